@@ -1,0 +1,1 @@
+"""The process inside a mover container. Holds no API credentials."""

@@ -1,0 +1,1 @@
+"""The words: typed resources, names, reasons and validation. No I/O."""

@@ -1,0 +1,29 @@
+"""Kubernetes timestamps: RFC 3339 in UTC. Pure conversions, no clock."""
+
+from datetime import UTC, datetime
+
+
+def parse(text: str) -> datetime:
+    """Return the moment that `2024-08-06T14:30:52Z` (or with a fraction or offset) names. Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def seconds(moment: datetime) -> str:
+    """Return `metav1.Time`: whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def micros(moment: datetime) -> str:
+    """Return `metav1.MicroTime`: six digits of a second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def compact(moment: datetime) -> str:
+    """Return `YYYYMMDDHHMMSS`, as the cleanup document names clones."""
+    return moment.astimezone(UTC).strftime("%Y%m%d%H%M%S")
+
+
+def folder(moment: datetime) -> str:
+    """Return `YYYY-MM-DD-HHMMSS`, as the synchronization document names timestamp folders."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d-%H%M%S")

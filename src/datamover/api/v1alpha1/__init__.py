@@ -1,0 +1,1 @@
+"""`datamover.a-cup-of.coffee/v1alpha1`: our own kinds."""

@@ -1,0 +1,1 @@
+"""The embedded world: an API store, its HTTP face, the controllers of a cluster, and a node."""

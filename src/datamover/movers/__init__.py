@@ -1,0 +1,1 @@
+"""Job builders for the engines, and the reading of their outcomes. Pure."""

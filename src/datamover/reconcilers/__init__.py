@@ -1,0 +1,1 @@
+"""One room per kind: gather, decide, act, report."""

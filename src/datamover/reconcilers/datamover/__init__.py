@@ -1,0 +1,1 @@
+"""The DataMover reconciler: clone, sync, verify, clean up."""

@@ -1,0 +1,1 @@
+"""Running controllers: caches, queues, leader election, events. Knows none of our kinds."""

@@ -1,0 +1,1 @@
+"""Point-in-time copies of volumes: names, binding rules and builders. Pure."""
