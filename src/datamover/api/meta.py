@@ -14,7 +14,7 @@ class Model(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults
     """Base of every type on the wire: frozen, camelCase, acyclic (so the garbage collector need not track it)."""
 
 
-class OwnerReference(Model, frozen=True, gc=False):
+class OwnerReference(Model, frozen=True):
     """A link from a child to its owner. Only the UID identifies the owner; names can be used again."""
 
     api_version: str = ""
@@ -25,7 +25,7 @@ class OwnerReference(Model, frozen=True, gc=False):
     block_owner_deletion: bool | None = None
 
 
-class ObjectMeta(Model, frozen=True, gc=False):
+class ObjectMeta(Model, frozen=True):
     """The part of `metadata` that controllers read. Timestamps stay RFC 3339 strings; see `datamover.api.timestamps`."""
 
     name: str = ""
@@ -67,7 +67,7 @@ class HasMeta(Protocol):
         ...
 
 
-class PartialObject(Model, frozen=True, gc=False):
+class PartialObject(Model, frozen=True):
     """An object of which only the metadata is kept."""
 
     metadata: ObjectMeta = ObjectMeta()
@@ -75,7 +75,7 @@ class PartialObject(Model, frozen=True, gc=False):
     kind: str | None = None
 
 
-class Condition(Model, frozen=True, gc=False):
+class Condition(Model, frozen=True):
     """A `metav1.Condition`. `status` is True, False or Unknown."""
 
     type: str

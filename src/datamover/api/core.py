@@ -1,0 +1,249 @@
+"""Narrow views of the core group: the fields that controllers read, nothing else."""
+
+from typing import Any
+
+import msgspec
+
+from datamover.api.meta import Model, ObjectMeta, Resource
+
+
+class TypedLocalReference(Model, frozen=True):
+    """A reference to an object in the same namespace."""
+
+    name: str = ""
+    kind: str = ""
+    api_group: str | None = None
+
+
+class VolumeResources(Model, frozen=True):
+    """Storage requested, as quantities."""
+
+    requests: dict[str, str | int | float] | None = None
+    limits: dict[str, str | int | float] | None = None
+
+
+class PersistentVolumeClaimSpec(Model, frozen=True):
+    """What a claim asks for. `volume_mode` unset means Filesystem; `storage_class_name` may be the empty string."""
+
+    access_modes: tuple[str, ...] | None = None
+    resources: VolumeResources | None = None
+    storage_class_name: str | None = None
+    volume_mode: str | None = None
+    volume_name: str | None = None
+    data_source: TypedLocalReference | None = None
+
+
+class PersistentVolumeClaimStatus(Model, frozen=True):
+    """What a claim has got."""
+
+    phase: str | None = None
+    capacity: dict[str, str | int | float] | None = None
+
+
+class PersistentVolumeClaim(Model, frozen=True):
+    """A request for a volume."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: PersistentVolumeClaimSpec | None = None
+    status: PersistentVolumeClaimStatus | None = None
+
+
+class ObjectReference(Model, frozen=True):
+    """A reference to any object."""
+
+    kind: str | None = None
+    namespace: str | None = None
+    name: str | None = None
+    uid: str | None = None
+    api_version: str | None = None
+
+
+class LocalVolumeSource(Model, frozen=True):
+    """A directory of a node, for PVs of type `local` and `hostPath`."""
+
+    path: str = ""
+
+
+class PersistentVolumeSpec(Model, frozen=True):
+    """A volume of the cluster."""
+
+    capacity: dict[str, str | int | float] | None = None
+    access_modes: tuple[str, ...] | None = None
+    claim_ref: ObjectReference | None = None
+    persistent_volume_reclaim_policy: str | None = None
+    storage_class_name: str | None = None
+    volume_mode: str | None = None
+    local: LocalVolumeSource | None = None
+    host_path: LocalVolumeSource | None = None
+    node_affinity: Any = None
+
+
+class PersistentVolumeStatus(Model, frozen=True):
+    """Available, Bound, Released or Failed."""
+
+    phase: str | None = None
+
+
+class PersistentVolume(Model, frozen=True):
+    """A volume."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: PersistentVolumeSpec | None = None
+    status: PersistentVolumeStatus | None = None
+
+
+class ContainerStateWaiting(Model, frozen=True):
+    """Why a container does not run yet, such as ErrImagePull or CreateContainerConfigError."""
+
+    reason: str | None = None
+    message: str | None = None
+
+
+class ContainerStateRunning(Model, frozen=True):
+    """A container that runs."""
+
+    started_at: str | None = None
+
+
+class ContainerStateTerminated(Model, frozen=True):
+    """How a container ended. `message` is its termination message."""
+
+    exit_code: int = 0
+    signal: int | None = None
+    reason: str | None = None
+    message: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+
+
+class ContainerState(Model, frozen=True):
+    """Exactly one of the three is set."""
+
+    waiting: ContainerStateWaiting | None = None
+    running: ContainerStateRunning | None = None
+    terminated: ContainerStateTerminated | None = None
+
+
+class ContainerStatus(Model, frozen=True):
+    """A container as its node reports it."""
+
+    name: str = ""
+    state: ContainerState | None = None
+    last_state: ContainerState | None = None
+    restart_count: int | None = None
+
+
+class PodCondition(Model, frozen=True):
+    """PodScheduled, Ready, DisruptionTarget and so on."""
+
+    type: str = ""
+    status: str = ""
+    reason: str | None = None
+    message: str | None = None
+    last_transition_time: str | None = None
+
+
+class PodStatus(Model, frozen=True):
+    """Where a Pod is."""
+
+    phase: str | None = None
+    reason: str | None = None
+    message: str | None = None
+    start_time: str | None = None
+    conditions: tuple[PodCondition, ...] | None = None
+    container_statuses: tuple[ContainerStatus, ...] | None = None
+
+
+class PodSpec(Model, frozen=True):
+    """Only where the Pod runs."""
+
+    node_name: str | None = None
+
+
+class Pod(Model, frozen=True):
+    """A mover's Pod."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: PodSpec | None = None
+    status: PodStatus | None = None
+
+
+class Secret(Model, frozen=True):
+    """A Secret of which only the keys matter: values stay undecoded and are dropped by `secret_keys` (law L8)."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    data: dict[str, msgspec.Raw] | None = None
+
+
+class ConfigMap(Model, frozen=True):
+    """A ConfigMap with its values."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    data: dict[str, str] | None = None
+
+
+class NamespaceStatus(Model, frozen=True):
+    """Active or Terminating."""
+
+    phase: str | None = None
+
+
+class Namespace(Model, frozen=True):
+    """A namespace."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    status: NamespaceStatus | None = None
+
+
+class Node(Model, frozen=True):
+    """A node, metadata only."""
+
+    metadata: ObjectMeta = ObjectMeta()
+
+
+class Event(Model, frozen=True):
+    """A core/v1 event, as far as it explains a stuck object."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    involved_object: ObjectReference | None = None
+    reason: str | None = None
+    message: str | None = None
+    type: str | None = None
+    last_timestamp: str | None = None
+    event_time: str | None = None
+
+
+class SecretKeys(Model, frozen=True):
+    """What preflight knows of a Secret: names of keys, and which of them are empty. Never a value."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    keys: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
+
+
+_EMPTY_VALUES = (b'""', b"null")
+
+
+def secret_keys(secret: Secret) -> SecretKeys:
+    """Return the key names of a Secret; the values go no further than this function (law L8)."""
+    data = secret.data or {}
+    return SecretKeys(
+        metadata=ObjectMeta(
+            name=secret.metadata.name,
+            namespace=secret.metadata.namespace,
+            uid=secret.metadata.uid,
+            resource_version=secret.metadata.resource_version,
+        ),
+        keys=tuple(sorted(data)),
+        empty=tuple(sorted(key for key, value in data.items() if bytes(value) in _EMPTY_VALUES)),
+    )
+
+
+PERSISTENT_VOLUME_CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", PersistentVolumeClaim)
+PERSISTENT_VOLUMES = Resource("", "v1", "persistentvolumes", "PersistentVolume", PersistentVolume, namespaced=False)
+PODS = Resource("", "v1", "pods", "Pod", Pod)
+SECRETS = Resource("", "v1", "secrets", "Secret", Secret)
+CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", ConfigMap)
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace", Namespace, namespaced=False)
+NODES = Resource("", "v1", "nodes", "Node", Node, namespaced=False)
+EVENTS = Resource("", "v1", "events", "Event", Event)

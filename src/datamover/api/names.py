@@ -1,0 +1,75 @@
+"""Every name that the outside world sees: labels, annotations, phases, condition types, prefixes. One place for each.
+
+Names marked (documents) are fixed by the two original documents and never change.
+"""
+
+from typing import Final
+
+GROUP: Final = "datamover.a-cup-of.coffee"
+FIELD_MANAGER: Final = "datamover-operator"
+COMPONENT: Final = "datamover-operator"
+
+CREATED_BY_LABEL: Final = "app.kubernetes.io/created-by"  # (documents)
+CREATED_BY_VALUE: Final = "datamover-operator"  # (documents)
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+PART_OF_LABEL: Final = "app.kubernetes.io/part-of"
+PART_OF_VALUE: Final = "datamover"
+COMPONENT_LABEL: Final = "app.kubernetes.io/component"
+COMPONENT_COPY: Final = "point-in-time-copy"
+COMPONENT_MOVER: Final = "mover"
+CHILDREN_SELECTOR: Final = f"{CREATED_BY_LABEL}={CREATED_BY_VALUE}"
+OWNER_UID_LABEL: Final = f"{GROUP}/owner-uid"
+RUN_ID_LABEL: Final = f"{GROUP}/run-id"
+VELERO_EXCLUDE_LABEL: Final = "velero.io/exclude-from-backup"
+
+RETRY_ANNOTATION: Final = f"{GROUP}/retry"
+ADOPT_ANNOTATION: Final = f"{GROUP}/adopt-destination"
+ALLOW_EMPTY_ANNOTATION: Final = f"{GROUP}/allow-empty-source"
+
+CLONE_PREFIX: Final = "restored-"  # (documents)
+JOB_PREFIX: Final = "verify-"  # (documents)
+
+LEASE_NAME: Final = "190add0e.a-cup-of.coffee"
+OPERATOR_NAMESPACE: Final = "datamover-operator-system"
+
+DEFAULT_IMAGE_REPOSITORY: Final = "ghcr.io/qjoly/datamover-rclone"
+DEFAULT_IMAGE_TAG: Final = "latest"
+DEFAULT_PULL_POLICY: Final = "Always"
+
+
+class Phase:
+    """`status.phase` of a DataMover: for people; automation reads the conditions (documents)."""
+
+    NONE: Final = ""
+    CREATING_CLONE: Final = "CreatingClonedPVC"
+    CLONE_READY: Final = "ClonedPVCReady"
+    CREATING_POD: Final = "CreatingPod"
+    CLEANING_UP: Final = "CleaningUp"
+    COMPLETED: Final = "Completed"
+    FAILED: Final = "Failed"
+
+    ORDER: Final = (NONE, CREATING_CLONE, CLONE_READY, CREATING_POD, CLEANING_UP, COMPLETED, FAILED)
+    """Index = value of the gauge `datamover_current_phase`."""
+    TERMINAL: Final = frozenset({COMPLETED, FAILED})
+
+
+class ConditionType:
+    """Condition types of a DataMover. `Ready`, `Reconciling` and `Stalled` follow kstatus."""
+
+    READY: Final = "Ready"
+    RECONCILING: Final = "Reconciling"
+    STALLED: Final = "Stalled"
+    COMPLETE: Final = "Complete"  # (documents): kubectl wait --for=condition=Complete
+    FAILED: Final = "Failed"
+    CLONE_READY: Final = "CloneReady"
+    SYNCHRONIZED: Final = "Synchronized"
+    VERIFIED: Final = "Verified"
+    CLEANED_UP: Final = "CleanedUp"
+
+
+class CopyMethod:
+    """How the point-in-time copy is made."""
+
+    CLONE: Final = "Clone"
+    SNAPSHOT: Final = "Snapshot"
+    DIRECT: Final = "Direct"

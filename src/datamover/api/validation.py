@@ -1,0 +1,137 @@
+"""Checks of a DataMover's spec that need nothing but the spec. Pure.
+
+The same rules stand in the CRD (schema and CEL); they are checked again here because an object may be older than the CRD, and because
+the embedded API server does not evaluate CEL. Each finding carries a reason and a sentence that says the fix.
+"""
+
+import re
+from dataclasses import dataclass
+
+from datamover.api import names, reasons
+from datamover.api.v1alpha1.datamover import DNS_SUBDOMAIN, DataMoverSpec, EnvVar, Image
+
+_DNS_SUBDOMAIN = re.compile(DNS_SUBDOMAIN)
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?"
+_PATH = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
+_REPOSITORY = re.compile(rf"^(?:{_HOST}/)?{_PATH}(?:/{_PATH})*$")
+_TAG = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")
+_DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
+_ENV_NAME = re.compile(r"^[ -<>-~]+$")  # printable ASCII without '=', as the API server allows
+REQUIRED_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "BUCKET_HOST", "BUCKET_NAME")
+"""Variables without which the mover cannot start; they come from the Secret or from additionalEnv."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with a spec, and what to do."""
+
+    reason: str
+    message: str
+
+
+def check_spec(spec: DataMoverSpec) -> Finding | None:
+    """Return the first thing that only a change of the spec can mend, or None."""
+    for field, value in (("sourcePvc", spec.source_pvc), ("secretName", spec.secret_name)):
+        if not _is_name(value):
+            return Finding(
+                reasons.INVALID_SPEC,
+                f"spec.{field} is {quote(value)}, which is not an object name: use lower-case letters, digits, '-' and '.', "
+                "at most 253 characters",
+            )
+    return _check_copy(spec) or _check_image(spec.image) or _check_environment(spec.additional_env or ())
+
+
+def image_reference(image: Image | None) -> str:
+    """Return the image as a Pod names it: `repository:tag`, or `repository@sha256:…` when the tag is a digest."""
+    chosen = image or Image()
+    separator = "@" if _DIGEST.match(chosen.tag) else ":"
+    return f"{chosen.repository}{separator}{chosen.tag}"
+
+
+def quote(text: str, *, limit: int = 60) -> str:
+    """Return text fit for a message: quoted, control characters escaped, cut."""
+    shown = text if len(text) <= limit else text[: limit - 1] + "…"
+    return repr(shown)
+
+
+def _is_name(value: str) -> bool:
+    return 0 < len(value) <= 253 and _DNS_SUBDOMAIN.match(value) is not None
+
+
+def _check_copy(spec: DataMoverSpec) -> Finding | None:
+    method = spec.copy_method
+    if method != names.CopyMethod.SNAPSHOT and spec.volume_snapshot_class_name:
+        return Finding(
+            reasons.INVALID_SPEC,
+            "spec.volumeSnapshotClassName is used with copyMethod Snapshot only: set copyMethod: Snapshot or remove it",
+        )
+    if method == names.CopyMethod.DIRECT and spec.storage_class_name:
+        return Finding(
+            reasons.INVALID_SPEC,
+            "copyMethod Direct makes no clone, so spec.storageClassName has no effect: remove it, or choose Clone or Snapshot",
+        )
+    if method == names.CopyMethod.DIRECT and spec.delete_pvc_after_backup:
+        return Finding(
+            reasons.INVALID_SPEC,
+            "copyMethod Direct makes no clone, so there is none to delete: set spec.deletePvcAfterBackup: false",
+        )
+    return None
+
+
+def _check_image(image: Image | None) -> Finding | None:
+    if image is None:
+        return None
+    if len(image.repository) > 255 or not _REPOSITORY.match(image.repository):
+        return Finding(
+            reasons.INVALID_IMAGE,
+            f"spec.image.repository is {quote(image.repository)}, which is not an image name: use one like "
+            "registry.example.com/team/mover, without scheme, spaces, capitals in the path, tag or digest",
+        )
+    if not (_TAG.match(image.tag) or _DIGEST.match(image.tag)):
+        return Finding(
+            reasons.INVALID_IMAGE,
+            f"spec.image.tag is {quote(image.tag)}: use a tag like v1.2.3, or a digest like sha256: with 64 hex digits",
+        )
+    return None
+
+
+def _check_environment(variables: tuple[EnvVar, ...]) -> Finding | None:
+    for variable in variables:
+        shown = quote(variable.name)
+        if not _ENV_NAME.match(variable.name):
+            return Finding(
+                reasons.INVALID_ENVIRONMENT,
+                f"spec.additionalEnv has a variable {shown}: names are printable ASCII without '='",
+            )
+        if variable.name.startswith("DATAMOVER_"):
+            return Finding(
+                reasons.INVALID_ENVIRONMENT,
+                f"spec.additionalEnv sets {shown}: variables that begin with DATAMOVER_ belong to the operator; choose another name",
+            )
+        source = variable.value_from
+        if source is None:
+            continue
+        if variable.value:
+            return Finding(
+                reasons.INVALID_ENVIRONMENT,
+                f"spec.additionalEnv sets both value and valueFrom of {shown}: remove one of them",
+            )
+        arms = (
+            source.config_map_key_ref,
+            source.secret_key_ref,
+            source.field_ref,
+            source.resource_field_ref,
+            source.file_key_ref,
+        )
+        if sum(arm is not None for arm in arms) != 1:
+            return Finding(
+                reasons.INVALID_ENVIRONMENT,
+                f"spec.additionalEnv sets valueFrom of {shown} to none or several sources: name exactly one of configMapKeyRef, "
+                "secretKeyRef, fieldRef and resourceFieldRef",
+            )
+        if source.file_key_ref is not None:
+            return Finding(
+                reasons.INVALID_ENVIRONMENT,
+                f"spec.additionalEnv reads {shown} from a file: the mover's Pod has no volume for that; use a Secret or ConfigMap",
+            )
+    return None
