@@ -169,7 +169,7 @@ class Pod(Model, frozen=True):
 
 
 class Secret(Model, frozen=True):
-    """A Secret of which only the keys matter: values stay undecoded and are dropped by `secret_keys` (law L8)."""
+    """A Secret of which only the keys matter: values stay undecoded and go no further than `without_values` (law L8)."""
 
     metadata: ObjectMeta = ObjectMeta()
     data: dict[str, msgspec.Raw] | None = None
@@ -221,21 +221,31 @@ class SecretKeys(Model, frozen=True):
     empty: tuple[str, ...] = ()
 
 
-_EMPTY_VALUES = (b'""', b"null")
+_EMPTY = msgspec.Raw(b'""')
+_HIDDEN = msgspec.Raw(b'"hidden"')
 
 
-def secret_keys(secret: Secret) -> SecretKeys:
-    """Return the key names of a Secret; the values go no further than this function (law L8)."""
-    data = secret.data or {}
-    return SecretKeys(
+def without_values(secret: Secret) -> Secret:
+    """Return the Secret with each value replaced: what caches keep tells only which keys there are and which are empty (law L8)."""
+    data = {key: _EMPTY if bytes(value) in (b'""', b"null") else _HIDDEN for key, value in (secret.data or {}).items()}
+    return Secret(
         metadata=ObjectMeta(
             name=secret.metadata.name,
             namespace=secret.metadata.namespace,
             uid=secret.metadata.uid,
             resource_version=secret.metadata.resource_version,
         ),
+        data=data,
+    )
+
+
+def secret_keys(secret: Secret) -> SecretKeys:
+    """Return the key names of a Secret, and which of them are empty."""
+    data = secret.data or {}
+    return SecretKeys(
+        metadata=secret.metadata,
         keys=tuple(sorted(data)),
-        empty=tuple(sorted(key for key, value in data.items() if bytes(value) in _EMPTY_VALUES)),
+        empty=tuple(sorted(key for key, value in data.items() if bytes(value) in (b'""', b"null"))),
     )
 
 

@@ -17,8 +17,6 @@ _REPOSITORY = re.compile(rf"^(?:{_HOST}/)?{_PATH}(?:/{_PATH})*$")
 _TAG = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")
 _DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
 _ENV_NAME = re.compile(r"^[ -<>-~]+$")  # printable ASCII without '=', as the API server allows
-REQUIRED_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "BUCKET_HOST", "BUCKET_NAME")
-"""Variables without which the mover cannot start; they come from the Secret or from additionalEnv."""
 
 
 @dataclass(frozen=True, slots=True)

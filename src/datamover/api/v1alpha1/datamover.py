@@ -266,6 +266,7 @@ class Run(Model, frozen=True):
     timestamp: Annotated[str, doc("Second of the run in UTC, YYYY-MM-DD-HHMMSS: the folder with addTimestampPrefix.")]
     job_name: Annotated[str | None, doc("The mover's Job.")] = None
     snapshot_name: Annotated[str | None, doc("The VolumeSnapshot, with copyMethod Snapshot.")] = None
+    source: Annotated[str | None, doc("The source volume that the run was recorded with.")] = None
     copy_method: Annotated[str | None, doc("The copy method that the run was recorded with.")] = None
     destination: Annotated[str | None, doc("Where the data are, as rclone names it.")] = None
     attempts: Annotated[int, doc("Pods that have been started for the run.")] = 0

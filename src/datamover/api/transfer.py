@@ -1,0 +1,337 @@
+"""The words between the operator and the agent in a mover container: environment, progress, outcome, exit codes.
+
+Only msgspec and the standard library are imported, and nothing slow: the agent reads this at every start.
+
+Environment
+    The documents' variables (Secret keys and `additionalEnv`) are in `REQUIRED_VARIABLES` and in the constants below it.
+    What the operator adds starts with `DATAMOVER_`. The agent works without any of the latter.
+
+Progress
+    One JSON object a line on standard output, next to the engine's log lines for people. `read_progress` finds them.
+
+Outcome
+    One JSON object of at most `OUTCOME_LIMIT` bytes in the termination message, and as the last line of standard output.
+
+Exit code
+    0; `TERMINAL_EXIT_CODES` when another attempt of the same Job cannot help (the Pod failure policy fails the Job at
+    once); `RETRYABLE_EXIT_CODES` when it may; 128 + signal number after SIGTERM (143) or SIGINT (130).
+"""
+
+from typing import Final
+
+import msgspec
+
+# --- environment: the documents' names ---------------------------------------------------------------------------
+
+ACCESS_KEY: Final = "AWS_ACCESS_KEY_ID"
+SECRET_KEY: Final = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - the name of a variable
+SESSION_TOKEN: Final = "AWS_SESSION_TOKEN"  # noqa: S105 - the name of a variable
+REGION: Final = "AWS_REGION"
+BUCKET_HOST: Final = "BUCKET_HOST"
+BUCKET_NAME: Final = "BUCKET_NAME"
+BUCKET_PORT: Final = "BUCKET_PORT"
+TLS_HOST: Final = "TLS_HOST"
+ADD_TIMESTAMP_PREFIX: Final = "ADD_TIMESTAMP_PREFIX"
+CUSTOM_PATH_PREFIX: Final = "CUSTOM_PATH_PREFIX"
+VERIFY_BACKUP: Final = "VERIFY_BACKUP"
+
+REQUIRED_VARIABLES: Final = (ACCESS_KEY, SECRET_KEY, BUCKET_HOST, BUCKET_NAME)
+"""Variables without which nothing can be moved. They come from the Secret or from `additionalEnv`."""
+
+DEFAULT_REGION: Final = "us-east-1"
+DEFAULT_PORT: Final = 443
+
+# --- environment: what the operator adds -------------------------------------------------------------------------
+
+RUN_ID: Final = "DATAMOVER_RUN_ID"
+"""The run's identity, the same for every attempt (law L6): letters, digits, `.`, `_` and `-`, at most 128."""
+TIMESTAMP: Final = "DATAMOVER_TIMESTAMP"
+"""`YYYY-MM-DD-HHMMSS` in UTC, decided once by the operator (law L6)."""
+OWNER_CLUSTER: Final = "DATAMOVER_OWNER_CLUSTER"
+"""UID of the cluster. With namespace and claim it is the identity of the mirrored volume (law L3)."""
+OWNER_NAMESPACE: Final = "DATAMOVER_OWNER_NAMESPACE"
+OWNER_PVC: Final = "DATAMOVER_OWNER_PVC"
+"""Name of the *source* PersistentVolumeClaim, not of its clone."""
+OBJECT: Final = "DATAMOVER_OBJECT"
+"""Name of the DataMover object; recorded, never compared."""
+DEADLINE: Final = "DATAMOVER_DEADLINE"
+"""Seconds that the whole agent may take; unset or 0: no limit."""
+ADOPT_DESTINATION: Final = "DATAMOVER_ADOPT_DESTINATION"
+"""`true`: take what lies at the mirror's destination as ours."""
+ALLOW_EMPTY_SOURCE: Final = "DATAMOVER_ALLOW_EMPTY_SOURCE"
+"""`true`: an empty source may empty its mirror."""
+MAX_DELETE_PERCENT: Final = "DATAMOVER_MAX_DELETE_PERCENT"
+"""0-100: a source that shrank may delete at most this share of its mirror's objects."""
+COPY_METHOD: Final = "DATAMOVER_COPY_METHOD"
+"""`Clone`, `Snapshot` or `Direct`. Only `Direct` means that the source may change while it is read."""
+ROOT: Final = "DATAMOVER_ROOT"
+"""Directory in which the container's mounts lie (the embedded node); default `/`."""
+GRACE_PERIOD: Final = "DATAMOVER_GRACE_PERIOD"
+"""Seconds between SIGTERM to the engine and SIGKILL; below the Pod's terminationGracePeriodSeconds."""
+OUTAGE_LIMIT: Final = "DATAMOVER_OUTAGE_LIMIT"
+"""Seconds after which a run against a server that does not answer gives up."""
+RCLONE: Final = "DATAMOVER_RCLONE"
+"""Path of the rclone program; default: found on PATH or beside the Python interpreter."""
+
+DEFAULT_MAX_DELETE_PERCENT: Final = 50.0
+DEFAULT_GRACE_PERIOD: Final = 20.0
+DEFAULT_OUTAGE_LIMIT: Final = 120.0
+
+CLONE: Final = "Clone"
+SNAPSHOT: Final = "Snapshot"
+DIRECT: Final = "Direct"
+
+# --- places ------------------------------------------------------------------------------------------------------
+
+DATA_PATH: Final = "/data"
+CONFIG_PATH: Final = "/config"
+TERMINATION_PATH: Final = "/dev/termination-log"
+REMOTE: Final = "s3generic"
+"""Name of the rclone remote; users override its options with `RCLONE_CONFIG_S3GENERIC_*`."""
+STATE_FOLDER: Final = ".datamover"
+"""Folder below `<root>` for owner marker, manifests, outcomes and claims. Never mirrored into, never mirrored away."""
+
+# --- classes of failure ------------------------------------------------------------------------------------------
+
+CONFIG: Final = "config"
+CREDENTIALS: Final = "credentials"
+DENIED: Final = "denied"
+NOT_FOUND: Final = "not_found"
+NETWORK: Final = "network"
+NO_SPACE: Final = "no_space"
+SOURCE_CHANGED: Final = "source_changed"
+SOURCE_UNREADABLE: Final = "source_unreadable"
+GUARD: Final = "guard"
+VERIFY: Final = "verify"
+DEADLINE_EXCEEDED: Final = "deadline"
+INTERRUPTED: Final = "interrupted"
+INTERNAL: Final = "internal"
+
+FAILURE_CLASSES: Final = (
+    CONFIG,
+    CREDENTIALS,
+    DENIED,
+    NOT_FOUND,
+    GUARD,
+    SOURCE_UNREADABLE,
+    DEADLINE_EXCEEDED,
+    NETWORK,
+    NO_SPACE,
+    SOURCE_CHANGED,
+    VERIFY,
+    INTERNAL,
+    INTERRUPTED,
+)
+"""All classes; the place of a class is its offset in the ranges of exit codes, so it never changes."""
+
+TERMINAL_CLASSES: Final = frozenset(
+    {CONFIG, CREDENTIALS, DENIED, NOT_FOUND, GUARD, SOURCE_UNREADABLE, DEADLINE_EXCEEDED}
+)
+"""Classes that another attempt with the same Pod cannot heal, unless the outcome itself says `retryable`."""
+
+# --- reasons: CamelCase constants, stable, for conditions, events and metrics (law L10) ----------------------------
+
+REASON_SUCCEEDED: Final = "Succeeded"
+REASON_INVALID_CONFIGURATION: Final = "InvalidConfiguration"
+REASON_ENGINE_MISSING: Final = "EngineMissing"
+REASON_WRONG_CREDENTIALS: Final = "WrongCredentials"
+REASON_ACCESS_DENIED: Final = "AccessDenied"
+REASON_BUCKET_NOT_FOUND: Final = "BucketNotFound"
+REASON_SOURCE_NOT_FOUND: Final = "SourceNotFound"
+REASON_SERVER_UNREACHABLE: Final = "ServerUnreachable"
+REASON_TLS_UNTRUSTED: Final = "TLSUntrusted"
+REASON_TLS_MISMATCH: Final = "TLSMismatch"
+REASON_SERVER_ERROR: Final = "ServerError"
+REASON_NO_SPACE: Final = "NoSpaceLeft"
+REASON_NO_LOCAL_SPACE: Final = "NoLocalSpaceLeft"
+REASON_SOURCE_CHANGED: Final = "SourceChanged"
+REASON_SOURCE_UNREADABLE: Final = "SourceUnreadable"
+REASON_NAME_TOO_LONG: Final = "NameTooLong"
+REASON_NAME_COLLISION: Final = "NameCollision"
+REASON_NAME_REFUSED: Final = "NameRefused"
+REASON_DESTINATION_NOT_OWNED: Final = "DestinationNotOwned"
+REASON_DESTINATION_BUSY: Final = "DestinationBusy"
+REASON_EMPTY_SOURCE: Final = "EmptySource"
+REASON_SOURCE_SHRUNK: Final = "SourceShrunk"
+REASON_RESERVED_NAME: Final = "ReservedName"
+REASON_NO_FREE_FOLDER: Final = "NoFreeFolder"
+REASON_VERIFICATION_FAILED: Final = "VerificationFailed"
+REASON_DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
+REASON_INTERRUPTED: Final = "Interrupted"
+REASON_ENGINE_FAILED: Final = "EngineFailed"
+REASON_INTERNAL_ERROR: Final = "InternalError"
+
+# --- exit codes --------------------------------------------------------------------------------------------------
+
+EXIT_SUCCESS: Final = 0
+TERMINAL_EXIT_CODES: Final = range(20, 40)
+RETRYABLE_EXIT_CODES: Final = range(40, 60)
+EXIT_SIGTERM: Final = 143
+
+
+def exit_code(failure_class: str | None, *, retryable: bool) -> int:
+    """Return the exit code of an outcome: 0 without a class, else a fixed one of the terminal or the retryable range."""
+    if failure_class is None:
+        return EXIT_SUCCESS
+    if failure_class == INTERRUPTED:
+        return EXIT_SIGTERM
+    offset = (
+        FAILURE_CLASSES.index(failure_class) if failure_class in FAILURE_CLASSES else FAILURE_CLASSES.index(INTERNAL)
+    )
+    return (RETRYABLE_EXIT_CODES if retryable else TERMINAL_EXIT_CODES)[offset]
+
+
+# --- destinations ------------------------------------------------------------------------------------------------
+
+_DELETE: Final = 0x7F
+_SPACE: Final = 0x20
+
+
+def path_prefix(text: str) -> str:
+    """Return `CUSTOM_PATH_PREFIX` without leading and trailing slashes; empty when there is nothing left.
+
+    Raises ValueError with a sentence for people when a segment is empty, `.`, `..` or `.datamover`, or holds a control
+    character: such keys would hide data or reach into another mirror's records (law L3).
+    """
+    trimmed = text.strip("/")
+    if not trimmed:
+        return ""
+    for segment in trimmed.split("/"):
+        if not segment:
+            raise ValueError("it has an empty segment (two slashes in a row)")
+        if segment in {".", ".."}:
+            raise ValueError(f"it has the segment {segment!r}, which object stores do not resolve")
+        if segment == STATE_FOLDER:
+            raise ValueError(f"{STATE_FOLDER!r} is where datamover keeps its own records")
+        if any(ord(letter) < _SPACE or ord(letter) == _DELETE for letter in segment):
+            raise ValueError("it has a control character")
+    return trimmed
+
+
+def destination(bucket: str, *, prefix: str = "", timestamp: str | None = None) -> str:
+    """Return the engine's name of a destination: `s3generic:bucket/prefix/timestamp/`, always with a final slash."""
+    parts = [bucket, *([prefix] if prefix else []), *([timestamp] if timestamp else [])]
+    return f"{REMOTE}:{'/'.join(parts)}/"
+
+
+# --- progress ----------------------------------------------------------------------------------------------------
+
+WALKING: Final = "walking"
+PROBING: Final = "probing"
+SYNCING: Final = "syncing"
+VERIFYING: Final = "verifying"
+RECORDING: Final = "recording"
+PHASES: Final = (WALKING, PROBING, SYNCING, VERIFYING, RECORDING)
+
+
+class Progress(
+    msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True, tag_field="datamover", tag="progress"
+):
+    """How far a run is. Sizes in bytes, `speed` in bytes a second, `eta` in seconds or null while unknown.
+
+    `total_bytes` and `total_files` are what the walk of the source found (while `walking`: so far). `files` counts what is
+    known to be at the destination: transferred, or compared and found unchanged.
+    """
+
+    run_id: str
+    phase: str
+    bytes: int = 0
+    total_bytes: int = 0
+    files: int = 0
+    total_files: int = 0
+    speed: float = 0.0
+    eta: int | None = None
+    errors: int = 0
+    elapsed: float = 0.0
+
+
+_PROGRESS_MARK: Final = b'{"datamover":"progress"'
+
+
+def read_progress(line: bytes | str) -> Progress | None:
+    """Return the progress that a log line carries, or None for every other line. Never raises."""
+    raw = line.encode("utf-8", "replace") if isinstance(line, str) else line
+    start = raw.find(_PROGRESS_MARK)  # the container runtime may have put a time before it
+    if start < 0:
+        return None
+    try:
+        return msgspec.json.decode(raw[start:].strip(), type=Progress)
+    except msgspec.MsgspecError:
+        return None
+
+
+# --- outcome -----------------------------------------------------------------------------------------------------
+
+OUTCOME_VERSION: Final = 1
+OUTCOME_LIMIT: Final = 4096
+"""Bytes that the kubelet keeps of a termination message."""
+
+
+class Outcome(
+    msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True, tag_field="datamover", tag="outcome"
+):
+    """What became of one attempt.
+
+    `failure_class` (JSON `class`) is null after a success, else one of `FAILURE_CLASSES`; `reason` is a CamelCase constant;
+    `message` a sentence for people that says what to do. `files` and `bytes` are what the source holds and the destination
+    should now hold; `transferred_*` what this attempt moved. `deleted` counts objects removed from a mirror.
+    `verified` is null when verification was not asked for. `comparison` says how unchanged files were recognised:
+    `checksum`, or `user` when an `RCLONE_*` variable chose another way. `problems` names the first few paths concerned.
+    Times are RFC 3339 in UTC.
+    """
+
+    version: int = OUTCOME_VERSION
+    run_id: str = ""
+    succeeded: bool = False
+    failure_class: str | None = msgspec.field(default=None, name="class")
+    reason: str = ""
+    message: str = ""
+    retryable: bool = False
+    destination: str = ""
+    timestamp: str | None = None
+    files: int = 0
+    bytes: int = 0
+    transferred_files: int = 0
+    transferred_bytes: int = 0
+    deleted: int = 0
+    skipped_special: int = 0
+    symlinks: int = 0
+    verified: bool | None = None
+    comparison: str = ""
+    engine: str = ""
+    started_at: str = ""
+    finished_at: str = ""
+    problems: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code that belongs to this outcome."""
+        return exit_code(None if self.succeeded else self.failure_class or INTERNAL, retryable=self.retryable)
+
+
+def encode_outcome(outcome: Outcome, *, limit: int = OUTCOME_LIMIT) -> bytes:
+    """Return the outcome as one line of JSON of at most `limit` bytes: first `problems`, then `message`, are cut."""
+    encoded = msgspec.json.encode(outcome)
+    while len(encoded) > limit and outcome.problems:
+        outcome = msgspec.structs.replace(outcome, problems=outcome.problems[: len(outcome.problems) // 2])
+        encoded = msgspec.json.encode(outcome)
+    while len(encoded) > limit and outcome.message:
+        excess = len(encoded) - limit
+        keep = max(0, len(outcome.message) - max(excess // 4, 16))  # a letter takes up to four bytes, or six escaped
+        outcome = msgspec.structs.replace(outcome, message=outcome.message[:keep].rstrip(" …") + "…" if keep else "")
+        encoded = msgspec.json.encode(outcome)
+    return encoded
+
+
+def decode_outcome(text: bytes | str | None) -> Outcome | None:
+    """Return the outcome in a termination message or a log line, or None when there is none. Never raises."""
+    if not text:
+        return None
+    raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
+    start = raw.find(b'{"datamover":"outcome"')
+    if start < 0:
+        return None
+    try:
+        return msgspec.json.decode(raw[start:].strip(), type=Outcome)
+    except msgspec.MsgspecError:
+        return None

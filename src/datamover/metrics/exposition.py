@@ -1,0 +1,20 @@
+"""The registry as Prometheus reads it."""
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def new_registry(*, process: bool = True) -> CollectorRegistry:
+    """Return an empty registry; with `process`, one that reports memory, CPU, file descriptors and garbage collection."""
+    registry = CollectorRegistry()
+    if process:
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+    return registry
+
+
+def expose(registry: CollectorRegistry) -> bytes:
+    """Return all metrics as text."""
+    return generate_latest(registry)

@@ -1,0 +1,93 @@
+"""Reading what a mover's Job and Pods say. Pure."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from datamover.api import reasons
+from datamover.api.core import Pod
+from datamover.api.transfer import Outcome, decode_outcome
+from datamover.movers.rclone import CONTAINER
+
+_PULL: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
+_CONFIG: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+
+
+@dataclass(frozen=True, slots=True)
+class Hindrance:
+    """Why a mover does not start: a reason and a sentence. `patience` is how many seconds it may last before people are told."""
+
+    reason: str
+    message: str
+    patience: float
+
+
+def read_outcome(pod: Pod) -> Outcome | None:
+    """Return what the mover wrote into its termination message; None when it has not ended or wrote nothing readable."""
+    for status in (pod.status and pod.status.container_statuses) or ():
+        if status.name != CONTAINER or status.state is None or status.state.terminated is None:
+            continue
+        return decode_outcome(status.state.terminated.message)
+    return None
+
+
+def newest(pods: tuple[Pod, ...]) -> Pod | None:
+    """Return the Pod of the last attempt."""
+    return max(pods, key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name), default=None)
+
+
+def is_running(pod: Pod) -> bool:
+    """Tell whether the mover's container runs."""
+    return any(
+        status.name == CONTAINER and status.state is not None and status.state.running is not None
+        for status in (pod.status and pod.status.container_statuses) or ()
+    )
+
+
+def has_ended(pod: Pod) -> bool:
+    """Tell whether the Pod is over, one way or the other."""
+    return (pod.status and pod.status.phase) in ("Succeeded", "Failed")
+
+
+def describe_end(pod: Pod) -> str:
+    """Return how a Pod without a readable outcome ended: exit code, signal or the node's reason."""
+    for status in (pod.status and pod.status.container_statuses) or ():
+        ended = status.state and status.state.terminated
+        if status.name == CONTAINER and ended:
+            why = f" ({ended.reason})" if ended.reason and ended.reason != "Error" else ""
+            return f"the mover ended with exit code {ended.exit_code}{why} and left no outcome"
+    reason = pod.status and pod.status.reason
+    message = pod.status and pod.status.message
+    return f"the mover's Pod failed: {reason or 'no reason given'}{f' ({message})' if message else ''}"
+
+
+def find_hindrance(pod: Pod) -> Hindrance | None:
+    """Return why the Pod does not start, as its node and the scheduler report it."""
+    if pod.status is None or has_ended(pod):
+        return None
+    for status in pod.status.container_statuses or ():
+        waiting = status.state and status.state.waiting
+        if not waiting or not waiting.reason:
+            continue
+        detail = waiting.message or waiting.reason
+        if waiting.reason == "InvalidImageName":
+            return Hindrance(reasons.INVALID_IMAGE, f"{detail}: correct spec.image and create the DataMover anew", 0)
+        if waiting.reason in _PULL:
+            return Hindrance(
+                reasons.IMAGE_PULL_FAILED,
+                f"the mover's image cannot be pulled: {detail}. Check spec.image, the registry and spec.mover.imagePullSecrets",
+                0,
+            )
+        if waiting.reason in _CONFIG:
+            return Hindrance(
+                reasons.MOVER_CANNOT_START,
+                f"the mover cannot start: {detail}. It starts by itself when that is mended",
+                2,
+            )
+    for condition in pod.status.conditions or ():
+        if condition.type == "PodScheduled" and condition.status == "False":
+            return Hindrance(
+                reasons.MOVER_UNSCHEDULABLE,
+                f"no node takes the mover: {condition.message or condition.reason or 'no reason given'}",
+                10,
+            )
+    return None

@@ -1,0 +1,83 @@
+"""The Pod that every mover runs in: restricted Pod Security, no API token, the volume read-only. Pure."""
+
+from typing import Any, Final
+
+import msgspec
+
+from datamover.api.meta import Manifest
+from datamover.api.v1alpha1.datamover import Mover, PodSecurityContext
+
+NOBODY: Final = 65534
+TERMINATION_GRACE_SECONDS: Final = 60  # the engine stops cleanly and the outcome is written within this
+DATA_VOLUME: Final = "restored-data"  # (original operator)
+CONFIG_VOLUME: Final = "config-dir"  # (original operator)
+
+
+def build_pod_spec(*, container: Manifest, claim: str, mover: Mover | None) -> Manifest:
+    """Return the Pod's spec around one container that reads `claim` at /data/ and may write to /config."""
+    chosen = mover or Mover()
+    spec: Manifest = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
+        # A Service called rclone would otherwise put RCLONE_ variables into the environment.
+        "enableServiceLinks": False,
+        "automountServiceAccountToken": chosen.service_account_name is not None,
+        "securityContext": pod_security_context(chosen.security_context),
+        "containers": [
+            {
+                **container,
+                "terminationMessagePolicy": "File",
+                "securityContext": container_security_context(chosen.security_context),
+                "volumeMounts": [
+                    {"name": DATA_VOLUME, "mountPath": "/data/", "readOnly": True},
+                    {"name": CONFIG_VOLUME, "mountPath": "/config"},
+                ],
+                **({"resources": msgspec.to_builtins(chosen.resources)} if chosen.resources else {}),
+            }
+        ],
+        "volumes": [
+            {"name": DATA_VOLUME, "persistentVolumeClaim": {"claimName": claim}},
+            {"name": CONFIG_VOLUME, "emptyDir": {}},
+        ],
+    }
+    optional: dict[str, Any] = {
+        "nodeSelector": chosen.node_selector,
+        "tolerations": chosen.tolerations,
+        "affinity": chosen.affinity,
+        "priorityClassName": chosen.priority_class_name,
+        "serviceAccountName": chosen.service_account_name,
+        "imagePullSecrets": chosen.image_pull_secrets,
+    }
+    spec.update({key: msgspec.to_builtins(value) for key, value in optional.items() if value})
+    return spec
+
+
+def pod_security_context(chosen: PodSecurityContext | None) -> Manifest:
+    """Return the Pod's security context: the restricted profile, with what the user chose on top."""
+    context: Manifest = {
+        "runAsNonRoot": True,
+        "runAsUser": NOBODY,
+        "runAsGroup": NOBODY,
+        "fsGroup": NOBODY,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    if chosen is not None:
+        context.update(msgspec.to_builtins(chosen))
+        if chosen.run_as_user == 0 and chosen.run_as_non_root is None:
+            context["runAsNonRoot"] = False
+    return context
+
+
+def container_security_context(chosen: PodSecurityContext | None) -> Manifest:
+    """Return the container's security context. Reading as root needs one capability back, else 0600 files stay closed."""
+    root = chosen is not None and chosen.run_as_user == 0
+    capabilities: Manifest = {"drop": ["ALL"]}
+    if root:
+        capabilities["add"] = ["DAC_READ_SEARCH"]
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": capabilities,
+        **({} if root else {"runAsNonRoot": True}),
+    }

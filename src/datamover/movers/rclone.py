@@ -1,0 +1,110 @@
+"""The Job that syncs a copy with rclone. Container, volume and variable names are the original operator's. Pure."""
+
+from typing import Final
+
+import msgspec
+
+from datamover.api import names, transfer
+from datamover.api.meta import Manifest, owner_reference
+from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverSpec, Guards, Run
+from datamover.api.validation import image_reference
+from datamover.movers.pod import build_pod_spec
+
+CONTAINER: Final = "rclone"  # (original operator)
+BACKOFF_LIMIT: Final = 2  # three attempts (documents)
+
+
+def build_job(
+    owner: DataMover,
+    *,
+    name: str,
+    run: Run,
+    claim: str,
+    cluster: str,
+    labels: dict[str, str],
+    image: str | None = None,
+) -> Manifest:
+    """Return the Job that moves `claim` to the destination.
+
+    `cluster` is the UID of the cluster (of its kube-system namespace): part of the identity of a mirror. `image` replaces the default
+    image where the DataMover names none.
+    """
+    spec = owner.spec
+    if spec is None:
+        raise ValueError("a DataMover without a spec has no mover")
+    reference = image if image is not None and spec.image is None else image_reference(spec.image)
+    container: Manifest = {
+        "name": CONTAINER,
+        "image": reference,
+        "imagePullPolicy": spec.image.pull_policy if spec.image else names.DEFAULT_PULL_POLICY,
+        "env": _environment(owner, spec, run, cluster),
+        "envFrom": [{"secretRef": {"name": spec.secret_name}}],
+    }
+    job: Manifest = {
+        "backoffLimit": BACKOFF_LIMIT,
+        "completions": 1,
+        "parallelism": 1,
+        # A replacement must not read and write beside a predecessor that is still going down.
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {
+            "rules": [
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {
+                    "action": "FailJob",
+                    "onExitCodes": {
+                        "containerName": CONTAINER,
+                        "operator": "In",
+                        "values": sorted(transfer.TERMINAL_EXIT_CODES),
+                    },
+                },
+            ]
+        },
+        "template": {
+            "metadata": {"labels": labels},
+            "spec": build_pod_spec(container=container, claim=claim, mover=spec.mover),
+        },
+    }
+    if spec.deadline_seconds is not None:
+        job["activeDeadlineSeconds"] = spec.deadline_seconds
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": name,
+            "namespace": owner.metadata.namespace,
+            "labels": labels,
+            "ownerReferences": [owner_reference(DATA_MOVERS, owner.metadata)],
+        },
+        "spec": job,
+    }
+
+
+def _environment(owner: DataMover, spec: DataMoverSpec, run: Run, cluster: str) -> list[Manifest]:
+    """The documented variable first, then the user's in their order, then ours: the last one of a name wins."""
+    guards = spec.guards or Guards()
+    annotations = owner.metadata
+    adopt = guards.adopt_destination or annotations.annotation(names.ADOPT_ANNOTATION) == "true"
+    allow_empty = guards.allow_empty_source or annotations.annotation(names.ALLOW_EMPTY_ANNOTATION) == "true"
+    ours: dict[str, str] = {
+        transfer.RUN_ID: run.id,
+        transfer.TIMESTAMP: run.timestamp,
+        transfer.OWNER_CLUSTER: cluster,
+        transfer.OWNER_NAMESPACE: owner.metadata.namespace or "",
+        transfer.OWNER_PVC: spec.source_pvc,
+        transfer.OBJECT: owner.metadata.name,
+        transfer.COPY_METHOD: run.copy_method or spec.copy_method,
+        transfer.ADOPT_DESTINATION: _flag(adopt),
+        transfer.ALLOW_EMPTY_SOURCE: _flag(allow_empty),
+        transfer.MAX_DELETE_PERCENT: str(guards.max_delete_percent),
+    }
+    if spec.deadline_seconds is not None:
+        ours[transfer.DEADLINE] = str(spec.deadline_seconds)
+    return [
+        {"name": "ADD_TIMESTAMP_PREFIX", "value": _flag(spec.add_timestamp_prefix)},
+        *(msgspec.to_builtins(variable) for variable in spec.additional_env or ()),
+        *({"name": name, "value": value} for name, value in ours.items()),
+    ]
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"

@@ -1,0 +1,205 @@
+"""Carrying out a plan: the only I/O of a reconcile.
+
+Guarantees: steps run in order and stop at the first that fails. A create that finds its name taken never touches what is there. A delete
+carries the UID (law L2). What our writes return goes into the caches at once, so that the next decision sees it (law L7).
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from datamover.api import reasons
+from datamover.api.batch import JOBS
+from datamover.api.core import EVENTS, PERSISTENT_VOLUME_CLAIMS, PODS, Event
+from datamover.api.meta import HasMeta, Manifest, ObjectMeta, Resource
+from datamover.api.names import FIELD_MANAGER
+from datamover.api.snapshot import VOLUME_SNAPSHOTS
+from datamover.api.transfer import Progress, read_progress
+from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus
+from datamover.kube.client import Client
+from datamover.kube.errors import AlreadyExists, ApiError, BadRequest, Conflict, Forbidden, Invalid, KubeError, NotFound
+from datamover.reconcilers.datamover.caches import Caches
+from datamover.reconcilers.datamover.conditions import to_manifest
+from datamover.reconcilers.datamover.facts import Refusal
+from datamover.reconcilers.datamover.plan import Create, Delete, Emit, Inquire, Plan, SampleLog, SuspendJob, WriteStatus
+
+_RETRY_FIRST = 2.0
+_RETRY_MOST = 60.0
+_LOG_TAIL = 50
+
+
+class Recorder(Protocol):
+    """What is needed of `datamover.runtime.events.EventRecorder`."""
+
+    def record(
+        self, regarding: ObjectMeta, resource: Resource[Any], type_: str, reason: str, message: str, action: str
+    ) -> None:
+        """Note an event."""
+        ...
+
+
+class RefusedError(Exception):
+    """The API server refused a create or a delete; `refusal` says why, in words for the status."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+class Actor:
+    """Carries out plans for DataMovers."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        caches: Caches,
+        recorder: Recorder,
+        on_status: Callable[[DataMover, DataMoverStatus], None],
+        on_diagnosis: Callable[[str, str | None], None],
+        on_progress: Callable[[str, Progress | None], None],
+        on_cleanup: Callable[[ObjectMeta, bool], None],
+    ) -> None:
+        """The callbacks take note: of a status that was written, of what events or logs said, of a clone's deletion."""
+        self._client = client
+        self._caches = caches
+        self._recorder = recorder
+        self._on_status = on_status
+        self._on_diagnosis = on_diagnosis
+        self._on_progress = on_progress
+        self._on_cleanup = on_cleanup
+
+    async def act(self, mover: DataMover, plan: Plan, *, refusals: int = 0) -> None:
+        """Run the steps. `refusals` is how often in a row the last create or delete was refused.
+
+        Raises RefusedError, Conflict when the decision was made on stale facts, and the other KubeErrors.
+        """
+        for step in plan.steps:
+            match step:
+                case WriteStatus():
+                    mover = await self._write_status(mover, step.status)
+                case Create():
+                    await self._create(mover, step, refusals)
+                case Delete():
+                    await self._delete(mover, step, refusals)
+                case SuspendJob():
+                    await self._suspend(step)
+                case Inquire():
+                    self._on_diagnosis(mover.metadata.uid, await self._inquire(step))
+                case SampleLog():
+                    self._on_progress(mover.metadata.uid, await self._sample(step))
+                case Emit():
+                    self._recorder.record(
+                        mover.metadata, DATA_MOVERS, step.type, step.reason, step.message, step.action
+                    )
+
+    async def _write_status(self, mover: DataMover, status: DataMoverStatus) -> DataMover:
+        written = await self._client.apply(
+            DATA_MOVERS, to_manifest(mover, status), field_manager=FIELD_MANAGER, subresource="status"
+        )
+        self._caches.movers.store.observe(self._caches.shrink(written))
+        self._on_status(mover, status)
+        return written
+
+    async def _create(self, mover: DataMover, step: Create, refusals: int) -> None:
+        name = step.manifest["metadata"]["name"]
+        try:
+            created = await self._client.create(step.resource, step.manifest, field_manager=FIELD_MANAGER)
+        except AlreadyExists:
+            created = await self._adopt(mover, step)
+        except (Forbidden, Invalid, BadRequest) as error:
+            raise RefusedError(_refusal(step.resource, "create", name, error, refusals)) from error
+        self._observe(step.resource, created)
+
+    async def _adopt(self, mover: DataMover, step: Create) -> HasMeta:
+        """A child of ours that the cache has not seen yet counts as created; anybody else's is only looked at."""
+        metadata: Manifest = step.manifest["metadata"]
+        found: HasMeta = await self._client.get(step.resource, metadata["name"], namespace=metadata["namespace"])
+        if found.metadata.owned_by(mover.metadata.uid):
+            return found
+        self._observe(step.resource, found)
+        if step.resource is PERSISTENT_VOLUME_CLAIMS:
+            return found  # the next decision takes another name
+        message = f"{step.resource.kind} {metadata['name']} exists and is not this DataMover's: delete or rename it"
+        raise RefusedError(Refusal(reasons.NAME_TAKEN, message, retry_after=_RETRY_MOST))
+
+    async def _delete(self, mover: DataMover, step: Delete, refusals: int) -> None:
+        target = step.target
+        is_clone = step.resource is PERSISTENT_VOLUME_CLAIMS
+        try:
+            await self._client.delete(step.resource, target.name, namespace=target.namespace, uid=target.uid)
+        except NotFound:
+            pass  # it is gone, which is what was wanted; the watch will say so
+        except Conflict:
+            return  # another object has taken the name: ours is gone, and the other one is not ours to delete
+        except ApiError as error:
+            if is_clone:
+                self._on_cleanup(mover.metadata, False)
+            if isinstance(error, Forbidden | Invalid | BadRequest):
+                raise RefusedError(_refusal(step.resource, "delete", target.name, error, refusals)) from error
+            raise
+        if is_clone:
+            self._on_cleanup(mover.metadata, True)
+
+    async def _suspend(self, step: SuspendJob) -> None:
+        patch = {
+            "metadata": {"uid": step.target.uid, "resourceVersion": step.target.resource_version},
+            "spec": {"suspend": step.suspend},
+        }
+        target = step.target
+        job = await self._client.patch(
+            JOBS, target.name, patch, namespace=target.namespace, field_manager=FIELD_MANAGER
+        )
+        self._caches.jobs.store.observe(job)
+
+    async def _inquire(self, step: Inquire) -> str | None:
+        """Return the newest warning about a child; reading events is a help, so its failure is not one."""
+        try:
+            events = await self._client.list(
+                EVENTS,
+                namespace=step.target.namespace,
+                field_selector=f"involvedObject.uid={step.target.uid},type=Warning",
+            )
+        except KubeError:
+            return None
+        newest = max(events, key=_moment, default=None)
+        if newest is None or not newest.message:
+            return None
+        return f"{newest.reason}: {newest.message}" if newest.reason else newest.message
+
+    async def _sample(self, step: SampleLog) -> Progress | None:
+        """Return the last progress in a mover's log; a log that cannot be read now is read the next time."""
+        try:
+            log = await self._client.logs(
+                step.pod.name, namespace=step.pod.namespace or "", container=step.container, tail_lines=_LOG_TAIL
+            )
+        except KubeError:
+            return None
+        for line in reversed(log.splitlines()):
+            found = read_progress(line)
+            if found is not None:
+                return found
+        return None
+
+    def _observe(self, resource: Resource[Any], found: Any) -> None:
+        if resource is PERSISTENT_VOLUME_CLAIMS:
+            self._caches.claims.store.observe(found)
+        elif resource is JOBS:
+            self._caches.jobs.store.observe(found)
+        elif resource is VOLUME_SNAPSHOTS:
+            self._caches.snapshots.store.observe(found)
+        elif resource is PODS:
+            self._caches.pods.store.observe(found)
+
+
+def _refusal(resource: Resource[Any], verb: str, name: str, error: ApiError, refusals: int) -> Refusal:
+    reason = reasons.CHILD_REFUSED
+    if isinstance(error, Forbidden) and resource is PERSISTENT_VOLUME_CLAIMS and verb == "create":
+        reason = reasons.CLONE_FORBIDDEN
+    wait = min(_RETRY_FIRST * 2 ** min(refusals, 10), _RETRY_MOST)
+    return Refusal(
+        reason, f"the API server refuses to {verb} {resource.kind} {name}: {error.message}", retry_after=wait
+    )
+
+
+def _moment(event: Event) -> str:
+    return event.last_timestamp or event.event_time or event.metadata.creation_timestamp or ""

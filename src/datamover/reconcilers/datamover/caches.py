@@ -1,0 +1,224 @@
+"""The informers that DataMovers need, and the view that `gather` has of them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec.structs import replace
+
+from datamover.api import names
+from datamover.api.batch import JOBS, Job
+from datamover.api.core import (
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    PODS,
+    SECRETS,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    Pod,
+    Secret,
+    SecretKeys,
+    secret_keys,
+    without_values,
+)
+from datamover.api.meta import ObjectMeta
+from datamover.api.snapshot import VOLUME_SNAPSHOT_CLASSES, VOLUME_SNAPSHOTS, VolumeSnapshot, VolumeSnapshotClass
+from datamover.api.storage import STORAGE_CLASSES, StorageClass
+from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from datamover.kube.client import Client
+from datamover.reconcilers.datamover.facts import Unread
+from datamover.runtime.clock import Clock
+from datamover.runtime.informer import Informer, State
+from datamover.runtime.instruments import SILENCE, InformerInstruments
+from datamover.runtime.named import Absence, NamedInformers
+from datamover.runtime.store import Key, key_of
+
+_BY_CLONE = "clone"
+_BY_SOURCE = "source"
+_BY_SECRET = "secret"  # noqa: S105 - the name of an index
+_BY_UID = "uid"
+_BY_OWNER = "owner"
+_BY_CLAIM = "claim"
+
+_UNREAD = {
+    Absence.MISSING: Unread.MISSING,
+    Absence.FORBIDDEN: Unread.FORBIDDEN,
+    Absence.UNKNOWN: Unread.NOT_SYNCED,
+}
+
+
+class Caches:
+    """Everything that is watched. Children are watched by the documented label; Secrets one by one, while a run needs them."""
+
+    def __init__(
+        self, client: Client, *, clock: Clock, namespace: str | None = None, metrics: InformerInstruments = SILENCE
+    ) -> None:
+        def children(resource: Any, **extra: Any) -> Any:
+            return Informer(
+                client,
+                resource,
+                namespace=namespace,
+                label_selector=names.CHILDREN_SELECTOR,
+                clock=clock,
+                metrics=metrics,
+                **extra,
+            )
+
+        self.movers: Informer[DataMover] = Informer(
+            client,
+            DATA_MOVERS,
+            namespace=namespace,
+            project=_project_mover,
+            indexes={
+                _BY_UID: _uid_index,
+                _BY_CLONE: _clone_index,
+                _BY_SOURCE: _source_index,
+                _BY_SECRET: _secret_index,
+            },
+            clock=clock,
+            metrics=metrics,
+        )
+        self.claims: Informer[PersistentVolumeClaim] = Informer(
+            client, PERSISTENT_VOLUME_CLAIMS, namespace=namespace, project=_project_claim, clock=clock, metrics=metrics
+        )
+        self.volumes: Informer[PersistentVolume] = Informer(
+            client,
+            PERSISTENT_VOLUMES,
+            project=_project_volume,
+            indexes={_BY_CLAIM: _claim_index},
+            optional=True,
+            clock=clock,
+            metrics=metrics,
+        )
+        self.classes: Informer[StorageClass] = Informer(client, STORAGE_CLASSES, clock=clock, metrics=metrics)
+        self.jobs: Informer[Job] = children(JOBS)
+        self.pods: Informer[Pod] = children(PODS, indexes={_BY_OWNER: _owner_index})
+        self.snapshots: Informer[VolumeSnapshot] = children(VOLUME_SNAPSHOTS, optional=True)
+        self.snapshot_classes_informer: Informer[VolumeSnapshotClass] = Informer(
+            client, VOLUME_SNAPSHOT_CLASSES, optional=True, clock=clock, metrics=metrics
+        )
+        self.secrets: NamedInformers[Secret] = NamedInformers(client, SECRETS, project=without_values, clock=clock)
+
+    def informers(self) -> tuple[Informer[Any], ...]:
+        """All that the manager has to run."""
+        return (
+            self.movers,
+            self.claims,
+            self.volumes,
+            self.classes,
+            self.jobs,
+            self.pods,
+            self.snapshots,
+            self.snapshot_classes_informer,
+        )
+
+    # What `gather` reads.
+
+    def claim(self, namespace: str, name: str) -> PersistentVolumeClaim | None:
+        """A PersistentVolumeClaim."""
+        return self.claims.store.get(Key(namespace, name))
+
+    def storage_class(self, name: str) -> StorageClass | None:
+        """A StorageClass."""
+        return self.classes.store.get(Key("", name))
+
+    def secret(self, namespace: str, name: str) -> SecretKeys | Unread:
+        """What is known of a Secret."""
+        found = self.secrets.get(Key(namespace, name))
+        if isinstance(found, Secret):
+            return secret_keys(found)
+        return _UNREAD[found]
+
+    def snapshot(self, namespace: str, name: str) -> VolumeSnapshot | None:
+        """A VolumeSnapshot of ours."""
+        return self.snapshots.store.get(Key(namespace, name))
+
+    def snapshot_classes(self) -> tuple[VolumeSnapshotClass, ...] | None:
+        """All VolumeSnapshotClasses; None when the cluster has no snapshot API."""
+        if self.snapshot_classes_informer.state in (State.ABSENT, State.FORBIDDEN):
+            return None
+        return self.snapshot_classes_informer.store.list()
+
+    def job(self, namespace: str, name: str) -> Job | None:
+        """A Job of ours."""
+        return self.jobs.store.get(Key(namespace, name))
+
+    def pods_of(self, owner_uid: str) -> tuple[Pod, ...]:
+        """The Pods that an owner controls."""
+        return self.pods.store.by_index(_BY_OWNER, owner_uid)
+
+    def volumes_of(self, namespace: str, claim: str) -> tuple[PersistentVolume, ...]:
+        """The PersistentVolumes bound to a claim of this name."""
+        return self.volumes.store.by_index(_BY_CLAIM, f"{namespace}/{claim}")
+
+    def clone_holders(self, namespace: str, name: str) -> tuple[DataMover, ...]:
+        """The DataMovers whose status names this clone."""
+        return self.movers.store.by_index(_BY_CLONE, f"{namespace}/{name}")
+
+    # Whom a change concerns.
+
+    def movers_of_claim(self, namespace: str, name: str) -> Iterable[Key]:
+        """The DataMovers that read or made a claim."""
+        for index in (_BY_SOURCE, _BY_CLONE):
+            for mover in self.movers.store.by_index(index, f"{namespace}/{name}"):
+                yield Key(namespace, mover.metadata.name)
+
+    def movers_of_secret(self, key: Key) -> Iterable[Key]:
+        """The DataMovers that point to a Secret."""
+        for mover in self.movers.store.by_index(_BY_SECRET, f"{key.namespace}/{key.name}"):
+            yield Key(key.namespace, mover.metadata.name)
+
+    def mover_of_uid(self, uid: str) -> Iterable[Key]:
+        """The DataMover of a UID."""
+        return (key_of(mover.metadata) for mover in self.movers.store.by_index(_BY_UID, uid))
+
+    def shrink(self, mover: DataMover) -> DataMover:
+        """Return a DataMover as the cache keeps it."""
+        return _project_mover(mover)
+
+
+def _project_mover(mover: DataMover) -> DataMover:
+    return replace(mover, metadata=_project_meta(mover.metadata))
+
+
+def _project_claim(claim: PersistentVolumeClaim) -> PersistentVolumeClaim:
+    return replace(claim, metadata=_project_meta(claim.metadata))
+
+
+def _project_volume(volume: PersistentVolume) -> PersistentVolume:
+    spec = volume.spec and replace(volume.spec, node_affinity=None, access_modes=None, local=None, host_path=None)
+    return replace(volume, metadata=_project_meta(volume.metadata), spec=spec)
+
+
+def _project_meta(meta: ObjectMeta) -> ObjectMeta:
+    """Keep our own annotations only: kubectl's alone can double an object."""
+    kept = {key: value for key, value in (meta.annotations or {}).items() if key.startswith(names.GROUP)}
+    return replace(meta, annotations=kept or None)
+
+
+def _uid_index(mover: DataMover) -> Iterable[str]:
+    yield mover.metadata.uid
+
+
+def _clone_index(mover: DataMover) -> Iterable[str]:
+    if mover.status is not None and mover.status.restored_pvc_name:
+        yield f"{mover.metadata.namespace}/{mover.status.restored_pvc_name}"
+
+
+def _source_index(mover: DataMover) -> Iterable[str]:
+    if mover.spec is not None:
+        yield f"{mover.metadata.namespace}/{mover.spec.source_pvc}"
+
+
+def _secret_index(mover: DataMover) -> Iterable[str]:
+    if mover.spec is not None:
+        yield f"{mover.metadata.namespace}/{mover.spec.secret_name}"
+
+
+def _owner_index(pod: Pod) -> Iterable[str]:
+    return (reference.uid for reference in pod.metadata.owner_references or ())
+
+
+def _claim_index(volume: PersistentVolume) -> Iterable[str]:
+    claim = volume.spec and volume.spec.claim_ref
+    if claim and claim.name:
+        yield f"{claim.namespace}/{claim.name}"

@@ -1,0 +1,154 @@
+"""After the sync: remove what was temporary, and call the run complete only when it is really gone (laws L2, L4). Pure."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from msgspec.structs import replace
+
+from datamover.api import names, reasons
+from datamover.api.batch import JOBS
+from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
+from datamover.api.meta import HasMeta, Resource
+from datamover.api.names import ConditionType, CopyMethod, Phase
+from datamover.api.snapshot import VOLUME_SNAPSHOTS
+from datamover.api.timestamps import parse, seconds
+from datamover.api.v1alpha1.datamover import Run
+from datamover.reconcilers.datamover.conditions import Said, State, compose
+from datamover.reconcilers.datamover.facts import Facts, Refusal
+from datamover.reconcilers.datamover.plan import REST, Delete, Emit, Plan, Step, WriteStatus
+
+_PATIENCE = 30.0  # seconds before people are told what a removal waits for
+
+
+def begin_clean_up(facts: Facts, run: Run, *, said: Mapping[str, Said], now: datetime) -> Plan:
+    """The sync succeeded: complete, or clean up first. The Job goes first, for its Pods hold the clone."""
+    doomed = _doomed(facts, run)
+    if not doomed:
+        return _complete(facts, run, said=said, now=now)
+    status = compose(
+        facts.mover,
+        now=now,
+        state=State.WORKING,
+        reason=reasons.CLEANING_UP,
+        message=f"removing {', '.join(_describe(resource, child) for resource, child in doomed)}",
+        phase=Phase.CLEANING_UP,
+        run=run,
+        said={**said, ConditionType.CLEANED_UP: ("False", reasons.CLEANING_UP, "temporary objects are being removed")},
+    )
+    steps: list[Step] = [WriteStatus(status)] if status is not None else []
+    steps += [Delete(resource, child.metadata) for resource, child in doomed if not child.metadata.terminating]
+    return Plan(tuple(steps), wake_after=_PATIENCE)
+
+
+def clean_up(facts: Facts, run: Run, *, now: datetime) -> Plan:
+    """Delete what is left, wait until it is gone, then complete. A refused delete is tried again; it never fails the run."""
+    doomed = _doomed(facts, run)
+    steps: list[Step] = [
+        Delete(resource, child.metadata) for resource, child in doomed if not child.metadata.terminating
+    ]
+    remaining = [_describe(resource, child) for resource, child in doomed]
+    remaining += [f"volume {volume.metadata.name}" for volume in _draining(facts)]
+    if facts.refusal is not None and facts.refusal.fresh:
+        return _say_refusal(facts, facts.refusal, now=now)
+    if not remaining:
+        return _complete(facts, run, said={}, now=now)
+    began = facts.mover.status.phase_started if facts.mover.status else None
+    waited = (now - parse(began)).total_seconds() if began else 0.0
+    if waited < _PATIENCE:
+        return Plan(tuple(steps), wake_after=_PATIENCE - waited + 0.1)
+    message = f"waiting until {', '.join(remaining)} is gone{_holders(facts)}"
+    told = compose(
+        facts.mover,
+        now=now,
+        state=State.WORKING,
+        reason=reasons.CLEANUP_WAITING,
+        message=message,
+        said={ConditionType.CLEANED_UP: ("False", reasons.CLEANUP_WAITING, message)},
+    )
+    if told is not None:
+        steps += [WriteStatus(told), Emit("Warning", reasons.CLEANUP_WAITING, message, "CleanUp")]
+    return Plan(tuple(steps))
+
+
+def _say_refusal(facts: Facts, refusal: Refusal, *, now: datetime) -> Plan:
+    message = f"{refusal.message}; trying again"
+    told = compose(
+        facts.mover,
+        now=now,
+        state=State.BLOCKED,
+        reason=reasons.CLEANUP_FAILED,
+        message=message,
+        said={ConditionType.CLEANED_UP: ("False", reasons.CLEANUP_FAILED, message)},
+    )
+    if told is None:
+        return Plan(wake_after=refusal.retry_after)
+    steps = (WriteStatus(told), Emit("Warning", reasons.CLEANUP_FAILED, message, "CleanUp"))
+    return Plan(steps, wake_after=refusal.retry_after)
+
+
+def _complete(facts: Facts, run: Run, *, said: Mapping[str, Said], now: datetime) -> Plan:
+    spec = facts.mover.spec
+    deletes = spec is not None and spec.delete_pvc_after_backup
+    if run.copy_method == CopyMethod.DIRECT:
+        cleaned: Said = ("True", reasons.NO_CLONE_NEEDED, "there was no clone")
+    elif deletes:
+        cleaned = ("True", reasons.CLEANED_UP, "the clone and its Job are gone")
+    else:
+        cleaned = ("False", reasons.CLONE_KEPT, "the clone is kept: spec.deletePvcAfterBackup is false")
+    where = f" to {run.destination}" if run.destination else ""
+    amount = f"{run.files} files, {run.bytes} bytes" if run.files is not None else "the data"
+    message = f"{amount} of {run.source}{where}"
+    status = compose(
+        facts.mover,
+        now=now,
+        state=State.DONE,
+        reason=reasons.COMPLETED,
+        message=message,
+        phase=Phase.COMPLETED,
+        run=replace(run, finished=seconds(now), progress=None),
+        said={**said, ConditionType.CLEANED_UP: cleaned},
+    )
+    if status is None:
+        return REST
+    return Plan((WriteStatus(status), Emit("Normal", reasons.COMPLETED, message, "Complete")))
+
+
+def _doomed(facts: Facts, run: Run) -> list[tuple[Resource[Any], HasMeta]]:
+    """What has served its purpose and is ours: by owner UID and by label (law L2)."""
+    spec = facts.mover.spec
+    deletes = spec is not None and spec.delete_pvc_after_backup and run.copy_method != CopyMethod.DIRECT
+    candidates: list[tuple[Resource[Any], HasMeta | None]] = []
+    if deletes:
+        candidates += [(JOBS, facts.job), (PERSISTENT_VOLUME_CLAIMS, facts.clone)]
+    if run.copy_method == CopyMethod.SNAPSHOT:
+        candidates.append((VOLUME_SNAPSHOTS, facts.snapshot))
+    uid = facts.mover.metadata.uid
+    return [
+        (resource, child)
+        for resource, child in candidates
+        if child is not None
+        and child.metadata.owned_by(uid)
+        and child.metadata.label(names.CREATED_BY_LABEL) == names.CREATED_BY_VALUE
+    ]
+
+
+def _draining(facts: Facts) -> tuple[HasMeta, ...]:
+    """The clone's volumes that its driver still has to delete. One that its class retains is not waited for."""
+    return tuple(
+        volume
+        for volume in facts.volumes
+        if facts.clone is None and volume.spec is not None and volume.spec.persistent_volume_reclaim_policy == "Delete"
+    )
+
+
+def _holders(facts: Facts) -> str:
+    if facts.clone is not None and facts.clone.metadata.terminating:
+        held = ", ".join(facts.clone.metadata.finalizers or ())
+        pods = ", ".join(pod.metadata.name for pod in facts.pods)
+        return f" (held by {held or 'nothing known'}{f'; Pods {pods}' if pods else ''})"
+    return ""
+
+
+def _describe(resource: Resource[Any], child: HasMeta) -> str:
+    return f"{resource.kind} {child.metadata.name}"

@@ -1,0 +1,133 @@
+"""Composing a status. Pure.
+
+`Ready`, `Reconciling`, `Stalled`, `Complete` and `Failed` follow from one state; the conditions of single steps are set when their step
+is decided and stay. A condition keeps its transition time while its status stays the same, so an unchanged state is an unchanged status
+and nothing is written (law L9).
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+from datamover.api.meta import Condition
+from datamover.api.names import ConditionType
+from datamover.api.timestamps import seconds
+from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus, Run
+
+Said = tuple[str, str, str]
+"""Status, reason and message of a condition."""
+
+
+class State(Enum):
+    """What a DataMover as a whole is doing."""
+
+    WORKING = "working"
+    BLOCKED = "blocked"
+    SUSPENDED = "suspended"
+    DONE = "done"
+    FAILED = "failed"
+
+
+_SUMMARY: Final[Mapping[State, Mapping[str, str]]] = {
+    State.WORKING: {ConditionType.READY: "False", ConditionType.RECONCILING: "True", ConditionType.STALLED: "False"},
+    State.BLOCKED: {ConditionType.READY: "False", ConditionType.RECONCILING: "False", ConditionType.STALLED: "True"},
+    State.SUSPENDED: {ConditionType.READY: "False", ConditionType.RECONCILING: "False", ConditionType.STALLED: "False"},
+    State.DONE: {ConditionType.READY: "True", ConditionType.RECONCILING: "False", ConditionType.STALLED: "False"},
+    State.FAILED: {ConditionType.READY: "False", ConditionType.RECONCILING: "False", ConditionType.STALLED: "True"},
+}
+_MESSAGE_LIMIT: Final = 1024
+
+
+def compose(
+    mover: DataMover,
+    *,
+    now: datetime,
+    state: State,
+    reason: str,
+    message: str,
+    phase: str | None = None,
+    run: Run | None = None,
+    restored: str | None = None,
+    said: Mapping[str, Said] | None = None,
+) -> DataMoverStatus | None:
+    """Return the status to write, or None when it is the one that is there.
+
+    `phase`, `run` and `restored` keep their present value when None. `said` are conditions of single steps.
+    """
+    current = mover.status or DataMoverStatus()
+    generation = mover.metadata.generation
+    message = cut(message)
+    summary = dict(_SUMMARY[state])
+    summary[ConditionType.COMPLETE] = "True" if state is State.DONE else "False"
+    summary[ConditionType.FAILED] = "True" if state is State.FAILED else "False"
+    wanted: dict[str, Said] = {type_: (status, reason, message) for type_, status in summary.items()}
+    wanted.update(said or {})
+    new_phase = current.phase if phase is None else phase
+    composed = DataMoverStatus(
+        phase=new_phase,
+        restored_pvc_name=current.restored_pvc_name if restored is None else (restored or None),
+        message=message,
+        observed_generation=generation,
+        phase_started=current.phase_started if new_phase == current.phase and current.phase_started else seconds(now),
+        run=current.run if run is None else run,
+        conditions=merge(current.conditions or (), wanted, now=now, generation=generation),
+    )
+    return None if composed == current else composed
+
+
+def merge(
+    current: tuple[Condition, ...], wanted: Mapping[str, Said], *, now: datetime, generation: int | None
+) -> tuple[Condition, ...]:
+    """Return the conditions with the wanted ones set, in a stable order, transition times kept where the status stays."""
+    by_type = {condition.type: condition for condition in current}
+    for type_, (status, reason, message) in wanted.items():
+        old = by_type.get(type_)
+        since = old.last_transition_time if old is not None and old.status == status else None
+        by_type[type_] = Condition(
+            type=type_,
+            status=status,
+            reason=reason,
+            message=cut(message),
+            last_transition_time=since or seconds(now),
+            observed_generation=generation,
+        )
+    order = {type_: index for index, type_ in enumerate(_ORDER)}
+    return tuple(
+        sorted(by_type.values(), key=lambda condition: (order.get(condition.type, len(order)), condition.type))
+    )
+
+
+def cut(message: str) -> str:
+    """Return the message, at most 1,024 characters long."""
+    return message if len(message) <= _MESSAGE_LIMIT else message[: _MESSAGE_LIMIT - 1] + "…"
+
+
+def to_manifest(mover: DataMover, status: DataMoverStatus) -> dict[str, object]:
+    """Return the object to apply at the status subresource. It carries the version that the decision was made on."""
+    return {
+        "apiVersion": DATA_MOVERS.api_version,
+        "kind": DATA_MOVERS.kind,
+        "metadata": {
+            "name": mover.metadata.name,
+            "namespace": mover.metadata.namespace,
+            "uid": mover.metadata.uid,
+            "resourceVersion": mover.metadata.resource_version,
+        },
+        "status": msgspec.to_builtins(status),
+    }
+
+
+_ORDER: Final = (
+    ConditionType.READY,
+    ConditionType.RECONCILING,
+    ConditionType.STALLED,
+    ConditionType.CLONE_READY,
+    ConditionType.SYNCHRONIZED,
+    ConditionType.VERIFIED,
+    ConditionType.CLEANED_UP,
+    ConditionType.COMPLETE,
+    ConditionType.FAILED,
+)

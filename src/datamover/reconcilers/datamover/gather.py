@@ -1,0 +1,129 @@
+"""From the caches to one frozen Facts. Reads nothing but caches, so that a reconcile costs the API server no read."""
+
+from datetime import datetime
+from typing import Protocol
+
+from datamover.api.batch import Job
+from datamover.api.core import PersistentVolume, PersistentVolumeClaim, Pod, SecretKeys
+from datamover.api.names import CopyMethod
+from datamover.api.snapshot import VolumeSnapshot, VolumeSnapshotClass
+from datamover.api.storage import StorageClass
+from datamover.api.timestamps import parse
+from datamover.api.transfer import Progress
+from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec
+from datamover.reconcilers.datamover.facts import Facts, Refusal, Unread
+from datamover.volumes.naming import clone_name
+
+
+class View(Protocol):
+    """The caches, read by name."""
+
+    def claim(self, namespace: str, name: str) -> PersistentVolumeClaim | None:
+        """A PersistentVolumeClaim."""
+        ...
+
+    def storage_class(self, name: str) -> StorageClass | None:
+        """A StorageClass."""
+        ...
+
+    def secret(self, namespace: str, name: str) -> SecretKeys | Unread:
+        """What is known of a Secret."""
+        ...
+
+    def snapshot(self, namespace: str, name: str) -> VolumeSnapshot | None:
+        """A VolumeSnapshot of ours."""
+        ...
+
+    def snapshot_classes(self) -> tuple[VolumeSnapshotClass, ...] | None:
+        """All VolumeSnapshotClasses; None when the cluster has no snapshot API."""
+        ...
+
+    def job(self, namespace: str, name: str) -> Job | None:
+        """A Job of ours."""
+        ...
+
+    def pods_of(self, owner_uid: str) -> tuple[Pod, ...]:
+        """The Pods that an owner controls."""
+        ...
+
+    def volumes_of(self, namespace: str, claim: str) -> tuple[PersistentVolume, ...]:
+        """The PersistentVolumes bound to a claim of this name, whether or not the claim still exists."""
+        ...
+
+    def clone_holders(self, namespace: str, name: str) -> tuple[DataMover, ...]:
+        """The DataMovers whose status names this clone."""
+        ...
+
+
+class Notes(Protocol):
+    """What was learnt from answers of the API server since the operator started. Losing it costs a repetition, nothing else."""
+
+    def refusal(self, uid: str) -> Refusal | None:
+        """The last refusal of a create or delete."""
+        ...
+
+    def diagnosis(self, uid: str) -> str | None:
+        """What the events of a stuck child say."""
+        ...
+
+    def progress(self, uid: str) -> tuple[Progress | None, float] | None:
+        """The last sample of a running mover's log and its age in seconds."""
+        ...
+
+
+def gather(mover: DataMover, *, view: View, notes: Notes, now: datetime) -> Facts:
+    """Return what there is to know about one DataMover."""
+    spec, status = mover.spec, mover.status
+    namespace = mover.metadata.namespace or ""
+    if spec is None:
+        return Facts(mover=mover)
+    run = status.run if status else None
+    source_name = (run and run.source) or spec.source_pvc
+    source = view.claim(namespace, source_name)
+    source_class = _class_of(source, view)
+    name = _clone_name(mover, spec, view=view, now=now)
+    clone = view.claim(namespace, name) if name else None
+    snapshot = view.snapshot(namespace, run.snapshot_name) if run and run.snapshot_name else None
+    job = view.job(namespace, run.job_name) if run and run.job_name else None
+    sampled = notes.progress(mover.metadata.uid)
+    wanted = spec.storage_class_name
+    return Facts(
+        mover=mover,
+        source=source,
+        source_class=source_class,
+        clone_class=(view.storage_class(wanted) if wanted else _class_of(clone, view) or source_class),
+        secret=view.secret(namespace, spec.secret_name),
+        clone=clone,
+        clone_name=name,
+        snapshot=snapshot,
+        snapshot_classes=view.snapshot_classes() if spec.copy_method == CopyMethod.SNAPSHOT else None,
+        job=job,
+        pods=view.pods_of(job.metadata.uid) if job else (),
+        volumes=view.volumes_of(namespace, name) if name else (),
+        refusal=notes.refusal(mover.metadata.uid),
+        diagnosis=notes.diagnosis(mover.metadata.uid),
+        progress=sampled[0] if sampled else None,
+        progress_age=sampled[1] if sampled else None,
+    )
+
+
+def _class_of(claim: PersistentVolumeClaim | None, view: View) -> StorageClass | None:
+    name = claim.spec.storage_class_name if claim is not None and claim.spec is not None else None
+    return view.storage_class(name) if name else None
+
+
+def _clone_name(mover: DataMover, spec: DataMoverSpec, *, view: View, now: datetime) -> str | None:
+    """Return the recorded name, or the one to record: the documented one unless somebody else holds it."""
+    status = mover.status
+    if status is not None and status.run is not None and status.restored_pvc_name:
+        return status.restored_pvc_name
+    if spec.copy_method == CopyMethod.DIRECT:
+        return None
+    namespace, uid = mover.metadata.namespace or "", mover.metadata.uid
+    created = parse(mover.metadata.creation_timestamp) if mover.metadata.creation_timestamp else now
+    name = clone_name(spec.source_pvc, created=created)
+    holder = view.claim(namespace, name)
+    others = [other for other in view.clone_holders(namespace, name) if other.metadata.uid != uid]
+    if others or (holder is not None and not holder.metadata.owned_by(uid)):
+        return clone_name(spec.source_pvc, created=created, taken_for=uid)
+    return name

@@ -1,0 +1,82 @@
+"""What a decision asks for, as data: the same plan can be shown, tested as a table, simulated, and acted upon."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from datamover.api.meta import Manifest, ObjectMeta, Resource
+from datamover.api.v1alpha1.datamover import DataMoverStatus
+
+
+@dataclass(frozen=True, slots=True)
+class WriteStatus:
+    """Write the DataMover's status. Carries the version it was decided on: a stale decision is refused by the server."""
+
+    status: DataMoverStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Create a child. A child of ours that is already there counts as created; anybody else's is never touched."""
+
+    resource: Resource[Any]
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete one of our children by name and UID, with what belongs to it (law L2)."""
+
+    resource: Resource[Any]
+    target: ObjectMeta
+
+
+@dataclass(frozen=True, slots=True)
+class SuspendJob:
+    """Stop a Job's Pods, or let them go on."""
+
+    target: ObjectMeta
+    suspend: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Inquire:
+    """Read the events of a child that does not get on, so that the next decision can say why."""
+
+    kind: str
+    target: ObjectMeta
+
+
+@dataclass(frozen=True, slots=True)
+class SampleLog:
+    """Read the end of a running mover's log for its progress."""
+
+    pod: ObjectMeta
+    container: str
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Record an event."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+    action: str
+
+
+Step = WriteStatus | Create | Delete | SuspendJob | Inquire | SampleLog | Emit
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Steps in order; a step that fails stops the plan, and the next reconcile decides anew.
+
+    `wake_after` is in seconds; None waits for a change.
+    """
+
+    steps: tuple[Step, ...] = ()
+    wake_after: float | None = None
+
+
+REST = Plan()
+"""Nothing to do until something changes."""

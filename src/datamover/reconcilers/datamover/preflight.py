@@ -1,0 +1,67 @@
+"""What stands against beginning a run. Pure.
+
+What is missing becomes a condition with a reason, not a crash loop and not a silent wait; it heals by itself when the missing thing
+appears (DESIGN: one backup, end to end, step 2).
+"""
+
+from datamover.api import reasons
+from datamover.api.core import SecretKeys
+from datamover.api.names import CopyMethod
+from datamover.api.transfer import REQUIRED_VARIABLES
+from datamover.api.v1alpha1.datamover import DataMoverSpec
+from datamover.api.validation import check_spec, quote
+from datamover.reconcilers.datamover.facts import Facts, Unread
+from datamover.volumes.binding import Obstacle, check_class, check_source, choose_snapshot_class
+
+
+def find_obstacle(facts: Facts, spec: DataMoverSpec) -> Obstacle | None:
+    """Return the first thing that stands against the run, or None."""
+    finding = check_spec(spec)
+    if finding is not None:
+        return Obstacle(finding.reason, finding.message, waits=False)
+    method = spec.copy_method
+    found = check_source(spec.source_pvc, facts.source, method=method, storage_class=facts.source_class)
+    if found is None and facts.source is not None and method != CopyMethod.DIRECT:
+        found = check_class(facts.source, wanted=spec.storage_class_name, storage_class=facts.clone_class)
+    if found is None and method == CopyMethod.SNAPSHOT:
+        found = _check_snapshots(facts, spec)
+    return found or check_secret(spec, facts.secret)
+
+
+def check_secret(spec: DataMoverSpec, secret: SecretKeys | Unread) -> Obstacle | None:
+    """Return what the Secret lacks. Without the right to read it nothing is claimed: the mover says it then."""
+    if secret is Unread.MISSING:
+        return Obstacle(
+            reasons.SECRET_NOT_FOUND,
+            f"Secret {spec.secret_name} does not exist in this namespace: create it with {', '.join(REQUIRED_VARIABLES)}, "
+            "or correct spec.secretName",
+            waits=True,
+        )
+    if isinstance(secret, Unread):
+        return None
+    given = {variable.name for variable in spec.additional_env or () if variable.value or variable.value_from}
+    missing = [key for key in REQUIRED_VARIABLES if key not in given and key not in secret.keys]
+    empty = [key for key in REQUIRED_VARIABLES if key not in given and key in secret.empty]
+    if not missing and not empty:
+        return None
+    parts = [f"lacks {', '.join(missing)}"] if missing else []
+    parts += [f"has no value for {', '.join(empty)}"] if empty else []
+    near = [key for key in secret.keys if key.strip().upper() in missing and key not in REQUIRED_VARIABLES]
+    hint = f" (it has {', '.join(quote(key) for key in near)}: names are exact)" if near else ""
+    return Obstacle(
+        reasons.SECRET_KEY_MISSING,
+        f"Secret {spec.secret_name} {' and '.join(parts)}{hint}: add the keys there or to spec.additionalEnv",
+        waits=True,
+    )
+
+
+def _check_snapshots(facts: Facts, spec: DataMoverSpec) -> Obstacle | None:
+    if facts.snapshot_classes is None:
+        return Obstacle(
+            reasons.SNAPSHOTS_NOT_SUPPORTED,
+            "this cluster has no snapshot.storage.k8s.io/v1 API: install the snapshot controller and its CRDs, or set copyMethod: Clone",
+            waits=True,
+        )
+    driver = facts.source_class.provisioner if facts.source_class else ""
+    chosen = choose_snapshot_class(facts.snapshot_classes, wanted=spec.volume_snapshot_class_name, driver=driver)
+    return chosen if isinstance(chosen, Obstacle) else None

@@ -1,0 +1,228 @@
+"""The DataMover reconciler: gather, decide, act, report.
+
+Guarantees: one decision at a time for each object; every effect is decided from facts, so duplicates, restarts and late events change
+nothing (law L7). What is kept in memory (refusals, diagnoses, progress) only spares requests: losing it costs a repetition.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from datamover.api.core import PersistentVolume, PersistentVolumeClaim
+from datamover.api.meta import HasMeta, ObjectMeta
+from datamover.api.names import OWNER_UID_LABEL, Phase
+from datamover.api.snapshot import VolumeSnapshotClass
+from datamover.api.storage import StorageClass
+from datamover.api.transfer import Progress
+from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus
+from datamover.kube.client import Client
+from datamover.kube.errors import Conflict, NotFound
+from datamover.reconcilers.datamover.act import Actor, Recorder, RefusedError
+from datamover.reconcilers.datamover.caches import Caches
+from datamover.reconcilers.datamover.decide import decide
+from datamover.reconcilers.datamover.facts import Facts, Refusal, Settings
+from datamover.reconcilers.datamover.gather import gather
+from datamover.reconcilers.datamover.plan import Plan
+from datamover.reconcilers.datamover.report import Meter, report_cleanup, report_present, report_status
+from datamover.runtime.clock import Clock
+from datamover.runtime.controller import DONE, After, Controller, Result
+from datamover.runtime.store import Key, key_of
+
+_CONFLICT_PAUSE = 0.05
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What was learnt about one DataMover since the operator started."""
+
+    refusal: Refusal | None = None
+    refusals: int = 0
+    diagnosis: str | None = None
+    progress: Progress | None = None
+    sampled_at: float | None = None
+
+
+class DataMoverReconciler:
+    """Brings each DataMover to its end."""
+
+    def __init__(
+        self, client: Client, *, caches: Caches, recorder: Recorder, meter: Meter, clock: Clock, settings: Settings
+    ) -> None:
+        self._caches = caches
+        self._meter = meter
+        self._clock = clock
+        self._settings = settings
+        self._memory: dict[str, _Memory] = {}
+        self._actor = Actor(
+            client,
+            caches=caches,
+            recorder=recorder,
+            on_status=self._note_status,
+            on_diagnosis=self._note_diagnosis,
+            on_progress=self._note_progress,
+            on_cleanup=lambda meta, deleted: report_cleanup(meta, deleted, meter=meter),
+        )
+
+    def controller(self, *, workers: int = 4, name: str = "datamover") -> Controller:
+        """Return the controller that calls this reconciler, woken by everything that a DataMover depends on."""
+        controller = Controller(name, reconcile=self.reconcile, workers=workers, clock=self._clock)
+        caches = self._caches
+        controller.watch(caches.movers, _own_key)
+        controller.watch(caches.claims, self._of_claim)
+        controller.watch(caches.volumes, self._of_volume)
+        controller.watch(caches.classes, self._of_class)
+        controller.watch(caches.snapshot_classes_informer, self._of_class)
+        controller.watch(caches.jobs, self._of_child)
+        controller.watch(caches.pods, self._of_child)
+        controller.watch(caches.snapshots, self._of_child)
+        caches.secrets.add_handler(lambda key: _add_all(controller, caches.movers_of_secret(key)))
+        return controller
+
+    def explain(self, key: Key) -> tuple[Facts, Plan] | None:
+        """Return what is known of a DataMover and what would be done next, without doing it."""
+        mover = self._caches.movers.store.get(key)
+        if mover is None:
+            return None
+        now = self._clock.now()
+        facts = gather(mover, view=self._caches, notes=self, now=now)
+        return facts, decide(facts, now=now, settings=self._settings)
+
+    async def reconcile(self, key: Key) -> Result:
+        """Take one DataMover one step on."""
+        mover = self._caches.movers.store.get(key)
+        if mover is None:
+            self._forget(key)
+            return DONE
+        self._want_secret(key, mover)
+        memory = self._memory.setdefault(mover.metadata.uid, _Memory())
+        report_present(mover, meter=self._meter)
+        for _ in range(2):
+            explained = self.explain(key)
+            if explained is None:
+                return DONE
+            facts, plan = explained
+            try:
+                await self._actor.act(facts.mover, plan, refusals=memory.refusals)
+            except RefusedError as error:
+                memory.refusal = error.refusal
+                memory.refusals += 1
+                continue
+            except (Conflict, NotFound):
+                # Decided on facts that are no longer so: the watch brings the new ones.
+                return After(_CONFLICT_PAUSE)
+            if memory.refusal is not None and memory.refusal.fresh:
+                # It is told; when the pause is over, the step is due again.
+                wait = memory.refusal.retry_after
+                memory.refusal = replace(memory.refusal, fresh=False)
+                return After(wait)
+            if plan.steps:
+                memory.refusal = None
+                memory.refusals = 0
+            return After(plan.wake_after) if plan.wake_after is not None else DONE
+        return After(_CONFLICT_PAUSE)
+
+    # Notes, as `gather` reads them.
+
+    def refusal(self, uid: str) -> Refusal | None:
+        """The last refusal of a create or delete."""
+        memory = self._memory.get(uid)
+        return memory.refusal if memory else None
+
+    def diagnosis(self, uid: str) -> str | None:
+        """What the events of a stuck child say."""
+        memory = self._memory.get(uid)
+        return memory.diagnosis if memory else None
+
+    def progress(self, uid: str) -> tuple[Progress | None, float] | None:
+        """The last sample of a running mover's log and its age."""
+        memory = self._memory.get(uid)
+        if memory is None or memory.sampled_at is None:
+            return None
+        return memory.progress, self._clock.monotonic() - memory.sampled_at
+
+    # Taking note.
+
+    def _note_status(self, mover: DataMover, status: DataMoverStatus) -> None:
+        report_status(mover, status, meter=self._meter, now=self._clock.now())
+        if (mover.status.phase if mover.status else None) != status.phase:
+            memory = self._memory.setdefault(mover.metadata.uid, _Memory())
+            memory.diagnosis = memory.progress = memory.sampled_at = None
+
+    def _note_diagnosis(self, uid: str, text: str | None) -> None:
+        self._memory.setdefault(uid, _Memory()).diagnosis = text
+
+    def _note_progress(self, uid: str, progress: Progress | None) -> None:
+        memory = self._memory.setdefault(uid, _Memory())
+        memory.progress = progress or memory.progress
+        memory.sampled_at = self._clock.monotonic()
+
+    def _want_secret(self, key: Key, mover: DataMover) -> None:
+        """Watch the Secret as long as the run has not begun; afterwards the kubelet is the one who needs it."""
+        status = mover.status
+        waiting = mover.spec is not None and (status is None or status.run is None) and not mover.metadata.terminating
+        wanted = (Key(key.namespace, mover.spec.secret_name),) if waiting and mover.spec is not None else ()
+        self._caches.secrets.want(key, wanted)
+
+    def _forget(self, key: Key) -> None:
+        self._caches.secrets.want(key, ())
+        self._meter.forget(name=key.name, namespace=key.namespace)
+        live = (
+            {mover.metadata.uid for mover in self._caches.movers.store.list()}
+            if len(self._memory) > _MEMORY_SLACK
+            else None
+        )
+        if live is not None:
+            self._memory = {uid: memory for uid, memory in self._memory.items() if uid in live}
+
+    # Whom a change concerns.
+
+    def _of_claim(self, old: PersistentVolumeClaim | None, new: PersistentVolumeClaim | None) -> Iterable[Key]:
+        found = new or old
+        if found is None:
+            return ()
+        return self._caches.movers_of_claim(found.metadata.namespace or "", found.metadata.name)
+
+    def _of_volume(self, old: PersistentVolume | None, new: PersistentVolume | None) -> Iterable[Key]:
+        """Only a volume that goes matters: a run that cleans up waits for it."""
+        if new is not None or old is None or old.spec is None or old.spec.claim_ref is None:
+            return ()
+        claim = old.spec.claim_ref
+        return self._caches.movers_of_claim(claim.namespace or "", claim.name or "")
+
+    def _of_class(
+        self, old: StorageClass | VolumeSnapshotClass | None, new: StorageClass | VolumeSnapshotClass | None
+    ) -> Iterable[Key]:
+        """A class that appears or changes may free whoever waits for one."""
+        del old, new
+        return tuple(
+            key_of(mover.metadata)
+            for mover in self._caches.movers.store.list()
+            if (mover.status.phase if mover.status else None) not in Phase.TERMINAL
+        )
+
+    def _of_child(self, old: HasMeta | None, new: HasMeta | None) -> Iterable[Key]:
+        """A child names its owner; a Pod carries the owner's UID as a label."""
+        found = new or old
+        if found is None:
+            return ()
+        meta = found.metadata
+        for reference in meta.owner_references or ():
+            if reference.kind == DATA_MOVERS.kind:
+                return (Key(meta.namespace or "", reference.name),)
+        return self._by_uid(meta)
+
+    def _by_uid(self, meta: ObjectMeta) -> Iterable[Key]:
+        uid = meta.label(OWNER_UID_LABEL)
+        return self._caches.mover_of_uid(uid) if uid else ()
+
+
+_MEMORY_SLACK = 1024
+
+
+def _own_key(old: DataMover | None, new: DataMover | None) -> Iterable[Key]:
+    found = new or old
+    return (key_of(found.metadata),) if found is not None else ()
+
+
+def _add_all(controller: Controller, keys: Iterable[Key]) -> None:
+    for key in keys:
+        controller.queue.add(key)

@@ -1,0 +1,124 @@
+"""What a written status means for the metrics (law L10)."""
+
+from datetime import datetime
+from typing import Protocol
+
+from datamover.api.meta import ObjectMeta
+from datamover.api.names import ConditionType, Phase
+from datamover.api.timestamps import parse
+from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
+
+
+class Meter(Protocol):
+    """What is needed of `datamover.metrics`. Durations in seconds."""
+
+    def phase_started(self, *, phase: str, namespace: str) -> None:
+        """A phase began."""
+        ...
+
+    def phase_ended(self, *, phase: str, namespace: str, seconds: float, succeeded: bool) -> None:
+        """A phase ended."""
+        ...
+
+    def phase_now(self, *, name: str, namespace: str, phase: str) -> None:
+        """The phase that a DataMover is in."""
+        ...
+
+    def forget(self, *, name: str, namespace: str) -> None:
+        """A DataMover is gone."""
+        ...
+
+    def clone(self, *, status: str, namespace: str) -> None:
+        """A clone was started, or became ready, or failed."""
+        ...
+
+    def pod(self, *, status: str, namespace: str) -> None:
+        """A mover was started, succeeded or failed."""
+        ...
+
+    def synced(self, *, status: str, namespace: str) -> None:
+        """A sync ended."""
+        ...
+
+    def cleaned(self, *, status: str, namespace: str) -> None:
+        """A clone was deleted, or could not be."""
+        ...
+
+    def error(self, *, error_type: str, phase: str, namespace: str) -> None:
+        """Something stands in the way."""
+        ...
+
+    def moved(self, *, namespace: str, size: int, files: int, attempts: int, deleted: int) -> None:
+        """A sync succeeded; `size` in bytes."""
+        ...
+
+    def succeeded(self, *, name: str, namespace: str, at: float) -> None:
+        """The moment of the last success, in seconds since 1970."""
+        ...
+
+
+def report_status(mover: DataMover, new: DataMoverStatus, *, meter: Meter, now: datetime) -> None:
+    """Count what has changed between the status that was there and the one that was written."""
+    old = mover.status or DataMoverStatus()
+    namespace = mover.metadata.namespace or ""
+    before, after = old.phase or Phase.NONE, new.phase or Phase.NONE
+    if before != after:
+        _report_phase(mover, old, new, meter=meter, now=now)
+    _report_obstacle(old, new, namespace=namespace, meter=meter)
+
+
+def report_present(mover: DataMover, *, meter: Meter) -> None:
+    """Set the gauges of a DataMover as it is: after a restart they stand without a write."""
+    status = mover.status or DataMoverStatus()
+    namespace = mover.metadata.namespace or ""
+    meter.phase_now(name=mover.metadata.name, namespace=namespace, phase=status.phase or Phase.NONE)
+    if status.phase == Phase.COMPLETED and status.run is not None and status.run.finished:
+        meter.succeeded(name=mover.metadata.name, namespace=namespace, at=parse(status.run.finished).timestamp())
+
+
+def report_cleanup(meta: ObjectMeta, deleted: bool, *, meter: Meter) -> None:
+    """Count the deletion of a clone, or its failure."""
+    meter.cleaned(status="success" if deleted else "failure", namespace=meta.namespace or "")
+
+
+def _report_phase(mover: DataMover, old: DataMoverStatus, new: DataMoverStatus, *, meter: Meter, now: datetime) -> None:
+    namespace = mover.metadata.namespace or ""
+    before, after = old.phase or Phase.NONE, new.phase or Phase.NONE
+    failed = after == Phase.FAILED
+    if before not in (Phase.NONE, *Phase.TERMINAL):
+        began = parse(old.phase_started) if old.phase_started else now
+        meter.phase_ended(
+            phase=before, namespace=namespace, seconds=max(0.0, (now - began).total_seconds()), succeeded=not failed
+        )
+    if after not in Phase.TERMINAL:
+        meter.phase_started(phase=after, namespace=namespace)
+    if after == Phase.CREATING_CLONE:
+        meter.clone(status="started", namespace=namespace)
+    if after == Phase.CLONE_READY:
+        meter.clone(status="success", namespace=namespace)
+    if after == Phase.CREATING_POD:
+        meter.pod(status="started", namespace=namespace)
+    if before == Phase.CREATING_POD:
+        outcome = "failure" if failed else "success"
+        meter.pod(status=outcome, namespace=namespace)
+        meter.synced(status=outcome, namespace=namespace)
+    if failed and before == Phase.CREATING_CLONE:
+        meter.clone(status="failure", namespace=namespace)
+    run = new.run
+    if before == Phase.CREATING_POD and not failed and run is not None:
+        meter.moved(
+            namespace=namespace,
+            size=run.transferred_bytes or 0,
+            files=run.transferred_files or 0,
+            attempts=run.attempts,
+            deleted=run.deleted or 0,
+        )
+
+
+def _report_obstacle(old: DataMoverStatus, new: DataMoverStatus, *, namespace: str, meter: Meter) -> None:
+    stalled = new.condition(ConditionType.STALLED)
+    was = old.condition(ConditionType.STALLED)
+    if stalled is None or stalled.status != "True":
+        return
+    if was is None or was.status != "True" or was.reason != stalled.reason:
+        meter.error(error_type=stalled.reason, phase=new.phase or Phase.NONE, namespace=namespace)

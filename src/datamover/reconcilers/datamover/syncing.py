@@ -1,0 +1,296 @@
+"""Following the mover's Job to its end. Pure.
+
+Only the Job's conditions tell success and failure: a failed Pod is an attempt, and there are three (documents).
+"""
+
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from datamover.api import reasons
+from datamover.api.batch import JOBS, Job
+from datamover.api.core import Pod
+from datamover.api.names import ConditionType, CopyMethod, Phase
+from datamover.api.timestamps import parse
+from datamover.api.transfer import Outcome, Progress
+from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
+from datamover.movers.outcomes import describe_end, find_hindrance, has_ended, is_running, newest, read_outcome
+from datamover.movers.rclone import CONTAINER
+from datamover.reconcilers.datamover.cleaning import begin_clean_up
+from datamover.reconcilers.datamover.conditions import Said, State, compose
+from datamover.reconcilers.datamover.facts import Facts, Settings
+from datamover.reconcilers.datamover.failing import CLONE_LOST_MESSAGE, fail
+from datamover.reconcilers.datamover.plan import (
+    REST,
+    Delete,
+    Emit,
+    Inquire,
+    Plan,
+    SampleLog,
+    Step,
+    SuspendJob,
+    WriteStatus,
+)
+
+
+def follow_job(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> Plan:
+    """Return what the Job's state asks for."""
+    job, mover = facts.job, facts.mover
+    if job is None or job.metadata.terminating:
+        return REST
+    if not job.metadata.owned_by(mover.metadata.uid):
+        message = f"Job {job.metadata.name} exists and is not this DataMover's: delete or rename it"
+        status = compose(mover, now=now, state=State.BLOCKED, reason=reasons.NAME_TAKEN, message=message)
+        return (
+            Plan((WriteStatus(status), Emit("Warning", reasons.NAME_TAKEN, message, "Synchronize"))) if status else REST
+        )
+    if job.condition("Complete") is not None:
+        return _succeed(facts, run, job, now=now, settings=settings)
+    if job.condition("Failed") is not None:
+        return _fail(facts, run, job, now=now, settings=settings)
+    if job.spec is not None and job.spec.suspend:
+        return Plan((SuspendJob(job.metadata, suspend=False),))
+    return _watch(facts, run, job, now=now, settings=settings)
+
+
+def _succeed(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Settings) -> Plan:
+    outcome = _final_outcome(facts.pods, succeeded=True)
+    if outcome is None and (wait := _outcome_wait(job, now=now, settings=settings)) > 0:
+        return Plan(wake_after=wait)
+    done = record_outcome(run, outcome, attempts=_attempts(job, facts.pods))
+    said: dict[str, Said] = {
+        ConditionType.SYNCHRONIZED: (
+            "True",
+            reasons.SYNCHRONIZED,
+            outcome.message if outcome else "the mover's Job is complete",
+        ),
+        ConditionType.VERIFIED: ("True", reasons.VERIFIED, "every file at the destination was compared with the source")
+        if outcome is not None and outcome.verified
+        else ("False", reasons.NOT_REQUESTED, 'not asked for: set VERIFY_BACKUP to "true" in spec.additionalEnv'),
+    }
+    return begin_clean_up(facts, done, said=said, now=now)
+
+
+def _fail(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Settings) -> Plan:
+    outcome = _final_outcome(facts.pods, succeeded=False)
+    condition = job.condition("Failed")
+    cause = condition.reason if condition else None
+    if outcome is None and cause != "DeadlineExceeded" and (wait := _outcome_wait(job, now=now, settings=settings)) > 0:
+        return Plan(wake_after=wait)
+    ended = record_outcome(run, outcome, attempts=_attempts(job, facts.pods))
+    if outcome is not None and outcome.reason:
+        return fail(facts, ended, reason=outcome.reason, message=outcome.message or "the mover failed", now=now)
+    if cause == "DeadlineExceeded":
+        limit = facts.mover.spec and facts.mover.spec.deadline_seconds
+        return fail(
+            facts,
+            ended,
+            reason=reasons.DEADLINE_EXCEEDED,
+            message=f"the mover took longer than spec.deadlineSeconds ({limit} s)",
+            now=now,
+        )
+    pod = newest(facts.pods)
+    message = (
+        describe_end(pod)
+        if pod is not None
+        else (condition.message if condition and condition.message else "the mover's Job failed")
+    )
+    return fail(
+        facts,
+        ended,
+        reason=reasons.BACKOFF_LIMIT_EXCEEDED if cause == "BackoffLimitExceeded" else reasons.MOVER_FAILED,
+        message=f"{message}; see kubectl logs job/{job.metadata.name}",
+        now=now,
+    )
+
+
+def _watch(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Settings) -> Plan:
+    """The mover is on its way: say why when it does not start, and how far it is when it runs."""
+    mover = facts.mover
+    status = mover.status or DataMoverStatus()
+    pod = newest(facts.pods)
+    attempts = _attempts(job, facts.pods)
+    if status.phase != Phase.CREATING_POD:
+        entered = compose(
+            mover,
+            now=now,
+            state=State.WORKING,
+            reason=reasons.JOB_CREATED,
+            message=f"Job {job.metadata.name} moves the data",
+            phase=Phase.CREATING_POD,
+            run=replace(run, job_name=job.metadata.name),
+        )
+        return Plan((WriteStatus(entered),)) if entered else REST
+    if (
+        run.copy_method != CopyMethod.DIRECT
+        and facts.clone is None
+        and (pod is None or not (is_running(pod) or has_ended(pod)))
+    ):
+        return _lose_clone(facts, run, job, now=now)
+    if pod is None:
+        return _wait_for_pod(facts, job, now=now, settings=settings)
+    hindrance = find_hindrance(pod)
+    if hindrance is not None:
+        age = _age(pod.metadata.creation_timestamp, now)
+        if age < hindrance.patience:
+            return Plan(wake_after=hindrance.patience - age + 0.1)
+        told = compose(
+            mover,
+            now=now,
+            state=State.BLOCKED,
+            reason=hindrance.reason,
+            message=hindrance.message,
+            run=replace(run, attempts=attempts),
+        )
+        if told is None:
+            return REST
+        return Plan((WriteStatus(told), Emit("Warning", hindrance.reason, hindrance.message, "Synchronize")))
+    if attempts > max(run.attempts, 1) and not has_ended(pod):
+        return _tell_retry(facts, run, attempts=attempts, now=now)
+    if not is_running(pod):
+        return REST
+    stalled = status.condition(ConditionType.RECONCILING)
+    if stalled is not None and stalled.status != "True":
+        going = compose(mover, now=now, state=State.WORKING, reason=reasons.SYNCHRONIZING, message="the mover runs")
+        return Plan((WriteStatus(going),)) if going else REST
+    return _follow_progress(facts, run, pod, attempts=attempts, now=now, settings=settings)
+
+
+def _lose_clone(facts: Facts, run: Run, job: Job, *, now: datetime) -> Plan:
+    """Somebody deleted the clone before the mover could start: stop the Job, which would wait for it for ever."""
+    ended = fail(facts, run, reason=reasons.CLONE_LOST, message=CLONE_LOST_MESSAGE, now=now)
+    return Plan((*ended.steps, Delete(JOBS, job.metadata)))
+
+
+def _wait_for_pod(facts: Facts, job: Job, *, now: datetime, settings: Settings) -> Plan:
+    age = _age(job.metadata.creation_timestamp, now)
+    if job.status is not None and (job.status.active or job.status.failed):
+        return REST
+    if age < settings.inquire_after:
+        return Plan(wake_after=settings.inquire_after - age + 0.1)
+    inquiry = Inquire("Job", job.metadata)
+    if facts.diagnosis is None:
+        return Plan((inquiry,), wake_after=settings.inquire_interval)
+    message = f"Job {job.metadata.name} has no Pod: {facts.diagnosis}"
+    told = compose(facts.mover, now=now, state=State.BLOCKED, reason=reasons.MOVER_CANNOT_START, message=message)
+    steps: tuple[Step, ...] = (inquiry,)
+    if told is not None:
+        steps = (WriteStatus(told), Emit("Warning", reasons.MOVER_CANNOT_START, message, "Synchronize"), inquiry)
+    return Plan(steps, wake_after=settings.inquire_interval)
+
+
+def _tell_retry(facts: Facts, run: Run, *, attempts: int, now: datetime) -> Plan:
+    last = next(
+        (o for pod in sorted(facts.pods, key=_born, reverse=True) if (o := read_outcome(pod)) is not None), None
+    )
+    why = last.message if last is not None else "the attempt before failed"
+    message = f"attempt {attempts}: {why}"
+    told = compose(
+        facts.mover,
+        now=now,
+        state=State.WORKING,
+        reason=reasons.RETRYING,
+        message=message,
+        run=replace(run, attempts=attempts, progress=None),
+    )
+    if told is None:
+        return REST
+    return Plan((WriteStatus(told), Emit("Warning", reasons.RETRYING, message, "Synchronize")))
+
+
+def _follow_progress(facts: Facts, run: Run, pod: Pod, *, attempts: int, now: datetime, settings: Settings) -> Plan:
+    """At most one sample and one status write an interval (law L9; budget of reads)."""
+    interval = settings.progress_interval
+    if facts.progress_age is not None and facts.progress_age < interval:
+        due = interval - facts.progress_age + 0.05
+        if facts.progress is None:
+            return Plan(wake_after=due)
+        return Plan(_tell_progress(facts, run, facts.progress, attempts=attempts, now=now), wake_after=due)
+    age = _age(pod.status.start_time if pod.status else None, now)
+    if facts.progress_age is None and age < interval:
+        return Plan(wake_after=interval - age + 0.05)
+    return Plan((SampleLog(pod.metadata, CONTAINER),), wake_after=interval)
+
+
+def _tell_progress(facts: Facts, run: Run, progress: Progress, *, attempts: int, now: datetime) -> tuple[Step, ...]:
+    shown = describe_progress(progress)
+    told = compose(
+        facts.mover,
+        now=now,
+        state=State.WORKING,
+        reason=reasons.SYNCHRONIZING,
+        message=f"{progress.phase}: {progress.files} of {progress.total_files} files",
+        run=replace(
+            run,
+            attempts=attempts,
+            bytes=progress.bytes,
+            total_bytes=progress.total_bytes,
+            files=progress.files,
+            total_files=progress.total_files,
+            progress=shown,
+        ),
+    )
+    return (WriteStatus(told),) if told is not None else ()
+
+
+def describe_progress(progress: Progress) -> str:
+    """Return `42%, 1m30s left`: what `kubectl get` shows."""
+    share = f"{min(100, progress.bytes * 100 // progress.total_bytes)}%" if progress.total_bytes else progress.phase
+    if progress.eta is None or progress.eta < 0:
+        return share
+    minutes, rest = divmod(int(progress.eta), 60)
+    hours, minutes = divmod(minutes, 60)
+    left = f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+    return f"{share}, {left} left"
+
+
+def record_outcome(run: Run, outcome: Outcome | None, *, attempts: int) -> Run:
+    """Return the run with what the mover reported."""
+    if outcome is None:
+        return replace(run, attempts=attempts, progress=None)
+    return replace(
+        run,
+        attempts=attempts,
+        progress=None,
+        destination=outcome.destination or run.destination,
+        timestamp=outcome.timestamp or run.timestamp,
+        bytes=outcome.bytes,
+        files=outcome.files,
+        total_bytes=outcome.bytes,
+        total_files=outcome.files,
+        transferred_bytes=outcome.transferred_bytes,
+        transferred_files=outcome.transferred_files,
+        deleted=outcome.deleted,
+        skipped=outcome.skipped_special or None,
+    )
+
+
+def _final_outcome(pods: tuple[Pod, ...], *, succeeded: bool) -> Outcome | None:
+    """Return the outcome of the Pod that decided: the one that succeeded, else the last one that failed."""
+    wanted = "Succeeded" if succeeded else "Failed"
+    for pod in sorted(pods, key=_born, reverse=True):
+        if pod.status is not None and pod.status.phase == wanted and (outcome := read_outcome(pod)) is not None:
+            return outcome
+    return None
+
+
+def _outcome_wait(job: Job, *, now: datetime, settings: Settings) -> float:
+    """Seconds that the Pod's last words may still take to arrive: Jobs and Pods come by different watches."""
+    moment = job.status.completion_time if job.status else None
+    for condition in (job.status.conditions if job.status else None) or ():
+        moment = moment or condition.last_transition_time
+    return settings.outcome_patience - _age(moment, now) if moment else 0.0
+
+
+def _attempts(job: Job, pods: tuple[Pod, ...]) -> int:
+    status = job.status
+    counted = (status.failed or 0) + (status.succeeded or 0) + (status.active or 0) if status else 0
+    return max(counted, len(pods))
+
+
+def _age(stamp: str | None, now: datetime) -> float:
+    return (now - parse(stamp)).total_seconds() if stamp else 0.0
+
+
+def _born(pod: Pod) -> tuple[str, str]:
+    return (pod.metadata.creation_timestamp or "", pod.metadata.name)

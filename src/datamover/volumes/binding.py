@@ -1,0 +1,137 @@
+"""What can be said of a volume before anything is created: can it be copied, and who binds the copy. Pure."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from datamover.api import reasons
+from datamover.api.core import PersistentVolumeClaim
+from datamover.api.names import CopyMethod
+from datamover.api.snapshot import IS_DEFAULT_CLASS, VolumeSnapshotClass
+from datamover.api.storage import StorageClass
+
+WAIT_FOR_FIRST_CONSUMER: Final = "WaitForFirstConsumer"
+
+_WITHOUT_CLONES: Final = {
+    "kubernetes.io/no-provisioner": "volumes of that class are made by hand",
+    "rancher.io/local-path": "the local-path provisioner has no cloning",
+    "k8s.io/minikube-hostpath": "the minikube host-path provisioner has no cloning",
+    "docker.io/hostpath": "the Docker Desktop host-path provisioner has no cloning",
+}
+"""Provisioners that are known to ignore or refuse a data source. A driver that is not here is asked, and its refusal reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a copy cannot be made now. `waits` tells whether it may go away without a change of the spec."""
+
+    reason: str
+    message: str
+    waits: bool
+
+
+def check_source(
+    name: str, source: PersistentVolumeClaim | None, *, method: str, storage_class: StorageClass | None
+) -> Obstacle | None:
+    """Return what stands against copying the source claim, or None."""
+    if source is None:
+        return Obstacle(
+            reasons.SOURCE_NOT_FOUND,
+            f"PersistentVolumeClaim {name} does not exist in this namespace: create it or correct spec.sourcePvc",
+            waits=True,
+        )
+    if source.metadata.terminating:
+        return Obstacle(
+            reasons.SOURCE_TERMINATING,
+            f"PersistentVolumeClaim {name} is being deleted; the run begins when a new one of that name exists",
+            waits=True,
+        )
+    phase = source.status and source.status.phase
+    if phase == "Lost":
+        return Obstacle(
+            reasons.SOURCE_LOST,
+            f"PersistentVolumeClaim {name} has lost its volume; there is nothing to back up",
+            waits=True,
+        )
+    if ((source.spec and source.spec.volume_mode) or "Filesystem") == "Block":
+        return Obstacle(
+            reasons.BLOCK_NOT_SUPPORTED,
+            f"PersistentVolumeClaim {name} is a Block volume, and rclone moves files: use a Filesystem volume",
+            waits=False,
+        )
+    if phase != "Bound" and not (method == CopyMethod.DIRECT and binds_on_use(storage_class)):
+        return Obstacle(
+            reasons.SOURCE_NOT_BOUND,
+            f"PersistentVolumeClaim {name} is not bound yet (phase {phase or 'unknown'}); the run begins when it is",
+            waits=True,
+        )
+    return None
+
+
+def check_class(
+    source: PersistentVolumeClaim, *, wanted: str | None, storage_class: StorageClass | None
+) -> Obstacle | None:
+    """Return why a clone in the class `wanted` (the source's own when None) cannot be made, or None."""
+    name = wanted if wanted is not None else (source.spec and source.spec.storage_class_name)
+    if not name:
+        return Obstacle(
+            reasons.CLASS_CANNOT_CLONE,
+            f"PersistentVolumeClaim {source.metadata.name} has no StorageClass, so no driver can clone it: "
+            "set spec.storageClassName to a class whose driver can, or copyMethod: Direct",
+            waits=False,
+        )
+    if storage_class is None:
+        return Obstacle(
+            reasons.STORAGE_CLASS_NOT_FOUND,
+            f"StorageClass {name} does not exist: create it, or set spec.storageClassName to one that does",
+            waits=True,
+        )
+    why = _WITHOUT_CLONES.get(storage_class.provisioner)
+    if why is None and storage_class.provisioner.startswith("kubernetes.io/"):
+        why = "in-tree provisioners have no cloning"
+    if why is not None:
+        return Obstacle(
+            reasons.CLASS_CANNOT_CLONE,
+            f"StorageClass {name} ({storage_class.provisioner}) cannot clone: {why}. "
+            "Set spec.storageClassName to a class of a CSI driver that can, or copyMethod: Direct",
+            waits=False,
+        )
+    return None
+
+
+def choose_snapshot_class(
+    classes: tuple[VolumeSnapshotClass, ...], *, wanted: str | None, driver: str
+) -> VolumeSnapshotClass | Obstacle:
+    """Return the class to take the snapshot with: the wanted one, else the driver's default, else its only one."""
+    if wanted is not None:
+        for candidate in classes:
+            if candidate.metadata.name == wanted:
+                return candidate
+        return Obstacle(
+            reasons.SNAPSHOT_CLASS_NOT_FOUND,
+            f"VolumeSnapshotClass {wanted} does not exist: create it or correct spec.volumeSnapshotClassName",
+            waits=True,
+        )
+    own = sorted((c for c in classes if c.driver == driver), key=lambda c: c.metadata.name)
+    defaults = [c for c in own if c.metadata.annotation(IS_DEFAULT_CLASS) == "true"]
+    if len(defaults) == 1:
+        return defaults[0]
+    if len(own) == 1:
+        return own[0]
+    several = ", ".join(c.metadata.name for c in own)
+    return Obstacle(
+        reasons.SNAPSHOT_CLASS_NOT_FOUND,
+        f"driver {driver} has several VolumeSnapshotClasses ({several}): name one in spec.volumeSnapshotClassName"
+        if own
+        else f"driver {driver} has no VolumeSnapshotClass: create one, or set copyMethod: Clone",
+        waits=True,
+    )
+
+
+def binds_on_use(storage_class: StorageClass | None) -> bool:
+    """Tell whether a claim of this class binds only when a Pod uses it, so that waiting for it first would never end."""
+    return storage_class is not None and storage_class.volume_binding_mode == WAIT_FOR_FIRST_CONSUMER
+
+
+def is_bound(claim: PersistentVolumeClaim) -> bool:
+    """Tell whether the claim has its volume."""
+    return claim.status is not None and claim.status.phase == "Bound"

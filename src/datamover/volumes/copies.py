@@ -1,0 +1,87 @@
+"""Builders of point-in-time copies: the clone, and the snapshot that it may be made of. Pure."""
+
+from datamover.api import names
+from datamover.api.core import PersistentVolumeClaim
+from datamover.api.meta import Manifest, owner_reference
+from datamover.api.quantity import larger
+from datamover.api.snapshot import VolumeSnapshot
+from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+
+
+def child_metadata(owner: DataMover, *, name: str, run_id: str, component: str) -> Manifest:
+    """Return the metadata that every child carries: the owner's reference and UID, the documented label, the run."""
+    return {
+        "name": name,
+        "namespace": owner.metadata.namespace,
+        "labels": child_labels(owner, run_id=run_id, component=component),
+        "ownerReferences": [owner_reference(DATA_MOVERS, owner.metadata)],
+    }
+
+
+def child_labels(owner: DataMover, *, run_id: str, component: str) -> dict[str, str]:
+    """Return the labels of a child. Velero is told to leave temporary copies alone."""
+    return {
+        names.CREATED_BY_LABEL: names.CREATED_BY_VALUE,
+        names.MANAGED_BY_LABEL: names.CREATED_BY_VALUE,
+        names.PART_OF_LABEL: names.PART_OF_VALUE,
+        names.COMPONENT_LABEL: component,
+        names.OWNER_UID_LABEL: owner.metadata.uid,
+        names.RUN_ID_LABEL: run_id,
+        names.VELERO_EXCLUDE_LABEL: "true",
+    }
+
+
+def build_clone(
+    owner: DataMover,
+    *,
+    name: str,
+    run_id: str,
+    source: PersistentVolumeClaim,
+    storage_class: str | None,
+    snapshot: VolumeSnapshot | None = None,
+) -> Manifest:
+    """Return the claim that a driver fills with the source's data, or with those of `snapshot`.
+
+    Its size is the larger of what the source asked for and what it has got: drivers that round up refuse a smaller clone.
+    """
+    spec = source.spec
+    status = source.status
+    requested = spec and spec.resources and (spec.resources.requests or {}).get("storage")
+    capacity = status and (status.capacity or {}).get("storage")
+    size = larger(requested, capacity)
+    if snapshot is not None:
+        size = larger(size, snapshot.status and snapshot.status.restore_size)
+        data_source: Manifest = {
+            "apiGroup": "snapshot.storage.k8s.io",
+            "kind": "VolumeSnapshot",
+            "name": snapshot.metadata.name,
+        }
+    else:
+        data_source = {"kind": "PersistentVolumeClaim", "name": source.metadata.name}
+    claim: Manifest = {
+        "accessModes": list((spec and spec.access_modes) or ("ReadWriteOnce",)),
+        "resources": {"requests": {"storage": size or "1Gi"}},
+        "volumeMode": (spec and spec.volume_mode) or "Filesystem",
+        "dataSource": data_source,
+    }
+    if storage_class is not None:
+        claim["storageClassName"] = storage_class
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": child_metadata(owner, name=name, run_id=run_id, component=names.COMPONENT_COPY),
+        "spec": claim,
+    }
+
+
+def build_snapshot(owner: DataMover, *, name: str, run_id: str, source: str, snapshot_class: str | None) -> Manifest:
+    """Return the VolumeSnapshot of the source claim. Without a class the driver's default is used."""
+    spec: Manifest = {"source": {"persistentVolumeClaimName": source}}
+    if snapshot_class is not None:
+        spec["volumeSnapshotClassName"] = snapshot_class
+    return {
+        "apiVersion": "snapshot.storage.k8s.io/v1",
+        "kind": "VolumeSnapshot",
+        "metadata": child_metadata(owner, name=name, run_id=run_id, component=names.COMPONENT_COPY),
+        "spec": spec,
+    }
