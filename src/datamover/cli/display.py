@@ -1,0 +1,159 @@
+"""Showing DataMovers while they run: a live table on a terminal, a line for each change elsewhere."""
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from datamover.api.names import Phase
+from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
+from datamover.cli.outcome import Shown, show
+
+_STYLES = {Phase.COMPLETED: "green", Phase.FAILED: "bold red", "Pending": "dim"}
+
+
+class Display(Protocol):
+    """Where progress is shown."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End."""
+        ...
+
+    def update(self, movers: tuple[DataMover, ...]) -> None:
+        """Show the present state."""
+        ...
+
+
+class LiveDisplay:
+    """A table that redraws itself."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, refresh_per_second=4, transient=False)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def update(self, movers: tuple[DataMover, ...]) -> None:
+        """Redraw."""
+        self._live.update(progress_table(movers))
+
+
+class LineDisplay:
+    """A plain line for each change, for pipes and logs."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last: dict[tuple[str, str], tuple[str, str, str]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def update(self, movers: tuple[DataMover, ...]) -> None:
+        """Print what changed."""
+        for mover in movers:
+            shown = show(mover)
+            state = (shown.phase, shown.progress, shown.message)
+            if self._last.get((shown.namespace, shown.name)) == state:
+                continue
+            self._last[shown.namespace, shown.name] = state
+            tail = "  ".join(part for part in (shown.progress, shown.message) if part)
+            self._console.print(
+                f"{shown.namespace}/{shown.name}  {shown.phase}  {tail}".rstrip(),
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+class NoDisplay:
+    """Nothing: machines read the result."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def update(self, movers: tuple[DataMover, ...]) -> None:
+        """Show nothing."""
+
+
+def choose_display(console: Console, *, quiet: bool) -> Display:
+    """Return the display that fits where the output goes."""
+    if quiet:
+        return NoDisplay()
+    return LiveDisplay(console) if console.is_terminal else LineDisplay(console)
+
+
+def progress_table(movers: Iterable[DataMover]) -> Table:
+    """Return the table that is shown while DataMovers run."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("NAME", "PHASE", "PROGRESS", "MESSAGE"):
+        table.add_column(heading, overflow="fold" if heading == "MESSAGE" else "ellipsis")
+    for mover in movers:
+        shown = show(mover)
+        table.add_row(shown.name, Text(shown.phase, style=_style(shown)), _bar(mover, shown), Text(shown.message))
+    return table
+
+
+def summary_table(movers: Iterable[DataMover]) -> Table:
+    """Return what is shown at the end."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("NAME", "PHASE", "FILES", "MOVED", "DESTINATION"):
+        table.add_column(heading, justify="right" if heading in ("FILES", "MOVED") else "left", overflow="fold")
+    for mover in movers:
+        shown = show(mover)
+        run = (mover.status or DataMoverStatus()).run
+        table.add_row(
+            shown.name,
+            Text(shown.phase, style=_style(shown)),
+            "" if run is None or run.files is None else str(run.files),
+            "" if run is None or run.transferred_bytes is None else size(run.transferred_bytes),
+            Text((run.destination if run else None) or ""),
+        )
+    return table
+
+
+def size(count: int) -> str:
+    """Return bytes as people read them: `1.5 MiB`."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def _style(shown: Shown) -> str:
+    return _STYLES.get(shown.phase, "yellow" if shown.stalled else "cyan")
+
+
+def _bar(mover: DataMover, shown: Shown) -> str:
+    run = (mover.status or DataMoverStatus()).run
+    if run is None or not run.total_bytes or not shown.progress:
+        return shown.progress
+    done = min(20, 20 * (run.bytes or 0) // run.total_bytes)
+    return f"{'━' * done}{'╌' * (20 - done)} {shown.progress}"

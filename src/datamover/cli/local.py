@@ -1,0 +1,56 @@
+"""`datamover local up`: the embedded world with an HTTP face and a kubeconfig."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from datamover.cli.operator import Options
+from datamover.cli.volumes import Volume
+from datamover.cli.world import WorldOptions, start_world
+from datamover.local.face import serve
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """What `datamover local up` was asked."""
+
+    state: Path
+    port: int
+    volumes: tuple[Volume, ...]
+    namespace: str
+    with_operator: bool
+
+
+async def serve_world(options: UpOptions, *, say: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT. Raises WorldError, and OSError when the port is taken."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    operator = Options(progress_interval=2.0) if options.with_operator else None
+    async with start_world(WorldOptions(state=options.state, operator=operator)) as world:
+        for volume in options.volumes:
+            await world.node.adopt_directory(name=volume.name, namespace=options.namespace, path=volume.path)
+        face = await serve(world.server, port=options.port)
+        kubeconfig = options.state / "kubeconfig"
+        try:
+            _write_private(kubeconfig, yaml.safe_dump(face.kubeconfig(), sort_keys=False))
+            say(f"the embedded world listens on {face.url}; state: {options.state}")
+            say(f"export KUBECONFIG={kubeconfig}")
+            say("Ctrl-C stops it")
+            await stop.wait()
+        finally:
+            kubeconfig.unlink(missing_ok=True)
+            await face.close()
+
+
+def _write_private(path: Path, text: str) -> None:
+    """The kubeconfig holds a token: nobody else may read it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)

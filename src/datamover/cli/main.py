@@ -1,0 +1,312 @@
+"""`datamover`: the command line. Each command imports what it needs when it runs, so that help and completion are quick."""
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from datamover import __version__
+from datamover.cli.volumes import Volume, VolumeType
+
+T = TypeVar("T")
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_EXIT_CODES = """
+\b
+Exit codes:
+  0    every DataMover is Completed
+  1    a DataMover has Failed; its message says why
+  2    the command line or a manifest is wrong
+  3    something is missing that nobody will bring, such as a Secret
+  4    --timeout has passed
+  130  interrupted
+"""
+
+
+@click.group(context_settings=_CONTEXT)
+@click.version_option(__version__, prog_name="datamover")
+def main() -> None:
+    """Back up Kubernetes volumes to object storage: clone, sync with rclone, prove it, clean up.
+
+    \b
+    Try it without a cluster:
+      datamover run -f backup.yaml -f secret.yaml --volume app-data=./data
+    """
+
+
+@main.command(epilog=_EXIT_CODES)
+@click.option(
+    "-f",
+    "--filename",
+    "filenames",
+    multiple=True,
+    required=True,
+    metavar="FILE",
+    type=click.Path(allow_dash=True),
+    help="Manifests to apply, Secrets included; '-' reads standard input. May be repeated.",
+)
+@click.option(
+    "--volume",
+    "volumes",
+    multiple=True,
+    type=VolumeType(),
+    help="Directory that stands for a PersistentVolumeClaim, such as app-data=./data. It is only read. May be repeated.",
+)
+@click.option("-n", "--namespace", default="default", show_default=True, help="Namespace of objects that name none.")
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory that is kept between runs. [default: $XDG_STATE_HOME/datamover]",
+)
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Stop waiting after this time."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="What to print at the end.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log what the operator and the node do.")
+def run(
+    filenames: tuple[str, ...],
+    volumes: tuple[Volume, ...],
+    namespace: str,
+    state: Path | None,
+    timeout: float | None,
+    output: str,
+    verbose: bool,
+) -> None:
+    """Run DataMovers on this machine, without a cluster.
+
+    Applies the manifests to an embedded Kubernetes API, clones the volumes, runs the movers as processes, waits, and shows how far they
+    are. A second run moves only what has changed.
+    """
+    from rich.console import Console
+
+    from datamover.cli import logs
+    from datamover.cli.display import choose_display, summary_table
+    from datamover.cli.manifests import ManifestError, read_manifests
+    from datamover.cli.outcome import Exit, to_json
+    from datamover.cli.run import RunOptions, check_request
+    from datamover.cli.run import run as run_world
+    from datamover.cli.world import WorldError, default_state
+
+    logs.set_up(level="info" if verbose else "error")
+    machine = output == "json"
+    console = Console(stderr=machine)
+    place = state or default_state()
+    try:
+        sources = read_manifests(filenames, stdin=sys.stdin, namespace=namespace)
+        check_request(sources, volumes)
+        options = RunOptions(sources=sources, volumes=volumes, namespace=namespace, state=place, timeout=timeout)
+        if not machine:
+            console.print(f"state: {place}", highlight=False, soft_wrap=True)
+        result = _start(run_world(options, display=choose_display(console, quiet=machine)))
+    except (ManifestError, WorldError) as error:
+        click.echo(f"datamover: {error}", err=True)
+        sys.exit(Exit.USAGE)
+    if machine:
+        click.echo(to_json(result.movers, code=result.code, state=str(place)))
+    else:
+        console.print(summary_table(result.movers))
+        for mover in result.movers:
+            if mover.status is not None and mover.status.phase != "Completed" and mover.status.message:
+                console.print(
+                    f"\n{mover.metadata.name}: {mover.status.message}", markup=False, highlight=False, soft_wrap=True
+                )
+        if result.code is Exit.TIMEOUT:
+            console.print(f"gave up after {timeout:g} s; the same command goes on from here", highlight=False)
+    sys.exit(result.code)
+
+
+@main.command()
+@click.option(
+    "--kubeconfig",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Credentials. [default: in-cluster, else $KUBECONFIG, else ~/.kube/config]",
+)
+@click.option("--context", help="Context of the kubeconfig.")
+@click.option("-n", "--namespace", envvar="WATCH_NAMESPACE", help="Watch this namespace only.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=8,
+    show_default=True,
+    help="DataMovers that are worked on at a time.",
+)
+@click.option("--mover-image", envvar="MOVER_IMAGE", help="Image for DataMovers that name none.")
+@click.option(
+    "--cluster-id", help="Identity of the cluster at destinations. [default: UID of the namespace kube-system]"
+)
+@click.option(
+    "--leader-elect/--no-leader-elect", default=False, show_default=True, help="Run as one of several replicas."
+)
+@click.option(
+    "--leader-namespace",
+    envvar="POD_NAMESPACE",
+    default="datamover-operator-system",
+    show_default=True,
+    help="Namespace of the Lease.",
+)
+@click.option(
+    "--metrics-bind-address",
+    default=":8082",
+    show_default=True,
+    help="Address of /metrics, /healthz and /readyz; 0 for none.",
+)
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="json", show_default=True, help="Form of log lines."
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="What is logged.",
+)
+def operator(
+    kubeconfig: Path | None,
+    context: str | None,
+    namespace: str | None,
+    workers: int,
+    mover_image: str | None,
+    cluster_id: str | None,
+    leader_elect: bool,
+    leader_namespace: str,
+    metrics_bind_address: str,
+    log_format: str,
+    log_level: str,
+) -> None:
+    """Run the controllers, against a cluster or against `datamover local up`.
+
+    Stops in order on SIGTERM and SIGINT: what is under way is finished or left to the next one.
+    """
+    from datamover.cli import logs
+    from datamover.cli.operator import Options, StartError, serve
+    from datamover.kube.errors import KubeError
+
+    logs.set_up(level=log_level, form="json" if log_format == "json" else "text")
+    options = Options(
+        namespace=namespace,
+        workers=workers,
+        mover_image=mover_image,
+        cluster_id=cluster_id,
+        status_address=None if metrics_bind_address == "0" else metrics_bind_address,
+        leader_namespace=leader_namespace if leader_elect else None,
+    )
+    try:
+        _start(serve(options, kubeconfig=kubeconfig, context=context))
+    except (StartError, KubeError, OSError) as error:
+        click.echo(f"datamover operator: {error}", err=True)
+        sys.exit(1)
+
+
+@main.group()
+def local() -> None:
+    """The embedded world: a Kubernetes API, a node and volumes on this machine, for trying things out."""
+
+
+@local.command()
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory that is kept between runs. [default: $XDG_STATE_HOME/datamover]",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1. [default: a free one]")
+@click.option(
+    "--volume",
+    "volumes",
+    multiple=True,
+    type=VolumeType(),
+    help="Directory that stands for a PersistentVolumeClaim. May be repeated.",
+)
+@click.option("-n", "--namespace", default="default", show_default=True, help="Namespace of the volumes.")
+@click.option(
+    "--operator/--no-operator", "with_operator", default=True, show_default=True, help="Run the operator as well."
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log what the operator and the node do.")
+def up(
+    state: Path | None, port: int, volumes: tuple[Volume, ...], namespace: str, with_operator: bool, verbose: bool
+) -> None:
+    """Start the embedded world and print a kubeconfig for it; Ctrl-C stops it.
+
+    \b
+      datamover local up --volume app-data=./data
+      export KUBECONFIG=...       (printed)
+      kubectl get datamovers
+    """
+    from datamover.cli import logs
+    from datamover.cli.local import UpOptions, serve_world
+    from datamover.cli.world import WorldError, default_state
+
+    logs.set_up(level="info" if verbose else "warning")
+    options = UpOptions(
+        state=state or default_state(), port=port, volumes=volumes, namespace=namespace, with_operator=with_operator
+    )
+    try:
+        _start(serve_world(options, say=click.echo))
+    except (WorldError, OSError) as error:
+        click.echo(f"datamover local up: {error}", err=True)
+        sys.exit(2)
+
+
+@main.command()
+def crds() -> None:
+    """Print the CustomResourceDefinitions: `datamover crds | kubectl apply -f -`."""
+    from datamover.api.crd import crds as definitions
+    from datamover.api.crd import render
+
+    click.echo(render(definitions()), nl=False)
+
+
+@main.command()
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Work in this directory and keep it. [default: a temporary one]",
+)
+def demo(keep: Path | None) -> None:
+    """Show the whole thing: back up a volume to a real S3 server on this machine, change it, run again, then fail on purpose."""
+    from datamover.cli import logs
+    from datamover.cli.demo import run_demo
+
+    logs.set_up(level="error")
+    sys.exit(run_demo(keep=keep))
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print a completion script.
+
+    \b
+      bash:  source <(datamover completion bash)
+      zsh:   source <(datamover completion zsh)
+      fish:  datamover completion fish | source
+    """
+    from click.shell_completion import get_completion_class
+
+    completer = get_completion_class(shell)
+    if completer is None:
+        raise click.ClickException(f"no completion for {shell}")
+    click.echo(completer(main, {}, "datamover", "_DATAMOVER_COMPLETE").source())
+
+
+def _start(work: Coroutine[Any, Any, T]) -> T:
+    """Run on uvloop where it is installed; plain asyncio does the same, slower."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+if __name__ == "__main__":
+    main()

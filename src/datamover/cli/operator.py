@@ -1,0 +1,168 @@
+"""Putting the operator together: the same reconcilers over whichever transport the client has."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from datamover import __version__
+from datamover.api import names
+from datamover.api.core import NAMESPACES
+from datamover.api.meta import PartialObject, Resource
+from datamover.kube.client import Client
+from datamover.kube.config import load_config
+from datamover.kube.errors import Forbidden, KubeError, NotFound
+from datamover.kube.http import HttpTransport
+from datamover.metrics.datamover import DataMoverMetrics
+from datamover.metrics.exposition import CONTENT_TYPE, expose, new_registry
+from datamover.metrics.runtime import RuntimeMetrics
+from datamover.reconcilers.datamover.caches import Caches
+from datamover.reconcilers.datamover.facts import Settings
+from datamover.reconcilers.datamover.reconciler import DataMoverReconciler
+from datamover.runtime.clock import Clock, SystemClock
+from datamover.runtime.events import EventRecorder
+from datamover.runtime.leader import LeaderElector
+from datamover.runtime.manager import Manager
+from datamover.runtime.serving import StatusServer
+
+_log = logging.getLogger(__name__)
+
+_NAMESPACE_META = Resource("", "v1", NAMESPACES.plural, NAMESPACES.kind, PartialObject, namespaced=False)
+
+
+class StartError(Exception):
+    """The operator cannot start. The message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the operator runs. Addresses are `host:port`, or None for none; durations in seconds."""
+
+    namespace: str | None = None
+    workers: int = 4
+    mover_image: str | None = None
+    cluster_id: str | None = None
+    progress_interval: float = 10.0
+    status_address: str | None = None
+    leader_namespace: str | None = None
+    """Namespace of the Lease; None runs without leader election."""
+    identity: str = ""
+
+
+class Operator:
+    """The controllers with their caches, metrics and events, on one client."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        cluster: str,
+        options: Options,
+        registry: CollectorRegistry,
+        metrics: RuntimeMetrics,
+        clock: Clock | None = None,
+    ) -> None:
+        """`metrics` counts into `registry`; the client's requests are observed by whoever made the client."""
+        clock = clock or SystemClock()
+        self.registry = registry
+        self.caches = Caches(client, clock=clock, namespace=options.namespace, metrics=metrics)
+        identity = options.identity or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+        recorder = EventRecorder(client, component=names.COMPONENT, instance=identity, clock=clock, metrics=metrics)
+        elector = (
+            LeaderElector(
+                client,
+                namespace=options.leader_namespace,
+                name=names.LEASE_NAME,
+                identity=identity,
+                clock=clock,
+                metrics=metrics,
+                overdue=_end_process,
+            )
+            if options.leader_namespace
+            else None
+        )
+        self.manager = Manager(elector=elector)
+        for informer in self.caches.informers():
+            self.manager.add_informer(informer)
+        self.manager.add_task("secrets", self.caches.secrets.run)
+        self.manager.add_task("events", recorder.run)
+        self.manager.add_finisher(recorder.flush)
+        self.reconciler = DataMoverReconciler(
+            client,
+            caches=self.caches,
+            recorder=recorder,
+            meter=DataMoverMetrics(registry),
+            clock=clock,
+            settings=Settings(
+                cluster=cluster, mover_image=options.mover_image, progress_interval=options.progress_interval
+            ),
+        )
+        controller = self.reconciler.controller(workers=options.workers)
+        self.manager.add_controller(controller)
+        if options.status_address:
+            host, port = split_address(options.status_address)
+            server = StatusServer(
+                host=host, port=port, ready=self.manager.checks, metrics=lambda: (expose(registry), CONTENT_TYPE)
+            )
+            self.manager.add_task("status server", server.run)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set."""
+        await self.manager.run(stop)
+
+
+def new_metrics() -> tuple[CollectorRegistry, RuntimeMetrics]:
+    """Return a registry and the runtime's metrics in it."""
+    registry = new_registry()
+    return registry, RuntimeMetrics(registry)
+
+
+async def find_cluster(client: Client) -> str:
+    """Return the UID of the cluster: that of its kube-system namespace. Raises StartError."""
+    try:
+        found = await client.get(_NAMESPACE_META, "kube-system")
+    except (Forbidden, NotFound) as error:
+        raise StartError(
+            f"cannot read the namespace kube-system, whose UID identifies the cluster: {error}. "
+            "Allow the operator to get it, or start it with --cluster-id and any name that is unique to the cluster"
+        ) from error
+    except KubeError as error:
+        raise StartError(f"cannot reach the API server: {error}") from error
+    return found.metadata.uid
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of `host:port` or `:port`. Raises StartError."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit() or int(port) > 65535:
+        raise StartError(f"{address!r} is not an address such as :8082 or 127.0.0.1:8082")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - as the original operator: scrapers come from outside the Pod
+
+
+def _end_process() -> None:
+    """Work that outlives its lease must not go on beside the next leader's (law L7)."""
+    os._exit(1)
+
+
+async def serve(options: Options, *, kubeconfig: Path | None, context: str | None) -> None:
+    """Run the operator against a cluster until SIGTERM or SIGINT. Raises StartError and KubeError."""
+    registry, metrics = new_metrics()
+    transport = HttpTransport(load_config(kubeconfig, context))
+    try:
+        client = Client(transport, user_agent=f"{names.COMPONENT}/{__version__}", observe=metrics.request)
+        cluster = options.cluster_id or await find_cluster(client)
+        operator = Operator(client, cluster=cluster, options=options, registry=registry, metrics=metrics)
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        _log.info("datamover operator %s, cluster %s", __version__, cluster)
+        await operator.run(stop)
+    finally:
+        await transport.close()

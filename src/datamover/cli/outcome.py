@@ -1,0 +1,82 @@
+"""What a `datamover run` came to: exit codes, and what people and machines are shown of each DataMover."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+from datamover.api.names import ConditionType, Phase
+from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
+
+
+class Exit(IntEnum):
+    """Exit codes of `datamover run`, documented in docs/cli.md."""
+
+    COMPLETED = 0
+    FAILED = 1
+    USAGE = 2
+    BLOCKED = 3
+    TIMEOUT = 4
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One DataMover as it is shown."""
+
+    name: str
+    namespace: str
+    phase: str
+    reason: str
+    message: str
+    progress: str
+    stalled: bool
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether the run is over."""
+        return self.phase in Phase.TERMINAL
+
+
+def show(mover: DataMover) -> Shown:
+    """Return what is shown of a DataMover."""
+    status = mover.status or DataMoverStatus()
+    ready = status.condition(ConditionType.READY)
+    stalled = status.condition(ConditionType.STALLED)
+    return Shown(
+        name=mover.metadata.name,
+        namespace=mover.metadata.namespace or "",
+        phase=status.phase or "Pending",
+        reason=ready.reason if ready else "",
+        message=status.message or "",
+        progress=(status.run.progress if status.run else None) or "",
+        stalled=stalled is not None and stalled.status == "True",
+    )
+
+
+def exit_code(movers: tuple[DataMover, ...], *, timed_out: bool = False) -> Exit:
+    """Return 0 only when every DataMover is Completed; else the most telling of the others."""
+    phases = {show(mover).phase for mover in movers}
+    if phases == {Phase.COMPLETED}:
+        return Exit.COMPLETED
+    if Phase.FAILED in phases:
+        return Exit.FAILED
+    return Exit.TIMEOUT if timed_out else Exit.BLOCKED
+
+
+def to_json(movers: tuple[DataMover, ...], *, code: Exit, state: str) -> bytes:
+    """Return the result as one JSON document: `exitCode`, `state`, and name, namespace and status of each DataMover."""
+    document: dict[str, Any] = {
+        "exitCode": int(code),
+        "state": state,
+        "dataMovers": [
+            {
+                "name": mover.metadata.name,
+                "namespace": mover.metadata.namespace,
+                "status": msgspec.to_builtins(mover.status) if mover.status else {},
+            }
+            for mover in movers
+        ],
+    }
+    return msgspec.json.format(msgspec.json.encode(document), indent=2)

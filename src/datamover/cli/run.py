@@ -1,0 +1,197 @@
+"""`datamover run`: apply manifests to the embedded world, wait, show progress, explain what went wrong."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from datamover.api.meta import Manifest, PartialObject, Resource
+from datamover.api.names import Phase
+from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from datamover.cli.display import Display
+from datamover.cli.manifests import ManifestError, Source, data_movers
+from datamover.cli.operator import Options
+from datamover.cli.outcome import Exit, exit_code, show
+from datamover.cli.volumes import Volume
+from datamover.cli.world import World, WorldOptions, start_world
+from datamover.kube.client import Client
+from datamover.kube.errors import ApiError, NotFound
+from datamover.runtime.store import Key
+
+_MANAGER = "datamover-run"
+_PATIENCE = 5.0  # seconds that something may be missing: nothing but the manifests can bring it
+_TICK = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What `datamover run` was asked. `timeout` in seconds; None waits as long as it takes."""
+
+    sources: tuple[Source, ...]
+    volumes: tuple[Volume, ...]
+    namespace: str
+    state: Path
+    timeout: float | None = None
+    progress_interval: float = 1.0
+    job_backoff: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How it ended, with the DataMovers as they are."""
+
+    code: Exit
+    movers: tuple[DataMover, ...]
+
+
+def check_request(sources: tuple[Source, ...], volumes: tuple[Volume, ...]) -> None:
+    """Say what is wrong with a request before anything is started. Raises ManifestError."""
+    if not data_movers(sources):
+        raise ManifestError("no DataMover among the objects, so there is nothing to run")
+    names = [volume.name for volume in volumes]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise ManifestError(f"--volume names {', '.join(doubled)} more than once: give each claim one directory")
+
+
+async def run(
+    options: RunOptions, *, display: Display, on_end: Callable[[World], Awaitable[None]] | None = None
+) -> RunResult:
+    """Run to the end. Raises ManifestError, WorldError and StartError; an interrupt ends it in order.
+
+    `on_end` sees the world before it is taken down.
+    """
+    world_options = WorldOptions(
+        state=options.state,
+        operator=Options(progress_interval=options.progress_interval),
+        job_backoff=options.job_backoff,
+    )
+    interrupted = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupted.set)
+    try:
+        async with start_world(world_options) as world:
+            await _adopt_volumes(world, options)
+            wanted = await _apply(world.client, options)
+            result = await _wait(world, wanted, options, display=display, interrupted=interrupted)
+            if on_end is not None:
+                await on_end(world)
+            return result
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+async def _adopt_volumes(world: World, options: RunOptions) -> None:
+    namespaces = {options.namespace} | {
+        source.manifest["metadata"].get("namespace", "") for source in data_movers(options.sources)
+    }
+    for namespace in sorted(filter(None, namespaces)):
+        await _ensure_namespace(world.client, namespace)
+        for volume in options.volumes:
+            await world.node.adopt_directory(name=volume.name, namespace=namespace, path=volume.path)
+
+
+async def _apply(client: Client, options: RunOptions) -> tuple[Key, ...]:
+    """Apply everything; a DataMover whose run is over is created anew, as one would with kubectl."""
+    wanted: list[Key] = []
+    for source in options.sources:
+        manifest = source.manifest
+        resource = await _find_resource(client, manifest, source.place)
+        try:
+            if resource.namespaced:
+                await _ensure_namespace(client, manifest["metadata"]["namespace"])
+            else:
+                manifest["metadata"].pop("namespace", None)
+            if manifest["kind"] == DATA_MOVERS.kind:
+                await _remove_finished(client, manifest)
+                wanted.append(Key(manifest["metadata"]["namespace"], manifest["metadata"]["name"]))
+            await client.apply(resource, manifest, field_manager=_MANAGER)
+        except ApiError as error:
+            raise ManifestError(f"{source.place}: {error.message}") from error
+    return tuple(wanted)
+
+
+async def _remove_finished(client: Client, manifest: Manifest) -> None:
+    meta = manifest["metadata"]
+    try:
+        found = await client.get(DATA_MOVERS, meta["name"], namespace=meta["namespace"])
+    except NotFound:
+        return
+    if not (found.status and found.status.phase in Phase.TERMINAL):
+        return
+    await client.delete(DATA_MOVERS, meta["name"], namespace=meta["namespace"], uid=found.metadata.uid)
+    while True:
+        try:
+            await client.get(DATA_MOVERS, meta["name"], namespace=meta["namespace"])
+        except NotFound:
+            return
+        await asyncio.sleep(_TICK)
+
+
+async def _ensure_namespace(client: Client, name: str) -> None:
+    resource = Resource("", "v1", "namespaces", "Namespace", PartialObject, namespaced=False)
+    try:
+        await client.get(resource, name)
+    except NotFound:
+        await client.apply(resource, {"metadata": {"name": name}}, field_manager=_MANAGER)
+
+
+async def _find_resource(client: Client, manifest: Manifest, place: str) -> Resource[PartialObject]:
+    """Return the kind as the embedded world serves it. Raises ManifestError for one that it does not know."""
+    version, kind = manifest["apiVersion"], manifest["kind"]
+    group, _, short = version.rpartition("/")
+    path = f"/apis/{version}" if group else f"/api/{version}"
+    try:
+        listed: Manifest = await client.request_json("GET", path)
+    except ApiError:
+        listed = {}
+    entries: list[Manifest] = listed.get("resources", [])
+    for entry in entries:
+        if entry["kind"] == kind and "/" not in entry["name"]:
+            return Resource(group, short, entry["name"], kind, PartialObject, namespaced=entry["namespaced"])
+    raise ManifestError(
+        f"{place}: the embedded world has no {kind} of {version}: it knows what a DataMover needs "
+        "(Secret, ConfigMap, PersistentVolumeClaim, StorageClass and the like); check the spelling, or leave the object out"
+    )
+
+
+async def _wait(
+    world: World, wanted: tuple[Key, ...], options: RunOptions, *, display: Display, interrupted: asyncio.Event
+) -> RunResult:
+    operator = world.operator
+    if operator is None:
+        raise RuntimeError("datamover run needs the operator")
+    store = operator.caches.movers.store
+    begun = time.monotonic()
+    stalled_since: dict[Key, float] = {}
+    with display:
+        while True:
+            found = {key: store.get(key) for key in wanted}
+            movers = tuple(mover for mover in found.values() if mover is not None)
+            display.update(movers)
+            now = time.monotonic()
+            for key, mover in found.items():
+                if mover is not None and show(mover).stalled and not show(mover).ended:
+                    stalled_since.setdefault(key, now)
+                else:
+                    stalled_since.pop(key, None)
+            running = [
+                key
+                for key, mover in found.items()
+                if (mover is None or not show(mover).ended) and now - stalled_since.get(key, now) < _PATIENCE
+            ]
+            if not running:
+                return RunResult(exit_code(movers), movers)
+            if options.timeout is not None and now - begun > options.timeout:
+                return RunResult(exit_code(movers, timed_out=True), movers)
+            if interrupted.is_set():
+                return RunResult(Exit.INTERRUPTED, movers)
+            try:
+                async with asyncio.timeout(_TICK):
+                    await interrupted.wait()
+            except TimeoutError:
+                continue

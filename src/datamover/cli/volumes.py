@@ -1,0 +1,47 @@
+"""`--volume NAME=DIR`: which directories stand for which claims."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from datamover.api.v1alpha1.datamover import DNS_SUBDOMAIN
+
+_NAME = re.compile(DNS_SUBDOMAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A claim and the directory that holds its data."""
+
+    name: str
+    path: Path
+
+
+def parse_volume(text: str) -> Volume:
+    """Return the volume that `NAME=DIR` names. Raises click.BadParameter that says what to do."""
+    name, separator, place = text.partition("=")
+    if not separator or not place:
+        raise click.BadParameter(f"{text!r} is not NAME=DIR, such as app-data=./data")
+    if len(name) > 253 or not _NAME.match(name):
+        raise click.BadParameter(
+            f"{name!r} is not the name of a PersistentVolumeClaim: use lower-case letters, digits, '-' and '.'"
+        )
+    path = Path(place).expanduser()
+    if not path.exists():
+        raise click.BadParameter(f"{place} does not exist: create the directory or correct the path")
+    if not path.is_dir():
+        raise click.BadParameter(f"{place} is not a directory: a volume is one")
+    return Volume(name, path.resolve())
+
+
+class VolumeType(click.ParamType[Volume]):
+    """The option's type, with directories for completion."""
+
+    name = "NAME=DIR"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Volume:
+        """Return the volume."""
+        del param, ctx
+        return value if isinstance(value, Volume) else parse_volume(str(value))
