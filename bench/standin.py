@@ -24,7 +24,9 @@ _MANAGER = "stand-in"
 class StandIn:
     """Binds clones after `clone_seconds` and completes Jobs after `job_seconds`."""
 
-    def __init__(self, client: Client, *, clone_seconds: float = 0.0, job_seconds: float = 0.0, parallel: int = 16) -> None:
+    def __init__(
+        self, client: Client, *, clone_seconds: float = 0.0, job_seconds: float = 0.0, parallel: int = 16
+    ) -> None:
         self._client = client
         self._clone_seconds = clone_seconds
         self._job_seconds = job_seconds
@@ -86,7 +88,9 @@ class StandIn:
             now = seconds(self._clock.now())
             meta = job.metadata
             pod = await self._client.create(PODS, _pod(job), namespace=meta.namespace, field_manager=_MANAGER)
-            outcome = Outcome(run_id=meta.name, succeeded=True, files=1, bytes=1, message="nothing was moved: a stand-in")
+            outcome = Outcome(
+                run_id=meta.name, succeeded=True, files=1, bytes=1, message="nothing was moved: a stand-in"
+            )
             terminated = {
                 "exitCode": 0,
                 "reason": "Completed",
@@ -97,11 +101,23 @@ class StandIn:
             status = {
                 "phase": "Succeeded",
                 "containerStatuses": [
-                    {"name": "rclone", "image": "stand-in", "imageID": "", "ready": False, "restartCount": 0, "state": {"terminated": terminated}}
+                    {
+                        "name": "rclone",
+                        "image": "stand-in",
+                        "imageID": "",
+                        "ready": False,
+                        "restartCount": 0,
+                        "state": {"terminated": terminated},
+                    }
                 ],
             }
             await self._client.patch(
-                PODS, pod.metadata.name, {"status": status}, namespace=meta.namespace, subresource="status", field_manager=_MANAGER
+                PODS,
+                pod.metadata.name,
+                {"status": status},
+                namespace=meta.namespace,
+                subresource="status",
+                field_manager=_MANAGER,
             )
             conditions = [
                 {"type": kind, "status": "True", "lastTransitionTime": now, "reason": "CompletionsReached"}
@@ -109,7 +125,12 @@ class StandIn:
             ]
             done = {"succeeded": 1, "startTime": now, "completionTime": now, "conditions": conditions}
             await self._client.patch(
-                JOBS, meta.name, {"status": done}, namespace=meta.namespace, subresource="status", field_manager=_MANAGER
+                JOBS,
+                meta.name,
+                {"status": done},
+                namespace=meta.namespace,
+                subresource="status",
+                field_manager=_MANAGER,
             )
 
 
@@ -121,7 +142,14 @@ def _pod(job: Job) -> dict[str, object]:
             "namespace": meta.namespace,
             "labels": meta.labels,
             "ownerReferences": [
-                {"apiVersion": "batch/v1", "kind": "Job", "name": meta.name, "uid": meta.uid, "controller": True, "blockOwnerDeletion": False}
+                {
+                    "apiVersion": "batch/v1",
+                    "kind": "Job",
+                    "name": meta.name,
+                    "uid": meta.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": False,
+                }
             ],
         },
         "spec": {"restartPolicy": "Never", "containers": [{"name": "rclone", "image": "stand-in"}]},

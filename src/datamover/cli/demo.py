@@ -168,7 +168,7 @@ def make_volume(volume: Path) -> int:
     _write(volume / "data" / "empty", "")
     _write(volume / "data" / "script.sh", "#!/bin/sh\necho hello\n")
     (volume / "data" / "script.sh").chmod(0o750)
-    (volume / "logs" / "nothing-in-here").mkdir(parents=True)
+    (volume / "logs" / "nothing-in-here").mkdir(parents=True, exist_ok=True)
     _link(volume / "data" / "latest", "large.bin")
     _link(volume / "data" / "broken-link", "does/not/exist")
     return sum(1 for path in volume.rglob("*") if path.is_file() or path.is_symlink())
@@ -196,7 +196,7 @@ def serve_s3(place: Path) -> Generator[Server]:
         "PATH": os.environ.get("PATH", ""),
         "HOME": str(place),
         "RCLONE_CONFIG": str(place / "rclone.conf"),
-        "RCLONE_AUTH_KEY": f"{server.key},{server.secret}",
+        "RCLONE_AUTH_KEY": f'"{server.key},{server.secret}"',  # one field of a comma-separated list
     }
     command = [
         program,

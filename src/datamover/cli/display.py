@@ -30,7 +30,7 @@ class Display(Protocol):
         ...
 
     def update(self, movers: tuple[DataMover, ...]) -> None:
-        """Show the present state."""
+        """Show the present state of these DataMovers; the others stay as they are shown."""
         ...
 
 
@@ -39,6 +39,7 @@ class LiveDisplay:
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, refresh_per_second=4, transient=False)
+        self._shown: dict[str, DataMover] = {}
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -51,7 +52,8 @@ class LiveDisplay:
 
     def update(self, movers: tuple[DataMover, ...]) -> None:
         """Redraw."""
-        self._live.update(progress_table(movers))
+        self._shown.update({mover.metadata.uid: mover for mover in movers})
+        self._live.update(progress_table(self._shown.values()))
 
 
 class LineDisplay:

@@ -11,7 +11,7 @@ import yaml
 
 from datamover.cli.operator import Options
 from datamover.cli.volumes import Volume
-from datamover.cli.world import WorldOptions, start_world
+from datamover.cli.world import STORAGE_CLASS, WorldOptions, start_world
 from datamover.local.face import serve
 
 
@@ -35,7 +35,9 @@ async def serve_world(options: UpOptions, *, say: Callable[[str], None]) -> None
     operator = Options(progress_interval=2.0) if options.with_operator else None
     async with start_world(WorldOptions(state=options.state, operator=operator)) as world:
         for volume in options.volumes:
-            await world.node.adopt_directory(name=volume.name, namespace=options.namespace, path=volume.path)
+            await world.node.adopt_directory(
+                name=volume.name, namespace=options.namespace, path=volume.path, storage_class=STORAGE_CLASS
+            )
         face = await serve(world.server, port=options.port)
         kubeconfig = options.state / "kubeconfig"
         try:

@@ -15,10 +15,10 @@ from datamover.cli.manifests import ManifestError, Source, data_movers
 from datamover.cli.operator import Options
 from datamover.cli.outcome import Exit, exit_code, show
 from datamover.cli.volumes import Volume
-from datamover.cli.world import World, WorldOptions, start_world
+from datamover.cli.world import STORAGE_CLASS, World, WorldOptions, start_world
 from datamover.kube.client import Client
 from datamover.kube.errors import ApiError, NotFound
-from datamover.runtime.store import Key
+from datamover.runtime.store import Key, key_of
 
 _MANAGER = "datamover-run"
 _PATIENCE = 5.0  # seconds that something may be missing: nothing but the manifests can bring it
@@ -92,7 +92,9 @@ async def _adopt_volumes(world: World, options: RunOptions) -> None:
     for namespace in sorted(filter(None, namespaces)):
         await _ensure_namespace(world.client, namespace)
         for volume in options.volumes:
-            await world.node.adopt_directory(name=volume.name, namespace=namespace, path=volume.path)
+            await world.node.adopt_directory(
+                name=volume.name, namespace=namespace, path=volume.path, storage_class=STORAGE_CLASS
+            )
 
 
 async def _apply(client: Client, options: RunOptions) -> tuple[Key, ...]:
@@ -166,10 +168,19 @@ async def _wait(
     if operator is None:
         raise RuntimeError("datamover run needs the operator")
     store = operator.caches.movers.store
+    wanted_keys = frozenset(wanted)
+
+    def follow(old: DataMover | None, new: DataMover | None) -> None:
+        """Show each phase as it comes, however short it is."""
+        if new is not None and old is not None and key_of(new.metadata) in wanted_keys:
+            display.update((new,))
+
     begun = time.monotonic()
     stalled_since: dict[Key, float] = {}
     with display:
+        operator.caches.movers.add_handler(follow)
         while True:
+            world.check()
             found = {key: store.get(key) for key in wanted}
             movers = tuple(mover for mover in found.values() if mover is not None)
             display.update(movers)

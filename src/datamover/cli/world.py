@@ -76,6 +76,18 @@ class World:
         self.node = node
         self.operator = operator
         self.registry = registry
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
+
+    def watch_over(self, tasks: tuple[asyncio.Task[None], ...]) -> None:
+        """Take note of what keeps this world going."""
+        self._tasks = tasks
+
+    def check(self) -> None:
+        """Raise WorldError when a part of the world has stopped, instead of waiting for it for ever (law L10)."""
+        for task in self._tasks:
+            if task.done():
+                error = None if task.cancelled() else task.exception()
+                raise WorldError(f"the embedded {task.get_name()} stopped: {error or 'no error was given'}") from error
 
 
 def default_state() -> Path:
@@ -101,7 +113,7 @@ async def start_world(options: WorldOptions) -> AsyncGenerator[World]:
         client = Client(LocalTransport(server), user_agent=_MANAGER)
         await _furnish(client)
         node = LocalNode(client, state_dir=state / "node", images=options.images or mover_images())
-        server.set_log_reader(node.log_reader)
+        server.set_log_reader(node.read_log)
         registry, metrics = new_metrics()
         operator = None
         if options.operator is not None:
@@ -121,13 +133,13 @@ async def start_world(options: WorldOptions) -> AsyncGenerator[World]:
             asyncio.create_task(controllers.run(), name="controllers"),
             asyncio.create_task(_save_regularly(server, state / "objects"), name="saver"),
         ]
-        running = asyncio.create_task(operator.run(stop), name="operator") if operator is not None else None
+        running = [asyncio.create_task(operator.run(stop), name="operator")] if operator is not None else []
+        world.watch_over((*tasks, *running))
         try:
             yield world
         finally:
             stop.set()
-            if running is not None:
-                await asyncio.gather(running, return_exceptions=True)
+            await asyncio.gather(*running, return_exceptions=True)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,80 @@
+"""`make bench`, or `python -m bench [--quick] [--only WORD]`: measure, print a table, write bench/results/<time>.json."""
+
+import argparse
+import asyncio
+import json
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import operator
+from bench.servers import embedded_server, real_server
+
+_ANCHOR = {
+    "1000 to Completed, s": 34.0,
+    "clone 1 s, Job 2 s: created to Job, s": 15.0,
+    "clone 1 s, Job 2 s: created to Completed, s": 30.1,
+    "1000 to Completed, operator CPU s": 7.9,
+}
+"""The original Go operator on a real API server, measured once on a machine of two cores; not measured in this run."""
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m bench")
+    parser.add_argument("--quick", action="store_true", help="100 objects where it is otherwise up to 10,000")
+    parser.add_argument("--only", default="", help="run only benchmarks whose name holds this word")
+    arguments = parser.parse_args()
+    counts = (100,) if arguments.quick else (100, 1000, 10000)
+    many = 100 if arguments.quick else 1000
+    results: dict[str, dict[str, Any]] = {}
+    for world, server in (("embedded", embedded_server), ("real", real_server)):
+        for name, measure in (
+            ("one", operator.measure_one),
+            ("many", lambda path: operator.measure_many(path, count=many)),
+        ):
+            label = f"{world} {name}"
+            if arguments.only in label:
+                with server() as kubeconfig:
+                    asyncio.run(_furnish(kubeconfig))
+                    results[label] = _report(label, measure(kubeconfig))
+        if arguments.only in f"{world} idle":
+            with server() as kubeconfig:
+                asyncio.run(_furnish(kubeconfig))
+                for count in counts:
+                    label = f"{world} idle {count}"
+                    results[label] = _report(label, operator.measure_idle(kubeconfig, count=count))
+    if arguments.only in "mover rclone agent":
+        from bench import mover
+
+        results["mover"] = _report("mover", mover.measure(files=500 if arguments.quick else 5000))
+    _save(results)
+
+
+async def _furnish(kubeconfig: Path) -> None:
+    async with operator.connect(kubeconfig) as client:
+        await operator.furnish(client)
+
+
+def _report(label: str, figures: dict[str, Any]) -> dict[str, Any]:
+    print(f"\n{label}", flush=True)
+    for name, value in figures.items():
+        anchor = (
+            f"   original operator, other run: {_ANCHOR[name]}" if name in _ANCHOR and label.startswith("real") else ""
+        )
+        print(f"  {name:<58} {value}{anchor}", flush=True)
+    return figures
+
+
+def _save(results: dict[str, dict[str, Any]]) -> None:
+    place = Path(__file__).parent / "results"
+    place.mkdir(exist_ok=True)
+    path = place / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.json"
+    document = {"machine": platform.platform(), "python": platform.python_version(), "results": results}
+    path.write_text(json.dumps(document, indent=2) + "\n")
+    print(f"\nwrote {path}")
+
+
+if __name__ == "__main__":
+    main()
