@@ -1,8 +1,10 @@
 """Errors of talking to an API server.
 
 KubeError
-├── TransportError            no answer: refused, reset, timed out, TLS
+├── TransportError            no answer: refused, reset, TLS
+│   └── TransportTimeout      no answer in time; the request may have taken effect
 ├── ConfigError               kubeconfig or in-cluster credentials cannot be used
+├── DecodeError               an answer arrived that cannot be understood
 └── ApiError                  the server answered with an error (status, reason, message, details)
     ├── BadRequest            400
     ├── Unauthorized          401
@@ -28,6 +30,14 @@ class KubeError(Exception):
 
 class TransportError(KubeError):
     """No answer arrived."""
+
+
+class TransportTimeout(TransportError):  # noqa: N818 - reads as what happened
+    """No answer arrived in time."""
+
+
+class DecodeError(KubeError):
+    """The answer is not what its type says. The message names the field and quotes no value."""
 
 
 class ConfigError(KubeError):
@@ -117,8 +127,7 @@ class ServerError(ApiError):
 
 
 _BY_STATUS: dict[int, type[ApiError]] = {
-    cls.status: cls
-    for cls in (BadRequest, Unauthorized, Forbidden, NotFound, Conflict, Gone, Invalid, TooManyRequests)
+    cls.status: cls for cls in (BadRequest, Unauthorized, Forbidden, NotFound, Conflict, Gone, Invalid, TooManyRequests)
 }
 
 
@@ -144,12 +153,12 @@ def api_error(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
         status=status,
         reason=reason,
         details=parsed.details,
-        retry_after=_retry_after(headers.get("retry-after")),
+        retry_after=_retry_after(headers.get("retry-after") or (parsed.details or {}).get("retryAfterSeconds")),
     )
 
 
-def _retry_after(value: str | None) -> float | None:
+def _retry_after(value: Any) -> float | None:
     try:
         return max(0.0, float(value)) if value else None
-    except ValueError:
+    except (TypeError, ValueError):
         return None

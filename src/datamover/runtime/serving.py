@@ -1,0 +1,108 @@
+"""Health, readiness and metrics over HTTP, for kubelets and scrapers. Plain text; no secrets, nothing to change."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+Check = Callable[[], str | None]
+"""Returns None when all is well, else what is wrong."""
+
+Metrics = Callable[[], tuple[bytes, str]]
+"""Returns the exposition and its content type."""
+
+
+class StatusServer:
+    """Serves `/healthz`, `/readyz` and `/metrics`.
+
+    `/readyz` and `/healthz` list each check and answer 200 when all pass, else 503. Use as a context manager, or `start` and `stop`.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "0.0.0.0",  # noqa: S104 - kubelets and scrapers come from outside the Pod
+        port: int = 8080,
+        alive: Mapping[str, Check] | None = None,
+        ready: Callable[[], Mapping[str, Check]] | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        """`port` 0 takes a free one; `ready` is asked at each request, so checks may come and go."""
+        self._host = host
+        self._wanted_port = port
+        self._alive: Mapping[str, Check] = alive or {}
+        self._ready = ready
+        self._metrics = metrics
+        self._runner: web.AppRunner | None = None
+        self.port = 0
+        """The port in use, 0 while not started."""
+
+    async def start(self) -> None:
+        """Listen. Raises OSError when the port is taken."""
+        app = web.Application()
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/livez", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._expose)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self._host, self._wanted_port).start()
+        except BaseException:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        self.port = int(runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Stop listening. Safe to call twice."""
+        runner, self._runner = self._runner, None
+        self.port = 0
+        if runner is not None:
+            await runner.cleanup()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        async with self:
+            await asyncio.get_running_loop().create_future()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        del request
+        return _report(self._alive)
+
+    async def _readyz(self, request: web.Request) -> web.Response:
+        del request
+        return _report(self._ready() if self._ready else {})
+
+    async def _expose(self, request: web.Request) -> web.Response:
+        del request
+        if self._metrics is None:
+            raise web.HTTPNotFound
+        body, content_type = self._metrics()
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+def _report(checks: Mapping[str, Check]) -> web.Response:
+    problems = {name: _ask(check) for name, check in checks.items()}
+    lines = [f"[-] {name}: {problem}" if problem else f"[+] {name}" for name, problem in sorted(problems.items())]
+    well = not any(problems.values())
+    lines.append("ok" if well else "not ok")
+    return web.Response(status=200 if well else 503, text="\n".join(lines) + "\n")
+
+
+def _ask(check: Check) -> str | None:
+    try:
+        return check()
+    except Exception as error:  # noqa: BLE001 - a check that fails is a failed check
+        return type(error).__name__

@@ -1,0 +1,76 @@
+import asyncio
+
+import aiohttp
+import pytest
+
+from datamover.runtime.serving import StatusServer
+
+
+async def fetch(server, path):
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{server.port}{path}") as answer,
+    ):
+        return answer.status, answer.content_type, await answer.text()
+
+
+def serve(**options):
+    return StatusServer(host="127.0.0.1", port=0, **options)
+
+
+async def test_without_checks_all_is_well():
+    async with serve() as server:
+        for path in ("/healthz", "/livez", "/readyz"):
+            assert await fetch(server, path) == (200, "text/plain", "ok\n")
+        assert (await fetch(server, "/metrics"))[0] == 404
+        assert (await fetch(server, "/"))[0] == 404
+
+
+async def test_each_check_is_listed_and_one_that_fails_fails_the_whole():
+    problem = "not synced yet"
+    async with serve(ready=lambda: {"things": lambda: problem, "lease": lambda: None}) as server:
+        status, _, text = await fetch(server, "/readyz")
+        assert (status, text) == (503, "[+] lease\n[-] things: not synced yet\nnot ok\n")
+        problem = None
+        assert await fetch(server, "/readyz") == (200, "text/plain", "[+] lease\n[+] things\nok\n")
+        assert (await fetch(server, "/healthz"))[0] == 200
+
+
+async def test_a_check_that_fails_itself_is_a_failed_check():
+    async with serve(alive={"loop": lambda: 1 / 0}) as server:
+        status, _, text = await fetch(server, "/healthz")
+        assert (status, text) == (503, "[-] loop: ZeroDivisionError\nnot ok\n")
+
+
+async def test_metrics_come_as_they_are():
+    content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    async with (
+        serve(metrics=lambda: (b"up 1\n", content_type)) as server,
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{server.port}/metrics") as answer,
+    ):
+        assert answer.headers["Content-Type"] == content_type
+        assert await answer.read() == b"up 1\n"
+
+
+async def test_it_runs_until_cancelled_and_then_frees_its_port():
+    server = serve()
+    task = asyncio.create_task(server.run())
+    async with asyncio.timeout(5):
+        while not server.port:
+            await asyncio.sleep(0)
+        port = server.port
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert server.port == 0
+    again = StatusServer(host="127.0.0.1", port=port)
+    async with again:
+        assert again.port == port
+    await again.stop()
+
+
+async def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_open():
+    async with serve() as first:
+        with pytest.raises(OSError, match="address already in use"):
+            await StatusServer(host="127.0.0.1", port=first.port).start()
