@@ -1,0 +1,397 @@
+# ruff: noqa: PTH123  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
+"""One attempt, step by step: probe and walk, guards, intent, copy, comparison, verification, deletions, outcome record.
+
+    probe ┐
+    walk  ┴─> guards ─> claim/intent ─> copy ─> compare ─> check ─> delete ─> outcome.json
+
+Guarantees: nothing is deleted that no manifest of this mirror lists, and nothing before everything arrived (law L3), but for what stands
+in the way of a path of the source; the intent is at the destination before the first byte; the outcome record comes last
+(law L4); every attempt of a run uses the same folder (law L6).
+Assumptions: a listing shows every write that ended before it began.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import msgspec
+
+from datamover.agent import guards, logs, manifest, names, profile, rclone, records, walk
+from datamover.agent.destination import Destination, Listing
+from datamover.agent.environment import Settings
+from datamover.agent.errors import AgentError, Failure
+from datamover.agent.ledger import Ledger
+from datamover.agent.options import Options
+from datamover.agent.progress import Reporter
+from datamover.agent.sync import Sync
+from datamover.agent.verify import Check, Comparison, compare, mismatch
+from datamover.api import transfer
+
+_MULTIPART = 5 << 20
+"""Bytes from which an object may have come in parts, and so may have no checksum in listings."""
+_LAST_WORDS = 8.0
+"""Seconds for what is still recorded when an attempt fails or is ended."""
+
+
+class Facts(msgspec.Struct):
+    """What the outcome says beyond success or failure; filled as the attempt goes on."""
+
+    timestamp: str | None = None
+    deleted: int = 0
+    verified: bool | None = None
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an attempt is given: `show` takes lines of the engine's log, `say` sentences, `scratch` is a directory of its own."""
+
+    settings: Settings
+    options: Options
+    engine: rclone.Engine
+    report: Reporter
+    show: Callable[[logs.Line], None]
+    say: Callable[[str], None]
+    scratch: str
+
+
+class Attempt:
+    """What both kinds of attempts share; `Mirror` and `Timestamped` differ in where the files go and what may be there."""
+
+    def __init__(self, given: Surroundings) -> None:
+        settings = given.settings
+        self.settings = settings
+        self.options = given.options
+        self.report = given.report
+        self.say = given.say
+        self.scratch = given.scratch
+        self.engine = given.engine
+        self.stop = given.engine.stop
+        self.show = given.show
+        self.facts = Facts(timestamp=settings.timestamp if settings.add_timestamp else None)
+        self.tally = walk.Tally()
+        # the engine refuses a root that is a symbolic link
+        self.source = os.path.realpath(os.fsencode(settings.data))
+        self.ledger = Ledger(f"{given.scratch}/ledger")
+        self.destination = Destination(
+            settings,
+            engine=given.engine,
+            environment=given.options.records,
+            scratch=given.scratch,
+            show=self._show_grave,
+        )
+        self.sync = Sync(
+            given.engine,
+            destination=self.destination,
+            report=given.report,
+            show=given.show,
+            outage_limit=settings.outage_limit,
+            grace=settings.grace,
+        )
+        self._first: Listing | None = None
+        self._looked: Listing | None = None
+        self._beyond: list[bytes] = []
+        self._listing: dict[str, str] = {}
+        self._version: rclone.Child | None = None
+        self._engine_version = ""
+
+    def _show_grave(self, line: logs.Line) -> None:
+        """Show what is said about records and listings, but not that one more was written."""
+        if line.level != "info" or self.options.level == "DEBUG":
+            self.show(line)
+
+    # --- what the kinds of attempts define ------------------------------------------------------------------------
+
+    def start_probe(self, *, patient: bool) -> Listing:
+        """Begin the first look at the destination, beside the walk."""
+        raise NotImplementedError
+
+    def settle(self, writer: manifest.Writer) -> str:
+        """Look at the destination, ask the guards, add to the manifest what it must say; return the folder for the data."""
+        raise NotImplementedError
+
+    def announce(self, manifest_path: str) -> None:
+        """Put the intent to the destination."""
+        raise NotImplementedError
+
+    def complete(self, folder: str) -> None:
+        """Do what remains when everything has arrived."""
+
+    # --- the steps ------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run the attempt; return when all is done. Raises AgentError otherwise. `facts`, `tally` and `sync.moved` tell the rest."""
+        self.report.phase(transfer.PROBING)
+        self._first = self.start_probe(patient=False)
+        path = f"{self.scratch}/manifest"
+        writer = manifest.Writer(path, self._header())
+        try:
+            self._walk(writer)
+            self._check_names()
+            folder = self.settle(writer)
+        finally:
+            writer.close()
+        self.announce(path)
+        try:
+            self._copy(folder)
+            comparison = self._compare(folder)
+            self._amend(path, comparison, timeout=None)
+            self._check(folder)
+            self.complete(folder)
+        except AgentError:
+            self._amend(path, None, timeout=_LAST_WORDS)
+            raise
+
+    def close(self) -> None:
+        """Let go of the scratch file."""
+        self.ledger.close()
+
+    def _header(self) -> manifest.Header:
+        settings = self.settings
+        return manifest.Header(
+            run_id=settings.run_id,
+            object=settings.object_name,
+            source=settings.owner,
+            copy_method=transfer.DIRECT if settings.direct else "",
+            created_at=self.now(),
+        )
+
+    def now(self) -> str:
+        """Return the time as RFC 3339."""
+        return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+    def probe(self) -> Listing:
+        """Return the first look at the destination once it is there; raise what is wrong with server, key or bucket."""
+        if self._looked is None:
+            self._looked = self.destination.probe(
+                self._first or self.start_probe(patient=False),
+                lambda: self.start_probe(patient=True),
+                pause=lambda seconds: pause(seconds, self.stop),
+            )
+        return self._looked
+
+    def _walk(self, writer: manifest.Writer) -> None:
+        self.report.phase(transfer.WALKING)
+
+        def tick() -> None:
+            self.stop.check()
+            if self._first is not None and self._first.child.ended:
+                self.probe()  # a wrong key is told at once, however large the source
+            self.report.found(files=self.tally.objects, size=self.tally.bytes)
+
+        prefix = f"{self.settings.prefix}/" if self.settings.prefix else ""
+        prefix += f"{self.settings.timestamp}/" if self.settings.add_timestamp else ""
+        # the engine's own idea of the source, where the user has chosen what goes
+        chosen = None
+        if self.options.selects:
+            chosen = self.destination.start_local_listing(os.fsdecode(self.source), environment=self.data_environment())
+        try:
+            self.ledger.add_source(
+                walk.walk(self.source, tally=self.tally, add=writer.add, prefix_size=len(prefix.encode()), tick=tick)
+            )
+        except OSError as error:
+            raise Failure(
+                transfer.SOURCE_UNREADABLE,
+                transfer.REASON_SOURCE_NOT_FOUND,
+                f"The source {self.settings.data} cannot be read: {error.strerror}. Look at the Pod's volume mounts and at the rights of its user.",
+            ) from None
+        tick()
+        if chosen is not None:
+            self.ledger.select(self._chosen(self.destination.finish(chosen)))
+            for key in self.ledger.excluded():
+                writer.add(manifest.about(manifest.EXCLUDED, key))
+            for key, size in self.ledger.selected_unwalked():
+                writer.add(msgspec.structs.replace(manifest.about(manifest.FILE, names.raw_of(key)), size=size))
+
+    def _chosen(self, listing: Listing) -> Iterator[tuple[bytes, int]]:
+        """Yield what the engine lists, without what is never moved."""
+        for key, size in listing.lines():
+            if not (self.tally.lost_and_found and key.startswith(b"lost+found/")):
+                yield key, size
+
+    def _check_names(self) -> None:
+        tally = self.tally
+        collisions = self.ledger.collisions(limit=3)
+        failure = guards.check_source_names(
+            too_long=tuple(tally.too_long_names),
+            too_long_count=tally.too_long,
+            collisions=tuple(names.readable(key) for key in collisions),
+        )
+        if failure:
+            raise failure
+        for line in self.remarks():
+            self.say(line)
+
+    def summary(self) -> str:
+        """Return a sentence about a success."""
+        files, size = self.ledger.sources()
+        moved, deleted = self.sync.moved, self.facts.deleted
+        parts = [
+            f"{files} files ({size} bytes) of the source are at the destination; {moved.files} were moved, {deleted} deleted"
+        ]
+        return ". ".join([*parts, *self.remarks()]) + "."
+
+    def engine_version(self) -> str:
+        """Return the engine's name and version; asked beside the copy, so empty before."""
+        if self._version is not None and not self._engine_version:
+            self._version.wait()
+            self._engine_version = self._version.output.split(b"\n", 1)[0].decode("utf-8", "replace")
+        return self._engine_version
+
+    def remarks(self) -> list[str]:
+        """Return what people should know about the source although nothing is wrong."""
+        tally = self.tally
+        lines: list[str] = []
+        if tally.special:
+            lines.append(
+                f"{tally.special} special file(s) (fifo, socket, device) cannot be kept in an object store and are left out:"
+                f" {', '.join(tally.special_names)}"
+            )
+        if tally.unreadable:
+            lines.append(f"{tally.unreadable} path(s) cannot be read: {', '.join(tally.unreadable_names)}")
+        if tally.lost_and_found:
+            lines.append("lost+found at the top of the volume is left out")
+        return lines
+
+    def list_controls(self) -> None:
+        """Find out how names with control characters are listed, when the source has any. Raises Failure when they are not."""
+        if not self.tally.unlistable:
+            return
+        found = self.destination.can_list_controls(self.settings.run_id)
+        if found is None:
+            examples = tuple(self.tally.unlistable_names)
+            raise Failure(
+                transfer.SOURCE_UNREADABLE,
+                transfer.REASON_NAME_REFUSED,
+                f"The server cannot list names with control characters, and {self.tally.unlistable} path(s) of the source have such: "
+                f"{', '.join(map(repr, examples))}. What cannot be listed cannot be restored. Rename them, or exclude them (RCLONE_EXCLUDE)."
+                " Nothing was moved.",
+                problems=examples,
+            )
+        self.destination.use(found)
+        self._listing = dict(found)
+
+    def data_environment(self) -> dict[str, str]:
+        """Return the environment for moving and checking: the user's, then the profile's defaults."""
+        objects, size = self.ledger.sources()
+        shape = profile.Shape(objects=objects, bytes=size, large=self.tally.large)
+        return profile.defaults(shape, user=self.options.data) | self._listing | self.options.data
+
+    def arguments(self) -> list[str]:
+        """Return the flags that keep out what is never moved. A file of rules, because that leaves the user's own patterns alone."""
+        if not self.tally.lost_and_found:
+            return []
+        rules = f"{self.scratch}/never"
+        with open(rules, "w", encoding="utf-8") as file:
+            theirs = self.options.data.get("RCLONE_EXCLUDE_FROM")
+            if theirs:
+                with open(theirs, encoding="utf-8") as given:
+                    file.write(given.read() + "\n")
+            file.write("/lost+found/**\n")
+        return ["--exclude-from", rules]
+
+    def _copy(self, folder: str) -> None:
+        self.report.phase(transfer.SYNCING)
+        environment = self.data_environment()
+        source, target = os.fsdecode(self.source), self.destination.remote(folder)
+        watched = not self.options.compares and self.ledger.rehash_candidates(at_least=self.rehash_size())
+        uploaded = self._note if self.settings.direct else None
+        self._version = self.engine.start(["version"], environment=self.options.records, on_line=self.show)
+        self.sync.copy(
+            source, target, environment=environment, extra=self.arguments(), watch_hashes=watched, uploaded=uploaded
+        )
+        by_size = self.sync.moved.size_only
+        if by_size:
+            # no checksum at the store to go by: time of change decides for these, as the engine does by itself
+            listed = f"{self.scratch}/by-size"
+            with open(listed, "wb") as file:
+                for name in by_size:
+                    key = self.ledger.spelled(name) if "�" in name else name.encode()
+                    if key is not None:
+                        file.write(key + b"\n")
+            again = environment | {"RCLONE_CHECKSUM": "false"}
+            self.sync.copy(source, target, environment=again, extra=["--files-from-raw", listed], uploaded=uploaded)
+
+    def rehash_size(self) -> int:
+        """Return the size from which an object of ours may have no checksum at the store."""
+        return _MULTIPART
+
+    def _note(self, name: str) -> None:
+        self._beyond.append(name.encode())
+        if len(self._beyond) >= 1 << 12:
+            self._flush()
+
+    def _flush(self) -> None:
+        self.ledger.add_uploaded(self._beyond)
+        self._beyond.clear()
+
+    def after_listing(self, listing: Listing) -> Iterator[tuple[bytes, int]]:
+        """Yield the objects of a listing after the run."""
+        yield from listing.lines()
+
+    def _compare(self, folder: str) -> Comparison:
+        self.report.phase(transfer.VERIFYING)
+        listing = self.destination.finish(self.destination.start_listing(folder))
+        self.ledger.add_after(self.after_listing(listing))
+        comparison = compare(self.ledger, source=self.source)
+        failure = mismatch(comparison, place=self.destination.remote(folder), direct=self.settings.direct)
+        if failure:
+            raise failure
+        return comparison
+
+    def _amend(self, path: str, comparison: Comparison | None, *, timeout: float | None) -> None:
+        """Add to the manifest what a live source brought beyond the intent; best effort when the attempt has failed."""
+        self._flush()
+
+        def lines() -> Iterator[manifest.Entry]:
+            for key in self.ledger.beyond_intent():
+                yield walk.describe(self.source, key)
+            for key in comparison.vanished if comparison else ():
+                yield manifest.about(manifest.VANISHED, key)
+
+        if manifest.append(path, lines()):
+            try:
+                self.destination.put(
+                    self.run_folder, {records.MANIFEST: path}, even_stopped=timeout is not None, timeout=timeout
+                )
+            except AgentError:
+                if timeout is None:
+                    raise
+
+    def _check(self, folder: str) -> None:
+        if not self.settings.verify:
+            return
+        self.facts.verified = False
+        check = Check(
+            self.engine,
+            destination=self.destination,
+            report=self.report,
+            show=self.show,
+            scratch=self.scratch,
+            direct=self.settings.direct,
+            level=self.options.level,
+        )
+        check.run(
+            os.fsdecode(self.source),
+            self.destination.remote(folder),
+            environment=self.data_environment(),
+            extra=self.arguments(),
+        )
+        self.facts.verified = True
+
+    @property
+    def run_folder(self) -> str:
+        """Where this run's records are."""
+        return f"{records.FOLDER}/runs/{self.settings.run_id}/"
+
+    def record(self, outcome: transfer.Outcome) -> None:
+        """Write the outcome record, the last of all."""
+        self.report.phase(transfer.RECORDING)
+        self.destination.put(self.run_folder, {records.OUTCOME: msgspec.json.encode(outcome)})
+
+
+def pause(seconds: float, stop: rclone.Stop) -> None:
+    """Wait, but not beyond a stop."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        stop.check()
+        time.sleep(min(left, 0.1))

@@ -1,0 +1,237 @@
+"""The environment of the container, read once into frozen settings. Pure.
+
+The variables and their meaning are those of the synchronization document; see `datamover.api.transfer`. `RCLONE_*` variables
+are the user's and win over everything that is set here, because all defaults of ours are given as variables as well.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import msgspec
+
+from datamover.agent.errors import Misconfigured
+from datamover.api import transfer
+
+_TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}-\d{6}")
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_HOST = re.compile(r"[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+")
+
+
+class Owner(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """Identity of the mirrored volume: the source, not the DataMover object (law L3)."""
+
+    cluster: str = ""
+    namespace: str = ""
+    pvc: str = ""
+
+    def __str__(self) -> str:
+        """Return the owner as people name it."""
+        name = f"{self.namespace}/{self.pvc}" if self.namespace or self.pvc else "a stand-alone run"
+        return f"{name} of cluster {self.cluster}" if self.cluster else name
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that an attempt is told from outside. Times in seconds; paths absolute."""
+
+    run_id: str
+    timestamp: str
+    bucket: str
+    prefix: str
+    add_timestamp: bool
+    verify: bool
+    owner: Owner
+    object_name: str
+    access_key: str
+    secret_key: str
+    region: str
+    endpoint: str
+    data: str
+    config: str
+    termination: str
+    direct: bool
+    adopt: bool
+    allow_empty: bool
+    max_delete_percent: float
+    deadline: float
+    grace: float
+    outage_limit: float
+    engine: str
+    notices: tuple[str, ...] = ()
+
+    @property
+    def root(self) -> str:
+        """`<root>` without the remote's name: `bucket` or `bucket/prefix`."""
+        return f"{self.bucket}/{self.prefix}" if self.prefix else self.bucket
+
+
+class _Reader:
+    """Reads variables one by one and collects what is wrong, so that the user sees all of it at once."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.problems: list[str] = []
+        self.notices: list[str] = []
+
+    def text(self, name: str, default: str = "") -> str:
+        value = self._environ.get(name, "")
+        trimmed = value.strip()
+        if trimmed != value:
+            # `echo KEY | base64` leaves a newline in every other Secret; it is never meant
+            self.notices.append(f"{name} has white space at its ends; it is ignored")
+        return trimmed or default
+
+    def required(self, name: str) -> str:
+        value = self.text(name)
+        if not value:
+            state = "is empty" if name in self._environ else "is not set"
+            self.problems.append(
+                f"{name} {state}; put it into the Secret that secretName points to, or into additionalEnv"
+            )
+        return value
+
+    def switch(self, name: str, *, default: bool = False) -> bool:
+        value = self.text(name)
+        if value in {"true", "false"}:
+            return value == "true"
+        if value:
+            self.problems.append(f'{name} is {value!r}; write "true" or "false", in small letters and quoted')
+        return default
+
+    def number(self, name: str, default: float, *, low: float, high: float) -> float:
+        value = self.text(name)
+        if not value:
+            return default
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if not low <= number <= high:
+            self.problems.append(f"{name} is {value!r}; write a number from {low:g} to {high:g}")
+            return default
+        return number
+
+
+def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> Settings:
+    """Return the settings, or raise Misconfigured with every variable that is wrong.
+
+    `now` (UTC) and `token` (a few random letters) stand in for what the operator did not decide: stand-alone runs.
+    """
+    read = _Reader(environ)
+    access_key = read.required(transfer.ACCESS_KEY)
+    secret_key = read.required(transfer.SECRET_KEY)
+    endpoint = _endpoint(read)
+    bucket, prefix = _root(read)
+    timestamp = read.text(transfer.TIMESTAMP, write_timestamp(now))
+    if not _valid_timestamp(timestamp):
+        read.problems.append(f"{transfer.TIMESTAMP} is {timestamp!r}; write YYYY-MM-DD-HHMMSS in UTC")
+    run_id = read.text(transfer.RUN_ID, f"{timestamp}-{token}")
+    if not _RUN_ID.fullmatch(run_id):
+        read.problems.append(f"{transfer.RUN_ID} is {run_id!r}; use letters, digits, '.', '_' and '-', at most 128")
+    method = read.text(transfer.COPY_METHOD, transfer.CLONE)
+    if method not in {transfer.CLONE, transfer.SNAPSHOT, transfer.DIRECT}:
+        read.problems.append(f"{transfer.COPY_METHOD} is {method!r}; write Clone, Snapshot or Direct")
+    _check_engine_options(environ, read.problems)
+    root = read.text(transfer.ROOT, "/").rstrip("/")
+    settings = Settings(
+        run_id=run_id,
+        timestamp=timestamp,
+        bucket=bucket,
+        prefix=prefix,
+        # the documents: only the exact string enables it, anything else is off
+        add_timestamp=environ.get(transfer.ADD_TIMESTAMP_PREFIX) == "true",
+        verify=read.switch(transfer.VERIFY_BACKUP),
+        owner=Owner(
+            cluster=read.text(transfer.OWNER_CLUSTER),
+            namespace=read.text(transfer.OWNER_NAMESPACE),
+            pvc=read.text(transfer.OWNER_PVC),
+        ),
+        object_name=read.text(transfer.OBJECT),
+        access_key=access_key,
+        secret_key=secret_key,
+        region=read.text(transfer.REGION, transfer.DEFAULT_REGION),
+        endpoint=endpoint,
+        data=root + transfer.DATA_PATH,
+        config=root + transfer.CONFIG_PATH,
+        termination=root + transfer.TERMINATION_PATH,
+        direct=method == transfer.DIRECT,
+        adopt=read.switch(transfer.ADOPT_DESTINATION),
+        allow_empty=read.switch(transfer.ALLOW_EMPTY_SOURCE),
+        max_delete_percent=read.number(
+            transfer.MAX_DELETE_PERCENT, transfer.DEFAULT_MAX_DELETE_PERCENT, low=0, high=100
+        ),
+        deadline=read.number(transfer.DEADLINE, 0, low=0, high=1e9),
+        grace=read.number(transfer.GRACE_PERIOD, transfer.DEFAULT_GRACE_PERIOD, low=0, high=3600),
+        outage_limit=read.number(transfer.OUTAGE_LIMIT, transfer.DEFAULT_OUTAGE_LIMIT, low=1, high=1e6),
+        engine=read.text(transfer.RCLONE),
+        notices=tuple(read.notices),
+    )
+    if read.problems:
+        raise Misconfigured(f"The mover's environment is wrong: {'; '.join(read.problems)}.")
+    return settings
+
+
+def read_timestamp(text: str) -> datetime:
+    """Return the moment that a timestamp folder names. Raises ValueError when there is no such moment."""
+    # not strptime: it imports the locale and calendar modules, a tenth of the start-up budget
+    date, clock = text[:10].split("-"), text[11:]
+    return datetime(*map(int, (*date, clock[0:2], clock[2:4], clock[4:6])), tzinfo=UTC)
+
+
+def write_timestamp(moment: datetime) -> str:
+    """Return `YYYY-MM-DD-HHMMSS` of a moment in UTC."""
+    return f"{moment:%Y-%m-%d-%H%M%S}"
+
+
+def _valid_timestamp(text: str) -> bool:
+    if not _TIMESTAMP.fullmatch(text):
+        return False
+    try:
+        read_timestamp(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _endpoint(read: _Reader) -> str:
+    host = read.required(transfer.BUCKET_HOST)
+    if host and not _HOST.fullmatch(host):
+        read.problems.append(
+            f"{transfer.BUCKET_HOST} is {host!r}; write only the host's name or address"
+            f" (the port goes into {transfer.BUCKET_PORT}, https or http into {transfer.TLS_HOST})"
+        )
+    port = read.text(transfer.BUCKET_PORT, str(transfer.DEFAULT_PORT))
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        read.problems.append(f"{transfer.BUCKET_PORT} is {port!r}; write a number from 1 to 65535")
+    tls = read.switch(transfer.TLS_HOST, default=True)
+    bracketed = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    return f"{'https' if tls else 'http'}://{bracketed}:{port}"
+
+
+def _root(read: _Reader) -> tuple[str, str]:
+    """Return bucket and prefix. `bucket/folder` in BUCKET_NAME worked with the original, so it still does."""
+    bucket, _, folder = read.required(transfer.BUCKET_NAME).strip("/").partition("/")
+    prefixes: list[str] = []
+    for name, value in (
+        (transfer.BUCKET_NAME, folder),
+        (transfer.CUSTOM_PATH_PREFIX, read.text(transfer.CUSTOM_PATH_PREFIX)),
+    ):
+        try:
+            prefix = transfer.path_prefix(value)
+        except ValueError as error:
+            read.problems.append(f"{name} is {value!r}; {error}")
+            continue
+        if prefix:
+            prefixes.append(prefix)
+    if any(letter.isspace() or not letter.isprintable() or letter in ":\\" for letter in bucket):
+        read.problems.append(f"{transfer.BUCKET_NAME} is {bucket!r}; that is not a bucket's name")
+    return bucket, "/".join(prefixes)
+
+
+def _check_engine_options(environ: Mapping[str, str], problems: list[str]) -> None:
+    """Refuse options with which nothing would be moved although the engine says success (law L4)."""
+    problems.extend(
+        f"{name} is set; nothing would be moved, so remove it"
+        for name in ("RCLONE_DRY_RUN", "RCLONE_INTERACTIVE")
+        if environ.get(name, "").lower() in {"true", "1", "t"}
+    )

@@ -1,0 +1,171 @@
+"""What must be true of source and destination before a byte is moved (law L3). Pure decisions.
+
+Each function returns None when all is well, or the Failure to raise: its sentence names what was found and every way out.
+"""
+
+import msgspec
+
+from datamover.agent.environment import Owner
+from datamover.agent.errors import Failure
+from datamover.api import transfer
+
+_EXAMPLES = 3
+
+
+class Mirror(msgspec.Struct, frozen=True, kw_only=True):
+    """A mirror's destination as it was found.
+
+    `owner` is what the marker says, None without one. `foreign` counts the objects that no run of this mirror wrote,
+    `foreign_names` gives the first few; `mirrored` what it wrote and could delete, `stale` what this run would delete; `source` the
+    objects that the source has. `nested` names folders below that are another mover's destination.
+    """
+
+    place: str
+    owner: Owner | None
+    foreign: int = 0
+    foreign_names: tuple[str, ...] = ()
+    mirrored: int = 0
+    stale: int = 0
+    source: int = 0
+    nested: tuple[str, ...] = ()
+
+
+def check_source_names(
+    *,
+    too_long: tuple[str, ...],
+    too_long_count: int,
+    collisions: tuple[str, ...],
+) -> Failure | None:
+    """Refuse a source with names that the store cannot hold, before anything is moved: a copy without them is no backup."""
+    if too_long:
+        return Failure(
+            transfer.SOURCE_UNREADABLE,
+            transfer.REASON_NAME_TOO_LONG,
+            f"{_files(too_long_count)} in the source {_have(too_long_count)} a path of more than 1024 bytes together with the destination's prefix,"
+            f" which object stores do not take: {_named(too_long, too_long_count)}. Shorten the names, or use a shorter {transfer.CUSTOM_PATH_PREFIX}."
+            " Nothing was moved.",
+            problems=too_long,
+        )
+    if collisions:
+        return Failure(
+            transfer.SOURCE_UNREADABLE,
+            transfer.REASON_NAME_COLLISION,
+            f"Two paths of the source would become one object: {_named(collisions, len(collisions))}. A symbolic link x is kept as"
+            " x.rclonelink, and a file of that name is there too. Rename one of them. Nothing was moved.",
+            problems=collisions,
+        )
+    return None
+
+
+def check_reserved(reserved: bool) -> Failure | None:
+    """Refuse to mirror a source that has `.datamover` at its top: it would be written into our own records."""
+    if not reserved:
+        return None
+    return Failure(
+        transfer.GUARD,
+        transfer.REASON_RESERVED_NAME,
+        f"The source has {transfer.STATE_FOLDER!r} at its top, where datamover keeps its records at the destination"
+        " (a copy of a destination, records included?). Rename or remove it, or set addTimestampPrefix. Nothing was moved.",
+        problems=(transfer.STATE_FOLDER,),
+    )
+
+
+def check_owner(mirror: Mirror, *, owner: Owner, adopt: bool) -> Failure | None:
+    """Refuse a destination that is not, or not only, this volume's mirror, unless it is to be adopted."""
+    if mirror.nested and (adopt or mirror.owner != owner):
+        return _not_owned(
+            f"{mirror.place} holds other movers' destinations in folders below it: {_named(mirror.nested, len(mirror.nested))};"
+            " a mirror here would sweep them away, so it cannot be adopted either",
+            ways=f"Set {transfer.CUSTOM_PATH_PREFIX} to a prefix of its own, or addTimestampPrefix.",
+            problems=mirror.nested,
+        )
+    if adopt:
+        return None
+    if mirror.owner is not None and mirror.owner != owner:
+        return _not_owned(f"{mirror.place} is the mirror of {mirror.owner}, not of {owner}")
+    if mirror.foreign:
+        those = _named(mirror.foreign_names, mirror.foreign)
+        return _not_owned(
+            f"{mirror.place} holds {mirror.foreign} object{'s' if mirror.foreign > 1 else ''} that no run of this mirror wrote: {those}",
+            problems=mirror.foreign_names,
+        )
+    return None
+
+
+def check_source_size(
+    mirror: Mirror, *, allow_empty: bool, max_delete_percent: float, max_delete: int | None
+) -> Failure | None:
+    """Refuse a source that is empty, or so much smaller than its mirror that something must have gone wrong with it.
+
+    Only a source that has fewer objects than the mirror counts as shrunk: renaming a folder deletes a lot, and brings as much.
+    """
+    if not mirror.source and mirror.mirrored:
+        if allow_empty:
+            return None
+        return Failure(
+            transfer.GUARD,
+            transfer.REASON_EMPTY_SOURCE,
+            f"The source has no files, but its mirror {mirror.place} holds {mirror.mirrored}. Nothing was deleted. If the volume is meant"
+            f" to be empty, allow it explicitly ({transfer.ALLOW_EMPTY_SOURCE}=true); else look at the volume and its copy.",
+        )
+    percent = 100 * mirror.stale / mirror.mirrored if mirror.mirrored else 0
+    if mirror.source < mirror.mirrored and percent > max_delete_percent:
+        return Failure(
+            transfer.GUARD,
+            transfer.REASON_SOURCE_SHRUNK,
+            f"The source has {mirror.source} files and its mirror {mirror.place} {mirror.mirrored}; {mirror.stale} of them"
+            f" ({percent:.0f} %) would be deleted, and {max_delete_percent:g} % is allowed. Nothing was moved or deleted. If that is meant,"
+            f" raise {transfer.MAX_DELETE_PERCENT} for this run; else look at the volume.",
+        )
+    if max_delete is not None and mirror.stale > max_delete >= 0:
+        return Failure(
+            transfer.GUARD,
+            transfer.REASON_SOURCE_SHRUNK,
+            f"{mirror.stale} objects of the mirror {mirror.place} would be deleted, and RCLONE_MAX_DELETE allows {max_delete}. Nothing was moved"
+            " or deleted.",
+        )
+    return None
+
+
+def check_busy(others: tuple[str, ...], place: str) -> Failure | None:
+    """Refuse to go on, above all to delete, when another run has begun to mirror to the same place."""
+    if not others:
+        return None
+    return Failure(
+        transfer.GUARD,
+        transfer.REASON_DESTINATION_BUSY,
+        f"Another run mirrors to {place} at the same time: {_named(others, len(others))}. Nothing was deleted. Let only one DataMover at a time"
+        f" mirror there, or give each its own {transfer.CUSTOM_PATH_PREFIX}.",
+        retryable=True,
+        problems=others,
+    )
+
+
+def _not_owned(finding: str, *, ways: str | None = None, problems: tuple[str, ...] = ()) -> Failure:
+    out = ways or (
+        f"Ways out: set {transfer.CUSTOM_PATH_PREFIX} to a prefix of its own, set addTimestampPrefix (such copies delete nothing), or, if"
+        f" what lies there may be replaced and deleted, adopt the destination ({transfer.ADOPT_DESTINATION}=true)."
+    )
+    return Failure(
+        transfer.GUARD,
+        transfer.REASON_DESTINATION_NOT_OWNED,
+        f"{finding}. Nothing was moved or deleted. {out}",
+        problems=problems,
+    )
+
+
+def _files(count: int) -> str:
+    return f"{count} file{'' if count == 1 else 's'}"
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"
+
+
+def _named(examples: tuple[str, ...], count: int) -> str:
+    """Return the first few names, quoted, and how many more there are."""
+    first = ", ".join(
+        f"'{name if len(name) <= 120 else name[:60] + '…' + name[-50:]}'" for name in examples[:_EXAMPLES]
+    )
+    more = count - min(len(examples), _EXAMPLES)
+    return f"{first} and {more} more" if more > 0 else first

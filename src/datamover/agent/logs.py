@@ -1,0 +1,119 @@
+"""What the engine logs: reading it, showing it to people, keeping secrets out of it. Pure.
+
+The engine writes one JSON object a line. People get the classic form back (`2024/08/06 14:30:52 INFO  : name: Copied (new)`), so that
+the documents' `grep "Transferred:"`, `AccessDenied: Access Denied` and `No space left on device` find what they look for.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote
+
+import msgspec
+
+from datamover.agent.options import LEVELS
+
+_SECRET_NAME = re.compile(r"SECRET|KEY|TOKEN|PASS|CREDENTIAL", re.IGNORECASE)
+_SHORTEST_SECRET = 4
+_HARMLESS = frozenset({"true", "false", "none", "null", "auto"})
+_REDACTED = "[redacted]"
+# headers and query parameters that carry a signature or a token, as --dump prints them
+_SIGNED = (
+    r"(?P<signed>(?i:authorization|x-amz-security-token|x-amz-server-side-encryption-customer-key|cookie)[\"']?\s*:\s*)[^\r\n]+"
+    r"|(?P<parameter>(?i:x-amz-signature|x-amz-credential|x-amz-security-token|signature|awsaccesskeyid)=)[^\s&,\"']+"
+)
+
+
+class Redactor:
+    """Replaces secret values in text (law L8).
+
+    Guarantees: no value of at least four letters of a variable whose name looks like a secret's (SECRET, KEY, TOKEN, PASS,
+    CREDENTIAL) leaves, also not in its percent-encoded form; neither does a signature or an Authorization header.
+    Caveats: shorter values are left alone, because they would blank out ordinary words.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        values: set[str] = set()
+        for name, raw in environ.items():
+            value = raw.strip()
+            if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET and value.lower() not in _HARMLESS:
+                values |= {value, quote(value, safe=""), quote(value)}
+                values |= {line.strip() for line in value.splitlines() if len(line.strip()) >= _SHORTEST_SECRET}
+        # the longest first, so that a secret that contains another one goes as a whole
+        alternatives = [re.escape(value) for value in sorted(values, key=len, reverse=True)]
+        self._pattern = re.compile("|".join([*alternatives, _SIGNED]))
+
+    def __call__(self, text: str) -> str:
+        """Return the text without secrets."""
+        return self._pattern.sub(_replace, text)
+
+
+def _replace(match: re.Match[str]) -> str:
+    return f"{match['signed'] or match['parameter'] or ''}{_REDACTED}"
+
+
+class Stats(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """The engine's statistics. Sizes in bytes, speed in bytes a second, eta in seconds."""
+
+    bytes: int = 0
+    total_bytes: int = 0
+    checks: int = 0
+    total_checks: int = 0
+    transfers: int = 0
+    total_transfers: int = 0
+    deletes: int = 0
+    errors: int = 0
+    listed: int = 0
+    speed: float = 0.0
+    eta: float | None = None
+    transfer_time: float = 0.0
+    transferring: list[msgspec.Raw] | None = None
+
+
+class Line(msgspec.Struct, frozen=True, gc=False):
+    """One line of the engine's log. `level` is lower-case, empty when the line was not JSON."""
+
+    msg: str = ""
+    level: str = ""
+    object: str = ""
+    time: str = ""
+    size: int = 0
+    stats: Stats | None = None
+
+
+_decoder = msgspec.json.Decoder(Line)
+
+
+def read_line(raw: bytes) -> Line:
+    """Return the line; what is not JSON (a Go panic, a word before the log is set up) comes as the message. Never raises."""
+    if raw.startswith(b"{"):
+        try:
+            return _decoder.decode(raw)
+        except msgspec.MsgspecError:
+            pass
+    return Line(msg=raw.decode("utf-8", "replace").rstrip("\r\n"))
+
+
+def shown(line: Line, *, level: str) -> bool:
+    """Tell whether people who asked for `level` see this line."""
+    name = line.level.upper()
+    return name not in LEVELS or LEVELS.index(name) <= LEVELS.index(level)
+
+
+def written(line: Line) -> str:
+    """Return the line in the engine's classic form."""
+    if not line.level:
+        return line.msg
+    date, _, clock = line.time.partition("T")
+    name = f"{line.object}: " if line.object else ""
+    return f"{date.replace('-', '/')} {clock[:8]} {line.level.upper():<6}: {name}{line.msg.rstrip()}"
+
+
+def transferred(line: Line) -> list[str]:
+    """Return the `Transferred:`, `Checks:` ... lines of a line with statistics, as the classic log shows them."""
+    return [text.rstrip() for text in line.msg.splitlines() if text.strip()]
+
+
+def shorten(texts: Iterable[str], *, limit: int = 200) -> tuple[str, ...]:
+    """Return the texts, each cut to `limit` letters and fit for JSON (names in file systems need not be)."""
+    clean = (text.encode("utf-8", "backslashreplace").decode() for text in texts)
+    return tuple(text if len(text) <= limit else f"{text[: limit - 1]}…" for text in clean)

@@ -1,0 +1,266 @@
+# ruff: noqa: PTH102  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
+"""`datamover-agent`: one attempt to move one volume, inside a mover container or on its own.
+
+Guarantees: whatever happens, there is an outcome, in the termination message and as the last line of standard output, and an exit code that
+belongs to it; no secret is printed.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import msgspec
+
+from datamover.agent import logs, outcome, rclone
+from datamover.agent.environment import Settings, read_settings
+from datamover.agent.errors import AgentError, Failure, Stopped
+from datamover.agent.options import Options, engine_options
+from datamover.agent.progress import Reporter
+from datamover.api import transfer
+
+
+def main() -> int:
+    """Run one attempt in this process's environment; return the exit code."""
+    redact = logs.Redactor(os.environ)
+    lock = threading.Lock()
+
+    def write(text: str) -> None:
+        line = redact(text).encode("utf-8", "backslashreplace") + b"\n"
+        with lock:  # logs are drained by threads
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+
+    told = _run(os.environ, write=write, redact=redact)
+    return told.exit_code if told.failure_class != transfer.INTERRUPTED else 128 + _signal
+
+
+_signal = int(signal.SIGTERM)
+
+
+def _run(environ: Mapping[str, str], *, write: Callable[[str], None], redact: logs.Redactor) -> transfer.Outcome:
+    started = datetime.now(UTC)
+    result = transfer.Outcome(
+        run_id=environ.get(transfer.RUN_ID, ""), started_at=_rfc3339(started), reason=transfer.REASON_INTERNAL_ERROR
+    )
+    termination = environ.get(transfer.ROOT, "/").rstrip("/") + transfer.TERMINATION_PATH
+    try:
+        settings = read_settings(environ, now=started, token=os.urandom(3).hex())
+        for notice in settings.notices:
+            write(f"Note: {notice}.")
+        result = _move(settings, environ, begun=result, write=write)
+    except Failure as failure:
+        result = _failed(result, failure)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it becomes an outcome (law L10)
+        result = _broken(result, error, write=write)
+    result = msgspec.structs.replace(
+        result,
+        message=redact(result.message),
+        problems=logs.shorten(redact(problem) for problem in result.problems),
+        finished_at=_rfc3339(datetime.now(UTC)),
+    )
+    outcome.tell(result, path=termination, write=write)
+    return result
+
+
+def _move(
+    settings: Settings, environ: Mapping[str, str], *, begun: transfer.Outcome, write: Callable[[str], None]
+) -> transfer.Outcome:
+    stop = rclone.Stop(grace=settings.grace)
+    _listen(stop, deadline=settings.deadline)
+    with _scratch(settings) as scratch:
+        config = _config_file(settings, scratch)
+        options = engine_options(environ, settings, config_file=config, temporary=scratch)
+        engine = rclone.Engine(rclone.find_engine(settings.engine, search=environ.get("PATH")), stop=stop)
+        return _attempt(settings, options, engine, scratch=scratch, begun=begun, write=write)
+
+
+def _attempt(
+    settings: Settings,
+    options: Options,
+    engine: rclone.Engine,
+    *,
+    scratch: str,
+    begun: transfer.Outcome,
+    write: Callable[[str], None],
+) -> transfer.Outcome:
+    from datamover.agent.attempt import Surroundings
+
+    if settings.add_timestamp:
+        from datamover.agent.timestamped import Timestamped as Kind
+    else:
+        from datamover.agent.mirror import Mirror as Kind
+    attempt = Kind(
+        Surroundings(
+            settings=settings,
+            options=options,
+            engine=engine,
+            report=Reporter(settings.run_id, write=write, monotonic=time.monotonic),
+            show=lambda line: write(logs.written(line)) if logs.shown(line, level=options.level) else None,
+            say=write,
+            scratch=scratch,
+        )
+    )
+
+    def so_far() -> transfer.Outcome:
+        files, size = attempt.ledger.sources()
+        return msgspec.structs.replace(
+            begun,
+            run_id=settings.run_id,
+            destination=transfer.destination(
+                settings.bucket, prefix=settings.prefix, timestamp=attempt.facts.timestamp
+            ),
+            timestamp=attempt.facts.timestamp,
+            files=files,
+            bytes=size,
+            transferred_files=attempt.sync.moved.files,
+            transferred_bytes=attempt.sync.moved.bytes,
+            deleted=attempt.facts.deleted,
+            skipped_special=attempt.tally.special,
+            symlinks=attempt.tally.symlinks,
+            verified=attempt.facts.verified,
+            comparison=options.comparison,
+            engine=attempt.engine_version(),
+        )
+
+    try:
+        try:
+            attempt.run()
+            done = msgspec.structs.replace(
+                so_far(),
+                succeeded=True,
+                reason=transfer.REASON_SUCCEEDED,
+                message=attempt.summary(),
+                problems=tuple(attempt.tally.special_names),
+                finished_at=_rfc3339(datetime.now(UTC)),
+            )
+            attempt.record(done)
+        except Stopped as stopped:
+            return _stopped(so_far(), stopped, settings)
+        except Failure as failure:
+            return _failed(so_far(), failure)
+        except AgentError as error:
+            return _broken(so_far(), error, write=write)
+        else:
+            return done
+    finally:
+        attempt.close()
+
+
+def _listen(stop: rclone.Stop, *, deadline: float) -> None:
+    """Let signals and the deadline end the attempt."""
+
+    def on_signal(number: int, _frame: object) -> None:
+        global _signal  # noqa: PLW0603 - the exit code is that of the signal
+        _signal = number
+        stop.request(transfer.INTERRUPTED, number)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, on_signal)
+    if deadline:
+        timer = threading.Timer(deadline, stop.request, (transfer.DEADLINE_EXCEEDED,))
+        timer.daemon = True
+        timer.start()
+
+
+@contextmanager
+def _scratch(settings: Settings) -> Generator[str]:
+    """Give a directory of our own below /config, or where temporary files go; it is gone afterwards."""
+    import shutil
+
+    name = f"datamover-{os.urandom(4).hex()}"
+    for parent in (settings.config, os.environ.get("TMPDIR", ""), "/tmp"):  # noqa: S108 - our own folder in it, 0700
+        if not parent:
+            continue
+        path = f"{parent}/{name}"
+        try:
+            os.mkdir(path, 0o700)
+        except OSError:
+            continue
+        break
+    else:
+        raise Failure(
+            transfer.CONFIG,
+            transfer.REASON_INVALID_CONFIGURATION,
+            f"There is no place for temporary files: neither {settings.config} nor /tmp can be written to. Mount an emptyDir at {transfer.CONFIG_PATH}.",
+        )
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _config_file(settings: Settings, scratch: str) -> str:
+    """Return an existing, writable, empty configuration file for the engine; it would complain about a missing one."""
+    for path in (f"{settings.config}/rclone.conf", f"{scratch}/rclone.conf"):
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError:
+            continue
+        return path
+    return f"{scratch}/rclone.conf"
+
+
+def _failed(begun: transfer.Outcome, failure: Failure) -> transfer.Outcome:
+    return msgspec.structs.replace(
+        begun,
+        failure_class=failure.failure_class,
+        reason=failure.reason,
+        message=failure.message,
+        retryable=failure.retryable,
+        problems=failure.problems,
+    )
+
+
+def _stopped(begun: transfer.Outcome, stopped: Stopped, settings: Settings) -> transfer.Outcome:
+    if stopped.why == transfer.DEADLINE_EXCEEDED:
+        failure = Failure(
+            transfer.DEADLINE_EXCEEDED,
+            transfer.REASON_DEADLINE_EXCEEDED,
+            f"The run did not end within its deadline of {settings.deadline:g} s. What arrived stays, and another run goes on from there; raise"
+            " the deadline, or look at what is slow.",
+        )
+    else:
+        failure = Failure(
+            transfer.INTERRUPTED,
+            transfer.REASON_INTERRUPTED,
+            "The mover was told to stop. What arrived stays, and another attempt goes on from there.",
+        )
+    return _failed(begun, failure)
+
+
+def _broken(begun: transfer.Outcome, error: BaseException, *, write: Callable[[str], None]) -> transfer.Outcome:
+    import errno
+    import traceback
+
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return _failed(
+            begun,
+            Failure(
+                transfer.NO_SPACE,
+                transfer.REASON_NO_LOCAL_SPACE,
+                "No space left on device in the mover's own scratch space (/config or /tmp): give it more (about 200 bytes a file).",
+            ),
+        )
+    write("".join(traceback.format_exception(error)).rstrip())
+    return _failed(
+        begun,
+        Failure(
+            transfer.INTERNAL,
+            transfer.REASON_INTERNAL_ERROR,
+            f"The agent failed: {type(error).__name__}: {error}. This is a defect of datamover; its log has the trace.",
+        ),
+    )
+
+
+def _rfc3339(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""An attempt to mirror: `<root>` becomes what the source is, and what the source no longer has goes away.
+
+What may be deleted: objects that the manifest of the mirror's latest run lists, that were there before this run, and that the source no
+longer has (law L3). Each manifest lists all that the one before it left, so the latest is enough.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from datamover.agent import guards, manifest, names, rclone, records
+from datamover.agent.attempt import Attempt, Surroundings
+from datamover.agent.destination import Listing
+from datamover.agent.environment import Owner
+from datamover.agent.errors import Failure
+from datamover.api import transfer
+
+_EXAMPLES = 3
+
+
+class Mirror(Attempt):
+    """See the module."""
+
+    def __init__(self, given: Surroundings) -> None:
+        super().__init__(given)
+        self._before = records.State()
+        self._after = records.State()
+        self._owner: records.OwnerRecord | None = None
+        self._place = 1
+        self._adopting = False
+        self._owner_child: rclone.Child | None = None
+
+    def start_probe(self, *, patient: bool) -> Listing:
+        """List the whole root and, the first time, read the owner marker, both beside the walk."""
+        if self._owner_child is None:
+            self._owner_child = self.destination.start_reading(f"{records.FOLDER}/{records.OWNER}")
+        return self.destination.start_listing(patient=patient)
+
+    def settle(self, writer: manifest.Writer) -> str:
+        """Learn what is at the root and whose it is; ask the guards."""
+        listing = self.probe()
+        reserved = guards.check_reserved(self.tally.reserved)
+        if reserved:
+            raise reserved
+        if self.tally.unlistable:
+            self.list_controls()
+            listing = self.destination.finish(self.destination.start_listing())
+        self.ledger.add_remote((key, size) for key, size in listing.lines() if not self._before.take(key))
+        self._owner = self._read_owner()
+        beyond_intent = self._load_known()
+        found_owner = self._owner.owner if self._owner else None
+        if self.settings.adopt:
+            self._adopting = found_owner != self.settings.owner or bool(
+                self.ledger.foreign_count(beyond_intent=beyond_intent)
+            )
+            # timestamped copies of others stay what they are; adopting a mirror does not delete backups
+            self.ledger.adopt(except_below=[folder.encode() for folder in sorted(self._before.claimed)])
+        if self.options.selects:
+            visible = self.destination.finish(
+                self.destination.start_visible_listing(environment=self.data_environment())
+            )
+            self.ledger.see_only(visible.lines())
+        self._ask_guards(found_owner, beyond_intent=beyond_intent)
+        for key in self.ledger.stale():
+            writer.add(manifest.about(manifest.STALE, key))
+        for key in self.ledger.kept():
+            writer.add(manifest.about(manifest.KEPT, key))
+        return ""
+
+    def _read_owner(self) -> records.OwnerRecord | None:
+        if not self._before.owned:
+            return None
+        path = f"{records.FOLDER}/{records.OWNER}"
+        raw = b""
+        if self._owner_child is not None:
+            self._owner_child.wait()
+            raw = self._owner_child.output
+        raw = raw or self.destination.read(path)
+        try:
+            return msgspec.json.decode(raw, type=records.OwnerRecord)
+        except msgspec.MsgspecError:
+            raise Failure(
+                transfer.GUARD,
+                transfer.REASON_DESTINATION_NOT_OWNED,
+                f"{self.destination.remote(path)} cannot be read, so it is unknown whose mirror this is. Nothing was moved or deleted. Restore"
+                " the object, or use another prefix.",
+            ) from None
+
+    def _load_known(self) -> bool:
+        """Fill in what the latest runs left; return whether one of them read a live source and did not finish."""
+        beyond = False
+        for run_id in self._before.latest_runs():
+            run = self._before.runs[run_id]
+            self._place = self._before.latest if run_id == self.settings.run_id else self._before.latest + 1
+            path = self.destination.fetch(f"{records.FOLDER}/runs/{run_id}/{records.MANIFEST}")
+            try:
+                header = manifest.load_known(
+                    path, finished=run.finished, add=self.ledger.add_known, forget=self.ledger.forget_known
+                )
+            except (ValueError, msgspec.MsgspecError) as error:
+                # what it lists stays unknown, so the guard below will refuse rather than delete
+                self.say(f"The manifest of run {run_id} is damaged: {error}")
+                continue
+            beyond = beyond or (not run.finished and header.copy_method == transfer.DIRECT)
+        return beyond
+
+    def _ask_guards(self, found_owner: Owner | None, *, beyond_intent: bool) -> None:
+        settings, ledger = self.settings, self.ledger
+        found = guards.Mirror(
+            place=self.destination.place,
+            owner=found_owner,
+            foreign=ledger.foreign_count(beyond_intent=beyond_intent),
+            foreign_names=tuple(
+                names.readable(key) for key in ledger.foreign(limit=_EXAMPLES, beyond_intent=beyond_intent)
+            ),
+            mirrored=ledger.mirrored_count(),
+            stale=ledger.stale_count(),
+            source=ledger.sources()[0],
+            nested=tuple(self._before.nested),
+        )
+        limit = self.options.data.get("RCLONE_MAX_DELETE", "")
+        failure = guards.check_owner(found, owner=settings.owner, adopt=settings.adopt) or guards.check_source_size(
+            found,
+            allow_empty=settings.allow_empty,
+            max_delete_percent=settings.max_delete_percent,
+            max_delete=int(limit) if limit.lstrip("-").isdigit() else None,
+        )
+        if failure:
+            raise failure
+
+    def announce(self, manifest_path: str) -> None:
+        """Say whose mirror this is and what the run is about to write; then clear what stands in the way."""
+        folder = f"runs/{self.settings.run_id}"
+        contents: dict[str, bytes | str] = {
+            f"{folder}/{records.MANIFEST}": manifest_path,
+            f"{folder}/{records.place_name(self._place)}": b"",
+        }
+        claiming = self._owner is None or self._adopting
+        if claiming:
+            contents[records.OWNER] = msgspec.json.encode(self._owner_record())
+        earlier = self._before.runs.get(self.settings.run_id)
+        if earlier and earlier.finished:
+            # the run is being done again; until it is through, it is not finished
+            self.destination.remove(self.run_folder + records.OUTCOME)
+        self.destination.put(f"{records.FOLDER}/", contents)
+        if claiming:
+            self._confirm_owner()
+        self.facts.deleted = self.destination.delete(self.ledger.blockers())
+
+    def _owner_record(self) -> records.OwnerRecord:
+        owner = self.settings.owner
+        before = self._owner.owner if self._owner else None
+        return records.OwnerRecord(
+            cluster=owner.cluster,
+            namespace=owner.namespace,
+            pvc=owner.pvc,
+            created_by=self.settings.run_id,
+            created_at=self.now(),
+            object=self.settings.object_name,
+            adopted=self._adopting,
+            previous=before if before != owner else None,
+        )
+
+    def _confirm_owner(self) -> None:
+        """Read the marker back: two volumes may have found the same empty root at the same time, and the last marker stands."""
+        written = msgspec.json.decode(
+            self.destination.read(f"{records.FOLDER}/{records.OWNER}"), type=records.OwnerRecord
+        )
+        if written.owner != self.settings.owner or written.created_by != self.settings.run_id:
+            failure = guards.check_busy((written.created_by,), self.destination.place)
+            if failure:
+                raise failure
+
+    def after_listing(self, listing: Listing) -> Iterator[tuple[bytes, int]]:
+        """Yield the data objects of a listing after the run; take note of its records."""
+        for key, size in listing.lines():
+            if not self._after.take(key):
+                yield key, size
+
+    def rehash_size(self) -> int:
+        """Adopted objects may have come in parts of any size."""
+        return 0 if self._adopting or (self._owner is not None and self._owner.adopted) else super().rehash_size()
+
+    def complete(self, folder: str) -> None:
+        """Delete what the source no longer has; everything else has arrived."""
+        others = self._after.begun_since(self._before, besides=self.settings.run_id)
+        failure = guards.check_busy(others, self.destination.place)
+        if failure:
+            raise failure
+        gone = set(self.ledger.blockers())
+        self.facts.deleted += self.destination.delete(key for key in self.ledger.stale() if key not in gone)
+        del folder

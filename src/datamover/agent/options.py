@@ -1,0 +1,214 @@
+"""The environment of the engine's processes. Pure.
+
+All our defaults are variables, never flags, so that a user's `RCLONE_*` wins by itself, and no secret is on a command line
+(law L8). An option of the remote can be set in two ways, `RCLONE_CONFIG_S3GENERIC_X` and `RCLONE_S3_X`, of which rclone prefers the
+first: ours is set only when the user used neither.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from datamover.agent.environment import Settings
+from datamover.api import transfer
+
+_REMOTE = f"RCLONE_CONFIG_{transfer.REMOTE.upper()}_"
+_BACKEND = "RCLONE_S3_"
+
+# What the agent needs for itself: the log as JSON on standard error with statistics every second, nothing else.
+_OURS = frozenset(
+    {
+        "RCLONE_LOG_LEVEL",
+        "RCLONE_VERBOSE",
+        "RCLONE_QUIET",
+        "RCLONE_USE_JSON_LOG",
+        "RCLONE_LOG_FORMAT",
+        "RCLONE_LOG_FILE",
+        "RCLONE_LOG_SYSTEMD",
+        "RCLONE_SYSLOG",
+        "RCLONE_PROGRESS",
+        "RCLONE_PROGRESS_TERMINAL_TITLE",
+        "RCLONE_STATS",
+        "RCLONE_STATS_LOG_LEVEL",
+        "RCLONE_STATS_ONE_LINE",
+        "RCLONE_STATS_ONE_LINE_DATE",
+        "RCLONE_STATS_ONE_LINE_DATE_FORMAT",
+        "RCLONE_STATS_FILE_NAME_LENGTH",
+        "JOURNAL_STREAM",  # would turn the JSON log into one for the journal
+    }
+)
+
+# What an object of ours in `.datamover/` is read and written with: how to reach the server, and nothing that chooses, limits
+# or rewrites files.
+_CONNECTION = (
+    _REMOTE,
+    _BACKEND,
+    "RCLONE_CONFIG",
+    "RCLONE_CA_CERT",
+    "RCLONE_CLIENT_",
+    "RCLONE_NO_CHECK_CERTIFICATE",
+    "RCLONE_CONTIMEOUT",
+    "RCLONE_TIMEOUT",
+    "RCLONE_EXPECT_CONTINUE_TIMEOUT",
+    "RCLONE_LOW_LEVEL_RETRIES",
+    "RCLONE_RETRIES",
+    "RCLONE_TPSLIMIT",
+    "RCLONE_BIND",
+    "RCLONE_USER_AGENT",
+    "RCLONE_HEADER",
+    "RCLONE_HTTP_PROXY",
+    "RCLONE_DISABLE_HTTP",
+    "RCLONE_USE_COOKIES",
+    "RCLONE_DUMP",
+    "RCLONE_CACHE_DIR",
+    "RCLONE_TEMP_DIR",
+)
+
+# With one of these the engine's idea of "all files of the source" may differ from what the walk sees, so the engine is asked.
+_SELECTION = (
+    "RCLONE_FILTER",
+    "RCLONE_INCLUDE",
+    "RCLONE_EXCLUDE",
+    "RCLONE_FILES_FROM",
+    "RCLONE_MIN_SIZE",
+    "RCLONE_MAX_SIZE",
+    "RCLONE_MIN_AGE",
+    "RCLONE_MAX_AGE",
+    "RCLONE_MAX_DEPTH",
+    "RCLONE_IGNORE_CASE",
+    "RCLONE_HASH_FILTER",
+    "RCLONE_METADATA_INCLUDE",
+    "RCLONE_METADATA_EXCLUDE",
+    "RCLONE_METADATA_FILTER",
+    "RCLONE_LINKS",
+    "RCLONE_COPY_LINKS",
+    "RCLONE_SKIP_LINKS",
+    "RCLONE_ONE_FILE_SYSTEM",
+    "RCLONE_NAME_TRANSFORM",
+    "RCLONE_LOCAL_",
+)
+
+# How unchanged files are recognised.
+_COMPARISON = (
+    "RCLONE_CHECKSUM",
+    "RCLONE_SIZE_ONLY",
+    "RCLONE_IGNORE_TIMES",
+    "RCLONE_IGNORE_SIZE",
+    "RCLONE_IGNORE_CHECKSUM",
+    "RCLONE_IGNORE_EXISTING",
+    "RCLONE_UPDATE",
+    "RCLONE_USE_SERVER_MODTIME",
+    "RCLONE_MODIFY_WINDOW",
+    "RCLONE_NO_CHECK_DEST",
+)
+
+LEVELS = ("EMERGENCY", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG")
+"""The engine's log levels, from the gravest to the most talkative."""
+DEFAULT_LEVEL = "INFO"
+"""One line a file, as the original's `-v` gave."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Environments of the engine, and what the user's own choices mean for the agent.
+
+    `data` is for moving and checking files, `records` for the objects below `.datamover/` and for listings. `level` is how much
+    people see. `selects`: the user chose which files go. `comparison` names how unchanged files are recognised.
+    """
+
+    data: dict[str, str]
+    records: dict[str, str]
+    level: str
+    selects: bool
+    compares: bool
+
+    @property
+    def comparison(self) -> str:
+        """`checksum`, or `user` when a variable chose another way."""
+        return "user" if self.compares else "checksum"
+
+
+def engine_options(environ: Mapping[str, str], settings: Settings, *, config_file: str, temporary: str) -> Options:
+    """Return the engine's environments.
+
+    `config_file` is where rclone may write a configuration if it wants to (it holds no secret of ours); `temporary` a
+    writable directory.
+    """
+    base = {name: value for name, value in environ.items() if name not in _OURS}
+    if "RCLONE_BW_LIMIT" in base:  # the documents' name for it
+        base.setdefault("RCLONE_BWLIMIT", base["RCLONE_BW_LIMIT"])
+    base.setdefault("RCLONE_CONFIG", config_file)
+    base.setdefault("RCLONE_CACHE_DIR", f"{temporary}/cache")
+    base["HOME"] = settings.config
+    base["TMPDIR"] = temporary
+    # trimmed, where the Secret had white space around them
+    base[transfer.ACCESS_KEY] = settings.access_key
+    base[transfer.SECRET_KEY] = settings.secret_key
+    if not base.get(transfer.SESSION_TOKEN, "").strip():
+        base.pop(transfer.SESSION_TOKEN, None)
+    _set_remote(base, settings)
+    level = _level(environ)
+    base["RCLONE_LOG_LEVEL"] = max(level, "INFO", key=LEVELS.index)
+    base["RCLONE_USE_JSON_LOG"] = "true"
+    base["RCLONE_STATS"] = "1s"
+    base["RCLONE_STATS_LOG_LEVEL"] = "NOTICE"
+    records = {
+        name: value
+        for name, value in base.items()
+        if not name.startswith("RCLONE_") or name.startswith(_CONNECTION) or name in _OURS
+    }
+    records |= {
+        "RCLONE_STATS": "0",
+        "RCLONE_FAST_LIST": "true",
+        "RCLONE_S3_NO_HEAD": "true",
+        "RCLONE_LOCAL_ENCODING": "Raw",
+        "RCLONE_NO_UNICODE_NORMALIZATION": "true",
+    }
+    # a listing that gets no answer says so soon; nothing has begun yet
+    records.setdefault("RCLONE_TIMEOUT", "20s")
+    for name, value in _DEFAULTS.items():
+        base.setdefault(name, value)
+        records.setdefault(name, value)
+    return Options(
+        data=base,
+        records=records,
+        level=level,
+        selects=any(name.startswith(_SELECTION) for name in environ),
+        compares=any(name.startswith(_COMPARISON) for name in environ),
+    )
+
+
+_DEFAULTS = {
+    # a server that is gone is noticed in a minute, not in five
+    "RCLONE_CONTIMEOUT": "15s",
+    "RCLONE_TIMEOUT": "1m",
+    # never create a bucket that somebody misspelt; the probe says whether it is there
+    "RCLONE_S3_NO_CHECK_BUCKET": "true",
+}
+
+
+def _set_remote(base: dict[str, str], settings: Settings) -> None:
+    for option, value in {
+        "TYPE": "s3",
+        "PROVIDER": "Other",
+        "ENV_AUTH": "true",
+        "REGION": settings.region,
+        "ENDPOINT": settings.endpoint,
+        "FORCE_PATH_STYLE": "true",
+    }.items():
+        if _REMOTE + option not in base and _BACKEND + option not in base:
+            base[_REMOTE + option] = value
+
+
+def _level(environ: Mapping[str, str]) -> str:
+    """Return the log level that the user asked for. rclone refuses two of these variables at once; here the most talkative wins."""
+    asked: list[str] = []
+    level = environ.get("RCLONE_LOG_LEVEL", "").strip().upper()
+    if level in LEVELS:
+        asked.append(level)
+    verbose = environ.get("RCLONE_VERBOSE", "").strip().lower()
+    if verbose:
+        count = int(verbose) if verbose.isascii() and verbose.isdigit() else int(verbose == "true")
+        asked.append("DEBUG" if count >= 2 else "INFO" if count == 1 else "NOTICE")
+    if environ.get("RCLONE_QUIET", "").strip().lower() in {"true", "1"}:
+        asked.append("ERROR")
+    return max(asked, key=LEVELS.index, default=DEFAULT_LEVEL)

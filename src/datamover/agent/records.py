@@ -1,0 +1,143 @@
+"""The records below `.datamover/`: their names, their contents, and what a listing of them says. Pure.
+
+    owner.json                       whose mirror <root> is (law L3)
+    runs/<run id>/manifest.jsonl.gz  what the run set out to move; there before the first byte
+    runs/<run id>/mirror-000000012   the run's place in the mirror's history, as a name, so that a listing tells it
+    runs/<run id>/folder.json        the timestamp folder that the run holds
+    runs/<run id>/outcome.json       written last; makes the run finished
+    claims/<timestamp>/<run id>.json who wants a timestamp folder
+
+A run of a mirror has begun when both its manifest and its place are there.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from datamover.agent.environment import Owner
+from datamover.api import transfer
+
+FOLDER = transfer.STATE_FOLDER
+OWNER = "owner.json"
+MANIFEST = "manifest.jsonl.gz"
+OUTCOME = "outcome.json"
+HOLDER = "folder.json"
+_PLACE = "mirror-"
+_MARK = f"{FOLDER}/".encode()
+_NESTED = f"/{FOLDER}/".encode()
+
+
+class OwnerRecord(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
+    """The contents of `owner.json`. `previous` is whose it was before it was adopted."""
+
+    version: int = 1
+    cluster: str = ""
+    namespace: str = ""
+    pvc: str = ""
+    created_by: str = ""
+    created_at: str = ""
+    object: str = ""
+    adopted: bool = False
+    previous: Owner | None = None
+
+    @property
+    def owner(self) -> Owner:
+        """The volume."""
+        return Owner(cluster=self.cluster, namespace=self.namespace, pvc=self.pvc)
+
+
+class ClaimRecord(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
+    """The contents of a claim and of `folder.json`."""
+
+    run_id: str
+    timestamp: str
+    source: Owner
+    object: str = ""
+    created_at: str = ""
+
+
+class Run(msgspec.Struct):
+    """What the names in a run's folder say."""
+
+    manifest: bool = False
+    finished: bool = False
+    place: int | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether a run of a mirror may have written data."""
+        return self.manifest and self.place is not None
+
+
+class State:
+    """What a listing of `<root>` says about the records in it.
+
+    `nested` names folders below with records of their own: other movers' destinations.
+    """
+
+    def __init__(self) -> None:
+        self.owned = False
+        self.runs: dict[str, Run] = {}
+        self.claimed: set[str] = set()
+        self.nested: list[str] = []
+
+    def take(self, key: bytes) -> bool:
+        """Take a key of the listing into account; return whether it is a record of ours, and so no data."""
+        if not key.startswith(_MARK):
+            at = key.find(_NESTED)
+            if at >= 0:
+                folder = key[:at].decode("utf-8", "replace")
+                if folder not in self.nested and len(self.nested) < 5:
+                    self.nested.append(folder)
+            return False
+        parts = key.decode("utf-8", "replace").split("/")[1:]
+        match parts:
+            case ["owner.json"]:
+                self.owned = True
+            case ["runs", run_id, name]:
+                run = self.runs.setdefault(run_id, Run())
+                if name == MANIFEST:
+                    run.manifest = True
+                elif name == OUTCOME:
+                    run.finished = True
+                elif name.startswith(_PLACE) and name.removeprefix(_PLACE).isdigit():
+                    run.place = max(run.place or 0, int(name.removeprefix(_PLACE)))
+            case ["claims", timestamp, _]:
+                self.claimed.add(timestamp)
+            case _:
+                pass
+        return True
+
+    @property
+    def latest(self) -> int:
+        """The place of the last run of the mirror that has begun; 0 without one."""
+        return max((run.place or 0 for run in self.runs.values() if run.begun), default=0)
+
+    def latest_runs(self) -> list[str]:
+        """Return the runs at that place: one, unless two mirrored at once. Their manifests say what is known."""
+        return sorted(
+            run_id for run_id, run in self.runs.items() if run.begun and run.place == self.latest and self.latest
+        )
+
+    def begun_since(self, earlier: "State", *, besides: str) -> tuple[str, ...]:
+        """Return the runs that have begun since an earlier listing, other than `besides`."""
+        return tuple(
+            sorted(
+                run_id
+                for run_id, run in self.runs.items()
+                if run.begun and run_id != besides and not (run_id in earlier.runs and earlier.runs[run_id].begun)
+            )
+        )
+
+
+def read_state(keys: Iterable[bytes]) -> State:
+    """Return what these keys say; keys of data are passed over."""
+    state = State()
+    for key in keys:
+        state.take(key)
+    return state
+
+
+def place_name(place: int) -> str:
+    """Return the name of the object that says a run's place in the mirror's history."""
+    return f"{_PLACE}{place:09d}"

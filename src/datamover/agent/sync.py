@@ -1,0 +1,173 @@
+"""Moving the files: rclone copies, the agent watches.
+
+`rclone copy`, never `rclone sync`: what is to be deleted is decided by the ledger (law L3), after everything arrived.
+
+Guarantees: statistics become progress; an outage of the server ends the run after `outage_limit` seconds, whatever the engine's own retries
+would do; errors that cannot heal by themselves end it after a few dozen.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from datamover.agent import logs, rclone
+from datamover.agent.destination import Destination
+from datamover.agent.errors import Failure
+from datamover.agent.progress import Reporter
+from datamover.api import transfer
+
+_STALL = 15.0
+"""Seconds without any advance after which the server is asked whether it is there."""
+_HOPELESS = 40
+"""Errors of a class that concerns every file alike, after which there is no point in going on."""
+_HOPELESS_CLASSES = (transfer.CREDENTIALS, transfer.DENIED, transfer.NO_SPACE, transfer.NOT_FOUND)
+
+SIZE_ONLY = "Size of src and dst objects identical"
+"""What the engine logs, at debug level, when it took a file for unchanged without a checksum to go by."""
+UNCHECKED = "OK - could not check hash"
+"""What `check` logs, at debug level, for a file without a checksum."""
+
+
+class Moved(msgspec.Struct):
+    """What the engine did so far, all passes together."""
+
+    files: int = 0
+    bytes: int = 0
+    compared: int = 0
+    size_only: list[str] = []
+    started: bool = False
+
+
+class Sync:
+    """Runs the engine for data."""
+
+    def __init__(
+        self,
+        engine: rclone.Engine,
+        *,
+        destination: Destination,
+        report: Reporter,
+        show: Callable[[logs.Line], None],
+        outage_limit: float,
+        grace: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engine = engine
+        self._destination = destination
+        self._report = report
+        self._show = show
+        self._outage_limit = outage_limit
+        self._grace = grace
+        self._monotonic = monotonic
+        self.moved = Moved()
+
+    def copy(
+        self,
+        source: str,
+        target: str,
+        *,
+        environment: Mapping[str, str],
+        extra: Iterable[str] = (),
+        watch_hashes: bool = False,
+        uploaded: Callable[[str], None] | None = None,
+    ) -> None:
+        """Copy `source` to `target`. Raises Failure when anything did not arrive.
+
+        With `watch_hashes` the names of files that were compared by size alone are collected. `uploaded` gets the name of every
+        object that was moved.
+        """
+        last: list[logs.Line] = []
+        watch = _Watch(self._destination, limit=self._outage_limit, grace=self._grace, monotonic=self._monotonic)
+        # debug lines come by the million: only those that are asked for are read, unless the user wants to see them all
+        wanted = None if environment.get("RCLONE_LOG_LEVEL") == "DEBUG" else (SIZE_ONLY.encode(),)
+        if watch_hashes:
+            environment = dict(environment) | {"RCLONE_LOG_LEVEL": "DEBUG"}
+        self.moved.started = True
+        child = self._engine.start(["copy", *extra, source, target], environment=environment, on_line=None)
+
+        def on_line(line: logs.Line) -> None:
+            if line.stats is not None:
+                last[:] = [line]
+                self._report.statistics(line)
+                watch.tick(line.stats, child)
+                return
+            if line.level == "debug" and line.msg == SIZE_ONLY:
+                self.moved.size_only.append(line.object)
+            elif uploaded is not None and line.level == "info" and line.msg.startswith("Copied ("):
+                uploaded(line.object)
+            self._show(line)
+
+        try:
+            code = child.follow(on_line, wanted=wanted)
+        finally:
+            watch.close()
+            child.close()
+            if last and last[0].stats:
+                stats = last[0].stats
+                self.moved.files += stats.transfers
+                self.moved.bytes += stats.bytes
+                self.moved.compared += stats.checks
+                self._report.show(last[0])
+        if watch.failure is not None:
+            raise watch.failure
+        if code:
+            raise self._destination.explain(child.errors, code)
+
+
+class _Watch:
+    """Ends a copy that cannot come to anything. Ticks with every line of statistics, about once a second."""
+
+    def __init__(self, destination: Destination, *, limit: float, grace: float, monotonic: Callable[[], float]) -> None:
+        self.failure: Failure | None = None
+        self._destination = destination
+        self._limit = limit
+        self._grace = grace
+        self._monotonic = monotonic
+        self._advance = monotonic()
+        self._outage: float | None = None
+        self._before: tuple[int, ...] = ()
+        self._question: rclone.Child | None = None
+
+    def tick(self, stats: logs.Stats, child: rclone.Child) -> None:
+        """Look whether there was an advance, and ask the server when there was none for a while."""
+        if self.failure is not None:
+            return
+        if not stats.transfers:
+            for failure_class in _HOPELESS_CLASSES:
+                if child.errors.amount(failure_class) >= _HOPELESS:
+                    self._give_up(self._destination.explain(child.errors, 1), child)
+                    return
+        now = self._monotonic()
+        state = (stats.bytes, stats.checks, stats.transfers, stats.listed)
+        if state != self._before:
+            self._before, self._advance, self._outage = state, now, None
+            return
+        if self._question is not None:
+            self._hear(now, child)
+        elif now - self._advance >= min(_STALL, self._limit / 4):
+            self._question = self._destination.start_question()
+
+    def _hear(self, now: float, child: rclone.Child) -> None:
+        question = self._question
+        if question is None or not question.ended:
+            return
+        self._question = None
+        code = question.wait()
+        failure = self._destination.failure(question, code) if code else None
+        if failure is None or failure.failure_class != transfer.NETWORK:
+            self._advance, self._outage = now, None  # it answers; the engine is busy with something of its own
+            return
+        self._outage = self._advance if self._outage is None else self._outage
+        if now - self._outage >= self._limit:
+            failure.message = f"The server has not answered for {now - self._outage:.0f} s. {failure.message}"
+            self._give_up(failure, child)
+
+    def _give_up(self, failure: Failure, child: rclone.Child) -> None:
+        self.failure = failure
+        child.end(grace=self._grace)
+
+    def close(self) -> None:
+        """End a question that is still open."""
+        if self._question is not None:
+            self._question.close()

