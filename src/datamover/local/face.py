@@ -1,0 +1,156 @@
+"""The HTTP face of the embedded API server: HTTP/1.1 on loopback, for the stock kubectl and for operators in other processes.
+
+Guarantees: only loopback addresses are served; every request must carry the bearer token (compared in constant time), health checks excepted; closing ends
+watches and logs cleanly, so that clients see an end of stream and not a broken connection.
+Caveats: bodies over 3 MiB are refused (413), as the real server does. No HTTP/2: exec, attach and port-forward do not exist here.
+"""
+
+import asyncio
+import hmac
+import ipaddress
+import secrets
+from base64 import b64encode
+from typing import Any
+
+from aiohttp import web
+
+from datamover.kube.transport import Request, Response, Stream
+from datamover.local.store import answers
+from datamover.local.store.apiserver import ApiServer
+from datamover.local.store.certificate import Tls, self_signed
+from datamover.local.store.statuses import too_large, unauthorized
+from datamover.local.store.watching import Watch
+from datamover.local.transport import close_chunks
+
+MAX_BODY = 3 * 1024 * 1024
+"""Bytes of a request body that are read."""
+
+_OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
+
+
+class Face:
+    """A running face. `url` is where it listens."""
+
+    def __init__(self, server: ApiServer, *, token: str, tls: Tls | None) -> None:
+        self._server = server
+        self._token = token
+        self._tls = tls
+        self._readers: dict[asyncio.Task[Any], Stream] = {}
+        self._runner: web.AppRunner | None = None
+        self.url = ""
+
+    def kubeconfig(self) -> dict[str, Any]:
+        """Return a kubeconfig with one context, `datamover-local`. It holds the token: write it with mode 0600."""
+        cluster: dict[str, Any] = {"server": self.url}
+        if self._tls is not None:
+            cluster["certificate-authority-data"] = b64encode(self._tls.authority).decode()
+        name = "datamover-local"
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": name, "cluster": cluster}],
+            "users": [{"name": name, "user": {"token": self._token}}],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}],
+            "current-context": name,
+        }
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen. Raises OSError when the port is taken."""
+        application = web.Application(client_max_size=MAX_BODY + 1)
+        application.router.add_route("*", "/{path:.*}", self._answer)
+        # no access log: it would hold nothing that the server's own counters lack
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0, handle_signals=False)
+        await runner.setup()
+        site = web.TCPSite(runner, host, port, ssl_context=self._tls.context if self._tls else None)
+        try:
+            await site.start()
+        except OSError:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        bound: tuple[str, int] = runner.addresses[0][:2]
+        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        self.url = f"{'https' if self._tls else 'http'}://{shown}:{bound[1]}"
+
+    async def close(self) -> None:
+        """End the streams and stop listening. Safe to call twice."""
+        runner, self._runner = self._runner, None
+        if runner is None:
+            return
+        for reader, opened in list(self._readers.items()):
+            if isinstance(opened.chunks, Watch):
+                opened.chunks.end()
+            else:
+                reader.cancel()
+        await runner.cleanup()
+
+    async def _answer(self, incoming: web.Request) -> web.StreamResponse:
+        path = incoming.rel_url.raw_path
+        if path not in _OPEN_PATHS and not self._admitted(incoming):
+            return _complete(answers.refuse(unauthorized()))
+        if (incoming.content_length or 0) > MAX_BODY:
+            return _complete(answers.refuse(too_large(MAX_BODY)))
+        try:
+            body = await incoming.read()
+        except web.HTTPRequestEntityTooLarge:
+            return _complete(answers.refuse(too_large(MAX_BODY)))
+        request = Request(
+            incoming.method,
+            path,
+            tuple(incoming.rel_url.query.items()),
+            {name.lower(): value for name, value in incoming.headers.items()},
+            body,
+        )
+        if self._server.streams(request):
+            return await self._stream(incoming, request)
+        return _complete(await self._server.handle(request))
+
+    def _admitted(self, incoming: web.Request) -> bool:
+        scheme, _, given = incoming.headers.get("Authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token.encode())
+
+    async def _stream(self, incoming: web.Request, request: Request) -> web.StreamResponse:
+        opened = await self._server.stream(request)
+        response = web.StreamResponse(status=opened.status, headers=dict(opened.headers))
+        reader = asyncio.current_task()
+        if reader is not None:
+            self._readers[reader] = opened
+        try:
+            await response.prepare(incoming)
+            async for chunk in opened.chunks:
+                await response.write(chunk)
+            await response.write_eof()
+        except ConnectionError:
+            pass  # the client left: nobody to tell
+        finally:
+            if reader is not None:
+                del self._readers[reader]
+            await close_chunks(opened.chunks)
+        return response
+
+
+def _complete(response: Response) -> web.Response:
+    return web.Response(status=response.status, headers=dict(response.headers), body=response.body)
+
+
+async def serve(
+    server: ApiServer,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    tls: Tls | None = None,
+    plain: bool = False,
+    token: str | None = None,
+) -> Face:
+    """Serve an API server on a loopback address and return the running face.
+
+    `port` 0 takes a free one. A certificate for loopback and a random `token` are made when none are given. `plain` goes without TLS; kubectl then sends no
+    token and is not let in, other clients are. Raises ValueError for an address that is not loopback.
+    """
+    if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+        raise ValueError(f"the embedded API server listens on loopback only, not on {host}")
+    if tls is None and not plain:
+        tls = self_signed(("localhost", "127.0.0.1", "::1"), now=server.now())
+    face = Face(server, token=token or secrets.token_urlsafe(32), tls=None if plain else tls)
+    await face.start(host, port)
+    return face

@@ -1,0 +1,240 @@
+"""`LocalNode`: one machine as a node of whatever API server it is given a client for.
+
+It registers a Node, schedules Pods to itself, provisions volumes, takes snapshots, and runs Pods as child processes.
+
+Guarantees:
+- after `run` returned, nothing that it started still runs, and the state directory can be opened again;
+- after a kill -9 the same: the next `run` over the state directory ends what is left before it does anything, and finishes or fails
+  what was under way (laws L5, L7).
+Assumptions: Linux (or a system that is like it); one node for each state directory.
+Caveats: `datamover.local.node.names.LIMITS` says what is accepted but not enforced.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datamover.kube.client import Client
+from datamover.local.node.adoption import adopt_directory
+from datamover.local.node.directories import Directories
+from datamover.local.node.images import Images
+from datamover.local.node.kinds import (
+    CLAIMS,
+    NODES,
+    STORAGE_CLASSES,
+    VOLUMES,
+    Claim,
+    Node,
+    PersistentVolume,
+    StorageClass,
+)
+from datamover.local.node.kubelet import DEFAULT_CRASH_BASE, Kubelet
+from datamover.local.node.launch import Launcher
+from datamover.local.node.logs import read_log
+from datamover.local.node.matching import class_name
+from datamover.local.node.names import COMPONENT, DEFAULT_NODE_NAME
+from datamover.local.node.pod_kinds import PODS, Pod
+from datamover.local.node.process import Supervisor
+from datamover.local.node.provisioner import Provisioner, source_index
+from datamover.local.node.registration import DEFAULT_MAX_PODS, Registration, capacity
+from datamover.local.node.scheduler import Scheduler
+from datamover.local.node.snapshots import Snapshots
+from datamover.local.store.logs import LogOptions
+from datamover.runtime.clock import Clock, SystemClock
+from datamover.runtime.events import EventRecorder
+from datamover.runtime.informer import Informer
+from datamover.runtime.manager import Manager
+from datamover.runtime.store import Key
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOptions:
+    """What a node can be told. Times in seconds.
+
+    `schedule`: bind Pods to this node (off where a kube-scheduler runs). `heartbeat`: renew a Lease (on next to a real
+    kube-controller-manager). `stop_grace`: what running containers get when the node ends. `environment`: variables of every container.
+    """
+
+    name: str = DEFAULT_NODE_NAME
+    max_pods: int = DEFAULT_MAX_PODS
+    schedule: bool = True
+    heartbeat: bool = False
+    reflink: bool = True
+    crash_base: float = DEFAULT_CRASH_BASE
+    stop_grace: float = 10.0
+    environment: Mapping[str, str] | None = field(default=None)
+
+
+class LocalNode:
+    """See the module's docstring. `images` says which images it runs, and by which local command."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        state_dir: Path,
+        images: Images,
+        clock: Clock | None = None,
+        options: NodeOptions | None = None,
+    ) -> None:
+        self._client = client
+        self._state_dir = state_dir.absolute()
+        self._clock = clock = clock or SystemClock()
+        self._options = options = options or NodeOptions()
+        self._state_dir.mkdir(parents=True, exist_ok=True)
+        self.ready = asyncio.Event()
+        """Set while the node is registered and works."""
+        offers = capacity(self._state_dir, max_pods=options.max_pods)
+        self._events = EventRecorder(client, component=COMPONENT, instance=options.name, clock=clock)
+        self._supervisor = Supervisor(self._state_dir, clock=clock, grace=options.stop_grace)
+        self._directories = Directories(self._state_dir / "volumes", reflink=options.reflink)
+        self._registration = Registration(
+            client, name=options.name, offers=offers, clock=clock, heartbeat=options.heartbeat
+        )
+        self._pods: Informer[Pod] = Informer(
+            client,
+            PODS,
+            clock=clock,
+            indexes={
+                "node": lambda pod: [pod.node],
+                "claim": lambda pod: [f"{pod.metadata.namespace}/{claim}" for claim in pod.claims],
+            },
+        )
+        self._claims: Informer[Claim] = Informer(
+            client, CLAIMS, clock=clock, indexes={"class": lambda claim: [class_name(claim)], "source": source_index}
+        )
+        self._volumes: Informer[PersistentVolume] = Informer(
+            client,
+            VOLUMES,
+            clock=clock,
+            indexes={"class": lambda v: [(v.spec.storage_class_name if v.spec else "") or ""]},
+        )
+        self._classes: Informer[StorageClass] = Informer(client, STORAGE_CLASSES, clock=clock)
+        self._nodes: Informer[Node] = Informer(
+            client, NODES, clock=clock, field_selector=f"metadata.name={options.name}"
+        )
+        self._snapshots = Snapshots(
+            client,
+            directories=self._directories,
+            clock=clock,
+            events=self._events,
+            claims=self._claims,
+            volumes=self._volumes,
+        )
+        self._provisioner = Provisioner(
+            client,
+            node=options.name,
+            directories=self._directories,
+            clock=clock,
+            events=self._events,
+            claims=self._claims,
+            volumes=self._volumes,
+            classes=self._classes,
+            snapshots=self._snapshots,
+        )
+        self._scheduler = Scheduler(
+            client,
+            node=options.name,
+            clock=clock,
+            events=self._events,
+            pods=self._pods,
+            claims=self._claims,
+            volumes=self._volumes,
+            classes=self._classes,
+            nodes=self._nodes,
+        )
+        self._launcher = Launcher(
+            client,
+            state_dir=self._state_dir,
+            images=images,
+            clock=clock,
+            claims=self._claims,
+            volumes=self._volumes,
+            allocatable=offers,
+            environment=options.environment,
+        )
+        self._kubelet = Kubelet(
+            client,
+            node=options.name,
+            state_dir=self._state_dir,
+            processes=self._supervisor,
+            launcher=self._launcher,
+            clock=clock,
+            events=self._events,
+            pods_informer=self._pods,
+            crash_base=options.crash_base,
+        )
+
+    @property
+    def name(self) -> str:
+        """The Node's name."""
+        return self._options.name
+
+    async def run(self) -> None:
+        """Work until cancelled. Raises ProcessError when another node serves the state directory, KubeError when it cannot register."""
+        await self._supervisor.open()
+        try:
+            await self._directories.open()
+            await self._kubelet.recover()
+            await self._registration.register()
+            await self._work()
+        finally:
+            self.ready.clear()
+            await asyncio.shield(self._stop())
+
+    async def _work(self) -> None:
+        stop = asyncio.Event()
+        running = asyncio.create_task(self._manager().run(stop), name=f"node {self._options.name}")
+        self.ready.set()
+        try:
+            await asyncio.shield(running)
+        finally:
+            stop.set()
+            await running
+
+    def _manager(self) -> Manager:
+        manager = Manager(freeze=False)
+        informers = (self._pods, self._claims, self._volumes, self._classes, self._nodes, *self._snapshots.informers)
+        for informer in informers:
+            manager.add_informer(informer)
+        controllers = (
+            self._provisioner.claim_controller,
+            self._provisioner.volume_controller,
+            self._kubelet.controller,
+            *self._snapshots.controllers,
+            *((self._scheduler.controller,) if self._options.schedule else ()),
+        )
+        for controller in controllers:
+            manager.add_controller(controller)
+        manager.add_task("launcher", self._launcher.run)
+        manager.add_task("events", self._events.run)
+        if self._options.heartbeat:
+            manager.add_task("heartbeat", self._registration.run)
+        manager.add_finisher(self._events.flush)
+        return manager
+
+    async def _stop(self) -> None:
+        await self._supervisor.close()
+        await self._directories.close()
+        await self._registration.sign_off()
+
+    async def adopt_directory(
+        self, *, name: str, path: Path, storage_class: str, namespace: str = "default", size: str | None = None
+    ) -> Claim:
+        """Make a user's directory the volume of a claim: see `datamover.local.node.adoption`."""
+        return await adopt_directory(
+            self._client,
+            name=name,
+            path=path,
+            node=self._options.name,
+            storage_class=storage_class,
+            state_dir=self._state_dir,
+            namespace=namespace,
+            size=size,
+        )
+
+    async def read_log(self, namespace: str, pod: str, container: str, options: LogOptions) -> AsyncIterator[bytes]:
+        """Return a container's log in pieces (`datamover.local.store.logs.LogReader`). Raises KeyError when there is none yet."""
+        log, ended = await self._kubelet.find_log(Key(namespace, pod), container, previous=options.previous)
+        return read_log(log, options, clock=self._clock, ended=ended)

@@ -1,0 +1,177 @@
+"""From a request body to an object of a kind: media type, JSON or YAML, identity, unknown and repeated fields, defaults."""
+
+import json
+from typing import Any
+
+import yaml
+
+from datamover.local.store import protobuf
+from datamover.local.store.calls import Call
+from datamover.local.store.kinds import Kind
+from datamover.local.store.quantities import canonize
+from datamover.local.store.schemas.shaping import drop_impossible_nulls, drop_nulls, fill_defaults, prune
+from datamover.local.store.schemas.typing import type_error
+from datamover.local.store.statuses import StatusError, bad_request, unsupported_media
+from datamover.local.store.trees import Tree, child, decode, encode, is_list, is_tree, mapping, text
+
+JSON_TYPES = ("application/json", "application/yaml")
+"""What bodies of objects may be, beside protobuf for built-in kinds."""
+
+
+def media_type(call: Call) -> str:
+    """Return the body's media type without parameters; JSON when none is said."""
+    return call.headers.get("content-type", "").split(";", 1)[0].strip().lower() or "application/json"
+
+
+def read_object(call: Call, *, expected: Kind) -> tuple[Tree, list[str]]:
+    """Return the object in a body and complaints about repeated fields.
+
+    Raises StatusError: 415 for another media type than JSON, YAML or protobuf, 400 for what does not parse or is of another kind.
+    """
+    media = media_type(call)
+    if media == protobuf.MEDIA_TYPE and not expected.custom:
+        try:
+            return check_kind(protobuf.read_protobuf(call.body), expected), []
+        except ValueError as error:
+            raise bad_request(str(error)) from None
+    if media not in JSON_TYPES:
+        raise unsupported_media((*JSON_TYPES,) if expected.custom else (*JSON_TYPES, protobuf.MEDIA_TYPE))
+    tree, repeated = parse_body(call.body, yaml_allowed=media.endswith("yaml"), strict=call.validation != "Ignore")
+    return check_kind(tree, expected), repeated
+
+
+def parse_body(body: bytes, *, yaml_allowed: bool, strict: bool) -> tuple[Tree, list[str]]:
+    """Return a JSON object and complaints about repeated keys. Raises StatusError 400."""
+    try:
+        value: Any = yaml.load(body, Loader=_Loader) if yaml_allowed else decode(body)  # noqa: S506 - a safe loader
+    except (ValueError, yaml.YAMLError) as error:
+        raise bad_request(f"the object provided is unrecognized (must be of type object): {error}") from None
+    if not is_tree(value):
+        raise bad_request("the object provided is unrecognized (must be of type object)")
+    # as many `":` as keys means that no key came twice; only a doubt pays for the slow parse
+    doubtful = strict and not yaml_allowed and body.count(b'":') != _count_keys(value)
+    return value, _repeated(body) if doubtful else []
+
+
+def _count_keys(value: Any) -> int:
+    if is_tree(value):
+        tree = value
+        return len(tree) + sum(_count_keys(item) for item in tree.values() if isinstance(item, dict | list))
+    if is_list(value):
+        return sum(_count_keys(item) for item in value if isinstance(item, dict | list))
+    return 0
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as Kubernetes reads it: JSON's types only, so timestamps stay strings."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _repeated(body: bytes) -> list[str]:
+    found: list[str] = []
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        tree: dict[str, Any] = {}
+        for key, value in items:
+            if key in tree:
+                found.append(f'duplicate field "{key}"')
+            tree[key] = value
+        return tree
+
+    json.loads(body, object_pairs_hook=pairs)
+    return found
+
+
+def check_kind(tree: Tree, expected: Kind) -> Tree:
+    """Fill in or compare apiVersion and kind. Raises StatusError 400 when they are another kind's."""
+    version, kind = text(tree.get("apiVersion")), text(tree.get("kind"))
+    if not kind and not version and not expected.custom:
+        tree["apiVersion"], tree["kind"] = expected.api_version, expected.kind
+        return tree
+    if not kind:
+        raise bad_request("Object 'Kind' is missing in '" + json.dumps(tree, separators=(",", ":")) + "'")
+    if version != expected.api_version and (expected.custom or not version):
+        raise bad_request(
+            f"the API version in the data ({version}) does not match the expected API version ({expected.api_version})"
+        )
+    if version != expected.api_version:
+        raise bad_request(
+            f'{kind} in version "{version.rpartition("/")[2]}" cannot be handled as a {expected.kind}: '
+            f'no kind "{kind}" is registered for version "{version}"'
+        )
+    if kind != expected.kind:
+        raise bad_request(f'{kind} in version "{version.rpartition("/")[2]}" cannot be handled as a {expected.kind}')
+    return tree
+
+
+def settle(tree: Tree, call: Call, *, repeated: list[str]) -> Tree:
+    """Prune, type-check and default a decoded object in place, as the server does before anything else sees it.
+
+    Unknown and repeated fields become warnings or, with `fieldValidation=Strict`, a StatusError 400.
+    """
+    kind = call.kind
+    if "metadata" in tree and not is_tree(tree["metadata"]) and tree["metadata"] is not None:
+        raise _undecodable(kind, "json: cannot unmarshal number into Go struct field .metadata of type v1.ObjectMeta")
+    child(tree, "metadata")
+    if kind.custom:
+        drop_impossible_nulls(tree, kind.node)
+    else:
+        drop_nulls(tree, kind.node)
+        _check_types(tree, kind)
+    complaints = repeated + [f'unknown field "{path}"' for path in prune(tree, kind.node)]
+    if complaints:
+        complain(call, complaints)
+    if kind.custom:
+        fill_defaults(tree, kind.node)
+    _tidy_metadata(tree)
+    kind.strategy.default(tree)
+    return tree
+
+
+def _check_types(tree: Tree, kind: Kind) -> None:
+    fault = type_error(tree, kind.node) if kind.node is not None else None
+    if fault is None:
+        try:
+            canonize(tree, kind.node)
+        except ValueError as error:
+            fault = str(error)
+    if fault:
+        raise _undecodable(kind, fault)
+
+
+def _undecodable(kind: Kind, why: str) -> StatusError:
+    return bad_request(f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {why}')
+
+
+def _tidy_metadata(tree: Tree) -> None:
+    # the metadata of every kind goes through a Go struct that leaves out what is empty
+    meta = mapping(tree["metadata"])
+    for key in [
+        key for key, value in meta.items() if value is None or (value in ("", 0, {}, []) and key != "managedFields")
+    ]:
+        del meta[key]
+
+
+def complain(call: Call, complaints: list[str]) -> None:
+    """Warn, or refuse with StatusError 400 when the caller wants to be strict."""
+    if call.validation == "Strict":
+        raise strict_error(call.kind, complaints)
+    if call.validation == "Warn":
+        call.warnings += complaints
+
+
+def strict_error(kind: Kind, complaints: list[str]) -> StatusError:
+    """Return the refusal of strict decoding."""
+    return bad_request(
+        f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: strict decoding error: {", ".join(complaints)}'
+    )
+
+
+def clone(tree: Tree) -> Tree:
+    """Return a deep copy of an object; through JSON, which is many times faster than walking it."""
+    return mapping(decode(encode(tree)))
