@@ -64,20 +64,21 @@ VALIDATIONS: dict[type, tuple[tuple[str, str], ...]] = {
 }
 """CEL rules by type: (rule, message). Each message says the fix."""
 
+# The first two are the original operator's, in its order: scripts read them by position.
 PRINTER_COLUMNS: tuple[dict[str, Any], ...] = (
     {"name": "Phase", "type": "string", "jsonPath": ".status.phase", "description": "Where the run is."},
+    {
+        "name": "Age",
+        "type": "date",
+        "jsonPath": ".metadata.creationTimestamp",
+        "description": "Since the object was created.",
+    },
     {"name": "Source", "type": "string", "jsonPath": ".spec.sourcePvc", "description": "The volume that is backed up."},
     {
         "name": "Progress",
         "type": "string",
         "jsonPath": ".status.run.progress",
         "description": "Share moved and time left.",
-    },
-    {
-        "name": "Age",
-        "type": "date",
-        "jsonPath": ".metadata.creationTimestamp",
-        "description": "Since the object was created.",
     },
     {"name": "Destination", "type": "string", "priority": 1, "jsonPath": ".status.run.destination"},
     {"name": "Files", "type": "integer", "priority": 1, "jsonPath": ".status.run.files"},

@@ -13,10 +13,10 @@ from datamover.api.v1alpha1.datamover import DNS_SUBDOMAIN, DataMoverSpec, EnvVa
 _DNS_SUBDOMAIN = re.compile(DNS_SUBDOMAIN)
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?"
 _PATH = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
-_REPOSITORY = re.compile(rf"^(?:{_HOST}/)?{_PATH}(?:/{_PATH})*$")
-_TAG = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")
-_DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
-_ENV_NAME = re.compile(r"^[ -<>-~]+$")  # printable ASCII without '=', as the API server allows
+_REPOSITORY = re.compile(rf"(?:{_HOST}/)?{_PATH}(?:/{_PATH})*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_ENV_NAME = re.compile(r"[ -<>-~]+")  # printable ASCII without '=', as the API server allows
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def check_spec(spec: DataMoverSpec) -> Finding | None:
 def image_reference(image: Image | None) -> str:
     """Return the image as a Pod names it: `repository:tag`, or `repository@sha256:…` when the tag is a digest."""
     chosen = image or Image()
-    separator = "@" if _DIGEST.match(chosen.tag) else ":"
+    separator = "@" if _DIGEST.fullmatch(chosen.tag) else ":"
     return f"{chosen.repository}{separator}{chosen.tag}"
 
 
@@ -53,7 +53,7 @@ def quote(text: str, *, limit: int = 60) -> str:
 
 
 def _is_name(value: str) -> bool:
-    return 0 < len(value) <= 253 and _DNS_SUBDOMAIN.match(value) is not None
+    return 0 < len(value) <= 253 and _DNS_SUBDOMAIN.fullmatch(value) is not None
 
 
 def _check_copy(spec: DataMoverSpec) -> Finding | None:
@@ -79,13 +79,13 @@ def _check_copy(spec: DataMoverSpec) -> Finding | None:
 def _check_image(image: Image | None) -> Finding | None:
     if image is None:
         return None
-    if len(image.repository) > 255 or not _REPOSITORY.match(image.repository):
+    if len(image.repository) > 255 or not _REPOSITORY.fullmatch(image.repository):
         return Finding(
             reasons.INVALID_IMAGE,
             f"spec.image.repository is {quote(image.repository)}, which is not an image name: use one like "
             "registry.example.com/team/mover, without scheme, spaces, capitals in the path, tag or digest",
         )
-    if not (_TAG.match(image.tag) or _DIGEST.match(image.tag)):
+    if not (_TAG.fullmatch(image.tag) or _DIGEST.fullmatch(image.tag)):
         return Finding(
             reasons.INVALID_IMAGE,
             f"spec.image.tag is {quote(image.tag)}: use a tag like v1.2.3, or a digest like sha256: with 64 hex digits",
@@ -96,7 +96,7 @@ def _check_image(image: Image | None) -> Finding | None:
 def _check_environment(variables: tuple[EnvVar, ...]) -> Finding | None:
     for variable in variables:
         shown = quote(variable.name)
-        if not _ENV_NAME.match(variable.name):
+        if not _ENV_NAME.fullmatch(variable.name):
             return Finding(
                 reasons.INVALID_ENVIRONMENT,
                 f"spec.additionalEnv has a variable {shown}: names are printable ASCII without '='",

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import Final
 
-from datamover.api import reasons
+from datamover.api import reasons, transfer
 from datamover.api.core import Pod
 from datamover.api.transfer import Outcome, decode_outcome
 from datamover.movers.rclone import CONTAINER
 
+KNOWN_REASONS: Final = frozenset(value for name, value in vars(transfer).items() if name.startswith("REASON_"))
+"""Reasons that our own agent gives. An image of somebody else's may say anything, and a reason becomes a metric's label."""
 _PULL: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
 _CONFIG: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 

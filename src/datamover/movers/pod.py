@@ -13,8 +13,12 @@ DATA_VOLUME: Final = "restored-data"  # (original operator)
 CONFIG_VOLUME: Final = "config-dir"  # (original operator)
 
 
-def build_pod_spec(*, container: Manifest, claim: str, mover: Mover | None) -> Manifest:
-    """Return the Pod's spec around one container that reads `claim` at /data/ and may write to /config."""
+def build_pod_spec(*, container: Manifest, claim: str, mover: Mover | None, source: bool = False) -> Manifest:
+    """Return the Pod's spec around one container that reads `claim` at /data/ and may write to /config.
+
+    `source` tells that the claim is the user's own volume, not a copy: the node then mounts it read-only and leaves its ownership
+    alone, where it would otherwise hand every file to fsGroup (law L1).
+    """
     chosen = mover or Mover()
     spec: Manifest = {
         "restartPolicy": "Never",
@@ -36,7 +40,10 @@ def build_pod_spec(*, container: Manifest, claim: str, mover: Mover | None) -> M
             }
         ],
         "volumes": [
-            {"name": DATA_VOLUME, "persistentVolumeClaim": {"claimName": claim}},
+            {
+                "name": DATA_VOLUME,
+                "persistentVolumeClaim": {"claimName": claim, **({"readOnly": True} if source else {})},
+            },
             {"name": CONFIG_VOLUME, "emptyDir": {}},
         ],
     }

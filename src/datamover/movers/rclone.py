@@ -32,6 +32,7 @@ def build_job(
     spec = owner.spec
     if spec is None:
         raise ValueError("a DataMover without a spec has no mover")
+    method = run.copy_method or spec.copy_method
     reference = image if image is not None and spec.image is None else image_reference(spec.image)
     container: Manifest = {
         "name": CONTAINER,
@@ -61,7 +62,9 @@ def build_job(
         },
         "template": {
             "metadata": {"labels": labels},
-            "spec": build_pod_spec(container=container, claim=claim, mover=spec.mover),
+            "spec": build_pod_spec(
+                container=container, claim=claim, mover=spec.mover, source=method == transfer.DIRECT
+            ),
         },
     }
     if spec.deadline_seconds is not None:
@@ -90,7 +93,7 @@ def _environment(owner: DataMover, spec: DataMoverSpec, run: Run, cluster: str) 
         transfer.TIMESTAMP: run.timestamp,
         transfer.OWNER_CLUSTER: cluster,
         transfer.OWNER_NAMESPACE: owner.metadata.namespace or "",
-        transfer.OWNER_PVC: spec.source_pvc,
+        transfer.OWNER_PVC: run.source or spec.source_pvc,
         transfer.OBJECT: owner.metadata.name,
         transfer.COPY_METHOD: run.copy_method or spec.copy_method,
         transfer.ADOPT_DESTINATION: _flag(adopt),

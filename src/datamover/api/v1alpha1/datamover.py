@@ -129,10 +129,10 @@ class SeccompProfile(Model, frozen=True):
 class SELinuxOptions(Model, frozen=True):
     """An SELinux label."""
 
-    level: Annotated[str | None, doc("Level.")] = None
-    role: Annotated[str | None, doc("Role.")] = None
-    type: Annotated[str | None, doc("Type.")] = None
-    user: Annotated[str | None, doc("User.")] = None
+    level: Annotated[str | None, doc("SELinux level that the mover runs with.")] = None
+    role: Annotated[str | None, doc("SELinux role that the mover runs with.")] = None
+    type: Annotated[str | None, doc("SELinux type that the mover runs with.")] = None
+    user: Annotated[str | None, doc("SELinux user that the mover runs with.")] = None
 
 
 class PodSecurityContext(Model, frozen=True):

@@ -4,19 +4,31 @@ Guarantees: steps run in order and stop at the first that fails. A create that f
 carries the UID (law L2). What our writes return goes into the caches at once, so that the next decision sees it (law L7).
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from datamover.api import reasons
 from datamover.api.batch import JOBS
 from datamover.api.core import EVENTS, PERSISTENT_VOLUME_CLAIMS, PODS, Event
 from datamover.api.meta import HasMeta, Manifest, ObjectMeta, Resource
-from datamover.api.names import FIELD_MANAGER
+from datamover.api.names import CREATED_BY_LABEL, CREATED_BY_VALUE, FIELD_MANAGER
 from datamover.api.snapshot import VOLUME_SNAPSHOTS
 from datamover.api.transfer import Progress, read_progress
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus
 from datamover.kube.client import Client
-from datamover.kube.errors import AlreadyExists, ApiError, BadRequest, Conflict, Forbidden, Invalid, KubeError, NotFound
+from datamover.kube.errors import (
+    AlreadyExists,
+    ApiError,
+    BadRequest,
+    Conflict,
+    Forbidden,
+    Invalid,
+    KubeError,
+    NotFound,
+    ServerError,
+)
 from datamover.reconcilers.datamover.caches import Caches
 from datamover.reconcilers.datamover.conditions import to_manifest
 from datamover.reconcilers.datamover.facts import Refusal
@@ -25,6 +37,8 @@ from datamover.reconcilers.datamover.plan import Create, Delete, Emit, Inquire, 
 _RETRY_FIRST = 2.0
 _RETRY_MOST = 60.0
 _LOG_TAIL = 50
+_REMEMBERED = 4096
+_PATIENCE = 2  # failures in a row
 
 
 class Recorder(Protocol):
@@ -35,6 +49,18 @@ class Recorder(Protocol):
     ) -> None:
         """Note an event."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempts:
+    refusals: int
+    failures: int
+
+    def settle(self, error: ApiError) -> bool:
+        """Tell whether an error is an answer that people have to know of, rather than a moment's trouble."""
+        if isinstance(error, ServerError):
+            return self.failures >= _PATIENCE or self.refusals > 0
+        return isinstance(error, Forbidden | Invalid | BadRequest)
 
 
 class RefusedError(Exception):
@@ -55,36 +81,41 @@ class Actor:
         caches: Caches,
         recorder: Recorder,
         on_status: Callable[[DataMover, DataMoverStatus], None],
-        on_diagnosis: Callable[[str, str | None], None],
+        on_diagnosis: Callable[[str, str, str | None], None],
         on_progress: Callable[[str, Progress | None], None],
-        on_cleanup: Callable[[ObjectMeta, bool], None],
+        on_cleanup_failed: Callable[[ObjectMeta], None],
     ) -> None:
-        """The callbacks take note: of a status that was written, of what events or logs said, of a clone's deletion."""
+        """The callbacks take note: of a status that was written, of what events said of which child, of what a log said, of a
+        clone that could not be deleted.
+        """
         self._client = client
         self._caches = caches
         self._recorder = recorder
         self._on_status = on_status
         self._on_diagnosis = on_diagnosis
         self._on_progress = on_progress
-        self._on_cleanup = on_cleanup
+        self._on_cleanup_failed = on_cleanup_failed
+        self._deleted: OrderedDict[str, None] = OrderedDict()
 
-    async def act(self, mover: DataMover, plan: Plan, *, refusals: int = 0) -> None:
-        """Run the steps. `refusals` is how often in a row the last create or delete was refused.
+    async def act(self, mover: DataMover, plan: Plan, *, refusals: int = 0, failures: int = 0) -> None:
+        """Run the steps. `refusals` and `failures` are how often in a row a create or delete was refused, and a reconcile failed.
 
-        Raises RefusedError, Conflict when the decision was made on stale facts, and the other KubeErrors.
+        Raises RefusedError, Conflict when the decision was made on stale facts, and the other KubeErrors. A server error counts as
+        a refusal when it lasts: an admission webhook that is down answers so, and somebody has to be told.
         """
+        attempts = _Attempts(refusals, failures)
         for step in plan.steps:
             match step:
                 case WriteStatus():
                     mover = await self._write_status(mover, step.status)
                 case Create():
-                    await self._create(mover, step, refusals)
+                    await self._create(mover, step, attempts)
                 case Delete():
-                    await self._delete(mover, step, refusals)
+                    await self._delete(mover, step, attempts)
                 case SuspendJob():
                     await self._suspend(step)
                 case Inquire():
-                    self._on_diagnosis(mover.metadata.uid, await self._inquire(step))
+                    self._on_diagnosis(mover.metadata.uid, step.target.uid, await self._inquire(step))
                 case SampleLog():
                     self._on_progress(mover.metadata.uid, await self._sample(step))
                 case Emit():
@@ -100,31 +131,41 @@ class Actor:
         self._on_status(mover, status)
         return written
 
-    async def _create(self, mover: DataMover, step: Create, refusals: int) -> None:
+    async def _create(self, mover: DataMover, step: Create, attempts: _Attempts) -> None:
         name = step.manifest["metadata"]["name"]
         try:
             created = await self._client.create(step.resource, step.manifest, field_manager=FIELD_MANAGER)
         except AlreadyExists:
             created = await self._adopt(mover, step)
-        except (Forbidden, Invalid, BadRequest) as error:
-            raise RefusedError(_refusal(step.resource, "create", name, error, refusals)) from error
+        except ApiError as error:
+            if not attempts.settle(error):
+                raise
+            raise RefusedError(_refusal(step.resource, "create", name, error, attempts)) from error
         self._observe(step.resource, created)
 
     async def _adopt(self, mover: DataMover, step: Create) -> HasMeta:
-        """A child of ours that the cache has not seen yet counts as created; anybody else's is only looked at."""
+        """A child of ours that the cache has not seen yet counts as created; anybody else's is only looked at.
+
+        Caches of Jobs and snapshots hold what carries our label; anything else would never leave them again.
+        """
         metadata: Manifest = step.manifest["metadata"]
         found: HasMeta = await self._client.get(step.resource, metadata["name"], namespace=metadata["namespace"])
-        if found.metadata.owned_by(mover.metadata.uid):
+        claim = step.resource is PERSISTENT_VOLUME_CLAIMS
+        cached = claim or found.metadata.label(CREATED_BY_LABEL) == CREATED_BY_VALUE
+        if cached and found.metadata.owned_by(mover.metadata.uid):
             return found
-        self._observe(step.resource, found)
-        if step.resource is PERSISTENT_VOLUME_CLAIMS:
-            return found  # the next decision takes another name
+        if cached and step.resource is not JOBS:
+            self._observe(step.resource, found)
+            raise Conflict(
+                f"{step.resource.kind} {found.metadata.name} is somebody else's"
+            )  # the next decision takes another name
         message = f"{step.resource.kind} {metadata['name']} exists and is not this DataMover's: delete or rename it"
         raise RefusedError(Refusal(reasons.NAME_TAKEN, message, retry_after=_RETRY_MOST))
 
-    async def _delete(self, mover: DataMover, step: Delete, refusals: int) -> None:
+    async def _delete(self, mover: DataMover, step: Delete, attempts: _Attempts) -> None:
         target = step.target
-        is_clone = step.resource is PERSISTENT_VOLUME_CLAIMS
+        if target.uid in self._deleted:
+            return  # the server has agreed already, and the watch will say so
         try:
             await self._client.delete(step.resource, target.name, namespace=target.namespace, uid=target.uid)
         except NotFound:
@@ -132,13 +173,14 @@ class Actor:
         except Conflict:
             return  # another object has taken the name: ours is gone, and the other one is not ours to delete
         except ApiError as error:
-            if is_clone:
-                self._on_cleanup(mover.metadata, False)
-            if isinstance(error, Forbidden | Invalid | BadRequest):
-                raise RefusedError(_refusal(step.resource, "delete", target.name, error, refusals)) from error
-            raise
-        if is_clone:
-            self._on_cleanup(mover.metadata, True)
+            if step.resource is PERSISTENT_VOLUME_CLAIMS:
+                self._on_cleanup_failed(mover.metadata)
+            if not attempts.settle(error):
+                raise
+            raise RefusedError(_refusal(step.resource, "delete", target.name, error, attempts)) from error
+        self._deleted[target.uid] = None
+        if len(self._deleted) > _REMEMBERED:
+            self._deleted.popitem(last=False)
 
     async def _suspend(self, step: SuspendJob) -> None:
         patch = {
@@ -191,11 +233,11 @@ class Actor:
             self._caches.pods.store.observe(found)
 
 
-def _refusal(resource: Resource[Any], verb: str, name: str, error: ApiError, refusals: int) -> Refusal:
+def _refusal(resource: Resource[Any], verb: str, name: str, error: ApiError, attempts: _Attempts) -> Refusal:
     reason = reasons.CHILD_REFUSED
     if isinstance(error, Forbidden) and resource is PERSISTENT_VOLUME_CLAIMS and verb == "create":
         reason = reasons.CLONE_FORBIDDEN
-    wait = min(_RETRY_FIRST * 2 ** min(refusals, 10), _RETRY_MOST)
+    wait = min(_RETRY_FIRST * 2 ** min(attempts.refusals, 10), _RETRY_MOST)
     return Refusal(
         reason, f"the API server refuses to {verb} {resource.kind} {name}: {error.message}", retry_after=wait
     )

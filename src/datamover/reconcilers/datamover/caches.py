@@ -37,6 +37,7 @@ _BY_SOURCE = "source"
 _BY_SECRET = "secret"  # noqa: S105 - the name of an index
 _BY_UID = "uid"
 _BY_OWNER = "owner"
+_BY_MOVER = "mover"
 _BY_CLAIM = "claim"
 
 _UNREAD = {
@@ -91,7 +92,7 @@ class Caches:
         )
         self.classes: Informer[StorageClass] = Informer(client, STORAGE_CLASSES, clock=clock, metrics=metrics)
         self.jobs: Informer[Job] = children(JOBS)
-        self.pods: Informer[Pod] = children(PODS, indexes={_BY_OWNER: _owner_index})
+        self.pods: Informer[Pod] = children(PODS, indexes={_BY_OWNER: _owner_index, _BY_MOVER: _mover_index})
         self.snapshots: Informer[VolumeSnapshot] = children(VOLUME_SNAPSHOTS, optional=True)
         self.snapshot_classes_informer: Informer[VolumeSnapshotClass] = Informer(
             client, VOLUME_SNAPSHOT_CLASSES, optional=True, clock=clock, metrics=metrics
@@ -145,6 +146,10 @@ class Caches:
     def pods_of(self, owner_uid: str) -> tuple[Pod, ...]:
         """The Pods that an owner controls."""
         return self.pods.store.by_index(_BY_OWNER, owner_uid)
+
+    def pods_of_mover(self, mover_uid: str) -> tuple[Pod, ...]:
+        """The Pods that carry a DataMover's UID as a label."""
+        return self.pods.store.by_index(_BY_MOVER, mover_uid)
 
     def volumes_of(self, namespace: str, claim: str) -> tuple[PersistentVolume, ...]:
         """The PersistentVolumes bound to a claim of this name."""
@@ -207,6 +212,9 @@ def _clone_index(mover: DataMover) -> Iterable[str]:
 def _source_index(mover: DataMover) -> Iterable[str]:
     if mover.spec is not None:
         yield f"{mover.metadata.namespace}/{mover.spec.source_pvc}"
+    recorded = mover.status and mover.status.run and mover.status.run.source
+    if recorded and (mover.spec is None or mover.spec.source_pvc != recorded):
+        yield f"{mover.metadata.namespace}/{recorded}"
 
 
 def _secret_index(mover: DataMover) -> Iterable[str]:
@@ -216,6 +224,12 @@ def _secret_index(mover: DataMover) -> Iterable[str]:
 
 def _owner_index(pod: Pod) -> Iterable[str]:
     return (reference.uid for reference in pod.metadata.owner_references or ())
+
+
+def _mover_index(pod: Pod) -> Iterable[str]:
+    uid = pod.metadata.label(names.OWNER_UID_LABEL)
+    if uid:
+        yield uid
 
 
 def _claim_index(volume: PersistentVolume) -> Iterable[str]:

@@ -12,10 +12,11 @@ from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
 from datamover.api.meta import HasMeta, Resource
 from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.snapshot import VOLUME_SNAPSHOTS
-from datamover.api.timestamps import parse, seconds
+from datamover.api.timestamps import seconds
 from datamover.api.v1alpha1.datamover import Run
+from datamover.reconcilers.datamover.blocking import age_of, block, say_refusal
 from datamover.reconcilers.datamover.conditions import Said, State, compose
-from datamover.reconcilers.datamover.facts import Facts, Refusal
+from datamover.reconcilers.datamover.facts import Facts
 from datamover.reconcilers.datamover.plan import REST, Delete, Emit, Plan, Step, WriteStatus
 
 _PATIENCE = 30.0  # seconds before people are told what a removal waits for
@@ -50,41 +51,18 @@ def clean_up(facts: Facts, run: Run, *, now: datetime) -> Plan:
     remaining = [_describe(resource, child) for resource, child in doomed]
     remaining += [f"volume {volume.metadata.name}" for volume in _draining(facts)]
     if facts.refusal is not None and facts.refusal.fresh:
-        return _say_refusal(facts, facts.refusal, now=now)
+        said = {ConditionType.CLEANED_UP: ("False", reasons.CLEANUP_FAILED, facts.refusal.message)}
+        return say_refusal(facts, facts.refusal, reason=reasons.CLEANUP_FAILED, action="CleanUp", now=now, said=said)
     if not remaining:
         return _complete(facts, run, said={}, now=now)
     began = facts.mover.status.phase_started if facts.mover.status else None
-    waited = (now - parse(began)).total_seconds() if began else 0.0
+    waited = age_of(began, now)
     if waited < _PATIENCE:
         return Plan(tuple(steps), wake_after=_PATIENCE - waited + 0.1)
     message = f"waiting until {', '.join(remaining)} is gone{_holders(facts)}"
-    told = compose(
-        facts.mover,
-        now=now,
-        state=State.WORKING,
-        reason=reasons.CLEANUP_WAITING,
-        message=message,
-        said={ConditionType.CLEANED_UP: ("False", reasons.CLEANUP_WAITING, message)},
-    )
-    if told is not None:
-        steps += [WriteStatus(told), Emit("Warning", reasons.CLEANUP_WAITING, message, "CleanUp")]
-    return Plan(tuple(steps))
-
-
-def _say_refusal(facts: Facts, refusal: Refusal, *, now: datetime) -> Plan:
-    message = f"{refusal.message}; trying again"
-    told = compose(
-        facts.mover,
-        now=now,
-        state=State.BLOCKED,
-        reason=reasons.CLEANUP_FAILED,
-        message=message,
-        said={ConditionType.CLEANED_UP: ("False", reasons.CLEANUP_FAILED, message)},
-    )
-    if told is None:
-        return Plan(wake_after=refusal.retry_after)
-    steps = (WriteStatus(told), Emit("Warning", reasons.CLEANUP_FAILED, message, "CleanUp"))
-    return Plan(steps, wake_after=refusal.retry_after)
+    waiting = {ConditionType.CLEANED_UP: ("False", reasons.CLEANUP_WAITING, message)}
+    told = block(facts, reasons.CLEANUP_WAITING, message, action="CleanUp", now=now, said=waiting)
+    return Plan((*steps, *told))
 
 
 def _complete(facts: Facts, run: Run, *, said: Mapping[str, Said], now: datetime) -> Plan:
@@ -92,6 +70,11 @@ def _complete(facts: Facts, run: Run, *, said: Mapping[str, Said], now: datetime
     deletes = spec is not None and spec.delete_pvc_after_backup
     if run.copy_method == CopyMethod.DIRECT:
         cleaned: Said = ("True", reasons.NO_CLONE_NEEDED, "there was no clone")
+    elif deletes and facts.clone is not None and facts.clone.metadata.owned_by(facts.mover.metadata.uid):
+        kept = (
+            f"the clone is left alone: it no longer carries the label {names.CREATED_BY_LABEL}={names.CREATED_BY_VALUE}"
+        )
+        cleaned = ("False", reasons.CLONE_KEPT, kept)
     elif deletes:
         cleaned = ("True", reasons.CLEANED_UP, "the clone and its Job are gone")
     else:
@@ -123,14 +106,7 @@ def _doomed(facts: Facts, run: Run) -> list[tuple[Resource[Any], HasMeta]]:
         candidates += [(JOBS, facts.job), (PERSISTENT_VOLUME_CLAIMS, facts.clone)]
     if run.copy_method == CopyMethod.SNAPSHOT:
         candidates.append((VOLUME_SNAPSHOTS, facts.snapshot))
-    uid = facts.mover.metadata.uid
-    return [
-        (resource, child)
-        for resource, child in candidates
-        if child is not None
-        and child.metadata.owned_by(uid)
-        and child.metadata.label(names.CREATED_BY_LABEL) == names.CREATED_BY_VALUE
-    ]
+    return [(resource, child) for resource, child in candidates if facts.owns(child)]
 
 
 def _draining(facts: Facts) -> tuple[HasMeta, ...]:
@@ -145,7 +121,7 @@ def _draining(facts: Facts) -> tuple[HasMeta, ...]:
 def _holders(facts: Facts) -> str:
     if facts.clone is not None and facts.clone.metadata.terminating:
         held = ", ".join(facts.clone.metadata.finalizers or ())
-        pods = ", ".join(pod.metadata.name for pod in facts.pods)
+        pods = ", ".join(pod.metadata.name for pod in (*facts.pods, *facts.strays))
         return f" (held by {held or 'nothing known'}{f'; Pods {pods}' if pods else ''})"
     return ""
 

@@ -38,7 +38,7 @@ _SUMMARY: Final[Mapping[State, Mapping[str, str]]] = {
     State.DONE: {ConditionType.READY: "True", ConditionType.RECONCILING: "False", ConditionType.STALLED: "False"},
     State.FAILED: {ConditionType.READY: "False", ConditionType.RECONCILING: "False", ConditionType.STALLED: "True"},
 }
-_MESSAGE_LIMIT: Final = 1024
+MESSAGE_LIMIT: Final = 1024
 
 
 def compose(
@@ -100,9 +100,9 @@ def merge(
     )
 
 
-def cut(message: str) -> str:
-    """Return the message, at most 1,024 characters long."""
-    return message if len(message) <= _MESSAGE_LIMIT else message[: _MESSAGE_LIMIT - 1] + "…"
+def cut(message: str, *, limit: int = MESSAGE_LIMIT) -> str:
+    """Return the message, at most `limit` characters long."""
+    return message if len(message) <= limit else message[: limit - 1] + "…"
 
 
 def to_manifest(mover: DataMover, status: DataMoverStatus) -> dict[str, object]:

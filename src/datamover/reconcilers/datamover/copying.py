@@ -7,29 +7,36 @@ from msgspec.structs import replace
 from datamover.api import names, reasons
 from datamover.api.batch import JOBS
 from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
-from datamover.api.meta import ObjectMeta
+from datamover.api.meta import HasMeta, ObjectMeta
 from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.snapshot import VOLUME_SNAPSHOTS
 from datamover.api.timestamps import parse
 from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
+from datamover.movers.outcomes import has_ended
 from datamover.movers.rclone import build_job
+from datamover.reconcilers.datamover.blocking import block, look_into, say_refusal
 from datamover.reconcilers.datamover.conditions import State, compose
-from datamover.reconcilers.datamover.facts import Facts, Refusal, Settings
+from datamover.reconcilers.datamover.facts import Facts, Settings
 from datamover.reconcilers.datamover.failing import CLONE_LOST_MESSAGE, fail
-from datamover.reconcilers.datamover.plan import REST, Create, Emit, Inquire, Plan, Step, WriteStatus
+from datamover.reconcilers.datamover.plan import REST, Create, Emit, Plan, Step, WriteStatus
 from datamover.volumes.binding import Obstacle, binds_on_use, check_source, choose_snapshot_class, is_bound
 from datamover.volumes.copies import build_clone, build_snapshot, child_labels
 from datamover.volumes.naming import clone_name, job_name
+
+_LOOK_AGAIN = 60.0
+"""Seconds after which a name that somebody else holds is looked at again: nothing tells us when a foreign snapshot goes."""
 
 
 def advance_copy(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> Plan:
     """Bring the copy one step on; when it can be read, create the Job."""
     if facts.refusal is not None and facts.refusal.fresh:
-        return _say_refusal(facts, facts.refusal, now=now)
+        return say_refusal(facts, facts.refusal, action="Create", now=now)
     if run.copy_method == CopyMethod.DIRECT:
         return _start_mover(facts, run, claim=run.source or "", now=now, settings=settings)
     clone = facts.clone
-    if clone is not None and not clone.metadata.owned_by(facts.mover.metadata.uid):
+    if any(
+        child is not None and not child.metadata.owned_by(facts.mover.metadata.uid) for child in _copies(facts, run)
+    ):
         return _take_other_name(facts, run, now=now)
     if clone is None or clone.metadata.terminating:
         return _make_copy(facts, run, now=now, settings=settings)
@@ -39,7 +46,10 @@ def advance_copy(facts: Facts, run: Run, *, now: datetime, settings: Settings) -
         reason = reasons.CLONE_WAITS_FOR_CONSUMER
         message = f"clone {clone.metadata.name} binds when the mover starts (WaitForFirstConsumer)"
     else:
-        return _wait_for_clone(facts, now=now, settings=settings)
+        message = f"clone {clone.metadata.name} is being made"
+        return _wait_for(
+            facts, "PersistentVolumeClaim", clone.metadata, reasons.CLONING, message, now=now, settings=settings
+        )
     status = facts.mover.status or DataMoverStatus()
     if status.phase == Phase.CREATING_CLONE:
         ready = compose(
@@ -59,17 +69,14 @@ def _make_copy(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> 
     mover, spec = facts.mover, facts.mover.spec
     if spec is None:
         return REST
-    if facts.clone is not None:
-        return _working(
-            facts,
-            reasons.CLONE_LOST,
-            f"clone {facts.clone.metadata.name} is being deleted by somebody; waiting to take it again",
-            now=now,
-        )
     if mover.status is not None and mover.status.phase == Phase.CREATING_POD:
         return fail(facts, run, reason=reasons.CLONE_LOST, message=CLONE_LOST_MESSAGE, now=now)
+    if facts.clone is not None:
+        message = f"clone {facts.clone.metadata.name} is being deleted; another one is made when it is gone"
+        return _working(facts, reasons.CLONE_LOST, message, now=now)
+    method = run.copy_method or spec.copy_method
     obstacle = check_source(
-        run.source or spec.source_pvc, facts.source, method=spec.copy_method, storage_class=facts.source_class
+        run.source or spec.source_pvc, facts.source, method=method, storage_class=facts.source_class
     )
     if obstacle is not None or facts.source is None:
         return _blocked(facts, obstacle, now=now)
@@ -94,7 +101,7 @@ def _make_copy(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> 
     return Plan(
         (
             Create(PERSISTENT_VOLUME_CLAIMS, manifest),
-            Emit("Normal", reasons.CLONING, f"created clone {name} of {run.source}", "Clone"),
+            *_announce(run, reasons.CLONING, f"created clone {name} of {run.source}", "Clone"),
         )
     )
 
@@ -117,23 +124,17 @@ def _make_snapshot(facts: Facts, run: Run, *, now: datetime, settings: Settings)
             mover, name=name, run_id=run.id, source=run.source or spec.source_pvc, snapshot_class=chosen.metadata.name
         )
         return Plan((Create(VOLUME_SNAPSHOTS, manifest),))
-    if not snapshot.metadata.owned_by(mover.metadata.uid):
-        return _blocked(
-            facts,
-            Obstacle(
-                reasons.NAME_TAKEN,
-                f"VolumeSnapshot {name} exists and is not this DataMover's: delete or rename it",
-                waits=True,
-            ),
-            now=now,
-        )
+    if snapshot.metadata.terminating:
+        message = f"snapshot {name} is being deleted; another one is taken when it is gone"
+        return _working(facts, reasons.SNAPSHOTTING, message, now=now)
     if snapshot.status is not None and snapshot.status.ready_to_use:
         return None
     error = snapshot.status and snapshot.status.error
     if error is not None:
         message = f"snapshot {name} is not ready, the driver says: {error.message or 'nothing'}"
-        return _working(facts, reasons.SNAPSHOT_FAILED, message, now=now, warn=True)
-    return _stuck(
+        said = {ConditionType.CLONE_READY: ("False", reasons.SNAPSHOT_FAILED, message)}
+        return Plan(block(facts, reasons.SNAPSHOT_FAILED, message, action="Clone", now=now, said=said))
+    return _wait_for(
         facts,
         "VolumeSnapshot",
         snapshot.metadata,
@@ -144,45 +145,35 @@ def _make_snapshot(facts: Facts, run: Run, *, now: datetime, settings: Settings)
     )
 
 
-def _wait_for_clone(facts: Facts, *, now: datetime, settings: Settings) -> Plan:
-    clone = facts.clone
-    if clone is None:
-        return REST
-    name = clone.metadata.name
-    return _stuck(
-        facts,
-        "PersistentVolumeClaim",
-        clone.metadata,
-        reasons.CLONING,
-        f"clone {name} is being made",
-        now=now,
-        settings=settings,
-    )
-
-
-def _stuck(
+def _wait_for(
     facts: Facts, kind: str, target: ObjectMeta, reason: str, message: str, *, now: datetime, settings: Settings
 ) -> Plan:
-    """Wait for a child; when it takes long, ask the cluster's events why, and say so."""
-    age = (now - parse(target.creation_timestamp)).total_seconds() if target.creation_timestamp else 0.0
-    if facts.diagnosis is not None:
-        told = _working(
-            facts,
-            reasons.CLONE_PROVISIONING_FAILED,
-            f"{kind} {target.name} does not get ready: {facts.diagnosis}",
-            now=now,
-            warn=True,
-        )
-        return Plan((*told.steps, Inquire(kind, target)), wake_after=settings.inquire_interval)
-    if age < settings.inquire_after:
-        told = _working(facts, reason, message, now=now)
-        return Plan(told.steps, wake_after=settings.inquire_after - age + 0.1)
-    return Plan((Inquire(kind, target),), wake_after=settings.inquire_interval)
+    """Wait for a copy. Work in progress is said again after an obstacle; why it takes long, as soon as that is known."""
+    waiting = look_into(
+        facts,
+        kind,
+        target,
+        reason=reasons.CLONE_PROVISIONING_FAILED,
+        subject=f"{kind} {target.name} does not get ready",
+        action="Clone",
+        now=now,
+        settings=settings,
+        said=ConditionType.CLONE_READY,
+    )
+    if waiting.steps or (facts.diagnosis is not None and facts.diagnosis.target == target.uid):
+        return waiting
+    return Plan(_working(facts, reason, message, now=now).steps, wake_after=waiting.wake_after)
 
 
 def _start_mover(facts: Facts, run: Run, *, claim: str, now: datetime, settings: Settings) -> Plan:
     mover = facts.mover
     name = run.job_name or job_name(claim)
+    alive = ", ".join(pod.metadata.name for pod in facts.strays if not has_ended(pod))
+    if alive:
+        # Two movers of one run must never write at once.
+        message = f"Job {name} is gone; another one starts when Pod {alive} has ended"
+        lost = compose(mover, now=now, state=State.WORKING, reason=reasons.JOB_LOST, message=message)
+        return Plan((WriteStatus(lost),)) if lost is not None else REST
     manifest = build_job(
         mover,
         name=name,
@@ -204,8 +195,7 @@ def _start_mover(facts: Facts, run: Run, *, claim: str, now: datetime, settings:
     )
     if status is not None:
         steps.append(WriteStatus(status))
-    steps.append(Emit("Normal", reasons.JOB_CREATED, f"created Job {name}", "Synchronize"))
-    return Plan(tuple(steps))
+    return Plan((*steps, *_announce(run, reasons.JOB_CREATED, f"created Job {name}", "Synchronize")))
 
 
 def _take_other_name(facts: Facts, run: Run, *, now: datetime) -> Plan:
@@ -213,20 +203,18 @@ def _take_other_name(facts: Facts, run: Run, *, now: datetime) -> Plan:
     mover = facts.mover
     status = mover.status or DataMoverStatus()
     spec = mover.spec
+    if status.phase == Phase.CREATING_POD:
+        return fail(facts, run, reason=reasons.CLONE_LOST, message=CLONE_LOST_MESSAGE, now=now)
     taken = status.restored_pvc_name or ""
     created = parse(mover.metadata.creation_timestamp) if mover.metadata.creation_timestamp else now
     other = clone_name(run.source or (spec.source_pvc if spec else ""), created=created, taken_for=mover.metadata.uid)
     if other == taken:
-        return _blocked(
-            facts,
-            Obstacle(
-                reasons.NAME_TAKEN,
-                f"PersistentVolumeClaim {taken} exists and is not this DataMover's: delete or rename it",
-                waits=True,
-            ),
-            now=now,
-        )
+        kind = "PersistentVolumeClaim" if facts.clone is not None else "VolumeSnapshot"
+        message = f"{kind} {taken} exists and is not this DataMover's: delete or rename it"
+        return Plan(block(facts, reasons.NAME_TAKEN, message, action="Clone", now=now), wake_after=_LOOK_AGAIN)
     snapshot = other if run.copy_method == CopyMethod.SNAPSHOT else None
+    if facts.snapshot is not None and facts.snapshot.metadata.owned_by(mover.metadata.uid):
+        snapshot = run.snapshot_name  # it is taken already, under a name that was free
     renamed = compose(
         mover,
         now=now,
@@ -239,42 +227,26 @@ def _take_other_name(facts: Facts, run: Run, *, now: datetime) -> Plan:
     return Plan((WriteStatus(renamed),)) if renamed else REST
 
 
-def _say_refusal(facts: Facts, refusal: Refusal, *, now: datetime) -> Plan:
-    """Tell a refusal, once, and wait before the step is tried again."""
-    status = compose(facts.mover, now=now, state=State.BLOCKED, reason=refusal.reason, message=refusal.message)
-    if status is None:
-        return Plan(wake_after=refusal.retry_after)
-    steps = (WriteStatus(status), Emit("Warning", refusal.reason, refusal.message, "Create"))
-    return Plan(steps, wake_after=refusal.retry_after)
+def _copies(facts: Facts, run: Run) -> tuple[HasMeta | None, ...]:
+    """What holds the names that the run wants. Once there is a clone, nobody needs the snapshot's name any more."""
+    return (facts.clone, facts.snapshot if run.copy_method == CopyMethod.SNAPSHOT and facts.clone is None else None)
 
 
-def _working(facts: Facts, reason: str, message: str, *, now: datetime, warn: bool = False) -> Plan:
-    status = compose(
-        facts.mover,
-        now=now,
-        state=State.WORKING,
-        reason=reason,
-        message=message,
-        said={ConditionType.CLONE_READY: ("False", reason, message)} if warn else None,
-    )
-    if status is None or (not warn and _says(facts, ConditionType.RECONCILING, "True")):
+def _announce(run: Run, reason: str, message: str, action: str) -> tuple[Step, ...]:
+    """Return an event of progress. With a snapshot, two more writes are needed, and these events are what the budget gives up."""
+    return () if run.copy_method == CopyMethod.SNAPSHOT else (Emit("Normal", reason, message, action),)
+
+
+def _working(facts: Facts, reason: str, message: str, *, now: datetime) -> Plan:
+    """Say that a wait is work in progress, unless the status says so already: a plain wait needs no further write."""
+    reconciling = facts.mover.status and facts.mover.status.condition(ConditionType.RECONCILING)
+    if reconciling is not None and reconciling.status == "True":
         return REST
-    steps: list[Step] = [WriteStatus(status)]
-    if warn:
-        steps.append(Emit("Warning", reason, message, "Clone"))
-    return Plan(tuple(steps))
-
-
-def _says(facts: Facts, type_: str, value: str) -> bool:
-    """A plain wait that is already described as work in progress needs no further write."""
-    condition = facts.mover.status and facts.mover.status.condition(type_)
-    return condition is not None and condition.status == value
+    status = compose(facts.mover, now=now, state=State.WORKING, reason=reason, message=message)
+    return Plan((WriteStatus(status),)) if status is not None else REST
 
 
 def _blocked(facts: Facts, obstacle: Obstacle | None, *, now: datetime) -> Plan:
     if obstacle is None:
         return REST
-    status = compose(facts.mover, now=now, state=State.BLOCKED, reason=obstacle.reason, message=obstacle.message)
-    if status is None:
-        return REST
-    return Plan((WriteStatus(status), Emit("Warning", obstacle.reason, obstacle.message, "Clone")))
+    return Plan(block(facts, obstacle.reason, obstacle.message, action="Clone", now=now))

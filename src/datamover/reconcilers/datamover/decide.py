@@ -16,6 +16,7 @@ from datamover.api.batch import JOBS, Job
 from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.timestamps import compact, folder, parse, seconds
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec, DataMoverStatus, Run
+from datamover.reconcilers.datamover.blocking import block, say_refusal
 from datamover.reconcilers.datamover.cleaning import clean_up
 from datamover.reconcilers.datamover.conditions import State, compose
 from datamover.reconcilers.datamover.copying import advance_copy
@@ -100,10 +101,7 @@ def new_run(
 
 def blocked(facts: Facts, obstacle: Obstacle, *, now: datetime) -> Plan:
     """Say what is missing, once; go on when it appears (law L10)."""
-    status = compose(facts.mover, now=now, state=State.BLOCKED, reason=obstacle.reason, message=obstacle.message)
-    if status is None:
-        return REST
-    return Plan((WriteStatus(status), Emit("Warning", obstacle.reason, obstacle.message, "Preflight")))
+    return Plan(block(facts, obstacle.reason, obstacle.message, action="Preflight", now=now))
 
 
 def _suspend(facts: Facts, *, now: datetime) -> Plan:
@@ -129,7 +127,7 @@ def _is_active(job: Job) -> bool:
 
 def _acknowledge(mover: DataMover, status: DataMoverStatus) -> Plan:
     """A change of the spec after the end changes nothing, and says so (re-run: create the object anew)."""
-    if status.observed_generation == mover.metadata.generation:
+    if status.observed_generation in {None, mover.metadata.generation}:  # None: written by the original operator
         return REST
     conditions = tuple(replace(c, observed_generation=mover.metadata.generation) for c in status.conditions or ())
     noted = replace(
@@ -144,30 +142,35 @@ def _acknowledge(mover: DataMover, status: DataMoverStatus) -> Plan:
 def _retry(facts: Facts, status: DataMoverStatus, *, now: datetime) -> Plan:
     """A new value of the retry annotation runs the same run again: same id, same folder, same copy (law L6).
 
-    Only when the copy is gone is there another one to take, and with it another run.
+    Only when the copy is gone, and the snapshot that it was made of, is there another one to take, and with it another run.
     """
     mover, spec, run = facts.mover, facts.mover.spec, status.run
     wish = mover.metadata.annotation(names.RETRY_ANNOTATION)
     if spec is None or not wish or (run is not None and run.retry == wish):
         return _acknowledge_failed(mover, status)
-    steps: list[Step] = []
     job = facts.job
-    if job is not None and job.metadata.owned_by(mover.metadata.uid):
+    if job is not None and facts.owns(job):
         # The old Job goes first: its name is needed again. Its disappearance brings us back here.
-        return REST if job.metadata.terminating else Plan((Delete(JOBS, job.metadata),))
+        if job.metadata.terminating:
+            return REST
+        if facts.refusal is not None and facts.refusal.fresh:
+            return say_refusal(facts, facts.refusal, state=State.FAILED, action="Retry", now=now)
+        return Plan((Delete(JOBS, job.metadata),))
     method = (run and run.copy_method) or spec.copy_method
-    kept = (
-        facts.clone is not None
-        and facts.clone.metadata.owned_by(mover.metadata.uid)
-        and not facts.clone.metadata.terminating
+    copies = (facts.clone, facts.snapshot if method == CopyMethod.SNAPSHOT else None)
+    kept = any(
+        copy is not None and copy.metadata.owned_by(mover.metadata.uid) and not copy.metadata.terminating
+        for copy in copies
     )
     if run is not None and (kept or method == CopyMethod.DIRECT):
         again = replace(run, retry=wish, finished=None, progress=None, attempts=0)
-        name = status.restored_pvc_name
+        name = None
     else:
         name = facts.clone_name or clone_name(spec.source_pvc, created=_created(mover, now))
         again = new_run(mover, spec, now=now, copy=name, method=spec.copy_method, retry=wish)
         method = spec.copy_method
+        if method == CopyMethod.DIRECT:
+            name = ""
     composed = compose(
         mover,
         now=now,
@@ -179,16 +182,18 @@ def _retry(facts: Facts, status: DataMoverStatus, *, now: datetime) -> Plan:
         restored=name,
         said={ConditionType.SYNCHRONIZED: ("Unknown", reasons.RETRYING, "trying again")},
     )
-    if composed is not None:
-        steps += [
+    if composed is None:
+        return REST
+    return Plan(
+        (
             WriteStatus(composed),
             Emit("Normal", reasons.RETRYING, "trying again, as the retry annotation asks", "Retry"),
-        ]
-    return Plan(tuple(steps))
+        )
+    )
 
 
 def _acknowledge_failed(mover: DataMover, status: DataMoverStatus) -> Plan:
-    if status.observed_generation == mover.metadata.generation:
+    if status.observed_generation in {None, mover.metadata.generation}:
         return REST
     conditions = tuple(replace(c, observed_generation=mover.metadata.generation) for c in status.conditions or ())
     return Plan((WriteStatus(replace(status, observed_generation=mover.metadata.generation, conditions=conditions)),))

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeGuard
 
+from datamover.api import names
 from datamover.api.batch import Job
 from datamover.api.core import PersistentVolume, PersistentVolumeClaim, Pod, SecretKeys
+from datamover.api.meta import HasMeta
 from datamover.api.snapshot import VolumeSnapshot, VolumeSnapshotClass
 from datamover.api.storage import StorageClass
 from datamover.api.transfer import Progress
@@ -23,7 +26,7 @@ class Unread(Enum):
 class Refusal:
     """The API server's refusal of a create or delete, kept until it goes through.
 
-    While `fresh` it is to be told and waited out for `retry_after` seconds; after that the step is due again.
+    While `fresh` it is to be told and waited out for the `retry_after` seconds that are left; after that the step is due again.
     """
 
     reason: str
@@ -33,11 +36,24 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What the events of a child said when they were read, `age` seconds ago; `text` is None when they said nothing.
+
+    `target` is the child's UID: what was said of one child explains no other.
+    """
+
+    target: str
+    text: str | None
+    age: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """One DataMover and what belongs to it.
 
     `clone` and `job` are the objects of the recorded (or next) names, whoever owns them. `snapshot_classes` is None when the
-    cluster has no snapshot API. `volumes` are the PersistentVolumes whose claim is the clone.
+    cluster has no snapshot API. `volumes` are the PersistentVolumes whose claim is the clone. `strays` are the DataMover's Pods
+    whose Job is gone: they may still move data.
     """
 
     mover: DataMover
@@ -51,11 +67,20 @@ class Facts:
     snapshot_classes: tuple[VolumeSnapshotClass, ...] | None = None
     job: Job | None = None
     pods: tuple[Pod, ...] = ()
+    strays: tuple[Pod, ...] = ()
     volumes: tuple[PersistentVolume, ...] = ()
     refusal: Refusal | None = None
-    diagnosis: str | None = None
+    diagnosis: Diagnosis | None = None
     progress: Progress | None = None
     progress_age: float | None = None
+
+    def owns(self, child: HasMeta | None) -> TypeGuard[HasMeta]:
+        """Tell whether a child is ours to delete: by owner UID and by label (law L2)."""
+        return (
+            child is not None
+            and child.metadata.owned_by(self.mover.metadata.uid)
+            and child.metadata.label(names.CREATED_BY_LABEL) == names.CREATED_BY_VALUE
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from datamover.api import names
 from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.timestamps import seconds
 from datamover.api.v1alpha1.datamover import Run
-from datamover.reconcilers.datamover.conditions import State, compose
+from datamover.reconcilers.datamover.conditions import MESSAGE_LIMIT, State, compose, cut
 from datamover.reconcilers.datamover.facts import Facts
 from datamover.reconcilers.datamover.plan import REST, Emit, Plan, WriteStatus
 
@@ -19,10 +19,12 @@ def fail(facts: Facts, run: Run, *, reason: str, message: str, now: datetime) ->
     """Return the end of the run. Nothing is deleted: the clone stays for whoever looks into it (documents)."""
     mover = facts.mover
     kept = ""
-    if run.copy_method != CopyMethod.DIRECT and facts.clone is not None and mover.status is not None:
-        kept = f" The clone {mover.status.restored_pvc_name} is kept."
-    again = f' To try again: kubectl annotate datamover {mover.metadata.name} {names.RETRY_ANNOTATION}="$(date +%s)" --overwrite'
-    full = f"{message.rstrip('.')}.{kept}{again}"
+    clone = facts.clone
+    if run.copy_method != CopyMethod.DIRECT and facts.owns(clone) and not clone.metadata.terminating:
+        kept = f" The clone {clone.metadata.name} is kept."
+    again = f' To try again: kubectl -n {mover.metadata.namespace} annotate datamover {mover.metadata.name} {names.RETRY_ANNOTATION}="$(date +%s)" --overwrite'
+    hint = f".{kept}{again}"
+    full = cut(message.rstrip("."), limit=MESSAGE_LIMIT - len(hint)) + hint
     status = compose(
         mover,
         now=now,

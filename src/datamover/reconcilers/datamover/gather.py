@@ -11,7 +11,7 @@ from datamover.api.storage import StorageClass
 from datamover.api.timestamps import parse
 from datamover.api.transfer import Progress
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec
-from datamover.reconcilers.datamover.facts import Facts, Refusal, Unread
+from datamover.reconcilers.datamover.facts import Diagnosis, Facts, Refusal, Unread
 from datamover.volumes.naming import clone_name
 
 
@@ -46,6 +46,10 @@ class View(Protocol):
         """The Pods that an owner controls."""
         ...
 
+    def pods_of_mover(self, mover_uid: str) -> tuple[Pod, ...]:
+        """The Pods that carry a DataMover's UID as a label, whatever has become of their Jobs."""
+        ...
+
     def volumes_of(self, namespace: str, claim: str) -> tuple[PersistentVolume, ...]:
         """The PersistentVolumes bound to a claim of this name, whether or not the claim still exists."""
         ...
@@ -62,8 +66,8 @@ class Notes(Protocol):
         """The last refusal of a create or delete."""
         ...
 
-    def diagnosis(self, uid: str) -> str | None:
-        """What the events of a stuck child say."""
+    def diagnosis(self, uid: str) -> Diagnosis | None:
+        """What the events of a stuck child said."""
         ...
 
     def progress(self, uid: str) -> tuple[Progress | None, float] | None:
@@ -78,6 +82,7 @@ def gather(mover: DataMover, *, view: View, notes: Notes, now: datetime) -> Fact
     if spec is None:
         return Facts(mover=mover)
     run = status.run if status else None
+    method = (run and run.copy_method) or spec.copy_method
     source_name = (run and run.source) or spec.source_pvc
     source = view.claim(namespace, source_name)
     source_class = _class_of(source, view)
@@ -85,6 +90,7 @@ def gather(mover: DataMover, *, view: View, notes: Notes, now: datetime) -> Fact
     clone = view.claim(namespace, name) if name else None
     snapshot = view.snapshot(namespace, run.snapshot_name) if run and run.snapshot_name else None
     job = view.job(namespace, run.job_name) if run and run.job_name else None
+    pods = view.pods_of(job.metadata.uid) if job else ()
     sampled = notes.progress(mover.metadata.uid)
     wanted = spec.storage_class_name
     return Facts(
@@ -96,9 +102,10 @@ def gather(mover: DataMover, *, view: View, notes: Notes, now: datetime) -> Fact
         clone=clone,
         clone_name=name,
         snapshot=snapshot,
-        snapshot_classes=view.snapshot_classes() if spec.copy_method == CopyMethod.SNAPSHOT else None,
+        snapshot_classes=view.snapshot_classes() if method == CopyMethod.SNAPSHOT else None,
         job=job,
-        pods=view.pods_of(job.metadata.uid) if job else (),
+        pods=pods,
+        strays=tuple(pod for pod in view.pods_of_mover(mover.metadata.uid) if pod not in pods) if run else (),
         volumes=view.volumes_of(namespace, name) if name else (),
         refusal=notes.refusal(mover.metadata.uid),
         diagnosis=notes.diagnosis(mover.metadata.uid),

@@ -15,14 +15,14 @@ from datamover.api.storage import StorageClass
 from datamover.api.transfer import Progress
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus
 from datamover.kube.client import Client
-from datamover.kube.errors import Conflict, NotFound
+from datamover.kube.errors import Conflict, KubeError, NotFound
 from datamover.reconcilers.datamover.act import Actor, Recorder, RefusedError
 from datamover.reconcilers.datamover.caches import Caches
 from datamover.reconcilers.datamover.decide import decide
-from datamover.reconcilers.datamover.facts import Facts, Refusal, Settings
+from datamover.reconcilers.datamover.facts import Diagnosis, Facts, Refusal, Settings
 from datamover.reconcilers.datamover.gather import gather
-from datamover.reconcilers.datamover.plan import Plan
-from datamover.reconcilers.datamover.report import Meter, report_cleanup, report_present, report_status
+from datamover.reconcilers.datamover.plan import Create, Delete, Inquire, Plan, SampleLog
+from datamover.reconcilers.datamover.report import Meter, report_cleanup_failure, report_present, report_status
 from datamover.runtime.clock import Clock
 from datamover.runtime.controller import DONE, After, Controller, Result
 from datamover.runtime.store import Key, key_of
@@ -36,7 +36,10 @@ class _Memory:
 
     refusal: Refusal | None = None
     refusals: int = 0
-    diagnosis: str | None = None
+    refused_until: float = 0.0
+    failures: int = 0
+    diagnosis: Diagnosis | None = None
+    inquired_at: float = 0.0
     progress: Progress | None = None
     sampled_at: float | None = None
 
@@ -59,7 +62,7 @@ class DataMoverReconciler:
             on_status=self._note_status,
             on_diagnosis=self._note_diagnosis,
             on_progress=self._note_progress,
-            on_cleanup=lambda meta, deleted: report_cleanup(meta, deleted, meter=meter),
+            on_cleanup_failed=lambda meta: report_cleanup_failure(meta, meter=meter),
         )
 
     def controller(self, *, workers: int = 4, name: str = "datamover") -> Controller:
@@ -95,28 +98,30 @@ class DataMoverReconciler:
         self._want_secret(key, mover)
         memory = self._memory.setdefault(mover.metadata.uid, _Memory())
         report_present(mover, meter=self._meter)
-        for _ in range(2):
+        for _ in range(_ROUNDS):
             explained = self.explain(key)
             if explained is None:
                 return DONE
             facts, plan = explained
             try:
-                await self._actor.act(facts.mover, plan, refusals=memory.refusals)
+                await self._actor.act(facts.mover, plan, refusals=memory.refusals, failures=memory.failures)
             except RefusedError as error:
                 memory.refusal = error.refusal
                 memory.refusals += 1
+                memory.refused_until = self._clock.monotonic() + error.refusal.retry_after
                 continue
             except (Conflict, NotFound):
                 # Decided on facts that are no longer so: the watch brings the new ones.
                 return After(_CONFLICT_PAUSE)
-            if memory.refusal is not None and memory.refusal.fresh:
-                # It is told; when the pause is over, the step is due again.
-                wait = memory.refusal.retry_after
-                memory.refusal = replace(memory.refusal, fresh=False)
-                return After(wait)
-            if plan.steps:
+            except KubeError:
+                memory.failures += 1
+                raise
+            memory.failures = 0
+            if any(isinstance(step, Create | Delete) for step in plan.steps):
                 memory.refusal = None
                 memory.refusals = 0
+            if any(isinstance(step, Inquire | SampleLog) for step in plan.steps):
+                continue  # what was learnt may be worth telling at once
             return After(plan.wake_after) if plan.wake_after is not None else DONE
         return After(_CONFLICT_PAUSE)
 
@@ -125,12 +130,17 @@ class DataMoverReconciler:
     def refusal(self, uid: str) -> Refusal | None:
         """The last refusal of a create or delete."""
         memory = self._memory.get(uid)
-        return memory.refusal if memory else None
+        if memory is None or memory.refusal is None:
+            return None
+        left = memory.refused_until - self._clock.monotonic()
+        return replace(memory.refusal, fresh=left > 0, retry_after=max(left, 0.0) + _SLACK)
 
-    def diagnosis(self, uid: str) -> str | None:
-        """What the events of a stuck child say."""
+    def diagnosis(self, uid: str) -> Diagnosis | None:
+        """What the events of a stuck child said."""
         memory = self._memory.get(uid)
-        return memory.diagnosis if memory else None
+        if memory is None or memory.diagnosis is None:
+            return None
+        return replace(memory.diagnosis, age=self._clock.monotonic() - memory.inquired_at)
 
     def progress(self, uid: str) -> tuple[Progress | None, float] | None:
         """The last sample of a running mover's log and its age."""
@@ -147,8 +157,10 @@ class DataMoverReconciler:
             memory = self._memory.setdefault(mover.metadata.uid, _Memory())
             memory.diagnosis = memory.progress = memory.sampled_at = None
 
-    def _note_diagnosis(self, uid: str, text: str | None) -> None:
-        self._memory.setdefault(uid, _Memory()).diagnosis = text
+    def _note_diagnosis(self, uid: str, target: str, text: str | None) -> None:
+        memory = self._memory.setdefault(uid, _Memory())
+        memory.diagnosis = Diagnosis(target, text)
+        memory.inquired_at = self._clock.monotonic()
 
     def _note_progress(self, uid: str, progress: Progress | None) -> None:
         memory = self._memory.setdefault(uid, _Memory())
@@ -182,8 +194,10 @@ class DataMoverReconciler:
         return self._caches.movers_of_claim(found.metadata.namespace or "", found.metadata.name)
 
     def _of_volume(self, old: PersistentVolume | None, new: PersistentVolume | None) -> Iterable[Key]:
-        """Only a volume that goes matters: a run that cleans up waits for it."""
-        if new is not None or old is None or old.spec is None or old.spec.claim_ref is None:
+        """A run that cleans up waits for its volume to go, or to be kept by somebody's decision."""
+        if old is None or old.spec is None or old.spec.claim_ref is None:
+            return ()
+        if new is not None and new.spec is not None and _policy(new) == _policy(old):
             return ()
         claim = old.spec.claim_ref
         return self._caches.movers_of_claim(claim.namespace or "", claim.name or "")
@@ -216,11 +230,17 @@ class DataMoverReconciler:
 
 
 _MEMORY_SLACK = 1024
+_ROUNDS = 4  # decisions in one reconcile: a refusal or something learnt leads to the next
+_SLACK = 0.05
 
 
 def _own_key(old: DataMover | None, new: DataMover | None) -> Iterable[Key]:
     found = new or old
     return (key_of(found.metadata),) if found is not None else ()
+
+
+def _policy(volume: PersistentVolume) -> str | None:
+    return volume.spec.persistent_volume_reclaim_policy if volume.spec else None
 
 
 def _add_all(controller: Controller, keys: Iterable[Key]) -> None:

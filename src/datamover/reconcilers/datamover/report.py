@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Protocol
 
+from datamover.api import reasons
 from datamover.api.meta import ObjectMeta
 from datamover.api.names import ConditionType, Phase
 from datamover.api.timestamps import parse
@@ -76,9 +77,9 @@ def report_present(mover: DataMover, *, meter: Meter) -> None:
         meter.succeeded(name=mover.metadata.name, namespace=namespace, at=parse(status.run.finished).timestamp())
 
 
-def report_cleanup(meta: ObjectMeta, deleted: bool, *, meter: Meter) -> None:
-    """Count the deletion of a clone, or its failure."""
-    meter.cleaned(status="success" if deleted else "failure", namespace=meta.namespace or "")
+def report_cleanup_failure(meta: ObjectMeta, *, meter: Meter) -> None:
+    """Count a clone that could not be deleted. Success is counted when the clone is known to be gone (law L4)."""
+    meter.cleaned(status="failure", namespace=meta.namespace or "")
 
 
 def _report_phase(mover: DataMover, old: DataMoverStatus, new: DataMoverStatus, *, meter: Meter, now: datetime) -> None:
@@ -104,6 +105,9 @@ def _report_phase(mover: DataMover, old: DataMoverStatus, new: DataMoverStatus, 
         meter.synced(status=outcome, namespace=namespace)
     if failed and before == Phase.CREATING_CLONE:
         meter.clone(status="failure", namespace=namespace)
+    cleaned = new.condition(ConditionType.CLEANED_UP)
+    if before == Phase.CLEANING_UP and cleaned is not None and cleaned.reason == reasons.CLEANED_UP:
+        meter.cleaned(status="success", namespace=namespace)
     run = new.run
     if before == Phase.CREATING_POD and not failed and run is not None:
         meter.moved(
@@ -116,9 +120,20 @@ def _report_phase(mover: DataMover, old: DataMoverStatus, new: DataMoverStatus, 
 
 
 def _report_obstacle(old: DataMoverStatus, new: DataMoverStatus, *, namespace: str, meter: Meter) -> None:
+    if _attempts(new) > max(_attempts(old), 1) and _reason(new) == reasons.RETRYING:
+        meter.error(error_type=reasons.RETRYING, phase=new.phase or Phase.NONE, namespace=namespace)
     stalled = new.condition(ConditionType.STALLED)
     was = old.condition(ConditionType.STALLED)
     if stalled is None or stalled.status != "True":
         return
     if was is None or was.status != "True" or was.reason != stalled.reason:
         meter.error(error_type=stalled.reason, phase=new.phase or Phase.NONE, namespace=namespace)
+
+
+def _attempts(status: DataMoverStatus) -> int:
+    return status.run.attempts if status.run is not None else 0
+
+
+def _reason(status: DataMoverStatus) -> str:
+    ready = status.condition(ConditionType.READY)
+    return ready.reason if ready is not None else ""

@@ -11,11 +11,19 @@ from datamover.api import reasons
 from datamover.api.batch import JOBS, Job
 from datamover.api.core import Pod
 from datamover.api.names import ConditionType, CopyMethod, Phase
-from datamover.api.timestamps import parse
 from datamover.api.transfer import Outcome, Progress
 from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
-from datamover.movers.outcomes import describe_end, find_hindrance, has_ended, is_running, newest, read_outcome
+from datamover.movers.outcomes import (
+    KNOWN_REASONS,
+    describe_end,
+    find_hindrance,
+    has_ended,
+    is_running,
+    newest,
+    read_outcome,
+)
 from datamover.movers.rclone import CONTAINER
+from datamover.reconcilers.datamover.blocking import age_of, block, look_into
 from datamover.reconcilers.datamover.cleaning import begin_clean_up
 from datamover.reconcilers.datamover.conditions import Said, State, compose
 from datamover.reconcilers.datamover.facts import Facts, Settings
@@ -24,13 +32,13 @@ from datamover.reconcilers.datamover.plan import (
     REST,
     Delete,
     Emit,
-    Inquire,
     Plan,
     SampleLog,
     Step,
     SuspendJob,
     WriteStatus,
 )
+from datamover.volumes.binding import is_bound
 
 
 def follow_job(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> Plan:
@@ -40,22 +48,44 @@ def follow_job(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> 
         return REST
     if not job.metadata.owned_by(mover.metadata.uid):
         message = f"Job {job.metadata.name} exists and is not this DataMover's: delete or rename it"
-        status = compose(mover, now=now, state=State.BLOCKED, reason=reasons.NAME_TAKEN, message=message)
-        return (
-            Plan((WriteStatus(status), Emit("Warning", reasons.NAME_TAKEN, message, "Synchronize"))) if status else REST
-        )
+        told = block(facts, reasons.NAME_TAKEN, message, action="Synchronize", now=now)
+        return Plan(told, wake_after=settings.inquire_interval)  # its end is told to its owner, not to us
+    if mover.status is None or mover.status.phase != Phase.CREATING_POD:
+        return _enter(facts, run, job, now=now)
     if job.condition("Complete") is not None:
         return _succeed(facts, run, job, now=now, settings=settings)
     if job.condition("Failed") is not None:
         return _fail(facts, run, job, now=now, settings=settings)
     if job.spec is not None and job.spec.suspend:
-        return Plan((SuspendJob(job.metadata, suspend=False),))
+        return _go_on(facts, job, now=now)
     return _watch(facts, run, job, now=now, settings=settings)
+
+
+def _enter(facts: Facts, run: Run, job: Job, *, now: datetime) -> Plan:
+    """The Job is there but not recorded yet: a crash, or another replica, came in between."""
+    entered = compose(
+        facts.mover,
+        now=now,
+        state=State.WORKING,
+        reason=reasons.JOB_CREATED,
+        message=f"Job {job.metadata.name} moves the data",
+        phase=Phase.CREATING_POD,
+        run=replace(run, job_name=job.metadata.name),
+    )
+    return Plan((WriteStatus(entered),)) if entered else REST
+
+
+def _go_on(facts: Facts, job: Job, *, now: datetime) -> Plan:
+    """The run is no longer suspended: let the Job go on, and say so."""
+    message = f"Job {job.metadata.name} goes on"
+    going = compose(facts.mover, now=now, state=State.WORKING, reason=reasons.JOB_CREATED, message=message)
+    resumed = SuspendJob(job.metadata, suspend=False)
+    return Plan((resumed, WriteStatus(going)) if going else (resumed,))
 
 
 def _succeed(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Settings) -> Plan:
     outcome = _final_outcome(facts.pods, succeeded=True)
-    if outcome is None and (wait := _outcome_wait(job, now=now, settings=settings)) > 0:
+    if outcome is None and (wait := _outcome_wait(job, facts.pods, now=now, settings=settings)) > 0:
         return Plan(wake_after=wait)
     done = record_outcome(run, outcome, attempts=_attempts(job, facts.pods))
     said: dict[str, Said] = {
@@ -75,20 +105,17 @@ def _fail(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Settings
     outcome = _final_outcome(facts.pods, succeeded=False)
     condition = job.condition("Failed")
     cause = condition.reason if condition else None
-    if outcome is None and cause != "DeadlineExceeded" and (wait := _outcome_wait(job, now=now, settings=settings)) > 0:
+    if cause != "DeadlineExceeded" and (wait := _outcome_wait(job, facts.pods, now=now, settings=settings)) > 0:
         return Plan(wake_after=wait)
     ended = record_outcome(run, outcome, attempts=_attempts(job, facts.pods))
-    if outcome is not None and outcome.reason:
-        return fail(facts, ended, reason=outcome.reason, message=outcome.message or "the mover failed", now=now)
     if cause == "DeadlineExceeded":
         limit = facts.mover.spec and facts.mover.spec.deadline_seconds
-        return fail(
-            facts,
-            ended,
-            reason=reasons.DEADLINE_EXCEEDED,
-            message=f"the mover took longer than spec.deadlineSeconds ({limit} s)",
-            now=now,
-        )
+        before = f"; the last attempt said: {outcome.message}" if outcome is not None and outcome.message else ""
+        message = f"the mover took longer than spec.deadlineSeconds ({limit} s){before}"
+        return fail(facts, ended, reason=reasons.DEADLINE_EXCEEDED, message=message, now=now)
+    if outcome is not None and outcome.reason:
+        reason = outcome.reason if outcome.reason in KNOWN_REASONS else reasons.MOVER_FAILED
+        return fail(facts, ended, reason=reason, message=outcome.message or "the mover failed", now=now)
     pod = newest(facts.pods)
     message = (
         describe_end(pod)
@@ -110,45 +137,33 @@ def _watch(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Setting
     status = mover.status or DataMoverStatus()
     pod = newest(facts.pods)
     attempts = _attempts(job, facts.pods)
-    if status.phase != Phase.CREATING_POD:
-        entered = compose(
-            mover,
-            now=now,
-            state=State.WORKING,
-            reason=reasons.JOB_CREATED,
-            message=f"Job {job.metadata.name} moves the data",
-            phase=Phase.CREATING_POD,
-            run=replace(run, job_name=job.metadata.name),
-        )
-        return Plan((WriteStatus(entered),)) if entered else REST
-    if (
-        run.copy_method != CopyMethod.DIRECT
-        and facts.clone is None
-        and (pod is None or not (is_running(pod) or has_ended(pod)))
-    ):
+    copied = run.copy_method != CopyMethod.DIRECT
+    lost = copied and (facts.clone is None or not facts.clone.metadata.owned_by(mover.metadata.uid))
+    if lost and (pod is None or not (is_running(pod) or has_ended(pod))):
         return _lose_clone(facts, run, job, now=now)
     if pod is None:
         return _wait_for_pod(facts, job, now=now, settings=settings)
     hindrance = find_hindrance(pod)
     if hindrance is not None:
-        age = _age(pod.metadata.creation_timestamp, now)
+        age = age_of(pod.metadata.creation_timestamp, now)
         if age < hindrance.patience:
             return Plan(wake_after=hindrance.patience - age + 0.1)
-        told = compose(
-            mover,
+        told = block(
+            facts,
+            hindrance.reason,
+            hindrance.message,
+            action="Synchronize",
             now=now,
-            state=State.BLOCKED,
-            reason=hindrance.reason,
-            message=hindrance.message,
             run=replace(run, attempts=attempts),
+            once=hindrance.reason == reasons.IMAGE_PULL_FAILED,  # the node says it in two ways by turns
         )
-        if told is None:
-            return REST
-        return Plan((WriteStatus(told), Emit("Warning", hindrance.reason, hindrance.message, "Synchronize")))
+        return Plan(told)
     if attempts > max(run.attempts, 1) and not has_ended(pod):
         return _tell_retry(facts, run, attempts=attempts, now=now)
-    if not is_running(pod):
+    if has_ended(pod):
         return REST
+    if not is_running(pod):
+        return _wait_for_start(facts, pod, copied=copied, now=now, settings=settings)
     stalled = status.condition(ConditionType.RECONCILING)
     if stalled is not None and stalled.status != "True":
         going = compose(mover, now=now, state=State.WORKING, reason=reasons.SYNCHRONIZING, message="the mover runs")
@@ -159,24 +174,40 @@ def _watch(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Setting
 def _lose_clone(facts: Facts, run: Run, job: Job, *, now: datetime) -> Plan:
     """Somebody deleted the clone before the mover could start: stop the Job, which would wait for it for ever."""
     ended = fail(facts, run, reason=reasons.CLONE_LOST, message=CLONE_LOST_MESSAGE, now=now)
-    return Plan((*ended.steps, Delete(JOBS, job.metadata)))
+    refused = facts.refusal is not None and facts.refusal.fresh
+    stop: tuple[Step, ...] = (Delete(JOBS, job.metadata),) if facts.owns(job) and not refused else ()
+    return Plan((*stop, *ended.steps))
 
 
 def _wait_for_pod(facts: Facts, job: Job, *, now: datetime, settings: Settings) -> Plan:
-    age = _age(job.metadata.creation_timestamp, now)
     if job.status is not None and (job.status.active or job.status.failed):
         return REST
-    if age < settings.inquire_after:
-        return Plan(wake_after=settings.inquire_after - age + 0.1)
-    inquiry = Inquire("Job", job.metadata)
-    if facts.diagnosis is None:
-        return Plan((inquiry,), wake_after=settings.inquire_interval)
-    message = f"Job {job.metadata.name} has no Pod: {facts.diagnosis}"
-    told = compose(facts.mover, now=now, state=State.BLOCKED, reason=reasons.MOVER_CANNOT_START, message=message)
-    steps: tuple[Step, ...] = (inquiry,)
-    if told is not None:
-        steps = (WriteStatus(told), Emit("Warning", reasons.MOVER_CANNOT_START, message, "Synchronize"), inquiry)
-    return Plan(steps, wake_after=settings.inquire_interval)
+    return look_into(
+        facts,
+        "Job",
+        job.metadata,
+        reason=reasons.MOVER_CANNOT_START,
+        subject=f"Job {job.metadata.name} has no Pod",
+        action="Synchronize",
+        now=now,
+        settings=settings,
+    )
+
+
+def _wait_for_start(facts: Facts, pod: Pod, *, copied: bool, now: datetime, settings: Settings) -> Plan:
+    """Nobody complains, but the mover does not run: a volume that is not made, attached or mounted is told by events only."""
+    clone = facts.clone
+    unbound = copied and clone is not None and not is_bound(clone)
+    return look_into(
+        facts,
+        "PersistentVolumeClaim" if unbound else "Pod",
+        clone.metadata if unbound and clone is not None else pod.metadata,
+        reason=reasons.MOVER_CANNOT_START,
+        subject=f"Pod {pod.metadata.name} does not start",
+        action="Synchronize",
+        now=now,
+        settings=settings,
+    )
 
 
 def _tell_retry(facts: Facts, run: Run, *, attempts: int, now: datetime) -> Plan:
@@ -206,7 +237,7 @@ def _follow_progress(facts: Facts, run: Run, pod: Pod, *, attempts: int, now: da
         if facts.progress is None:
             return Plan(wake_after=due)
         return Plan(_tell_progress(facts, run, facts.progress, attempts=attempts, now=now), wake_after=due)
-    age = _age(pod.status.start_time if pod.status else None, now)
+    age = age_of(pod.status.start_time if pod.status else None, now)
     if facts.progress_age is None and age < interval:
         return Plan(wake_after=interval - age + 0.05)
     return Plan((SampleLog(pod.metadata, CONTAINER),), wake_after=interval)
@@ -274,22 +305,25 @@ def _final_outcome(pods: tuple[Pod, ...], *, succeeded: bool) -> Outcome | None:
     return None
 
 
-def _outcome_wait(job: Job, *, now: datetime, settings: Settings) -> float:
-    """Seconds that the Pod's last words may still take to arrive: Jobs and Pods come by different watches."""
-    moment = job.status.completion_time if job.status else None
-    for condition in (job.status.conditions if job.status else None) or ():
+def _outcome_wait(job: Job, pods: tuple[Pod, ...], *, now: datetime, settings: Settings) -> float:
+    """Seconds that the Pods' last words may still take to arrive: Jobs and Pods come by different watches.
+
+    Nothing is waited for when every Pod that the Job counts is seen to have ended.
+    """
+    status = job.status
+    counted = (status.failed or 0) + (status.succeeded or 0) if status else 0
+    if 0 < counted <= sum(has_ended(pod) for pod in pods):
+        return 0.0
+    moment = status.completion_time if status else None
+    for condition in (status.conditions if status else None) or ():
         moment = moment or condition.last_transition_time
-    return settings.outcome_patience - _age(moment, now) if moment else 0.0
+    return settings.outcome_patience - age_of(moment, now) if moment else 0.0
 
 
 def _attempts(job: Job, pods: tuple[Pod, ...]) -> int:
     status = job.status
     counted = (status.failed or 0) + (status.succeeded or 0) + (status.active or 0) if status else 0
     return max(counted, len(pods))
-
-
-def _age(stamp: str | None, now: datetime) -> float:
-    return (now - parse(stamp)).total_seconds() if stamp else 0.0
 
 
 def _born(pod: Pod) -> tuple[str, str]:

@@ -1,0 +1,857 @@
+"""Single decisions, as a table of sentences; and what holds for any facts at all."""
+
+from dataclasses import replace as with_facts
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from datamover.api import names, reasons, transfer
+from datamover.api.names import Phase
+from datamover.reconcilers.datamover.decide import decide
+from datamover.reconcilers.datamover.facts import Diagnosis, Refusal, Unread
+from datamover.reconcilers.datamover.plan import (
+    REST,
+    Create,
+    Delete,
+    Emit,
+    Inquire,
+    Plan,
+    SampleLog,
+    SuspendJob,
+    WriteStatus,
+)
+from support import builders
+from support.builders import CLONE, JOB, NOW, SETTINGS, facts, outcome, run, status
+from support.pure_cluster import check_laws
+
+LATER = NOW + timedelta(seconds=60)
+FOREIGN = builders.OTHER_UID
+
+
+def mover(phase: str | None = None, **fields):
+    """A DataMover whose run is in `phase`; keywords that the spec lacks are fields of the status."""
+    said = {
+        key: fields.pop(key) for key in ("run", "reason", "message", "conditions", "restored_pvc_name") if key in fields
+    }
+    return builders.data_mover(status=status(phase, **said) if phase is not None else None, **fields)
+
+
+def at(phase: str, **known):
+    spec = known.pop("spec", {})
+    return facts(mover(phase, **spec), **known)
+
+
+def describe(plan: Plan) -> list[str]:
+    """The plan in words: what a reviewer would read."""
+    words = []
+    for step in plan.steps:
+        match step:
+            case WriteStatus():
+                ready = step.status.condition("Ready")
+                words.append(f"status {step.status.phase or '-'} {ready.reason if ready else '-'}")
+            case Create():
+                words.append(f"create {step.resource.kind} {step.manifest['metadata']['name']}")
+            case Delete():
+                words.append(f"delete {step.resource.kind} {step.target.name}")
+            case SuspendJob():
+                words.append(f"{'suspend' if step.suspend else 'resume'} {step.target.name}")
+            case Inquire():
+                words.append(f"inquire {step.kind}")
+            case SampleLog():
+                words.append(f"sample {step.pod.name}")
+            case Emit():
+                words.append(f"event {step.type} {step.reason}")
+    return words
+
+
+CLEANS = {"delete_pvc_after_backup": True}
+SNAPSHOT = {"copy_method": "Snapshot", "run": run(copy_method="Snapshot")}
+RUNNING = builders.job(active=1)
+PENDING_POD = builders.pod(RUNNING, phase="Pending")
+COMPLETE = builders.job(condition="Complete", succeeded=1)
+FAILED = builders.job(condition="Failed", reason="BackoffLimitExceeded", failed=3)
+
+DECISIONS = {
+    "a terminating object: nothing new is begun": (
+        facts(builders.data_mover(deletion_timestamp=builders.CREATED)),
+        [],
+    ),
+    "nothing recorded: the run is recorded before anything else": (facts(), ["status CreatingClonedPVC CreatingClone"]),
+    "nothing recorded, Direct: no clone phases": (
+        facts(mover(copy_method="Direct"), clone_name=None),
+        ["status CreatingPod RunRecorded"],
+    ),
+    "nothing recorded, Secret not read yet: wait": (facts(secret=Unread.NOT_SYNCED), []),
+    "nothing recorded, Secret may not be read: begin, the mover will say": (
+        facts(secret=Unread.FORBIDDEN),
+        ["status CreatingClonedPVC CreatingClone"],
+    ),
+    "a missing source is told, once": (
+        facts(source=None),
+        ["status - SourceNotFound", "event Warning SourceNotFound"],
+    ),
+    "suspended before it began": (
+        facts(mover(suspend=True)),
+        ["status - Suspended", "event Normal Suspended"],
+    ),
+    "suspended while the mover runs": (
+        at(Phase.CREATING_POD, spec={"suspend": True}, job=RUNNING),
+        [f"suspend {JOB}", "status CreatingPod Suspended", "event Normal Suspended"],
+    ),
+    "suspended, but the Job is over": (
+        at(Phase.CREATING_POD, spec={"suspend": True}, job=COMPLETE),
+        ["status CreatingPod Suspended", "event Normal Suspended"],
+    ),
+    "suspended, but the Job is somebody else's": (
+        at(Phase.CREATING_POD, spec={"suspend": True}, job=builders.job(FOREIGN)),
+        ["status CreatingPod Suspended", "event Normal Suspended"],
+    ),
+    "resumed: the Job goes on and the status says so": (
+        at(Phase.CREATING_POD, spec={"reason": "Suspended"}, clone=builders.clone(), job=builders.job(suspend=True)),
+        [f"resume {JOB}", "status CreatingPod JobCreated"],
+    ),
+    "recorded: the clone is made": (
+        at(Phase.CREATING_CLONE),
+        [f"create PersistentVolumeClaim {CLONE}", "event Normal CreatingClone"],
+    ),
+    "recorded, and the source is gone: told, healed when it is back": (
+        at(Phase.CREATING_CLONE, source=None),
+        ["status CreatingClonedPVC SourceNotFound", "event Warning SourceNotFound"],
+    ),
+    "recorded, and the clone's name is somebody else's: another name": (
+        at(Phase.CREATING_CLONE, clone=builders.clone(FOREIGN)),
+        ["status CreatingClonedPVC CreatingClone"],
+    ),
+    "the clone is young and pending: wait": (at(Phase.CREATING_CLONE, clone=builders.clone(phase="Pending")), []),
+    "the clone is being deleted: wait until it is gone": (
+        at(Phase.CREATING_CLONE, clone=builders.clone(deletion_timestamp=builders.CREATED)),
+        [],
+    ),
+    "the clone is bound": (
+        at(Phase.CREATING_CLONE, clone=builders.clone()),
+        ["status ClonedPVCReady CloneBound"],
+    ),
+    "the clone waits for its first consumer: no waiting for it": (
+        at(
+            Phase.CREATING_CLONE,
+            clone=builders.clone(phase="Pending"),
+            clone_class=builders.storage_class(volume_binding_mode="WaitForFirstConsumer"),
+        ),
+        ["status ClonedPVCReady CloneWaitsForFirstConsumer"],
+    ),
+    "the clone is ready: the Job": (
+        at(Phase.CLONE_READY, clone=builders.clone()),
+        [f"create Job {JOB}", "status CreatingPod JobCreated", "event Normal JobCreated"],
+    ),
+    "Direct: the Job at once": (
+        at(
+            Phase.CREATING_POD,
+            spec={"copy_method": "Direct", "run": run(copy_method="Direct"), "restored_pvc_name": None},
+        ),
+        [f"create Job {JOB}", "status CreatingPod JobCreated", "event Normal JobCreated"],
+    ),
+    "Snapshot: the snapshot first": (
+        at(Phase.CREATING_CLONE, spec=SNAPSHOT),
+        [f"create VolumeSnapshot {CLONE}"],
+    ),
+    "Snapshot: not ready yet": (
+        at(
+            Phase.CREATING_CLONE,
+            spec=SNAPSHOT,
+            snapshot=builders.volume_snapshot(owner=builders.MOVER_UID, ready_to_use=False),
+        ),
+        [],
+    ),
+    "Snapshot: ready, so the clone": (
+        at(Phase.CREATING_CLONE, spec=SNAPSHOT, snapshot=builders.volume_snapshot(owner=builders.MOVER_UID)),
+        [f"create PersistentVolumeClaim {CLONE}"],
+    ),
+    "Snapshot: the driver complains": (
+        at(
+            Phase.CREATING_CLONE,
+            spec=SNAPSHOT,
+            snapshot=builders.volume_snapshot(owner=builders.MOVER_UID, ready_to_use=False, error="rpc: no room"),
+        ),
+        ["status CreatingClonedPVC SnapshotFailed", "event Warning SnapshotFailed"],
+    ),
+    "Snapshot: it is being deleted, so no clone of it": (
+        at(
+            Phase.CREATING_CLONE,
+            spec=SNAPSHOT,
+            snapshot=builders.volume_snapshot(owner=builders.MOVER_UID, deletion_timestamp=builders.CREATED),
+        ),
+        [],
+    ),
+    "Snapshot: its name is somebody else's": (
+        at(Phase.CREATING_CLONE, spec=SNAPSHOT, snapshot=builders.volume_snapshot(owner=FOREIGN)),
+        ["status CreatingClonedPVC CreatingClone"],
+    ),
+    "Snapshot: no class for the driver": (
+        at(Phase.CREATING_CLONE, spec=SNAPSHOT, snapshot_classes=()),
+        ["status CreatingClonedPVC VolumeSnapshotClassNotFound", "event Warning VolumeSnapshotClassNotFound"],
+    ),
+    "the API server refused the clone: told": (
+        at(Phase.CREATING_CLONE, refusal=Refusal(reasons.CLONE_FORBIDDEN, "exceeded quota: storage")),
+        ["status CreatingClonedPVC CloneForbidden", "event Warning CloneForbidden"],
+    ),
+    "the refusal has been waited out: the step is due again": (
+        at(Phase.CREATING_CLONE, refusal=Refusal(reasons.CLONE_FORBIDDEN, "exceeded quota", fresh=False)),
+        [f"create PersistentVolumeClaim {CLONE}", "event Normal CreatingClone"],
+    ),
+    "the Job is there but not recorded (crash): recorded first": (
+        at(Phase.CLONE_READY, clone=builders.clone(), job=COMPLETE),
+        ["status CreatingPod JobCreated"],
+    ),
+    "the Job's name is somebody else's": (
+        at(Phase.CREATING_POD, clone=builders.clone(), job=builders.job(FOREIGN)),
+        ["status CreatingPod NameTaken", "event Warning NameTaken"],
+    ),
+    "the Job is being deleted: wait until it is gone": (
+        at(Phase.CREATING_POD, clone=builders.clone(), job=builders.job(deletion_timestamp=builders.CREATED)),
+        [],
+    ),
+    "the Job is gone: made again": (
+        at(Phase.CREATING_POD, clone=builders.clone()),
+        [f"create Job {JOB}", "status CreatingPod JobCreated", "event Normal JobCreated"],
+    ),
+    "the Job is gone but its Pod still runs: never two at once": (
+        at(Phase.CREATING_POD, clone=builders.clone(), strays=(builders.pod(),)),
+        ["status CreatingPod JobLost"],
+    ),
+    "the Job is gone and its Pod has ended": (
+        at(Phase.CREATING_POD, clone=builders.clone(), strays=(builders.pod(phase="Failed"),)),
+        [f"create Job {JOB}", "status CreatingPod JobCreated", "event Normal JobCreated"],
+    ),
+    "Job and clone are gone": (
+        at(Phase.CREATING_POD),
+        ["status Failed CloneLost", "event Warning CloneLost"],
+    ),
+    "Job gone and the clone's name taken: never another clone in the middle of a run": (
+        at(Phase.CREATING_POD, clone=builders.clone(FOREIGN)),
+        ["status Failed CloneLost", "event Warning CloneLost"],
+    ),
+    "the clone is gone before the mover started: the Job would wait for ever": (
+        at(Phase.CREATING_POD, job=RUNNING, pods=(PENDING_POD,)),
+        [f"delete Job {JOB}", "status Failed CloneLost", "event Warning CloneLost"],
+    ),
+    "the clone's name is somebody else's before the mover started: their data are not ours to read": (
+        at(Phase.CREATING_POD, clone=builders.clone(FOREIGN), job=RUNNING, pods=(PENDING_POD,)),
+        [f"delete Job {JOB}", "status Failed CloneLost", "event Warning CloneLost"],
+    ),
+    "the clone is gone while the mover runs: its volume is still mounted": (
+        at(Phase.CREATING_POD, job=RUNNING, pods=(builders.pod(RUNNING),)),
+        [],
+    ),
+    "no Pod yet, but soon": (at(Phase.CREATING_POD, clone=builders.clone(), job=builders.job()), []),
+    "one attempt failed, the next one runs": (
+        at(
+            Phase.CREATING_POD,
+            clone=builders.clone(),
+            job=builders.job(active=1, failed=1),
+            pods=(
+                builders.pod(RUNNING, phase="Failed", exit_code=47),
+                builders.pod(RUNNING, name="mover-2", creation_timestamp="2024-08-06T14:31:52Z"),
+            ),
+        ),
+        ["status CreatingPod Retrying", "event Warning Retrying"],
+    ),
+    "one attempt failed, the next one is not there yet: a failed Pod is no failed Job": (
+        at(
+            Phase.CREATING_POD,
+            clone=builders.clone(),
+            job=builders.job(failed=1),
+            pods=(builders.pod(RUNNING, phase="Failed", exit_code=47),),
+        ),
+        [],
+    ),
+    "the image cannot be pulled": (
+        at(
+            Phase.CREATING_POD,
+            clone=builders.clone(),
+            job=RUNNING,
+            pods=(builders.pod(RUNNING, phase="Pending", waiting=("ErrImagePull", "not found")),),
+        ),
+        ["status CreatingPod ImagePullFailed", "event Warning ImagePullFailed"],
+    ),
+    "it runs again after an obstacle: said": (
+        at(
+            Phase.CREATING_POD,
+            spec={"conditions": {"Reconciling": "False", "Stalled": "True"}},
+            clone=builders.clone(),
+            job=RUNNING,
+            pods=(builders.pod(RUNNING),),
+        ),
+        ["status CreatingPod Synchronizing"],
+    ),
+    "the Job is complete, the clone is kept": (
+        at(
+            Phase.CREATING_POD,
+            clone=builders.clone(),
+            job=COMPLETE,
+            pods=(builders.pod(COMPLETE, phase="Succeeded", outcome=outcome()),),
+        ),
+        ["status Completed Completed", "event Normal Completed"],
+    ),
+    "the Job is complete, the clone is to go: the Job goes first": (
+        at(
+            Phase.CREATING_POD,
+            spec=CLEANS,
+            clone=builders.clone(),
+            job=COMPLETE,
+            pods=(builders.pod(COMPLETE, phase="Succeeded", outcome=outcome()),),
+        ),
+        ["status CleaningUp CleaningUp", f"delete Job {JOB}", f"delete PersistentVolumeClaim {CLONE}"],
+    ),
+    "the Job is complete and somebody has deleted the clone already": (
+        at(
+            Phase.CREATING_POD,
+            spec=CLEANS,
+            clone=builders.clone(deletion_timestamp=builders.CREATED),
+            job=builders.job(condition="Complete", deletion_timestamp=None),
+        ),
+        ["status CleaningUp CleaningUp", f"delete Job {JOB}"],
+    ),
+    "the Job is complete and somebody has cleaned up already": (
+        at(Phase.CREATING_POD, spec=CLEANS, job=builders.job(condition="Complete", labels={})),
+        ["status Completed Completed", "event Normal Completed"],
+    ),
+    "the Job has failed": (
+        at(
+            Phase.CREATING_POD,
+            clone=builders.clone(),
+            job=FAILED,
+            pods=tuple(builders.pod(FAILED, name=f"m{n}", phase="Failed", exit_code=1) for n in range(3)),
+        ),
+        ["status Failed BackoffLimitExceeded", "event Warning BackoffLimitExceeded"],
+    ),
+    "cleaning up: what is left is deleted": (
+        at(Phase.CLEANING_UP, spec=CLEANS, clone=builders.clone()),
+        [f"delete PersistentVolumeClaim {CLONE}"],
+    ),
+    "cleaning up: the clone is going": (
+        at(Phase.CLEANING_UP, spec=CLEANS, clone=builders.clone(deletion_timestamp=builders.CREATED)),
+        [],
+    ),
+    "cleaning up: the driver still deletes the volume": (
+        at(Phase.CLEANING_UP, spec=CLEANS, volumes=(builders.persistent_volume(),)),
+        [],
+    ),
+    "cleaning up: a volume that is retained is not waited for": (
+        at(
+            Phase.CLEANING_UP,
+            spec=CLEANS,
+            volumes=(builders.persistent_volume(persistent_volume_reclaim_policy="Retain"),),
+        ),
+        ["status Completed Completed", "event Normal Completed"],
+    ),
+    "cleaning up: all is gone": (
+        at(Phase.CLEANING_UP, spec=CLEANS),
+        ["status Completed Completed", "event Normal Completed"],
+    ),
+    "cleaning up: the delete was refused, which never fails the run": (
+        at(Phase.CLEANING_UP, spec=CLEANS, clone=builders.clone(), refusal=Refusal(reasons.CHILD_REFUSED, "no")),
+        ["status CleaningUp CleanupFailed", "event Warning CleanupFailed"],
+    ),
+    "cleaning up: somebody else's claim has taken the name, ours is gone": (
+        at(Phase.CLEANING_UP, spec=CLEANS, clone=builders.clone(FOREIGN)),
+        ["status Completed Completed", "event Normal Completed"],
+    ),
+    "cleaning up: a clone without the label is not ours to delete": (
+        at(Phase.CLEANING_UP, spec=CLEANS, clone=builders.clone(labels={})),
+        ["status Completed Completed", "event Normal Completed"],
+    ),
+    "cleaning up a snapshot: the clone stays": (
+        at(
+            Phase.CLEANING_UP,
+            spec=SNAPSHOT,
+            clone=builders.clone(),
+            job=COMPLETE,
+            snapshot=builders.volume_snapshot(owner=builders.MOVER_UID),
+        ),
+        [f"delete VolumeSnapshot {CLONE}"],
+    ),
+    "completed: at rest, whatever lies about": (
+        at(Phase.COMPLETED, spec=CLEANS, clone=builders.clone(), job=COMPLETE),
+        [],
+    ),
+    "completed, then the spec changes: acknowledged": (
+        at(Phase.COMPLETED, spec={"generation": 2}),
+        ["status Completed CreatingClone"],
+    ),
+    "completed by the original operator, without a generation: left alone": (
+        facts(replace(mover(), status=replace(status(Phase.COMPLETED), observed_generation=None, run=None))),
+        [],
+    ),
+    "failed: at rest": (at(Phase.FAILED, clone=builders.clone(), job=FAILED), []),
+    "failed, and a retry is asked for: the old Job goes first": (
+        at(Phase.FAILED, spec={"annotations": {names.RETRY_ANNOTATION: "1"}}, clone=builders.clone(), job=FAILED),
+        [f"delete Job {JOB}"],
+    ),
+    "failed, a retry is asked for, the old Job is going": (
+        at(
+            Phase.FAILED,
+            spec={"annotations": {names.RETRY_ANNOTATION: "1"}},
+            clone=builders.clone(),
+            job=builders.job(condition="Failed", deletion_timestamp=builders.CREATED),
+        ),
+        [],
+    ),
+    "failed, a retry is asked for, the old Job cannot be deleted: told": (
+        at(
+            Phase.FAILED,
+            spec={"annotations": {names.RETRY_ANNOTATION: "1"}},
+            clone=builders.clone(),
+            job=FAILED,
+            refusal=Refusal(reasons.CHILD_REFUSED, "the API server refuses to delete Job"),
+        ),
+        ["status Failed ChildRefused", "event Warning ChildRefused"],
+    ),
+    "failed, a retry is asked for, the old Job is gone: the same run again": (
+        at(Phase.FAILED, spec={"annotations": {names.RETRY_ANNOTATION: "1"}}, clone=builders.clone()),
+        ["status CreatingClonedPVC Retrying", "event Normal Retrying"],
+    ),
+    "failed, and the retry that is asked for was made": (
+        at(
+            Phase.FAILED,
+            spec={"annotations": {names.RETRY_ANNOTATION: "1"}, "run": run(retry="1")},
+            clone=builders.clone(),
+        ),
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DECISIONS)
+def test_decision(case: str) -> None:
+    known, expected = DECISIONS[case]
+    plan = decide(known, now=NOW, settings=SETTINGS)
+    assert describe(plan) == expected
+    for step in plan.steps:
+        check_laws(step, known)
+
+
+def only_told(known) -> bool:
+    steps = decide(known, now=NOW, settings=SETTINGS).steps
+    changes = any(isinstance(step, Create | Delete | SuspendJob) for step in steps)
+    return not changes and any(isinstance(step, WriteStatus) for step in steps)
+
+
+@pytest.mark.parametrize("case", [case for case, (known, _) in DECISIONS.items() if only_told(known)])
+def test_what_is_told_is_not_told_again(case: str) -> None:
+    known, _ = DECISIONS[case]
+    (written,) = [
+        step.status for step in decide(known, now=NOW, settings=SETTINGS).steps if isinstance(step, WriteStatus)
+    ]
+    known = with_facts(known, mover=replace(known.mover, status=written))
+    again = decide(known, now=NOW + timedelta(seconds=1), settings=SETTINGS)
+    assert written not in [step.status for step in again.steps if isinstance(step, WriteStatus)]
+    if written.condition("Stalled").status == "True":
+        assert not again.steps, "a stuck run is told once (L9)"
+
+
+def test_a_completed_run_is_never_emptier_than_its_conditions_say() -> None:
+    known = at(Phase.CLEANING_UP, spec=CLEANS, clone=builders.clone(labels={}))
+    (written, _) = decide(known, now=NOW, settings=SETTINGS).steps
+    cleaned = written.status.condition("CleanedUp")
+    assert (cleaned.status, cleaned.reason) == ("False", reasons.CLONE_KEPT)
+    assert names.CREATED_BY_LABEL in cleaned.message
+
+
+def test_the_record_of_a_run_names_everything_that_will_be_made() -> None:
+    (written,) = decide(facts(mover(copy_method="Snapshot")), now=NOW, settings=SETTINGS).steps
+    assert written.status.run == run(copy_method="Snapshot")
+    assert written.status.restored_pvc_name == CLONE
+
+
+def test_the_name_of_a_clone_is_of_the_creation_and_the_folder_of_the_run() -> None:
+    (written,) = decide(facts(), now=LATER, settings=SETTINGS).steps
+    assert written.status.restored_pvc_name == CLONE
+    assert written.status.run.timestamp == "2024-08-06-143152"
+
+
+class TestPatience:
+    """When to look again, and whom to ask."""
+
+    clone = builders.clone(phase="Pending")
+
+    def test_a_young_clone_is_looked_at_again_when_it_should_be_ready(self) -> None:
+        plan = decide(at(Phase.CREATING_CLONE, clone=self.clone), now=NOW + timedelta(seconds=4), settings=SETTINGS)
+        assert plan == Plan(wake_after=pytest.approx(6.1))
+
+    def test_a_clock_of_the_api_server_that_is_ahead_lets_nobody_wait_longer(self) -> None:
+        plan = decide(at(Phase.CREATING_CLONE, clone=self.clone), now=NOW - timedelta(hours=1), settings=SETTINGS)
+        assert plan.wake_after == pytest.approx(10.1)
+
+    def test_a_clone_that_takes_long_is_asked_about(self) -> None:
+        plan = decide(at(Phase.CREATING_CLONE, clone=self.clone), now=LATER, settings=SETTINGS)
+        assert describe(plan) == ["inquire PersistentVolumeClaim"]
+
+    def test_what_the_events_say_is_told(self) -> None:
+        said = Diagnosis("uid-of-" + CLONE, "ProvisioningFailed: no clones here")
+        known = at(Phase.CREATING_CLONE, clone=self.clone, diagnosis=said)
+        plan = decide(known, now=LATER, settings=SETTINGS)
+        assert describe(plan) == [
+            "status CreatingClonedPVC CloneProvisioningFailed",
+            "event Warning CloneProvisioningFailed",
+        ]
+        assert "ProvisioningFailed: no clones here" in plan.steps[0].status.message
+        assert plan.steps[0].status.condition("CloneReady").status == "False"
+
+    def test_events_that_say_nothing_are_not_asked_again_at_once(self) -> None:
+        said = Diagnosis("uid-of-" + CLONE, None, age=20)
+        plan = decide(at(Phase.CREATING_CLONE, clone=self.clone, diagnosis=said), now=LATER, settings=SETTINGS)
+        assert plan == Plan(wake_after=pytest.approx(40.05))
+
+    def test_events_are_read_again_after_a_while(self) -> None:
+        said = Diagnosis("uid-of-" + CLONE, "ProvisioningFailed: no clones here", age=60)
+        plan = decide(at(Phase.CREATING_CLONE, clone=self.clone, diagnosis=said), now=LATER, settings=SETTINGS)
+        assert describe(plan) == ["inquire PersistentVolumeClaim"]
+
+    def test_what_was_said_of_the_snapshot_explains_no_clone(self) -> None:
+        said = Diagnosis("uid-of-the-snapshot", "the snapshot controller is down")
+        plan = decide(at(Phase.CREATING_CLONE, clone=self.clone, diagnosis=said), now=LATER, settings=SETTINGS)
+        assert describe(plan) == ["inquire PersistentVolumeClaim"]
+
+    def test_a_job_without_a_pod_is_asked_about(self) -> None:
+        known = at(Phase.CREATING_POD, clone=builders.clone(), job=builders.job())
+        assert describe(decide(known, now=LATER, settings=SETTINGS)) == ["inquire Job"]
+
+    def test_a_pod_that_nobody_complains_about_but_that_does_not_start_is_asked_about(self) -> None:
+        known = at(Phase.CREATING_POD, clone=builders.clone(), job=RUNNING, pods=(PENDING_POD,))
+        assert decide(known, now=NOW, settings=SETTINGS).wake_after == pytest.approx(10.1)
+        assert describe(decide(known, now=LATER, settings=SETTINGS)) == ["inquire Pod"]
+
+    def test_a_pod_whose_clone_does_not_bind_is_explained_by_the_clone(self) -> None:
+        known = at(Phase.CREATING_POD, clone=self.clone, job=RUNNING, pods=(PENDING_POD,))
+        assert describe(decide(known, now=LATER, settings=SETTINGS)) == ["inquire PersistentVolumeClaim"]
+
+    def test_why_a_volume_cannot_be_mounted_is_told(self) -> None:
+        said = Diagnosis("uid-of-mover-1", "FailedMount: timed out")
+        known = at(Phase.CREATING_POD, clone=builders.clone(), job=RUNNING, pods=(PENDING_POD,), diagnosis=said)
+        plan = decide(known, now=LATER, settings=SETTINGS)
+        assert describe(plan) == ["status CreatingPod MoverCannotStart", "event Warning MoverCannotStart"]
+
+    def test_cleaning_up_says_after_a_while_what_it_waits_for(self) -> None:
+        known = at(
+            Phase.CLEANING_UP,
+            spec=CLEANS,
+            clone=builders.clone(deletion_timestamp=builders.CREATED, finalizers=("kubernetes.io/pvc-protection",)),
+            strays=(builders.pod(phase="Succeeded"),),
+        )
+        assert decide(known, now=NOW, settings=SETTINGS) == Plan(wake_after=pytest.approx(30.1))
+        plan = decide(known, now=LATER, settings=SETTINGS)
+        assert describe(plan) == ["status CleaningUp WaitingForCloneRemoval", "event Warning WaitingForCloneRemoval"]
+        message = plan.steps[0].status.message
+        assert CLONE in message
+        assert "kubernetes.io/pvc-protection" in message
+        assert "mover-1" in message
+
+    def test_somebody_elses_job_is_looked_at_again_for_nothing_tells_us_of_its_end(self) -> None:
+        known = at(Phase.CREATING_POD, clone=builders.clone(), job=builders.job(FOREIGN))
+        assert decide(known, now=NOW, settings=SETTINGS).wake_after == SETTINGS.inquire_interval
+
+    def test_a_refusal_is_waited_out(self) -> None:
+        refusal = Refusal(reasons.CLONE_FORBIDDEN, "exceeded quota", retry_after=8.0)
+        assert decide(at(Phase.CREATING_CLONE, refusal=refusal), now=NOW, settings=SETTINGS).wake_after == 8.0
+
+
+class TestLastWords:
+    """Jobs and Pods come by different watches: the Job may be over before its Pod's outcome is here."""
+
+    done = builders.job(condition="Complete", succeeded=1, completion_time=builders.CREATED)
+
+    def test_the_outcome_is_waited_for_when_the_pod_is_not_seen_to_have_ended(self) -> None:
+        known = at(Phase.CREATING_POD, clone=builders.clone(), job=self.done, pods=(builders.pod(self.done),))
+        assert decide(known, now=NOW, settings=SETTINGS) == Plan(wake_after=10.0)
+
+    def test_the_outcome_is_not_waited_for_for_ever(self) -> None:
+        known = at(Phase.CREATING_POD, clone=builders.clone(), job=self.done)
+        assert describe(decide(known, now=LATER, settings=SETTINGS))[0] == "status Completed Completed"
+
+    def test_an_image_that_leaves_no_outcome_is_not_waited_for(self) -> None:
+        silent = builders.pod(self.done, phase="Succeeded", exit_code=0)
+        known = at(Phase.CREATING_POD, clone=builders.clone(), job=self.done, pods=(silent,))
+        assert describe(decide(known, now=NOW, settings=SETTINGS))[0] == "status Completed Completed"
+
+    def test_the_words_of_the_last_failed_attempt_are_waited_for(self) -> None:
+        job = builders.job(condition="Failed", failed=2, completion_time=builders.CREATED)
+        early = builders.pod(job, phase="Failed", outcome=outcome(failure_class=transfer.NETWORK))
+        known = at(Phase.CREATING_POD, clone=builders.clone(), job=job, pods=(early, builders.pod(job, name="mover-2")))
+        assert decide(known, now=NOW, settings=SETTINGS).wake_after == 10.0
+
+    def test_the_last_failed_attempt_gives_the_reason(self) -> None:
+        job = builders.job(condition="Failed", reason="BackoffLimitExceeded", failed=2)
+        early = builders.pod(
+            job, phase="Failed", outcome=outcome(failure_class=transfer.NETWORK, reason=transfer.REASON_TLS_UNTRUSTED)
+        )
+        late = builders.pod(
+            job,
+            name="mover-2",
+            phase="Failed",
+            outcome=outcome(failure_class=transfer.DENIED, reason=transfer.REASON_ACCESS_DENIED, message="no rights"),
+            creation_timestamp="2024-08-06T14:31:52Z",
+        )
+        known = at(Phase.CREATING_POD, clone=builders.clone(), job=job, pods=(late, early))
+        plan = decide(known, now=NOW, settings=SETTINGS)
+        assert describe(plan)[0] == "status Failed AccessDenied"
+        assert plan.steps[0].status.condition("Synchronized").message == "no rights"
+
+    def test_a_reason_that_is_not_ours_never_becomes_one(self) -> None:
+        job = builders.job(condition="Failed", failed=1)
+        odd = builders.pod(job, phase="Failed", outcome=outcome(failure_class="x", reason="made up " * 50))
+        known = at(Phase.CREATING_POD, clone=builders.clone(), job=job, pods=(odd,))
+        assert describe(decide(known, now=NOW, settings=SETTINGS))[0] == "status Failed MoverFailed"
+
+    def test_a_deadline_is_a_deadline_whatever_an_earlier_attempt_said(self) -> None:
+        job = builders.job(condition="Failed", reason="DeadlineExceeded", failed=1)
+        early = builders.pod(job, phase="Failed", outcome=outcome(failure_class=transfer.NETWORK, message="no answer"))
+        known = at(Phase.CREATING_POD, spec={"deadline_seconds": 30}, clone=builders.clone(), job=job, pods=(early,))
+        plan = decide(known, now=NOW, settings=SETTINGS)
+        assert describe(plan)[0] == "status Failed DeadlineExceeded"
+        assert "30 s" in plan.steps[0].status.message
+        assert "no answer" in plan.steps[0].status.message
+
+    def test_a_pod_that_was_killed_is_described(self) -> None:
+        job = builders.job(condition="Failed", reason="BackoffLimitExceeded", failed=1)
+        killed = builders.pod(job, phase="Failed", exit_code=137, terminated_reason="OOMKilled")
+        known = at(Phase.CREATING_POD, clone=builders.clone(), job=job, pods=(killed,))
+        message = decide(known, now=NOW, settings=SETTINGS).steps[0].status.message
+        assert "exit code 137 (OOMKilled)" in message
+        assert f"kubectl logs job/{JOB}" in message
+
+    @pytest.mark.parametrize(
+        ("fields", "kept"), [({}, True), ({"deletion_timestamp": builders.CREATED}, False), ({"labels": {}}, False)]
+    )
+    def test_a_clone_is_called_kept_only_when_it_is(self, fields, kept: bool) -> None:
+        job = builders.job(condition="Failed", failed=1)
+        known = at(
+            Phase.CREATING_POD,
+            clone=builders.clone(**fields),
+            job=job,
+            pods=(builders.pod(job, phase="Failed", exit_code=1),),
+        )
+        message = decide(known, now=NOW, settings=SETTINGS).steps[0].status.message
+        assert (f"The clone {CLONE} is kept" in message) is kept
+
+    def test_a_long_outcome_leaves_room_for_the_way_out(self) -> None:
+        job = builders.job(condition="Failed", failed=1)
+        wordy = builders.pod(job, phase="Failed", outcome=outcome(failure_class=transfer.GUARD, message="word " * 600))
+        known = at(Phase.CREATING_POD, clone=builders.clone(), job=job, pods=(wordy,))
+        message = decide(known, now=NOW, settings=SETTINGS).steps[0].status.message
+        assert len(message) <= 1024
+        assert message.endswith(f'{names.RETRY_ANNOTATION}="$(date +%s)" --overwrite')
+
+
+class TestNoFlapping:
+    """A stuck run costs nothing until there is news (L9)."""
+
+    def told(self, first, second) -> list[str]:
+        pods = [builders.pod(RUNNING, phase="Pending", **looks) for looks in (first, second)]
+        known = at(Phase.CREATING_POD, clone=builders.clone(), job=RUNNING, pods=(pods[0],))
+        plan = decide(known, now=LATER, settings=SETTINGS)
+        written = next(step.status for step in plan.steps if isinstance(step, WriteStatus))
+        known = with_facts(known, mover=replace(known.mover, status=written), pods=(pods[1],))
+        return describe(decide(known, now=LATER, settings=SETTINGS))
+
+    def test_a_pull_that_the_node_describes_in_two_ways_by_turns_is_told_once(self) -> None:
+        first = {"waiting": ("ErrImagePull", "manifest unknown")}
+        second = {"waiting": ("ImagePullBackOff", 'Back-off pulling image "x"')}
+        assert self.told(first, second) == []
+
+    def test_an_unschedulable_pod_whose_numbers_change_is_told_once(self) -> None:
+        first = {"unschedulable": "0/3 nodes are available: 3 Insufficient cpu."}
+        second = {"unschedulable": "0/12 nodes are available: 12 Insufficient cpu."}
+        assert self.told(first, second) == []
+
+    def test_another_cause_is_news(self) -> None:
+        first = {"unschedulable": "0/3 nodes are available: 3 Insufficient cpu."}
+        second = {"unschedulable": "0/3 nodes are available: 3 had untolerated taint."}
+        assert self.told(first, second) == [
+            "status CreatingPod MoverUnschedulable",
+            "event Warning MoverUnschedulable",
+        ]
+
+    def test_another_missing_key_is_news(self) -> None:
+        first = {"waiting": ("CreateContainerConfigError", 'secret "a" not found')}
+        second = {"waiting": ("CreateContainerConfigError", 'secret "b" not found')}
+        assert self.told(first, second)[0] == "status CreatingPod MoverCannotStart"
+
+
+class TestProgress:
+    """At most one sample and one write an interval."""
+
+    pods = (builders.pod(RUNNING),)
+    progress = transfer.Progress(run_id="r", phase="syncing", bytes=42, total_bytes=100, files=1, total_files=3, eta=90)
+
+    def known(self, **fields):
+        return at(Phase.CREATING_POD, clone=builders.clone(), job=RUNNING, pods=self.pods, **fields)
+
+    def test_a_young_mover_is_not_sampled(self) -> None:
+        plan = decide(self.known(), now=NOW + timedelta(seconds=4), settings=SETTINGS)
+        assert plan == Plan(wake_after=pytest.approx(6.05))
+
+    def test_a_running_mover_is_sampled(self) -> None:
+        assert describe(decide(self.known(), now=LATER, settings=SETTINGS)) == ["sample mover-1"]
+
+    def test_a_fresh_sample_is_told_and_the_next_one_waits(self) -> None:
+        plan = decide(self.known(progress=self.progress, progress_age=0.5), now=LATER, settings=SETTINGS)
+        assert describe(plan) == ["status CreatingPod Synchronizing"]
+        told = plan.steps[0].status.run
+        assert (told.progress, told.bytes, told.total_bytes, told.files, told.total_files) == (
+            "42%, 1m30s left",
+            42,
+            100,
+            1,
+            3,
+        )
+        assert plan.wake_after == pytest.approx(9.55)
+
+    def test_a_sample_without_progress_is_not_taken_again_at_once(self) -> None:
+        plan = decide(self.known(progress=None, progress_age=0.0), now=LATER, settings=SETTINGS)
+        assert plan == Plan(wake_after=pytest.approx(10.05))
+
+    def test_an_old_sample_is_replaced(self) -> None:
+        plan = decide(self.known(progress=self.progress, progress_age=10.0), now=LATER, settings=SETTINGS)
+        assert describe(plan) == ["sample mover-1"]
+
+
+# --- any facts at all ------------------------------------------------------------------------------------------------
+
+OWNERS = st.sampled_from([builders.MOVER_UID, FOREIGN, None])
+LABELS = st.sampled_from([None, {}])
+GOING = st.sampled_from([None, builders.CREATED])
+RUNS = st.one_of(
+    st.none(),
+    st.builds(run, copy_method=st.sampled_from(["Clone", "Snapshot", "Direct"]), retry=st.sampled_from([None, "1"])),
+)
+MOVERS = st.builds(
+    lambda phase, recorded, stalled, **fields: builders.data_mover(
+        status=status(phase, run=recorded, conditions={"Stalled": stalled}) if phase is not None else None,
+        **fields,
+    ),
+    phase=st.sampled_from([None, *Phase.ORDER, "SomethingElse"]),
+    recorded=RUNS,
+    stalled=st.sampled_from(["True", "False"]),
+    copy_method=st.sampled_from(["Clone", "Snapshot", "Direct"]),
+    delete_pvc_after_backup=st.booleans(),
+    suspend=st.booleans(),
+    generation=st.sampled_from([1, 2]),
+    annotations=st.sampled_from([None, {names.RETRY_ANNOTATION: "1"}]),
+    deletion_timestamp=st.sampled_from([None, None, builders.CREATED]),
+)
+CLONES = st.builds(
+    lambda owner, phase, labels, going: builders.persistent_volume_claim(
+        name=CLONE, owner=owner, phase=phase, labels=labels, deletion_timestamp=going
+    ),
+    OWNERS,
+    st.sampled_from(["Bound", "Pending", "Lost", None]),
+    LABELS,
+    GOING,
+)
+JOBS_ = st.builds(
+    lambda owner, condition, counts, suspend, labels, going: builders.job(
+        owner, condition=condition, suspend=suspend, labels=labels, deletion_timestamp=going, **counts
+    ),
+    OWNERS,
+    st.sampled_from([None, "Complete", "Failed", "FailureTarget"]),
+    st.sampled_from([{}, {"active": 1}, {"failed": 1}, {"failed": 3}, {"succeeded": 1}]),
+    st.sampled_from([None, True, False]),
+    LABELS,
+    GOING,
+)
+SNAPSHOTS = st.builds(
+    lambda owner, ready, error, labels, going: builders.volume_snapshot(
+        owner=owner, ready_to_use=ready, error=error, labels=labels, deletion_timestamp=going
+    ),
+    OWNERS,
+    st.sampled_from([True, False, None]),
+    st.sampled_from([None, "broken"]),
+    LABELS,
+    GOING,
+)
+PODS = st.lists(
+    st.sampled_from(
+        [
+            builders.pod(RUNNING),
+            builders.pod(RUNNING, phase="Pending"),
+            builders.pod(RUNNING, phase="Pending", waiting=("ErrImagePull", "no")),
+            builders.pod(RUNNING, phase="Pending", unschedulable="0/1 nodes"),
+            builders.pod(RUNNING, phase="Succeeded", outcome=outcome()),
+            builders.pod(RUNNING, phase="Failed", outcome=outcome(failure_class=transfer.NETWORK)),
+            builders.pod(RUNNING, phase="Failed", exit_code=1),
+            builders.pod(RUNNING, phase="Failed", termination_message="x" * 5000),
+        ]
+    ),
+    max_size=3,
+).map(tuple)
+FACTS = st.builds(
+    facts,
+    MOVERS,
+    source=st.sampled_from(
+        [None, builders.persistent_volume_claim(), builders.persistent_volume_claim(phase="Pending")]
+    ),
+    secret=st.sampled_from([builders.secret_keys(), builders.secret_keys(keys=()), *Unread]),
+    clone=st.none() | CLONES,
+    job=st.none() | JOBS_,
+    snapshot=st.none() | SNAPSHOTS,
+    pods=PODS,
+    strays=PODS,
+    volumes=st.sampled_from([(), (builders.persistent_volume(),)]),
+    clone_class=st.sampled_from([None, builders.storage_class(volume_binding_mode="WaitForFirstConsumer")]),
+    refusal=st.sampled_from([None, Refusal("ChildRefused", "no"), Refusal("ChildRefused", "no", fresh=False)]),
+    diagnosis=st.sampled_from([None, Diagnosis("uid-of-" + CLONE, "broken"), Diagnosis("uid-of-mover-1", None)]),
+    progress=st.sampled_from([None, TestProgress.progress]),
+    progress_age=st.sampled_from([None, 1.0, 60.0]),
+)
+MOMENTS = st.sampled_from([NOW - timedelta(hours=1), NOW, LATER, NOW + timedelta(days=400)])
+
+
+@given(known=FACTS, now=MOMENTS)
+@hypothesis_settings(max_examples=300, deadline=None)
+def test_no_plan_breaks_a_law_whatever_the_facts(known, now) -> None:
+    plan = decide(known, now=now, settings=SETTINGS)
+    for step in plan.steps:
+        check_laws(step, known)
+    assert plan.wake_after is None or plan.wake_after > 0
+    assert sum(isinstance(step, WriteStatus) for step in plan.steps) <= 1
+    if known.mover.metadata.terminating:
+        assert plan == REST
+    spec, recorded = known.mover.spec, known.mover.status.run if known.mover.status else None
+    for step in plan.steps:
+        if not isinstance(step, WriteStatus):
+            continue
+        new, was = step.status, known.mover.status
+        if new.phase == Phase.COMPLETED and (was is None or was.phase != Phase.COMPLETED) and recorded is not None:
+            assert not (recorded.copy_method == "Snapshot" and known.owns(known.snapshot)), "L4: the snapshot is gone"
+            if spec.delete_pvc_after_backup and recorded.copy_method != "Direct":
+                assert not known.owns(known.clone), "L4: the clone is gone"
+                assert not known.owns(known.job), "L4: the Job is gone"
+        if was is None or was.phase not in Phase.TERMINAL:
+            stalled = new.condition("Stalled")
+            assert stalled.message, "L10: a sentence"
+            assert stalled.reason in KNOWN, "L10: a reason"
+
+
+KNOWN = {value for name, value in vars(reasons).items() if name.isupper()} | {
+    value for name, value in vars(transfer).items() if name.startswith("REASON_")
+}
+
+
+@given(known=FACTS, now=MOMENTS)
+@hypothesis_settings(max_examples=300, deadline=None)
+def test_a_written_status_is_not_written_again(known, now) -> None:
+    """Deciding on the status that results asks for no second status of the same content, and soon for none at all (L9)."""
+    seen = []
+    for _ in range(6):
+        plan = decide(known, now=now, settings=SETTINGS)
+        written = [step.status for step in plan.steps if isinstance(step, WriteStatus)]
+        if not written:
+            return
+        assert written[0] not in seen, "two statuses by turns"
+        seen.append(written[0])
+        known = with_facts(known, mover=replace(known.mover, status=written[0]))
+    raise AssertionError(f"no rest: {[s.phase for s in seen]}")

@@ -1,0 +1,80 @@
+"""From the caches to the facts."""
+
+import pytest
+
+from datamover.api.names import Phase
+from datamover.reconcilers.datamover.gather import gather
+from support import builders
+from support.builders import CLONE, NOW
+from support.pure_cluster import PureCluster
+
+
+def gathered(world: PureCluster):
+    return gather(world.mover, view=world, notes=world, now=NOW)
+
+
+def test_before_the_run_the_documented_name_is_looked_for() -> None:
+    facts = gathered(PureCluster(builders.data_mover()))
+    assert facts.clone_name == CLONE
+    assert (facts.clone, facts.job, facts.snapshot, facts.pods) == (None, None, None, ())
+    assert facts.source_class == facts.clone_class == builders.storage_class()
+
+
+def test_a_name_that_an_object_of_somebody_else_holds_is_not_taken() -> None:
+    world = PureCluster(builders.data_mover(), claims={CLONE: builders.clone(builders.OTHER_UID)})
+    facts = gathered(world)
+    assert facts.clone_name == f"{CLONE}-5f0c1"
+    assert facts.clone is None
+
+
+def test_our_own_clone_from_before_a_crash_is_found_under_its_name() -> None:
+    world = PureCluster(builders.data_mover(), claims={CLONE: builders.clone()})
+    assert gathered(world).clone == builders.clone()
+
+
+def test_a_recorded_name_is_final() -> None:
+    mover = builders.data_mover(status=builders.status(Phase.CREATING_CLONE, restored_pvc_name="restored-elsewhere"))
+    world = PureCluster(
+        mover, claims={"restored-elsewhere": builders.clone(builders.OTHER_UID, name="restored-elsewhere")}
+    )
+    facts = gathered(world)
+    assert facts.clone_name == "restored-elsewhere"
+    assert facts.clone is not None, "whoever owns it: deciding needs to know"
+
+
+def test_the_source_of_a_run_is_the_recorded_one() -> None:
+    mover = builders.data_mover(source_pvc="renamed", status=builders.status(Phase.CREATING_CLONE))
+    world = PureCluster(mover)
+    world.claims["renamed"] = builders.persistent_volume_claim(name="renamed")
+    assert gathered(world).source.metadata.name == "app-data"
+
+
+@pytest.mark.parametrize(("recorded", "wanted"), [("Snapshot", "Clone"), ("Clone", "Snapshot")])
+def test_the_copy_method_of_a_run_is_the_recorded_one(recorded: str, wanted: str) -> None:
+    status = builders.status(Phase.CREATING_CLONE, run=builders.run(copy_method=recorded))
+    facts = gathered(PureCluster(builders.data_mover(copy_method=wanted, status=status)))
+    assert (facts.snapshot_classes is not None) is (recorded == "Snapshot")
+
+
+def test_direct_has_no_clone() -> None:
+    facts = gathered(PureCluster(builders.data_mover(copy_method="Direct")))
+    assert (facts.clone_name, facts.clone) == (None, None)
+
+
+def test_pods_of_the_job_and_strays_are_told_apart() -> None:
+    status = builders.status(Phase.CREATING_POD)
+    job = builders.job()
+    world = PureCluster(builders.data_mover(status=status), jobs={builders.JOB: job})
+    world.pods["now"] = builders.pod(job, name="now")
+    world.pods["before"] = builders.pod(builders.job(uid="uid-of-a-job-that-is-gone"), name="before")
+    facts = gathered(world)
+    assert [pod.metadata.name for pod in facts.pods] == ["now"]
+    assert [pod.metadata.name for pod in facts.strays] == ["before"]
+
+
+def test_the_class_of_a_clone_is_the_one_that_the_spec_names() -> None:
+    world = PureCluster(builders.data_mover(storage_class_name="slow"))
+    world.classes["slow"] = builders.storage_class(name="slow")
+    facts = gathered(world)
+    assert facts.clone_class.metadata.name == "slow"
+    assert facts.source_class.metadata.name == "fast"

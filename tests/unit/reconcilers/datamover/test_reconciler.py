@@ -1,0 +1,460 @@
+"""Carrying out plans, and what is remembered between two reconciles, with a client that keeps no server."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+from prometheus_client import CollectorRegistry
+
+from datamover.api import reasons
+from datamover.api.core import EVENTS, Event, Secret
+from datamover.api.meta import ObjectMeta
+from datamover.api.names import Phase
+from datamover.api.snapshot import VOLUME_SNAPSHOTS
+from datamover.api.timestamps import seconds
+from datamover.api.transfer import REQUIRED_VARIABLES, Progress
+from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMoverStatus
+from datamover.kube.errors import AlreadyExists, Conflict, Forbidden, NotFound, ServerError
+from datamover.metrics.datamover import DataMoverMetrics
+from datamover.reconcilers.datamover.caches import Caches
+from datamover.reconcilers.datamover.reconciler import DataMoverReconciler
+from datamover.runtime.controller import DONE, After
+from datamover.runtime.named import MISSING, UNKNOWN
+from datamover.runtime.store import Key
+from support import builders
+from support.builders import CLONE, JOB
+from support.clock import VirtualClock
+
+KEY = Key("default", "nightly")
+
+
+class Server:
+    """Fits the part of `datamover.kube.client.Client` that reconciles use. `answers` are errors (or None) by verb and kind."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.clock = clock
+        self.calls: list[str] = []
+        self.version = 100
+        self.answers: dict[str, list[Exception | None]] = {}
+        self.found: dict[str, Any] = {}
+        self.events: list[Event] = []
+        self.log = b""
+        self.sent: list[Any] = []
+
+    def _called(self, verb: str, kind: str, name: str) -> None:
+        self.calls.append(f"{verb} {kind} {name}")
+        planned = self.answers.get(f"{verb} {kind}")
+        if planned and (error := planned.pop(0)) is not None:
+            raise error
+
+    async def get(self, resource, name, *, namespace=None):
+        self._called("get", resource.kind, name)
+        if name not in self.found:
+            raise NotFound("no such object")
+        return self.found[name]
+
+    async def create(self, resource, manifest, *, namespace=None, field_manager):
+        self._called("create", resource.kind, manifest["metadata"]["name"])
+        self.sent.append(manifest)
+        made = msgspec.convert(manifest, resource.type)
+        self.version += 1
+        meta = replace(
+            made.metadata,
+            uid=f"uid-{self.version}",
+            resource_version=str(self.version),
+            creation_timestamp=seconds(self.clock.now()),
+        )
+        return replace(made, metadata=meta)
+
+    async def apply(self, resource, manifest, *, field_manager, force=True, subresource=None):
+        self._called("apply", resource.kind, manifest["metadata"]["name"])
+        assert subresource == "status"
+        self.version += 1
+        status = msgspec.convert(manifest["status"], DataMoverStatus)
+        meta = replace(self.mover.metadata, resource_version=str(self.version))
+        self.mover = replace(self.mover, metadata=meta, status=status)
+        return self.mover
+
+    async def patch(self, resource, name, patch, *, namespace=None, kind="merge", subresource=None, field_manager):
+        self._called("patch", resource.kind, name)
+        self.sent.append(patch)
+        self.version += 1
+        return builders.job(suspend=patch["spec"]["suspend"], resource_version=str(self.version))
+
+    async def delete(self, resource, name, *, namespace=None, uid=None, propagation="Background"):
+        assert uid, "a delete carries the UID (L2)"
+        assert propagation == "Background"
+        self._called("delete", resource.kind, name)
+
+    async def list(self, resource, *, namespace=None, field_selector=None, label_selector=None):
+        assert resource is EVENTS
+        self._called("list", resource.kind, field_selector)
+        return tuple(self.events)
+
+    async def logs(self, name, *, namespace, container=None, tail_lines=None):
+        self._called("logs", "Pod", name)
+        return self.log
+
+
+class Secrets:
+    """Fits `NamedInformers` as far as reconciles go."""
+
+    def __init__(self) -> None:
+        self.wanted: dict[Key, tuple[Key, ...]] = {}
+        data = {key: msgspec.Raw(b'"hidden"') for key in REQUIRED_VARIABLES}
+        self.present: Any = Secret(metadata=ObjectMeta(name="storage-credentials"), data=data)
+
+    def want(self, owner, keys) -> None:
+        self.wanted[owner] = tuple(keys)
+
+    def get(self, key):
+        return self.present
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.recorded: list[tuple[str, str]] = []
+
+    def record(self, regarding, resource, type_, reason, message, action) -> None:
+        assert resource is DATA_MOVERS
+        self.recorded.append((type_, reason))
+
+
+class World:
+    def __init__(self, mover) -> None:
+        self.clock = VirtualClock(builders.NOW)
+        self.server = Server(self.clock)
+        self.server.mover = mover
+        self.caches = Caches(self.server, clock=self.clock)
+        self.caches.secrets = Secrets()
+        self.recorder = Recorder()
+        self.registry = CollectorRegistry()
+        self.reconciler = DataMoverReconciler(
+            self.server,
+            caches=self.caches,
+            recorder=self.recorder,
+            meter=DataMoverMetrics(self.registry),
+            clock=self.clock,
+            settings=builders.SETTINGS,
+        )
+        self.caches.movers.store.put(mover)
+        self.caches.claims.store.put(builders.persistent_volume_claim())
+        self.caches.classes.store.put(
+            replace(builders.storage_class(), metadata=ObjectMeta(name="fast", resource_version="1"))
+        )
+
+    def put(self, *objects) -> None:
+        stores = {
+            "PersistentVolumeClaim": self.caches.claims,
+            "Job": self.caches.jobs,
+            "Pod": self.caches.pods,
+            "VolumeSnapshot": self.caches.snapshots,
+        }
+        for obj in objects:
+            self.server.version += 1
+            meta = replace(obj.metadata, resource_version=str(self.server.version))
+            stores[type(obj).__name__].store.put(replace(obj, metadata=meta))
+
+    async def reconcile(self):
+        return await self.reconciler.reconcile(KEY)
+
+    async def rest(self) -> Any:
+        """Reconcile until a reconcile sends nothing."""
+        for _ in range(10):
+            before = len(self.server.calls)
+            result = await self.reconcile()
+            if len(self.server.calls) == before:
+                return result
+        raise AssertionError(f"no rest: {self.server.calls}")
+
+    @property
+    def status(self) -> DataMoverStatus:
+        return self.server.mover.status
+
+    def metric(self, metric: str, /, **labels: str) -> float | None:
+        return self.registry.get_sample_value(metric, {"namespace": "default", **labels})
+
+
+def world(phase: str | None = None, *objects, **spec) -> World:
+    status = builders.status(phase) if phase is not None else None
+    made = World(builders.data_mover(status=status, **spec))
+    made.put(*objects)
+    return made
+
+
+async def test_a_run_is_recorded_then_the_clone_made_and_own_writes_are_read_at_once() -> None:
+    lived = world()
+    await lived.reconcile()
+    assert lived.server.calls == ["apply DataMover nightly"]
+    await lived.reconcile()
+    assert lived.server.calls[1:] == [f"create PersistentVolumeClaim {CLONE}"]
+    assert await lived.rest() == After(pytest.approx(10.1)), "the created clone is known without a watch"
+    assert lived.recorder.recorded == [("Normal", reasons.CLONING)]
+
+
+async def test_an_object_at_rest_costs_no_request() -> None:
+    lived = world(Phase.COMPLETED)
+    for _ in range(3):
+        assert await lived.reconcile() == DONE
+    assert lived.server.calls == []
+    assert lived.metric("datamover_current_phase", name="nightly") == 5
+
+
+async def test_the_secret_is_watched_until_the_run_is_recorded() -> None:
+    lived = world()
+    lived.caches.secrets.present = UNKNOWN
+    assert await lived.reconcile() == DONE
+    assert lived.caches.secrets.wanted[KEY] == (Key("default", "storage-credentials"),)
+    assert lived.server.calls == []
+    lived.caches.secrets.present = MISSING
+    await lived.reconcile()
+    assert lived.status.condition("Stalled").reason == reasons.SECRET_NOT_FOUND
+    lived.caches.secrets.present = Secrets().present
+    await lived.reconcile()
+    await lived.reconcile()
+    assert lived.caches.secrets.wanted[KEY] == ()
+
+
+class TestRefusals:
+    quota = Forbidden("exceeded quota: storage")
+
+    async def test_a_refused_clone_is_told_once_and_tried_again_after_the_pause_only(self) -> None:
+        lived = world(Phase.CREATING_CLONE)
+        lived.server.answers["create PersistentVolumeClaim"] = [self.quota] * 3
+        result = await lived.reconcile()
+        assert result == After(pytest.approx(2.05))
+        assert lived.status.condition("Stalled").reason == reasons.CLONE_FORBIDDEN
+        assert "exceeded quota: storage" in lived.status.message
+        for _ in range(5):  # its own status write, and whatever else happens in the namespace
+            await lived.reconcile()
+        assert lived.server.calls == [f"create PersistentVolumeClaim {CLONE}", "apply DataMover nightly"]
+        await lived.clock.advance(2.1)
+        assert await lived.reconcile() == After(pytest.approx(4.05)), "each pause is longer"
+        assert lived.server.calls[2:] == [f"create PersistentVolumeClaim {CLONE}"], "told already"
+
+    async def test_when_it_goes_through_all_is_forgotten(self) -> None:
+        lived = world(Phase.CREATING_CLONE)
+        lived.server.answers["create PersistentVolumeClaim"] = [self.quota, None]
+        await lived.reconcile()
+        await lived.clock.advance(3)
+        await lived.rest()
+        assert lived.reconciler.refusal(builders.MOVER_UID) is None
+        assert lived.status.condition("Stalled").status == "False", "it says that it goes on"
+
+    async def test_a_retry_whose_old_job_cannot_be_deleted_does_not_spin(self) -> None:
+        failed = builders.job(condition="Failed", failed=1)
+        lived = world(Phase.FAILED, failed, builders.clone(), annotations={"datamover.a-cup-of.coffee/retry": "1"})
+        lived.server.answers["delete Job"] = [Forbidden("no")] * 9
+        assert await lived.reconcile() == After(pytest.approx(2.05))
+        await lived.rest()
+        assert lived.server.calls.count(f"delete Job {JOB}") == 1
+        assert lived.status.phase == Phase.FAILED
+        assert "the API server refuses to delete Job" in lived.status.message
+
+    async def test_a_clone_that_cannot_be_deleted_keeps_the_run_cleaning_up(self) -> None:
+        lived = world(Phase.CLEANING_UP, builders.clone(), delete_pvc_after_backup=True)
+        lived.server.answers["delete PersistentVolumeClaim"] = [Forbidden("no")]
+        await lived.reconcile()
+        assert (lived.status.phase, lived.status.condition("Ready").reason) == (
+            Phase.CLEANING_UP,
+            reasons.CLEANUP_FAILED,
+        )
+        assert lived.metric("datamover_cleanup_operations_total", status="failure") == 1
+        await lived.clock.advance(3)
+        await lived.rest()
+        assert lived.server.calls.count(f"delete PersistentVolumeClaim {CLONE}") == 2
+        assert lived.metric("datamover_cleanup_operations_total", status="success") == 0, "not gone yet"
+        lived.caches.claims.store.remove(replace(builders.clone().metadata, resource_version="999"))
+        await lived.rest()
+        assert lived.status.phase == Phase.COMPLETED
+        assert lived.metric("datamover_cleanup_operations_total", status="success") == 1
+
+    async def test_a_lasting_server_error_is_told_a_passing_one_is_not(self) -> None:
+        lived = world(Phase.CREATING_CLONE)
+        webhook = ServerError("failed calling webhook", status=500)
+        lived.server.answers["create PersistentVolumeClaim"] = [webhook] * 4
+        for _ in range(2):
+            with pytest.raises(ServerError):
+                await lived.reconcile()
+        assert lived.status.condition("Stalled").status == "False"
+        await lived.reconcile()
+        assert lived.status.condition("Stalled").reason == reasons.CHILD_REFUSED
+        assert "failed calling webhook" in lived.status.message
+
+
+class TestTakenNames:
+    async def test_our_own_child_that_the_cache_has_not_seen_counts_as_created(self) -> None:
+        lived = world(Phase.CREATING_CLONE)
+        lived.server.answers["create PersistentVolumeClaim"] = [AlreadyExists("exists")]
+        lived.server.found[CLONE] = builders.clone(resource_version="200")
+        await lived.rest()
+        assert lived.status.phase == Phase.CREATING_POD
+
+    async def test_somebody_elses_claim_is_not_touched_and_another_name_taken(self) -> None:
+        lived = world(Phase.CREATING_CLONE)
+        lived.server.answers["create PersistentVolumeClaim"] = [AlreadyExists("exists")]
+        lived.server.found[CLONE] = builders.clone(builders.OTHER_UID, resource_version="200")
+        assert isinstance(await lived.reconcile(), After)
+        assert lived.recorder.recorded == [], "nothing was created"
+        await lived.rest()
+        assert lived.status.restored_pvc_name == f"{CLONE}-5f0c1"
+        assert f"create PersistentVolumeClaim {CLONE}-5f0c1" in lived.server.calls
+        assert not any(call.startswith("delete") for call in lived.server.calls)
+
+    @pytest.mark.parametrize("owner", [None, builders.OTHER_UID, builders.MOVER_UID])
+    async def test_a_job_without_our_label_never_enters_the_cache_that_would_keep_it(self, owner) -> None:
+        lived = world(Phase.CLONE_READY, builders.clone())
+        lived.server.answers["create Job"] = [AlreadyExists("exists")]
+        lived.server.found[JOB] = builders.job(owner, labels={}, resource_version="200")
+        assert await lived.reconcile() == After(pytest.approx(60.05))
+        assert lived.caches.jobs.store.get(Key("default", JOB)) is None
+        assert lived.status.condition("Stalled").reason == reasons.NAME_TAKEN
+        await lived.clock.advance(61)
+        await lived.rest()
+        assert lived.status.phase == Phase.CREATING_POD, "it is gone: healed"
+
+    async def test_somebody_elses_snapshot_makes_the_run_take_another_name(self) -> None:
+        status = builders.status(Phase.CREATING_CLONE, run=builders.run(copy_method="Snapshot"))
+        lived = World(builders.data_mover(copy_method="Snapshot", status=status))
+        lived.caches.snapshot_classes_informer.store.put(
+            replace(builders.volume_snapshot_class(), metadata=ObjectMeta(name="s", resource_version="1"))
+        )
+        lived.server.answers["create VolumeSnapshot"] = [AlreadyExists("exists")]
+        lived.server.found[CLONE] = builders.volume_snapshot(owner=builders.OTHER_UID, resource_version="200")
+        await lived.rest()
+        assert lived.status.run.snapshot_name == f"{CLONE}-5f0c1"
+        assert lived.server.calls[-1] == f"create {VOLUME_SNAPSHOTS.kind} {CLONE}-5f0c1"
+
+
+async def test_a_delete_that_was_agreed_to_is_not_sent_again_while_the_watch_is_late() -> None:
+    lived = world(
+        Phase.CREATING_POD,
+        builders.clone(),
+        builders.job(condition="Complete", succeeded=1),
+        delete_pvc_after_backup=True,
+    )
+    await lived.rest()
+    await lived.rest()
+    assert lived.server.calls == [
+        "apply DataMover nightly",
+        f"delete Job {JOB}",
+        f"delete PersistentVolumeClaim {CLONE}",
+    ]
+
+
+@pytest.mark.parametrize("answer", [NotFound("gone"), Conflict("another UID")])
+async def test_a_clone_that_is_gone_already_is_no_failure(answer) -> None:
+    lived = world(Phase.CLEANING_UP, builders.clone(), delete_pvc_after_backup=True)
+    lived.server.answers["delete PersistentVolumeClaim"] = [answer]
+    await lived.reconcile()
+    assert lived.metric("datamover_cleanup_operations_total", status="failure") == 0
+    assert lived.status.condition("Stalled").status == "False"
+
+
+async def test_a_stale_decision_is_dropped_and_made_anew_soon() -> None:
+    lived = world()
+    lived.server.answers["apply DataMover"] = [Conflict("the object has been modified")]
+    assert await lived.reconcile() == After(0.05)
+    assert lived.server.calls == ["apply DataMover nightly"]
+
+
+async def test_what_the_events_of_a_stuck_clone_say_is_told_at_once() -> None:
+    lived = world(Phase.CREATING_CLONE, builders.clone(phase="Pending"))
+    lived.server.events = [
+        Event(reason="Old", message="old", last_timestamp="2024-08-06T14:00:00Z"),
+        Event(reason="ProvisioningFailed", message="no clones here", last_timestamp="2024-08-06T14:31:00Z"),
+    ]
+    await lived.clock.advance(11)
+    assert await lived.reconcile() == After(pytest.approx(60.05))
+    assert lived.server.calls == [
+        f"list Event involvedObject.uid=uid-of-{CLONE},type=Warning",
+        "apply DataMover nightly",
+    ]
+    assert "ProvisioningFailed: no clones here" in lived.status.message
+    for _ in range(3):
+        await lived.reconcile()
+    assert len(lived.server.calls) == 2, "neither asked nor told again"
+    await lived.clock.advance(61)
+    await lived.reconcile()
+    assert len(lived.server.calls) == 3, "asked again, the same answer, not told again"
+
+
+async def test_the_progress_of_a_running_mover_is_sampled_and_told_once_an_interval() -> None:
+    lived = world(Phase.CREATING_POD, builders.clone(), builders.job(active=1), builders.pod(builders.job()))
+    progress = Progress(run_id="r", phase="syncing", bytes=1, total_bytes=4, files=1, total_files=2)
+    lived.server.log = b"noise\n" + msgspec.json.encode(progress) + b"\nnoise"
+    await lived.clock.advance(11)
+    assert await lived.reconcile() == After(pytest.approx(10.05))
+    assert lived.server.calls == ["logs Pod mover-1", "apply DataMover nightly"]
+    assert lived.status.run.progress == "25%"
+    await lived.reconcile()
+    assert len(lived.server.calls) == 2
+    await lived.clock.advance(10.1)
+    await lived.reconcile()
+    assert lived.server.calls[2:] == ["logs Pod mover-1"], "the same progress is no news"
+
+
+async def test_suspending_patches_the_job_on_the_version_that_was_seen() -> None:
+    lived = world(Phase.CREATING_POD, builders.clone(), builders.job(active=1), suspend=True)
+    await lived.rest()
+    assert lived.server.calls == [f"patch Job {JOB}", "apply DataMover nightly"]
+    patch = lived.server.sent[0]
+    assert patch["spec"] == {"suspend": True}
+    assert patch["metadata"]["uid"] == f"uid-of-{JOB}"
+    assert patch["metadata"]["resourceVersion"]
+
+
+async def test_an_object_that_is_gone_leaves_no_series() -> None:
+    lived = world(Phase.COMPLETED)
+    await lived.reconcile()
+    lived.caches.movers.store.remove(replace(builders.data_mover().metadata, resource_version="9"))
+    assert await lived.reconcile() == DONE
+    assert lived.metric("datamover_current_phase", name="nightly") is None
+    assert lived.caches.secrets.wanted[KEY] == ()
+
+
+class TestWakeUps:
+    """Whatever a decision waits for wakes the object that waits."""
+
+    def woken(self, lived: World, method: str, old, new) -> list[Key]:
+        return list(getattr(lived.reconciler, method)(old, new))
+
+    def test_the_source_and_the_clone(self) -> None:
+        lived = world(Phase.CREATING_CLONE)
+        assert self.woken(lived, "_of_claim", None, builders.persistent_volume_claim()) == [KEY]
+        assert self.woken(lived, "_of_claim", builders.clone(builders.OTHER_UID), None) == [KEY], "whoever owns it"
+        assert self.woken(lived, "_of_claim", None, builders.persistent_volume_claim(name="unrelated")) == []
+
+    def test_the_recorded_source_of_a_run_whose_spec_has_changed_since(self) -> None:
+        lived = world(Phase.CREATING_CLONE, source_pvc="renamed")
+        assert self.woken(lived, "_of_claim", None, builders.persistent_volume_claim()) == [KEY]
+
+    def test_the_volume_of_the_clone_when_it_goes_or_is_kept(self) -> None:
+        lived = world(Phase.CLEANING_UP)
+        volume = builders.persistent_volume()
+        retained = builders.persistent_volume(persistent_volume_reclaim_policy="Retain")
+        assert self.woken(lived, "_of_volume", volume, None) == [KEY]
+        assert self.woken(lived, "_of_volume", volume, retained) == [KEY]
+        assert self.woken(lived, "_of_volume", volume, volume) == []
+        assert self.woken(lived, "_of_volume", None, volume) == []
+
+    def test_jobs_snapshots_and_pods(self) -> None:
+        lived = world(Phase.CREATING_POD)
+        assert self.woken(lived, "_of_child", None, builders.job()) == [KEY]
+        assert self.woken(lived, "_of_child", builders.volume_snapshot(owner=builders.MOVER_UID), None) == [KEY]
+        assert self.woken(lived, "_of_child", None, builders.pod(builders.job())) == [KEY], "by the label"
+        assert self.woken(lived, "_of_child", None, builders.pod(builders.job(), mover_uid=builders.OTHER_UID)) == []
+
+    def test_a_class_wakes_those_that_are_not_at_their_end(self) -> None:
+        assert self.woken(world(), "_of_class", None, builders.storage_class()) == [KEY]
+        assert self.woken(world(Phase.COMPLETED), "_of_class", None, builders.storage_class()) == []
+
+
+def test_what_would_be_done_next_can_be_shown_without_doing_it() -> None:
+    lived = world()
+    facts, plan = lived.reconciler.explain(KEY)
+    assert facts.mover.metadata.name == "nightly"
+    assert len(plan.steps) == 1
+    assert lived.server.calls == []
+    assert lived.reconciler.explain(Key("default", "nobody")) is None

@@ -1,0 +1,43 @@
+"""Which snapshot class is taken, and who binds a copy. What stands against a source is in the preflight's table."""
+
+import pytest
+
+from datamover.api import reasons
+from datamover.volumes.binding import Obstacle, binds_on_use, choose_snapshot_class, is_bound
+from support.builders import persistent_volume_claim, storage_class, volume_snapshot_class
+
+A, B = volume_snapshot_class(name="a"), volume_snapshot_class(name="b")
+DEFAULT = volume_snapshot_class(name="c", default=True)
+FOREIGN = volume_snapshot_class(name="z", driver="other.example.com", default=True)
+
+CHOICES = {
+    "the wanted one": ((A, B), "b", "b"),
+    "the wanted one, whatever its driver": ((A, FOREIGN), "z", "z"),
+    "the only one of the driver": ((A, FOREIGN), None, "a"),
+    "the default of several": ((A, B, DEFAULT), None, "c"),
+    "one that is missing": ((A,), "x", None),
+    "several without a default": ((B, A), None, None),
+    "two defaults": ((DEFAULT, volume_snapshot_class(name="d", default=True)), None, None),
+    "none of the driver": ((FOREIGN,), None, None),
+    "none at all": ((), None, None),
+}
+
+
+@pytest.mark.parametrize("case", CHOICES)
+def test_snapshot_class(case: str) -> None:
+    classes, wanted, expected = CHOICES[case]
+    chosen = choose_snapshot_class(classes, wanted=wanted, driver="csi.example.com")
+    if expected is None:
+        assert isinstance(chosen, Obstacle)
+        assert chosen.reason == reasons.SNAPSHOT_CLASS_NOT_FOUND
+        assert chosen.waits, "a class may appear"
+    else:
+        assert chosen.metadata.name == expected
+
+
+def test_who_binds() -> None:
+    assert binds_on_use(storage_class(volume_binding_mode="WaitForFirstConsumer"))
+    assert not binds_on_use(storage_class())
+    assert not binds_on_use(None)
+    assert is_bound(persistent_volume_claim())
+    assert not is_bound(persistent_volume_claim(phase="Pending"))
