@@ -1,0 +1,79 @@
+"""Fixtures that several rooms of tests share.
+
+`kubernetes` is a real control plane (etcd, API server, controller-manager), one for each test process, started when the first test
+wants it; `namespace` is a fresh namespace on it. Tests that use them carry the marker `kubernetes` by themselves. Where the programs
+cannot be had, they are skipped and the summary says the cure; with DATAMOVER_REQUIRE_KUBERNETES=1 they fail instead.
+"""
+
+import os
+import secrets
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from support.kubernetes import REPOSITORY, ControlPlane, MissingPrograms, find_programs
+from support.widgets import WIDGET_DEFINITION
+
+MISSING = "REAL API SERVER MISSING"
+
+
+@pytest.fixture(scope="session")
+def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """The control plane of this test process. Our own resource definitions are there before its garbage collector starts."""
+    try:
+        programs = find_programs()
+    except MissingPrograms as missing:
+        if os.environ.get("DATAMOVER_REQUIRE_KUBERNETES") == "1":
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(f"{MISSING}: {missing}")
+    plane = ControlPlane(programs, logs=tmp_path_factory.mktemp("kubernetes"))
+    plane.start(manifests=[WIDGET_DEFINITION, *_own_definitions()])
+    try:
+        yield plane
+    finally:
+        plane.stop()
+
+
+@pytest.fixture
+def namespace(kubernetes: ControlPlane) -> Iterator[str]:
+    """A fresh namespace on the real API server; its deletion is asked for, not waited for."""
+    name = f"test-{secrets.token_hex(4)}"
+    kubernetes.create_namespace(name)
+    yield name
+    if kubernetes.api_server.running:
+        kubernetes.call("DELETE", f"/api/v1/namespaces/{name}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "kubernetes" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.kubernetes)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, pytest.TestReport]:
+    report: pytest.TestReport = yield
+    plane = getattr(item, "funcargs", {}).get("kubernetes")
+    if report.failed and isinstance(plane, ControlPlane):
+        tails = "\n".join(f"--- {part.name}\n{part.tail(15)}" for part in plane.parts)
+        report.sections.append(("kubernetes", f"logs: {plane.logs}\n{tails}"))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = [report for report in terminalreporter.stats.get("skipped", ()) if MISSING in str(report.longrepr)]
+    if skipped:
+        _, _, reason = skipped[0].longrepr
+        terminalreporter.section(f"{len(skipped)} tests SKIPPED", yellow=True, bold=True)
+        terminalreporter.write_line(reason.removeprefix("Skipped: "))
+
+
+def _own_definitions() -> list[dict[str, Any]]:
+    """The resource definitions that datamover installs, as they are in the repository."""
+    files = sorted(Path(REPOSITORY, "deploy").rglob("crds/*.yaml"))
+    return [definition for file in files for definition in yaml.safe_load_all(file.read_text()) if definition]
