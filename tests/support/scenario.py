@@ -1,0 +1,234 @@
+"""Whole lifecycles with everything real but the cluster's hardware: the operator, the node, the mover, rclone and an S3 server.
+
+The same scenario runs in two worlds: the embedded API server, and a real one with its controller-manager.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prometheus_client import CollectorRegistry, generate_latest
+
+from datamover.api import names
+from datamover.api.batch import JOBS
+from datamover.api.core import EVENTS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, SECRETS
+from datamover.api.meta import PartialObject, Resource
+from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from datamover.cli.operator import Operator, Options, find_cluster, new_metrics
+from datamover.cli.world import PROVISIONER, WorldOptions, start_world
+from datamover.kube.client import Client
+from datamover.kube.config import load_config
+from datamover.kube.errors import NotFound
+from datamover.kube.http import HttpTransport
+from datamover.local.node.node import LocalNode, NodeOptions
+from support.kubernetes import ControlPlane
+
+AGENT = (sys.executable, "-m", "datamover.agent.main")
+IMAGES = {names.DEFAULT_IMAGE_REPOSITORY: AGENT}
+PATIENCE = 30.0
+CLASS = "scenario"
+
+
+class Cluster:
+    """What a scenario acts on. Objects go to `namespace` unless they say otherwise."""
+
+    def __init__(self, *, client: Client, node: LocalNode, registry: CollectorRegistry, namespace: str, place: Path) -> None:
+        self.client = client
+        self.node = node
+        self.registry = registry
+        self.namespace = namespace
+        self.place = place
+
+    async def create(self, resource: Resource[Any], name: str, **fields: Any) -> Any:
+        """Create an object from its top-level fields."""
+        meta = fields.pop("metadata", {})
+        return await self.client.create(resource, {"metadata": {"name": name, "namespace": self.namespace, **meta}, **fields})
+
+    async def apply_document(self, path: Path, **changes: Any) -> DataMover:
+        """Create a document's DataMover as it is printed; `changes` go into its spec."""
+        manifest = yaml.safe_load(path.read_text())
+        manifest["metadata"]["namespace"] = self.namespace
+        manifest["spec"].update(changes)
+        return await self.client.create(DATA_MOVERS, manifest)
+
+    async def create_mover(self, name: str, *, source: str = "app-data", secret: str = "storage-credentials", **spec: Any) -> DataMover:
+        """Create a DataMover."""
+        return await self.create(DATA_MOVERS, name, spec={"sourcePvc": source, "secretName": secret, **spec})
+
+    async def create_secret(self, name: str, values: Mapping[str, str]) -> None:
+        """Create a Secret."""
+        await self.create(SECRETS, name, stringData=dict(values))
+
+    async def create_volume(self, name: str, files: Mapping[str, bytes] | None = None) -> Path:
+        """Make a bound claim over a directory with some files, and return the directory."""
+        directory = self.place / "volumes" / name
+        directory.mkdir(parents=True, exist_ok=True)
+        for path, content in (files if files is not None else TREE).items():
+            (directory / path).parent.mkdir(parents=True, exist_ok=True)
+            (directory / path).write_bytes(content)
+        await self.node.adopt_directory(name=name, namespace=self.namespace, path=directory, storage_class=CLASS)
+        return directory
+
+    async def mover(self, name: str) -> DataMover | None:
+        """Return a DataMover, or None."""
+        return await self._get(DATA_MOVERS, name)
+
+    async def wait_phase(self, name: str, *phases: str, seconds: float = PATIENCE) -> DataMover:
+        """Wait until the DataMover is in one of the phases."""
+        return await self.wait_mover(name, lambda mover: (mover.status and mover.status.phase) in phases, seconds=seconds)
+
+    async def wait_reason(self, name: str, reason: str, *, seconds: float = PATIENCE) -> DataMover:
+        """Wait until the Ready condition has this reason."""
+        return await self.wait_mover(name, lambda mover: ready_reason(mover) == reason, seconds=seconds)
+
+    async def wait_mover(self, name: str, holds: Callable[[DataMover], bool], *, seconds: float = PATIENCE) -> DataMover:
+        """Wait until something holds of the DataMover; the last state is the failure's message."""
+        end = time.monotonic() + seconds
+        mover: DataMover | None = None
+        while time.monotonic() < end:
+            mover = await self.mover(name)
+            if mover is not None and holds(mover):
+                return mover
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"after {seconds} s: {mover.status if mover else 'no such DataMover'}")
+
+    async def wait_gone(self, resource: Resource[Any], name: str, *, seconds: float = PATIENCE) -> None:
+        """Wait until an object is gone."""
+        end = time.monotonic() + seconds
+        while await self._get(resource, name) is not None:
+            assert time.monotonic() < end, f"{resource.kind} {name} is still there after {seconds} s"
+            await asyncio.sleep(0.05)
+
+    async def wait_for(self, holds: Callable[[], Any], *, seconds: float = PATIENCE) -> None:
+        """Wait until an async condition holds."""
+        end = time.monotonic() + seconds
+        while not await holds():
+            assert time.monotonic() < end, f"not within {seconds} s"
+            await asyncio.sleep(0.05)
+
+    async def children(self) -> dict[str, list[str]]:
+        """Return what there is of our kinds of children, by kind."""
+        found: dict[str, list[str]] = {}
+        for resource in (PERSISTENT_VOLUME_CLAIMS, JOBS, PODS):
+            listed = await self.client.list(
+                resource, namespace=self.namespace, label_selector=names.CHILDREN_SELECTOR
+            )
+            if listed:
+                found[resource.kind] = sorted(item.metadata.name for item in listed)
+        volumes = [
+            volume.metadata.name
+            for volume in await self.client.list(PERSISTENT_VOLUMES)
+            if volume.spec is not None
+            and volume.spec.claim_ref is not None
+            and volume.spec.claim_ref.namespace == self.namespace
+            and (volume.spec.claim_ref.name or "").startswith(names.CLONE_PREFIX)
+        ]
+        if volumes:
+            found["PersistentVolume"] = sorted(volumes)
+        return found
+
+    async def events(self, name: str) -> list[tuple[str, str]]:
+        """Return type and reason of the events of a DataMover."""
+        listed = await self.client.list(EVENTS, namespace=self.namespace)
+        return [(event.type or "", event.reason or "") for event in listed if event.involved_object and event.involved_object.name == name]
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return a sample's value, 0 when there is none."""
+        return self.registry.get_sample_value(name, {"namespace": self.namespace, **labels}) or 0.0
+
+    def metrics(self) -> str:
+        """Return all metrics as text."""
+        return generate_latest(self.registry).decode()
+
+    async def _get(self, resource: Resource[Any], name: str) -> Any:
+        try:
+            return await self.client.get(resource, name, namespace=self.namespace)
+        except NotFound:
+            return None
+
+
+TREE = {
+    "app/config.json": b'{"answer": 42}\n',
+    "data/table-1.bin": bytes(range(256)) * 512,
+    "data/empty": b"",
+    "logs/2024/august.log": b"line\n" * 1000,
+    "odd/na\u00efve r\u00e9sum\u00e9 \U0001f69a.txt": b"unicode",
+}
+
+
+def ready_reason(mover: DataMover) -> str:
+    """Return the reason of the Ready condition."""
+    ready = mover.status.condition("Ready") if mover.status else None
+    return ready.reason if ready else ""
+
+
+def storage_classes() -> tuple[dict[str, Any], ...]:
+    """The classes of the scenarios: ordinary, binding on first use, without clones."""
+    def make(name: str, mode: str, **parameters: str) -> dict[str, Any]:
+        return {
+            "metadata": {"name": name},
+            "provisioner": PROVISIONER,
+            "reclaimPolicy": "Delete",
+            "volumeBindingMode": mode,
+            "parameters": parameters,
+        }
+
+    return (
+        make(CLASS, "Immediate"),
+        make(f"{CLASS}-late", "WaitForFirstConsumer"),
+        make(f"{CLASS}-no-clones", "Immediate", cloning="false"),
+    )
+
+
+@asynccontextmanager
+async def embedded_cluster(place: Path) -> AsyncGenerator[Cluster]:
+    """A whole embedded world in this process."""
+    options = WorldOptions(state=place / "state", operator=Options(progress_interval=0.5), job_backoff=0.2, images=IMAGES)
+    async with start_world(options) as world:
+        await _create_classes(world.client)
+        yield Cluster(client=world.client, node=world.node, registry=world.registry, namespace="default", place=place)
+
+
+@asynccontextmanager
+async def real_cluster(plane: ControlPlane, namespace: str, place: Path) -> AsyncGenerator[Cluster]:
+    """Our operator and our node beside a real API server and controller-manager."""
+    registry, metrics = new_metrics()
+    config = load_config(plane.admin_kubeconfig)
+    ours, theirs, mine = HttpTransport(config), HttpTransport(config), HttpTransport(config)
+    client = Client(mine, user_agent="scenario")
+    node = LocalNode(
+        Client(theirs, user_agent="node"),
+        state_dir=place / "node",
+        images=IMAGES,
+        options=NodeOptions(name=f"node-{namespace}", heartbeat=True),
+    )
+    operator = Operator(
+        Client(ours, user_agent="operator", observe=metrics.request),
+        cluster=await find_cluster(client),
+        options=Options(namespace=namespace, progress_interval=0.5),
+        registry=registry,
+        metrics=metrics,
+    )
+    stop = asyncio.Event()
+    tasks = [asyncio.create_task(node.run()), asyncio.create_task(operator.run(stop))]
+    try:
+        await _create_classes(client)
+        yield Cluster(client=client, node=node, registry=registry, namespace=namespace, place=place)
+    finally:
+        stop.set()
+        await asyncio.gather(tasks[1], return_exceptions=True)
+        tasks[0].cancel()
+        await asyncio.gather(tasks[0], return_exceptions=True)
+        for transport in (ours, theirs, mine):
+            await transport.close()
+
+
+async def _create_classes(client: Client) -> None:
+    resource = Resource("storage.k8s.io", "v1", "storageclasses", "StorageClass", PartialObject, namespaced=False)
+    for manifest in storage_classes():
+        await client.apply(resource, manifest, field_manager="scenario")
