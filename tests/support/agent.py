@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datamover.api import transfer
-
 from support.s3 import find_rclone
 
 MINIMAL = ("PATH", "LANG", "PYTHONPATH", "SSL_CERT_FILE")
@@ -124,7 +123,7 @@ class Running:
             thread.start()
 
     @staticmethod
-    def _drain(pipe, lines: list[bytes]) -> None:  # noqa: ANN001 - a pipe
+    def _drain(pipe, lines: list[bytes]) -> None:
         for line in pipe:
             lines.append(line)
         pipe.close()

@@ -23,6 +23,13 @@ from typing import Any
 import yaml
 
 from support.certificates import Authority, KeyPair, signing_key
+from support.kubernetes_flags import (
+    AUDIT_POLICY,
+    CONTROLLERS,
+    api_server_flags,
+    controller_manager_flags,
+    etcd_flags,
+)
 from support.programs import Program, ProgramError, Undertaker, free_ports
 from support.request_counts import AuditEntry, RequestCounts, parse_request_counts, read_audit_log
 
@@ -31,33 +38,6 @@ BUILD_PROGRAM = REPOSITORY / "tools" / "kubernetes" / "build.py"
 CURE = "python tools/kubernetes/build.py"
 ADMIN = "admin"
 ADMIN_GROUP = "system:masters"
-CONTROLLERS = (
-    "clusterrole-aggregation-controller",
-    "ephemeral-volume-controller",
-    "garbage-collector-controller",
-    "job-controller",
-    "namespace-controller",
-    "node-lifecycle-controller",  # takes the not-ready taint, which admission gives each new node, off our node
-    "persistentvolume-binder-controller",
-    "persistentvolume-protection-controller",
-    "persistentvolumeclaim-protection-controller",
-    "resourcequota-controller",
-    "root-ca-certificate-publisher-controller",
-    "serviceaccount-controller",
-    "serviceaccount-token-controller",
-    "ttl-after-finished-controller",
-)
-"""Those that act on what we use. Pod garbage collection is left out: it deletes Pods of nodes that a test never registered."""
-
-_AUDIT_POLICY = {
-    "apiVersion": "audit.k8s.io/v1",
-    "kind": "Policy",
-    "omitStages": ["RequestReceived", "ResponseStarted"],
-    "rules": [
-        {"level": "None", "nonResourceURLs": ["/readyz*", "/livez*", "/healthz*", "/metrics"]},
-        {"level": "Metadata"},
-    ],
-}
 
 
 class MissingPrograms(Exception):
@@ -331,7 +311,7 @@ class ControlPlane:
         private, public = signing_key()
         (directory / "tokens.key").write_bytes(private)
         (directory / "tokens.pub").write_bytes(public)
-        (directory / "audit.yaml").write_text(yaml.safe_dump(_AUDIT_POLICY))
+        (directory / "audit.yaml").write_text(yaml.safe_dump(AUDIT_POLICY))
         self._etcd_client = self.tls(etcd_client)
         self._admin_context = self.tls()
 
@@ -341,87 +321,28 @@ class ControlPlane:
             ADMIN,
             {"client-certificate-data": _encode(self._admin.certificate), "client-key-data": _encode(self._admin.key)},
         )
-        self.etcd = self._program("etcd", self.programs.etcd, self._etcd_arguments(peer_port))
-        self.api_server = self._program("kube-apiserver", self.programs.api_server, self._api_server_arguments())
+        self.etcd = self._program(
+            "etcd", self.programs.etcd, etcd_flags(self.directory, port=self.etcd_port, peer_port=peer_port)
+        )
+        self.api_server = self._program(
+            "kube-apiserver",
+            self.programs.api_server,
+            api_server_flags(self.directory, port=self.port, etcd_port=self.etcd_port),
+        )
         self.controller_manager = None
         if self.programs.controller_manager is not None:
             user = "system:kube-controller-manager"
             pair = self.authority.client(user)
             credentials = {"client-certificate-data": _encode(pair.certificate), "client-key-data": _encode(pair.key)}
             kubeconfig = self._write_kubeconfig("kube-controller-manager", credentials)
-            arguments = self._controller_manager_arguments(kubeconfig)
-            name = "kube-controller-manager"
-            self.controller_manager = self._program(name, self.programs.controller_manager, arguments)
+            flags = controller_manager_flags(
+                self.directory, port=self._manager_port, kubeconfig=kubeconfig, controllers=self._controllers
+            )
+            self.controller_manager = self._program("kube-controller-manager", self.programs.controller_manager, flags)
 
     def _program(self, name: str, program: Path, flags: Mapping[str, str]) -> Program:
         arguments = [str(program), *(f"--{flag}={value}" for flag, value in flags.items())]
         return Program(name, arguments, log=self.logs / f"{name}.log", undertaker=self._undertaker)
-
-    def _etcd_arguments(self, peer_port: int) -> dict[str, str]:
-        url, peer = f"https://127.0.0.1:{self.etcd_port}", f"http://127.0.0.1:{peer_port}"
-        return {
-            "data-dir": str(self.directory / "etcd"),
-            "listen-client-urls": url,
-            "advertise-client-urls": url,
-            "listen-peer-urls": peer,
-            "initial-advertise-peer-urls": peer,
-            "initial-cluster": f"default={peer}",
-            "cert-file": str(self.directory / "etcd.crt"),
-            "key-file": str(self.directory / "etcd.key"),
-            "trusted-ca-file": str(self.directory / "ca.crt"),
-            "client-cert-auth": "true",
-            "unsafe-no-fsync": "true",  # the data need not outlive the machine
-            "log-level": "warn",
-        }
-
-    def _api_server_arguments(self) -> dict[str, str]:
-        directory = self.directory
-        return {
-            "etcd-servers": f"https://127.0.0.1:{self.etcd_port}",
-            "etcd-cafile": str(directory / "ca.crt"),
-            "etcd-certfile": str(directory / "etcd-client.crt"),
-            "etcd-keyfile": str(directory / "etcd-client.key"),
-            "bind-address": "127.0.0.1",
-            "advertise-address": "127.0.0.1",
-            "secure-port": str(self.port),
-            "endpoint-reconciler-type": "none",  # a Service may not point to loopback
-            "tls-cert-file": str(directory / "serving.crt"),
-            "tls-private-key-file": str(directory / "serving.key"),
-            "client-ca-file": str(directory / "ca.crt"),
-            "kubelet-client-certificate": str(directory / "kubelet-client.crt"),
-            "kubelet-client-key": str(directory / "kubelet-client.key"),
-            "kubelet-preferred-address-types": "InternalIP",
-            "authorization-mode": "RBAC",
-            "service-account-issuer": "https://kubernetes.default.svc",
-            "service-account-key-file": str(directory / "tokens.pub"),
-            "service-account-signing-key-file": str(directory / "tokens.key"),
-            "service-cluster-ip-range": "10.96.0.0/16",
-            "audit-policy-file": str(directory / "audit.yaml"),
-            "audit-log-path": str(directory / "audit.log"),
-            "audit-log-maxsize": "2000",
-            "profiling": "false",
-        }
-
-    def _controller_manager_arguments(self, kubeconfig: Path) -> dict[str, str]:
-        directory = self.directory
-        return {
-            "kubeconfig": str(kubeconfig),
-            "authentication-kubeconfig": str(kubeconfig),
-            "authorization-kubeconfig": str(kubeconfig),
-            "bind-address": "127.0.0.1",
-            "secure-port": str(self._manager_port),
-            "tls-cert-file": str(directory / "serving.crt"),
-            "tls-private-key-file": str(directory / "serving.key"),
-            "leader-elect": "false",
-            "use-service-account-credentials": "true",  # each controller with its own rights, as in a cluster
-            "controllers": ",".join(self._controllers),
-            "root-ca-file": str(directory / "ca.crt"),
-            "service-account-private-key-file": str(directory / "tokens.key"),
-            # Not to measure the controllers' own client-side throttle (20 a second) in tests with many objects.
-            "kube-api-qps": "500",
-            "kube-api-burst": "1000",
-            "profiling": "false",
-        }
 
     def _write_kubeconfig(self, user: str, credentials: Mapping[str, str], *, namespace: str = "default") -> Path:
         path = self.directory / f"{user.replace(':', '-').replace('/', '-')}.kubeconfig"

@@ -1,0 +1,49 @@
+"""The garbage collector: what has lost all its owners is deleted."""
+
+from datamover.api.batch import JOBS
+from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PODS
+from datamover.api.snapshot import VOLUME_SNAPSHOTS
+from datamover.api.v1alpha1.datamover import DATA_MOVERS
+from support.simulation.calls import Tree
+from support.simulation.cluster import Cluster
+from support.simulation.trees import finalizers_of, is_going, name_of, owners_of, space_of, uid_of
+
+FOREGROUND = "foregroundDeletion"
+_DEPENDENTS = (PERSISTENT_VOLUME_CLAIMS, VOLUME_SNAPSHOTS, JOBS, PODS)
+_OWNERS = (DATA_MOVERS, JOBS)
+
+
+class Collector:
+    """See the module's docstring. Owners that are deleted in the foreground wait for nobody: no child of ours blocks them."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._hand = cluster.hand
+
+    def look(self) -> None:
+        owners = [owner for resource in _OWNERS for owner in self._hand.all(resource)]
+        living = {uid_of(owner) for owner in owners if FOREGROUND not in finalizers_of(owner)}
+        for resource in _DEPENDENTS:
+            for obj in self._hand.all(resource):
+                if is_going(obj) or not owners_of(obj) or living.intersection(owners_of(obj)):
+                    continue
+                self._cluster.later(
+                    "collect", uid_of(obj), self._cluster.conduct.removal, self._collection(resource, obj)
+                )
+        for owner in self._hand.all(DATA_MOVERS):
+            if FOREGROUND in finalizers_of(owner) and not any(
+                uid_of(owner) in owners_of(obj) and not is_going(obj)
+                for resource in _DEPENDENTS
+                for obj in self._hand.all(resource)
+            ):
+                kept = [finalizer for finalizer in finalizers_of(owner) if finalizer != FOREGROUND]
+                self._hand.patch(DATA_MOVERS, name_of(owner), {"metadata": {"finalizers": kept}}, space_of(owner))
+
+    def _collection(self, resource, obj: Tree):
+        def collect() -> None:
+            now = self._hand.find(resource, name_of(obj), space_of(obj))
+            if now is not None and uid_of(now) == uid_of(obj) and not is_going(now):
+                self._hand.delete(resource, name_of(obj), space_of(obj))
+                self._cluster.note(f"collected {resource.kind} {name_of(obj)}")
+
+        return collect

@@ -1,0 +1,269 @@
+"""Every write of an operator, as the server sees it, and the laws that each must keep by itself.
+
+The server's hooks call `before` and `after` around each effect, without anything happening in between.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from datamover.api import names, transfer
+from datamover.api.batch import JOBS
+from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
+from datamover.api.names import CopyMethod, Phase
+from datamover.api.snapshot import VOLUME_SNAPSHOTS
+from datamover.api.v1alpha1.datamover import DATA_MOVERS
+from datamover.kube.transport import Request, Response
+from datamover.local.store.apiserver import ApiServer
+from support.simulation.calls import Call, Tree, read_call
+from support.simulation.destination import Destination
+from support.simulation.history import History
+from support.simulation.trees import is_going, label_of, look, name_of, owners_of, space_of, uid_of
+
+CLAIMS = PERSISTENT_VOLUME_CLAIMS.group_resource
+_SNAPSHOTS = VOLUME_SNAPSHOTS.group_resource
+_JOBS = JOBS.group_resource
+_MOVERS = DATA_MOVERS.group_resource
+_DECIDED = ("timestamp", "jobName", "snapshotName", "copyMethod", "source")
+
+NEXT: dict[str, set[str]] = {
+    Phase.NONE: {Phase.CREATING_CLONE, Phase.CREATING_POD},
+    Phase.CREATING_CLONE: {Phase.CLONE_READY, Phase.CREATING_POD, Phase.FAILED},
+    Phase.CLONE_READY: {Phase.CREATING_POD, Phase.FAILED},
+    Phase.CREATING_POD: {Phase.CLEANING_UP, Phase.COMPLETED, Phase.FAILED},
+    Phase.CLEANING_UP: {Phase.COMPLETED},
+    Phase.COMPLETED: set(),
+    Phase.FAILED: {Phase.CREATING_CLONE, Phase.CREATING_POD},
+}
+"""Which phase may follow which (documents; Failed is left by the retry annotation)."""
+
+
+@dataclass
+class Record:
+    """What is known of one DataMover. Children are UIDs by run."""
+
+    status: Tree = field(default_factory=dict)
+    phases: list[str] = field(default_factory=list)
+    clones: dict[str, list[str]] = field(default_factory=dict)
+    jobs: dict[str, list[str]] = field(default_factory=dict)
+    told: list[tuple[str, str]] = field(default_factory=list)
+    """(phase, reason) of each obstacle and failure that was written."""
+
+
+class Ledger:
+    """See the module's docstring. `agent` begins the user agent of every operator; `canary` is a secret that must show nowhere."""
+
+    def __init__(
+        self, server: ApiServer, *, agent: str, canary: str, destination: Destination, history: History
+    ) -> None:
+        self.records: dict[str, Record] = {}
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.writes = 0
+        self.events: set[tuple[str, str]] = set()
+        """(UID, reason) of each event that was stored."""
+        self._server = server
+        self._agent = agent
+        self._canary = canary.encode()
+        self._destination = destination
+        self._history = history
+
+    def before(self, request: Request) -> None:
+        """A request is about to take effect."""
+        call = read_call(request)
+        if not call.agent.startswith(self._agent):
+            return
+        if self._canary in request.body or self._canary.decode() in repr(request.query):
+            self._break("L8", f"a secret is in the request {call}")
+        if not call.writes:
+            return
+        if call.resource == CLAIMS and (
+            call.verb not in {"create", "delete"} or not self._name(call).startswith(names.CLONE_PREFIX)
+        ):
+            self._break("L1", f"{call} touches a claim that is no clone")
+        if call.verb == "delete":
+            self._check_delete(call)
+        elif call.verb == "deletecollection":
+            self._break("L2", f"{call} deletes without looking")
+
+    def after(self, request: Request, response: Response) -> None:
+        """A request has taken effect, or was refused."""
+        call = read_call(request)
+        if not call.agent.startswith(self._agent):
+            return
+        self.counts[call.verb, call.resource + (f"/{call.subresource}" if call.subresource else "")] += 1
+        if not call.writes:
+            return
+        self.writes += 1
+        if response.status >= 400:
+            return
+        answer: Tree = json.loads(response.body)
+        if call.verb == "create" and call.resource in (CLAIMS, _SNAPSHOTS, _JOBS):
+            self._check_create(call, answer)
+        elif call.resource == _MOVERS:
+            if call.subresource != "status":
+                self._break("L6", f"{call} changes more than a status")
+            self._check_status(answer)
+        elif call.resource.startswith("events"):
+            about = answer.get("regarding") or answer.get("involvedObject") or {}
+            self.events.add((about.get("uid", ""), answer.get("reason", "")))
+
+    def record(self, uid: str) -> Record:
+        return self.records.setdefault(uid, Record())
+
+    # --- deletes ----------------------------------------------------------------------------------
+
+    def _check_delete(self, call: Call) -> None:
+        uid = look(call.body, "preconditions", "uid")
+        if not uid:
+            self._break("L2", f"{call} has no uid precondition")
+        if call.body.get("propagationPolicy") != "Background":
+            self._break("L5", f"{call} would leave dependents behind")
+        target = self._server.find(call.resource, call.namespace, call.name)
+        if target is None or (uid and uid_of(target) != uid):
+            return
+        if not any(owner in self.records for owner in owners_of(target)):
+            self._break("L2", f"{call} hits an object that no DataMover owns")
+        if label_of(target, names.CREATED_BY_LABEL) != names.CREATED_BY_VALUE:
+            self._break("L2", f"{call} hits an object without our label")
+
+    # --- creates ----------------------------------------------------------------------------------
+
+    def _check_create(self, call: Call, child: Tree) -> None:
+        owner = self._owner_of(child)
+        if owner is None:
+            self._break("L5", f"{call}: nobody owns the child")
+            return
+        run: Tree = look(owner, "status", "run") or {}
+        if label_of(child, names.RUN_ID_LABEL) != run.get("id"):
+            self._break("L6", f"{call}: the run {label_of(child, names.RUN_ID_LABEL)} is not recorded, but {run.get('id')}")
+        recorded = {
+            CLAIMS: look(owner, "status", "restoredPvcName"),
+            _SNAPSHOTS: run.get("snapshotName"),
+            _JOBS: run.get("jobName"),
+        }[call.resource]
+        if name_of(child) != recorded:
+            self._break("L6", f"{call}: the recorded name is {recorded}")
+        others = [
+            other
+            for other in self._server.all(call.resource)
+            if uid_of(owner) in owners_of(other) and uid_of(other) != uid_of(child) and not is_going(other)
+        ]
+        for other in others:
+            same = call.resource == _JOBS or label_of(other, names.RUN_ID_LABEL) == run.get("id")
+            if same:
+                self._break("L7", f"{call}: {name_of(other)} of the same DataMover is there already")
+        record = self.record(uid_of(owner))
+        if call.resource == CLAIMS:
+            record.clones.setdefault(run.get("id", ""), []).append(uid_of(child))
+        if call.resource == _JOBS:
+            record.jobs.setdefault(run.get("id", ""), []).append(uid_of(child))
+            self._check_job(call, child, run)
+
+    def _check_job(self, call: Call, job: Tree, run: Tree) -> None:
+        container = job["spec"]["template"]["spec"]["containers"][0]
+        given = {variable["name"]: variable.get("value") for variable in container["env"]}
+        for variable, value in ((transfer.RUN_ID, run.get("id")), (transfer.TIMESTAMP, run.get("timestamp"))):
+            if given.get(variable) != value:
+                self._break("L6", f"{call}: {variable} is {given.get(variable)}, recorded is {value}")
+
+    def _owner_of(self, child: Tree) -> Tree | None:
+        owners = owners_of(child)
+        return next((mover for mover in self._server.all(_MOVERS) if uid_of(mover) in owners), None)
+
+    # --- status -----------------------------------------------------------------------------------
+
+    def _check_status(self, mover: Tree) -> None:
+        record = self.record(uid_of(mover))
+        before, now = record.status, mover.get("status") or {}
+        record.status = now
+        old, new = before.get("phase") or Phase.NONE, now.get("phase") or Phase.NONE
+        name = name_of(mover)
+        if old != new:
+            record.phases.append(new)
+            if new not in NEXT[old]:
+                self._break("phases", f"{name} goes from {old or 'the beginning'} to {new}")
+            if new == Phase.COMPLETED:
+                self._check_completion(mover)
+        self._check_run(record, mover, before, now)
+        stalled = _condition(now, "Stalled")
+        if stalled.get("status") == "True":
+            reason, message = stalled.get("reason"), stalled.get("message")
+            if not reason or not message or not now.get("message"):
+                self._break("L10", f"{name} stalls without saying why: {stalled}")
+            if _condition(before, "Stalled").get("reason") != reason or old != new:
+                record.told.append((new, reason or ""))
+        if new == Phase.FAILED and _condition(now, "Failed").get("status") != "True":
+            self._break("L10", f"{name} is Failed without its condition")
+
+    def _check_run(self, record: Record, mover: Tree, before: Tree, now: Tree) -> None:
+        was, run = before.get("run"), now.get("run")
+        name = name_of(mover)
+        if was is None:
+            return
+        if run is None:
+            self._break("L6", f"{name} forgets its run {was['id']}")
+            return
+        cloned = bool(record.clones.get(was["id"]))
+        if run["id"] != was["id"]:
+            if before.get("phase") != Phase.FAILED or run.get("retry") == was.get("retry"):
+                self._break("L6", f"{name} begins another run without being asked: {was['id']}, {run['id']}")
+            kept = self._find(CLAIMS, mover, before.get("restoredPvcName"))
+            if kept is not None and uid_of(mover) in owners_of(kept) and not is_going(kept):
+                self._break("L6", f"{name} begins another run although its copy is there")
+            return
+        for field_ in _DECIDED:
+            if run.get(field_) == was.get(field_):
+                continue
+            claimed = {other.folder for other in self._destination.of(uid_of(mover)) if other.run == run["id"]}
+            if field_ == "timestamp" and run["timestamp"] in claimed:
+                continue  # the agent found its folder taken, took the next second, and says so
+            if field_ in {"jobName", "snapshotName"} and not cloned:
+                continue  # another name, before anything of ours had the first
+            self._break("L6", f"{name} changes {field_} of its run from {was.get(field_)} to {run.get(field_)}")
+        if now.get("restoredPvcName") != before.get("restoredPvcName") and cloned:
+            self._break("L6", f"{name} renames a clone that is made")
+
+    def _check_completion(self, mover: Tree) -> None:
+        """L4: what Completed says is so at this moment."""
+        spec, status, uid, name = mover["spec"], mover["status"], uid_of(mover), name_of(mover)
+        run = status["run"]
+        if not any(found.succeeded and found.run == run["id"] for found in self._destination.of(uid)):
+            self._break("L4", f"{name} is Completed, and no mover of run {run['id']} has succeeded")
+        method = run.get("copyMethod")
+        left: list[Tree | None] = []
+        if spec.get("deletePvcAfterBackup") and method != CopyMethod.DIRECT:
+            clone = self._find(CLAIMS, mover, status.get("restoredPvcName"))
+            left += [clone, self._find(_JOBS, mover, run.get("jobName"))]
+            left += [
+                volume
+                for volume in self._server.all(PERSISTENT_VOLUMES.group_resource)
+                if look(volume, "spec", "claimRef", "name") == status.get("restoredPvcName")
+                and look(volume, "spec", "claimRef", "uid") in record_clones(self.record(uid))
+                and look(volume, "spec", "persistentVolumeReclaimPolicy") == "Delete"
+            ]
+        if method == CopyMethod.SNAPSHOT:
+            left.append(self._find(_SNAPSHOTS, mover, run.get("snapshotName")))
+        for obj in left:
+            ours = obj is not None and (uid in owners_of(obj) or obj["kind"] == "PersistentVolume")
+            if obj is not None and ours:
+                self._break("L4", f"{name} is Completed, and {obj['kind']} {name_of(obj)} is still there")
+
+    def _find(self, resource: str, mover: Tree, name: str | None) -> Tree | None:
+        return self._server.find(resource, space_of(mover), name) if name else None
+
+    @staticmethod
+    def _name(call: Call) -> str:
+        return call.name or name_of(call.body)
+
+    def _break(self, law: str, what: str) -> None:
+        self._history.breaks(law, what)
+
+
+def record_clones(record: Record) -> set[str]:
+    """Return the UIDs of all clones of a DataMover."""
+    return {uid for uids in record.clones.values() for uid in uids}
+
+
+def _condition(status: Tree, kind: str) -> dict[str, Any]:
+    return next((found for found in status.get("conditions") or () if found["type"] == kind), {})

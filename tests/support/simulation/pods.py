@@ -1,0 +1,149 @@
+"""Scheduler and kubelet: Pods are placed, start, run their mover, end, and are taken away when they are deleted."""
+
+import msgspec
+
+from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PODS, SECRETS
+from datamover.api.names import OWNER_UID_LABEL
+from datamover.api.storage import STORAGE_CLASSES
+from datamover.api.timestamps import seconds
+from datamover.api.transfer import Outcome
+from support.simulation.calls import Tree
+from support.simulation.cluster import Cluster
+from support.simulation.conduct import INTERRUPTED, ON_USE, SUCCESS, End
+from support.simulation.destination import Mover
+from support.simulation.jobs import has_ended
+from support.simulation.storage import claims_of
+from support.simulation.trees import is_going, label_of, look, name_of, space_of, uid_of
+
+FILES, BYTES = 3, 1000
+
+
+class Pods:
+    """See the module's docstring."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._hand = cluster.hand
+        self._attempts: dict[str, int] = {}
+
+    def look(self) -> None:
+        conduct = self._cluster.conduct
+        for pod in self._hand.all(PODS):
+            if is_going(pod):
+                self._plan("stop", pod, conduct.removal)
+            elif has_ended(pod):
+                continue
+            elif not pod["spec"].get("nodeName"):
+                self._plan("place", pod, 0.05)
+            elif look(pod, "status", "phase") == "Running":
+                self._plan("end", pod, conduct.run)
+            else:
+                self._plan("start", pod, conduct.start)
+
+    def _plan(self, what: str, pod: Tree, wait: float) -> None:
+        uid, name, space = uid_of(pod), name_of(pod), space_of(pod)
+
+        def run() -> None:
+            now = self._hand.find(PODS, name, space)
+            if now is not None and uid_of(now) == uid:
+                {"stop": self._stop, "place": self._place, "end": self._end, "start": self._start}[what](now)
+
+        self._cluster.later(what, uid, wait, run)
+
+    def _place(self, pod: Tree) -> None:
+        if is_going(pod) or pod["spec"].get("nodeName"):
+            return
+        problem = self._unplaceable(pod)
+        if problem is not None:
+            self._say(pod, {"conditions": [_condition("PodScheduled", "False", problem)]})
+            return
+        target: Tree = {
+            "target": {"apiVersion": "v1", "kind": "Node", "name": "node"},
+            "metadata": {"name": name_of(pod)},
+        }
+        self._hand.post(PODS, name_of(pod), "binding", {"apiVersion": "v1", "kind": "Binding", **target}, space_of(pod))
+
+    def _unplaceable(self, pod: Tree) -> str | None:
+        for name in claims_of(pod):
+            claim = self._hand.find(PERSISTENT_VOLUME_CLAIMS, name, space_of(pod))
+            if claim is None:
+                return f'persistentvolumeclaim "{name}" not found'
+            if is_going(claim):
+                return f'persistentvolumeclaim "{name}" is being deleted'
+            found = self._hand.find(STORAGE_CLASSES, claim["spec"].get("storageClassName") or "") or {}
+            if look(claim, "status", "phase") != "Bound" and found.get("volumeBindingMode") != ON_USE:
+                return "pod has unbound immediate PersistentVolumeClaims"
+        return None
+
+    def _start(self, pod: Tree) -> None:
+        if is_going(pod) or has_ended(pod) or look(pod, "status", "phase") == "Running":
+            return
+        claims = [self._hand.find(PERSISTENT_VOLUME_CLAIMS, name, space_of(pod)) for name in claims_of(pod)]
+        if any(look(claim, "status", "phase") != "Bound" for claim in claims):
+            return
+        secret = look(pod, "spec", "containers")[0]["envFrom"][0]["secretRef"]["name"]
+        if self._hand.find(SECRETS, secret, space_of(pod)) is None:
+            waiting = {"reason": "CreateContainerConfigError", "message": f'secret "{secret}" not found'}
+            self._say(pod, {"containerStatuses": [_container({"waiting": waiting})]})
+            return
+        self._cluster.destination.begin(pod, claims_of(pod)[0])
+        now = seconds(self._hand.server.now())
+        running = {"running": {"startedAt": now}}
+        self._say(pod, {"phase": "Running", "startTime": now, "containerStatuses": [_container(running)]})
+        self._cluster.note(f"Pod {name_of(pod)} runs")
+
+    def _end(self, pod: Tree) -> None:
+        if is_going(pod) or has_ended(pod):
+            return
+        owner = label_of(pod, OWNER_UID_LABEL)
+        attempt = self._attempts[owner] = self._attempts.get(owner, 0) + 1
+        ends = self._cluster.conduct.ends
+        self._terminate(pod, ends[attempt - 1] if attempt <= len(ends) else SUCCESS)
+
+    def _stop(self, pod: Tree) -> None:
+        """What is being deleted: its container is told to end, then the object goes."""
+        if not has_ended(pod):
+            running = look(pod, "status", "phase") == "Running"
+            self._terminate(pod, INTERRUPTED) if running else self._say(pod, {"phase": "Failed"})
+        self._hand.delete(PODS, name_of(pod), space_of(pod), grace=0)
+
+    def _terminate(self, pod: Tree, end: End) -> None:
+        mover = self._cluster.destination.end(uid_of(pod), succeeded=end.succeeded)
+        now = seconds(self._hand.server.now())
+        ended: Tree = {"exitCode": end.exit_code, "reason": "Completed" if end.succeeded else "Error"}
+        ended |= {"startedAt": now, "finishedAt": now}
+        if end.reason and mover is not None:
+            ended["message"] = msgspec.json.encode(_outcome(mover, end)).decode()
+        phase = "Succeeded" if end.succeeded else "Failed"
+        self._say(pod, {"phase": phase, "containerStatuses": [_container({"terminated": ended})]})
+        self._cluster.note(f"Pod {name_of(pod)} ends with {end.exit_code} {end.reason}")
+
+    def _say(self, pod: Tree, status: Tree) -> None:
+        now = look(pod, "status") or {}
+        if any(now.get(key) != value for key, value in status.items()):
+            self._hand.patch(PODS, name_of(pod), {"status": status}, space_of(pod), "status")
+
+
+def _outcome(mover: Mover, end: End) -> Outcome:
+    return Outcome(
+        run_id=mover.run,
+        succeeded=end.succeeded,
+        failure_class=end.failure_class,
+        reason=end.reason,
+        retryable=end.retryable,
+        message="" if end.succeeded else f"the mover says {end.reason}",
+        destination=f"s3generic:bucket/{mover.folder}".rstrip("/") + "/",
+        timestamp=mover.folder or None,
+        files=FILES,
+        bytes=BYTES,
+        transferred_files=FILES,
+        transferred_bytes=BYTES,
+    )
+
+
+def _container(state: Tree) -> Tree:
+    return {"name": "rclone", "image": "mover", "imageID": "", "ready": False, "restartCount": 0, "state": state}
+
+
+def _condition(kind: str, status: str, message: str) -> Tree:
+    return {"type": kind, "status": status, "reason": "Unschedulable", "message": message}

@@ -1,0 +1,117 @@
+"""An operator as a process of its own: it can be killed, and then nothing of it happens any more."""
+
+import asyncio
+import contextvars
+import random
+from itertools import count
+
+from prometheus_client import CollectorRegistry
+
+from datamover.api.names import COMPONENT
+from datamover.cli.operator import Operator, Options
+from datamover.kube.client import Client
+from datamover.local.store.apiserver import ApiServer
+from datamover.metrics.runtime import RuntimeMetrics
+from support.simulation.faults import Script
+from support.simulation.history import History
+from support.simulation.wire import Wire
+from support.virtual_time import LoopClock, TaskGroupOf, VirtualLoop, owner
+
+CLUSTER = "5a5a5a5a-0000-4000-8000-000000000000"
+_ROUNDS = 200
+
+
+class Replica:
+    """One run of the operator's program, from its start to its end."""
+
+    def __init__(
+        self,
+        number: int,
+        *,
+        loop: VirtualLoop,
+        server: ApiServer,
+        script: Script,
+        numbers: "count[int]",
+        dice: random.Random,
+        history: History,
+        leader_namespace: str | None = None,
+    ) -> None:
+        self.name = f"operator {number}"
+        self._loop = loop
+        self._history = history
+        self._stop = asyncio.Event()
+        self._tasks: TaskGroupOf = {}
+        self._burial: asyncio.Task[None] | None = None
+        self.wire = Wire(
+            server,
+            script=script,
+            numbers=numbers,
+            dice=dice,
+            history=history,
+            who=self.name,
+            kill=self.kill,
+        )
+        self.registry = CollectorRegistry()
+        metrics = RuntimeMetrics(self.registry)
+        clock = LoopClock(loop)
+        client = Client(
+            self.wire, user_agent=f"{COMPONENT}/{number}", clock=clock, observe=metrics.request, jitter=dice.random
+        )
+        self.operator = Operator(
+            client,
+            cluster=CLUSTER,
+            options=Options(identity=self.name, leader_namespace=leader_namespace),
+            registry=self.registry,
+            metrics=metrics,
+            clock=clock,
+        )
+        self.operator.manager._freeze = False  # a simulation has thousands of operators in one process
+
+    def start(self) -> None:
+        self._history.note(self.name, "starts")
+        context = contextvars.copy_context()
+        context.run(owner.set, self._tasks)
+        main = self._loop.create_task(self.operator.run(self._stop), name=self.name, context=context)
+        self._tasks[main] = None
+        main.add_done_callback(self._ended)
+
+    @property
+    def alive(self) -> bool:
+        return not self.wire.dead
+
+    def is_current(self) -> bool:
+        """Tell whether the code of now is part of this operator."""
+        return owner.get() is self._tasks
+
+    def kill(self) -> None:
+        """End it as kill -9 does: whatever its code would still do, nothing of it reaches anybody."""
+        if self.wire.dead:
+            return
+        self._history.note(self.name, "IS KILLED")
+        self.wire.dead = True
+        self._burial = self._loop.create_task(self._bury(), context=contextvars.Context())
+
+    async def stop(self) -> None:
+        """End it as SIGTERM does."""
+        self._history.note(self.name, "is told to end")
+        self._stop.set()
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))
+        self.wire.dead = True
+
+    async def _bury(self) -> None:
+        for _ in range(_ROUNDS):
+            if not self._tasks:
+                return
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.sleep(0)
+        self._history.breaks("harness", f"{self.name} does not die: {list(self._tasks)}")
+
+    def _ended(self, main: "asyncio.Task[None]") -> None:
+        self._tasks.pop(main, None)
+        if self.wire.dead or main.cancelled():
+            return
+        error = main.exception()
+        if error is not None or not self._stop.is_set():
+            self._history.breaks("crash", f"{self.name} ended by itself: {error!r}")
