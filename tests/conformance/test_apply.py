@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support.manifests import claim, config_map, job, pod_spec
+from support.manifests import claim, config_map, job, owned_by, pod_spec
 from support.widgets import API_VERSION, widget
 from support.worlds import APPLY, World
 
@@ -324,17 +324,18 @@ async def test_duplicate_keys_in_a_keyed_list_are_refused(world: World) -> None:
 
 
 async def test_owner_references_merge_by_uid_and_finalizers_as_a_set(world: World) -> None:
+    owners = {name: owned_by(await world.create("configmaps", config_map(name))) for name in "ab"}
+
     def manifest(letter: str) -> dict[str, Any]:
-        owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": letter, "uid": f"uid-{letter}"}
-        return config_map("x", ownerReferences=[owner], finalizers=[f"{letter}.example/f"])
+        return config_map("x", ownerReferences=[owners[letter]], finalizers=[f"{letter}.example/f"])
 
     await world.apply("configmaps", manifest("a"), manager="alice")
     both = (await world.apply("configmaps", manifest("b"), manager="bob")).expect(200).body["metadata"]
     left = (await world.apply("configmaps", config_map("x"), manager="alice")).expect(200).body["metadata"]
 
-    assert [each["uid"] for each in both["ownerReferences"]] == ["uid-a", "uid-b"]
+    assert [each["name"] for each in both["ownerReferences"]] == ["a", "b"]
     assert set(both["finalizers"]) == {"a.example/f", "b.example/f"}
-    assert [each["uid"] for each in left["ownerReferences"]] == ["uid-b"]
+    assert [each["name"] for each in left["ownerReferences"]] == ["b"]
     assert left["finalizers"] == ["b.example/f"]
 
 

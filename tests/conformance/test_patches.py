@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from support.manifests import claim, config_map, job, pod
+from support.manifests import claim, config_map, job, owned_by, pod
 from support.widgets import widget
 from support.worlds import JSON_PATCH, STRATEGIC, World
 
@@ -157,7 +157,7 @@ async def test_a_strategic_merge_patch_merges_lists_by_key(world: World) -> None
             },
         ),
     )
-    owners = [{"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": f"uid-{name}"} for name in "ab"]
+    owners = [owned_by(await world.create("configmaps", config_map(name))) for name in "ab"]
     (await world.patch("jobs", "a", {"metadata": {"ownerReferences": owners[:1]}}, kind=STRATEGIC)).expect(200)
 
     patched = (
@@ -171,14 +171,14 @@ async def test_a_strategic_merge_patch_merges_lists_by_key(world: World) -> None
 
 
 async def test_a_strategic_merge_patch_deletes_by_directive(world: World) -> None:
-    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "uid-a"}
+    owner = owned_by(await world.create("configmaps", config_map("owner")))
     await world.create(
         "configmaps", config_map("x", ownerReferences=[owner], finalizers=["a.example/f", "b.example/f"])
     )
 
     patch = {
         "metadata": {
-            "ownerReferences": [{"$patch": "delete", "uid": "uid-a"}],
+            "ownerReferences": [{"$patch": "delete", "uid": owner["uid"]}],
             "$deleteFromPrimitiveList/finalizers": ["a.example/f"],
         }
     }

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 from datamover.api import transfer
-
 from support.agent import Container
 from support.s3 import S3Server
 
@@ -17,7 +16,11 @@ def fill(root: Path, files: dict[str, str]) -> None:
 
 
 def source_of(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file() and not path.is_symlink()}
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    }
 
 
 THREE = {"a.txt": "alpha", "dir/b.txt": "beta", "dir/deep/c.txt": "gamma"}
@@ -49,7 +52,9 @@ def test_the_intent_is_there_before_the_outcome_and_both_at_the_end(container: C
     }
 
 
-def test_a_second_run_moves_only_what_changed_and_deletes_what_is_gone(any_container: Container, any_s3: S3Server) -> None:
+def test_a_second_run_moves_only_what_changed_and_deletes_what_is_gone(
+    any_container: Container, any_s3: S3Server
+) -> None:
     fill(any_container.data, THREE | {"keep.txt": "same"})
     any_container.run()
     fill(any_container.data, {"a.txt": "ALPHA", "new.txt": "delta"})

@@ -11,7 +11,6 @@ from support.scenario import Cluster, embedded_cluster, real_cluster
 __all__ = ["s3"]
 
 
-
 @pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.kubernetes)])
 async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Cluster]:
     """A cluster with nothing in it but storage classes."""

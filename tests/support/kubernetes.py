@@ -36,6 +36,9 @@ from support.request_counts import AuditEntry, RequestCounts, parse_request_coun
 REPOSITORY = Path(__file__).resolve().parents[2]
 BUILD_PROGRAM = REPOSITORY / "tools" / "kubernetes" / "build.py"
 CURE = "python tools/kubernetes/build.py"
+PATIENCE = 90.0
+"""Seconds that a part may take to become ready: two on an idle machine, fifteen have been seen on a very busy one."""
+
 ADMIN = "admin"
 ADMIN_GROUP = "system:masters"
 
@@ -132,12 +135,14 @@ class ControlPlane:
     def start_etcd(self) -> None:
         """Start etcd and wait until it answers."""
         self.etcd.start()
-        self.etcd.wait_until(lambda: self._get(self.etcd_port, "/health", self._etcd_client)[0] == 200, seconds=30)
+        self.etcd.wait_until(
+            lambda: self._get(self.etcd_port, "/health", self._etcd_client)[0] == 200, seconds=PATIENCE
+        )
 
     def start_api_server(self) -> None:
         """Start the API server and wait until it is ready. Same port, same certificates as before."""
         self.api_server.start()
-        self.api_server.wait_until(lambda: self.call("GET", "/readyz")[0] == 200, seconds=60)
+        self.api_server.wait_until(lambda: self.call("GET", "/readyz")[0] == 200, seconds=PATIENCE)
 
     def start_controller_manager(self) -> None:
         """Start the controllers and wait until they work: healthy, and the first service account made. Nothing without the program."""
@@ -145,9 +150,11 @@ class ControlPlane:
         if manager is None:
             return
         manager.start()
-        manager.wait_until(lambda: self._get(self._manager_port, "/healthz", self._admin_context)[0] == 200, seconds=60)
+        manager.wait_until(
+            lambda: self._get(self._manager_port, "/healthz", self._admin_context)[0] == 200, seconds=PATIENCE
+        )
         account = "/api/v1/namespaces/default/serviceaccounts/default"
-        manager.wait_until(lambda: self.call("GET", account)[0] == 200, seconds=60)
+        manager.wait_until(lambda: self.call("GET", account)[0] == 200, seconds=PATIENCE)
 
     def restart_api_server(self) -> None:
         """Kill the API server and start it again: a crash. Clients see refused connections meanwhile."""
@@ -158,7 +165,7 @@ class ControlPlane:
         """Kill etcd and start it again on the same data; returns when the API server is ready again."""
         self.etcd.kill()
         self.start_etcd()
-        self.api_server.wait_until(lambda: self.call("GET", "/readyz")[0] == 200, seconds=60)
+        self.api_server.wait_until(lambda: self.call("GET", "/readyz")[0] == 200, seconds=PATIENCE)
 
     def restart_controller_manager(self) -> None:
         """Kill the controllers and start them again."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import threading
 from types import TracebackType
+from typing import Self
 
 
 class Proxy:
@@ -24,7 +25,7 @@ class Proxy:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> "Proxy":
+    def __enter__(self) -> Self:
         self._thread.start()
         self._ready.wait()
         return self

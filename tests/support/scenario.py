@@ -37,7 +37,9 @@ CLASS = "scenario"
 class Cluster:
     """What a scenario acts on. Objects go to `namespace` unless they say otherwise."""
 
-    def __init__(self, *, client: Client, node: LocalNode, registry: CollectorRegistry, namespace: str, place: Path) -> None:
+    def __init__(
+        self, *, client: Client, node: LocalNode, registry: CollectorRegistry, namespace: str, place: Path
+    ) -> None:
         self.client = client
         self.node = node
         self.registry = registry
@@ -47,7 +49,9 @@ class Cluster:
     async def create(self, resource: Resource[Any], name: str, **fields: Any) -> Any:
         """Create an object from its top-level fields."""
         meta = fields.pop("metadata", {})
-        return await self.client.create(resource, {"metadata": {"name": name, "namespace": self.namespace, **meta}, **fields})
+        return await self.client.create(
+            resource, {"metadata": {"name": name, "namespace": self.namespace, **meta}, **fields}
+        )
 
     async def apply_document(self, path: Path, **changes: Any) -> DataMover:
         """Create a document's DataMover as it is printed; `changes` go into its spec."""
@@ -56,7 +60,9 @@ class Cluster:
         manifest["spec"].update(changes)
         return await self.client.create(DATA_MOVERS, manifest)
 
-    async def create_mover(self, name: str, *, source: str = "app-data", secret: str = "storage-credentials", **spec: Any) -> DataMover:
+    async def create_mover(
+        self, name: str, *, source: str = "app-data", secret: str = "storage-credentials", **spec: Any
+    ) -> DataMover:
         """Create a DataMover."""
         return await self.create(DATA_MOVERS, name, spec={"sourcePvc": source, "secretName": secret, **spec})
 
@@ -72,6 +78,12 @@ class Cluster:
             (directory / path).parent.mkdir(parents=True, exist_ok=True)
             (directory / path).write_bytes(content)
         await self.node.adopt_directory(name=name, namespace=self.namespace, path=directory, storage_class=CLASS)
+
+        async def bound() -> bool:
+            claim = await self._get(PERSISTENT_VOLUME_CLAIMS, name)
+            return claim is not None and claim.status is not None and claim.status.phase == "Bound"
+
+        await self.wait_for(bound)
         return directory
 
     async def mover(self, name: str) -> DataMover | None:
@@ -80,13 +92,17 @@ class Cluster:
 
     async def wait_phase(self, name: str, *phases: str, seconds: float = PATIENCE) -> DataMover:
         """Wait until the DataMover is in one of the phases."""
-        return await self.wait_mover(name, lambda mover: (mover.status and mover.status.phase) in phases, seconds=seconds)
+        return await self.wait_mover(
+            name, lambda mover: (mover.status and mover.status.phase) in phases, seconds=seconds
+        )
 
     async def wait_reason(self, name: str, reason: str, *, seconds: float = PATIENCE) -> DataMover:
         """Wait until the Ready condition has this reason."""
         return await self.wait_mover(name, lambda mover: ready_reason(mover) == reason, seconds=seconds)
 
-    async def wait_mover(self, name: str, holds: Callable[[DataMover], bool], *, seconds: float = PATIENCE) -> DataMover:
+    async def wait_mover(
+        self, name: str, holds: Callable[[DataMover], bool], *, seconds: float = PATIENCE
+    ) -> DataMover:
         """Wait until something holds of the DataMover; the last state is the failure's message."""
         end = time.monotonic() + seconds
         mover: DataMover | None = None
@@ -115,9 +131,7 @@ class Cluster:
         """Return what there is of our kinds of children, by kind."""
         found: dict[str, list[str]] = {}
         for resource in (PERSISTENT_VOLUME_CLAIMS, JOBS, PODS):
-            listed = await self.client.list(
-                resource, namespace=self.namespace, label_selector=names.CHILDREN_SELECTOR
-            )
+            listed = await self.client.list(resource, namespace=self.namespace, label_selector=names.CHILDREN_SELECTOR)
             if listed:
                 found[resource.kind] = sorted(item.metadata.name for item in listed)
         volumes = [
@@ -135,7 +149,11 @@ class Cluster:
     async def events(self, name: str) -> list[tuple[str, str]]:
         """Return type and reason of the events of a DataMover."""
         listed = await self.client.list(EVENTS, namespace=self.namespace)
-        return [(event.type or "", event.reason or "") for event in listed if event.involved_object and event.involved_object.name == name]
+        return [
+            (event.type or "", event.reason or "")
+            for event in listed
+            if event.involved_object and event.involved_object.name == name
+        ]
 
     def metric(self, name: str, **labels: str) -> float:
         """Return a sample's value, 0 when there is none."""
@@ -169,6 +187,7 @@ def ready_reason(mover: DataMover) -> str:
 
 def storage_classes() -> tuple[dict[str, Any], ...]:
     """The classes of the scenarios: ordinary, binding on first use, without clones."""
+
     def make(name: str, mode: str, **parameters: str) -> dict[str, Any]:
         return {
             "metadata": {"name": name},
@@ -186,16 +205,20 @@ def storage_classes() -> tuple[dict[str, Any], ...]:
 
 
 @asynccontextmanager
-async def embedded_cluster(place: Path) -> AsyncGenerator[Cluster]:
+async def embedded_cluster(place: Path, *, progress_interval: float = 0.5) -> AsyncGenerator[Cluster]:
     """A whole embedded world in this process."""
-    options = WorldOptions(state=place / "state", operator=Options(progress_interval=0.5), job_backoff=0.2, images=IMAGES)
+    options = WorldOptions(
+        state=place / "state", operator=Options(progress_interval=progress_interval), job_backoff=0.2, images=IMAGES
+    )
     async with start_world(options) as world:
         await _create_classes(world.client)
         yield Cluster(client=world.client, node=world.node, registry=world.registry, namespace="default", place=place)
 
 
 @asynccontextmanager
-async def real_cluster(plane: ControlPlane, namespace: str, place: Path) -> AsyncGenerator[Cluster]:
+async def real_cluster(
+    plane: ControlPlane, namespace: str, place: Path, *, progress_interval: float = 0.5
+) -> AsyncGenerator[Cluster]:
     """Our operator and our node beside a real API server and controller-manager."""
     registry, metrics = new_metrics()
     config = load_config(plane.admin_kubeconfig)
@@ -210,7 +233,7 @@ async def real_cluster(plane: ControlPlane, namespace: str, place: Path) -> Asyn
     operator = Operator(
         Client(ours, user_agent="operator", observe=metrics.request),
         cluster=await find_cluster(client),
-        options=Options(namespace=namespace, progress_interval=0.5),
+        options=Options(namespace=namespace, progress_interval=progress_interval),
         registry=registry,
         metrics=metrics,
     )

@@ -96,12 +96,12 @@ class Attempt:
 
     def _show_grave(self, line: logs.Line) -> None:
         """Show what is said about records and listings, but not that one more was written."""
-        if line.level != "info" or self.options.level == "DEBUG":
+        if line.stats is None and (line.level != "info" or self.options.level == "DEBUG"):
             self.show(line)
 
     # --- what the kinds of attempts define ------------------------------------------------------------------------
 
-    def start_probe(self, *, patient: bool) -> Listing:
+    def start_probe(self) -> Listing:
         """Begin the first look at the destination, beside the walk."""
         raise NotImplementedError
 
@@ -121,7 +121,7 @@ class Attempt:
     def run(self) -> None:
         """Run the attempt; return when all is done. Raises AgentError otherwise. `facts`, `tally` and `sync.moved` tell the rest."""
         self.report.phase(transfer.PROBING)
-        self._first = self.start_probe(patient=False)
+        self._first = self.start_probe()
         path = f"{self.scratch}/manifest"
         writer = manifest.Writer(path, self._header())
         try:
@@ -163,8 +163,8 @@ class Attempt:
         """Return the first look at the destination once it is there; raise what is wrong with server, key or bucket."""
         if self._looked is None:
             self._looked = self.destination.probe(
-                self._first or self.start_probe(patient=False),
-                lambda: self.start_probe(patient=True),
+                self._first or self.start_probe(),
+                lambda: self.start_probe(),
                 pause=lambda seconds: pause(seconds, self.stop),
             )
         return self._looked
@@ -233,7 +233,7 @@ class Attempt:
     def engine_version(self) -> str:
         """Return the engine's name and version; asked beside the copy, so empty before."""
         if self._version is not None and not self._engine_version:
-            self._version.wait()
+            self._version.finish()
             self._engine_version = self._version.output.split(b"\n", 1)[0].decode("utf-8", "replace")
         return self._engine_version
 

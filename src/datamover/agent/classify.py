@@ -40,7 +40,7 @@ _CAUSES = (
         retryable=True,
     ),
     Cause(
-        r"InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|ExpiredToken|TokenRefreshRequired|InvalidClientTokenId|UnrecognizedClient"
+        r"InvalidAccessKeyId|UserNotFound|NoSuchUser|SignatureDoesNotMatch|InvalidToken|ExpiredToken|TokenRefreshRequired|InvalidClientTokenId|UnrecognizedClient"
         r"|InvalidSecurity|NoCredentialsErr|NoCredentialProviders|failed to refresh cached credentials|get credentials|XAmzContentSHA256Mismatch",
         transfer.CREDENTIALS,
         transfer.REASON_WRONG_CREDENTIALS,

@@ -91,10 +91,13 @@ class Ledger:
             paths,
         )
 
-    def adopt(self, *, except_below: Iterable[bytes] = ()) -> None:
-        """Take every object at the destination as known, apart from those below the given folders (kept, see `kept`)."""
+    def adopt(self) -> None:
+        """Take every object at the destination as known."""
         self._database.execute("UPDATE paths SET known = 1 WHERE remote IS NOT NULL")
-        for folder in except_below:
+
+    def protect(self, folders: Iterable[bytes]) -> None:
+        """Let nothing below these folders be deleted, known or not (see `kept`)."""
+        for folder in folders:
             self._database.execute(
                 "UPDATE paths SET visible = 0 WHERE key > ? AND key < ?", (folder + b"/", folder + b"0")
             )

@@ -110,7 +110,7 @@ def written(line: Line) -> str:
 
 def transferred(line: Line) -> list[str]:
     """Return the `Transferred:`, `Checks:` ... lines of a line with statistics, as the classic log shows them."""
-    return [text.rstrip() for text in line.msg.splitlines() if text.strip()]
+    return [text.rstrip() for text in line.msg.partition("Transferring:")[0].splitlines() if text.strip()]
 
 
 def shorten(texts: Iterable[str], *, limit: int = 200) -> tuple[str, ...]:

@@ -30,11 +30,11 @@ class Mirror(Attempt):
         self._adopting = False
         self._owner_child: rclone.Child | None = None
 
-    def start_probe(self, *, patient: bool) -> Listing:
+    def start_probe(self) -> Listing:
         """List the whole root and, the first time, read the owner marker, both beside the walk."""
         if self._owner_child is None:
             self._owner_child = self.destination.start_reading(f"{records.FOLDER}/{records.OWNER}")
-        return self.destination.start_listing(patient=patient)
+        return self.destination.start_listing(patient=False)
 
     def settle(self, writer: manifest.Writer) -> str:
         """Learn what is at the root and whose it is; ask the guards."""
@@ -53,13 +53,14 @@ class Mirror(Attempt):
             self._adopting = found_owner != self.settings.owner or bool(
                 self.ledger.foreign_count(beyond_intent=beyond_intent)
             )
-            # timestamped copies of others stay what they are; adopting a mirror does not delete backups
-            self.ledger.adopt(except_below=[folder.encode() for folder in sorted(self._before.claimed)])
+            self.ledger.adopt()
         if self.options.selects:
             visible = self.destination.finish(
                 self.destination.start_visible_listing(environment=self.data_environment())
             )
             self.ledger.see_only(visible.lines())
+        # timestamped copies that were adopted with the rest stay what they are: a mirror deletes no backups
+        self.ledger.protect(folder.encode() for folder in sorted(self._before.claimed))
         self._ask_guards(found_owner, beyond_intent=beyond_intent)
         for key in self.ledger.stale():
             writer.add(manifest.about(manifest.STALE, key))

@@ -163,8 +163,9 @@ def engine_options(environ: Mapping[str, str], settings: Settings, *, config_fil
         "RCLONE_LOCAL_ENCODING": "Raw",
         "RCLONE_NO_UNICODE_NORMALIZATION": "true",
     }
-    # a listing that gets no answer says so soon; nothing has begun yet
+    # what gets no answer says so soon; the agent tries again where that makes sense
     records.setdefault("RCLONE_TIMEOUT", "20s")
+    records.setdefault("RCLONE_LOW_LEVEL_RETRIES", "4")
     for name, value in _DEFAULTS.items():
         base.setdefault(name, value)
         records.setdefault(name, value)

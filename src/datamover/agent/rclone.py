@@ -121,6 +121,12 @@ class Child:
 
     def wait(self, *, timeout: float | None = None) -> int:
         """Return the exit code once the process has ended; after `timeout` seconds it is killed and `timed_out` is set."""
+        code = self.finish(timeout=timeout)
+        self._stop.check()
+        return code
+
+    def finish(self, *, timeout: float | None = None) -> int:
+        """Wait like `wait`, also when the attempt is to end."""
         timer: threading.Timer | None = None
         if timeout is not None:
             timer = threading.Timer(timeout, self._expire)
@@ -134,7 +140,6 @@ class Child:
             if timer:
                 timer.cancel()
             self.close()
-        self._stop.check()
         return code
 
     def end(self, *, grace: float) -> None:

@@ -18,7 +18,7 @@ from datamover.agent.progress import Reporter
 from datamover.api import transfer
 
 _STALL = 15.0
-"""Seconds without any advance after which the server is asked whether it is there."""
+"""Seconds without a finished file after which the server is asked whether it is there; it may just be a large one."""
 _HOPELESS = 40
 """Errors of a class that concerns every file alike, after which there is no point in going on."""
 _HOPELESS_CLASSES = (transfer.CREDENTIALS, transfer.DENIED, transfer.NO_SPACE, transfer.NOT_FOUND)
@@ -139,7 +139,8 @@ class _Watch:
                     self._give_up(self._destination.explain(child.errors, 1), child)
                     return
         now = self._monotonic()
-        state = (stats.bytes, stats.checks, stats.transfers, stats.listed)
+        # bytes say nothing: they go on counting while the same file is tried again and again
+        state = (stats.checks, stats.transfers, stats.listed)
         if state != self._before:
             self._before, self._advance, self._outage = state, now, None
             return

@@ -19,9 +19,9 @@ class Timestamped(Attempt):
         super().__init__(given)
         self._held = False
 
-    def start_probe(self, *, patient: bool) -> Listing:
+    def start_probe(self) -> Listing:
         """List what an earlier attempt of this run has recorded."""
-        return self.destination.start_listing(self.run_folder, patient=patient)
+        return self.destination.start_listing(self.run_folder, patient=False)
 
     def settle(self, writer: manifest.Writer) -> str:
         """Return the folder that this run holds, claiming one when no earlier attempt has."""

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
 from datamover.api.meta import Manifest, PartialObject, Resource
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
@@ -19,6 +20,7 @@ from datamover.cli.world import STORAGE_CLASS, World, WorldOptions, start_world
 from datamover.kube.client import Client
 from datamover.kube.errors import ApiError, NotFound
 from datamover.runtime.store import Key, key_of
+from datamover.volumes.binding import is_bound
 
 _MANAGER = "datamover-run"
 _PATIENCE = 5.0  # seconds that something may be missing: nothing but the manifests can bring it
@@ -95,6 +97,17 @@ async def _adopt_volumes(world: World, options: RunOptions) -> None:
             await world.node.adopt_directory(
                 name=volume.name, namespace=namespace, path=volume.path, storage_class=STORAGE_CLASS
             )
+            await _wait_bound(world, namespace, volume.name)
+
+
+async def _wait_bound(world: World, namespace: str, name: str) -> None:
+    """A volume that is bound before its DataMover comes is not complained of."""
+    while True:
+        claim = await world.client.get(PERSISTENT_VOLUME_CLAIMS, name, namespace=namespace)
+        if is_bound(claim):
+            return
+        world.check()
+        await asyncio.sleep(_TICK / 4)
 
 
 async def _apply(client: Client, options: RunOptions) -> tuple[Key, ...]:

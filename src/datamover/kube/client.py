@@ -283,7 +283,7 @@ class Client:
             "limitBytes": limit_bytes,
         }
         request = requests.logs(name, namespace, options)
-        return (await self._send("get", "pods/log", request, idempotent=True)).body
+        return (await self._send("get", "pods/log", request, idempotent=False)).body
 
     async def request_json(
         self,

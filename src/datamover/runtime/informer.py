@@ -173,12 +173,12 @@ class Informer(Generic[T]):
         floor = self.store.high_water
         pages = await self._pages("0" if first else None)
         if first and as_version(pages[-1].resource_version) < self.store.high_water:  # older than our own writes
-            first, floor = False, self.store.high_water
+            floor = self.store.high_water
             pages = await self._pages(None)
         version = pages[-1].resource_version
         number = as_version(version)
         # No consistent list is older than what was seen, unless the server's history began anew.
-        reborn = not first and number < floor
+        reborn = number < floor
         self.store.replace(
             (item for page in pages for item in page.items),
             version=number,

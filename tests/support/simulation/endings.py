@@ -16,7 +16,7 @@ from support.simulation.world import World
 _TIMES = (
     (re.compile(r"\b\d{4}-\d{2}-\d{2}-\d{6}\b"), "FOLDER"),
     (re.compile(r"\b\d{14}-[0-9a-f]{12}\b"), "RUN"),
-    (re.compile(r"\b\d{14}\b"), "SECOND"),
+    (re.compile(r"\b\d{14}(-[0-9a-f]{5})?\b"), "SECOND"),  # who was first gets the name without a suffix
     (re.compile(r"\bverify-(.*)-[b-z2-9]{5}\b"), r"verify-\1-POD"),
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "UID"),
 )

@@ -375,12 +375,22 @@ async def test_a_watch_that_breaks_gives_what_was_whole_and_raises():
     assert transport.open_streams == 0
 
 
+async def test_a_watch_that_broke_after_its_answer_is_counted_once():
+    client, _, _, counted = connect(ScriptedStream([TransportError("cut")]))
+    with pytest.raises(TransportError):
+        async with client.watch(THINGS, resource_version="5", timeout_seconds=1, idle_timeout=1) as events:
+            await anext(events)
+    assert counted == [("watch", "things.example.org", 200)]
+
+
 async def test_leaving_a_watch_early_closes_its_stream():
     client, transport, *_ = connect(ScriptedStream([line("ADDED", thing())] * 3))
     async with client.watch(THINGS, resource_version="5", timeout_seconds=1, idle_timeout=1) as events:
         async for _ in events:
             break
     assert transport.open_streams == 0
+    with pytest.raises(StopAsyncIteration):
+        await anext(events)
 
 
 async def test_any_other_request_can_be_sent():

@@ -48,7 +48,7 @@ class Candidate:
             await asyncio.get_running_loop().create_future()
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return await answer(request) if callable(answer) else answer
 
     async def work(self):
         self.works += 1
@@ -180,6 +180,23 @@ async def test_when_renewing_fails_the_work_is_stopped_before_the_lease_lapses(t
         assert (one.works, one.elector.leading) == (1, True)  # being stopped
         await clock.advance(4.9)
         assert (one.works, one.elector.leading) == (0, False)
+
+
+async def test_a_lease_lasts_from_when_it_was_asked_for_and_not_from_when_we_heard_of_it():
+    async with candidates(2) as (clock, server, (one, two)):
+
+        async def slowly(request):
+            answer = server.handle(request)
+            await clock.sleep(4)
+            return answer
+
+        await clock.advance(20)
+        one.answers, one.always = [slowly], HANG
+        one.stop_seconds = 4.9
+        for _ in range(300):
+            await clock.advance(0.1)
+            assert one.works + two.works <= 1
+        assert two.works == 1
 
 
 @pytest.mark.parametrize("trouble", [HANG, failure(500)])

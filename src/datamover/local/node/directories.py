@@ -55,6 +55,10 @@ class Directories:
             raise ValueError(f"{name!r} is not the name of a volume")
         return self.root / name
 
+    async def names(self) -> list[str]:
+        """Return the names of all volumes and snapshots that are complete."""
+        return await self._in_thread(lambda: sorted(e.name for e in self.root.iterdir() if not e.name.startswith(".")))
+
     async def create(self, name: str) -> Path:
         """Make an empty directory unless it is there, and return its place."""
         place = self.place(name)

@@ -9,6 +9,7 @@ from datamover.local.node.kinds import Node, Quantities, Taint
 from datamover.local.node.matching import matches_any
 from datamover.local.node.pod_kinds import Affinity, Container, Pod, Toleration
 
+_UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
 _COUNTED = ("cpu", "memory", "ephemeral-storage")
 
 
@@ -18,8 +19,10 @@ def misfit(pod: Pod, node: Node, others: Iterable[Pod]) -> str | None:
     if spec is None:
         return "Pod without spec"
     taint = untolerated(node, spec.tolerations or ())
+    if taint is not None and taint.key == _UNSCHEDULABLE:
+        return "node(s) were unschedulable"
     if taint is not None:
-        return f"node(s) had untolerated taint(s) {{{taint.key}: {taint.value or ''}}}".replace(": }", ": }")
+        return f"node(s) had untolerated taint(s) {{{taint.key}{': ' + taint.value if taint.value else ''}}}"
     labels = node.metadata.labels or {}
     selector = spec.node_selector or {}
     if any(labels.get(key) != value for key, value in selector.items()) or not _affine(spec.affinity, node):
@@ -33,7 +36,7 @@ def untolerated(node: Node, tolerations: Iterable[Toleration]) -> Taint | None:
     """Return the first taint that keeps a Pod off, or None. An unschedulable node counts as tainted."""
     taints = list((node.spec.taints if node.spec else None) or ())
     if node.spec is not None and node.spec.unschedulable:
-        taints.append(Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule"))
+        taints.append(Taint(key=_UNSCHEDULABLE, effect="NoSchedule"))
     known = list(tolerations)
     hard = (taint for taint in taints if taint.effect in ("NoSchedule", "NoExecute"))
     return next((taint for taint in hard if not any(_tolerates(t, taint) for t in known)), None)

@@ -18,6 +18,7 @@ from pathlib import Path
 from datamover.kube.client import Client
 from datamover.local.node.adoption import adopt_directory
 from datamover.local.node.directories import Directories
+from datamover.local.node.endpoint import LogEndpoint
 from datamover.local.node.images import Images
 from datamover.local.node.kinds import (
     CLAIMS,
@@ -40,6 +41,7 @@ from datamover.local.node.provisioner import Provisioner, source_index
 from datamover.local.node.registration import DEFAULT_MAX_PODS, Registration, capacity
 from datamover.local.node.scheduler import Scheduler
 from datamover.local.node.snapshots import Snapshots
+from datamover.local.node.sweeping import Sweeper
 from datamover.local.store.logs import LogOptions
 from datamover.runtime.clock import Clock, SystemClock
 from datamover.runtime.events import EventRecorder
@@ -54,6 +56,7 @@ class NodeOptions:
 
     `schedule`: bind Pods to this node (off where a kube-scheduler runs). `heartbeat`: renew a Lease (on next to a real
     kube-controller-manager). `stop_grace`: what running containers get when the node ends. `environment`: variables of every container.
+    `log_client_ca`: serve logs to the API server that shows a certificate of this authority (`datamover.local.node.endpoint`).
     """
 
     name: str = DEFAULT_NODE_NAME
@@ -64,6 +67,7 @@ class NodeOptions:
     crash_base: float = DEFAULT_CRASH_BASE
     stop_grace: float = 10.0
     environment: Mapping[str, str] | None = field(default=None)
+    log_client_ca: Path | None = None
 
 
 class LocalNode:
@@ -133,6 +137,9 @@ class LocalNode:
             classes=self._classes,
             snapshots=self._snapshots,
         )
+        self._sweeper = Sweeper(
+            client, directories=self._directories, identity=self._state_dir / "cluster", claims=self._claims
+        )
         self._scheduler = Scheduler(
             client,
             node=options.name,
@@ -166,6 +173,19 @@ class LocalNode:
             crash_base=options.crash_base,
         )
 
+        self._endpoint = (
+            LogEndpoint(
+                client,
+                node=options.name,
+                read_log=self.read_log,
+                client_ca=options.log_client_ca,
+                directory=self._state_dir / "tls",
+                clock=clock,
+            )
+            if options.log_client_ca is not None
+            else None
+        )
+
     @property
     def name(self) -> str:
         """The Node's name."""
@@ -177,6 +197,8 @@ class LocalNode:
         try:
             await self._directories.open()
             await self._kubelet.recover()
+            if self._endpoint is not None:
+                self._registration.log_port = await self._endpoint.open()
             await self._registration.register()
             await self._work()
         finally:
@@ -209,12 +231,15 @@ class LocalNode:
             manager.add_controller(controller)
         manager.add_task("launcher", self._launcher.run)
         manager.add_task("events", self._events.run)
+        manager.add_task("sweeper", self._sweeper.run)
         if self._options.heartbeat:
             manager.add_task("heartbeat", self._registration.run)
         manager.add_finisher(self._events.flush)
         return manager
 
     async def _stop(self) -> None:
+        if self._endpoint is not None:
+            await self._endpoint.close()
         await self._supervisor.close()
         await self._directories.close()
         await self._registration.sign_off()

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import datetime
 
+from datamover.api import timestamps
 from datamover.kube.transport import Request, Response, Stream
 from datamover.local.store import answers, crds, persistence
 from datamover.local.store.builtin_kinds import builtin_kinds
@@ -72,6 +73,8 @@ class ApiServer:
             self.storage, reader=reader, ledger=self._ledger, clock=self.clock, dice=dice, world=self
         )
         self._endpoints = Endpoints(self.registry)
+        self._moment = self.clock.now().replace(microsecond=0)
+        self._stamp = timestamps.seconds(self._moment)
         self._furnish()
 
     # --- what strategies see --------------------------------------------------------------------
@@ -79,6 +82,13 @@ class ApiServer:
     def now(self) -> datetime:
         """The server's time."""
         return self.clock.now()
+
+    def stamp(self) -> str:
+        """Return the server's time as a `metav1.Time`; formatted once a second at most."""
+        moment = self.clock.now().replace(microsecond=0)
+        if moment != self._moment:
+            self._moment, self._stamp = moment, timestamps.seconds(moment)
+        return self._stamp
 
     def new_uid(self) -> str:
         """Return a fresh UID (version 4)."""

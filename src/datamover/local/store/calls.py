@@ -98,7 +98,9 @@ def read_call(request: Request, registry: Registry) -> Call | None:
 
     Raises StatusError 404 for an unknown resource and 405 for a verb that it does not know.
     """
-    parts = [unquote(part) for part in request.path.split("/")[1:]]
+    parts = request.path.split("/")[1:]
+    if "%" in request.path:
+        parts = [unquote(part) for part in parts]
     if parts and not parts[-1]:
         parts.pop()
     if len(parts) >= 3 and parts[0] == "api":

@@ -5,7 +5,6 @@ Caveat: conversion between versions only changes `apiVersion` (strategy None); w
 
 from collections.abc import Iterator
 
-from datamover.api import timestamps
 from datamover.local.store.kinds import Column, Kind
 from datamover.local.store.metadata import label_faults, subdomain_faults
 from datamover.local.store.schemas.custom import read_schema
@@ -63,7 +62,7 @@ class CrdStrategy(Strategy):
 
 
 def _accept(obj: Tree, world: World, *, conditions: object = None, stored: list[str] | None = None) -> None:
-    now = timestamps.seconds(world.now())
+    now = world.stamp()
     spec = mapping(obj.get("spec"))
     versions = list(stored or [])
     for version in entries(spec.get("versions")):

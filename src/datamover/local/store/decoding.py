@@ -8,11 +8,9 @@ import yaml
 from datamover.local.store import protobuf
 from datamover.local.store.calls import Call
 from datamover.local.store.kinds import Kind
-from datamover.local.store.quantities import canonize
-from datamover.local.store.schemas.shaping import drop_impossible_nulls, drop_nulls, fill_defaults, prune
-from datamover.local.store.schemas.typing import type_error
+from datamover.local.store.schemas.shaping import UndecodableError, shape_builtin, shape_custom
 from datamover.local.store.statuses import StatusError, bad_request, unsupported_media
-from datamover.local.store.trees import Tree, child, decode, encode, is_list, is_tree, mapping, text
+from datamover.local.store.trees import Tree, child, decode, encode, is_tree, mapping, text
 
 JSON_TYPES = ("application/json", "application/yaml")
 """What bodies of objects may be, beside protobuf for built-in kinds."""
@@ -48,18 +46,9 @@ def parse_body(body: bytes, *, yaml_allowed: bool, strict: bool) -> tuple[Tree, 
         raise bad_request(f"the object provided is unrecognized (must be of type object): {error}") from None
     if not is_tree(value):
         raise bad_request("the object provided is unrecognized (must be of type object)")
-    # as many `":` as keys means that no key came twice; only a doubt pays for the slow parse
-    doubtful = strict and not yaml_allowed and body.count(b'":') != _count_keys(value)
+    # a key that came twice is gone from what was decoded; only a doubt pays for the slow parse
+    doubtful = strict and not yaml_allowed and body.count(b'":') != encode(value).count(b'":')
     return value, _repeated(body) if doubtful else []
-
-
-def _count_keys(value: Any) -> int:
-    if is_tree(value):
-        tree = value
-        return len(tree) + sum(_count_keys(item) for item in tree.values() if isinstance(item, dict | list))
-    if is_list(value):
-        return sum(_count_keys(item) for item in value if isinstance(item, dict | list))
-    return 0
 
 
 class _Loader(yaml.SafeLoader):
@@ -109,52 +98,37 @@ def check_kind(tree: Tree, expected: Kind) -> Tree:
     return tree
 
 
-def settle(tree: Tree, call: Call, *, repeated: list[str]) -> Tree:
-    """Prune, type-check and default a decoded object in place, as the server does before anything else sees it.
+def settle(tree: Tree, call: Call, *, repeated: list[str], quiet: bool = False) -> Tree:
+    """Shape and default a decoded object in place, as the server does before anything else sees it.
 
-    Unknown and repeated fields become warnings or, with `fieldValidation=Strict`, a StatusError 400.
+    Unknown and repeated fields become warnings or, with `fieldValidation=Strict`, a StatusError 400; `quiet` passes over them. managedFields are left alone: they are read with care later.
     """
     kind = call.kind
-    if "metadata" in tree and not is_tree(tree["metadata"]) and tree["metadata"] is not None:
+    if not is_tree(tree.get("metadata")) and tree.get("metadata") is not None:
         raise _undecodable(kind, "json: cannot unmarshal number into Go struct field .metadata of type v1.ObjectMeta")
-    child(tree, "metadata")
+    meta = child(tree, "metadata")
+    owners = meta.pop("managedFields", None)
     if kind.custom:
-        drop_impossible_nulls(tree, kind.node)
+        unknown = shape_custom(tree, kind.node)
     else:
-        drop_nulls(tree, kind.node)
-        _check_types(tree, kind)
-    complaints = repeated + [f'unknown field "{path}"' for path in prune(tree, kind.node)]
-    if complaints:
+        try:
+            unknown = shape_builtin(tree, kind.node)
+        except UndecodableError as error:
+            raise _undecodable(kind, str(error)) from None
+    complaints = repeated + [f'unknown field "{path}"' for path in unknown]
+    if complaints and not quiet:
         complain(call, complaints)
-    if kind.custom:
-        fill_defaults(tree, kind.node)
-    _tidy_metadata(tree)
+    # the metadata of every kind goes through a Go struct that leaves out what is empty
+    for key in [key for key, value in meta.items() if not value]:
+        del meta[key]
+    if owners is not None:
+        meta["managedFields"] = owners
     kind.strategy.default(tree)
     return tree
 
 
-def _check_types(tree: Tree, kind: Kind) -> None:
-    fault = type_error(tree, kind.node) if kind.node is not None else None
-    if fault is None:
-        try:
-            canonize(tree, kind.node)
-        except ValueError as error:
-            fault = str(error)
-    if fault:
-        raise _undecodable(kind, fault)
-
-
 def _undecodable(kind: Kind, why: str) -> StatusError:
     return bad_request(f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {why}')
-
-
-def _tidy_metadata(tree: Tree) -> None:
-    # the metadata of every kind goes through a Go struct that leaves out what is empty
-    meta = mapping(tree["metadata"])
-    for key in [
-        key for key, value in meta.items() if value is None or (value in ("", 0, {}, []) and key != "managedFields")
-    ]:
-        del meta[key]
 
 
 def complain(call: Call, complaints: list[str]) -> None:

@@ -167,7 +167,7 @@ class Deleter:
 
     def _mark(self, meta: Tree) -> bool:
         before = (meta.get("deletionTimestamp"), meta.get("deletionGracePeriodSeconds"))
-        now = timestamps.seconds(self._world.now())
+        now = self._world.stamp()
         if not meta.get("deletionTimestamp"):
             if meta.get("generation"):
                 meta["generation"] += 1

@@ -16,6 +16,9 @@ from datamover.local.store.trees import Tree, decode, encode, is_list, is_tree, 
 FieldSet = dict[str, Any]
 """A trie of fields; see the module."""
 
+SCALARS: frozenset[type] = frozenset({str, int, bool, float})
+"""The types of values that have nothing below them."""
+
 _MEMBER: FieldSet = {}
 _ABSENT: Any = UNSET
 
@@ -146,10 +149,13 @@ def _fields_of(value: object, node: Node | None) -> FieldSet | None:
         return _MEMBER
     found: FieldSet = {}
     if is_tree(value):
+        fields = node.fields if node is not None else None
         for key, item in value.items():
-            below = node.below(key) if node is not None else None
-            claimed = _fields_of(item, below)
-            named = node is not None and node.fields is not None and key in node.fields
+            if type(item) in SCALARS:
+                found[f"f:{key}"] = _MEMBER
+                continue
+            named = fields is not None and key in fields
+            claimed = _fields_of(item, node.below(key) if node is not None else None)
             if not named or item is None or item == {}:
                 claimed = _MEMBER if not claimed else {".": _MEMBER, **claimed}
             if claimed is not None:

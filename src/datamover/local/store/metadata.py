@@ -160,6 +160,14 @@ def _owner_faults(meta: Tree) -> Iterator[Fault]:
                 first = this
 
 
+_CHECKED = ("labels", "annotations", "ownerReferences", "finalizers", "generateName", "name")
+
+
+def metadata_changed(meta: Tree, live: Tree) -> bool:
+    """Tell whether anything changed that `check_metadata` looks at."""
+    return any(meta.get(field) != live.get(field) for field in _CHECKED)
+
+
 def check_metadata_update(meta: Tree, live: Tree) -> list[Fault]:
     """Return which changes of metadata may not be."""
     faults = list[Fault]()

@@ -211,11 +211,11 @@ def apply(
     now: str,
     force: bool,
     ignored: Iterable[str],
-) -> Tree:
-    """Return the live object with `applied` merged in and ownership recorded. Raises StatusError 409 when others own what it changes.
+) -> tuple[Tree, bool]:
+    """Return the live object with `applied` merged in and ownership recorded, and whether any of that changed. Raises StatusError 409 when others own what it changes.
 
     `applied` must already be checked against the schema. `ignored` are top-level fields that the endpoint does not write: they are merged (and reset by
-    the caller), but not owned. An unchanged result carries unchanged timestamps.
+    the caller), but not owned. An unchanged result is not complete: it lacks managedFields.
     """
     base = _bare(live)
     own = Ownership.of(live)
@@ -253,11 +253,13 @@ def apply(
         mine.fields = difference(mine.fields, _STRIPPED)
         if not mine.fields:
             del own.claims[manager]
-        elif changed or last is None:
+        elif changed:
             mine.time = now
+    if not changed and last is not None and mine is not None and last == mine:
+        return merged, False
     merged = {**merged, "metadata": dict(mapping(merged.get("metadata")))}
     own.write_to(merged)
-    return merged
+    return merged, True
 
 
 def _prune(merged: Tree, own: Ownership, last: FieldSet, node: Node | None) -> Tree:

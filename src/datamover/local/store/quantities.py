@@ -5,10 +5,6 @@ Source: Kubernetes `resource.Quantity`.
 
 import re
 from decimal import ROUND_UP, Decimal, InvalidOperation
-from typing import Any
-
-from datamover.local.store.schemas.nodes import Node
-from datamover.local.store.trees import is_list, is_tree
 
 _FORM = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E|[eE][+-]?\d+)?")
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
@@ -51,22 +47,3 @@ def canonical_quantity(text: str) -> str:
     if suffix[:1] in {"e", "E"} and suffix not in _DECIMAL:
         return f"{whole}e{exponent}" if exponent else str(whole)
     return f"{whole}{next(name for name, p in _DECIMAL.items() if p == exponent)}"
-
-
-def canonize(value: Any, node: Node | None) -> None:
-    """Respell every quantity of a built-in object in place. Raises ValueError for the first that is none."""
-    if node is None:
-        return
-    if is_tree(value):
-        tree = value
-        for key, item in tree.items():
-            below = node.below(key)
-            if below is None:
-                continue
-            if below.format == "quantity":
-                tree[key] = canonical_quantity(item if isinstance(item, str) else str(item))
-            elif isinstance(item, dict | list):
-                canonize(item, below)
-    elif is_list(value) and node.items is not None:
-        for item in value:
-            canonize(item, node.items)

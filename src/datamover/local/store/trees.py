@@ -78,10 +78,15 @@ def copy(value: Any) -> Any:
 
 def same(left: object, right: object) -> bool:
     """Tell whether two trees are equal JSON. Unlike `==`, `1` and `True` differ, as they do on the wire."""
+    # `==` and the encoder are many times faster than a walk, which is left for equal trees of another order
+    return left == right and (left is right or encode(left) == encode(right) or _same(left, right))
+
+
+def _same(left: object, right: object) -> bool:
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if is_tree(left) and is_tree(right):
-        return len(left) == len(right) and all(key in right and same(item, right[key]) for key, item in left.items())
+        return len(left) == len(right) and all(key in right and _same(item, right[key]) for key, item in left.items())
     if is_list(left) and is_list(right):
-        return len(left) == len(right) and all(same(a, b) for a, b in zip(left, right, strict=True))
+        return len(left) == len(right) and all(_same(a, b) for a, b in zip(left, right, strict=True))
     return left == right

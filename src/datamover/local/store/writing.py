@@ -5,10 +5,8 @@ whole way and stores nothing. Everything here is synchronous, so two writes neve
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
-from datamover.api import timestamps
 from datamover.local.store.admission import (
     SYSTEM_META,
     admit_namespace,
@@ -23,7 +21,7 @@ from datamover.local.store.admission import (
 from datamover.local.store.calls import Call
 from datamover.local.store.decoding import check_kind, clone, complain, media_type, parse_body, read_object, settle
 from datamover.local.store.ledger import Ledger, build_record, undressed
-from datamover.local.store.metadata import check_metadata, check_metadata_update, name_of
+from datamover.local.store.metadata import check_metadata, check_metadata_update, metadata_changed, name_of
 from datamover.local.store.ownership import LAST_APPLIED, Manager, apply, track_update
 from datamover.local.store.patching import PATCH_TYPES, patched
 from datamover.local.store.schemas.strictness import claim_error
@@ -94,7 +92,7 @@ class Writer:
             raise self._conflict(
                 call, f"Precondition failed: UID in precondition: {uid}, UID in object meta: {record.uid}"
             )
-        return self._finish_update(tree, record, call)
+        return self._finish_update(tree, self._ledger.read(call.kind, record), record, call)
 
     def patch(self, call: Call) -> Outcome:
         """PATCH, but for apply. Raises StatusError: 400, 404, 409, 415, 422."""
@@ -112,7 +110,7 @@ class Writer:
         check_kind(tree, call.kind)
         settle(tree, call, repeated=[])
         check_name(name_of(tree), call.name)
-        return self._finish_update(tree, record, call)
+        return self._finish_update(tree, self._ledger.read(call.kind, record), record, call)
 
     def apply(self, call: Call) -> Outcome:
         """PATCH with an apply body: server-side apply.
@@ -128,24 +126,27 @@ class Writer:
             complain(call, repeated)
         record = self._ledger.shelf(call.kind).get(call.namespace, call.name)
         live = self._live_to_apply(applied, record, call)
-        merged = apply(
+        merged, changed = apply(
             live,
             applied,
             node=call.kind.node,
             manager=Manager(call.manager, "Apply", "", call.subresource),
             version=call.kind.api_version,
-            now=timestamps.seconds(self._world.now()),
+            now=self._world.stamp(),
             force=call.flag("force"),
             ignored=self._not_written(call),
         )
+        by_kubectl = call.manager == "kubectl" and look(merged, "metadata", "annotations", LAST_APPLIED)
+        if record is not None and not changed and not by_kubectl:
+            return Outcome(record, created=False)
         tree = clone(merged)
-        if call.manager == "kubectl" and look(tree, "metadata", "annotations", LAST_APPLIED):
+        if by_kubectl:
             tree["metadata"]["annotations"][LAST_APPLIED] = encode(applied).decode() + "\n"
         # what the live object holds already is not the applier's fault, so nothing is complained of
-        settle(tree, replace(call, warnings=[], query={**call.query, "fieldValidation": "Ignore"}), repeated=[])
+        settle(tree, call, repeated=[], quiet=True)
         if record is None:
             return self._finish_create(tree, call)
-        return self._finish_update(tree, record, call, owned=True)
+        return self._finish_update(tree, live, record, call, owned=True)
 
     def bind(self, call: Call) -> Outcome:
         """POST of a Binding: put a Pod on a node, once. Raises StatusError 404 and 409."""
@@ -161,7 +162,7 @@ class Writer:
                 "", "pods/binding", call.name, f'pod {call.name} is already assigned to node "{spec["nodeName"]}"'
             )
         spec["nodeName"] = node
-        now = timestamps.seconds(self._world.now())
+        now = self._world.stamp()
         scheduled: Tree = {"type": "PodScheduled", "status": "True", "lastTransitionTime": now}
         others = [c for c in entries(status.get("conditions")) if c.get("type") != "PodScheduled"]
         status["conditions"] = [*others, scheduled]
@@ -214,7 +215,7 @@ class Writer:
             tree,
             node=call.kind.node,
             manager=Manager(call.manager, "Update", call.kind.api_version, call.subresource),
-            now=timestamps.seconds(self._world.now()),
+            now=self._world.stamp(),
             ignored=self._not_written(call),
             created=created,
         )
@@ -229,7 +230,7 @@ class Writer:
             generate_name(meta, shelf, call.namespace, self._choose)
         admit_namespace(kind, call.namespace, name_of(tree), self._world)
         meta["uid"] = self._world.new_uid()
-        meta["creationTimestamp"] = timestamps.seconds(self._world.now())
+        meta["creationTimestamp"] = self._world.stamp()
         if kind.status:
             tree.pop("status", None)
         kind.strategy.prepare_create(tree)
@@ -250,9 +251,8 @@ class Writer:
             return Outcome(build_record(kind, undressed(kind, tree), 0), created=True)
         return Outcome(self._ledger.commit(kind, tree, None), created=True)
 
-    def _finish_update(self, tree: Tree, record: Record, call: Call, *, owned: bool = False) -> Outcome:
+    def _finish_update(self, tree: Tree, live: Tree, record: Record, call: Call, *, owned: bool = False) -> Outcome:
         kind, meta = call.kind, child(tree, "metadata")
-        live = self._ledger.read(kind, record)
         old = mapping(live["metadata"])
         place(meta, call)
         self._check_revision(meta, record, call)
@@ -296,7 +296,8 @@ class Writer:
     def _update_faults(self, tree: Tree, live: Tree, call: Call) -> list[Fault]:
         kind = call.kind
         faults = check_metadata_update(tree["metadata"], mapping(live["metadata"]))
-        faults += check_metadata(tree["metadata"], **kind.strategy.name_rule)
+        if metadata_changed(tree["metadata"], mapping(live["metadata"])):
+            faults += check_metadata(tree["metadata"], **kind.strategy.name_rule)
         if call.subresource:
             faults += kind.strategy.validate_status(tree, live)
         else:

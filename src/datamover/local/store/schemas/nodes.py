@@ -42,6 +42,14 @@ class Node:
     int_or_string: bool = False
     always: bool = False
     rules: dict[str, Any] = field(default_factory=dict[str, Any])
+    _defaulted: tuple[str, ...] | None = None
+
+    def defaulted(self) -> tuple[str, ...]:
+        """Return the names of the fields that have a default."""
+        if self._defaulted is None:
+            below = self.fields or {}
+            self._defaulted = tuple(name for name, field in below.items() if field.default is not UNSET)
+        return self._defaulted
 
     def below(self, key: str) -> "Node | None":
         """Return the node of a key of an object: its field, or the map's value; None when the key is unknown."""

@@ -1,112 +1,181 @@
-"""Pruning and defaulting: what decoding does to an object before anything else sees it."""
+"""Shaping: what decoding does to an object before anything else sees it. One walk over the object, in place.
 
-from typing import Any
+Custom resources lose unknown fields and impossible nulls and get their defaults. Built-in kinds lose unknown fields and nulls, as in a Go struct, their types are
+checked and their quantities spelled in the server's way; what they default is in their strategies.
+"""
 
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from datamover.local.store.quantities import canonical_quantity
 from datamover.local.store.schemas.nodes import UNSET, Node
 from datamover.local.store.trees import Tree, copy, is_list, is_tree
 
+_type: Callable[[Any], type] = type
+_Trail = tuple[Any, ...]
+"""Where a value lies: `(trail of the parent, key or position)`, so that paths cost nothing until one is needed."""
 
-def prune(obj: Tree, node: Node | None, *, keep: frozenset[str] = frozenset()) -> list[str]:
-    """Remove from `obj` what its schema does not know and return the paths of that, sorted. Top-level keys in `keep` are left alone."""
+
+def shape_custom(obj: Tree, node: Node | None) -> list[str]:
+    """Shape a custom resource; return the paths of the unknown fields that were removed, sorted."""
     unknown: list[str] = []
     if node is not None:
-        for key in list(obj):
-            if key not in keep:
-                _prune_key(obj, key, node, key, unknown)
+        _custom_object(obj, node, (), unknown)
     return sorted(unknown)
 
 
-def _prune_key(tree: Tree, key: str, node: Node, path: str, unknown: list[str]) -> None:
-    below = node.below(key)
-    if below is not None:
-        _prune(tree[key], below, path, unknown)
-    elif not node.preserve:
-        unknown.append(path)
-        del tree[key]
-
-
-def _prune(value: Any, node: Node, path: str, unknown: list[str]) -> None:
-    if is_tree(value):
-        if node.fields is None and node.values is None:
-            if node.type == "object" and not node.preserve and not node.definition:
-                _drop_all(value, path, unknown)
-            return
-        tree = value
-        for key in list(tree):
-            _prune_key(tree, key, node, f"{path}.{key}", unknown)
-    elif is_list(value) and node.items is not None:
-        for position, item in enumerate(value):
-            if isinstance(item, dict | list):
-                _prune(item, node.items, f"{path}[{position}]", unknown)
-
-
-def _drop_all(tree: Tree, path: str, unknown: list[str]) -> None:
-    unknown.extend(f"{path}.{key}" for key in tree)
-    tree.clear()
-
-
-def fill_defaults(value: Any, node: Node | None) -> None:
-    """Put the schema's defaults where nothing is; a null where null may not be is replaced by the default as well."""
-    if node is None:
+def _custom_object(tree: Tree, node: Node, trail: _Trail, unknown: list[str]) -> None:
+    fields, values = node.fields, node.values
+    if fields is None and values is None:
+        if not node.preserve and node.type == "object" and not node.definition:
+            unknown.extend(_path((trail, key)) for key in tree)
+            tree.clear()
         return
+    for key in list(tree):
+        below = fields.get(key) if fields is not None else None
+        if below is None:
+            below = values
+            if below is None:
+                if not node.preserve:
+                    unknown.append(_path((trail, key)))
+                    del tree[key]
+                continue
+        value = tree[key]
+        kind = _type(value)
+        if kind is dict:
+            _custom_object(value, below, (trail, key), unknown)
+        elif kind is list:
+            _custom_list(value, below, (trail, key), unknown)
+        elif value is None and not below.nullable:
+            if below.default is not UNSET:
+                tree[key] = _default(below)
+            elif below.type or below.rules:
+                del tree[key]
+    if fields is not None:
+        for key in node.defaulted():
+            if key not in tree:
+                tree[key] = _default(fields[key])
+
+
+def _custom_list(items: list[Any], node: Node, trail: _Trail, unknown: list[str]) -> None:
+    below = node.items
+    if below is None:
+        return
+    for position, item in enumerate(items):
+        kind = _type(item)
+        if kind is dict:
+            _custom_object(item, below, (trail, position), unknown)
+        elif kind is list:
+            _custom_list(item, below, (trail, position), unknown)
+        elif item is None and below.default is not UNSET and not below.nullable:
+            items[position] = _default(below)
+
+
+def _default(node: Node) -> Any:
+    value: Any = copy(node.default)
     if is_tree(value):
-        tree = value
-        if node.fields is not None:
-            for key, below in node.fields.items():
-                if below.default is not UNSET and (key not in tree or (tree[key] is None and not below.nullable)):
-                    tree[key] = copy(below.default)
-                item = tree.get(key)
-                if isinstance(item, dict | list):
-                    fill_defaults(item, below)
-        if node.values is not None:
-            known = node.fields or {}
-            default = node.values.default
-            for key in list(tree):
-                if key in known:
-                    continue
-                if tree[key] is None and default is not UNSET and not node.values.nullable:
-                    tree[key] = copy(default)
-                fill_defaults(tree[key], node.values)
-    elif is_list(value) and node.items is not None:
-        items = value
-        for position, item in enumerate(items):
-            if item is None and node.items.default is not UNSET and not node.items.nullable:
-                items[position] = copy(node.items.default)
-            fill_defaults(items[position], node.items)
+        _custom_object(value, node, (), [])
+    elif is_list(value):
+        _custom_list(value, node, (), [])
+    return value
+
+
+class UndecodableError(ValueError):
+    """A value that the Go struct of a built-in kind could not hold. The text is the decoder's complaint."""
 
 
 _EMPTY: dict[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False}
+_FOUND = {dict: "object", list: "array", bool: "bool", str: "string", int: "number", float: "number"}
+_HOLDS: dict[str, frozenset[type]] = {
+    "string": frozenset({str}),
+    "boolean": frozenset({bool}),
+    "integer": frozenset({int}),
+    "number": frozenset({int, float}),
+    "object": frozenset({dict}),
+    "array": frozenset({list}),
+}
 
 
-def drop_impossible_nulls(value: Any, node: Node | None) -> None:
-    """Remove the nulls of a custom resource that its schema neither admits nor replaces by a default."""
-    if is_tree(value):
-        for key in list(value):
-            below = node.below(key) if node is not None else None
-            if value[key] is not None:
-                drop_impossible_nulls(value[key], below)
-            elif below is not None and not below.nullable and below.default is UNSET and (below.type or below.rules):
-                del value[key]
-    elif is_list(value):
-        for item in value:
-            drop_impossible_nulls(item, node.items if node is not None else None)
+def shape_builtin(obj: Tree, node: Node | None) -> list[str]:
+    """Shape an object of a built-in kind; return the paths of the unknown fields that were removed, sorted. Raises UndecodableError."""
+    unknown: list[str] = []
+    if node is not None:
+        _builtin_object(obj, node, (), unknown)
+    return sorted(unknown)
 
 
-def drop_nulls(value: Any, node: Node | None) -> None:
-    """Remove nulls as decoding a Go struct does: an explicit null of a built-in kind is the same as nothing.
+def _builtin_object(tree: Tree, node: Node, trail: _Trail, unknown: list[str]) -> None:
+    fields, values = node.fields, node.values
+    for key in list(tree):
+        below = fields.get(key) if fields is not None else None
+        if below is None:
+            below = values
+            if below is None:
+                if not node.preserve:
+                    unknown.append(_path((trail, key)))
+                    del tree[key]
+                continue
+        value = tree[key]
+        if value is None:
+            # nothing, or in a map the empty value
+            if below is values and below.type in _EMPTY:
+                tree[key] = _EMPTY[below.type]
+            elif not node.preserve:
+                del tree[key]
+            continue
+        kind = _type(value)
+        if below.int_or_string:
+            if below.format == "quantity":
+                tree[key] = _quantity(value, below, (trail, key))
+            elif kind is not str and kind is not int:
+                _complain(kind, below, (trail, key))
+        elif below.type and kind not in _HOLDS[below.type]:
+            _complain(kind, below, (trail, key))
+        elif kind is dict:
+            _builtin_object(value, below, (trail, key), unknown)
+        elif kind is list:
+            _builtin_list(value, below, (trail, key), unknown)
 
-    In a map it is the empty value.
-    """
-    if is_tree(value):
-        for key in list(value):
-            below = node.below(key) if node is not None else None
-            if value[key] is not None:
-                drop_nulls(value[key], below)
-            elif node is not None and not node.preserve:
-                if below is not None and below is node.values and below.type in _EMPTY:
-                    value[key] = _EMPTY[below.type]
-                else:
-                    del value[key]
-    elif is_list(value):
-        for item in value:
-            drop_nulls(item, node.items if node is not None else None)
+
+def _builtin_list(items: list[Any], node: Node, trail: _Trail, unknown: list[str]) -> None:
+    below = node.items
+    if below is None:
+        return
+    for position, item in enumerate(items):
+        kind = _type(item)
+        if item is None:
+            items[position] = _EMPTY.get(below.type, {})
+        elif below.type and not below.int_or_string and kind not in _HOLDS[below.type]:
+            _complain(kind, below, (trail, position))
+        elif kind is dict:
+            _builtin_object(item, below, (trail, position), unknown)
+
+
+def _quantity(value: Any, node: Node, trail: _Trail) -> str:
+    if type(value) not in {str, int, float}:
+        _complain(_type(value), node, trail)
+    try:
+        return canonical_quantity(value if isinstance(value, str) else str(value))
+    except ValueError as error:
+        raise UndecodableError(str(error)) from None
+
+
+def _complain(found: type, node: Node, trail: _Trail) -> NoReturn:
+    wanted = {
+        "boolean": "bool",
+        "integer": node.format or "int64",
+        "number": "float64",
+        "array": f"[]{node.items.type if node.items else ''}",
+        "object": f"map[string]{node.values.type}" if node.values else "struct",
+    }.get(node.type, node.type)
+    field = _path(trail).rpartition(".")[2]
+    raise UndecodableError(f"json: cannot unmarshal {_FOUND[found]} into Go struct field {field} of type {wanted}")
+
+
+def _path(trail: _Trail) -> str:
+    if not trail:
+        return ""
+    before, last = _path(trail[0]), trail[1]
+    if isinstance(last, int):
+        return f"{before}[{last}]"
+    return f"{before}.{last}" if before else str(last)

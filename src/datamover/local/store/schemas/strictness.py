@@ -6,62 +6,71 @@ from datamover.local.store.fieldsets import item_key, spell
 from datamover.local.store.schemas.nodes import Node
 from datamover.local.store.trees import Tree, is_list, is_tree
 
+_SCALARS: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "number": (int, float),
+}
+_NAMES = {"integer": "numeric (int or float)", "number": "numeric (int or float)"}
 
-def claim_error(value: Any, node: Node | None, path: str = "") -> str | None:
-    """Return the first complaint about an applied object, or None."""
+
+def claim_error(value: Any, node: Node | None) -> str | None:
+    """Return the first complaint about an applied object, with its path, or None."""
     if node is None or value is None:
         return None
     if is_tree(value):
-        return _object_error(value, node, path)
+        return _object_error(value, node)
     if is_list(value):
-        return _list_error(value, node, path)
+        return _list_error(value, node)
     if node.int_or_string or not node.type:
         return None
-    wanted = {"string": str, "boolean": bool, "integer": int, "number": (int, float)}.get(node.type)
+    wanted = _SCALARS.get(node.type)
     if wanted is None:
-        return f"{path}: expected {'list' if node.type == 'array' else 'map'}, got {_shown(value)}"
-    if not isinstance(value, wanted) or (isinstance(value, bool) and node.type != "boolean"):
-        return f"{path}: expected {'numeric (int or float)' if node.type in {'integer', 'number'} else node.type}, got {_shown(value)}"
+        return f": expected {'list' if node.type == 'array' else 'map'}, got {_shown(value)}"
+    if type(value) not in wanted:
+        return f": expected {_NAMES.get(node.type, node.type)}, got {_shown(value)}"
     return None
 
 
-def _object_error(value: Tree, node: Node, path: str) -> str | None:
+def _object_error(value: Tree, node: Node) -> str | None:
     if node.type not in {"object", ""}:
-        return f"{path}: expected {'list' if node.type == 'array' else node.type}, got {_shown(value)}"
-    if node.fields is None and node.values is None:
+        return f": expected {'list' if node.type == 'array' else node.type}, got {_shown(value)}"
+    fields, values = node.fields, node.values
+    if fields is None and values is None:
         return None
     for key, item in value.items():
-        below = node.below(key)
+        below = (fields.get(key) if fields is not None else None) or values
         if below is None:
             if node.preserve:
                 continue
-            return f"{path}.{key}: field not declared in schema"
-        if error := claim_error(item, below, f"{path}.{key}"):
-            return error
+            return f".{key}: field not declared in schema"
+        if type(item) in _SCALARS.get(below.type, ()):
+            continue
+        if error := claim_error(item, below):
+            return f".{key}{error}"
     return None
 
 
-def _list_error(value: list[Any], node: Node, path: str) -> str | None:
+def _list_error(value: list[Any], node: Node) -> str | None:
     if node.type not in {"array", ""}:
-        return f"{path}: expected {'map' if node.type == 'object' else node.type}, got {_shown(value)}"
+        return f": expected {'map' if node.type == 'object' else node.type}, got {_shown(value)}"
     keyed = node.list_type in {"map", "set"}
     seen = set[str]()
     for position, item in enumerate(value):
-        where = f"{path}[{position}]"
-        if keyed:
-            key = item_key(item, node)
-            if key is None:
-                listed = " ".join(f'"{name}"' for name in node.list_keys)
-                return (
-                    f"{path}: element {position}: associative list with keys has an element that omits all key fields [{listed}] "
-                    "(and doesn't have default values for any key fields)"
-                )
-            if key in seen:
-                return f"{path}: duplicate entries for key {spell(key)}"
+        key = item_key(item, node) if keyed else None
+        if keyed and key is None:
+            listed = " ".join(f'"{name}"' for name in node.list_keys)
+            return (
+                f": element {position}: associative list with keys has an element that omits all key fields [{listed}] "
+                "(and doesn't have default values for any key fields)"
+            )
+        if key in seen:
+            return f": duplicate entries for key {spell(key or '')}"
+        if key is not None:
             seen.add(key)
-            where = path + spell(key)
-        if error := claim_error(item, node.items, where):
-            return error
+        if error := claim_error(item, node.items):
+            return f"{spell(key) if key is not None else f'[{position}]'}{error}"
     return None
 
 

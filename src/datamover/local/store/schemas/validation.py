@@ -35,7 +35,7 @@ def validate(
 
 
 def _faults(value: Any, node: Node, path: str, old: Any) -> Iterator[Fault]:
-    if old is not _ABSENT and same(value, old):
+    if old is not _ABSENT and value == old:
         return
     if value is None:
         if node.type and not node.nullable and not node.preserve:

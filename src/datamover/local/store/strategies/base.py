@@ -16,6 +16,10 @@ class World(Protocol):
         """The server's time."""
         ...
 
+    def stamp(self) -> str:
+        """Return the server's time as a `metav1.Time`."""
+        ...
+
     def new_uid(self) -> str:
         """Return a fresh UID."""
         ...

