@@ -1,4 +1,4 @@
-"""The embedded API server with what a test wants to run on it."""
+"""An API server (the embedded one, mostly) with what a test wants to run on it."""
 
 import asyncio
 import time
@@ -12,13 +12,15 @@ from datamover.kube.errors import NotFound
 from datamover.local.store.apiserver import ApiServer
 from datamover.local.transport import LocalTransport
 
-PATIENCE = 10.0
+PATIENCE = 20.0
 
 
 class Embedded:
     """One API server, one client, and the tasks that run beside a test."""
 
-    def __init__(self, client: Client, server: ApiServer | None = None) -> None:
+    def __init__(self, client: Client, server: ApiServer | None = None, *, namespace: str = "default") -> None:
+        """`server` is the embedded API server; without one (a real one stands behind `client`) its counters cannot be asked."""
+        self.namespace = namespace
         self.client = client
         self.server = server
         self._tasks: list[asyncio.Task[None]] = []
@@ -40,38 +42,40 @@ class Embedded:
             await _ended(task)
         self._tasks.clear()
 
-    async def create(self, resource: Resource[Any], manifest: Manifest, *, namespace: str = "default") -> Any:
-        """Create an object, in the default namespace unless told otherwise."""
-        where = namespace if resource.namespaced else None
+    async def create(self, resource: Resource[Any], manifest: Manifest, *, namespace: str | None = None) -> Any:
+        """Create an object, in this world's namespace unless told otherwise."""
+        where = (namespace or self.namespace) if resource.namespaced else None
         return await self.client.create(resource, manifest, namespace=where)
 
-    async def get(self, resource: Resource[Any], name: str, *, namespace: str = "default") -> Any:
+    async def get(self, resource: Resource[Any], name: str, *, namespace: str | None = None) -> Any:
         """Return an object, or None."""
+        where = (namespace or self.namespace) if resource.namespaced else None
         try:
-            return await self.client.get(resource, name, namespace=namespace if resource.namespaced else None)
+            return await self.client.get(resource, name, namespace=where)
         except NotFound:
             return None
 
     async def patch(
-        self, resource: Resource[Any], name: str, patch: Any, *, status: bool = False, namespace: str = "default"
+        self, resource: Resource[Any], name: str, patch: Any, *, status: bool = False, namespace: str | None = None
     ) -> Any:
         """Merge into an object, or into its status."""
         return await self.client.patch(
             resource,
             name,
             {"status": patch} if status else patch,
-            namespace=namespace if resource.namespaced else None,
+            namespace=(namespace or self.namespace) if resource.namespaced else None,
             subresource="status" if status else None,
             field_manager="test",
         )
 
     async def delete(self, resource: Resource[Any], name: str, **options: Any) -> None:
-        """Delete an object in the default namespace."""
-        await self.client.delete(resource, name, namespace="default" if resource.namespaced else None, **options)
+        """Delete an object in this world's namespace."""
+        await self.client.delete(resource, name, namespace=self.namespace if resource.namespaced else None, **options)
 
     async def events(self) -> list[tuple[str, str, str]]:
-        """Return (kind, reason, note) of every Event."""
-        listing = await self.client.request_json("GET", "/apis/events.k8s.io/v1/events")
+        """Return (kind, reason, note) of every Event of the embedded world, or of this namespace of a real one."""
+        where = "" if self.server is not None else f"/namespaces/{self.namespace}"
+        listing = await self.client.request_json("GET", f"/apis/events.k8s.io/v1{where}/events")
         return [(e["regarding"]["kind"], e["reason"], e.get("note", "")) for e in listing["items"]]
 
     async def until(self, holds: Callable[[], Awaitable[Any]], *, what: str = "") -> Any:
@@ -89,7 +93,7 @@ class Embedded:
                 raise AssertionError(f"never: {what or holds}")
             await asyncio.sleep(0.005)
 
-    async def until_gone(self, resource: Resource[Any], name: str, *, namespace: str = "default") -> None:
+    async def until_gone(self, resource: Resource[Any], name: str, *, namespace: str | None = None) -> None:
         """Wait until an object is gone."""
 
         async def gone() -> bool:

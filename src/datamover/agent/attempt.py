@@ -164,7 +164,7 @@ class Attempt:
         if self._looked is None:
             self._looked = self.destination.probe(
                 self._first or self.start_probe(),
-                lambda: self.start_probe(),
+                self.start_probe,
                 pause=lambda seconds: pause(seconds, self.stop),
             )
         return self._looked

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-import yaml
-
 from datamover.api.meta import Manifest
-from datamover.api.names import GROUP
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
+from datamover.cli.documents import DocumentError, read_documents
 
 _MAX_BYTES = 8 * 1024 * 1024
+_TOO_LARGE = "is larger than 8 MiB; that is not a manifest"
 _ORDER = ("Namespace", "StorageClass", "VolumeSnapshotClass", "Secret", "ConfigMap", "ServiceAccount")
 _PLACEHOLDER = re.compile(r"^<.*>$")
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+NAMESPACE_RULE = "use lower-case letters, digits and '-', at most 63 characters"
 
 
 class ManifestError(Exception):
@@ -53,6 +54,11 @@ def read_manifests(paths: tuple[str, ...], *, stdin: TextIO, namespace: str) -> 
     return tuple(sorted(sources, key=lambda source: _rank(source.manifest)))
 
 
+def is_namespace(text: str) -> bool:
+    """Tell whether text can be the name of a namespace."""
+    return _NAMESPACE.fullmatch(text) is not None
+
+
 def data_movers(sources: tuple[Source, ...]) -> tuple[Source, ...]:
     """Return the DataMovers among the objects."""
     return tuple(source for source in sources if source.manifest["kind"] == DATA_MOVERS.kind)
@@ -67,11 +73,11 @@ def _read_file(path: str, *, stdin: TextIO) -> list[Source]:
     except UnicodeDecodeError as error:
         raise ManifestError(f"{name}: is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
     if len(text) > _MAX_BYTES:
-        raise ManifestError(f"{name}: is larger than 8 MiB; that is not a manifest")
+        raise ManifestError(f"{name}: {_TOO_LARGE}")
     try:
-        documents: list[Any] = list(yaml.safe_load_all(text))
-    except yaml.YAMLError as error:
-        raise ManifestError(f"{name}: is not YAML: {_first_line(error)}") from error
+        documents = read_documents(text)
+    except DocumentError as error:
+        raise ManifestError(f"{name}: {error}") from error
     sources: list[Source] = []
     for number, document in enumerate(documents, start=1):
         if document is not None:
@@ -85,28 +91,63 @@ def _read_text(path: Path) -> str:
     if path.is_dir():
         raise ManifestError(f"{path}: is a directory: name the files in it, or use -f for each")
     with path.open("rb") as file:
-        return file.read(_MAX_BYTES + 1).decode("utf-8")
+        data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise ManifestError(f"{path}: {_TOO_LARGE}")
+    return data.decode("utf-8")
 
 
 def _unfold(document: Any, place: str) -> list[Source]:
     if not isinstance(document, dict):
         raise ManifestError(f"{place}: is {_kind_of(document)}, not an object with apiVersion, kind and metadata")
     manifest = cast("Manifest", document)
-    if manifest.get("kind") == "List" and isinstance(manifest.get("items"), list):
-        return [found for item in cast("list[Any]", manifest["items"]) for found in _unfold(item, place)]
+    if str(manifest.get("kind")).endswith("List") and isinstance(manifest.get("items"), list):
+        return [
+            found
+            for number, item in enumerate(cast("list[Any]", manifest["items"]), start=1)
+            for found in _unfold(item, f"{place}, item {number}")
+        ]
     for field in ("apiVersion", "kind"):
         if not isinstance(manifest.get(field), str) or not manifest[field]:
             raise ManifestError(f"{place}: has no {field}: every object names its apiVersion and kind")
-    metadata: Any = manifest.get("metadata")
-    if not isinstance(metadata, dict) or not isinstance(cast("Manifest", metadata).get("name"), str):
-        raise ManifestError(f"{place}: {manifest['kind']} has no metadata.name (quote it when it is a number)")
-    if manifest["kind"] == DATA_MOVERS.kind and not str(manifest["apiVersion"]).startswith(f"{GROUP}/"):
-        raise ManifestError(
-            f"{place}: DataMover has apiVersion {manifest['apiVersion']}: it is {DATA_MOVERS.api_version}"
-        )
+    _check_metadata(manifest, place)
+    if manifest["kind"] == DATA_MOVERS.kind:
+        if manifest["apiVersion"] != DATA_MOVERS.api_version:
+            raise ManifestError(
+                f"{place}: DataMover has apiVersion {manifest['apiVersion']}: it is {DATA_MOVERS.api_version}"
+            )
+        _check_variables(manifest, place)
     if manifest["kind"] == "Secret":
         _check_secret(manifest, place)
     return [Source(manifest, place)]
+
+
+def _check_metadata(manifest: Manifest, place: str) -> None:
+    """Name and namespace become parts of a path; what else is wrong with them the API server says."""
+    kind, metadata = manifest["kind"], manifest.get("metadata")
+    name = cast("Manifest", metadata).get("name") if isinstance(metadata, dict) else None
+    if not isinstance(name, str) or not name:
+        raise ManifestError(f"{place}: {kind} has no metadata.name (quote it when it is a number)")
+    if "/" in name:
+        raise ManifestError(f"{place}: {kind} is called {name!r}: a name has no slash")
+    meta = cast("Manifest", metadata)
+    namespace = meta.get("namespace")
+    if namespace is None:
+        meta.pop("namespace", None)
+    elif not isinstance(namespace, str) or not is_namespace(namespace):
+        raise ManifestError(f"{place}: {kind} {name} is in the namespace {namespace!r}: {NAMESPACE_RULE}")
+
+
+def _check_variables(manifest: Manifest, place: str) -> None:
+    """`value: true` is the commonest slip of all, and the API server's words for it are hard to read."""
+    spec = manifest.get("spec")
+    variables = cast("Manifest", spec).get("additionalEnv") if isinstance(spec, dict) else None
+    for index, variable in enumerate(cast("list[Any]", variables) if isinstance(variables, list) else ()):
+        value = cast("Manifest", variable).get("value") if isinstance(variable, dict) else None
+        if value is not None and not isinstance(value, str):
+            raise ManifestError(
+                f"{place}: spec.additionalEnv[{index}].value is {_kind_of(value)}: quote it, it must be text"
+            )
 
 
 def _check_secret(manifest: Manifest, place: str) -> None:
@@ -150,6 +191,3 @@ def _kind_of(value: Any) -> str:
     }
     return "nothing" if value is None else names.get(type(value), f"a {type(value).__name__}")
 
-
-def _first_line(error: yaml.YAMLError) -> str:
-    return " ".join(str(error).split())[:200]

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from datamover.api.v1alpha1.datamover import DNS_SUBDOMAIN
+from datamover.cli.manifests import NAMESPACE_RULE, is_namespace
 
 _NAME = re.compile(DNS_SUBDOMAIN)
 
@@ -24,7 +25,7 @@ def parse_volume(text: str) -> Volume:
     name, separator, place = text.partition("=")
     if not separator or not place:
         raise click.BadParameter(f"{text!r} is not NAME=DIR, such as app-data=./data")
-    if len(name) > 253 or not _NAME.match(name):
+    if len(name) > 253 or not _NAME.fullmatch(name):
         raise click.BadParameter(
             f"{name!r} is not the name of a PersistentVolumeClaim: use lower-case letters, digits, '-' and '.'"
         )
@@ -34,6 +35,29 @@ def parse_volume(text: str) -> Volume:
     if not path.is_dir():
         raise click.BadParameter(f"{place} is not a directory: a volume is one")
     return Volume(name, path.resolve())
+
+
+def find_clash(volumes: tuple[Volume, ...], state: Path) -> str | None:
+    """Say which volume cannot be one beside this state directory, or None.
+
+    A volume is only read (law L1), so nothing of ours may lie in it; and the state is no place for a volume, because it goes with it.
+    """
+    for volume in volumes:
+        place, own = volume.path, state.expanduser().resolve()
+        if own.is_relative_to(place) or place.is_relative_to(own):
+            return (
+                f"--volume {volume.name}: {place} and the state directory {own} lie in one another: "
+                "choose another directory with --state"
+            )
+    return None
+
+
+def parse_namespace(context: click.Context, option: click.Parameter, text: str) -> str:
+    """Return the namespace that `-n` names. Raises click.BadParameter that says what to do."""
+    del context, option
+    if not is_namespace(text):
+        raise click.BadParameter(f"{text!r} is not the name of a namespace: {NAMESPACE_RULE}")
+    return text
 
 
 class VolumeType(click.ParamType[Volume]):

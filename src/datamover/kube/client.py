@@ -331,7 +331,7 @@ class Client:
             raise
         self._count(verb, target, answer.status)
         self._report_warnings(answer.headers)
-        if answer.status >= 400:
+        if not 200 <= answer.status < 300:
             raise api_error(answer.status, answer.body, answer.headers)
         return answer
 

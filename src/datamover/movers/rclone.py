@@ -6,7 +6,7 @@ import msgspec
 
 from datamover.api import names, transfer
 from datamover.api.meta import Manifest, owner_reference
-from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverSpec, Guards, Run
+from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverSpec, Guards, Image, Run
 from datamover.api.validation import image_reference
 from datamover.movers.pod import build_pod_spec
 
@@ -33,7 +33,7 @@ def build_job(
     if spec is None:
         raise ValueError("a DataMover without a spec has no mover")
     method = run.copy_method or spec.copy_method
-    reference = image if image is not None and spec.image is None else image_reference(spec.image)
+    reference = _image(spec.image, substitute=image)
     container: Manifest = {
         "name": CONTAINER,
         "image": reference,
@@ -80,6 +80,15 @@ def build_job(
         },
         "spec": job,
     }
+
+
+def _image(chosen: Image | None, *, substitute: str | None) -> str:
+    """The documented default names the original operator's image, which has no agent: an operator that brings its own image uses
+    that instead, also where the API server filled the default in.
+    """
+    wanted = chosen or Image()
+    defaulted = (wanted.repository, wanted.tag) == (names.DEFAULT_IMAGE_REPOSITORY, names.DEFAULT_IMAGE_TAG)
+    return substitute if substitute is not None and defaulted else image_reference(wanted)
 
 
 def _environment(owner: DataMover, spec: DataMoverSpec, run: Run, cluster: str) -> list[Manifest]:

@@ -24,7 +24,7 @@ from datamover.kube.errors import AlreadyExists, KubeError, NotFound, ServerErro
 from datamover.runtime.clock import Clock, SystemClock
 from datamover.runtime.instruments import SILENCE, EventInstruments
 from datamover.runtime.ratelimit import TokenBucket
-from datamover.runtime.workqueue import QueueShutDown, Workqueue
+from datamover.runtime.workqueue import Workqueue
 
 _log = logging.getLogger(__name__)
 
@@ -136,16 +136,16 @@ class EventRecorder:
             self._queue.add_after(same, series.written_at + self._series_interval - self._clock.monotonic())
 
     async def run(self) -> None:
-        """Write Events until cancelled."""
-        while True:
-            try:
+        """Write Events until cancelled; to be run once."""
+        try:
+            while True:
                 same = await self._queue.get()
-            except QueueShutDown:
-                return
-            try:
-                await self._settle(same)
-            finally:
-                self._queue.done(same)
+                try:
+                    await self._settle(same)
+                finally:
+                    self._queue.done(same)
+        finally:
+            self._queue.shutdown()
 
     async def flush(self) -> None:
         """Write now what waits, series included, each once."""

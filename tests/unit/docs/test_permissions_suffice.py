@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from datamover.api import names, reasons, transfer
+from datamover.api.storage import STORAGE_CLASSES
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from datamover.cli.operator import Operator, Options, find_cluster, new_metrics
 from datamover.kube.client import Client
@@ -22,7 +23,8 @@ from support.scenario import CLASS, IMAGES, Cluster, ready_reason, storage_class
 
 __all__ = ["s3"]
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "permissions.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = (ROOT / "docs" / "permissions.md").read_text(encoding="utf-8")
 OPERATOR = "datamover-operator-system"
 ACCOUNT = "datamover-operator-controller-manager"
 SECRET = "storage-credentials"
@@ -35,14 +37,15 @@ async def cluster_by_the_page(plane: ControlPlane, namespace: str, place: Path) 
     for block in re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
         for document in yaml.safe_load_all(block):
             plane.create(document)
-    for manifest in storage_classes():
-        plane.create({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", **manifest})
     registry, metrics = new_metrics()
     operators = HttpTransport(load_config(plane.service_account_kubeconfig(OPERATOR, ACCOUNT)))
     others = HttpTransport(load_config(plane.admin_kubeconfig))
     admin = Client(others, user_agent="administrator")
     client = Client(operators, user_agent="operator", observe=metrics.request)
-    node = LocalNode(admin, state_dir=place / "node", images=IMAGES, options=NodeOptions(heartbeat=True))
+    for manifest in storage_classes():  # other tests may have left them
+        await admin.apply(STORAGE_CLASSES, manifest, field_manager="scenario")
+    movers = NodeOptions(heartbeat=True, environment={"PYTHONPATH": str(ROOT / "src")})
+    node = LocalNode(admin, state_dir=place / "node", images=IMAGES, options=movers)
     operator = Operator(
         client,
         cluster=await find_cluster(client),

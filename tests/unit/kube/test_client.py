@@ -7,6 +7,7 @@ from datamover.api.meta import Model, ObjectMeta, PartialObject, Resource
 from datamover.kube.client import Client
 from datamover.kube.errors import (
     AlreadyExists,
+    ApiError,
     BadRequest,
     Conflict,
     DecodeError,
@@ -310,6 +311,13 @@ async def test_an_error_without_a_status_is_still_an_error(body):
     client, *_ = connect(type(response)(404, {}, body))
     with pytest.raises(NotFound):
         await client.get(THINGS, "a", namespace="ns")
+
+
+async def test_a_redirect_is_no_answer_of_an_api_server():
+    client, *_ = connect(answer(302, {}, {"location": "https://login.example"}))
+    with pytest.raises(ApiError) as caught:
+        await client.get(THINGS, "a", namespace="ns")
+    assert caught.value.status == 302
 
 
 async def test_the_servers_warnings_are_logged_once(caplog):

@@ -219,6 +219,23 @@ async def test_a_401_without_anything_newer_is_the_answer_at_once():
         assert len(server.requests) == 1
 
 
+async def test_credentials_that_cannot_be_renewed_leave_no_connection_open():
+    class Failing(Renewing):
+        async def renew(self, refused):
+            raise ConfigError("no more")
+
+    async def answer(request):
+        return web.Response(status=401)
+
+    async with serve(answer, config={"auth": Failing("a")}) as (_, transport):
+        for _ in range(2):
+            with pytest.raises(ConfigError, match="no more"):
+                await transport.request(GET)
+            with pytest.raises(ConfigError, match="no more"):
+                async with transport.stream(GET):
+                    pass
+
+
 # TLS.
 
 

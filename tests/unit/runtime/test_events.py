@@ -73,8 +73,8 @@ async def running(**options):
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        world.recorder._queue.shutdown()
         await settle()
+        assert world.clock.sleeping == 0
 
 
 async def test_an_event_says_who_what_and_why():

@@ -18,14 +18,15 @@ IMAGES = {"host": (), "greeter": ("sh", "-c", 'echo "hello $0"')}
 class NodeWorld(Embedded):
     """The embedded API server with controllers and a node; containers of image `host` run programs of this machine."""
 
-    def __init__(self, base: Embedded, state: Path) -> None:
-        super().__init__(base.client, base.server)
+    def __init__(self, base: Embedded, state: Path, *, node_name: str = "n") -> None:
+        super().__init__(base.client, base.server, namespace=base.namespace)
         self.state = state
+        self.node_name = node_name
         self.node: LocalNode
         self._node_task: Any = None
 
     async def start_node(self, **options: Any) -> LocalNode:
-        settings = {"name": "n", "stop_grace": 0.5, "crash_base": 0.05, **options}
+        settings = {"name": self.node_name, "stop_grace": 0.5, "crash_base": 0.05, **options}
         self.node = LocalNode(self.client, state_dir=self.state, images=IMAGES, options=NodeOptions(**settings))
         self._node_task = self.run(self.node.run)
         return self.node
@@ -91,7 +92,7 @@ class NodeWorld(Embedded):
         return await self.until(has, what=f"{name} waits with {reason}")
 
     async def log(self, name: str = "p", container: str = "main") -> str:
-        data = await self.client.logs(name, namespace="default", container=container)
+        data = await self.client.logs(name, namespace=self.namespace, container=container)
         return data.decode("utf-8", "replace")
 
     async def told(self, reason: str) -> str:
@@ -103,9 +104,6 @@ class NodeWorld(Embedded):
         return (await self.until(has, what=f"event {reason}"))[0]
 
 
-def terminated(pod: Any, index: int = 0) -> dict[str, Any]:
-    """How a container ended."""
-    return pod.status.container_statuses[index]["state"]["terminated"]
 
 
 @pytest.fixture
@@ -132,3 +130,9 @@ async def world(offline: NodeWorld) -> NodeWorld:
     await offline.start_node()
     offline.server.set_log_reader(lambda *arguments: offline.node.read_log(*arguments))
     return offline
+
+
+@pytest.fixture
+def node_world_type() -> type[NodeWorld]:
+    """For fixtures that make their own world."""
+    return NodeWorld
