@@ -89,6 +89,7 @@ class DataMoverMetrics:
             "datamover_sync_attempts", "Pods started by successful syncs.", ("namespace",), registry=registry
         )
         self._seen: set[str] = set()
+        self._phases: dict[tuple[str, str], str] = {}
 
     def phase_started(self, *, phase: str, namespace: str) -> None:
         """A phase began."""
@@ -103,10 +104,14 @@ class DataMoverMetrics:
         """The phase that a DataMover is in. The counters of its namespace begin at 0, so that the first failure shows as an increase."""
         if namespace not in self._seen:
             self._begin(namespace)
+        if self._phases.get((namespace, name)) == phase:
+            return
+        self._phases[namespace, name] = phase
         self._phase.labels(name, namespace).set(Phase.ORDER.index(phase) if phase in Phase.ORDER else -1)
 
     def forget(self, *, name: str, namespace: str) -> None:
         """Drop the series of a DataMover that is gone."""
+        self._phases.pop((namespace, name), None)
         for family in (self._phase, self._success):
             try:
                 family.remove(name, namespace)

@@ -63,10 +63,16 @@ class RuntimeMetrics:
             "datamover_events_recorded", "Kubernetes events by what became of them.", ("outcome",), registry=registry
         )
         self._states: dict[str, str] = {}
+        self._request_children: dict[tuple[str, str, int], Counter] = {}
+        self._event_children: dict[tuple[str, str], Counter] = {}
 
     def request(self, verb: str, resource: str, code: int) -> None:
         """Count one request."""
-        self._requests.labels(verb, resource, str(code)).inc()
+        # Looking a labelled child up costs more than counting: remember those of the busiest families.
+        child = self._request_children.get((verb, resource, code))
+        if child is None:
+            child = self._request_children[verb, resource, code] = self._requests.labels(verb, resource, str(code))
+        child.inc()
 
     def added(self, queue: str, /) -> None:
         """A key was added."""
@@ -102,7 +108,10 @@ class RuntimeMetrics:
 
     def event(self, resource: str, type_: str, /) -> None:
         """A watch event arrived."""
-        self._events.labels(resource, type_).inc()
+        child = self._event_children.get((resource, type_))
+        if child is None:
+            child = self._event_children[resource, type_] = self._events.labels(resource, type_)
+        child.inc()
 
     def relisted(self, resource: str, reason: str, /) -> None:
         """A kind was listed."""
