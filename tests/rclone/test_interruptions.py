@@ -13,8 +13,8 @@ from support.proxy import Proxy
 from support.s3 import S3Server, wait_for
 
 
-def pieces(server: S3Server) -> int:
-    return server.pending_uploads()
+def wait_until_gone(pids: list[int]) -> None:
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), seconds=5)
 
 
 def test_sigterm_amid_a_large_file_leaves_no_pending_upload(any_container: Container, any_s3: S3Server) -> None:
@@ -54,7 +54,7 @@ def test_kill_9_and_another_attempt_end_in_one_whole_copy(container: Container, 
             children = running.children()
             running.process.kill()
             running.process.wait()
-            wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), seconds=5)
+            wait_until_gone(children)
     ended = container.run(**same)
     assert ended.code == 0, ended.output
     folder = "2024-08-06-143052" if mode == "true" else ""
@@ -72,7 +72,7 @@ def test_an_engine_that_outlives_its_agent_ends_within_seconds(container: Contai
         wait_for(lambda: '"phase":"syncing"' in running.output and running.children())
         children = running.children()
         running.process.kill()
-        wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), seconds=5)
+        wait_until_gone(children)
 
 
 def test_sigint_is_told_as_an_interruption_too(container: Container, s3: S3Server) -> None:

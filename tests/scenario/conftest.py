@@ -4,9 +4,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from support.s3 import s3
 from support.scenario import Cluster, embedded_cluster, real_cluster
+from support.stage import Stage, open_stage
 
 __all__ = ["s3"]
 
@@ -21,3 +23,10 @@ async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         plane = request.getfixturevalue("kubernetes")
         async with real_cluster(plane, request.getfixturevalue("namespace"), tmp_path) as found:
             yield found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    """One embedded world and one S3 server for all rows of a module. Its tests run in the module's loop."""
+    async with open_stage(tmp_path_factory.mktemp("stage")) as found:
+        yield found

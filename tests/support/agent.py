@@ -49,7 +49,8 @@ class Container:
 
     root: Path
     environment: dict[str, str] = field(default_factory=dict)
-    user: int | None = None
+    wrapper: list[str] = field(default_factory=list)
+    """A program and arguments that start the agent in another way, to take rights from it."""
 
     def __post_init__(self) -> None:
         for name in ("data", "config", "dev"):
@@ -80,18 +81,12 @@ class Container:
         """Start the agent; it is killed at the end of the block if it still runs."""
         message = self.root / "dev" / "termination-log"
         message.write_bytes(b"")
-        if self.user is not None:
-            os.chmod(message, 0o666)
-            os.chmod(self.root / "config", 0o777)
         process = subprocess.Popen(
-            [sys.executable, "-m", "datamover.agent.main"],
+            [*self.wrapper, sys.executable, "-m", "datamover.agent.main"],
             env=self.variables(changes),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            user=self.user,
-            group=self.user,
-            extra_groups=[] if self.user is not None else None,
         )
         running = Running(process, message)
         try:

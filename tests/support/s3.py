@@ -195,7 +195,7 @@ KINDS: dict[str, type[S3Server]] = {"rclone": S3Server, "versitygw": VersityServ
 def run_server(kind: str, directory: Path, *, tls: tuple[Path, Path] | None = None) -> Iterator[S3Server]:
     """Run a server for as long as the generator lives."""
     scratch = directory / f"{kind}-server"
-    scratch.mkdir()
+    scratch.mkdir(exist_ok=True)
     undertaker = Undertaker(scratch)
     server = KINDS[kind](scratch / "buckets", undertaker, tls=tls)
     try:

@@ -211,7 +211,7 @@ async def embedded_cluster(place: Path, *, progress_interval: float = 0.5) -> As
         state=place / "state", operator=Options(progress_interval=progress_interval), job_backoff=0.2, images=IMAGES
     )
     async with start_world(options) as world:
-        await _create_classes(world.client)
+        await create_classes(world.client)
         yield Cluster(client=world.client, node=world.node, registry=world.registry, namespace="default", place=place)
 
 
@@ -240,7 +240,7 @@ async def real_cluster(
     stop = asyncio.Event()
     tasks = [asyncio.create_task(node.run()), asyncio.create_task(operator.run(stop))]
     try:
-        await _create_classes(client)
+        await create_classes(client)
         yield Cluster(client=client, node=node, registry=registry, namespace=namespace, place=place)
     finally:
         stop.set()
@@ -251,7 +251,8 @@ async def real_cluster(
             await transport.close()
 
 
-async def _create_classes(client: Client) -> None:
+async def create_classes(client: Client) -> None:
+    """Create the scenarios' StorageClasses."""
     resource = Resource("storage.k8s.io", "v1", "storageclasses", "StorageClass", PartialObject, namespaced=False)
     for manifest in storage_classes():
         await client.apply(resource, manifest, field_manager="scenario")

@@ -131,6 +131,9 @@ _CAUSES = (
 )
 """In the order in which they are told; the first whose pattern is in any error line wins."""
 
+# a file that changes under the engine's hands looks to it like a request that failed
+_MATCHING = sorted(range(len(_CAUSES)), key=lambda number: _CAUSES[number].failure_class != transfer.SOURCE_CHANGED)
+
 _ERROR_LEVELS = frozenset({"emergency", "alert", "critical", "error"})
 _LOCAL_WRITE = re.compile(r"(open|write|create|mkdir) \S+: no space left", re.IGNORECASE)
 _XML_CODE = re.compile(r"<Code>(\w+)</Code>")
@@ -159,8 +162,8 @@ class Errors:
         summary = final or line.msg.startswith("Attempt ")
         if not summary:
             self.count += 1
-        for number, pattern in enumerate(self._patterns):
-            if pattern.search(line.msg):
+        for number in _MATCHING:
+            if self._patterns[number].search(line.msg):
                 self._first.setdefault(number, line.msg)
                 if not summary:
                     self._counts[number] = self._counts.get(number, 0) + 1

@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass
 
 from datamover.api import names, reasons
-from datamover.api.v1alpha1.datamover import DNS_SUBDOMAIN, DataMoverSpec, EnvVar, Image
+from datamover.api.quantity import parse_quantity
+from datamover.api.v1alpha1.datamover import DNS_SUBDOMAIN, DataMoverSpec, EnvVar, Image, Mover
 
 _DNS_SUBDOMAIN = re.compile(DNS_SUBDOMAIN)
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?"
@@ -36,7 +37,12 @@ def check_spec(spec: DataMoverSpec) -> Finding | None:
                 f"spec.{field} is {quote(value)}, which is not an object name: use lower-case letters, digits, '-' and '.', "
                 "at most 253 characters",
             )
-    return _check_copy(spec) or _check_image(spec.image) or _check_environment(spec.additional_env or ())
+    return (
+        _check_copy(spec)
+        or _check_image(spec.image)
+        or _check_environment(spec.additional_env or ())
+        or _check_resources(spec.mover)
+    )
 
 
 def image_reference(image: Image | None) -> str:
@@ -132,4 +138,21 @@ def _check_environment(variables: tuple[EnvVar, ...]) -> Finding | None:
                 reasons.INVALID_ENVIRONMENT,
                 f"spec.additionalEnv reads {shown} from a file: the mover's Pod has no volume for that; use a Secret or ConfigMap",
             )
+    return None
+
+
+def _check_resources(mover: Mover | None) -> Finding | None:
+    """The API server refuses a Job with such a quantity without naming the field, and only when the clone has been made."""
+    resources = mover.resources if mover is not None else None
+    for kind in ("requests", "limits"):
+        quantities: dict[str, str | int] = getattr(resources, kind, None) or {}
+        for name, value in quantities.items():
+            try:
+                parse_quantity(value)
+            except (ValueError, ArithmeticError):
+                return Finding(
+                    reasons.INVALID_SPEC,
+                    f"spec.mover.resources.{kind}[{name}] is {quote(str(value))}, which is no quantity: "
+                    "write one like 500m or 2Gi",
+                )
     return None

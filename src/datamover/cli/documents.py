@@ -30,7 +30,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Return the mapping's node. Here merges are not resolved yet: a key that overrides a merged one is no second one."""
-        node = cast("yaml.MappingNode", super().compose_mapping_node(anchor))
+        node = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
@@ -46,9 +46,10 @@ class _Loader(yaml.SafeLoader):
 def read_documents(text: str) -> list[Any]:
     """Return the documents of a YAML text as plain values, none of which shares parts with another. Raises DocumentError."""
     try:
-        documents: list[Any] = list(yaml.load_all(text, Loader=_Loader))  # noqa: S506 - a SafeLoader
+        documents: list[Any] = list(yaml.load_all(text, Loader=_Loader))
     except yaml.YAMLError as error:
-        raise DocumentError(f"is not YAML: {' '.join(str(error).split())[:200]}") from error
+        words = " ".join(str(error).split()).replace('in "<unicode string>", line', "at line")
+        raise DocumentError(f"is not YAML: {words[:200]}") from error
     except (ValueError, OverflowError) as error:  # a number or date that Python cannot make
         raise DocumentError(f"holds a value that cannot be read: {str(error)[:200]}") from error
     except RecursionError:
@@ -105,9 +106,13 @@ def _check_scalar(value: Any, path: str) -> None:
             raise DocumentError(f"{place} holds half of a character (a surrogate): write the character itself")
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise DocumentError(f"{place} is {value}, which is no number that a manifest can hold: quote it if text is meant")
+            raise DocumentError(
+                f"{place} is {value}, which is no number that a manifest can hold: quote it if text is meant"
+            )
     elif isinstance(value, int):
         if not -_MAX_INTEGER <= value < _MAX_INTEGER:
             raise DocumentError(f"{place} is a number of more than 64 bits: quote it if text is meant")
     elif value is not None:
-        raise DocumentError(f"{place} is of the YAML type {type(value).__name__}, which no manifest can hold: write it as text")
+        raise DocumentError(
+            f"{place} is of the YAML type {type(value).__name__}, which no manifest can hold: write it as text"
+        )

@@ -10,8 +10,8 @@ from pathlib import Path
 import yaml
 
 from datamover.cli.operator import Options
-from datamover.cli.volumes import Volume
-from datamover.cli.world import STORAGE_CLASS, WorldOptions, start_world
+from datamover.cli.volumes import Volume, find_clash
+from datamover.cli.world import WorldError, WorldOptions, adopt_volume, ensure_namespace, start_world
 from datamover.local.face import serve
 
 
@@ -28,16 +28,19 @@ class UpOptions:
 
 async def serve_world(options: UpOptions, *, say: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT. Raises WorldError, and OSError when the port is taken."""
+    clash = find_clash(options.volumes, options.state)
+    if clash is not None:
+        raise WorldError(clash)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     operator = Options(progress_interval=2.0) if options.with_operator else None
     async with start_world(WorldOptions(state=options.state, operator=operator)) as world:
+        if options.volumes:
+            await ensure_namespace(world.client, options.namespace)
         for volume in options.volumes:
-            await world.node.adopt_directory(
-                name=volume.name, namespace=options.namespace, path=volume.path, storage_class=STORAGE_CLASS
-            )
+            await adopt_volume(world, volume, namespace=options.namespace)
         face = await serve(world.server, port=options.port)
         kubeconfig = options.state / "kubeconfig"
         try:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from datamover import __version__
-from datamover.cli.volumes import Volume, VolumeType
+from datamover.cli.volumes import Volume, VolumeType, parse_namespace
 
 T = TypeVar("T")
 
@@ -55,7 +55,14 @@ def main() -> None:
     type=VolumeType(),
     help="Directory that stands for a PersistentVolumeClaim, such as app-data=./data. It is only read. May be repeated.",
 )
-@click.option("-n", "--namespace", default="default", show_default=True, help="Namespace of objects that name none.")
+@click.option(
+    "-n",
+    "--namespace",
+    default="default",
+    show_default=True,
+    callback=parse_namespace,
+    help="Namespace of objects that name none.",
+)
 @click.option(
     "--state",
     type=click.Path(path_type=Path, file_okay=False),
@@ -103,7 +110,7 @@ def run(
     place = state or default_state()
     try:
         sources = read_manifests(filenames, stdin=sys.stdin, namespace=namespace)
-        check_request(sources, volumes)
+        check_request(sources, volumes, state=place)
         options = RunOptions(sources=sources, volumes=volumes, namespace=namespace, state=place, timeout=timeout)
         if not machine:
             console.print(f"state: {place}", highlight=False, soft_wrap=True)
@@ -226,7 +233,14 @@ def local() -> None:
     type=VolumeType(),
     help="Directory that stands for a PersistentVolumeClaim. May be repeated.",
 )
-@click.option("-n", "--namespace", default="default", show_default=True, help="Namespace of the volumes.")
+@click.option(
+    "-n",
+    "--namespace",
+    default="default",
+    show_default=True,
+    callback=parse_namespace,
+    help="Namespace of the volumes.",
+)
 @click.option(
     "--operator/--no-operator", "with_operator", default=True, show_default=True, help="Run the operator as well."
 )

@@ -107,6 +107,8 @@ def _unfold(document: Any, place: str) -> list[Source]:
             for number, item in enumerate(cast("list[Any]", manifest["items"]), start=1)
             for found in _unfold(item, f"{place}, item {number}")
         ]
+    if manifest.get("kind") == "List":
+        raise ManifestError(f"{place}: is a List without items: give it items, or leave it out")
     for field in ("apiVersion", "kind"):
         if not isinstance(manifest.get(field), str) or not manifest[field]:
             raise ManifestError(f"{place}: has no {field}: every object names its apiVersion and kind")
@@ -190,4 +192,3 @@ def _kind_of(value: Any) -> str:
         bool: "a boolean",
     }
     return "nothing" if value is None else names.get(type(value), f"a {type(value).__name__}")
-

@@ -1,9 +1,11 @@
 """`datamover run`: apply manifests to the embedded world, wait, show progress, explain what went wrong."""
 
 import asyncio
+import re
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,16 +17,23 @@ from datamover.cli.display import Display
 from datamover.cli.manifests import ManifestError, Source, data_movers
 from datamover.cli.operator import Options
 from datamover.cli.outcome import Exit, exit_code, show
-from datamover.cli.volumes import Volume
-from datamover.cli.world import STORAGE_CLASS, World, WorldOptions, start_world
+from datamover.cli.volumes import Volume, find_clash
+from datamover.cli.world import World, WorldOptions, adopt_volume, ensure_namespace, start_world
 from datamover.kube.client import Client
 from datamover.kube.errors import ApiError, NotFound
+from datamover.kube.requests import APPLY
 from datamover.runtime.store import Key, key_of
 from datamover.volumes.binding import is_bound
 
 _MANAGER = "datamover-run"
 _PATIENCE = 5.0  # seconds that something may be missing: nothing but the manifests can bring it
 _TICK = 0.2
+_BINDING = 10.0  # seconds that a volume may take to be bound before its DataMover comes
+_REMOVAL = 30.0  # seconds that the DataMover of the run before may take to go
+
+_PATCH_OBJECT = re.compile(r"^failed to create typed patch object \([^)]*\): ")
+_UNSTRUCTURED = re.compile(r"&?value\.valueUnstructured\{Value:(.*)\}")
+_UNDECLARED = ": field not declared in schema"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,7 @@ class RunResult:
     movers: tuple[DataMover, ...]
 
 
-def check_request(sources: tuple[Source, ...], volumes: tuple[Volume, ...]) -> None:
+def check_request(sources: tuple[Source, ...], volumes: tuple[Volume, ...], *, state: Path) -> None:
     """Say what is wrong with a request before anything is started. Raises ManifestError."""
     if not data_movers(sources):
         raise ManifestError("no DataMover among the objects, so there is nothing to run")
@@ -56,6 +65,9 @@ def check_request(sources: tuple[Source, ...], volumes: tuple[Volume, ...]) -> N
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise ManifestError(f"--volume names {', '.join(doubled)} more than once: give each claim one directory")
+    clash = find_clash(volumes, state)
+    if clash is not None:
+        raise ManifestError(clash)
 
 
 async def run(
@@ -92,17 +104,16 @@ async def _adopt_volumes(world: World, options: RunOptions) -> None:
         source.manifest["metadata"].get("namespace", "") for source in data_movers(options.sources)
     }
     for namespace in sorted(filter(None, namespaces)):
-        await _ensure_namespace(world.client, namespace)
+        await ensure_namespace(world.client, namespace)
         for volume in options.volumes:
-            await world.node.adopt_directory(
-                name=volume.name, namespace=namespace, path=volume.path, storage_class=STORAGE_CLASS
-            )
+            await adopt_volume(world, volume, namespace=namespace)
             await _wait_bound(world, namespace, volume.name)
 
 
 async def _wait_bound(world: World, namespace: str, name: str) -> None:
-    """A volume that is bound before its DataMover comes is not complained of."""
-    while True:
+    """A volume that is bound before its DataMover comes is not complained of; one that does not get bound is."""
+    end = time.monotonic() + _BINDING
+    while time.monotonic() < end:
         claim = await world.client.get(PERSISTENT_VOLUME_CLAIMS, name, namespace=namespace)
         if is_bound(claim):
             return
@@ -111,27 +122,61 @@ async def _wait_bound(world: World, namespace: str, name: str) -> None:
 
 
 async def _apply(client: Client, options: RunOptions) -> tuple[Key, ...]:
-    """Apply everything; a DataMover whose run is over is created anew, as one would with kubectl."""
+    """Apply everything; a DataMover whose run is over is created anew, as one would with kubectl.
+
+    Everything is rehearsed first: where one object is refused, none is applied and nothing runs.
+    """
     wanted: list[Key] = []
-    for source in options.sources:
-        manifest = source.manifest
-        resource = await _find_resource(client, manifest, source.place)
-        try:
+    known = [(source, await _find_resource(client, source.manifest, source.place)) for source in options.sources]
+    for source, resource in known:
+        meta = source.manifest["metadata"]
+        with _placed(source):
             if resource.namespaced:
-                await _ensure_namespace(client, manifest["metadata"]["namespace"])
+                await ensure_namespace(client, meta["namespace"])
             else:
-                manifest["metadata"].pop("namespace", None)
-            if manifest["kind"] == DATA_MOVERS.kind:
-                await _remove_finished(client, manifest)
-                wanted.append(Key(manifest["metadata"]["namespace"], manifest["metadata"]["name"]))
-            await client.apply(resource, manifest, field_manager=_MANAGER)
-        except ApiError as error:
-            raise ManifestError(f"{source.place}: {error.message}") from error
+                meta.pop("namespace", None)
+            await _rehearse(client, resource, source.manifest)
+    for source, resource in known:
+        meta = source.manifest["metadata"]
+        with _placed(source):
+            if source.manifest["kind"] == DATA_MOVERS.kind:
+                await _remove_finished(client, source)
+                wanted.append(Key(meta["namespace"], meta["name"]))
+            await client.apply(resource, source.manifest, field_manager=_MANAGER)
     return tuple(wanted)
 
 
-async def _remove_finished(client: Client, manifest: Manifest) -> None:
+@contextmanager
+def _placed(source: Source) -> Generator[None]:
+    """Say where what the server refuses was read."""
+    try:
+        yield
+    except ApiError as error:
+        raise ManifestError(f"{source.place}: {_in_short(error.message)}") from error
+
+
+def _in_short(message: str) -> str:
+    """Return the server's words about an object that does not fit its schema without those about its own workings."""
+    text = _UNSTRUCTURED.sub(r"\1", _PATCH_OBJECT.sub("", message))
+    if text.endswith(_UNDECLARED):
+        return f"{text.removesuffix(_UNDECLARED).removeprefix('.')} is not a field that there is: check the spelling"
+    return text
+
+
+async def _rehearse(client: Client, resource: Resource[PartialObject], manifest: Manifest) -> None:
+    """Let the server check an object without keeping it. Raises ApiError."""
     meta = manifest["metadata"]
+    await client.request_json(
+        "PATCH",
+        resource.path(namespace=meta.get("namespace"), name=meta["name"]),
+        query=(("fieldManager", _MANAGER), ("force", "true"), ("dryRun", "All")),
+        body=manifest,
+        content_type=APPLY,
+    )
+
+
+async def _remove_finished(client: Client, source: Source) -> None:
+    meta = source.manifest["metadata"]
     try:
         found = await client.get(DATA_MOVERS, meta["name"], namespace=meta["namespace"])
     except NotFound:
@@ -139,20 +184,18 @@ async def _remove_finished(client: Client, manifest: Manifest) -> None:
     if not (found.status and found.status.phase in Phase.TERMINAL):
         return
     await client.delete(DATA_MOVERS, meta["name"], namespace=meta["namespace"], uid=found.metadata.uid)
-    while True:
+    end = time.monotonic() + _REMOVAL
+    while time.monotonic() < end:
         try:
-            await client.get(DATA_MOVERS, meta["name"], namespace=meta["namespace"])
+            found = await client.get(DATA_MOVERS, meta["name"], namespace=meta["namespace"])
         except NotFound:
             return
         await asyncio.sleep(_TICK)
-
-
-async def _ensure_namespace(client: Client, name: str) -> None:
-    resource = Resource("", "v1", "namespaces", "Namespace", PartialObject, namespaced=False)
-    try:
-        await client.get(resource, name)
-    except NotFound:
-        await client.apply(resource, {"metadata": {"name": name}}, field_manager=_MANAGER)
+    held = ", ".join(found.metadata.finalizers or ()) or "nothing known"
+    raise ManifestError(
+        f"{source.place}: the DataMover {meta['name']} of the run before does not go away (held by {held}): "
+        "remove its finalizers, or give this one another name"
+    )
 
 
 async def _find_resource(client: Client, manifest: Manifest, place: str) -> Resource[PartialObject]:

@@ -29,12 +29,16 @@ def parse_volume(text: str) -> Volume:
         raise click.BadParameter(
             f"{name!r} is not the name of a PersistentVolumeClaim: use lower-case letters, digits, '-' and '.'"
         )
-    path = Path(place).expanduser()
-    if not path.exists():
-        raise click.BadParameter(f"{place} does not exist: create the directory or correct the path")
-    if not path.is_dir():
-        raise click.BadParameter(f"{place} is not a directory: a volume is one")
-    return Volume(name, path.resolve())
+    try:
+        path = Path(place).expanduser()
+        if not path.exists():
+            raise click.BadParameter(f"{place} does not exist: create the directory or correct the path")
+        if not path.is_dir():
+            raise click.BadParameter(f"{place} is not a directory: a volume is one")
+        return Volume(name, path.resolve())
+    except (OSError, RuntimeError) as error:  # a home that nobody has is a RuntimeError
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise click.BadParameter(f"{place} cannot be used: {why}") from error
 
 
 def find_clash(volumes: tuple[Volume, ...], state: Path) -> str | None:

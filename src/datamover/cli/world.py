@@ -23,9 +23,11 @@ from datamover.api.core import SECRETS
 from datamover.api.crd import crds
 from datamover.api.meta import Manifest, PartialObject, Resource
 from datamover.cli.operator import Operator, Options, find_cluster, new_metrics
+from datamover.cli.volumes import Volume
 from datamover.kube.client import Client
-from datamover.kube.errors import AlreadyExists
+from datamover.kube.errors import AlreadyExists, NotFound
 from datamover.local.controllers.suite import LocalControllers
+from datamover.local.node.adoption import AdoptionError
 from datamover.local.node.node import LocalNode
 from datamover.local.store.apiserver import ApiServer
 from datamover.local.transport import LocalTransport
@@ -145,6 +147,25 @@ async def start_world(options: WorldOptions) -> AsyncGenerator[World]:
             await asyncio.gather(*tasks, return_exceptions=True)
             await _forget_secrets(client)
             save(server, state / "objects")
+
+
+async def adopt_volume(world: World, volume: Volume, *, namespace: str) -> None:
+    """Make a directory the volume of a claim. Raises WorldError when it cannot be one."""
+    try:
+        await world.node.adopt_directory(
+            name=volume.name, namespace=namespace, path=volume.path, storage_class=STORAGE_CLASS
+        )
+    except AdoptionError as error:
+        raise WorldError(f"--volume {volume.name}: {error}; a world of its own begins with another --state") from error
+
+
+async def ensure_namespace(client: Client, name: str) -> None:
+    """Create a namespace that is not there."""
+    resource = Resource("", "v1", "namespaces", "Namespace", PartialObject, namespaced=False)
+    try:
+        await client.get(resource, name)
+    except NotFound:
+        await client.apply(resource, {"metadata": {"name": name}}, field_manager=_MANAGER)
 
 
 def save(server: ApiServer, path: Path) -> None:

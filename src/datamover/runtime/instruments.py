@@ -3,7 +3,11 @@
 Names are bounded: of queues and controllers as the program wires them, of kinds as `plural.group`. Times are in seconds.
 """
 
+from collections.abc import Callable
 from typing import Protocol
+
+Check = Callable[[], str | None]
+"""A check of health or readiness: returns None when all is well, else what is wrong."""
 
 
 class QueueInstruments(Protocol):

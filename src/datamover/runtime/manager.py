@@ -16,13 +16,11 @@ from typing import Any, Protocol
 
 from datamover.runtime.controller import Controller
 from datamover.runtime.informer import Informer
+from datamover.runtime.instruments import Check
 
 _log = logging.getLogger(__name__)
 
 GRACE = 20.0
-
-Check = Callable[[], str | None]
-"""Returns None when all is well, else what is wrong."""
 
 
 class Elector(Protocol):

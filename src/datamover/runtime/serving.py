@@ -7,8 +7,7 @@ from typing import Self
 
 from aiohttp import web
 
-Check = Callable[[], str | None]
-"""Returns None when all is well, else what is wrong."""
+from datamover.runtime.instruments import Check
 
 Metrics = Callable[[], tuple[bytes, str]]
 """Returns the exposition and its content type."""

@@ -105,7 +105,7 @@ class Jobs:
         pods = [pod for pod in self._hand.all(PODS) if uid_of(job) in owners_of(pod)]
         if any(not has_ended(pod) for pod in pods):
             return
-        letters = "".join(self._cluster.dice.choices("bcdfghjklmnpqrstvwxz2456789", k=5))
+        letters = "".join(self._cluster.dice.choices("ghjklmnpqrstvwxz", k=5))
         template = job["spec"]["template"]
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": uid_of(job), "controller": True}
         metadata: Tree = {

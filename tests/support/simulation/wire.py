@@ -47,7 +47,7 @@ class Wire:
         self._kill = kill
         self._context = contextvars.copy_context()
 
-    async def request(self, request: Request, *, timeout: float | None = None) -> Response:  # noqa: ARG002
+    async def request(self, request: Request, *, timeout: float | None = None) -> Response:
         call, number, fault = self._begin(request)
         if fault is Fault.STALE:
             request = self._antedate(request, call)

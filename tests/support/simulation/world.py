@@ -238,7 +238,7 @@ class World:
             self.cluster.wake()
         return None
 
-    def _complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # noqa: ARG002
+    def _complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if isinstance(error, asyncio.CancelledError) and len(self.living) < len(self.replicas):
             return  # what a killed operator still waited for

@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from datamover.api.batch import JOBS
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
+from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
 from datamover.api.snapshot import VOLUME_SNAPSHOTS
+from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from datamover.reconcilers.datamover.caches import Caches
 from support.clock import VirtualClock
 
@@ -71,6 +72,11 @@ def test_whatever_the_caches_watch_may_be_listed_and_watched() -> None:
 @pytest.mark.parametrize("resource", [PERSISTENT_VOLUME_CLAIMS, JOBS, VOLUME_SNAPSHOTS], ids=lambda each: each.plural)
 def test_whatever_is_made_may_be_read_back_and_deleted(resource: Any) -> None:
     assert {"get", "create", "delete"} <= verbs(resource.group, resource.plural)
+
+
+@pytest.mark.parametrize("resource", [DATA_MOVERS, PERSISTENT_VOLUMES], ids=lambda each: each.plural)
+def test_what_is_asked_for_when_a_cache_may_lag_may_be_read(resource: Any) -> None:
+    assert "get" in verbs(resource.group, resource.plural)
 
 
 def test_the_operator_has_no_right_to_all_secrets() -> None:

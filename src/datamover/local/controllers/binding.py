@@ -12,7 +12,7 @@ from datamover.kube.client import Client
 from datamover.kube.errors import NotFound
 from datamover.local.controllers import names
 from datamover.local.node.kinds import CLAIMS, STORAGE_CLASSES, VOLUMES, Claim, PersistentVolume, StorageClass
-from datamover.local.node.matching import belongs_to, class_name, find_match
+from datamover.local.node.matching import belongs_to, candidates, class_name, find_match, mismatch, volume_indexes
 from datamover.local.node.names import (
     BETA_STORAGE_PROVISIONER,
     BIND_COMPLETED,
@@ -178,12 +178,7 @@ class BindingController:
             clock=clock,
             indexes={"class": lambda c: [class_name(c)], "volume": lambda c: [c.volume_name]},
         )
-        self.volumes: Informer[PersistentVolume] = Informer(
-            client,
-            VOLUMES,
-            clock=clock,
-            indexes={"class": lambda v: [(v.spec.storage_class_name if v.spec else None) or ""]},
-        )
+        self.volumes: Informer[PersistentVolume] = Informer(client, VOLUMES, clock=clock, indexes=volume_indexes())
         self.classes: Informer[StorageClass] = Informer(client, STORAGE_CLASSES, clock=clock)
         self.informers = (self.claims, self.volumes, self.classes)
         self._claim_controller = Controller(
@@ -223,7 +218,7 @@ class BindingController:
 
     def _volumes_for_claim(self, old: Claim | None, new: Claim | None) -> list[Key]:
         return [Key("", c.volume_name) for c in (old, new) if c is not None and c.volume_name] + (
-            [key_of(v.metadata) for v in self.volumes.store.list() if v.claim_ref and belongs_to(v, old)]
+            [key_of(v.metadata) for v in self.volumes.store.by_index("claim", str(key_of(old.metadata)))]
             if new is None and old is not None
             else []
         )
@@ -239,7 +234,7 @@ class BindingController:
             storage_class=self.classes.store.get(Key("", name)) if name else None,
             default_class=self._default_class(),
             named=self.volumes.store.get(Key("", claim.volume_name)) if claim.volume_name else None,
-            volumes=self.volumes.store.by_index("class", name),
+            volumes=candidates(claim, self.volumes.store),
         )
         step = decide_claim(facts)
         match step:

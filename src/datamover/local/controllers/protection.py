@@ -1,7 +1,8 @@
 """Keeps claims that Pods use, and volumes that claims use, from going: the finalizers `pvc-protection` and `pv-protection`.
 
 As kube-controller-manager does it: a claim in use is one that a *scheduled* Pod refers to, finished Pods included, until the Pod object is
-gone. Before a finalizer is dropped the server is asked, because the cache may be behind.
+gone. Unlike there, the cache alone is asked: listing all Pods at every deletion costs too much here. What it may not know yet is a Pod
+that was bound a moment ago, and no node starts a Pod whose claim is being deleted.
 """
 
 from typing import Any
@@ -71,7 +72,7 @@ class ProtectionController:
         if not claim.metadata.terminating:
             if not protected:
                 await self._put(CLAIMS, claim, [*(claim.metadata.finalizers or ()), names.CLAIM_PROTECTION])
-        elif protected and not await self._in_use(claim):
+        elif protected and not self._in_use(claim):
             kept = [f for f in claim.metadata.finalizers or () if f != names.CLAIM_PROTECTION]
             await self._put(CLAIMS, claim, kept)
         return DONE
@@ -90,11 +91,9 @@ class ProtectionController:
             await self._put(VOLUMES, volume, kept)
         return DONE
 
-    async def _in_use(self, claim: Claim) -> bool:
+    def _in_use(self, claim: Claim) -> bool:
         index = f"{claim.metadata.namespace}/{claim.metadata.name}"
-        if any(uses(pod, claim) for pod in self.pods.store.by_index("claim", index)):
-            return True
-        return any(uses(pod, claim) for pod in await self._client.list(PODS, namespace=claim.metadata.namespace))
+        return any(uses(pod, claim) for pod in self.pods.store.by_index("claim", index))
 
     async def _put(self, resource: Resource[Any], thing: HasMeta, finalizers: list[str]) -> None:
         meta = thing.metadata

@@ -16,7 +16,7 @@ from datamover.kube.errors import NotFound
 from datamover.local.node.kinds import CLAIMS, VOLUMES, Claim, PersistentVolume
 from datamover.local.node.names import ADOPTED, FIELD_MANAGER
 from datamover.local.node.provisioning import adopted_manifests
-from datamover.local.node.trees import measure_tree
+from datamover.local.node.walking import measure_tree
 
 _GIB = 1 << 30
 

@@ -19,7 +19,8 @@ from typing import Any
 
 import msgspec
 
-from datamover.local.node.trees import CopyReport, copy_tree, remove_tree
+from datamover.local.node.trees import CopyReport, copy_tree
+from datamover.local.node.walking import remove_tree
 
 COPY_THREADS = 4
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -44,9 +45,13 @@ class Directories:
         """Make the root and clear what a crash left half-made."""
         await self._in_thread(self._sweep)
 
+    def call_off(self) -> None:
+        """Have running copies end early (with `Stopped`) and refuse new ones."""
+        self._stopping.set()
+
     async def close(self) -> None:
         """Call off running copies and wait for them. Safe to call twice."""
-        self._stopping.set()
+        self.call_off()
         await asyncio.to_thread(self._threads.shutdown)
 
     def place(self, name: str) -> Path:

@@ -8,10 +8,8 @@ it by SubjectAccessReview. Without `client_ca` there is no endpoint at all: loop
 The serving certificate is made at each start and signs itself; API servers do not check it unless told to.
 """
 
-import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from datamover.api import timestamps
 from datamover.kube.client import Client
 from datamover.kube.errors import KubeError
 from datamover.local.node.environment import LOOPBACK
+from datamover.local.store.certificate import self_signed
 from datamover.local.store.logs import LogOptions
 from datamover.runtime.clock import Clock
 
@@ -28,7 +27,6 @@ ReadLog = Callable[[str, str, str, LogOptions], Awaitable[AsyncIterator[bytes]]]
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 _TRUSTED_SECONDS = 60.0
-_VALID = timedelta(days=365)
 _TRUE = {"1", "t", "T", "true", "True", "TRUE"}
 
 
@@ -39,14 +37,11 @@ class EndpointError(Exception):
 class LogEndpoint:
     """Serves logs to API servers. `open` returns the port."""
 
-    def __init__(
-        self, client: Client, *, node: str, read_log: ReadLog, client_ca: Path, directory: Path, clock: Clock
-    ) -> None:
+    def __init__(self, client: Client, *, node: str, read_log: ReadLog, client_ca: Path, clock: Clock) -> None:
         self._client = client
         self._node = node
         self._read_log = read_log
         self._client_ca = client_ca
-        self._directory = directory
         self._clock = clock
         self._runner: web.AppRunner | None = None
         self._trusted: dict[tuple[str, tuple[str, ...]], float] = {}
@@ -70,10 +65,10 @@ class LogEndpoint:
             self._runner = None
 
     def _tls(self) -> ssl.SSLContext:
-        certificate, key = write_certificate(self._directory, name=self._node, now=self._clock.now())
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(certificate, key)
+        try:
+            context = self_signed((LOOPBACK, "localhost"), now=self._clock.now()).context
+        except ModuleNotFoundError as error:
+            raise EndpointError("the log endpoint needs the package cryptography: install datamover[local]") from error
         context.verify_mode = ssl.CERT_REQUIRED
         try:
             context.load_verify_locations(self._client_ca)
@@ -113,7 +108,7 @@ class LogEndpoint:
             options = read_options(request.query)
             pieces = await self._read_log(*place, options)
         except KeyError as error:
-            return web.Response(status=404, text=str(error.args[0]))
+            return web.Response(status=400, text=str(error.args[0]))
         except ValueError as error:
             return web.Response(status=400, text=str(error))
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
@@ -150,37 +145,3 @@ def subject(peer: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
     pairs = [pair for part in peer.get("subject", ()) for pair in part]
     user = next((value for name, value in pairs if name == "commonName"), "")
     return user, tuple(value for name, value in pairs if name == "organizationName")
-
-
-def write_certificate(directory: Path, *, name: str, now: datetime) -> tuple[Path, Path]:
-    """Make a self-signed serving certificate for the loopback address; return certificate and key file. Raises EndpointError."""
-    try:
-        from cryptography import x509
-        from cryptography.hazmat.primitives import hashes, serialization
-        from cryptography.hazmat.primitives.asymmetric import ec
-        from cryptography.x509.oid import NameOID
-    except ImportError as error:
-        raise EndpointError("the log endpoint needs the package cryptography: install datamover[local]") from error
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(LOOPBACK)), x509.DNSName("localhost")])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject_name)
-        .issuer_name(subject_name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + _VALID)
-        .add_extension(names, critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    certificate_file, key_file = directory / "node.crt", directory / "node.key"
-    key_file.touch(mode=0o600)
-    key_file.chmod(0o600)
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    return certificate_file, key_file

@@ -14,11 +14,10 @@ Failed with reason NodeRestart and the condition DisruptionTarget, so that a pod
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from datamover.api import timestamps
 from datamover.api.meta import Manifest
@@ -26,13 +25,13 @@ from datamover.kube.client import Client
 from datamover.kube.errors import Conflict, NotFound
 from datamover.local.node import pods
 from datamover.local.node.launch import Launcher, NotReady, Unready
-from datamover.local.node.mounts import termination_path
 from datamover.local.node.names import FIELD_MANAGER
 from datamover.local.node.pod_kinds import PODS, Container, Pod
 from datamover.local.node.poddirs import PodDirectory, all_directories
-from datamover.local.node.pods import ContainerView, End, PodView, Rest, Running, Start, Terminated, Waiting
+from datamover.local.node.pods import ContainerView, End, Rest, Running, Start, Terminated, Waiting
 from datamover.local.node.process import Exit, Processes, StartRefused
 from datamover.local.node.racing import yielding
+from datamover.local.node.resident import Resident, absorb_ends, find, recover
 from datamover.runtime.clock import Clock
 from datamover.runtime.controller import DONE, After, Controller, Result
 from datamover.runtime.events import EventRecorder
@@ -45,29 +44,6 @@ _log = logging.getLogger(__name__)
 WORKERS = 8
 DEFAULT_GRACE = 30
 DEFAULT_CRASH_BASE = 10.0
-NODE_RESTART = "NodeRestart"
-
-
-@dataclass(slots=True)
-class _Local:
-    """What this node has of one Pod."""
-
-    uid: str
-    key: Key
-    directory: PodDirectory
-    views: dict[str, ContainerView] = field(default_factory=dict[str, ContainerView])
-    ends: dict[str, Exit] = field(default_factory=dict[str, Exit])
-    started: str = ""
-    doom: tuple[str, str] | None = None
-    disrupted: str | None = None
-    kill_at: float | None = None
-    killed: bool = False
-    recovered: bool = False
-    volumes_gone: bool = False
-
-    @property
-    def running(self) -> list[ContainerView]:
-        return [view for view in self.views.values() if isinstance(view.state, Running)]
 
 
 class Kubelet:
@@ -95,7 +71,8 @@ class Kubelet:
         self._events = events
         self._pods = pods_informer
         self._crash_base = crash_base
-        self._local: dict[str, _Local] = {}
+        self._local: dict[str, Resident] = {}
+        self._uids: dict[Key, set[str]] = {}
         self._by_id: dict[str, tuple[str, str]] = {}
         self.controller = Controller(
             "kubelet",
@@ -115,19 +92,33 @@ class Kubelet:
             if key is None:
                 await asyncio.to_thread(directory.remove)
                 continue
-            self._local[uid] = _Local(uid, key, directory)
+            self._enter(Resident(uid, key, directory))
             self.controller.queue.add(key)
+
+    def _enter(self, local: Resident) -> Resident:
+        self._local[local.uid] = local
+        self._uids.setdefault(local.key, set()).add(local.uid)
+        return local
+
+    def _leave(self, local: Resident) -> None:
+        self._local.pop(local.uid, None)
+        uids = self._uids.get(local.key, set())
+        uids.discard(local.uid)
+        if not uids:
+            self._uids.pop(local.key, None)
 
     async def find_log(self, key: Key, container: str, *, previous: bool) -> tuple[Path, Callable[[], bool]]:
         """Return a container's log file, and what tells whether it will still grow. Raises KeyError when there is none."""
         pod = self._pods.store.get(key)
         local = self._local.get(pod.metadata.uid) if pod is not None else None
         if local is None:
-            raise KeyError(str(key))
+            raise KeyError(f'pod "{key}" is not on this node')
         attempts = await asyncio.to_thread(local.directory.attempts, container)
         index = -2 if previous else -1
         if len(attempts) < -index:
-            raise KeyError(f"{key}/{container}")
+            view = local.views.get(container, ContainerView())
+            why = view.state.reason if isinstance(view.state, Waiting) else "it was not started before"
+            raise KeyError(f'container "{container}" in pod "{key.name}" is waiting to start: {why}')
         attempt = attempts[index]
 
         def ended() -> bool:
@@ -156,7 +147,7 @@ class Kubelet:
         """Bring one Pod a step on."""
         pod = self._pods.store.get(key)
         waits: list[float] = []
-        for local in [each for each in self._local.values() if each.key == key]:
+        for local in [self._local[uid] for uid in self._uids.get(key, ())]:
             if pod is None or pod.metadata.uid != local.uid:
                 wait = await self._bury(local)
                 waits += [wait] if wait is not None else []
@@ -165,14 +156,14 @@ class Kubelet:
             waits += [wait] if wait is not None else []
         return After(min(waits)) if waits else DONE
 
-    async def _bury(self, local: _Local) -> float | None:
+    async def _bury(self, local: Resident) -> float | None:
         """The Pod object is gone: so must be everything of it."""
-        await self._absorb_ends(local, None)
+        await absorb_ends(local, None, clock=self._clock)
         if local.running:
             return self._kill(local, 2)
         self._launcher.forget(local.uid)
         await asyncio.to_thread(local.directory.remove)
-        self._local.pop(local.uid, None)
+        self._leave(local)
         return None
 
     async def _attend(self, pod: Pod) -> float | None:
@@ -181,12 +172,12 @@ class Kubelet:
         if local is None:
             if pod.finished and not pod.metadata.terminating:
                 return None
-            local = self._local[uid] = _Local(uid, key_of(pod.metadata), PodDirectory(self._pods_dir / uid))
+            local = self._enter(Resident(uid, key_of(pod.metadata), PodDirectory(self._pods_dir / uid)))
             if not pod.finished:
                 await asyncio.to_thread(local.directory.make, local.key)
         if not local.recovered:
-            await self._recover_pod(pod, local)
-        await self._absorb_ends(local, pod)
+            await recover(pod, local, clock=self._clock)
+        await absorb_ends(local, pod, clock=self._clock)
         if pod.metadata.terminating:
             return await self._terminate(pod, local)
         if pod.finished:
@@ -194,62 +185,9 @@ class Kubelet:
             return None
         return await self._sync(pod, local)
 
-    # --- what is there --------------------------------------------------------------------------
-
-    async def _recover_pod(self, pod: Pod, local: _Local) -> None:
-        """Build the views from what is on disk, and see whether something went with an earlier node."""
-        known = {s.get("name"): s for s in _reported(pod)}
-        for container in (*pods.init_containers_of(pod), *pods.containers_of(pod)):
-            attempts = await asyncio.to_thread(local.directory.attempts, container.name)
-            reported = known.get(container.name, {})
-            local.views[container.name] = ContainerView(_reported_wait(reported) or _first_wait(pod))
-            for attempt in attempts[-2:]:
-                view = local.views[container.name]
-                last = view.state if isinstance(view.state, Terminated) else None
-                end = await self._end_of(local, container, attempt.number, attempt.id, attempt.exit)
-                local.views[container.name] = ContainerView(end, last=last, restarts=attempt.number, id=attempt.id)
-            if not attempts and _has_run(reported):
-                local.views[container.name] = ContainerView(
-                    Terminated(137, "ContainerStatusUnknown", finished=self._now(), lost=True)
-                )
-        local.started = (pod.status.start_time if pod.status else None) or timestamps.seconds(self._clock.now())
-        local.recovered = True
-        never = pod.spec is not None and pod.spec.restart_policy == "Never"
-        lost = [name for name, view in local.views.items() if isinstance(view.state, Terminated) and view.state.lost]
-        if lost and never and not pod.finished:
-            message = f"The node was restarted while container {lost[0]} ran"
-            local.doom, local.disrupted = (NODE_RESTART, message), message
-
-    async def _absorb_ends(self, local: _Local, pod: Pod | None) -> None:
-        while local.ends:
-            name, end = local.ends.popitem()
-            view = local.views[name]
-            container = _find(pod, name) or Container(name=name)
-            terminated = await self._end_of(local, container, view.restarts, view.id, end)
-            local.views[name] = replace(view, state=terminated)
-
-    async def _end_of(self, local: _Local, container: Container, number: int, id_: str, end: Exit | None) -> Terminated:
-        lost = end is None or (end.node_gone and end.code != 0)
-        if end is None:
-            return Terminated(137, "ContainerStatusUnknown", finished=self._now(), id=id_, lost=True)
-        from_log = container.termination_message_policy == "FallbackToLogsOnError" and end.code != 0
-        message = await asyncio.to_thread(
-            local.directory.message, container.name, termination_path(container), number=number, from_log=from_log
-        )
-        return Terminated(
-            code=end.code,
-            reason="Completed" if end.code == 0 else "Error",
-            started=end.started,
-            finished=end.finished,
-            signal=end.signal,
-            message=message,
-            id=id_,
-            lost=lost,
-        )
-
     # --- what to do -----------------------------------------------------------------------------
 
-    async def _sync(self, pod: Pod, local: _Local) -> float | None:
+    async def _sync(self, pod: Pod, local: Resident) -> float | None:
         now = self._clock.now()
         left = self._deadline_left(pod, local, now)
         if left is not None and left <= 0 and local.doom is None:
@@ -267,7 +205,7 @@ class Kubelet:
             self._tell(pod, "Warning", "Failed", f"Error: {refusal}", "Start")
             await self._write_status(pod, local)
             return left
-        step = pods.next_step(pod, self._view(local), now, crash_base=self._crash_base)
+        step = pods.next_step(pod, local.view, now, crash_base=self._crash_base)
         wait: float | None = None
         if isinstance(step, Start):
             wait = await self._start_all(pod, local, step.names)
@@ -280,16 +218,16 @@ class Kubelet:
             return None
         return min((each for each in (wait, left) if each is not None), default=None)
 
-    def _deadline_left(self, pod: Pod, local: _Local, now: datetime) -> float | None:
+    def _deadline_left(self, pod: Pod, local: Resident, now: datetime) -> float | None:
         seconds = pod.spec.active_deadline_seconds if pod.spec else None
         if seconds is None:
             return None
         return (timestamps.parse(local.started) - now).total_seconds() + seconds
 
-    async def _start_all(self, pod: Pod, local: _Local, names: tuple[str, ...]) -> float | None:
+    async def _start_all(self, pod: Pod, local: Resident, names: tuple[str, ...]) -> float | None:
         waits: list[float] = []
         for name in names:
-            container = _find(pod, name)
+            container = find(pod, name)
             if container is not None:
                 wait = await self._start(pod, local, container)
                 waits += [wait] if wait is not None else []
@@ -298,7 +236,7 @@ class Kubelet:
             self._launcher.forget(local.uid)  # nothing of it will be needed again
         return min(waits, default=None)
 
-    async def _start(self, pod: Pod, local: _Local, container: Container) -> float | None:
+    async def _start(self, pod: Pod, local: Resident, container: Container) -> float | None:
         view = local.views[container.name]
         again = isinstance(view.state, Terminated) or view.last is not None
         number = view.restarts + 1 if again else 0
@@ -327,13 +265,13 @@ class Kubelet:
         self._tell(pod, "Normal", "Started", f"Started container {container.name}", "Start")
         return None
 
-    def _hold(self, pod: Pod, local: _Local, container: Container, problem: Unready) -> None:
+    def _hold(self, pod: Pod, local: Resident, container: Container, problem: Unready) -> None:
         view = local.views[container.name]
         last = view.state if isinstance(view.state, Terminated) else view.last
         local.views[container.name] = replace(view, state=Waiting(problem.reason, problem.message), last=last)
         self._tell(pod, "Warning", problem.event, problem.event_message, "Start")
 
-    def _note_back_off(self, pod: Pod, local: _Local) -> None:
+    def _note_back_off(self, pod: Pod, local: Resident) -> None:
         """A container that sits out a back-off is waiting, with its end in `last`."""
         for name, view in local.views.items():
             if not isinstance(view.state, Terminated) or not pods.restarts(pod, view.state):
@@ -344,14 +282,14 @@ class Kubelet:
             local.views[name] = replace(view, state=Waiting("CrashLoopBackOff", message), last=view.state)
             self._tell(pod, "Warning", "BackOff", f"Back-off restarting failed container {name}", "Restart")
 
-    def _wait_all(self, local: _Local, waiting: Waiting) -> None:
+    def _wait_all(self, local: Resident, waiting: Waiting) -> None:
         for name, view in local.views.items():
             if isinstance(view.state, Waiting):
                 local.views[name] = replace(view, state=waiting)
 
     # --- the end --------------------------------------------------------------------------------
 
-    def _kill(self, local: _Local, grace: float) -> float:
+    def _kill(self, local: Resident, grace: float) -> float:
         """Ask what runs to end, and make it end after `grace` seconds. Return in how many seconds to look again."""
         now = self._clock.monotonic()
         if local.kill_at is None:
@@ -365,7 +303,7 @@ class Kubelet:
                 self._processes.send_signal(view.id, signal.SIGKILL)
         return max(local.kill_at - now, 0.05) if not local.killed else 1.0
 
-    async def _terminate(self, pod: Pod, local: _Local) -> float | None:
+    async def _terminate(self, pod: Pod, local: Resident) -> float | None:
         """The Pod is to go: end its processes, say how they ended, let the object go."""
         meta = pod.metadata
         grace = meta.deletion_grace_period_seconds if meta.deletion_grace_period_seconds is not None else _grace(pod)
@@ -375,7 +313,7 @@ class Kubelet:
             return self._kill(local, grace)
         self._launcher.forget(local.uid)
         if not pod.finished:
-            view = self._view(local)
+            view = local.view
             wanted = pods.status(pod, view, self._clock.now())
             ends = [view.containers[c.name].state for c in pods.containers_of(pod)]
             done = bool(ends) and all(isinstance(end, Terminated) and end.code == 0 for end in ends)
@@ -391,7 +329,7 @@ class Kubelet:
                 return None
         return None
 
-    async def _retire(self, local: _Local) -> None:
+    async def _retire(self, local: Resident) -> None:
         """Nothing of it runs again: volumes go, logs stay until the object goes."""
         self._launcher.forget(local.uid)
         if not local.volumes_gone:
@@ -400,11 +338,8 @@ class Kubelet:
 
     # --- telling --------------------------------------------------------------------------------
 
-    def _view(self, local: _Local) -> PodView:
-        return PodView(local.views, local.started, doom=local.doom, disrupted=local.disrupted)
-
-    async def _write_status(self, pod: Pod, local: _Local) -> None:
-        wanted = pods.status(pod, self._view(local), self._clock.now())
+    async def _write_status(self, pod: Pod, local: Resident) -> None:
+        wanted = pods.status(pod, local.view, self._clock.now())
         if not pods.unchanged(pod, wanted):
             await self._patch_status(pod, wanted)
 
@@ -426,40 +361,6 @@ class Kubelet:
         return timestamps.micros(self._clock.now())
 
 
-def _find(pod: Pod | None, name: str) -> Container | None:
-    if pod is None:
-        return None
-    everything = (*pods.init_containers_of(pod), *pods.containers_of(pod))
-    return next((container for container in everything if container.name == name), None)
-
-
 def _grace(pod: Pod) -> int:
     seconds = pod.spec.termination_grace_period_seconds if pod.spec else None
     return DEFAULT_GRACE if seconds is None else seconds
-
-
-def _reported(pod: Pod) -> list[Mapping[str, Any]]:
-    status = pod.status
-    if status is None:
-        return []
-    return [*(status.init_container_statuses or ()), *(status.container_statuses or ())]
-
-
-def _first_wait(pod: Pod) -> Waiting:
-    return Waiting(pods.INITIALIZING if pods.init_containers_of(pod) else pods.CREATING)
-
-
-def _reported_wait(reported: Mapping[str, Any]) -> Waiting | None:
-    """What the server has, so that a restarted node does not say something else for a moment (law L9)."""
-    waiting = _part(_part(reported, "state"), "waiting")
-    return Waiting(str(waiting.get("reason", "")), str(waiting.get("message", ""))) if waiting else None
-
-
-def _has_run(reported: Mapping[str, Any]) -> bool:
-    state = _part(reported, "state")
-    return "running" in state or "terminated" in state
-
-
-def _part(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] | None = tree.get(name)
-    return found if found is not None else {}

@@ -1,10 +1,11 @@
 """Which volume fits a claim: the rules of Kubernetes' volume binder. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from datamover.api.quantity import parse_quantity
 from datamover.local.node.kinds import Claim, NodeSelectorTerm, PersistentVolume, Selector
+from datamover.runtime.store import Store
 
 
 def belongs_to(volume: PersistentVolume, claim: Claim) -> bool:
@@ -13,6 +14,21 @@ def belongs_to(volume: PersistentVolume, claim: Claim) -> bool:
     if reference is None or reference.name != claim.metadata.name or reference.namespace != claim.metadata.namespace:
         return False
     return not reference.uid or reference.uid == claim.metadata.uid
+
+
+def volume_indexes() -> dict[str, Callable[[PersistentVolume], list[str]]]:
+    """Return the indexes that `candidates` looks into, so that matching costs nothing for volumes that are taken."""
+    return {
+        "free": lambda v: [(v.spec.storage_class_name if v.spec else None) or ""] if v.claim_ref is None else [],
+        "claim": lambda v: [f"{v.claim_ref.namespace}/{v.claim_ref.name}"] if v.claim_ref is not None else [],
+    }
+
+
+def candidates(claim: Claim, volumes: Store[PersistentVolume]) -> tuple[PersistentVolume, ...]:
+    """Return the volumes that may be bound to a claim: reserved for it, or free and of its class."""
+    meta = claim.metadata
+    reserved = volumes.by_index("claim", f"{meta.namespace}/{meta.name}")
+    return (*reserved, *volumes.by_index("free", class_name(claim)))
 
 
 def class_name(claim: Claim) -> str:
@@ -45,6 +61,22 @@ def find_match(
         if volume.claim_ref is None and volume.phase == "Available" and _fits(volume, claim, node_labels):
             fitting.append(volume)
     return min(fitting, key=lambda volume: (parse_quantity(volume.capacity), volume.metadata.name), default=None)
+
+
+def mismatch(claim: Claim, volume: PersistentVolume) -> str | None:
+    """Say why a volume that a claim names cannot be bound to it, in kube-controller-manager's words; None when it can."""
+    spec = volume.spec
+    if volume.metadata.terminating:
+        return "the volume is marked for deletion"
+    if not _large_enough(volume, claim):
+        return "requested PV is too small"
+    if ((spec.storage_class_name if spec else None) or "") != class_name(claim):
+        return "storageClassName does not match"
+    if _mode(volume) != _mode(claim):
+        return "incompatible volumeMode"
+    if not _modes_fit(volume, claim):
+        return "incompatible accessMode"
+    return None
 
 
 def reachable(volume: PersistentVolume, node_labels: Mapping[str, str]) -> bool:
@@ -112,7 +144,7 @@ def _fits(volume: PersistentVolume, claim: Claim, node_labels: Mapping[str, str]
         return False
     if not selects(claim.spec.selector if claim.spec else None, volume.metadata.labels or {}):
         return False
-    if not set((claim.spec.access_modes if claim.spec else None) or ()) <= set(spec.access_modes or ()):
+    if not _modes_fit(volume, claim):
         return False
     return node_labels is None or reachable(volume, node_labels)
 
@@ -122,6 +154,11 @@ def _large_enough(volume: PersistentVolume, claim: Claim) -> bool:
         return parse_quantity(volume.capacity) >= parse_quantity(claim.request)
     except ValueError:
         return False
+
+
+def _modes_fit(volume: PersistentVolume, claim: Claim) -> bool:
+    wanted = set((claim.spec.access_modes if claim.spec else None) or ())
+    return wanted <= set((volume.spec.access_modes if volume.spec else None) or ())
 
 
 def _mode(thing: PersistentVolume | Claim) -> str:

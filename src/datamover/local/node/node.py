@@ -33,7 +33,7 @@ from datamover.local.node.kinds import (
 from datamover.local.node.kubelet import DEFAULT_CRASH_BASE, Kubelet
 from datamover.local.node.launch import Launcher
 from datamover.local.node.logs import read_log
-from datamover.local.node.matching import class_name
+from datamover.local.node.matching import class_name, volume_indexes
 from datamover.local.node.names import COMPONENT, DEFAULT_NODE_NAME
 from datamover.local.node.pod_kinds import PODS, Pod
 from datamover.local.node.process import Supervisor
@@ -101,19 +101,14 @@ class LocalNode:
             PODS,
             clock=clock,
             indexes={
-                "node": lambda pod: [pod.node],
+                "node": lambda pod: [] if pod.finished else [pod.node],
                 "claim": lambda pod: [f"{pod.metadata.namespace}/{claim}" for claim in pod.claims],
             },
         )
         self._claims: Informer[Claim] = Informer(
             client, CLAIMS, clock=clock, indexes={"class": lambda claim: [class_name(claim)], "source": source_index}
         )
-        self._volumes: Informer[PersistentVolume] = Informer(
-            client,
-            VOLUMES,
-            clock=clock,
-            indexes={"class": lambda v: [(v.spec.storage_class_name if v.spec else "") or ""]},
-        )
+        self._volumes: Informer[PersistentVolume] = Informer(client, VOLUMES, clock=clock, indexes=volume_indexes())
         self._classes: Informer[StorageClass] = Informer(client, STORAGE_CLASSES, clock=clock)
         self._nodes: Informer[Node] = Informer(
             client, NODES, clock=clock, field_selector=f"metadata.name={options.name}"
@@ -179,7 +174,6 @@ class LocalNode:
                 node=options.name,
                 read_log=self.read_log,
                 client_ca=options.log_client_ca,
-                directory=self._state_dir / "tls",
                 clock=clock,
             )
             if options.log_client_ca is not None
@@ -193,17 +187,19 @@ class LocalNode:
 
     async def run(self) -> None:
         """Work until cancelled. Raises ProcessError when another node serves the state directory, KubeError when it cannot register."""
-        await self._supervisor.open()
+        registered = False
         try:
+            await self._supervisor.open()
             await self._directories.open()
             await self._kubelet.recover()
             if self._endpoint is not None:
                 self._registration.log_port = await self._endpoint.open()
             await self._registration.register()
+            registered = True
             await self._work()
         finally:
             self.ready.clear()
-            await asyncio.shield(self._stop())
+            await asyncio.shield(self._stop(registered=registered))
 
     async def _work(self) -> None:
         stop = asyncio.Event()
@@ -213,6 +209,7 @@ class LocalNode:
             await asyncio.shield(running)
         finally:
             stop.set()
+            self._directories.call_off()
             await running
 
     def _manager(self) -> Manager:
@@ -237,12 +234,13 @@ class LocalNode:
         manager.add_finisher(self._events.flush)
         return manager
 
-    async def _stop(self) -> None:
+    async def _stop(self, *, registered: bool) -> None:
         if self._endpoint is not None:
             await self._endpoint.close()
         await self._supervisor.close()
         await self._directories.close()
-        await self._registration.sign_off()
+        if registered:
+            await self._registration.sign_off()
 
     async def adopt_directory(
         self, *, name: str, path: Path, storage_class: str, namespace: str = "default", size: str | None = None

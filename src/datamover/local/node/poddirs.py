@@ -16,7 +16,7 @@ from pathlib import Path
 
 from datamover.local.node.mounts import inside
 from datamover.local.node.process import Exit, read_record
-from datamover.local.node.trees import remove_tree
+from datamover.local.node.walking import remove_tree
 from datamover.runtime.store import Key
 
 MESSAGE_BYTES = 4096

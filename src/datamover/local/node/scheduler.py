@@ -6,13 +6,14 @@ the claim is bound.
 """
 
 from dataclasses import dataclass
+from enum import Enum
 
 from datamover.api import timestamps
 from datamover.kube.client import Client
 from datamover.kube.errors import Conflict, NotFound
 from datamover.local.node.fit import misfit
 from datamover.local.node.kinds import CLAIMS, VOLUMES, Claim, Node, PersistentVolume, StorageClass
-from datamover.local.node.matching import class_name, find_match, reachable
+from datamover.local.node.matching import candidates, class_name, find_match, reachable
 from datamover.local.node.names import FIELD_MANAGER, NO_PROVISIONER, SELECTED_NODE
 from datamover.local.node.pod_kinds import PODS, Pod
 from datamover.local.node.racing import yielding
@@ -24,6 +25,18 @@ from datamover.runtime.store import Key, key_of
 from datamover.runtime.workqueue import Workqueue
 
 DEFAULT_SCHEDULER = "default-scheduler"
+_EVERYBODY = Key("", "*")
+"""Wakes all that wait."""
+_FIRST_TRIES = 8
+_LATER = 2.0
+
+
+class Awaits(Enum):
+    """What an unschedulable Pod waits for: news of anything else do not wake it."""
+
+    NODE = "node"
+    ROOM = "room"
+    VOLUMES = "volumes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +45,7 @@ class Unschedulable:
 
     message: str
     on_node: bool = True
+    awaits: Awaits = Awaits.NODE
 
     @property
     def sentence(self) -> str:
@@ -87,7 +101,7 @@ def decide_claims(
         if claim.phase == "Bound":
             volume = by_name.get(claim.volume_name)
             if volume is not None and not reachable(volume, labels):
-                return Unschedulable("node(s) didn't match PersistentVolume's node affinity")
+                return Unschedulable("node(s) didn't match PersistentVolume's node affinity", awaits=Awaits.VOLUMES)
             continue
         if claim.volume_name:
             pending = True
@@ -112,7 +126,7 @@ def _decide_waiting(
     if match is not None:
         return Reserve(claim, match) if match.claim_ref is None else None
     if storage_class.provisioner == NO_PROVISIONER:
-        return Unschedulable("node(s) didn't find available persistent volumes to bind")
+        return Unschedulable("node(s) didn't find available persistent volumes to bind", awaits=Awaits.VOLUMES)
     return Select(claim)
 
 
@@ -141,7 +155,7 @@ class Scheduler:
         self._volumes = volumes
         self._classes = classes
         self._nodes = nodes
-        self._waiting: set[Key] = set()
+        self._waiting: dict[Key, Awaits] = {}
         self.controller = Controller(
             "scheduler",
             reconcile=yielding(self.reconcile),
@@ -151,19 +165,26 @@ class Scheduler:
         )
         self.controller.watch(pods, self._keys_for_pod)
         self.controller.watch(claims, self._keys_for_claim)
-        self.controller.watch(
-            volumes, lambda old, new: [] if old is not None and new is not None else list(self._waiting)
-        )
+        self.controller.watch(volumes, self._keys_for_volume)
         self.controller.watch(classes, lambda _old, _new: list(self._waiting))
         self.controller.watch(nodes, self._keys_for_node)
 
     def _keys_for_pod(self, old: Pod | None, new: Pod | None) -> list[Key]:
-        if new is None or new.finished:
-            # room was made: those that wait may fit now
-            changed = new or old
-            mine = changed is not None and changed.node == self._node and (old is None or not old.finished)
-            return list(self._waiting) if mine else []
-        return [key_of(new.metadata)] if _wants_scheduling(new) else []
+        if new is not None and not new.finished:
+            return [key_of(new.metadata)] if _wants_scheduling(new) else []
+        left = new or old
+        if left is None or left.node != self._node or (old is not None and old.finished):
+            return []
+        # Room was made. The longest waiting are tried at once, all of them a little later: else a thousand Pods that wait would
+        # be looked at a thousand times.
+        self.controller.queue.add_after(_EVERYBODY, _LATER)
+        return self._awaiting(Awaits.ROOM)[:_FIRST_TRIES]
+
+    def _awaiting(self, what: Awaits) -> list[Key]:
+        return [key for key, awaits in self._waiting.items() if awaits is what]
+
+    def _keys_for_volume(self, old: PersistentVolume | None, new: PersistentVolume | None) -> list[Key]:
+        return self._awaiting(Awaits.VOLUMES) if new is not None and (old is None or old.phase != new.phase) else []
 
     def _keys_for_claim(self, old: Claim | None, new: Claim | None) -> list[Key]:
         claim = new or old
@@ -179,22 +200,27 @@ class Scheduler:
 
     async def reconcile(self, key: Key) -> Result:
         """Bind one Pod, or say why not."""
+        if key == _EVERYBODY:
+            for waiting in self._waiting:
+                self.controller.queue.add(waiting)
+            return DONE
         pod = self._pods.store.get(key)
         node = self._nodes.store.get(Key("", self._node))
         if pod is None or not _wants_scheduling(pod):
-            self._waiting.discard(key)
+            self._waiting.pop(key, None)
             return DONE
         if node is None:
             return DONE  # its registration brings us back
         if pod.spec is not None and pod.spec.scheduling_gates:
             return DONE
         problem = misfit(pod, node, self._pods.store.by_index("node", self._node))
-        step: Step = Unschedulable(problem) if problem is not None else self._decide_claims(pod, node)
+        step: Step = _no_fit(problem) if problem is not None else self._decide_claims(pod, node)
         match step:
             case None:
                 await self._bind(pod)
             case Unschedulable():
-                self._waiting.add(key)
+                self._waiting.pop(key, None)  # to the end of the line: whoever waits longer is tried first
+                self._waiting[key] = step.awaits
                 await self._say_unschedulable(pod, step.sentence)
             case Reserve(claim, volume):
                 await self._reserve(claim, volume)
@@ -221,15 +247,15 @@ class Scheduler:
         """Return the volumes that the claims have, or could have."""
         names = {claim.volume_name for claim in claims.values() if claim is not None and claim.volume_name}
         bound = [self._volumes.store.get(Key("", name)) for name in names]
-        classes = {class_name(claim) for claim in claims.values() if claim is not None and not claim.volume_name}
+        unbound = [claim for claim in claims.values() if claim is not None and not claim.volume_name]
         return (
             *(volume for volume in bound if volume is not None),
-            *(volume for name in classes for volume in self._volumes.store.by_index("class", name)),
+            *(volume for claim in unbound for volume in candidates(claim, self._volumes.store)),
         )
 
     async def _bind(self, pod: Pod) -> None:
         meta = pod.metadata
-        self._waiting.discard(key_of(meta))
+        self._waiting.pop(key_of(meta), None)
         binding = {
             "apiVersion": "v1",
             "kind": "Binding",
@@ -291,6 +317,11 @@ class Scheduler:
         self._claims.store.observe(
             await self._client.patch(CLAIMS, meta.name, patch, namespace=meta.namespace, field_manager=FIELD_MANAGER)
         )
+
+
+def _no_fit(problem: str) -> Unschedulable:
+    room = problem.startswith(("Too many", "Insufficient"))
+    return Unschedulable(problem, awaits=Awaits.ROOM if room else Awaits.NODE)
 
 
 def _wants_scheduling(pod: Pod) -> bool:

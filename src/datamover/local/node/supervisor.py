@@ -214,7 +214,10 @@ class Supervisor:
                 if os.getppid() != parent:  # it died before the line above could take effect
                     os._exit(137)
 
+        record = Path(order["record"])
         try:
+            # before the program: whoever finds this knows that it may have run, and will not run it again
+            record.write_text(json.dumps({"id": order["id"]}))
             process = subprocess.Popen(  # noqa: S603 - running programs is what a node does
                 order["argv"],
                 env={**order["env"], MARKER: order["id"]},
@@ -227,6 +230,8 @@ class Supervisor:
                 preexec_fn=before_exec,  # noqa: PLW1509 - safe: this process has one thread
             )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
+            with contextlib.suppress(OSError):
+                record.unlink()
             self._report({"event": "refused", "id": order["id"], "error": _explain(error, order["argv"][0])})
             return
         container = Container(order["id"], process, Log(Path(order["log"]), limit=order["log_limit"]), order["record"])

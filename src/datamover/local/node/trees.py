@@ -1,4 +1,4 @@
-"""Copying, removing and measuring directory trees. Blocking: call these in a thread.
+"""Copying directory trees. Blocking: call these in a thread.
 
 A copy keeps what a volume can hold: modes, times to the nanosecond, owners (as root), symbolic links, hard links, extended attributes and
 ACLs, holes, named pipes, sockets and devices, names in any bytes, depth beyond PATH_MAX. File contents are shared by reflink
@@ -20,10 +20,11 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from datamover.local.node.walking import GONE, Parts, below, opened, quote
 
 _FICLONE = 0x40049409
 _CHUNK = 16 * 1024 * 1024
@@ -32,12 +33,7 @@ _NAMED = 5
 _NO_REFLINK = {errno.EOPNOTSUPP, errno.EXDEV, errno.ENOTTY, errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.ETXTBSY}
 _NO_RANGE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.ETXTBSY}
 _NO_ATTRIBUTE = {errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSPC, errno.E2BIG, errno.ERANGE}
-_GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_READ_DIRECTORY = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
-
-Parts = tuple[str, ...]
-"""A path below a root, as its components."""
 
 
 class TreeError(Exception):
@@ -99,48 +95,8 @@ def copy_tree(source: Path, destination: Path, *, reflink: bool = True, stop: Ca
     if target.is_relative_to(real) or real.is_relative_to(target):
         raise Nested(f"{quote(str(real))} and {quote(str(target))} lie in one another")
     destination.mkdir(mode=0o700)
-    with _opened(str(real)) as origin, _opened(str(target)) as root:
+    with opened(str(real)) as origin, opened(str(target)) as root:
         return _Copy(origin, root, reflink=reflink, stop=stop).run()
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a tree, directories without write permission included. A missing one is fine. Follows no symbolic link.
-
-    Raises OSError.
-    """
-    try:
-        if not stat.S_ISDIR(path.lstat().st_mode):
-            path.unlink()
-            return
-        with _opened(str(path.parent.resolve(strict=True))) as parent:
-            _remove_below(parent, path.name)
-    except FileNotFoundError:
-        return
-
-
-def measure_tree(path: Path) -> int:
-    """Return the bytes that the files below `path` show, hard links counted once. What cannot be read counts nothing."""
-    total = 0
-    seen: set[tuple[int, int]] = set()
-    waiting = [path]
-    while waiting:
-        with suppress(OSError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                with suppress(OSError):
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(Path(entry.path))
-                        continue
-                    status = entry.stat(follow_symlinks=False)
-                    if status.st_nlink == 1 or (status.st_dev, status.st_ino) not in seen:
-                        seen.add((status.st_dev, status.st_ino))
-                        total += status.st_size if stat.S_ISREG(status.st_mode) else 0
-    return total
-
-
-def quote(name: str) -> str:
-    """Return a file name that is safe to print: one line, valid text."""
-    escaped = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in escaped)
 
 
 class _Copy:
@@ -171,17 +127,17 @@ class _Copy:
                 f"{self._unreadable_count} entries cannot be read by this user: {names}{f' and {more} more' if more else ''}"
             )
         for parts, status in reversed(self._directories):  # children first: a read-only parent must not stop them
-            with _below(self._root, parts) as target, _below(self._origin, parts, missing_ok=True) as source:
+            with below(self._root, parts) as target, below(self._origin, parts, missing_ok=True) as source:
                 self._keep(source if source >= 0 else None, target, status)
         return self.report
 
     def _copy_directory(self, parts: Parts) -> list[Parts]:
         try:
-            with _below(self._origin, parts) as source:
+            with below(self._origin, parts) as source:
                 status = os.fstat(source)
                 with os.scandir(source) as listing:
                     entries = sorted(listing, key=lambda entry: entry.name)
-                with _below(self._root, parts) as target:
+                with below(self._root, parts) as target:
                     self._directories.append((parts, status))
                     self.report.directories += 1
                     return [
@@ -190,7 +146,7 @@ class _Copy:
         except PermissionError as error:
             self._cannot_read(parts, error)
         except OSError as error:
-            if error.errno not in _GONE or not parts:
+            if error.errno not in GONE or not parts:
                 raise
             self.report.vanished += 1
         return []
@@ -217,7 +173,7 @@ class _Copy:
         except PermissionError as error:
             self._cannot_read((*parts, name), error)
         except OSError as error:
-            if error.errno not in _GONE:
+            if error.errno not in GONE:
                 raise
             self.report.vanished += 1
         else:
@@ -237,14 +193,17 @@ class _Copy:
         if first is None:
             return False
         parts, first_name = first
-        with _below(self._root, parts) as directory:
+        with below(self._root, parts) as directory:
             os.link(first_name, name, src_dir_fd=directory, dst_dir_fd=target, follow_symlinks=False)
         self.report.links += 1
         return True
 
     def _make_special(self, target: int, parts: Parts, name: str, status: os.stat_result) -> None:
         try:
-            os.mknod(name, stat.S_IFMT(status.st_mode) | 0o600, status.st_rdev, dir_fd=target)
+            if stat.S_ISFIFO(status.st_mode):
+                os.mkfifo(name, 0o600, dir_fd=target)
+            else:
+                os.mknod(name, stat.S_IFMT(status.st_mode) | 0o600, status.st_rdev, dir_fd=target)
         except PermissionError as error:
             where = quote("/".join((*parts, name)))
             raise NotCopyable(f"{where} is a device, and only root may make one") from error
@@ -286,7 +245,7 @@ class _Copy:
             self._copy_content(reader, writer, before.st_size)
             steady = _state(before) == _state(os.fstat(reader))
             if steady or attempt == _ATTEMPTS:
-                self.report.copied += 1
+                self.report.copied += before.st_size > 0
                 self.report.changed += not steady
                 return before  # when it changed: the older time makes the next comparison see a difference
 
@@ -322,7 +281,7 @@ class _Copy:
 
     def _copy_range(self, reader: int, writer: int, start: int, end: int) -> bool:
         """Copy bytes [start, end). Returns False when the file ends before."""
-        by_range = True
+        by_range = hasattr(os, "copy_file_range")
         while start < end:
             if self._stop():
                 raise Stopped("the copy was called off")
@@ -382,55 +341,3 @@ def _attributes(source: int | None) -> list[str]:
         return os.listxattr(source)
     except OSError:
         return []
-
-
-@contextmanager
-def _opened(path: str) -> Generator[int]:
-    descriptor = os.open(path, _READ_DIRECTORY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _below(root: int, parts: Parts, *, missing_ok: bool = False) -> Generator[int]:
-    """Open the directory `parts` below `root`, following no symbolic link; -1 when it is gone and that is fine."""
-    descriptor = os.dup(root)
-    try:
-        try:
-            for part in parts:
-                deeper = os.open(part, _READ_DIRECTORY, dir_fd=descriptor)
-                os.close(descriptor)
-                descriptor = deeper
-        except OSError as error:
-            if not missing_ok or (error.errno not in _GONE and error.errno != errno.EACCES):
-                raise
-            os.close(descriptor)
-            descriptor = -1
-        yield descriptor
-    finally:
-        if descriptor >= 0:
-            os.close(descriptor)
-
-
-def _remove_below(parent: int, name: str) -> None:
-    """Remove the directory `name` of `parent`: files on the way down, directories on the way up."""
-    waiting: list[Parts] = [(name,)]
-    order: list[Parts] = []
-    while waiting:
-        parts = waiting.pop()
-        order.append(parts)
-        with _below(parent, parts[:-1]) as above:
-            os.chmod(parts[-1], 0o700, dir_fd=above)  # listed as a directory, in a place that only the node writes to
-        with _below(parent, parts) as directory:
-            with os.scandir(directory) as listing:
-                entries = list(listing)
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append((*parts, entry.name))
-                else:
-                    os.unlink(entry.name, dir_fd=directory)
-    for parts in reversed(order):
-        with _below(parent, parts[:-1]) as above:
-            os.rmdir(parts[-1], dir_fd=above)

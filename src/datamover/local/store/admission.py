@@ -85,7 +85,10 @@ def always_there(kind: Kind) -> Tree:
 
 def _skeleton(node: Node) -> Tree:
     below = node.fields or {}
-    return {name: _skeleton(field) for name, field in below.items() if field.always and field.type == "object"}
+    found: Tree = {name: _skeleton(field) for name, field in below.items() if field.always and field.type == "object"}
+    # a required list is there from the start as well, as null
+    found.update({name: None for name in node.required if below[name].type == "array"})
+    return found
 
 
 def unchanged(tree: Tree, live: Tree) -> bool:

@@ -23,16 +23,17 @@ from datamover.local.store.calls import Call, read_call, read_query
 from datamover.local.store.deletion import Deleter
 from datamover.local.store.dispatch import Dispatcher
 from datamover.local.store.endpoints import Endpoints
+from datamover.local.store.expiry import Expiry
 from datamover.local.store.furniture import furniture
 from datamover.local.store.kinds import Kind, Registry
 from datamover.local.store.ledger import Ledger
 from datamover.local.store.logs import LogReader
 from datamover.local.store.metadata import name_of
 from datamover.local.store.reading import Reader
-from datamover.local.store.statuses import StatusError, internal, no_route
+from datamover.local.store.statuses import StatusError, expired, internal, no_route
 from datamover.local.store.storage import Storage
 from datamover.local.store.streams import Single, Streams, is_log
-from datamover.local.store.trees import Tree, decode, encode, mapping, text
+from datamover.local.store.trees import Tree, decode, encode, look, mapping, text
 from datamover.local.store.watching import Delivery
 from datamover.local.store.writing import Writer
 from datamover.runtime.clock import Clock, SystemClock
@@ -44,6 +45,7 @@ After = Callable[[Request, Response], Response | Awaitable[Response | None] | No
 """Fault hook after the effect: another answer, None for the server's own, or an exception (the answer is lost)."""
 
 _log = logging.getLogger(__name__)
+_EVENTS = "events"
 _TRUE = frozenset({"1", "true", "True", ""})
 
 
@@ -63,6 +65,7 @@ class ApiServer:
         self.registry = Registry(builtin_kinds())
         dice = random or _system_random()
         self._dice = dice
+        self._expiry = Expiry()
         self._ledger = Ledger(self.storage, on_change=self._changed)
         self._writer = Writer(self._ledger, self, choose=dice.choice)
         reader = Reader(self.storage)
@@ -229,6 +232,22 @@ class ApiServer:
     def deliver(self, hook: Delivery | None) -> None:
         self._streams.deliver = hook
 
+    @property
+    def expired_as_status(self) -> bool:
+        """Whether a watch from too long ago is answered with HTTP status 410. By default it is told by an ERROR event, as the real server does; clients must stand both."""
+        return self._streams.expired_as_status
+
+    @expired_as_status.setter
+    def expired_as_status(self, value: bool) -> None:
+        self._streams.expired_as_status = value
+
+    def expire_watches(self, resource: str | None = None) -> int:
+        """End all watches, or those of a `plural.group`, with an ERROR event 410, as a server does whose history was cut. Returns how many."""
+        chosen = self._streams.open_watches(resource)
+        for watch in chosen:
+            watch.fail(expired("too old resource version"))
+        return len(chosen)
+
     def cut_watches(self, resource: str | None = None) -> int:
         """Break all watches, or those of a `plural.group`, as a lost connection does. Returns how many."""
         chosen = self._streams.open_watches(resource)
@@ -259,6 +278,8 @@ class ApiServer:
                 self.registry.add(served)
 
     def _changed(self, kind: Kind, tree: Tree, *, gone: bool) -> None:
+        if kind.storage == _EVENTS:
+            self._age_events(kind, tree, gone=gone)
         if kind.resource != crds.RESOURCE:
             return
         if not gone:
@@ -273,6 +294,18 @@ class ApiServer:
                 self._ledger.remove(orphaned, record)
             for watch in self._streams.open_watches(orphaned.resource):
                 watch.end()
+
+    def _age_events(self, kind: Kind, tree: Tree, *, gone: bool) -> None:
+        namespace, name = text(look(tree, "metadata", "namespace")), name_of(tree)
+        if gone:
+            self._expiry.forget(namespace, name)
+            return
+        now = self.clock.monotonic()
+        self._expiry.touch(namespace, name, now=now)
+        for old in self._expiry.pop_due(now=now):
+            record = self._ledger.shelf(kind).get(*old)
+            if record is not None:
+                self._ledger.remove(kind, record)
 
 
 def _system_random() -> random.Random:

@@ -17,6 +17,9 @@ RESOURCE = "customresourcedefinitions.apiextensions.k8s.io"
 """The shelf on which CRDs lie."""
 
 
+_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+
+
 class CustomStrategy(Strategy):
     """What custom resources get: the base, with the selectable fields of their CRD."""
 
@@ -117,13 +120,15 @@ def _crd_faults(obj: Tree) -> Iterator[Fault]:
         path = f"spec.versions[{position}]"
         schema = look(version, "schema", "openAPIV3Schema")
         if not is_tree(schema):
-            yield required(f"{path}.schema.openAPIV3Schema", "schemas are required")
+            yield required(f"{path}.schema.openAPIV3Schema")
         else:
             if mapping(schema).get("type") != "object":
                 yield wrong(
                     f"{path}.schema.openAPIV3Schema.type", mapping(schema).get("type"), "must be object at the root"
                 )
-            yield from _structural_faults(mapping(schema), f"{path}.schema.openAPIV3Schema")
+            # a single version's schema is named as the older API had it
+            where = "spec.validation.openAPIV3Schema" if len(versions) == 1 else f"{path}.schema.openAPIV3Schema"
+            yield from _structural_faults(mapping(schema), where)
 
 
 def _structural_faults(schema: Tree, path: str) -> Iterator[Fault]:
@@ -176,6 +181,7 @@ def kinds_of(crd: Tree) -> list[Kind]:
                 status=is_tree(look(version, "subresources", "status")),
                 columns=_columns(version),
                 stored=f"{group}/{text(stored.get('name'))}",
+                verbs=_VERBS,
                 custom=True,
                 schema=schema,
             )

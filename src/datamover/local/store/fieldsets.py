@@ -189,11 +189,16 @@ def compare(old: Tree, new: Tree, node: Node | None, *, skip: frozenset[str] = f
     removed: FieldSet = {}
     modified: FieldSet = {}
     added: FieldSet = {}
-    for key in old.keys() | new.keys():
+    for key in _either(old, new):
         if key not in skip:
             below = node.below(key) if node is not None else None
             _differ(old.get(key, _ABSENT), new.get(key, _ABSENT), below, (removed, modified, added), f"f:{key}")
     return Comparison(removed, modified, added)
+
+
+def _either(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    # in the order of the objects, so that the same writes always record the same bytes
+    return [*one, *(key for key in other if key not in one)]
 
 
 _Tries = tuple[FieldSet, FieldSet, FieldSet]
@@ -219,7 +224,7 @@ def _differ(old: Any, new: Any, node: Node | None, tries: _Tries, key: str) -> N
     below: _Tries = ({}, {}, {})
     if is_tree(old) or is_tree(new):
         mine, theirs = mapping(old), mapping(new)
-        for name in mine.keys() | theirs.keys():
+        for name in _either(mine, theirs):
             known = node.below(name) if node is not None else None
             _differ(mine.get(name, _ABSENT), theirs.get(name, _ABSENT), known, below, f"f:{name}")
     elif node is not None:
@@ -231,7 +236,7 @@ def _differ(old: Any, new: Any, node: Node | None, tries: _Tries, key: str) -> N
 
 def _differ_lists(old: list[Any], new: list[Any], node: Node, tries: _Tries) -> None:
     before, after = _by_key(old, node), _by_key(new, node)
-    for key in before.keys() | after.keys():
+    for key in _either(before, after):
         mine, theirs = before.get(key, []), after.get(key, [])
         if len(mine) <= 1 and len(theirs) <= 1:
             _differ(mine[0] if mine else _ABSENT, theirs[0] if theirs else _ABSENT, node.items, tries, key)

@@ -81,7 +81,7 @@ def build_record(kind: Kind, tree: Tree, revision: int) -> Record:
         meta["resourceVersion"] = str(revision)
     else:
         meta.pop("resourceVersion", None)
-    ordered = {"apiVersion": tree.get("apiVersion"), "kind": tree.get("kind"), **tree}
+    ordered = {"apiVersion": tree.get("apiVersion"), "kind": tree.get("kind"), "metadata": meta, **tree}
     return Record(
         namespace=text(meta.get("namespace")),
         name=text(meta.get("name")),

@@ -14,6 +14,7 @@ _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
 _NAME = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _VALUE = f"({_NAME})?"
 _LABEL_RE, _SUBDOMAIN_RE, _NAME_RE, _VALUE_RE = (re.compile(p) for p in (_LABEL, _SUBDOMAIN, _NAME, _VALUE))
+_STANDARD_FINALIZERS = frozenset({"kubernetes", "orphan", "foregroundDeletion"})
 ANNOTATIONS_LIMIT = 256 * 1024
 """Bytes that all annotations of an object may have together."""
 
@@ -90,15 +91,15 @@ def check_labels(labels: object, path: str) -> Iterator[Fault]:
                 yield wrong(path, value, fault)
 
 
-def check_metadata(meta: Tree, *, label_name: bool = False, path_name: bool = False) -> list[Fault]:
+def check_metadata(meta: Tree, *, builtin: bool, label_name: bool = False, path_name: bool = False) -> list[Fault]:
     """Return what is wrong with an object's metadata.
 
-    Names are subdomains; `label_name` asks for a DNS label, `path_name` for no more than a path segment.
+    `builtin` kinds take qualified finalizers only. Names are subdomains; `label_name` asks for a DNS label, `path_name` for no more than a path segment.
     """
-    return list(_metadata_faults(meta, label_name=label_name, path_name=path_name))
+    return list(_metadata_faults(meta, builtin=builtin, label_name=label_name, path_name=path_name))
 
 
-def _metadata_faults(meta: Tree, *, label_name: bool, path_name: bool) -> Iterator[Fault]:
+def _metadata_faults(meta: Tree, *, builtin: bool, label_name: bool, path_name: bool) -> Iterator[Fault]:
     check = label_faults if label_name else subdomain_faults
     if path_name:
         check = _path_faults
@@ -126,8 +127,25 @@ def _metadata_faults(meta: Tree, *, label_name: bool, path_name: bool) -> Iterat
     for finalizer in finalizers:
         for fault in qualified_faults(text(finalizer)):
             yield wrong("metadata.finalizers", finalizer, fault)
+    if builtin:
+        for position, finalizer in enumerate(finalizers):
+            if "/" not in text(finalizer) and finalizer not in _STANDARD_FINALIZERS:
+                why = "name is neither a standard finalizer name nor is it fully qualified"
+                yield wrong(f"metadata.finalizers[{position}]", finalizer, why)
     if {"orphan", "foregroundDeletion"} <= set(map(text, finalizers)):
         yield wrong("metadata.finalizers", finalizers, "finalizer orphan and foregroundDeletion cannot be both set")
+
+
+def finalizer_warnings(meta: Tree) -> list[str]:
+    """Return what is said of the finalizers of a custom resource that are not qualified."""
+    said = list[str]()
+    for finalizer in map(text, sequence(meta.get("finalizers"))):
+        if "/" in finalizer or finalizer in _STANDARD_FINALIZERS:
+            continue
+        where = " including a path (/)" if "." in finalizer else ""
+        why = f"prefer a domain-qualified finalizer name{where} to avoid accidental conflicts with other finalizer writers"
+        said.append(f'metadata.finalizers: "{finalizer}": {why}')
+    return said
 
 
 def _path_faults(name: str) -> list[str]:

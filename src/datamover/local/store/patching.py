@@ -4,9 +4,9 @@ import re
 from typing import Any
 
 from datamover.local.store.calls import Call
-from datamover.local.store.statuses import StatusError, bad_request, invalid
+from datamover.local.store.statuses import StatusError, bad_request
 from datamover.local.store.strategic import merge_strategically
-from datamover.local.store.trees import Tree, copy, decode, encode, is_list, is_tree, mapping, same, sequence, text
+from datamover.local.store.trees import Tree, copy, decode, is_list, is_tree, mapping, same, sequence, text
 
 PATCH_TYPES = (
     "application/json-patch+json",
@@ -42,8 +42,8 @@ def patched(live: Tree, call: Call, *, media: str) -> Tree:
             )
         try:
             return mapping(apply_json_patch(live, patch))
-        except _UnfitError as error:
-            raise _unprocessable(str(error), call) from None
+        except _UnfitError:
+            raise _unprocessable() from None
     if not is_tree(patch):
         raise bad_request(
             "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"
@@ -53,11 +53,9 @@ def patched(live: Tree, call: Call, *, media: str) -> Tree:
     return mapping(merge_json(live, patch))
 
 
-def _unprocessable(why: str, call: Call) -> StatusError:
-    error = invalid(call.kind.group, call.kind.plural, call.name, [])
-    error.status["message"] = why
-    error.status["details"] = {}
-    return error
+def _unprocessable() -> StatusError:
+    # the real server keeps to itself which operation it was
+    return StatusError(422, "Invalid", "the server rejected our request due to an error in our request", details={})
 
 
 def merge_json(target: Any, patch: Any) -> Any:
@@ -171,6 +169,4 @@ def _index(step: str, size: int, path: list[str]) -> int:
 
 
 def _missing(path: list[str]) -> _UnfitError:
-    return _UnfitError(
-        f"the server rejected our request due to an error in our request (path {encode('/' + '/'.join(path)).decode()} does not exist)"
-    )
+    return _UnfitError(f"the path /{'/'.join(path)} does not exist")

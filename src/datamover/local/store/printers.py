@@ -207,17 +207,34 @@ def _attachment(tree: Tree, now: datetime) -> list[Any]:
     ]
 
 
-def _crd(tree: Tree, _now: datetime) -> list[Any]:
+def _binding(tree: Tree, now: datetime) -> list[Any]:
+    subjects: dict[str, list[str]] = {"User": [], "Group": [], "ServiceAccount": []}
+    for subject in entries(tree.get("subjects")):
+        name, kind = text(subject.get("name")), text(subject.get("kind"))
+        subjects.setdefault(kind, []).append(f"{subject.get('namespace')}/{name}" if kind == "ServiceAccount" else name)
+    return [
+        _name(tree),
+        f"{text(look(tree, 'roleRef', 'kind'))}/{text(look(tree, 'roleRef', 'name'))}",
+        _age(tree, now),
+        *(", ".join(subjects[kind]) for kind in ("User", "Group", "ServiceAccount")),
+    ]
+
+
+def _created(tree: Tree, _now: datetime) -> list[Any]:
     return [_name(tree), text(look(tree, "metadata", "creationTimestamp"))]
 
 
+_CREATED = Column("Created At", "date", description="When the object was created.")
+_BINDING_COLUMNS = (NAME, *_columns("Role"), AGE, *_columns("+Users", "+Groups", "+ServiceAccounts"))
 _EVENT_COLUMNS = _columns(
     "Last Seen", "Type", "Reason", "Object", "+Subobject", "+Source", "Message", "+First Seen", "+Count", "+Name"
 )
 
 PRINTERS: Mapping[str, tuple[tuple[Column, ...], Cells]] = {
+    "clusterrolebindings.rbac.authorization.k8s.io": (_BINDING_COLUMNS, _binding),
+    "clusterroles.rbac.authorization.k8s.io": ((NAME, _CREATED), _created),
     "configmaps": ((NAME, *_columns("Data"), AGE), _config_map),
-    "customresourcedefinitions.apiextensions.k8s.io": ((NAME, *_columns("Created At:date")), _crd),
+    "customresourcedefinitions.apiextensions.k8s.io": ((NAME, _CREATED), _created),
     "events": (_EVENT_COLUMNS, _event),
     "events.events.k8s.io": (_EVENT_COLUMNS, _event),
     "jobs.batch": (
@@ -259,6 +276,8 @@ PRINTERS: Mapping[str, tuple[tuple[Column, ...], Cells]] = {
         (NAME, *_columns("Value:integer", "Global-Default:boolean"), AGE, *_columns("PreemptionPolicy")),
         _priority,
     ),
+    "rolebindings.rbac.authorization.k8s.io": (_BINDING_COLUMNS, _binding),
+    "roles.rbac.authorization.k8s.io": ((NAME, _CREATED), _created),
     "secrets": ((NAME, *_columns("Type", "Data"), AGE), _secret),
     "storageclasses.storage.k8s.io": (
         (NAME, *_columns("Provisioner", "ReclaimPolicy", "VolumeBindingMode", "AllowVolumeExpansion"), AGE),

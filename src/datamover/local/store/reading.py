@@ -104,6 +104,7 @@ class Reader:
             call.query.get("labelSelector", ""),
             call.query.get("fieldSelector", ""),
             known=call.kind.strategy.selectable,
+            custom=call.kind.custom,
         )
 
     def watch_start(self, call: Call) -> tuple[int, bool]:
@@ -146,11 +147,10 @@ class Reader:
             return self._storage.revision, initial is None
         return revision, False
 
-    def check_watchable(self, kind: Kind, revision: int) -> None:
-        """Raise StatusError 410 when the history does not reach back to `revision`."""
+    def too_old(self, kind: Kind, revision: int) -> StatusError | None:
+        """Return the refusal (410) of a watch from `revision` when the history does not reach back to it, else None."""
         floor = self._shelf(kind).floor
-        if revision < floor:
-            raise expired(f"too old resource version: {revision} ({floor})")
+        return expired(f"too old resource version: {revision} ({floor})") if revision < floor else None
 
     def _shelf(self, kind: Kind) -> Shelf:
         return self._storage.shelf(kind.storage)
@@ -202,7 +202,7 @@ class Reader:
             parsed = mapping(decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))))
             revision, start = parsed["rv"], text(parsed["start"])
         except (ValueError, binascii.Error, KeyError):
-            raise bad_request(f"continue key is not valid: {token}") from None
+            raise bad_request(f"invalid continue token: continue key is not valid: {token}") from None
         if not isinstance(revision, int):
             raise bad_request(
                 "continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)"

@@ -4,7 +4,7 @@ Source of the grammar: Kubernetes "Labels and Selectors" and "Field Selectors".
 """
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from datamover.local.store.statuses import StatusError, bad_request
@@ -82,14 +82,14 @@ class Selector:
 EVERYTHING = Selector()
 
 
-def parse_selector(labels: str, fields: str, *, known: Container[str]) -> Selector:
-    """Return the selector of a request. `known` are the field names that the kind can select by.
+def parse_selector(labels: str, fields: str, *, known: Collection[str], custom: bool = False) -> Selector:
+    """Return the selector of a request. `known` are the field names that the kind can select by; `custom` kinds refuse others in their own words.
 
     Raises StatusError 400 for text that does not parse and for an unknown field.
     """
     if not labels and not fields:
         return EVERYTHING
-    return Selector(parse_labels(labels), _parse_fields(fields, known))
+    return Selector(parse_labels(labels), _parse_fields(fields, known, custom=custom))
 
 
 def parse_labels(source: str) -> tuple[Requirement, ...]:
@@ -117,6 +117,8 @@ def _label_term(term: str, source: str) -> Requirement:
         values = frozenset(value.strip() for value in match[3].split(","))
         return _checked(Requirement(match[1], match[2], values), source)
     if match := _COMPARE.fullmatch(term):
+        if "=" in match[3]:
+            raise bad_request("found '=', expected: ',' or 'end of string'")
         operator = {"=": "in", "==": "in", "!=": "notin", ">": "gt", "<": "lt"}[match[2]]
         return _checked(Requirement(match[1], operator, frozenset({match[3].strip()})), source)
     if term.startswith("!"):
@@ -145,7 +147,13 @@ def _unparsable(source: str, why: str) -> StatusError:
     return bad_request(f'unable to parse requirement in "{source}": {why}')
 
 
-def _parse_fields(source: str, known: Container[str]) -> tuple[Requirement, ...]:
+def _unknown_field(name: str, known: Collection[str], *, custom: bool) -> str:
+    if known or custom:
+        return f"field label not supported: {name}"
+    return f'"{name}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+
+
+def _parse_fields(source: str, known: Collection[str], *, custom: bool) -> tuple[Requirement, ...]:
     if not source.strip():
         return ()
     terms = list[Requirement]()
@@ -157,6 +165,6 @@ def _parse_fields(source: str, known: Container[str]) -> tuple[Requirement, ...]
             raise bad_request(f"invalid selector: '{source}'; can't understand '{term}'")
         name, operator, value = match[1], match[2], match[3].replace("\\,", ",").replace("\\=", "=")
         if name not in {"metadata.name", "metadata.namespace"} and name not in known:
-            raise bad_request(f'field label not supported: "{name}"')
+            raise bad_request(_unknown_field(name, known, custom=custom))
         terms.append(Requirement(name, "notin" if operator == "!=" else "in", frozenset({value})))
     return tuple(terms)

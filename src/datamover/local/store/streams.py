@@ -13,7 +13,7 @@ from datamover.local.store.reading import Reader
 from datamover.local.store.statuses import StatusError, no_route
 from datamover.local.store.storage import Storage
 from datamover.local.store.strategies.base import World
-from datamover.local.store.trees import Tree, encode
+from datamover.local.store.trees import Tree, encode, look
 from datamover.local.store.watching import Delivery, Render, Watch
 from datamover.runtime.clock import Clock
 
@@ -29,6 +29,7 @@ class Streams:
     ) -> None:
         self.log_reader: LogReader | None = None
         self.deliver: Delivery | None = None
+        self.expired_as_status = False
         self._storage = storage
         self._reader = reader
         self._ledger = ledger
@@ -38,15 +39,16 @@ class Streams:
         self._watches: dict[Watch, None] = {}
 
     def watch(self, call: Call) -> Stream:
-        """Open a watch. Raises StatusError: 400, 410 when the history does not reach back."""
+        """Open a watch. Raises StatusError 400, 422; 410 for a history that does not reach back, unless that is told as an event."""
         if call.verb != "watch":
             raise no_route()
         kind = call.kind
         form = answers.read_format(call.headers.get("accept", ""))
         selector = self._reader.selector(call)
         revision, initial = self._reader.watch_start(call)
-        if not initial:
-            self._reader.check_watchable(kind, revision)
+        expired = None if initial else self._reader.too_old(kind, revision)
+        if expired is not None and self.expired_as_status:
+            raise expired
         timeout = call.number("timeoutSeconds")
         shelf = self._storage.shelf(kind.storage)
         watch = Watch(
@@ -63,7 +65,9 @@ class Streams:
             on_close=self._forget,
         )
         self._watches[watch] = None
-        if initial:
+        if expired is not None:
+            watch.fail(expired)
+        elif initial:
             records = [record for record in shelf.scan(call.namespace) if selector.matches(record)]
             watch.begin_with(records, revision=revision, announce_end=call.flag("sendInitialEvents"))
         else:
@@ -77,6 +81,8 @@ class Streams:
         options = read_log_options(call)
         pod = self._ledger.read(call.kind, self._reader.get(call))
         container = choose_container(pod, call.query.get("container", ""))
+        if not look(pod, "spec", "nodeName"):
+            return Stream(200, {"content-type": "text/plain"}, Single(b""))
         if self.log_reader is None:
             raise StatusError(503, "ServiceUnavailable", "no node keeps logs here")
         try:

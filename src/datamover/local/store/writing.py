@@ -20,8 +20,15 @@ from datamover.local.store.admission import (
 )
 from datamover.local.store.calls import Call
 from datamover.local.store.decoding import check_kind, clone, complain, media_type, parse_body, read_object, settle
+from datamover.local.store.kinds import Kind
 from datamover.local.store.ledger import Ledger, build_record, undressed
-from datamover.local.store.metadata import check_metadata, check_metadata_update, metadata_changed, name_of
+from datamover.local.store.metadata import (
+    check_metadata,
+    check_metadata_update,
+    finalizer_warnings,
+    metadata_changed,
+    name_of,
+)
 from datamover.local.store.ownership import LAST_APPLIED, Manager, apply, track_update
 from datamover.local.store.patching import PATCH_TYPES, patched
 from datamover.local.store.schemas.strictness import claim_error
@@ -239,12 +246,12 @@ class Writer:
             meta["generation"] = 1
         faults = kind.strategy.validate(tree)
         if kind.custom and kind.node is not None:
-            faults += check_metadata(meta) + validate(tree, kind.node, skip=_TYPE_META)
+            faults += check_metadata(meta, builtin=False) + validate(tree, kind.node, skip=_TYPE_META)
         elif not faults:
-            faults = check_metadata(meta, **kind.strategy.name_rule)
+            faults = check_metadata(meta, builtin=True, **kind.strategy.name_rule)
         if faults:
             raise invalid(kind.group, kind.kind, name_of(tree), faults)
-        call.warnings += kind.strategy.warnings(tree)
+        call.warnings += _warnings(kind, tree)
         if shelf.get(call.namespace, name_of(tree)) is not None:
             raise already_exists(kind.group, kind.plural, name_of(tree))
         if call.dry_run:
@@ -272,7 +279,7 @@ class Writer:
         faults = self._update_faults(tree, live, call)
         if faults:
             raise invalid(kind.group, kind.kind, call.name, faults)
-        call.warnings += [] if call.subresource else kind.strategy.warnings(tree)
+        call.warnings += [] if call.subresource else _warnings(kind, tree)
         if unchanged(tree, live):
             return Outcome(record, created=False)
         if call.dry_run:
@@ -297,7 +304,7 @@ class Writer:
         kind = call.kind
         faults = check_metadata_update(tree["metadata"], mapping(live["metadata"]))
         if metadata_changed(tree["metadata"], mapping(live["metadata"])):
-            faults += check_metadata(tree["metadata"], **kind.strategy.name_rule)
+            faults += check_metadata(tree["metadata"], builtin=not kind.custom, **kind.strategy.name_rule)
         if call.subresource:
             faults += kind.strategy.validate_status(tree, live)
         else:
@@ -318,11 +325,16 @@ class Writer:
         else:
             kept["metadata"] = tree["metadata"]
         call.kind.strategy.prepare_status(kept, live)
+        call.kind.strategy.admit_status(kept, live, self._world)
         return kept
 
     @staticmethod
     def _conflict(call: Call, why: str) -> StatusError:
         return conflict(call.kind.group, call.kind.plural, call.name, why)
+
+
+def _warnings(kind: Kind, tree: Tree) -> list[str]:
+    return finalizer_warnings(tree["metadata"]) if kind.custom else kind.strategy.warnings(tree)
 
 
 def _is_released(tree: Tree, live: Tree) -> bool:

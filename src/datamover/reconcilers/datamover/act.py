@@ -11,9 +11,15 @@ from typing import Any, Protocol
 
 from datamover.api import reasons
 from datamover.api.batch import JOBS
-from datamover.api.core import EVENTS, PERSISTENT_VOLUME_CLAIMS, PODS, Event
+from datamover.api.core import EVENTS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, Event, PersistentVolume
 from datamover.api.meta import HasMeta, Manifest, ObjectMeta, Resource
-from datamover.api.names import CREATED_BY_LABEL, CREATED_BY_VALUE, FIELD_MANAGER
+from datamover.api.names import (
+    CHILDREN_SELECTOR,
+    CREATED_BY_LABEL,
+    CREATED_BY_VALUE,
+    FIELD_MANAGER,
+    OWNER_UID_LABEL,
+)
 from datamover.api.snapshot import VOLUME_SNAPSHOTS
 from datamover.api.transfer import Progress, read_progress
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus
@@ -30,9 +36,20 @@ from datamover.kube.errors import (
     ServerError,
 )
 from datamover.reconcilers.datamover.caches import Caches
-from datamover.reconcilers.datamover.conditions import to_manifest
+from datamover.reconcilers.datamover.conditions import says_same, to_manifest
 from datamover.reconcilers.datamover.facts import Refusal
-from datamover.reconcilers.datamover.plan import Create, Delete, Emit, Inquire, Plan, SampleLog, SuspendJob, WriteStatus
+from datamover.reconcilers.datamover.plan import (
+    Confirm,
+    Create,
+    Delete,
+    Emit,
+    Inquire,
+    Plan,
+    Recount,
+    SampleLog,
+    SuspendJob,
+    WriteStatus,
+)
 
 _RETRY_FIRST = 2.0
 _RETRY_MOST = 60.0
@@ -114,6 +131,10 @@ class Actor:
                     await self._delete(mover, step, attempts)
                 case SuspendJob():
                     await self._suspend(step)
+                case Confirm():
+                    await self._confirm(mover, step)
+                case Recount():
+                    await self._recount(mover)
                 case Inquire():
                     self._on_diagnosis(mover.metadata.uid, step.target.uid, await self._inquire(step))
                 case SampleLog():
@@ -124,9 +145,17 @@ class Actor:
                     )
 
     async def _write_status(self, mover: DataMover, status: DataMoverStatus) -> DataMover:
-        written = await self._client.apply(
-            DATA_MOVERS, to_manifest(mover, status), field_manager=FIELD_MANAGER, subresource="status"
-        )
+        manifest = to_manifest(mover, status)
+        try:
+            written = await self._client.apply(DATA_MOVERS, manifest, field_manager=FIELD_MANAGER, subresource="status")
+        except Conflict:
+            written = await self._client.get(DATA_MOVERS, mover.metadata.name, namespace=mover.metadata.namespace)
+            arrived = written.metadata.uid == mover.metadata.uid and says_same(
+                written.status or DataMoverStatus(), status
+            )
+            if not arrived:  # we know better now; else our write took effect and its answer was lost
+                self._caches.movers.store.observe(self._caches.shrink(written))
+                raise
         self._caches.movers.store.observe(self._caches.shrink(written))
         self._on_status(mover, status)
         return written
@@ -150,8 +179,7 @@ class Actor:
         """
         metadata: Manifest = step.manifest["metadata"]
         found: HasMeta = await self._client.get(step.resource, metadata["name"], namespace=metadata["namespace"])
-        claim = step.resource is PERSISTENT_VOLUME_CLAIMS
-        cached = claim or found.metadata.label(CREATED_BY_LABEL) == CREATED_BY_VALUE
+        cached = _is_cached(step.resource, found)
         if cached and found.metadata.owned_by(mover.metadata.uid):
             return found
         if cached and step.resource is not JOBS:
@@ -181,6 +209,31 @@ class Actor:
         self._deleted[target.uid] = None
         if len(self._deleted) > _REMEMBERED:
             self._deleted.popitem(last=False)
+
+    async def _confirm(self, mover: DataMover, step: Confirm) -> None:
+        """Raise Conflict when a child is there after all; the cache knows it then."""
+        namespace = mover.metadata.namespace if step.resource.namespaced else None
+        try:
+            found: HasMeta = await self._client.get(step.resource, step.name, namespace=namespace)
+        except NotFound:
+            return
+        except Forbidden:
+            return  # more cannot be known
+        if isinstance(found, PersistentVolume):
+            ours = _claims(found, mover)
+        else:
+            ours = found.metadata.owned_by(mover.metadata.uid) and _is_cached(step.resource, found)
+        if ours:
+            self._observe(step.resource, found)
+            raise Conflict(f"{step.resource.kind} {step.name} is still there")
+
+    async def _recount(self, mover: DataMover) -> None:
+        """Raise Conflict when the server's Pods of a DataMover are not those of the cache; the cache knows them then."""
+        selector = f"{CHILDREN_SELECTOR},{OWNER_UID_LABEL}={mover.metadata.uid}"
+        pods = await self._client.list(PODS, namespace=mover.metadata.namespace, label_selector=selector)
+        news = [pod.metadata.name for pod in pods if self._caches.pods.store.observe(pod)]
+        if news:
+            raise Conflict(f"Pod {', '.join(news)} was not known so")
 
     async def _suspend(self, step: SuspendJob) -> None:
         patch = {
@@ -231,6 +284,21 @@ class Actor:
             self._caches.snapshots.store.observe(found)
         elif resource is PODS:
             self._caches.pods.store.observe(found)
+        elif resource is PERSISTENT_VOLUMES:
+            self._caches.volumes.store.observe(found)
+
+
+def _is_cached(resource: Resource[Any], found: HasMeta) -> bool:
+    """Tell whether the informer of its kind sees an object."""
+    return resource is PERSISTENT_VOLUME_CLAIMS or found.metadata.label(CREATED_BY_LABEL) == CREATED_BY_VALUE
+
+
+def _claims(volume: PersistentVolume, mover: DataMover) -> bool:
+    """Tell whether a volume is that of a DataMover's clone."""
+    claim = volume.spec and volume.spec.claim_ref
+    if claim is None or mover.status is None:
+        return False
+    return (claim.namespace, claim.name) == (mover.metadata.namespace, mover.status.restored_pvc_name)
 
 
 def _refusal(resource: Resource[Any], verb: str, name: str, error: ApiError, attempts: _Attempts) -> Refusal:

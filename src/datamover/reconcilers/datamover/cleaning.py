@@ -13,7 +13,8 @@ from datamover.api.meta import HasMeta, Resource
 from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.snapshot import VOLUME_SNAPSHOTS
 from datamover.api.timestamps import seconds
-from datamover.api.v1alpha1.datamover import Run
+from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
+from datamover.reconcilers.datamover.absence import confirm_clean
 from datamover.reconcilers.datamover.blocking import age_of, block, say_refusal
 from datamover.reconcilers.datamover.conditions import Said, State, compose
 from datamover.reconcilers.datamover.facts import Facts
@@ -94,7 +95,25 @@ def _complete(facts: Facts, run: Run, *, said: Mapping[str, Said], now: datetime
     )
     if status is None:
         return REST
-    return Plan((WriteStatus(status), Emit("Normal", reasons.COMPLETED, message, "Complete")))
+    gone = confirm_clean(facts, run, deletes=bool(deletes) and run.copy_method != CopyMethod.DIRECT)
+    return Plan((*gone, WriteStatus(status), Emit("Normal", reasons.COMPLETED, message, "Complete")))
+
+
+def collect_strays(facts: Facts, status: DataMoverStatus) -> tuple[Step, ...]:
+    """Return the deletes of what came after the run had been cleaned up: a create that was long on its way (law L5)."""
+    if status.run is None:
+        return ()
+    cleaned = status.condition(ConditionType.CLEANED_UP)
+    strays: list[tuple[Resource[Any], HasMeta | None]] = []
+    if cleaned is not None and cleaned.reason == reasons.CLEANED_UP:
+        strays += [(JOBS, facts.job), (PERSISTENT_VOLUME_CLAIMS, facts.clone)]
+    if status.run.copy_method == CopyMethod.SNAPSHOT:
+        strays.append((VOLUME_SNAPSHOTS, facts.snapshot))
+    return tuple(
+        Delete(resource, child.metadata)
+        for resource, child in strays
+        if facts.owns(child) and not child.metadata.terminating
+    )
 
 
 def _doomed(facts: Facts, run: Run) -> list[tuple[Resource[Any], HasMeta]]:

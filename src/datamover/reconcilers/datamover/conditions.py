@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from datamover.api.meta import Condition
 from datamover.api.names import ConditionType
@@ -97,6 +98,21 @@ def merge(
     order = {type_: index for index, type_ in enumerate(_ORDER)}
     return tuple(
         sorted(by_type.values(), key=lambda condition: (order.get(condition.type, len(order)), condition.type))
+    )
+
+
+def says_same(one: DataMoverStatus, other: DataMoverStatus) -> bool:
+    """Tell whether two statuses differ in nothing but times."""
+    return _timeless(one) == _timeless(other)
+
+
+def _timeless(status: DataMoverStatus) -> DataMoverStatus:
+    run = status.run
+    return replace(
+        status,
+        phase_started=None,
+        run=replace(run, finished=None if run.finished is None else "") if run is not None else None,
+        conditions=tuple(replace(condition, last_transition_time=None) for condition in status.conditions or ()),
     )
 
 

@@ -14,11 +14,12 @@ from datamover.api.timestamps import parse
 from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
 from datamover.movers.outcomes import has_ended
 from datamover.movers.rclone import build_job
+from datamover.reconcilers.datamover.absence import confirm_copy_gone
 from datamover.reconcilers.datamover.blocking import block, look_into, say_refusal
 from datamover.reconcilers.datamover.conditions import State, compose
 from datamover.reconcilers.datamover.facts import Facts, Settings
 from datamover.reconcilers.datamover.failing import CLONE_LOST_MESSAGE, fail
-from datamover.reconcilers.datamover.plan import REST, Create, Emit, Plan, Step, WriteStatus
+from datamover.reconcilers.datamover.plan import REST, Create, Emit, Plan, Recount, Step, WriteStatus
 from datamover.volumes.binding import Obstacle, binds_on_use, check_source, choose_snapshot_class, is_bound
 from datamover.volumes.copies import build_clone, build_snapshot, child_labels
 from datamover.volumes.naming import clone_name, job_name
@@ -70,7 +71,8 @@ def _make_copy(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> 
     if spec is None:
         return REST
     if mover.status is not None and mover.status.phase == Phase.CREATING_POD:
-        return fail(facts, run, reason=reasons.CLONE_LOST, message=CLONE_LOST_MESSAGE, now=now)
+        lost = fail(facts, run, reason=reasons.CLONE_LOST, message=CLONE_LOST_MESSAGE, now=now)
+        return Plan((*confirm_copy_gone(facts, run), *lost.steps))
     if facts.clone is not None:
         message = f"clone {facts.clone.metadata.name} is being deleted; another one is made when it is gone"
         return _working(facts, reasons.CLONE_LOST, message, now=now)
@@ -183,7 +185,9 @@ def _start_mover(facts: Facts, run: Run, *, claim: str, now: datetime, settings:
         labels=child_labels(mover, run_id=run.id, component=names.COMPONENT_MOVER),
         image=settings.mover_image,
     )
-    steps: list[Step] = [Create(JOBS, manifest)]
+    current = mover.status or DataMoverStatus()
+    ready = current.condition(ConditionType.READY)
+    again = current.phase == Phase.CREATING_POD and ready is not None and ready.reason != reasons.RUN_RECORDED
     status = compose(
         mover,
         now=now,
@@ -193,8 +197,9 @@ def _start_mover(facts: Facts, run: Run, *, claim: str, now: datetime, settings:
         phase=Phase.CREATING_POD,
         run=replace(run, job_name=name),
     )
-    if status is not None:
-        steps.append(WriteStatus(status))
+    # The status goes first, even unchanged: who decides on a stale one is refused before there is a second Job (law L7).
+    steps: list[Step] = [Recount()] if again else []
+    steps += [WriteStatus(status or current), Create(JOBS, manifest)]
     return Plan((*steps, *_announce(run, reasons.JOB_CREATED, f"created Job {name}", "Synchronize")))
 
 

@@ -16,8 +16,9 @@ from datamover.api.batch import JOBS, Job
 from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.timestamps import compact, folder, parse, seconds
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec, DataMoverStatus, Run
+from datamover.reconcilers.datamover.absence import confirm_copy_gone
 from datamover.reconcilers.datamover.blocking import block, say_refusal
-from datamover.reconcilers.datamover.cleaning import clean_up
+from datamover.reconcilers.datamover.cleaning import clean_up, collect_strays
 from datamover.reconcilers.datamover.conditions import State, compose
 from datamover.reconcilers.datamover.copying import advance_copy
 from datamover.reconcilers.datamover.facts import Facts, Settings, Unread
@@ -36,7 +37,7 @@ def decide(facts: Facts, *, now: datetime, settings: Settings) -> Plan:
         return REST
     status = mover.status or DataMoverStatus()
     if status.phase == Phase.COMPLETED:
-        return _acknowledge(mover, status)
+        return Plan((*collect_strays(facts, status), *_acknowledge(mover, status).steps))
     if status.phase == Phase.FAILED:
         return _retry(facts, status, now=now)
     if spec.suspend:
@@ -45,9 +46,15 @@ def decide(facts: Facts, *, now: datetime, settings: Settings) -> Plan:
         return _begin(facts, spec, now=now)
     if status.phase == Phase.CLEANING_UP:
         return clean_up(facts, status.run, now=now)
-    if facts.job is not None:
+    if facts.job is not None and not _is_of_twin(facts, facts.job):
         return follow_job(facts, status.run, now=now, settings=settings)
     return advance_copy(facts, status.run, now=now, settings=settings)
+
+
+def _is_of_twin(facts: Facts, job: Job) -> bool:
+    """Tell whether the Job belongs to whoever holds the name of our clone: both names are then given up together."""
+    uid = facts.mover.metadata.uid
+    return facts.clone is not None and not facts.clone.metadata.owned_by(uid) and not job.metadata.owned_by(uid)
 
 
 def _begin(facts: Facts, spec: DataMoverSpec, *, now: datetime) -> Plan:
@@ -162,10 +169,12 @@ def _retry(facts: Facts, status: DataMoverStatus, *, now: datetime) -> Plan:
         copy is not None and copy.metadata.owned_by(mover.metadata.uid) and not copy.metadata.terminating
         for copy in copies
     )
+    gone: tuple[Step, ...] = ()
     if run is not None and (kept or method == CopyMethod.DIRECT):
         again = replace(run, retry=wish, finished=None, progress=None, attempts=0)
         name = None
     else:
+        gone = confirm_copy_gone(facts, run) if run is not None else ()
         name = facts.clone_name or clone_name(spec.source_pvc, created=_created(mover, now))
         again = new_run(mover, spec, now=now, copy=name, method=spec.copy_method, retry=wish)
         method = spec.copy_method
@@ -186,6 +195,7 @@ def _retry(facts: Facts, status: DataMoverStatus, *, now: datetime) -> Plan:
         return REST
     return Plan(
         (
+            *gone,
             WriteStatus(composed),
             Emit("Normal", reasons.RETRYING, "trying again, as the retry annotation asks", "Retry"),
         )

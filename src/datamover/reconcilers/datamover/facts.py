@@ -48,6 +48,17 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, slots=True)
+class Sightings:
+    """What this process has had in its caches of a DataMover: what was seen and is no longer there is gone.
+
+    `children` are (kind, name); `volume` is the name of the clone's PersistentVolume.
+    """
+
+    children: frozenset[tuple[str, str]] = frozenset()
+    volume: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """One DataMover and what belongs to it.
 
@@ -73,6 +84,7 @@ class Facts:
     diagnosis: Diagnosis | None = None
     progress: Progress | None = None
     progress_age: float | None = None
+    sightings: Sightings = Sightings()
 
     def owns(self, child: HasMeta | None) -> TypeGuard[HasMeta]:
         """Tell whether a child is ours to delete: by owner UID and by label (law L2)."""

@@ -11,7 +11,7 @@ from datamover.api.storage import StorageClass
 from datamover.api.timestamps import parse
 from datamover.api.transfer import Progress
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec
-from datamover.reconcilers.datamover.facts import Diagnosis, Facts, Refusal, Unread
+from datamover.reconcilers.datamover.facts import Diagnosis, Facts, Refusal, Sightings, Unread
 from datamover.volumes.naming import clone_name
 
 
@@ -74,6 +74,10 @@ class Notes(Protocol):
         """The last sample of a running mover's log and its age in seconds."""
         ...
 
+    def sightings(self, uid: str) -> Sightings:
+        """What was in the caches before."""
+        ...
+
 
 def gather(mover: DataMover, *, view: View, notes: Notes, now: datetime) -> Facts:
     """Return what there is to know about one DataMover."""
@@ -91,6 +95,7 @@ def gather(mover: DataMover, *, view: View, notes: Notes, now: datetime) -> Fact
     snapshot = view.snapshot(namespace, run.snapshot_name) if run and run.snapshot_name else None
     job = view.job(namespace, run.job_name) if run and run.job_name else None
     pods = view.pods_of(job.metadata.uid) if job else ()
+    volumes = view.volumes_of(namespace, name) if name else ()
     sampled = notes.progress(mover.metadata.uid)
     wanted = spec.storage_class_name
     return Facts(
@@ -106,12 +111,29 @@ def gather(mover: DataMover, *, view: View, notes: Notes, now: datetime) -> Fact
         job=job,
         pods=pods,
         strays=tuple(pod for pod in view.pods_of_mover(mover.metadata.uid) if pod not in pods) if run else (),
-        volumes=view.volumes_of(namespace, name) if name else (),
+        volumes=volumes,
         refusal=notes.refusal(mover.metadata.uid),
         diagnosis=notes.diagnosis(mover.metadata.uid),
         progress=sampled[0] if sampled else None,
         progress_age=sampled[1] if sampled else None,
+        sightings=_sight(notes.sightings(mover.metadata.uid), clone=clone, snapshot=snapshot, job=job, volumes=volumes),
     )
+
+
+def _sight(
+    before: Sightings,
+    *,
+    clone: PersistentVolumeClaim | None,
+    snapshot: VolumeSnapshot | None,
+    job: Job | None,
+    volumes: tuple[PersistentVolume, ...],
+) -> Sightings:
+    now = {("PersistentVolume", volume.metadata.name) for volume in volumes}
+    for kind, child in (("PersistentVolumeClaim", clone), ("VolumeSnapshot", snapshot), ("Job", job)):
+        if child is not None:
+            now.add((kind, child.metadata.name))
+    volume = clone.spec.volume_name if clone is not None and clone.spec is not None else None
+    return Sightings(before.children | now, volume or before.volume)
 
 
 def _class_of(claim: PersistentVolumeClaim | None, view: View) -> StorageClass | None:

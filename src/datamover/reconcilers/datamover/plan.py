@@ -55,6 +55,22 @@ class SampleLog:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirm:
+    """Ask the server whether a child is really gone that the caches do not show: they may lag (laws L4, L7).
+
+    When it is there after all, it goes into the caches and the decision is made anew.
+    """
+
+    resource: Resource[Any]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recount:
+    """Read the DataMover's Pods from the server; when the caches did not know them so, the decision is made anew."""
+
+
+@dataclass(frozen=True, slots=True)
 class Emit:
     """Record an event."""
 
@@ -64,7 +80,7 @@ class Emit:
     action: str
 
 
-Step = WriteStatus | Create | Delete | SuspendJob | Inquire | SampleLog | Emit
+Step = WriteStatus | Create | Delete | SuspendJob | Inquire | SampleLog | Confirm | Recount | Emit
 
 
 @dataclass(frozen=True, slots=True)

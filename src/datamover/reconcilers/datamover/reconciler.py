@@ -5,7 +5,7 @@ nothing (law L7). What is kept in memory (refusals, diagnoses, progress) only sp
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from datamover.api.core import PersistentVolume, PersistentVolumeClaim
 from datamover.api.meta import HasMeta, ObjectMeta
@@ -19,7 +19,7 @@ from datamover.kube.errors import Conflict, KubeError, NotFound
 from datamover.reconcilers.datamover.act import Actor, Recorder, RefusedError
 from datamover.reconcilers.datamover.caches import Caches
 from datamover.reconcilers.datamover.decide import decide
-from datamover.reconcilers.datamover.facts import Diagnosis, Facts, Refusal, Settings
+from datamover.reconcilers.datamover.facts import Diagnosis, Facts, Refusal, Settings, Sightings
 from datamover.reconcilers.datamover.gather import gather
 from datamover.reconcilers.datamover.plan import Create, Delete, Inquire, Plan, SampleLog
 from datamover.reconcilers.datamover.report import Meter, report_cleanup_failure, report_present, report_status
@@ -28,6 +28,7 @@ from datamover.runtime.controller import DONE, After, Controller, Result
 from datamover.runtime.store import Key, key_of
 
 _CONFLICT_PAUSE = 0.05
+_CONFLICT_PAUSE_MOST = 5.0
 
 
 @dataclass(slots=True)
@@ -38,6 +39,8 @@ class _Memory:
     refusals: int = 0
     refused_until: float = 0.0
     failures: int = 0
+    conflicts: int = 0
+    sightings: Sightings = field(default_factory=Sightings)
     diagnosis: Diagnosis | None = None
     inquired_at: float = 0.0
     progress: Progress | None = None
@@ -87,6 +90,10 @@ class DataMoverReconciler:
             return None
         now = self._clock.now()
         facts = gather(mover, view=self._caches, notes=self, now=now)
+        memory = self._memory.get(mover.metadata.uid)
+        if memory is not None:
+            over = mover.status is not None and mover.status.phase in Phase.TERMINAL
+            memory.sightings = Sightings() if over else facts.sightings
         return facts, decide(facts, now=now, settings=self._settings)
 
     async def reconcile(self, key: Key) -> Result:
@@ -112,11 +119,12 @@ class DataMoverReconciler:
                 continue
             except (Conflict, NotFound):
                 # Decided on facts that are no longer so: the watch brings the new ones.
-                return After(_CONFLICT_PAUSE)
+                memory.conflicts += 1
+                return After(min(_CONFLICT_PAUSE * 2 ** min(memory.conflicts - 1, 16), _CONFLICT_PAUSE_MOST))
             except KubeError:
                 memory.failures += 1
                 raise
-            memory.failures = 0
+            memory.failures = memory.conflicts = 0
             if any(isinstance(step, Create | Delete) for step in plan.steps):
                 memory.refusal = None
                 memory.refusals = 0
@@ -148,6 +156,11 @@ class DataMoverReconciler:
         if memory is None or memory.sampled_at is None:
             return None
         return memory.progress, self._clock.monotonic() - memory.sampled_at
+
+    def sightings(self, uid: str) -> Sightings:
+        """What was in the caches before."""
+        memory = self._memory.get(uid)
+        return memory.sightings if memory is not None else Sightings()
 
     # Taking note.
 

@@ -23,6 +23,7 @@ from datamover.movers.outcomes import (
     read_outcome,
 )
 from datamover.movers.rclone import CONTAINER
+from datamover.reconcilers.datamover.absence import confirm_copy_gone
 from datamover.reconcilers.datamover.blocking import age_of, block, look_into
 from datamover.reconcilers.datamover.cleaning import begin_clean_up
 from datamover.reconcilers.datamover.conditions import Said, State, compose
@@ -33,6 +34,7 @@ from datamover.reconcilers.datamover.plan import (
     Delete,
     Emit,
     Plan,
+    Recount,
     SampleLog,
     Step,
     SuspendJob,
@@ -98,15 +100,27 @@ def _succeed(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Setti
         if outcome is not None and outcome.verified
         else ("False", reasons.NOT_REQUESTED, 'not asked for: set VERIFY_BACKUP to "true" in spec.additionalEnv'),
     }
-    return begin_clean_up(facts, done, said=said, now=now)
+    return _recounted(begin_clean_up(facts, done, said=said, now=now), job, facts.pods, outcome)
 
 
 def _fail(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Settings) -> Plan:
-    outcome = _final_outcome(facts.pods, succeeded=False)
     condition = job.condition("Failed")
     cause = condition.reason if condition else None
     if cause != "DeadlineExceeded" and (wait := _outcome_wait(job, facts.pods, now=now, settings=settings)) > 0:
         return Plan(wake_after=wait)
+    outcome = _final_outcome(facts.pods, succeeded=False)
+    return _recounted(_end_failed(facts, run, job, outcome, cause=cause, now=now), job, facts.pods, outcome)
+
+
+def _recounted(plan: Plan, job: Job, pods: tuple[Pod, ...], outcome: Outcome | None) -> Plan:
+    """Without the mover's last words, and with Pods that were counted but not seen, the server is asked before the run ends."""
+    if outcome is not None or _all_ended(job, pods):
+        return plan
+    return Plan((Recount(), *plan.steps), wake_after=plan.wake_after)
+
+
+def _end_failed(facts: Facts, run: Run, job: Job, outcome: Outcome | None, *, cause: str | None, now: datetime) -> Plan:
+    condition = job.condition("Failed")
     ended = record_outcome(run, outcome, attempts=_attempts(job, facts.pods))
     if cause == "DeadlineExceeded":
         limit = facts.mover.spec and facts.mover.spec.deadline_seconds
@@ -176,7 +190,7 @@ def _lose_clone(facts: Facts, run: Run, job: Job, *, now: datetime) -> Plan:
     ended = fail(facts, run, reason=reasons.CLONE_LOST, message=CLONE_LOST_MESSAGE, now=now)
     refused = facts.refusal is not None and facts.refusal.fresh
     stop: tuple[Step, ...] = (Delete(JOBS, job.metadata),) if facts.owns(job) and not refused else ()
-    return Plan((*stop, *ended.steps))
+    return Plan((*confirm_copy_gone(facts, run), *stop, *ended.steps))
 
 
 def _wait_for_pod(facts: Facts, job: Job, *, now: datetime, settings: Settings) -> Plan:
@@ -310,14 +324,20 @@ def _outcome_wait(job: Job, pods: tuple[Pod, ...], *, now: datetime, settings: S
 
     Nothing is waited for when every Pod that the Job counts is seen to have ended.
     """
-    status = job.status
-    counted = (status.failed or 0) + (status.succeeded or 0) if status else 0
-    if 0 < counted <= sum(has_ended(pod) for pod in pods):
+    if _all_ended(job, pods):
         return 0.0
+    status = job.status
     moment = status.completion_time if status else None
     for condition in (status.conditions if status else None) or ():
         moment = moment or condition.last_transition_time
     return settings.outcome_patience - age_of(moment, now) if moment else 0.0
+
+
+def _all_ended(job: Job, pods: tuple[Pod, ...]) -> bool:
+    """Tell whether every Pod that the Job counts is seen to have ended."""
+    status = job.status
+    counted = (status.failed or 0) + (status.succeeded or 0) if status else 0
+    return 0 < counted <= sum(has_ended(pod) for pod in pods)
 
 
 def _attempts(job: Job, pods: tuple[Pod, ...]) -> int:

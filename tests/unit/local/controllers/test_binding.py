@@ -155,6 +155,20 @@ def test_a_claim_waits_for_the_volume_that_it_names():
     assert taken.event.message == 'volume "v" already bound to a different claim.'
 
 
+@pytest.mark.parametrize(
+    ("named", "why"),
+    [
+        (volume(size="1Mi"), "requested PV is too small"),
+        (volume(storageClassName="slow"), "storageClassName does not match"),
+        (volume(volumeMode="Block"), "incompatible volumeMode"),
+        (volume(accessModes=["ReadOnlyMany"]), "incompatible accessMode"),
+    ],
+)
+def test_a_named_volume_that_does_not_fit_is_not_bound(named, why):
+    step = decide_claim(facts(claim(volumeName="v"), named=named))
+    assert step.event.message == f'Cannot bind to requested volume "v": {why}'
+
+
 def test_a_claim_that_goes_is_not_bound_any_more():
     assert decide_claim(facts(claim(deleting=True), volume())) == Wait()
 

@@ -104,8 +104,6 @@ class NodeWorld(Embedded):
         return (await self.until(has, what=f"event {reason}"))[0]
 
 
-
-
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     return tmp_path / "state"

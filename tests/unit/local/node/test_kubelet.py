@@ -6,7 +6,7 @@ import time
 import pytest
 
 from datamover.kube.errors import BadRequest
-from datamover.local.node.kinds import CONFIG_MAPS, NODES, SECRETS
+from datamover.local.node.kinds import CLAIMS, CONFIG_MAPS, NODES, SECRETS
 from datamover.local.node.names import LIMITS_ANNOTATION
 from datamover.local.node.pod_kinds import PODS
 
@@ -439,7 +439,7 @@ async def test_a_pod_whose_directory_is_lost_is_not_started_again(world):
     await world.until_phase("p", "Running")
     await world.stop_node()
     for path in (world.state / "pods").iterdir():
-        from datamover.local.node.trees import remove_tree
+        from datamover.local.node.walking import remove_tree
 
         remove_tree(path)
     await world.start_node()
@@ -466,3 +466,37 @@ async def test_secret_files_are_for_the_nodes_user_only(world):
     (directory,) = (world.state / "pods").iterdir()
     assert directory.stat().st_mode & 0o777 == 0o700
     await world.delete(PODS, "p", grace_period_seconds=0)
+
+
+async def test_a_claim_that_is_missing_or_goes_holds_the_container_back(world):
+    """The Pod names its node itself, so no scheduler has looked at the claim."""
+    await world.storage_class()
+    await world.pod(nodeName="n", volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}])
+    assert await world.told("FailedMount") == 'persistentvolumeclaim "c" not found'
+    await world.until_waiting("ContainerCreating")
+    await world.claim()
+    assert (await world.until_phase()).status.phase == "Succeeded"
+    await world.delete(CLAIMS, "c")
+    await world.pod("late", nodeName="n", volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}])
+
+    async def told():
+        return [
+            note for _, reason, note in await world.events() if reason == "FailedMount" and "is being deleted" in note
+        ]
+
+    await world.until(told)
+    assert (await world.get(PODS, "late")).status.phase == "Pending"
+
+
+async def test_a_container_that_may_have_run_is_not_run_again(world):
+    """The supervisor notes the start before it executes anything."""
+    await world.pod(script="echo up; exec sleep 100")
+    await until_log(world, "up")
+    pod = await world.get(PODS, "p")
+    await world.stop_node()
+    record = world.state / "pods" / pod.metadata.uid / "containers/main/0.json"
+    record.write_text('{"id": "x"}')
+    await world.patch(PODS, "p", {"phase": "Pending", "containerStatuses": None}, status=True)
+    await world.start_node()
+    ended = await world.until_phase()
+    assert (ended.status.phase, ended.status.reason) == ("Failed", "NodeRestart")

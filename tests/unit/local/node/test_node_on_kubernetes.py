@@ -135,10 +135,15 @@ async def test_kubectl_reads_and_follows_logs_and_nobody_else_does(real, kuberne
     assert tail.stdout == "two\n"
     execute = await asyncio.to_thread(kubernetes.kubectl, "exec", "p", "-n", real.namespace, "--", "id")
     assert execute.returncode != 0
-    port = (await real.client.request_json("GET", f"/api/v1/nodes/{real.node_name}"))["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"]
+    port = (await real.client.request_json("GET", f"/api/v1/nodes/{real.node_name}"))["status"]["daemonEndpoints"][
+        "kubeletEndpoint"
+    ]["Port"]
     path = f"/containerLogs/{real.namespace}/p/main"
     stranger = kubernetes.authority.client("mallory", ["tenants"])
-    for context, expected in ((kubernetes.tls(stranger), 403), (kubernetes.tls(kubernetes.authority.client("root", ["system:masters"])), 200)):
+    for context, expected in (
+        (kubernetes.tls(stranger), 403),
+        (kubernetes.tls(kubernetes.authority.client("root", ["system:masters"])), 200),
+    ):
         context.check_hostname, context.verify_mode = False, 0
         status, _ = await asyncio.to_thread(kubernetes._get, port, path, context)
         assert status == expected
@@ -185,5 +190,3 @@ async def test_idle_status_is_not_written_again(real):
     await real.node.ready.wait()
     await asyncio.sleep(0.5)
     assert (await real.get(PODS, "p")).metadata.resource_version == before
-
-

@@ -1,5 +1,6 @@
 import os
 import random
+import shutil
 import socket
 import stat
 import subprocess
@@ -9,7 +10,8 @@ import threading
 import pytest
 
 from datamover.local.node import trees
-from datamover.local.node.trees import Nested, Stopped, copy_tree, measure_tree, remove_tree
+from datamover.local.node.trees import Nested, Stopped, copy_tree
+from datamover.local.node.walking import measure_tree, quote, remove_tree
 
 AS_ROOT = os.geteuid() == 0
 UNICODE = ["ünïcödé", "日本語", "with space", "new\nline", "-dash", "%41&", "emoji 🎈", "trailing.", "a" * 255]
@@ -94,7 +96,7 @@ def test_a_copy_keeps_everything_that_a_volume_can_hold(odd_tree, tmp_path):
     assert (report.changed, report.vanished, report.lost_attributes) == (0, 0, 0)
     assert report.directories == 7
     assert report.special == 1
-    assert report.files == report.reflinked + report.copied
+    assert report.files == report.reflinked + report.copied + 1  # one is empty
     remove_tree(tmp_path / "copy")
 
 
@@ -318,4 +320,37 @@ def test_sizes_count_hard_links_once(odd_tree):
 
 
 def test_names_are_printed_on_one_line():
-    assert trees.quote("a\nb\udcff\x1b[1m") == "a\\nb\\\\xff\\x1b[1m".replace("\\\\", "\\")
+    assert quote("a\nb\udcff\x1b[1m") == "a\\nb\\\\xff\\x1b[1m".replace("\\\\", "\\")
+
+
+@pytest.fixture
+def btrfs(tmp_path):
+    """A file system that can share content between files."""
+    if not AS_ROOT or shutil.which("mkfs.btrfs") is None:
+        pytest.skip("needs root and mkfs.btrfs")
+    image, place = tmp_path / "image", tmp_path / "mount"
+    place.mkdir()
+    with image.open("wb") as file:
+        file.truncate(150 * 1024 * 1024)
+    subprocess.run(["mkfs.btrfs", "-q", image], check=True, capture_output=True)
+    if subprocess.run(["mount", "-o", "loop", image, place], check=False, capture_output=True).returncode:
+        pytest.skip("cannot mount btrfs")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_content_is_shared_where_the_file_system_can(btrfs):
+    (btrfs / "source").mkdir()
+    (btrfs / "source/big").write_bytes(os.urandom(30_000_000))
+    (btrfs / "source/empty").touch()
+    os.sync()
+    before = os.statvfs(btrfs).f_bfree
+    report = copy_tree(btrfs / "source", btrfs / "copy")
+    os.sync()
+    assert (report.method, report.reflinked) == ("reflink", 1)
+    assert (before - os.statvfs(btrfs).f_bfree) * os.statvfs(btrfs).f_frsize < 5_000_000
+    assert (btrfs / "copy/big").read_bytes() == (btrfs / "source/big").read_bytes()
+    with (btrfs / "source/big").open("r+b") as file:
+        file.write(b"changed")
+    assert (btrfs / "copy/big").read_bytes()[:7] != b"changed"
+    assert copy_tree(btrfs / "source", btrfs / "plain", reflink=False).method == "copy"

@@ -26,6 +26,7 @@ _RULES = (
     "oneOf",
     "allOf",
     "not",
+    "x-kubernetes-validations",
 )
 
 

@@ -84,6 +84,12 @@ class UndecodableError(ValueError):
     """A value that the Go struct of a built-in kind could not hold. The text is the decoder's complaint."""
 
 
+class _MisfitError(Exception):
+    def __init__(self, found: type, node: Node, trail: _Trail) -> None:
+        super().__init__()
+        self.found, self.node, self.trail = found, node, trail
+
+
 _EMPTY: dict[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False}
 _FOUND = {dict: "object", list: "array", bool: "bool", str: "string", int: "number", float: "number"}
 _HOLDS: dict[str, frozenset[type]] = {
@@ -100,7 +106,10 @@ def shape_builtin(obj: Tree, node: Node | None) -> list[str]:
     """Shape an object of a built-in kind; return the paths of the unknown fields that were removed, sorted. Raises UndecodableError."""
     unknown: list[str] = []
     if node is not None:
-        _builtin_object(obj, node, (), unknown)
+        try:
+            _builtin_object(obj, node, (), unknown)
+        except _MisfitError as misfit:
+            raise UndecodableError(_complaint(misfit, node)) from None
     return sorted(unknown)
 
 
@@ -161,15 +170,41 @@ def _quantity(value: Any, node: Node, trail: _Trail) -> str:
 
 
 def _complain(found: type, node: Node, trail: _Trail) -> NoReturn:
+    raise _MisfitError(found, node, trail)
+
+
+def _complaint(misfit: _MisfitError, root: Node) -> str:
+    """Return the sentence of Go's decoder: it names the innermost struct, and the fields from the root on."""
+    node = misfit.node
     wanted = {
         "boolean": "bool",
         "integer": node.format or "int64",
         "number": "float64",
-        "array": f"[]{node.items.type if node.items else ''}",
+        "array": f"[]{_struct(node.items)}",
         "object": f"map[string]{node.values.type}" if node.values else "struct",
     }.get(node.type, node.type)
-    field = _path(trail).rpartition(".")[2]
-    raise UndecodableError(f"json: cannot unmarshal {_FOUND[found]} into Go struct field {field} of type {wanted}")
+    struct, fields, place = root.definition, list[str](), root
+    for step in _steps(misfit.trail):
+        if isinstance(step, int):
+            place = place.items or Node()
+            continue
+        if place.definition:
+            struct = place.definition
+        if place.fields is not None and step in place.fields:
+            fields.append(step)
+        place = place.below(step) or Node()
+    where = f"{struct.rpartition('.')[2]}.{'.'.join(fields)}"
+    return f"json: cannot unmarshal {_FOUND[misfit.found]} into Go struct field {where} of type {wanted}"
+
+
+def _struct(node: Node | None) -> str:
+    if node is None:
+        return ""
+    return ".".join(node.definition.split(".")[-2:]) or node.type
+
+
+def _steps(trail: _Trail) -> list[Any]:
+    return [*_steps(trail[0]), trail[1]] if trail else []
 
 
 def _path(trail: _Trail) -> str:

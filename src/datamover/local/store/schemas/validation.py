@@ -31,7 +31,24 @@ def validate(
     """
     if skip and is_tree(value):
         value = {key: item for key, item in value.items() if key not in skip}
-    return list(_faults(value, node, path, old))
+    faults = list(_faults(value, node, path, old))
+    if any(fault.reason in _BLOCKING for fault in faults) and _has_expressions(node):
+        # the real server says this of its rules in CEL, which here are never checked
+        faults.append(wrong("<nil>", None, _UNCHECKED))
+    return faults
+
+
+_BLOCKING = frozenset(
+    {"FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"}
+)
+_UNCHECKED = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"
+
+
+def _has_expressions(node: Node) -> bool:
+    if "x-kubernetes-validations" in node.rules:
+        return True
+    below = [*(node.fields or {}).values(), node.values, node.items]
+    return any(each is not None and not each.definition and _has_expressions(each) for each in below)
 
 
 def _faults(value: Any, node: Node, path: str, old: Any) -> Iterator[Fault]:
@@ -46,7 +63,7 @@ def _faults(value: Any, node: Node, path: str, old: Any) -> Iterator[Fault]:
             yield Fault(
                 "FieldValueTypeInvalid",
                 path or "<nil>",
-                value,
+                _type_of(value),
                 f'{_named(path)} must be of type integer,string: "{_type_of(value)}"',
             )
             return
@@ -93,9 +110,8 @@ def _has_type(value: Any, kind: str) -> bool:
 
 def _type_fault(path: str, value: Any, node: Node) -> Fault:
     found = _type_of(value)
-    shown = found if value is None or isinstance(value, dict | list) else value
     kind = "integer,string" if node.int_or_string else node.type
-    return Fault("FieldValueTypeInvalid", path or "<nil>", shown, f'{_named(path)} must be of type {kind}: "{found}"')
+    return Fault("FieldValueTypeInvalid", path or "<nil>", found, f'{_named(path)} must be of type {kind}: "{found}"')
 
 
 def _object(value: Tree, node: Node, path: str, old: Any) -> Iterator[Fault]:
@@ -146,23 +162,22 @@ def _repeats(value: list[Any], node: Node, path: str) -> Iterator[Fault]:
         if key is None:
             continue
         if key in seen:
-            shown: Any = item
-            if node.list_type == "map":
-                tree = mapping(item)
-                shown = {name: tree[name] for name in node.list_keys if name in tree}
-            yield duplicate(f"{path}[{position}]", shown)
+            keys = mapping(item)
+            told = {name: keys[name] for name in node.list_keys if name in keys} if node.list_type == "map" else item
+            yield duplicate(f"{path}[{position}]", told)
         seen.add(key)
 
 
 def _string(value: str, node: Node, path: str) -> Iterator[Fault]:
+    # the first of these that does not hold is said, and no other
     rules = node.rules
     if (most := rules.get("maxLength")) is not None and len(value) > most:
         yield Fault(
             "FieldValueTooLong", path, OMITTED, f"may not be more than {most} {'byte' if most == 1 else 'bytes'}"
         )
-    if (least := rules.get("minLength")) is not None and len(value) < least:
+    elif (least := rules.get("minLength")) is not None and len(value) < least:
         yield wrong(path, value, f"{_named(path)} should be at least {least} chars long")
-    if (pattern := rules.get("pattern")) is not None and not _matches(text(pattern), value):
+    elif (pattern := rules.get("pattern")) is not None and not _matches(text(pattern), value):
         yield wrong(path, value, f"{_named(path)} should match '{pattern}'")
     if node.format and not node.int_or_string and not _has_format(value, node.format):
         yield wrong(path, value, f"{_named(path)} must be of type {node.format}: {encode(value).decode()}")

@@ -82,6 +82,9 @@ class Strategy:
     def prepare_status(self, obj: Tree, live: Tree) -> None:
         """The same for updates of the status subresource; everything but status is the live object's already."""
 
+    def admit_status(self, obj: Tree, live: Tree, world: World) -> None:
+        """What an update of the status needs of the rest of the server."""
+
     def validate(self, obj: Tree) -> list[Fault]:
         """Return what is wrong with a new object."""
         return []

@@ -160,8 +160,6 @@ class LeaseStrategy(Strategy):
             faults.append(wrong("spec.leaseDurationSeconds", seconds, "must be greater than 0"))
         if isinstance(turns, int) and turns < 0:
             faults.append(wrong("spec.leaseTransitions", turns, "must be greater than or equal to 0"))
-        if spec.get("holderIdentity") == "":
-            faults.append(wrong("spec.holderIdentity", "", "must not be empty"))
         return faults
 
 

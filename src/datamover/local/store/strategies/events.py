@@ -1,6 +1,6 @@
 """Events: one object, two dressings (core/v1 and events.k8s.io/v1), forgotten after an hour."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from datamover.local.store.statuses import Fault, required, wrong
 from datamover.local.store.strategies.base import Strategy
@@ -9,15 +9,17 @@ from datamover.local.store.trees import Tree, is_tree, look, mapping, text
 TTL_SECONDS = 3600.0
 """How long an event is kept after its last change, as the real server keeps it by default."""
 
+_SOURCE = ("source", "deprecatedSource")
+_TIMES = (("firstTimestamp", "deprecatedFirstTimestamp"), ("lastTimestamp", "deprecatedLastTimestamp"))
 _PAIRS = (
     ("involvedObject", "regarding"),
     ("message", "note"),
-    ("source", "deprecatedSource"),
-    ("firstTimestamp", "deprecatedFirstTimestamp"),
-    ("lastTimestamp", "deprecatedLastTimestamp"),
+    _SOURCE,
+    *_TIMES,
     ("count", "deprecatedCount"),
     ("reportingComponent", "reportingController"),
 )
+_NOTE_LENGTH = 1024
 _CORE, _NEW = "v1", "events.k8s.io/v1"
 _FIELDS = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 _FREE = frozenset({"default", ""})
@@ -90,26 +92,38 @@ class EventStrategy(Strategy):
         about = text(look(obj, self._subject, "namespace"))
         if about != namespace and not (not about and namespace in _FREE):
             faults.append(wrong(f"{self._subject}.namespace", about, "does not match event.namespace"))
+        return [*faults, *_new_faults(obj)] if self._strict else faults
+
+    def default(self, obj: Tree) -> None:
+        """Leave the fields in that Go leaves in, empty as they are."""
+        names = (_SOURCE[1], *(new for _, new in _TIMES)) if self._strict else (_SOURCE[0], *(old for old, _ in _TIMES))
+        obj.setdefault(names[0], {})
+        for name in names[1:]:
+            obj.setdefault(name, None)
         if not self._strict:
-            return faults
-        if not obj.get("eventTime"):
-            faults.append(required("eventTime"))
+            obj.setdefault("eventTime", None)
+            obj.setdefault("reportingComponent", "")
+            obj.setdefault("reportingInstance", "")
+
+
+def _new_faults(obj: Tree) -> Iterator[Fault]:
+    if not obj.get("eventTime"):
+        yield required("eventTime")
+    else:
         for name, limit in (("reportingController", 0), ("reportingInstance", 128), ("action", 128), ("reason", 128)):
             value = text(obj.get(name))
             if not value:
-                faults.append(required(name))
+                yield required(name)
             elif limit and len(value) > limit:
-                faults.append(wrong(name, value, f"can have at most {limit} characters"))
-        if obj.get("type") not in {"Normal", "Warning"}:
-            faults.append(wrong("type", text(obj.get("type")), "has invalid value: " + text(obj.get("type"))))
-        note = text(obj.get("note"))
-        if len(note) > 1024:
-            faults.append(wrong("message", "", "can have at most 1024 characters"))
-        series = obj.get("series")
-        if is_tree(series):
-            tree = mapping(series)
-            if not isinstance(tree.get("count"), int) or tree["count"] < 2:
-                faults.append(wrong("series.count", tree.get("count"), "should be at least 2"))
-            if not tree.get("lastObservedTime"):
-                faults.append(required("series.lastObservedTime"))
-        return faults
+                yield wrong(name, value, f"can have at most {limit} characters")
+    if obj.get("type") not in {"Normal", "Warning"}:
+        yield wrong("type", text(obj.get("type")), f"has invalid value: {text(obj.get('type'))}")
+    if len(text(obj.get("note"))) > _NOTE_LENGTH:
+        yield wrong("message", "", f"can have at most {_NOTE_LENGTH} characters")
+    series = obj.get("series")
+    if is_tree(series):
+        count = series.get("count")
+        if not isinstance(count, int) or count < 2:
+            yield wrong("series.count", count, "should be at least 2")
+        if not series.get("lastObservedTime"):
+            yield required("series.lastObservedTime")

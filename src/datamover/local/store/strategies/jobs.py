@@ -194,6 +194,7 @@ def _status_faults(obj: Tree, live: Tree) -> Iterator[Fault]:
         yield wrong(path, OMITTED, "cannot set Complete=True and Failed=true conditions")
     if done and "FailureTarget" in held:
         yield wrong(path, OMITTED, "cannot set Complete=True and FailureTarget=true conditions")
+    yield from _time_faults(obj, status, old, held=held, before=before)
     if failed and "Failed" not in before and "FailureTarget" not in held:
         yield wrong(path, OMITTED, "cannot set Failed=True condition without the FailureTarget=true condition")
     if done and "Complete" not in before and "SuccessCriteriaMet" not in held:
@@ -201,7 +202,6 @@ def _status_faults(obj: Tree, live: Tree) -> Iterator[Fault]:
     for name in ("Failed", "FailureTarget"):
         if "SuccessCriteriaMet" in held and name in held:
             yield wrong(path, OMITTED, f"cannot set SuccessCriteriaMet=True and {name}=true conditions")
-    yield from _time_faults(obj, status, old, held=held, before=before)
     if finished and not was_finished:
         for name in ("active", "terminating"):
             if status.get(name):

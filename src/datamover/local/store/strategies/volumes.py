@@ -12,6 +12,7 @@ from datamover.local.store.trees import Tree, child, copy, is_tree, look, mappin
 CLAIM_PROTECTION = "kubernetes.io/pvc-protection"
 VOLUME_PROTECTION = "kubernetes.io/pv-protection"
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+_OLD_SOURCES = frozenset({("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot")})
 _MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 _VOLUME_MODES = ("Block", "Filesystem")
 _NOT_SOURCES = frozenset(
@@ -130,11 +131,19 @@ def _protect(obj: Tree, finalizer: str) -> None:
 
 
 def _normalize_source(spec: Tree) -> None:
+    """Say the data source in both fields; drop one that the older field never knew, as the real server does."""
     source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
+    if source and not reference and _kind_of(mapping(source)) not in _OLD_SOURCES:
+        del spec["dataSource"]
+        return
     if source and not reference:
         spec["dataSourceRef"] = copy(source)
     elif reference and not source and not mapping(reference).get("namespace"):
         spec["dataSource"] = copy(reference)
+
+
+def _kind_of(source: Tree) -> tuple[str, str]:
+    return text(source.get("apiGroup")), text(source.get("kind"))
 
 
 def _size(spec: Tree) -> Decimal | None:
@@ -200,6 +209,8 @@ class VolumeStrategy(Strategy):
         spec = child(obj, "spec")
         spec["persistentVolumeReclaimPolicy"] = spec.get("persistentVolumeReclaimPolicy") or "Retain"
         spec["volumeMode"] = spec.get("volumeMode") or "Filesystem"
+        if is_tree(spec.get("hostPath")):
+            mapping(spec["hostPath"]).setdefault("type", "")
         status = child(obj, "status")
         status["phase"] = status.get("phase") or "Pending"
 
@@ -207,6 +218,18 @@ class VolumeStrategy(Strategy):
         """Start Pending and protected."""
         _protect(obj, VOLUME_PROTECTION)
         obj["status"] = {"phase": "Pending"}
+
+    def admit_create(self, obj: Tree, world: World) -> None:
+        """Say since when."""
+        obj["status"]["lastPhaseTransitionTime"] = world.stamp()
+
+    def admit_status(self, obj: Tree, live: Tree, world: World) -> None:
+        """Say since when the phase is what it is."""
+        status, old = child(obj, "status"), mapping(live.get("status"))
+        if status.get("phase") != old.get("phase"):
+            status["lastPhaseTransitionTime"] = world.stamp()
+        elif old.get("lastPhaseTransitionTime"):
+            status.setdefault("lastPhaseTransitionTime", old["lastPhaseTransitionTime"])
 
     def validate(self, obj: Tree) -> list[Fault]:
         """Check the spec."""
@@ -234,6 +257,7 @@ def _volume_faults(spec: Tree) -> Iterator[Fault]:
     capacity = mapping(spec.get("capacity"))
     if not capacity:
         yield required("spec.capacity")
+        yield unsupported("spec.capacity", None, ("storage",))
     elif set(capacity) != {"storage"}:
         yield unsupported("spec.capacity", capacity, ("storage",))
     else:

@@ -1,0 +1,105 @@
+"""Manifests: written, read back, damaged."""
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from datamover.agent import manifest
+from datamover.agent.environment import Owner
+from datamover.agent.manifest import Entry, Header, Writer, about, append, load_known
+
+HEADER = Header(run_id="run-1", source=Owner(namespace="production", pvc="app-data"), copy_method="Direct")
+
+
+def write(path: Path, *entries: Entry) -> str:
+    writer = Writer(str(path), HEADER)
+    for entry in entries:
+        writer.add(entry)
+    writer.close()
+    writer.close()
+    return str(path)
+
+
+def known(path: str, *, finished: bool) -> set[bytes]:
+    keys: set[bytes] = set()
+
+    def forget(gone: Iterator[bytes]) -> None:
+        keys.difference_update(gone)
+
+    load_known(path, finished=finished, add=keys.update, forget=forget)
+    return keys
+
+
+def test_known_is_what_an_unfinished_run_may_have_left(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "manifest",
+        Entry(type=manifest.FILE, path="a"),
+        Entry(type=manifest.LINK, path="l", target="a"),
+        Entry(type=manifest.DIRECTORY, path="d"),
+        Entry(type="fifo", path="p"),
+        Entry(type=manifest.FILE, path="filtered"),
+        Entry(type=manifest.FILE, path="filtered-but-there"),
+        about(manifest.EXCLUDED, b"filtered"),
+        about(manifest.EXCLUDED, b"filtered-but-there"),
+        about(manifest.STALE, b"old"),
+        about(manifest.KEPT, b"filtered-but-there"),
+        about(manifest.KEPT, b"protected"),
+    )
+    assert known(path, finished=True) == {b"a", b"l.rclonelink", b"filtered-but-there", b"protected"}
+    assert known(path, finished=False) == known(path, finished=True) | {b"old"}
+
+
+def test_names_are_bytes(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "manifest",
+        Entry(type=manifest.FILE, path="bad\\xff", raw=b"bad\xff"),
+        Entry(type=manifest.FILE, path="new\nline"),
+        about(manifest.STALE, b"gone\xfe"),
+    )
+    assert known(path, finished=False) == {b"bad\xff", "new\u240aline".encode(), b"gone\xfe"}
+
+
+def test_what_is_added_afterwards_counts(tmp_path: Path) -> None:
+    path = write(tmp_path / "manifest", Entry(type=manifest.FILE, path="a"), Entry(type=manifest.FILE, path="gone"))
+    assert append(path, iter([Entry(type=manifest.FILE, path="late"), about(manifest.VANISHED, b"gone")])) == 2
+    assert known(path, finished=True) == {b"a", b"late"}
+
+
+def test_nothing_to_add_changes_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "manifest")
+    before = Path(path).read_bytes()
+    assert append(path, iter([])) == 0
+    assert Path(path).read_bytes() == before
+
+
+def test_many_lines_are_streamed_whole(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "manifest", *(Entry(type=manifest.FILE, path=f"file-{number:06}") for number in range(3000))
+    )
+    assert len(known(path, finished=True)) == 3000
+    assert gzip.decompress(Path(path).read_bytes()).count(b"\n") == 3002
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "text", "no end", "version"])
+def test_a_damaged_manifest_is_never_taken_for_a_whole_one(tmp_path: Path, damage: str) -> None:
+    path = Path(write(tmp_path / "manifest", *(Entry(type=manifest.FILE, path=f"f{number}") for number in range(500))))
+    raw = path.read_bytes()
+    plain = gzip.decompress(raw)
+    path.write_bytes(
+        {
+            "cut": raw[: len(raw) // 2],
+            "flip": raw[:200] + bytes([raw[200] ^ 255]) + raw[201:],
+            "empty": b"",
+            "text": b"not a manifest",
+            "no end": gzip.compress(plain.rsplit(b"\n", 2)[0] + b"\n"),
+            "version": gzip.compress(
+                plain.replace(b'"version":1', b'"version":2', 1)
+                if b'"version":1' in plain
+                else plain.replace(b'{"datamover":"manifest"', b'{"datamover":"manifest","version":2', 1)
+            ),
+        }[damage]
+    )
+    with pytest.raises(ValueError):  # msgspec's errors are ValueErrors, too
+        known(str(path), finished=True)

@@ -1,0 +1,68 @@
+"""Spellings of names. The table is held against the real engine in tests/rclone/test_sources.py."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datamover.agent import names
+
+components = st.binary(min_size=1, max_size=12).filter(
+    lambda raw: b"/" not in raw and b"\0" not in raw and raw not in (b".", b"..")
+)
+unusual = (
+    st.text("ab.\n\x7f\u201b\u2400\u240a\u241f\u2421\uff0e\uff0f\u00e9", min_size=1, max_size=6)
+    .filter(lambda text: text not in (".", ".."))
+    .map(str.encode)
+)
+paths = st.lists(components | unusual, min_size=1, max_size=3).map(b"/".join)
+
+
+@pytest.mark.parametrize(
+    ("raw", "key"),
+    [
+        (b"plain/path.txt", b"plain/path.txt"),
+        ("ünï/cödé".encode(), "ünï/cödé".encode()),
+        (b"new\nline", "new\u240aline".encode()),
+        (b"\x7f", "\u2421".encode()),
+        ("\u240a".encode(), "\u201b\u240a".encode()),
+        ("\u201b".encode(), "\u201b\u201b".encode()),
+        ("a\uff0fb".encode(), "a\u201b\uff0fb".encode()),
+        ("\uff0e".encode(), "\u201b\uff0e".encode()),
+        ("dir/\uff0e\uff0e".encode(), "dir/\u201b\uff0e\u201b\uff0e".encode()),
+        ("x\uff0e".encode(), "x\uff0e".encode()),
+        (b"bad\xff", b"bad\xff"),
+    ],
+)
+def test_keys_are_spelled_as_the_engine_does(raw: bytes, key: bytes) -> None:
+    assert names.key_of(raw) == key
+    assert names.raw_of(key) == raw
+
+
+@given(paths)
+def test_a_key_leads_back_to_its_path_and_fits_on_a_line(raw: bytes) -> None:
+    key = names.key_of(raw)
+    assert names.raw_of(key) == raw
+    assert b"\n" not in key
+    assert b"\r" not in key
+    assert key.count(b"/") == raw.count(b"/")
+
+
+@given(paths, paths)
+def test_two_paths_never_share_a_key(one: bytes, other: bytes) -> None:
+    assert (names.key_of(one) == names.key_of(other)) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("raw", "size"),
+    [(b"abc/def", 7), ("é".encode(), 2), (b"\xff", 5), ("\u201b".encode(), 6), ("\uff0e".encode(), 6), (b"a\n", 2)],
+)
+def test_the_size_at_the_server_counts_what_the_store_needs(raw: bytes, size: int) -> None:
+    assert names.stored_size(raw) == size
+
+
+@pytest.mark.parametrize(
+    ("raw", "fine"),
+    [(b"plain", True), (b"tab\t", True), (b"new\n", True), (b"\x01", False), (b"cr\r", False), (b"\x1f", False)],
+)
+def test_names_that_xml_cannot_carry_are_found(raw: bytes, fine: bool) -> None:
+    assert names.listable(raw) is fine

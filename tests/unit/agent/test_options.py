@@ -1,0 +1,125 @@
+"""The engine's environment."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from datamover.agent.environment import read_settings
+from datamover.agent.options import Options, engine_options
+from datamover.agent.profile import Shape, defaults
+
+SECRET = {
+    "AWS_ACCESS_KEY_ID": "the-key",
+    "AWS_SECRET_ACCESS_KEY": "the-secret",
+    "BUCKET_HOST": "minio",
+    "BUCKET_NAME": "backups",
+    "BUCKET_PORT": "9000",
+    "TLS_HOST": "false",
+}
+
+
+def options(**changes: str) -> Options:
+    environ = SECRET | changes
+    settings = read_settings(environ, now=datetime(2024, 8, 6, tzinfo=UTC), token="abc")
+    return engine_options(environ, settings, config_file="/config/rclone.conf", temporary="/config/scratch")
+
+
+def test_the_remote_is_configured_by_variables_alone() -> None:
+    data = options().data
+    assert data["RCLONE_CONFIG_S3GENERIC_TYPE"] == "s3"
+    assert data["RCLONE_CONFIG_S3GENERIC_PROVIDER"] == "Other"
+    assert data["RCLONE_CONFIG_S3GENERIC_ENV_AUTH"] == "true"
+    assert data["RCLONE_CONFIG_S3GENERIC_ENDPOINT"] == "http://minio:9000"
+    assert data["RCLONE_CONFIG_S3GENERIC_REGION"] == "us-east-1"
+    assert data["AWS_SECRET_ACCESS_KEY"] == "the-secret"
+    assert data["HOME"] == "/config"
+    assert not any("the-secret" in value for name, value in data.items() if name != "AWS_SECRET_ACCESS_KEY")
+
+
+def test_a_bucket_is_never_made() -> None:
+    assert options().data["RCLONE_S3_NO_CHECK_BUCKET"] == "true"
+    assert options().records["RCLONE_S3_NO_CHECK_BUCKET"] == "true"
+
+
+@pytest.mark.parametrize("name", ["RCLONE_CONFIG_S3GENERIC_ENDPOINT", "RCLONE_S3_ENDPOINT"])
+def test_either_way_to_set_an_option_of_the_remote_wins(name: str) -> None:
+    data = options(**{name: "https://elsewhere"}).data
+    assert data[name] == "https://elsewhere"
+    assert data.get("RCLONE_CONFIG_S3GENERIC_ENDPOINT", "https://elsewhere") == "https://elsewhere"
+
+
+def test_the_documents_bandwidth_word_is_an_alias_that_the_real_one_beats() -> None:
+    assert options(RCLONE_BW_LIMIT="10M").data["RCLONE_BWLIMIT"] == "10M"
+    assert options(RCLONE_BW_LIMIT="10M", RCLONE_BWLIMIT="1M").data["RCLONE_BWLIMIT"] == "1M"
+
+
+def test_variables_of_the_user_pass_to_the_data_and_beat_the_profile() -> None:
+    given = options(RCLONE_TRANSFERS="8", RCLONE_MULTI_THREAD_CUTOFF="50M", RCLONE_EXCLUDE="*.tmp")
+    environment = defaults(Shape(objects=5000, bytes=5000, large=0), user=given.data) | given.data
+    assert environment["RCLONE_TRANSFERS"] == "8"
+    assert environment["RCLONE_CHECKERS"] == "32"
+    assert environment["RCLONE_MULTI_THREAD_CUTOFF"] == "50M"
+    assert environment["RCLONE_EXCLUDE"] == "*.tmp"
+
+
+def test_records_are_read_and_written_without_the_users_filters_and_limits() -> None:
+    records = options(
+        RCLONE_EXCLUDE="*.json",
+        RCLONE_MAX_TRANSFER="1M",
+        RCLONE_BACKUP_DIR="s3generic:other",
+        RCLONE_RC="true",
+        RCLONE_CA_CERT="/ca.pem",
+        RCLONE_S3_SERVER_SIDE_ENCRYPTION="AES256",
+        HTTPS_PROXY="http://proxy",
+    ).records
+    assert not {"RCLONE_EXCLUDE", "RCLONE_MAX_TRANSFER", "RCLONE_BACKUP_DIR", "RCLONE_RC"} & set(records)
+    assert records["RCLONE_CA_CERT"] == "/ca.pem"
+    assert records["RCLONE_S3_SERVER_SIDE_ENCRYPTION"] == "AES256"
+    assert records["HTTPS_PROXY"] == "http://proxy"
+
+
+@pytest.mark.parametrize(
+    ("changes", "level"),
+    [
+        ({}, "INFO"),
+        ({"RCLONE_VERBOSE": "0"}, "NOTICE"),
+        ({"RCLONE_VERBOSE": "1"}, "INFO"),
+        ({"RCLONE_VERBOSE": "2", "RCLONE_LOG_LEVEL": "DEBUG"}, "DEBUG"),
+        ({"RCLONE_LOG_LEVEL": "error"}, "ERROR"),
+        ({"RCLONE_LOG_LEVEL": "NOTICE", "RCLONE_VERBOSE": "2"}, "DEBUG"),
+        ({"RCLONE_QUIET": "true"}, "ERROR"),
+        ({"RCLONE_LOG_LEVEL": "nonsense"}, "INFO"),
+    ],
+)
+def test_people_see_the_level_that_they_asked_for(changes: dict[str, str], level: str) -> None:
+    given = options(**changes)
+    assert given.level == level
+    assert "RCLONE_VERBOSE" not in given.data
+    assert "RCLONE_QUIET" not in given.data
+    assert given.data["RCLONE_LOG_LEVEL"] == ("DEBUG" if level == "DEBUG" else "INFO")
+
+
+def test_the_log_always_comes_as_json_with_statistics() -> None:
+    data = options(
+        RCLONE_USE_JSON_LOG="false",
+        RCLONE_LOG_FILE="/tmp/log",
+        RCLONE_STATS="1h",
+        RCLONE_PROGRESS="true",
+        RCLONE_SYSLOG="true",
+    ).data
+    assert data["RCLONE_USE_JSON_LOG"] == "true"
+    assert data["RCLONE_STATS"] == "1s"
+    assert not {"RCLONE_LOG_FILE", "RCLONE_PROGRESS", "RCLONE_SYSLOG"} & set(data)
+
+
+def test_it_is_known_whether_the_user_chose_files_or_comparison() -> None:
+    assert not options().selects
+    assert options().comparison == "checksum"
+    assert options(RCLONE_FILTER_FROM="/rules").selects
+    assert options(RCLONE_COPY_LINKS="true").selects
+    assert options(RCLONE_SIZE_ONLY="true").comparison == "user"
+
+
+def test_an_empty_session_token_is_no_token() -> None:
+    assert "AWS_SESSION_TOKEN" not in options(AWS_SESSION_TOKEN="  ").data
+    assert options(AWS_SESSION_TOKEN="token").data["AWS_SESSION_TOKEN"] == "token"

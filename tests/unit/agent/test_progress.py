@@ -1,0 +1,79 @@
+"""Progress for machines and people."""
+
+import pytest
+
+from datamover.agent.logs import Line, Stats
+from datamover.agent.progress import Reporter
+from datamover.api import transfer
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.lines: list[str] = []
+        self.report = Reporter("run-1", write=self.lines.append, monotonic=lambda: self.now)
+
+    @property
+    def told(self) -> list[transfer.Progress]:
+        return [found for line in self.lines if (found := transfer.read_progress(line))]
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def stats(**numbers: float) -> Line:
+    return Line(level="notice", msg="\nTransferred:   5 B / 9 B\n", stats=Stats(**numbers))
+
+
+def test_a_phase_is_told_at_once_and_only_once(scene: Scene) -> None:
+    for phase in (transfer.PROBING, transfer.PROBING, transfer.WALKING):
+        scene.report.phase(phase)
+    assert [progress.phase for progress in scene.told] == ["probing", "walking"]
+
+
+def test_within_a_phase_at_most_one_line_a_second_is_told(scene: Scene) -> None:
+    scene.report.phase(transfer.WALKING)
+    for number in range(50):
+        scene.now += 0.1
+        scene.report.found(files=number, size=number * 10)
+    assert 5 <= len(scene.told) <= 6
+    assert scene.told[-1].total_files >= 40
+
+
+def test_statistics_of_a_first_run(scene: Scene) -> None:
+    scene.report.found(files=10, size=1000)
+    scene.now += 2
+    scene.report.statistics(
+        stats(bytes=300, total_bytes=1000, transfers=3, total_transfers=10, speed=150.04, eta=4.6, errors=1)
+    )
+    progress = scene.told[-1]
+    assert (progress.bytes, progress.total_bytes, progress.files, progress.total_files) == (300, 1000, 3, 10)
+    assert (progress.speed, progress.eta, progress.errors) == (150.0, 5, 1)
+    assert progress.elapsed == 2.0
+
+
+def test_unchanged_files_count_as_there_but_checked_ones_to_be_moved_do_not(scene: Scene) -> None:
+    scene.report.found(files=10, size=1000)
+    scene.now += 2
+    scene.report.statistics(stats(checks=8, transfers=1, total_transfers=4))
+    assert scene.told[-1].files == 6
+    scene.now += 2
+    scene.report.statistics(stats(checks=10, transfers=4, total_transfers=4))
+    assert scene.told[-1].files == 10
+
+
+def test_totals_are_never_below_what_is_done(scene: Scene) -> None:
+    scene.now += 2
+    scene.report.statistics(stats(bytes=50, total_bytes=10, transfers=2))
+    assert (scene.told[-1].total_bytes, scene.told[-1].total_files) == (50, 2)
+
+
+def test_people_see_the_statistics_every_ten_seconds_and_at_the_end(scene: Scene) -> None:
+    for _ in range(25):
+        scene.now += 1
+        scene.report.statistics(stats(bytes=5))
+    assert scene.lines.count("Transferred:   5 B / 9 B") == 2
+    scene.report.show(stats(bytes=9))
+    assert scene.lines[-1] == "Transferred:   5 B / 9 B"

@@ -1,0 +1,151 @@
+"""One pass over a source."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from datamover.agent import manifest
+from datamover.agent.walk import Tally, describe, walk
+
+
+def go(source: Path, *, prefix_size: int = 0) -> tuple[Tally, dict[bytes, int], dict[str, manifest.Entry]]:
+    tally = Tally()
+    entries: list[manifest.Entry] = []
+    found = dict(walk(os.fsencode(source), tally=tally, add=entries.append, prefix_size=prefix_size, tick=lambda: None))
+    return tally, found, {entry.path: entry for entry in entries}
+
+
+def test_files_and_links_become_objects_and_everything_is_described(tmp_path: Path) -> None:
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "dir/file").write_bytes(b"12345")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("dir/file")
+    os.mkfifo(tmp_path / "fifo")
+    with socket.socket(socket.AF_UNIX) as server:
+        here = os.getcwd()
+        os.chdir(tmp_path)  # the path of a socket may not be long
+        try:
+            server.bind("socket")
+        finally:
+            os.chdir(here)
+    tally, found, entries = go(tmp_path)
+    assert found == {b"dir/file": 5, b"link.rclonelink": 8}
+    assert (tally.files, tally.symlinks, tally.directories, tally.special) == (1, 1, 2, 2)
+    assert tally.bytes == 13
+    assert sorted(tally.special_names) == ["fifo", "socket"]
+    assert {path: entry.type for path, entry in entries.items()} == {
+        "dir": "directory",
+        "dir/file": "file",
+        "empty": "directory",
+        "link": "link",
+        "fifo": "fifo",
+        "socket": "socket",
+    }
+    assert entries["link"].target == "dir/file"
+
+
+def test_what_the_store_cannot_keep_is_in_the_entry(tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("x")
+    os.chmod(tmp_path / "one", 0o2640)
+    os.link(tmp_path / "one", tmp_path / "two")
+    with open(tmp_path / "sparse", "wb") as file:
+        file.truncate(1 << 20)
+    os.utime(tmp_path / "sparse", ns=(0, 1_700_000_000_987_654_321))
+    _, _, entries = go(tmp_path)
+    assert entries["one"].mode == 0o2640
+    assert entries["one"].hardlink == entries["two"].hardlink is not None
+    assert entries["sparse"].sparse
+    assert entries["sparse"].mtime == 1_700_000_000_987_654_321
+    assert (entries["one"].uid, entries["one"].gid) == (os.getuid(), os.getgid())
+
+
+def test_lost_and_found_is_left_out_at_the_top_only(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "lost+found/1").touch()
+    (tmp_path / "dir/lost+found").mkdir(parents=True)
+    (tmp_path / "dir/lost+found/2").touch()
+    tally, found, entries = go(tmp_path)
+    assert tally.lost_and_found
+    assert set(found) == {b"dir/lost+found/2"}
+    assert "lost+found" not in entries
+
+
+def test_a_file_called_lost_and_found_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").touch()
+    tally, found, _ = go(tmp_path)
+    assert not tally.lost_and_found
+    assert set(found) == {b"lost+found"}
+
+
+def test_names_that_are_not_text_keep_their_bytes(tmp_path: Path) -> None:
+    with open(os.path.join(os.fsencode(tmp_path), b"bad\xff"), "wb") as file:
+        file.write(b"x")
+    _, found, entries = go(tmp_path)
+    assert found == {b"bad\xff": 1}
+    assert entries["bad\\xff"].raw == b"bad\xff"
+
+
+@pytest.mark.parametrize(("prefix", "too_long"), [(1024 - 100, 0), (1024 - 99, 1)])
+def test_keys_are_measured_with_their_prefix(tmp_path: Path, prefix: int, too_long: int) -> None:
+    (tmp_path / ("x" * 100)).touch()
+    tally, _, _ = go(tmp_path, prefix_size=prefix)
+    assert tally.too_long == too_long
+
+
+def test_bytes_that_are_not_text_take_more_room_at_the_server(tmp_path: Path) -> None:
+    open(os.path.join(os.fsencode(tmp_path), b"\xff" * 100), "wb").close()
+    assert go(tmp_path, prefix_size=1024 - 500)[0].too_long == 0
+    assert go(tmp_path, prefix_size=1024 - 499)[0].too_long == 1
+
+
+def test_our_own_folder_is_noticed_at_the_top_only(tmp_path: Path) -> None:
+    (tmp_path / "dir/.datamover").mkdir(parents=True)
+    assert not go(tmp_path)[0].reserved
+    (tmp_path / ".datamover").mkdir()
+    assert go(tmp_path)[0].reserved
+
+
+def test_a_missing_source_is_an_error_and_a_vanished_folder_is_not(tmp_path: Path) -> None:
+    with pytest.raises(OSError):
+        go(tmp_path / "missing")
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    tally = Tally()
+
+    def add(entry: manifest.Entry) -> None:
+        if entry.path == "a":
+            (tmp_path / "a/file").unlink()
+            (tmp_path / "a").rmdir()
+
+    found = dict(walk(os.fsencode(tmp_path), tally=tally, add=add, prefix_size=0, tick=lambda: None))
+    assert set(found) == {b"b/file"}
+    assert tally.unreadable == 0
+
+
+def test_a_large_tree_is_interrupted_by_the_tick(tmp_path: Path) -> None:
+    for number in range(300):
+        (tmp_path / f"{number}").touch()
+    seen: list[bytes] = []
+
+    def tick() -> None:
+        raise InterruptedError
+
+    def consume() -> None:
+        for key, _ in walk(os.fsencode(tmp_path), tally=Tally(), add=lambda _: None, prefix_size=0, tick=tick):
+            seen.append(key)
+
+    with pytest.raises(InterruptedError):
+        consume()
+    assert len(seen) < 300
+
+
+def test_what_came_later_is_described_as_it_is_then(tmp_path: Path) -> None:
+    (tmp_path / "late").write_text("12")
+    (tmp_path / "link").symlink_to("late")
+    source = os.fsencode(tmp_path)
+    assert (describe(source, b"late").type, describe(source, b"late").size) == ("file", 2)
+    assert describe(source, b"link.rclonelink").target == "late"
+    assert describe(source, b"gone").type == manifest.KEPT

@@ -1,0 +1,114 @@
+"""The words between operator and agent."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datamover.api import transfer
+from datamover.api.transfer import Outcome, Progress, decode_outcome, encode_outcome, exit_code, read_progress
+
+CLASSES = [value for value in transfer.FAILURE_CLASSES if value != transfer.INTERRUPTED]
+
+
+def test_the_json_of_an_outcome_has_the_agreed_names() -> None:
+    encoded = json.loads(encode_outcome(Outcome(run_id="r", failure_class="network", reason="ServerUnreachable")))
+    assert set(encoded) == {
+        "datamover", "version", "runId", "succeeded", "class", "reason", "message", "retryable", "destination", "timestamp", "files",
+        "bytes", "transferredFiles", "transferredBytes", "deleted", "skippedSpecial", "symlinks", "verified", "comparison", "engine",
+        "startedAt", "finishedAt", "problems",
+    }  # fmt: skip
+    assert encoded["class"] == "network"
+    assert encoded["verified"] is None
+
+
+@given(st.text(max_size=6000), st.lists(st.text(max_size=400), max_size=12))
+def test_an_outcome_always_fits_and_is_always_whole(message: str, problems: list[str]) -> None:
+    clean = message.encode("utf-8", "replace").decode()
+    names = tuple(problem.encode("utf-8", "replace").decode() for problem in problems)
+    outcome = Outcome(run_id="r" * 128, message=clean, problems=names, destination="s3generic:" + "p" * 1000)
+    encoded = encode_outcome(outcome)
+    assert len(encoded) <= transfer.OUTCOME_LIMIT
+    decoded = decode_outcome(encoded)
+    assert decoded is not None
+    assert decoded.run_id == outcome.run_id
+    assert decoded.problems == names[: len(decoded.problems)]
+    if len(json.dumps(clean, ensure_ascii=False)) + sum(map(len, names)) < 500:
+        assert decoded == outcome
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "OOMKilled", "{}", '{"datamover":"outcome"', '{"datamover":"progress"}', b"\xff", "{"]
+)
+def test_other_termination_messages_are_no_outcome(text: str | bytes | None) -> None:
+    assert decode_outcome(text) is None
+
+
+def test_an_outcome_of_a_later_agent_is_still_read() -> None:
+    newer = json.loads(encode_outcome(Outcome(run_id="r"))) | {"version": 2, "somethingNew": [1]}
+    decoded = decode_outcome(json.dumps(newer, separators=(",", ":")))
+    assert decoded is not None
+    assert (decoded.run_id, decoded.version) == ("r", 2)
+
+
+def test_progress_is_found_in_a_log_with_other_lines_and_times() -> None:
+    line = '2024-08-06T14:30:52Z {"datamover":"progress","runId":"r","phase":"syncing","bytes":5,"eta":null,"new":1}'
+    assert read_progress(line) == Progress(run_id="r", phase="syncing", bytes=5)
+    assert read_progress(line.encode() + b"\n") == Progress(run_id="r", phase="syncing", bytes=5)
+
+
+@pytest.mark.parametrize(
+    "line", ["", "Transferred: 5 B", '{"datamover":"progress","runId":1}', '{"datamover":"outcome"}', "\ud800"]
+)
+def test_every_other_line_is_no_progress(line: str) -> None:
+    assert read_progress(line) is None
+
+
+def test_exit_codes_tell_success_from_terminal_and_retryable_ones() -> None:
+    assert exit_code(None, retryable=False) == 0
+    assert exit_code(transfer.INTERRUPTED, retryable=True) == 143
+    terminal = [exit_code(name, retryable=False) for name in CLASSES]
+    retryable = [exit_code(name, retryable=True) for name in CLASSES]
+    assert len(set(terminal)) == len(set(retryable)) == len(CLASSES)
+    assert all(code in transfer.TERMINAL_EXIT_CODES for code in terminal)
+    assert all(code in transfer.RETRYABLE_EXIT_CODES for code in retryable)
+    assert not set(transfer.TERMINAL_EXIT_CODES) & set(transfer.RETRYABLE_EXIT_CODES)
+    assert exit_code("something later", retryable=True) in transfer.RETRYABLE_EXIT_CODES
+
+
+def test_exit_codes_of_classes_never_move() -> None:
+    assert [exit_code(name, retryable=False) for name in CLASSES] == list(range(20, 32))
+    assert exit_code(transfer.CONFIG, retryable=False) == 20
+    assert exit_code(transfer.NETWORK, retryable=True) == 47
+
+
+def test_an_outcome_knows_its_exit_code() -> None:
+    assert Outcome(succeeded=True).exit_code == 0
+    assert Outcome(failure_class=transfer.GUARD).exit_code == 24
+    assert Outcome().exit_code in transfer.TERMINAL_EXIT_CODES
+
+
+@pytest.mark.parametrize(
+    ("bucket", "prefix", "timestamp", "name"),
+    [
+        ("b", "", None, "s3generic:b/"),
+        ("b", "p/q", None, "s3generic:b/p/q/"),
+        ("b", "", "2024-08-06-143052", "s3generic:b/2024-08-06-143052/"),
+        ("b", "p", "2024-08-06-143052", "s3generic:b/p/2024-08-06-143052/"),
+    ],
+)
+def test_destinations_are_named_as_the_documents_do(bucket: str, prefix: str, timestamp: str | None, name: str) -> None:
+    assert transfer.destination(bucket, prefix=prefix, timestamp=timestamp) == name
+
+
+@given(st.text("abc/. \t\n\x7fü", max_size=12))
+def test_a_prefix_is_refused_or_safe(text: str) -> None:
+    try:
+        prefix = transfer.path_prefix(text)
+    except ValueError:
+        return
+    assert prefix == text.strip("/")
+    segments = prefix.split("/") if prefix else []
+    assert not {"", ".", "..", ".datamover"} & set(segments)
+    assert all(letter >= " " and letter != "\x7f" for letter in prefix)

@@ -1,0 +1,79 @@
+import json
+
+import pytest
+
+from datamover.kube import errors
+from datamover.kube.errors import ApiError, KubeError, api_error
+
+
+def status(**fields):
+    return json.dumps({"kind": "Status", **fields}).encode()
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "name"),
+    [
+        (400, "BadRequest", "BadRequest"),
+        (401, "Unauthorized", "Unauthorized"),
+        (403, "Forbidden", "Forbidden"),
+        (404, "NotFound", "NotFound"),
+        (409, "AlreadyExists", "AlreadyExists"),
+        (409, "Conflict", "Conflict"),
+        (409, "", "Conflict"),
+        (410, "Expired", "Gone"),
+        (410, "Gone", "Gone"),
+        (415, "UnsupportedMediaType", "ApiError"),
+        (422, "Invalid", "Invalid"),
+        (429, "TooManyRequests", "TooManyRequests"),
+        (500, "InternalError", "ServerError"),
+        (504, "Timeout", "ServerError"),
+        (302, "", "ApiError"),
+    ],
+)
+def test_each_status_has_its_error(code, reason, name):
+    error = api_error(code, status(reason=reason, message="why", details={"name": "x"}), {})
+    assert type(error).__name__ == name
+    assert (str(error), error.status, error.reason, error.details) == ("why", code, reason, {"name": "x"})
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "HTTP 502"),
+        (b"<html>bad gateway</html>", "<html>bad gateway</html>"),
+        (b"x" * 5000, "x" * 200),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+        (b"[1]", "[1]"),
+        (b"null", "null"),
+        (status(message=None), "HTTP 502"),
+    ],
+)
+def test_a_body_that_is_no_status_is_quoted_and_cut(body, message):
+    assert str(api_error(502, body, {})) == message
+
+
+@pytest.mark.parametrize(
+    ("headers", "details", "seconds"),
+    [
+        ({"retry-after": "3"}, None, 3.0),
+        ({"retry-after": "3"}, {"retryAfterSeconds": 9}, 3.0),
+        ({}, {"retryAfterSeconds": 9}, 9.0),
+        ({"retry-after": "-1"}, None, 0.0),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None, None),
+        ({}, {"retryAfterSeconds": []}, None),
+        ({}, None, None),
+    ],
+)
+def test_how_long_to_wait_is_read_from_either_place(headers, details, seconds):
+    assert api_error(429, status(details=details), headers).retry_after == seconds
+
+
+def test_the_tree_in_the_docstring_is_the_tree():
+    drawn = [line.lstrip("│├└─ ").split()[0] for line in (errors.__doc__ or "").splitlines() if "─" in line]
+    real = [
+        name
+        for name, thing in vars(errors).items()
+        if isinstance(thing, type) and issubclass(thing, KubeError) and thing is not KubeError
+    ]
+    assert sorted(drawn) == sorted(real)
+    assert issubclass(ApiError, KubeError)
