@@ -40,6 +40,8 @@ def operator_process(
         "operator",
         "--kubeconfig",
         str(kubeconfig),
+        "--mover-image",
+        "stand-in",
         "--metrics-bind-address",
         "0",
         "--log-level",

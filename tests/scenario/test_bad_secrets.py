@@ -98,7 +98,7 @@ WRONG = {
         CONFIG, "BUCKET_NAME is 'other:bucket'", "not a bucket's name", BUCKET_NAME="other:bucket"
     ),
     "a bucket with a line break in it": row(CONFIG, "BUCKET_NAME", "not a bucket's name", BUCKET_NAME="a\nb"),
-    "a bucket of slashes": row(CONFIG, "BUCKET_NAME", BUCKET_NAME="///"),
+    "a bucket of slashes": row(CONFIG, "BUCKET_NAME is '///'", "not a bucket's name", BUCKET_NAME="///"),
     "a bucket that leads out of itself": row(CONFIG, "BUCKET_NAME is '../other'", BUCKET_NAME="../other"),
     "a folder of the bucket that leads out of it": row(
         CONFIG, "BUCKET_NAME", "'..'", "object stores do not resolve", BUCKET_NAME="bucket/../other"
@@ -128,7 +128,7 @@ WRONG = {
     "a run that would only pretend": row(
         CONFIG, "RCLONE_DRY_RUN is set", "nothing would be moved, so remove it", RCLONE_DRY_RUN="true"
     ),
-    "a setting of the engine that is none": row(CONFIG, "RCLONE_TRANSFERS", RCLONE_TRANSFERS="lots"),
+    "a setting of the engine that is none": row(CONFIG, "correct or remove it", RCLONE_TRANSFERS="lots"),
     "a file of rules that is missing": row(CONFIG, "/nowhere/rules", RCLONE_EXCLUDE_FROM="/nowhere/rules"),
     "a certificate authority that is missing": row(CONFIG, "/nowhere/ca.crt", RCLONE_CA_CERT="/nowhere/ca.crt"),
 }
@@ -219,18 +219,23 @@ async def test_a_wrong_key_that_is_mended_goes_on_with_a_retry(stage: Stage) -> 
 async def test_a_value_that_no_environment_can_hold_is_told(method: str, stage: Stage) -> None:
     async with stage.act(f"a zero byte in a key {method}") as act:
         await act.create_secret()
-        raw = {"data": {"AWS_SESSION_TOKEN": base64.b64encode(b"a\0b").decode()}}
+        raw = {"data": {"AWS_SESSION_TOKEN": base64.b64encode(b"canary\0b").decode()}}
         await act.client.patch(SECRETS, SECRET, raw, namespace=act.namespace, field_manager="test")
         await act.start(copyMethod=method)
-        left = ("Job", "Pod", *(("PersistentVolume", "PersistentVolumeClaim") if method == "Clone" else ()))
-        await act.expect_blocked(reasons.MOVER_CANNOT_START, "AWS_SESSION_TOKEN", left=left)
+        failed = await act.expect_failed(
+            reasons.BACKOFF_LIMIT_EXCEEDED, "could not be started (StartError)", "null byte"
+        )
+        assert "canary" not in str(failed.status)
 
 
 async def test_a_value_too_large_for_an_environment_is_told(stage: Stage) -> None:
     async with stage.act("200 KiB in a key") as act:
-        await act.create_secret(NOTE="x" * 200_000)
+        await act.create_secret(NOTE="canary" * 40_000)
         await act.start(copyMethod="Direct")
-        await act.expect_blocked(reasons.MOVER_CANNOT_START, "too l", left=("Job", "Pod"))
+        failed = await act.expect_failed(
+            reasons.BACKOFF_LIMIT_EXCEEDED, "could not be started (StartError)", "Argument list too long"
+        )
+        assert "canary" not in str(failed.status)
 
 
 async def test_what_an_object_bucket_claim_makes_serves_as_it_is(stage: Stage) -> None:

@@ -43,7 +43,7 @@ from datamover.api.storage import StorageClass
 from datamover.api.timestamps import seconds
 from datamover.api.transfer import Outcome
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec, DataMoverStatus, Run
-from datamover.reconcilers.datamover.facts import Facts, Settings
+from datamover.reconcilers.datamover.facts import Facts, Settings, Sightings
 
 NOW = datetime(2024, 8, 6, 14, 30, 52, tzinfo=UTC)
 CREATED = seconds(NOW)
@@ -54,6 +54,7 @@ CLONE = "restored-app-data-20240806143052"
 JOB = "verify-restored-app-data-20240806143052"
 RUN_ID = "20240806143052-5f0c1b7e2a4d"
 SETTINGS = Settings(cluster="cluster-uid")
+SEEN = Sightings(frozenset({("PersistentVolumeClaim", CLONE), ("VolumeSnapshot", CLONE), ("Job", JOB)}))
 
 
 def data_mover(
@@ -390,5 +391,6 @@ def facts(mover: DataMover | None = None, **known: Any) -> Facts:
         "secret": secret_keys(),
         "clone_name": CLONE,
         "snapshot_classes": (volume_snapshot_class(),),
+        "sightings": SEEN,
     }
     return Facts(**{**given, **known})

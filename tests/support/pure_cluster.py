@@ -23,12 +23,14 @@ from datamover.api.timestamps import seconds
 from datamover.api.transfer import Outcome, Progress
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
 from datamover.reconcilers.datamover.decide import decide
-from datamover.reconcilers.datamover.facts import Diagnosis, Facts, Refusal, Unread
+from datamover.reconcilers.datamover.facts import Diagnosis, Facts, Refusal, Sightings, Unread
 from datamover.reconcilers.datamover.gather import gather
 from datamover.reconcilers.datamover.plan import (
+    Confirm,
     Create,
     Delete,
     Emit,
+    Fence,
     Inquire,
     Plan,
     SampleLog,
@@ -122,6 +124,10 @@ class PureCluster:
         found, at = self.sample
         return found, (self.now - at).total_seconds()
 
+    def sightings(self, uid: str) -> Sightings:
+        """Nothing: every absence is asked for."""
+        return Sightings()
+
     # Deciding and applying.
 
     def facts(self) -> Facts:
@@ -149,6 +155,12 @@ class PureCluster:
                 self.statuses.append(step.status)
                 self.mover = replace(self.mover, status=step.status, metadata=self._touched(self.mover.metadata))
                 return self.mover.metadata.resource_version
+            case Fence():
+                if version != self.mover.metadata.resource_version:
+                    raise Refused("it was decided on older facts")
+            case Confirm():
+                shown = {JOBS: self.jobs, PERSISTENT_VOLUME_CLAIMS: self.claims, VOLUME_SNAPSHOTS: self.snapshots}
+                assert step.name not in shown[step.resource], "the caches here never lag"
             case Create():
                 self._create(step)
             case Delete():

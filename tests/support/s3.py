@@ -112,8 +112,14 @@ class S3Server:
                 found[os.path.relpath(path, root / prefix)] = path.read_bytes()
         return found
 
-    def put(self, objects: Mapping[str, str | bytes], *, bucket: str = BUCKET) -> None:
-        """Put objects there as somebody else with the rights to do so would."""
+    def put(
+        self,
+        objects: Mapping[str, str | bytes],
+        *,
+        bucket: str = BUCKET,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        """Put objects there as somebody else with the rights to do so would; `options` are RCLONE_ variables of theirs."""
         program = find_rclone()
         assert program
         with tempfile.TemporaryDirectory() as scratch:
@@ -123,7 +129,7 @@ class S3Server:
                 path.write_bytes(content.encode() if isinstance(content, str) else content)
             subprocess.run(
                 [program, "copy", "--no-check-dest", scratch, f"other:{bucket}/"],
-                env=self.remote("other"),
+                env=self.remote("other") | dict(options or {}),
                 check=True,
                 capture_output=True,
             )

@@ -122,6 +122,13 @@ _CAUSES = (
         "The server at {endpoint} fails or is overloaded; look at its own log.",
     ),
     Cause(
+        r"default values: failed to|Invalid value when setting|invalid argument .* for|Failed to read --|Failed to create file system|malformed rule"
+        r"|failed to make fs for|can't use -|Can't set -|didn't find section in config|unknown flag",
+        transfer.CONFIG,
+        transfer.REASON_INVALID_CONFIGURATION,
+        "rclone does not accept one of the RCLONE_ variables; correct or remove it in additionalEnv.",
+    ),
+    Cause(
         r"directory not found|bucket (does not exist|not found)|StatusCode: 404|StatusCode: 301",
         transfer.NOT_FOUND,
         transfer.REASON_BUCKET_NOT_FOUND,
@@ -136,6 +143,8 @@ _MATCHING = sorted(range(len(_CAUSES)), key=lambda number: _CAUSES[number].failu
 
 _ERROR_LEVELS = frozenset({"emergency", "alert", "critical", "error"})
 _LOCAL_WRITE = re.compile(r"(open|write|create|mkdir) \S+: no space left", re.IGNORECASE)
+# what the engine says before its log is set up, and when it breaks down
+_EARLY = re.compile(r"panic:|fatal error:|\d{4}/\d\d/\d\d [\d:]+ (ERROR|CRITICAL|ALERT|EMERGENCY|Fatal)")
 _XML_CODE = re.compile(r"<Code>(\w+)</Code>")
 
 
@@ -156,7 +165,7 @@ class Errors:
     def add(self, line: logs.Line) -> None:
         """Take a line of the engine's log into account."""
         final = line.level == "notice" and line.msg.startswith("Failed to ")
-        crash = not line.level and line.msg.startswith(("panic:", "fatal error:"))
+        crash = not line.level and _EARLY.match(line.msg) is not None
         if not (line.level in _ERROR_LEVELS or final or crash):
             return
         summary = final or line.msg.startswith("Attempt ")
@@ -214,4 +223,5 @@ def server_code(text: str) -> str | None:
 def _brief(text: str) -> str:
     """Return the telling end of an engine's error: without request ids, at most 300 letters."""
     text = re.sub(r"\b(RequestID|HostID): [^,]*, ", "", text.replace("\n", " "))
+    text = re.sub(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d ", "", text)
     return text if len(text) <= 300 else f"{text[:120]}…{text[-170:]}"

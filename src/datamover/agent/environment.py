@@ -210,7 +210,8 @@ def _endpoint(read: _Reader) -> str:
 
 def _root(read: _Reader) -> tuple[str, str]:
     """Return bucket and prefix. `bucket/folder` in BUCKET_NAME worked with the original, so it still does."""
-    bucket, _, folder = read.required(transfer.BUCKET_NAME).strip("/").partition("/")
+    given = read.required(transfer.BUCKET_NAME)
+    bucket, _, folder = given.strip("/").partition("/")
     prefixes: list[str] = []
     for name, value in (
         (transfer.BUCKET_NAME, folder),
@@ -223,8 +224,9 @@ def _root(read: _Reader) -> tuple[str, str]:
             continue
         if prefix:
             prefixes.append(prefix)
-    if any(letter.isspace() or not letter.isprintable() or letter in ":\\" for letter in bucket):
-        read.problems.append(f"{transfer.BUCKET_NAME} is {bucket!r}; that is not a bucket's name")
+    odd = any(letter.isspace() or not letter.isprintable() or letter in ":\\" for letter in bucket)
+    if odd or (given and bucket in {"", ".", ".."}):
+        read.problems.append(f"{transfer.BUCKET_NAME} is {given!r}; that is not a bucket's name")
     return bucket, "/".join(prefixes)
 
 

@@ -99,7 +99,7 @@ class Ledger:
         """Let nothing below these folders be deleted, known or not (see `kept`)."""
         for folder in folders:
             self._database.execute(
-                "UPDATE paths SET visible = 0 WHERE key > ? AND key < ?", (folder + b"/", folder + b"0")
+                "UPDATE paths SET visible = 0 WHERE key >= ? AND key < ?", (folder + b"/", folder + b"0")
             )
 
     def see_only(self, paths: Sized) -> None:
@@ -194,7 +194,8 @@ class Ledger:
         found: list[bytes] = []
         for key in self.stale():
             below = self._database.execute(
-                "SELECT 1 FROM paths WHERE key > ? AND key < ? AND source IS NOT NULL LIMIT 1", (key + b"/", key + b"0")
+                "SELECT 1 FROM paths WHERE key >= ? AND key < ? AND source IS NOT NULL LIMIT 1",
+                (key + b"/", key + b"0"),
             ).fetchone()
             if below or self._file_above(key):
                 found.append(key)

@@ -26,6 +26,9 @@ RETRY_ANNOTATION: Final = f"{GROUP}/retry"
 ADOPT_ANNOTATION: Final = f"{GROUP}/adopt-destination"
 ALLOW_EMPTY_ANNOTATION: Final = f"{GROUP}/allow-empty-source"
 
+RETRY_ADVICE: Final = " To try again: "
+"""Where the advice on retrying begins in a failure's message."""
+
 CLONE_PREFIX: Final = "restored-"  # (documents)
 JOB_PREFIX: Final = "verify-"  # (documents)
 

@@ -11,7 +11,7 @@ import yaml
 
 from datamover.cli.operator import Options
 from datamover.cli.volumes import Volume, find_clash
-from datamover.cli.world import WorldError, WorldOptions, adopt_volume, ensure_namespace, start_world
+from datamover.cli.world import LOCAL_MOVER_IMAGE, WorldError, WorldOptions, adopt_volume, ensure_namespace, start_world
 from datamover.local.face import serve
 
 
@@ -47,6 +47,8 @@ async def serve_world(options: UpOptions, *, say: Callable[[str], None]) -> None
             _write_private(kubeconfig, yaml.safe_dump(face.kubeconfig(), sort_keys=False))
             say(f"the embedded world listens on {face.url}; state: {options.state}")
             say(f"export KUBECONFIG={kubeconfig}")
+            if not options.with_operator:
+                say(f"datamover operator --kubeconfig {kubeconfig} --mover-image {LOCAL_MOVER_IMAGE}")
             say("Ctrl-C stops it")
             await stop.wait()
         finally:

@@ -99,7 +99,8 @@ def run(
     from datamover.cli import logs
     from datamover.cli.display import choose_display, summary_table
     from datamover.cli.manifests import ManifestError, read_manifests
-    from datamover.cli.outcome import Exit, to_json
+    from datamover.cli.operator import StartError
+    from datamover.cli.outcome import Exit, explain, to_json
     from datamover.cli.run import RunOptions, check_request
     from datamover.cli.run import run as run_world
     from datamover.cli.world import WorldError, default_state
@@ -115,7 +116,7 @@ def run(
         if not machine:
             console.print(f"state: {place}", highlight=False, soft_wrap=True)
         result = _start(run_world(options, display=choose_display(console, quiet=machine)))
-    except (ManifestError, WorldError) as error:
+    except (ManifestError, WorldError, StartError) as error:
         click.echo(f"datamover: {error}", err=True)
         sys.exit(Exit.USAGE)
     if machine:
@@ -123,10 +124,8 @@ def run(
     else:
         console.print(summary_table(result.movers))
         for mover in result.movers:
-            if mover.status is not None and mover.status.phase != "Completed" and mover.status.message:
-                console.print(
-                    f"\n{mover.metadata.name}: {mover.status.message}", markup=False, highlight=False, soft_wrap=True
-                )
+            if (why := explain(mover)) is not None:
+                console.print(f"\n{mover.metadata.name}: {why}", markup=False, highlight=False, soft_wrap=True)
         if result.code is Exit.TIMEOUT:
             console.print(f"gave up after {timeout:g} s; the same command goes on from here", highlight=False)
     sys.exit(result.code)
@@ -147,7 +146,7 @@ def run(
     show_default=True,
     help="DataMovers that are worked on at a time.",
 )
-@click.option("--mover-image", envvar="MOVER_IMAGE", help="Image for DataMovers that name none.")
+@click.option("--mover-image", envvar="MOVER_IMAGE", help="Image for DataMovers that name none. Required: the documented default is the original operator's.")
 @click.option(
     "--cluster-id", help="Identity of the cluster at destinations. [default: UID of the namespace kube-system]"
 )

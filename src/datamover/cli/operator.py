@@ -103,7 +103,7 @@ class Operator:
                 cluster=cluster, mover_image=options.mover_image, progress_interval=options.progress_interval
             ),
         )
-        controller = self.reconciler.controller(workers=options.workers)
+        controller = self.reconciler.controller(workers=options.workers, metrics=metrics)
         self.manager.add_controller(controller)
         if options.status_address:
             host, port = split_address(options.status_address)
@@ -152,6 +152,11 @@ def _end_process() -> None:
 
 async def serve(options: Options, *, kubeconfig: Path | None, context: str | None) -> None:
     """Run the operator against a cluster until SIGTERM or SIGINT. Raises StartError and KubeError."""
+    if not options.mover_image:
+        raise StartError(
+            "no image for movers: start with --mover-image IMAGE (or MOVER_IMAGE), an image with the agent in it (docs/mover.md). The documented "
+            "default is the original operator's, which mirrors without any guard on what lies at the destination"
+        )
     registry, metrics = new_metrics()
     transport = HttpTransport(load_config(kubeconfig, context))
     try:

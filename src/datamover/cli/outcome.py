@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from datamover.api.names import ConditionType, Phase
+from datamover.api.names import RETRY_ADVICE, ConditionType, Phase
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
 
 
@@ -53,6 +53,16 @@ def show(mover: DataMover) -> Shown:
         progress=(status.run.progress if status.run else None) or "",
         stalled=stalled is not None and stalled.status == "True",
     )
+
+
+def explain(mover: DataMover) -> str | None:
+    """Return why a DataMover is not Completed and how to go on from here; None when it is."""
+    status = mover.status
+    if status is None or status.phase == Phase.COMPLETED or not status.message:
+        return None
+    # What the status advises is for a cluster; the embedded world is gone when this is read.
+    why, separator, _ = status.message.partition(RETRY_ADVICE)
+    return f"{why} To try again: run the same command." if separator else why
 
 
 def exit_code(movers: tuple[DataMover, ...], *, timed_out: bool = False) -> Exit:

@@ -194,7 +194,7 @@ async def _remove_finished(client: Client, source: Source) -> None:
     held = ", ".join(found.metadata.finalizers or ()) or "nothing known"
     raise ManifestError(
         f"{source.place}: the DataMover {meta['name']} of the run before does not go away (held by {held}): "
-        "remove its finalizers, or give this one another name"
+        "whoever set that must let it go; until then give this one another name"
     )
 
 

@@ -34,6 +34,7 @@ from datamover.local.transport import LocalTransport
 
 STORAGE_CLASS: Final = "local"
 SNAPSHOT_CLASS: Final = "local"
+LOCAL_MOVER_IMAGE: Final = "datamover.local/mover"
 PROVISIONER: Final = "local.datamover.a-cup-of.coffee"
 _SAVE_INTERVAL: Final = 2.0
 _CRDS: Final = Resource(
@@ -101,7 +102,7 @@ def default_state() -> Path:
 def mover_images() -> dict[str, tuple[str, ...]]:
     """Return what the node runs in the place of the documented mover images: the agent, with this interpreter."""
     agent = (sys.executable, "-m", "datamover.agent.main")
-    return {names.DEFAULT_IMAGE_REPOSITORY: agent, "ttl.sh/rclone_op": agent}
+    return {LOCAL_MOVER_IMAGE: agent, names.DEFAULT_IMAGE_REPOSITORY: agent, "ttl.sh/rclone_op": agent}
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from datamover.movers.rclone import CONTAINER
 KNOWN_REASONS: Final = frozenset(value for name, value in vars(transfer).items() if name.startswith("REASON_"))
 """Reasons that our own agent gives. An image of somebody else's may say anything, and a reason becomes a metric's label."""
 _PULL: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
+_NOT_STARTED: Final = frozenset({"StartError", "ContainerCannotRun"})
 _CONFIG: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 
 
@@ -55,6 +56,9 @@ def describe_end(pod: Pod) -> str:
     for status in (pod.status and pod.status.container_statuses) or ():
         ended = status.state and status.state.terminated
         if status.name == CONTAINER and ended:
+            if ended.reason in _NOT_STARTED:
+                # there is no log to look into, and the message is the node's own
+                return f"the mover could not be started ({ended.reason}): {ended.message or 'no reason given'}"
             why = f" ({ended.reason})" if ended.reason and ended.reason != "Error" else ""
             return f"the mover ended with exit code {ended.exit_code}{why} and left no outcome"
     reason = pod.status and pod.status.reason

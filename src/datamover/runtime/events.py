@@ -20,7 +20,16 @@ from typing import Any, NamedTuple, TypeVar
 from datamover.api.meta import Manifest, Model, ObjectMeta, Resource
 from datamover.api.timestamps import micros
 from datamover.kube.client import Client
-from datamover.kube.errors import AlreadyExists, KubeError, NotFound, ServerError, TooManyRequests, TransportError
+from datamover.kube.errors import (
+    AlreadyExists,
+    Conflict,
+    Gone,
+    KubeError,
+    NotFound,
+    ServerError,
+    TooManyRequests,
+    TransportError,
+)
 from datamover.runtime.clock import Clock, SystemClock
 from datamover.runtime.instruments import SILENCE, EventInstruments
 from datamover.runtime.ratelimit import TokenBucket
@@ -178,7 +187,7 @@ class EventRecorder:
             series.attempts += 1
             try:
                 outcome = await self._write(series)
-            except (TransportError, TooManyRequests, ServerError) as error:
+            except (TransportError, TooManyRequests, ServerError, Conflict, Gone) as error:
                 if last or series.attempts >= MAX_ATTEMPTS:
                     self._complain(error)
                     self._forget(same, series, "failed")

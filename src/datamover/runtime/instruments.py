@@ -42,6 +42,10 @@ class ControllerInstruments(Protocol):
         ...
 
 
+class WorkInstruments(QueueInstruments, ControllerInstruments, Protocol):
+    """Of a controller with its queue."""
+
+
 class InformerInstruments(Protocol):
     """Of an informer."""
 

@@ -42,7 +42,7 @@ class Claimant:
         self.run_id = run_id
         self.held: str | None = None
         self._store = store
-        self._steps: "Generator[Action, Seen, str]" = claiming(STAMP, run_id=run_id)
+        self._steps: Generator[Action, Seen, str] = claiming(STAMP, run_id=run_id)
         self._next = next(self._steps)
 
     def step(self) -> None:

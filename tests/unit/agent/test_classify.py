@@ -143,6 +143,11 @@ def tell(*texts: str, level: str = "error", code: int = 1) -> Failure:
             transfer.SOURCE_UNREADABLE,
             transfer.REASON_NAME_REFUSED,
         ),
+        (
+            'Failed to create file system for "s3generic:bkt/zz/": s3: chunk size: 1Mi is less than 5Mi',
+            transfer.CONFIG,
+            transfer.REASON_INVALID_CONFIGURATION,
+        ),
         ("something nobody has seen before", transfer.INTERNAL, transfer.REASON_ENGINE_FAILED),
     ],
 )
@@ -199,6 +204,19 @@ def test_a_million_errors_take_no_more_memory_than_a_few() -> None:
         errors.add(Line(level="error", msg="open /data/x: permission denied", object=f"file-{number}"))
     assert errors.amount(transfer.SOURCE_UNREADABLE) == 2000
     assert len(errors.failure(code=1, place="p", bucket="b", endpoint="e").problems) == 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        """2026/11/21 09:30:02 ERROR+4 Failed to load "main" default values: failed to initialise "main" options: couldn't parse config item "transfers" = "many" as int""",
+        """2026/11/21 09:30:03 CRITICAL: Invalid value when setting --s3-upload-cutoff from environment variable RCLONE_S3_UPLOAD_CUTOFF="zz": invalid argument "zz" for "--s3-upload-cutoff" flag""",
+    ],
+)
+def test_options_that_the_engine_refuses_before_it_can_log_are_the_users(text: str) -> None:
+    failure = tell(text, level="")
+    assert (failure.failure_class, failure.reason) == (transfer.CONFIG, transfer.REASON_INVALID_CONFIGURATION)
+    assert not failure.retryable
 
 
 def test_a_crash_of_the_engine_is_quoted() -> None:

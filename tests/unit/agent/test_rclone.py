@@ -6,13 +6,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from datamover.agent.errors import Failure, Stopped
-from datamover.agent.logs import Line
 from datamover.agent.rclone import Engine, Stop, find_engine
 from datamover.api import transfer
+
+if TYPE_CHECKING:
+    from datamover.agent.logs import Line
 
 ENVIRONMENT = {"PATH": os.environ.get("PATH", "")}
 

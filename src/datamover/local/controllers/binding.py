@@ -133,9 +133,17 @@ def _decide_named(facts: ClaimFacts) -> ClaimStep:
     volume, claim = facts.named, facts.claim
     if volume is None:
         return Wait()
-    if volume.claim_ref is None or belongs_to(volume, claim):
+    if belongs_to(volume, claim):
         return Bind(volume)
-    return Wait(Event("Warning", "FailedBinding", f'volume "{claim.volume_name}" already bound to a different claim.'))
+    if volume.claim_ref is not None:
+        return Wait(
+            Event("Warning", "FailedBinding", f'volume "{claim.volume_name}" already bound to a different claim.')
+        )
+    problem = mismatch(claim, volume)
+    if problem is None:
+        return Bind(volume)
+    message = f'Cannot bind to requested volume "{claim.volume_name}": {problem}'
+    return Wait(Event("Warning", "VolumeMismatch", message))
 
 
 def _decide_bound(facts: ClaimFacts) -> ClaimStep:

@@ -43,6 +43,7 @@ from datamover.reconcilers.datamover.plan import (
     Create,
     Delete,
     Emit,
+    Fence,
     Inquire,
     Plan,
     Recount,
@@ -135,6 +136,8 @@ class Actor:
                     await self._confirm(mover, step)
                 case Recount():
                     await self._recount(mover)
+                case Fence():
+                    mover = await self._write_status(mover, mover.status or DataMoverStatus())
                 case Inquire():
                     self._on_diagnosis(mover.metadata.uid, step.target.uid, await self._inquire(step))
                 case SampleLog():

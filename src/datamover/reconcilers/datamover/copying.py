@@ -19,7 +19,7 @@ from datamover.reconcilers.datamover.blocking import block, look_into, say_refus
 from datamover.reconcilers.datamover.conditions import State, compose
 from datamover.reconcilers.datamover.facts import Facts, Settings
 from datamover.reconcilers.datamover.failing import CLONE_LOST_MESSAGE, fail
-from datamover.reconcilers.datamover.plan import REST, Create, Emit, Plan, Recount, Step, WriteStatus
+from datamover.reconcilers.datamover.plan import REST, Create, Emit, Fence, Plan, Recount, Step, WriteStatus
 from datamover.volumes.binding import Obstacle, binds_on_use, check_source, choose_snapshot_class, is_bound
 from datamover.volumes.copies import build_clone, build_snapshot, child_labels
 from datamover.volumes.naming import clone_name, job_name
@@ -197,9 +197,9 @@ def _start_mover(facts: Facts, run: Run, *, claim: str, now: datetime, settings:
         phase=Phase.CREATING_POD,
         run=replace(run, job_name=name),
     )
-    # The status goes first, even unchanged: who decides on a stale one is refused before there is a second Job (law L7).
+    # The status goes first, so that nobody who is behind makes a second Job.
     steps: list[Step] = [Recount()] if again else []
-    steps += [WriteStatus(status or current), Create(JOBS, manifest)]
+    steps += [WriteStatus(status) if status is not None else Fence(), Create(JOBS, manifest)]
     return Plan((*steps, *_announce(run, reasons.JOB_CREATED, f"created Job {name}", "Synchronize")))
 
 

@@ -22,7 +22,7 @@ def fail(facts: Facts, run: Run, *, reason: str, message: str, now: datetime) ->
     clone = facts.clone
     if run.copy_method != CopyMethod.DIRECT and facts.owns(clone) and not clone.metadata.terminating:
         kept = f" The clone {clone.metadata.name} is kept."
-    again = f' To try again: kubectl -n {mover.metadata.namespace} annotate datamover {mover.metadata.name} {names.RETRY_ANNOTATION}="$(date +%s)" --overwrite'
+    again = f'{names.RETRY_ADVICE}kubectl -n {mover.metadata.namespace} annotate datamover {mover.metadata.name} {names.RETRY_ANNOTATION}="$(date +%s)" --overwrite'
     hint = f".{kept}{again}"
     full = cut(message.rstrip("."), limit=MESSAGE_LIMIT - len(hint)) + hint
     status = compose(

@@ -71,6 +71,11 @@ class Recount:
 
 
 @dataclass(frozen=True, slots=True)
+class Fence:
+    """Write the status as it is, under its version: who decided on a stale one is refused before the next step (law L7)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Emit:
     """Record an event."""
 
@@ -80,7 +85,7 @@ class Emit:
     action: str
 
 
-Step = WriteStatus | Create | Delete | SuspendJob | Inquire | SampleLog | Confirm | Recount | Emit
+Step = WriteStatus | Create | Delete | SuspendJob | Inquire | SampleLog | Confirm | Recount | Fence | Emit
 
 
 @dataclass(frozen=True, slots=True)

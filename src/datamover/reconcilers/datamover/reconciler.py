@@ -25,7 +25,9 @@ from datamover.reconcilers.datamover.plan import Create, Delete, Inquire, Plan, 
 from datamover.reconcilers.datamover.report import Meter, report_cleanup_failure, report_present, report_status
 from datamover.runtime.clock import Clock
 from datamover.runtime.controller import DONE, After, Controller, Result
+from datamover.runtime.instruments import SILENCE, WorkInstruments
 from datamover.runtime.store import Key, key_of
+from datamover.runtime.workqueue import Workqueue
 
 _CONFLICT_PAUSE = 0.05
 _CONFLICT_PAUSE_MOST = 5.0
@@ -68,9 +70,14 @@ class DataMoverReconciler:
             on_cleanup_failed=lambda meta: report_cleanup_failure(meta, meter=meter),
         )
 
-    def controller(self, *, workers: int = 4, name: str = "datamover") -> Controller:
+    def controller(
+        self, *, workers: int = 4, name: str = "datamover", metrics: WorkInstruments = SILENCE
+    ) -> Controller:
         """Return the controller that calls this reconciler, woken by everything that a DataMover depends on."""
-        controller = Controller(name, reconcile=self.reconcile, workers=workers, clock=self._clock)
+        queue: Workqueue[Key] = Workqueue(name, clock=self._clock, metrics=metrics)
+        controller = Controller(
+            name, reconcile=self.reconcile, queue=queue, workers=workers, clock=self._clock, metrics=metrics
+        )
         caches = self._caches
         controller.watch(caches.movers, _own_key)
         controller.watch(caches.claims, self._of_claim)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from datamover.api import reasons
+from datamover.api import reasons, transfer
 from datamover.api.batch import JOBS, Job
 from datamover.api.core import Pod
 from datamover.api.names import ConditionType, CopyMethod, Phase
@@ -264,7 +264,7 @@ def _tell_progress(facts: Facts, run: Run, progress: Progress, *, attempts: int,
         now=now,
         state=State.WORKING,
         reason=reasons.SYNCHRONIZING,
-        message=f"{progress.phase}: {progress.files} of {progress.total_files} files",
+        message=describe_work(progress),
         run=replace(
             run,
             attempts=attempts,
@@ -276,6 +276,22 @@ def _tell_progress(facts: Facts, run: Run, progress: Progress, *, attempts: int,
         ),
     )
     return (WriteStatus(told),) if told is not None else ()
+
+
+def describe_work(progress: Progress) -> str:
+    """Return what the mover is doing, in words."""
+    of = f"{progress.files} of {progress.total_files} files"
+    match progress.phase:
+        case transfer.WALKING:
+            return f"reading the source: {progress.total_files} files so far"
+        case transfer.PROBING:
+            return "looking at the destination; a server that does not answer is given up after a while"
+        case transfer.VERIFYING:
+            return f"comparing the destination with the source: {of}"
+        case transfer.RECORDING:
+            return "writing the records of the run"
+        case _:
+            return f"moving: {of}"
 
 
 def describe_progress(progress: Progress) -> str:

@@ -181,6 +181,7 @@ async def test_a_users_directory_is_adopted_cloned_and_never_touched(world, tmp_
 
 
 async def test_what_cannot_be_adopted_is_refused_with_a_reason(world, tmp_path):
+    await world.node.ready.wait()
     (tmp_path / "file").write_text("x")
     cases = {
         tmp_path / "missing": "No such file",

@@ -127,24 +127,3 @@ def api(server: ApiServer) -> Api:
     api = Api(server)
     api.create("customresourcedefinitions", WIDGET_DEFINITION)
     return api
-
-
-@pytest.fixture
-def config_map():
-    def build(name: str, data: dict[str, str] | None = None, **metadata: Any) -> dict[str, Any]:
-        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, **metadata}, "data": data or {}}
-
-    return build
-
-
-@pytest.fixture
-def widget():
-    def build(name: str, metadata: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
-        return {
-            "apiVersion": "testing.datamover.example/v1",
-            "kind": "Widget",
-            "metadata": {"name": name, **(metadata or {})},
-            "spec": {"size": 1, **spec},
-        }
-
-    return build

@@ -12,14 +12,17 @@ from msgspec.structs import replace
 from datamover.api import names, reasons, transfer
 from datamover.api.names import Phase
 from datamover.reconcilers.datamover.decide import decide
-from datamover.reconcilers.datamover.facts import Diagnosis, Refusal, Unread
+from datamover.reconcilers.datamover.facts import Diagnosis, Refusal, Sightings, Unread
 from datamover.reconcilers.datamover.plan import (
     REST,
+    Confirm,
     Create,
     Delete,
     Emit,
+    Fence,
     Inquire,
     Plan,
+    Recount,
     SampleLog,
     SuspendJob,
     WriteStatus,
@@ -63,6 +66,12 @@ def describe(plan: Plan) -> list[str]:
                 words.append(f"inquire {step.kind}")
             case SampleLog():
                 words.append(f"sample {step.pod.name}")
+            case Confirm():
+                words.append(f"confirm {step.resource.kind} {step.name}")
+            case Recount():
+                words.append("recount")
+            case Fence():
+                words.append("fence")
             case Emit():
                 words.append(f"event {step.type} {step.reason}")
     return words
@@ -145,14 +154,14 @@ DECISIONS = {
     ),
     "the clone is ready: the Job": (
         at(Phase.CLONE_READY, clone=builders.clone()),
-        [f"create Job {JOB}", "status CreatingPod JobCreated", "event Normal JobCreated"],
+        ["status CreatingPod JobCreated", f"create Job {JOB}", "event Normal JobCreated"],
     ),
     "Direct: the Job at once": (
         at(
             Phase.CREATING_POD,
             spec={"copy_method": "Direct", "run": run(copy_method="Direct"), "restored_pvc_name": None},
         ),
-        [f"create Job {JOB}", "status CreatingPod JobCreated", "event Normal JobCreated"],
+        ["recount", "status CreatingPod JobCreated", f"create Job {JOB}", "event Normal JobCreated"],
     ),
     "Snapshot: the snapshot first": (
         at(Phase.CREATING_CLONE, spec=SNAPSHOT),
@@ -216,7 +225,7 @@ DECISIONS = {
     ),
     "the Job is gone: made again": (
         at(Phase.CREATING_POD, clone=builders.clone()),
-        [f"create Job {JOB}", "status CreatingPod JobCreated", "event Normal JobCreated"],
+        ["recount", "status CreatingPod JobCreated", f"create Job {JOB}", "event Normal JobCreated"],
     ),
     "the Job is gone but its Pod still runs: never two at once": (
         at(Phase.CREATING_POD, clone=builders.clone(), strays=(builders.pod(),)),
@@ -224,7 +233,7 @@ DECISIONS = {
     ),
     "the Job is gone and its Pod has ended": (
         at(Phase.CREATING_POD, clone=builders.clone(), strays=(builders.pod(phase="Failed"),)),
-        [f"create Job {JOB}", "status CreatingPod JobCreated", "event Normal JobCreated"],
+        ["recount", "status CreatingPod JobCreated", f"create Job {JOB}", "event Normal JobCreated"],
     ),
     "Job and clone are gone": (
         at(Phase.CREATING_POD),
@@ -313,11 +322,11 @@ DECISIONS = {
             clone=builders.clone(deletion_timestamp=builders.CREATED),
             job=builders.job(condition="Complete", deletion_timestamp=None),
         ),
-        ["status CleaningUp CleaningUp", f"delete Job {JOB}"],
+        ["recount", "status CleaningUp CleaningUp", f"delete Job {JOB}"],
     ),
     "the Job is complete and somebody has cleaned up already": (
         at(Phase.CREATING_POD, spec=CLEANS, job=builders.job(condition="Complete", labels={})),
-        ["status Completed Completed", "event Normal Completed"],
+        ["recount", "status Completed Completed", "event Normal Completed"],
     ),
     "the Job has failed": (
         at(
@@ -570,7 +579,8 @@ class TestLastWords:
 
     def test_the_outcome_is_not_waited_for_for_ever(self) -> None:
         known = at(Phase.CREATING_POD, clone=builders.clone(), job=self.done)
-        assert describe(decide(known, now=LATER, settings=SETTINGS))[0] == "status Completed Completed"
+        words = describe(decide(known, now=LATER, settings=SETTINGS))
+        assert words[:2] == ["recount", "status Completed Completed"], "the server is asked once, for the cache may lag"
 
     def test_an_image_that_leaves_no_outcome_is_not_waited_for(self) -> None:
         silent = builders.pod(self.done, phase="Succeeded", exit_code=0)
@@ -834,6 +844,56 @@ def test_no_plan_breaks_a_law_whatever_the_facts(known, now) -> None:
             stalled = new.condition("Stalled")
             assert stalled.message, "L10: a sentence"
             assert stalled.reason in KNOWN, "L10: a reason"
+
+
+class TestAbsence:
+    """What the caches do not show is asked for before anything is built upon its absence, unless this process saw it go."""
+
+    def test_a_clone_that_was_never_seen_is_not_lost_before_the_server_says_so(self) -> None:
+        known = at(Phase.CREATING_POD, sightings=Sightings())
+        words = ["confirm PersistentVolumeClaim " + CLONE, "status Failed CloneLost", "event Warning CloneLost"]
+        assert describe(decide(known, now=NOW, settings=SETTINGS)) == words
+
+    def test_a_job_is_not_stopped_for_a_clone_that_was_never_seen(self) -> None:
+        known = at(Phase.CREATING_POD, sightings=Sightings(), job=RUNNING, pods=(PENDING_POD,))
+        words = describe(decide(known, now=NOW, settings=SETTINGS))
+        assert words[:2] == ["confirm PersistentVolumeClaim " + CLONE, f"delete Job {JOB}"]
+
+    def test_a_run_is_not_complete_before_the_server_says_that_all_is_gone(self) -> None:
+        known = at(Phase.CLEANING_UP, spec=CLEANS | SNAPSHOT, sightings=Sightings(volume="pv-1"))
+        assert describe(decide(known, now=NOW, settings=SETTINGS))[:-2] == [
+            f"confirm Job {JOB}",
+            f"confirm PersistentVolumeClaim {CLONE}",
+            "confirm PersistentVolume pv-1",
+            f"confirm VolumeSnapshot {CLONE}",
+        ]
+
+    def test_a_retry_takes_another_copy_only_when_the_server_has_none(self) -> None:
+        wish = {"annotations": {names.RETRY_ANNOTATION: "1"}}
+        known = facts(mover(Phase.FAILED, **wish), sightings=Sightings())
+        assert describe(decide(known, now=NOW, settings=SETTINGS))[0] == f"confirm PersistentVolumeClaim {CLONE}"
+
+    def test_what_comes_after_the_clean_up_is_removed(self) -> None:
+        done = decide(at(Phase.CLEANING_UP, spec=CLEANS), now=NOW, settings=SETTINGS).steps[0].status
+        late = facts(replace(mover(Phase.COMPLETED, **CLEANS), status=done), clone=builders.clone(), job=RUNNING)
+        words = [f"delete Job {JOB}", f"delete PersistentVolumeClaim {CLONE}"]
+        assert describe(decide(late, now=LATER, settings=SETTINGS)) == words
+
+    def test_a_clone_that_is_kept_stays_whatever_the_spec_says_later(self) -> None:
+        done = decide(at(Phase.CLEANING_UP), now=NOW, settings=SETTINGS).steps[0].status
+        edited = facts(replace(mover(Phase.COMPLETED, **CLEANS), status=done), clone=builders.clone(), job=COMPLETE)
+        assert describe(decide(edited, now=LATER, settings=SETTINGS)) == []
+
+    def test_a_job_is_made_again_under_the_version_of_the_status(self) -> None:
+        first = decide(at(Phase.CLONE_READY, clone=builders.clone()), now=NOW, settings=SETTINGS).steps[0].status
+        lost = facts(replace(mover(Phase.CREATING_POD), status=first), clone=builders.clone())
+        words = describe(decide(lost, now=LATER, settings=SETTINGS))
+        assert words[:3] == ["recount", "fence", f"create Job {JOB}"]
+
+    def test_who_holds_the_name_of_our_clone_may_hold_that_of_our_job_too(self) -> None:
+        known = at(Phase.CREATING_CLONE, clone=builders.clone(FOREIGN), job=builders.job(FOREIGN))
+        plan = decide(known, now=NOW, settings=SETTINGS)
+        assert plan.steps[0].status.run.job_name == f"{JOB}-5f0c1"
 
 
 KNOWN = {value for name, value in vars(reasons).items() if name.isupper()} | {

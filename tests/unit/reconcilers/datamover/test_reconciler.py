@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from datamover.api import reasons
-from datamover.api.core import EVENTS, Event, Secret
+from datamover.api.core import EVENTS, PODS, Event, Secret
 from datamover.api.meta import ObjectMeta
 from datamover.api.names import Phase
 from datamover.api.snapshot import VOLUME_SNAPSHOTS
@@ -88,6 +88,9 @@ class Server:
         self._called("delete", resource.kind, name)
 
     async def list(self, resource, *, namespace=None, field_selector=None, label_selector=None):
+        if resource is PODS:
+            self._called("list", resource.kind, label_selector)
+            return ()
         assert resource is EVENTS
         self._called("list", resource.kind, field_selector)
         return tuple(self.events)
@@ -328,12 +331,9 @@ class TestTakenNames:
 
 
 async def test_a_delete_that_was_agreed_to_is_not_sent_again_while_the_watch_is_late() -> None:
-    lived = world(
-        Phase.CREATING_POD,
-        builders.clone(),
-        builders.job(condition="Complete", succeeded=1),
-        delete_pvc_after_backup=True,
-    )
+    done = builders.job(condition="Complete", succeeded=1)
+    pod = builders.pod(done, phase="Succeeded", exit_code=0)
+    lived = world(Phase.CREATING_POD, builders.clone(), done, pod, delete_pvc_after_backup=True)
     await lived.rest()
     await lived.rest()
     assert lived.server.calls == [
@@ -356,7 +356,58 @@ async def test_a_stale_decision_is_dropped_and_made_anew_soon() -> None:
     lived = world()
     lived.server.answers["apply DataMover"] = [Conflict("the object has been modified")]
     assert await lived.reconcile() == After(0.05)
-    assert lived.server.calls == ["apply DataMover nightly"]
+    assert lived.server.calls == ["apply DataMover nightly", "get DataMover nightly"]
+
+
+async def test_a_write_whose_answer_was_lost_counts_and_is_told() -> None:
+    """The repeated write meets its own first try, and its second may already be younger: only the times may differ."""
+    lived = world(delete_pvc_after_backup=True)
+    lived.caches.claims.store.replace((), version=1, reset=True)
+    blocked = decided(lived)
+    early = tuple(replace(c, last_transition_time="2024-08-06T14:00:00Z") for c in blocked.conditions)
+    lived.server.mover = replace(
+        lived.server.mover,
+        metadata=replace(lived.server.mover.metadata, resource_version="150"),
+        status=replace(blocked, conditions=early),
+    )
+    lived.server.found["nightly"] = lived.server.mover
+    lived.server.answers["apply DataMover"] = [Conflict("the object has been modified")]
+    await lived.reconcile()
+    assert lived.recorder.recorded == [("Warning", reasons.SOURCE_NOT_FOUND)]
+    assert lived.metric("datamover_errors_total", error_type=reasons.SOURCE_NOT_FOUND, phase="") == 1
+
+
+def decided(lived: World) -> DataMoverStatus:
+    """The status that the next reconcile will write."""
+    explained = lived.reconciler.explain(KEY)
+    assert explained is not None
+    return explained[1].steps[0].status
+
+
+async def test_somebody_elses_status_is_decided_upon_at_once_when_the_watch_is_late() -> None:
+    lived = world()
+    taken = builders.data_mover(status=builders.status(Phase.CREATING_CLONE))
+    lived.server.found["nightly"] = replace(taken, metadata=replace(taken.metadata, resource_version="150"))
+    lived.server.answers["apply DataMover"] = [Conflict("the object has been modified")]
+    await lived.reconcile()
+    await lived.reconcile()
+    assert lived.server.calls[-1] == f"create PersistentVolumeClaim {CLONE}"
+
+
+async def test_stale_decisions_are_made_anew_more_and_more_slowly() -> None:
+    lived = world()
+    lived.server.answers["apply DataMover"] = [Conflict("the object has been modified")] * 12
+    pauses = [(await lived.reconcile()).seconds for _ in range(12)]
+    assert pauses[:3] == [0.05, 0.1, 0.2]
+    assert pauses[-1] == 5.0
+
+
+async def test_a_clone_that_only_the_server_knows_is_not_lost() -> None:
+    lived = world(Phase.CREATING_POD)
+    lived.server.found[CLONE] = builders.clone(resource_version="200")
+    await lived.rest()
+    assert lived.status.phase == Phase.CREATING_POD
+    assert lived.server.calls[0] == f"get PersistentVolumeClaim {CLONE}"
 
 
 async def test_what_the_events_of_a_stuck_clone_say_is_told_at_once() -> None:
