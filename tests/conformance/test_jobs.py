@@ -163,7 +163,7 @@ async def test_a_suspended_job_has_no_pod_until_it_is_resumed(world: World) -> N
 
 
 async def test_a_deadline_fails_the_job_and_ends_its_pods(world: World) -> None:
-    await world.create("jobs", job("j", activeDeadlineSeconds=1))
+    await world.create("jobs", job("j", activeDeadlineSeconds=3))
     pod = await first_pod(world, "j")
 
     failed = await condition(world, "j", "Failed")

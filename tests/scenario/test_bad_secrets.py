@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -26,6 +26,8 @@ class Row:
     reason: str
     words: tuple[str, ...]
     spec: Mapping[str, Any] = field(default_factory=dict)
+    touched: bool = False
+    """Whether the run had claimed its folder before it failed."""
 
 
 def row(reason: str, *words: str, image: str | None = None, **secret: str | None) -> Row:
@@ -128,7 +130,9 @@ WRONG = {
     "a run that would only pretend": row(
         CONFIG, "RCLONE_DRY_RUN is set", "nothing would be moved, so remove it", RCLONE_DRY_RUN="true"
     ),
-    "a setting of the engine that is none": row(CONFIG, "correct or remove it", RCLONE_TRANSFERS="lots"),
+    "a setting of the engine that is none": replace(
+        row(CONFIG, "RCLONE_ variables", "correct or remove it", "lots", RCLONE_TRANSFERS="lots"), touched=True
+    ),
     "a file of rules that is missing": row(CONFIG, "/nowhere/rules", RCLONE_EXCLUDE_FROM="/nowhere/rules"),
     "a certificate authority that is missing": row(CONFIG, "/nowhere/ca.crt", RCLONE_CA_CERT="/nowhere/ca.crt"),
 }
@@ -167,7 +171,7 @@ async def test_a_secret_that_is_wrong_fails_the_run_and_says_what_to_mend(case: 
     async with stage.act(case) as act:
         await prepare(act, found.secret)
         await act.start(**found.spec)
-        await act.expect_failed(found.reason, *found.words)
+        await act.expect_failed(found.reason, *found.words, touched=found.touched)
 
 
 @pytest.mark.parametrize("case", SERVING)
@@ -223,7 +227,7 @@ async def test_a_value_that_no_environment_can_hold_is_told(method: str, stage: 
         await act.client.patch(SECRETS, SECRET, raw, namespace=act.namespace, field_manager="test")
         await act.start(copyMethod=method)
         failed = await act.expect_failed(
-            reasons.BACKOFF_LIMIT_EXCEEDED, "could not be started (StartError)", "null byte"
+            reasons.BACKOFF_LIMIT_EXCEEDED, "could not be started (StartError)", "NUL byte"
         )
         assert "canary" not in str(failed.status)
 
@@ -233,7 +237,7 @@ async def test_a_value_too_large_for_an_environment_is_told(stage: Stage) -> Non
         await act.create_secret(NOTE="canary" * 40_000)
         await act.start(copyMethod="Direct")
         failed = await act.expect_failed(
-            reasons.BACKOFF_LIMIT_EXCEEDED, "could not be started (StartError)", "Argument list too long"
+            reasons.BACKOFF_LIMIT_EXCEEDED, "could not be started (StartError)", "argument list too long"
         )
         assert "canary" not in str(failed.status)
 

@@ -1,4 +1,4 @@
-# ruff: noqa: PTH123  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
+# ruff: noqa: PTH202, PTH123  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
 """One attempt, step by step: probe and walk, guards, intent, copy, comparison, verification, deletions, outcome record.
 
     probe ┐
@@ -230,10 +230,18 @@ class Attempt:
         ]
         return ". ".join([*parts, *self.remarks()]) + "."
 
+    def _ask_version(self) -> None:
+        """Begin to ask the engine for its version, beside something that waits for the server."""
+        self._version = self.engine.start(
+            ["version"], environment=self.options.records, on_line=self.show, even_stopped=True
+        )
+
     def engine_version(self) -> str:
-        """Return the engine's name and version; asked beside the copy, so empty before."""
+        """Return the engine's name and version."""
+        if self._version is None:
+            self._ask_version()
         if self._version is not None and not self._engine_version:
-            self._version.finish()
+            self._version.finish(timeout=_LAST_WORDS)
             self._engine_version = self._version.output.split(b"\n", 1)[0].decode("utf-8", "replace")
         return self._engine_version
 
@@ -293,21 +301,26 @@ class Attempt:
         self.report.phase(transfer.SYNCING)
         environment = self.data_environment()
         source, target = os.fsdecode(self.source), self.destination.remote(folder)
-        watched = not self.options.compares and self.ledger.rehash_candidates(at_least=self.rehash_size())
         uploaded = self._note if self.settings.direct else None
-        self._version = self.engine.start(["version"], environment=self.options.records, on_line=self.show)
-        self.sync.copy(
-            source, target, environment=environment, extra=self.arguments(), watch_hashes=watched, uploaded=uploaded
-        )
-        by_size = self.sync.moved.size_only
-        if by_size:
+        listed = f"{self.scratch}/by-size"
+        with open(listed, "wb") as file:
+
+            def by_size(name: str) -> None:
+                key = self.ledger.spelled(name) if "\ufffd" in name else name.encode()
+                if key is not None:
+                    file.write(key + b"\n")
+
+            watched = not self.options.compares and self.ledger.rehash_candidates(at_least=self.rehash_size())
+            self.sync.copy(
+                source,
+                target,
+                environment=environment,
+                extra=self.arguments(),
+                by_size=by_size if watched else None,
+                uploaded=uploaded,
+            )
+        if os.path.getsize(listed):
             # no checksum at the store to go by: time of change decides for these, as the engine does by itself
-            listed = f"{self.scratch}/by-size"
-            with open(listed, "wb") as file:
-                for name in by_size:
-                    key = self.ledger.spelled(name) if "�" in name else name.encode()
-                    if key is not None:
-                        file.write(key + b"\n")
             again = environment | {"RCLONE_CHECKSUM": "false"}
             self.sync.copy(source, target, environment=again, extra=["--files-from-raw", listed], uploaded=uploaded)
 
@@ -330,6 +343,9 @@ class Attempt:
 
     def _compare(self, folder: str) -> Comparison:
         self.report.phase(transfer.VERIFYING)
+        self._ask_version()
+        if self._proved_unchanged():
+            return Comparison()
         listing = self.destination.finish(self.destination.start_listing(folder))
         self.ledger.add_after(self.after_listing(listing))
         comparison = compare(self.ledger, source=self.source)
@@ -337,6 +353,17 @@ class Attempt:
         if failure:
             raise failure
         return comparison
+
+    def _proved_unchanged(self) -> bool:
+        """Tell whether the copy itself has just compared every checksum and had nothing to move or to be deleted afterwards."""
+        moved = self.sync.moved
+        return (
+            moved.files == 0
+            and moved.compared >= self.ledger.sources()[0]
+            and not self.options.compares
+            and not self.settings.direct
+            and not self.ledger.stale_count()
+        )
 
     def _amend(self, path: str, comparison: Comparison | None, *, timeout: float | None) -> None:
         """Add to the manifest what a live source brought beyond the intent; best effort when the attempt has failed."""

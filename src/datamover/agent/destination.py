@@ -178,15 +178,18 @@ class Destination:
             raise self.failure(child, code)
         return output
 
-    def put(
+    def start_putting(self, path: str, contents: Mapping[str, bytes | str]) -> rclone.Child:
+        """Begin to write objects below `path`, as `put`; errors are not shown, so the caller tries again if it fails."""
+        return self._start_putting(path, contents, on_line=_ignore)
+
+    def _start_putting(
         self,
         path: str,
         contents: Mapping[str, bytes | str],
         *,
+        on_line: Callable[[logs.Line], None],
         even_stopped: bool = False,
-        timeout: float | None = None,
-    ) -> None:
-        """Write objects below `path` in one go: name to bytes, or to the path of a file of ours. Nothing is compared."""
+    ) -> rclone.Child:
         staging = self._file("staging")
         for name, content in contents.items():
             target = f"{staging}/{name}"
@@ -196,12 +199,23 @@ class Destination:
             else:
                 with open(target, "wb") as file:
                     file.write(content)
-        child = self._engine.start(
+        return self._engine.start(
             ["copy", "--no-check-dest", staging, self.remote(path)],
             environment=self._environment,
-            on_line=self._show,
+            on_line=on_line,
             even_stopped=even_stopped,
         )
+
+    def put(
+        self,
+        path: str,
+        contents: Mapping[str, bytes | str],
+        *,
+        even_stopped: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Write objects below `path` in one go: name to bytes, or to the path of a file of ours. Nothing is compared."""
+        child = self._start_putting(path, contents, on_line=self._show, even_stopped=even_stopped)
         self._await(child, timeout=timeout)
 
     def remove(self, path: str) -> None:

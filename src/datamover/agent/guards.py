@@ -106,7 +106,7 @@ def check_source_size(
             transfer.GUARD,
             transfer.REASON_EMPTY_SOURCE,
             f"The source has no files, but its mirror {mirror.place} holds {mirror.mirrored}. Nothing was deleted. If the volume is meant"
-            f" to be empty, allow it explicitly ({transfer.ALLOW_EMPTY_SOURCE}=true); else look at the volume and its copy.",
+            f" to be empty, allow it explicitly (spec.guards.allowEmptySource: true); else look at the volume and its copy.",
         )
     percent = 100 * mirror.stale / mirror.mirrored if mirror.mirrored else 0
     if mirror.source < mirror.mirrored and percent > max_delete_percent:
@@ -115,7 +115,7 @@ def check_source_size(
             transfer.REASON_SOURCE_SHRUNK,
             f"The source has {mirror.source} files and its mirror {mirror.place} {mirror.mirrored}; {mirror.stale} of them"
             f" ({percent:.0f} %) would be deleted, and {max_delete_percent:g} % is allowed. Nothing was moved or deleted. If that is meant,"
-            f" raise {transfer.MAX_DELETE_PERCENT} for this run; else look at the volume.",
+            f" raise spec.guards.maxDeletePercent for this run; else look at the volume.",
         )
     if max_delete is not None and mirror.stale > max_delete >= 0:
         return Failure(
@@ -144,7 +144,7 @@ def check_busy(others: tuple[str, ...], place: str) -> Failure | None:
 def _not_owned(finding: str, *, ways: str | None = None, problems: tuple[str, ...] = ()) -> Failure:
     out = ways or (
         f"Ways out: set {transfer.CUSTOM_PATH_PREFIX} to a prefix of its own, set addTimestampPrefix (such copies delete nothing), or, if"
-        f" what lies there may be replaced and deleted, adopt the destination ({transfer.ADOPT_DESTINATION}=true)."
+        f" what lies there may be replaced and deleted, adopt the destination (spec.guards.adoptDestination: true)."
     )
     return Failure(
         transfer.GUARD,

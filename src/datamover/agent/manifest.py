@@ -33,10 +33,8 @@ END = "end"
 _LEVEL = 3  # a third of the time of level 6 for a tenth more bytes
 
 
-class Header(
-    msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True, tag_field="datamover", tag="manifest"
-):
-    """Whose files these are. `sequence` counts the runs of a mirror; a timestamped copy has none. Times RFC 3339."""
+class Header(msgspec.Struct, frozen=True, rename="camel", kw_only=True, tag_field="datamover", tag="manifest"):
+    """Whose files these are. Every field is written, the version above all. Times RFC 3339."""
 
     version: int = VERSION
     run_id: str = ""
@@ -44,7 +42,6 @@ class Header(
     source: Owner = Owner()
     copy_method: str = ""
     created_at: str = ""
-    sequence: int | None = None
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True, omit_defaults=True):

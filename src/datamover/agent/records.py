@@ -27,8 +27,8 @@ _MARK = f"{FOLDER}/".encode()
 _NESTED = f"/{FOLDER}/".encode()
 
 
-class OwnerRecord(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
-    """The contents of `owner.json`. `previous` is whose it was before it was adopted."""
+class OwnerRecord(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """The contents of `owner.json`, every field written. `previous` is whose it was before it was adopted."""
 
     version: int = 1
     cluster: str = ""

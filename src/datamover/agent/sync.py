@@ -35,8 +35,6 @@ class Moved(msgspec.Struct):
     files: int = 0
     bytes: int = 0
     compared: int = 0
-    size_only: list[str] = []
-    started: bool = False
 
 
 class Sync:
@@ -69,21 +67,19 @@ class Sync:
         *,
         environment: Mapping[str, str],
         extra: Iterable[str] = (),
-        watch_hashes: bool = False,
+        by_size: Callable[[str], None] | None = None,
         uploaded: Callable[[str], None] | None = None,
     ) -> None:
         """Copy `source` to `target`. Raises Failure when anything did not arrive.
 
-        With `watch_hashes` the names of files that were compared by size alone are collected. `uploaded` gets the name of every
-        object that was moved.
+        `by_size` gets the names of files that were taken for unchanged by their size alone, `uploaded` those that were moved.
         """
         last: list[logs.Line] = []
         watch = _Watch(self._destination, limit=self._outage_limit, grace=self._grace, monotonic=self._monotonic)
         # debug lines come by the million: only those that are asked for are read, unless the user wants to see them all
         wanted = None if environment.get("RCLONE_LOG_LEVEL") == "DEBUG" else (SIZE_ONLY.encode(),)
-        if watch_hashes:
+        if by_size is not None:
             environment = dict(environment) | {"RCLONE_LOG_LEVEL": "DEBUG"}
-        self.moved.started = True
         child = self._engine.start(["copy", *extra, source, target], environment=environment, on_line=None)
 
         def on_line(line: logs.Line) -> None:
@@ -92,8 +88,8 @@ class Sync:
                 self._report.statistics(line)
                 watch.tick(line.stats, child)
                 return
-            if line.level == "debug" and line.msg == SIZE_ONLY:
-                self.moved.size_only.append(line.object)
+            if by_size is not None and line.level == "debug" and line.msg == SIZE_ONLY:
+                by_size(line.object)
             elif uploaded is not None and line.level == "info" and line.msg.startswith("Copied ("):
                 uploaded(line.object)
             self._show(line)

@@ -18,9 +18,13 @@ class Timestamped(Attempt):
     def __init__(self, given: Surroundings) -> None:
         super().__init__(given)
         self._held = False
+        self._early_claim: rclone.Child | None = None
 
     def start_probe(self) -> Listing:
-        """List what an earlier attempt of this run has recorded."""
+        """List what an earlier attempt of this run has recorded; nearly always nothing, so a claim is written beside it."""
+        if self._early_claim is None:
+            stamp = self.settings.timestamp
+            self._early_claim = self.destination.start_putting(*self._claim_objects(stamp))
         return self.destination.start_listing(self.run_folder, patient=False)
 
     def settle(self, writer: manifest.Writer) -> str:
@@ -32,6 +36,8 @@ class Timestamped(Attempt):
             raw = self.destination.read(self.run_folder + records.HOLDER)
             folder = msgspec.json.decode(raw, type=records.ClaimRecord).timestamp
             self._held = True
+            if self._claimed_early() and folder != self.settings.timestamp:
+                self._do(claims.Action(claims.WITHDRAW, self.settings.timestamp))
             there = self.destination.finish(self.destination.start_listing(f"{folder}/"))
             self.ledger.add_remote(there.lines())
         else:
@@ -54,7 +60,8 @@ class Timestamped(Attempt):
         run_id = self.settings.run_id
         folder = f"{records.FOLDER}/claims/{action.folder}/"
         if action.kind == claims.PUT:
-            self.destination.put(folder, {f"{run_id}.json": self._claim_record(action.folder)})
+            if not (action.folder == self.settings.timestamp and self._claimed_early()):
+                self.destination.put(*self._claim_objects(action.folder))
         elif action.kind == claims.WITHDRAW:
             self.destination.remove(f"{folder}{run_id}.json")
         elif action.kind == claims.PAUSE:
@@ -69,6 +76,14 @@ class Timestamped(Attempt):
                 claimants=frozenset(name.removesuffix(".json") for name in claimants), occupied=bool(objects)
             )
         return claims.Seen()
+
+    def _claimed_early(self) -> bool:
+        """Tell whether the claim that was written beside the probe is there."""
+        return self._early_claim is not None and self._early_claim.wait() == 0
+
+    def _claim_objects(self, folder: str) -> tuple[str, dict[str, bytes | str]]:
+        name = f"{self.settings.run_id}.json"
+        return f"{records.FOLDER}/claims/{folder}/", {name: self._claim_record(folder)}
 
     def _claim_record(self, folder: str) -> bytes:
         settings = self.settings
