@@ -101,6 +101,19 @@ async def test_apply_validates_before_it_stores(world: World, kubectl: Kubectl) 
     assert (await world.get("widgets", "a")).status == 404
 
 
+async def test_apply_of_a_list_validates_by_itself(world: World, kubectl: Kubectl) -> None:
+    def listed(**more: Any) -> str:
+        return text({"apiVersion": "v1", "kind": "List", "items": [config_map("a"), {**config_map("b"), **more}]})
+
+    # kubectl reads the older OpenAPI document for this kind, in protobuf
+    unknown = await kubectl("apply", "-f", "-", text=listed(bogus=1), status=1)
+    printed = await kubectl("apply", "-f", "-", text=listed())
+
+    assert 'unknown field "bogus" in io.k8s.api.core.v1.ConfigMap' in unknown
+    assert "configmap/a created" in printed
+    assert "configmap/b created" in printed
+
+
 async def test_get_prints_our_columns_and_knows_short_names_and_categories(world: World, kubectl: Kubectl) -> None:
     await world.create("widgets", widget("a", size=7))
     (await world.patch("widgets", "a", {"status": {"phase": "On"}}, sub="status")).expect(200)

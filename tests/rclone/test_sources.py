@@ -344,3 +344,25 @@ def test_filters_of_the_user_choose_and_protect(container: Container, s3: S3Serv
     third = container.run(VERIFY_BACKUP="true")
     assert third.code == 0, third.output
     assert s3.objects()["b.tmp"] == b"changed"
+
+
+def test_what_filters_leave_out_need_not_have_a_fit_name(container: Container, s3: S3Server) -> None:
+    (container.data / "fine").write_text("fine")
+    (container.data / "x").symlink_to("target")
+    (container.data / "x.rclonelink").write_text("collides, but stays")
+    (container.data / "lost+found").mkdir(mode=0)
+    ended = container.run(RCLONE_EXCLUDE="x.rclonelink")
+    assert ended.code == 0, ended.output
+    assert set(s3.objects()) == {"fine"}
+
+
+def test_links_that_the_user_lets_it_follow_are_files(container: Container, s3: S3Server, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/inner").write_text("inner")
+    (container.data / "folder").symlink_to(tmp_path / "elsewhere")
+    (container.data / "plain").write_text("plain")
+    for expected in (2, 0):
+        ended = container.run(RCLONE_COPY_LINKS="true", VERIFY_BACKUP="true")
+        assert ended.code == 0, ended.output
+        assert (ended.outcome.files, ended.outcome.transferred_files, ended.outcome.deleted) == (2, expected, 0)
+    assert s3.objects() == {"folder/inner": b"inner", "plain": b"plain"}

@@ -228,9 +228,7 @@ async def real_cluster(
         Client(theirs, user_agent="node"),
         state_dir=place / "node",
         images=IMAGES,
-        options=NodeOptions(
-            name=f"node-{namespace}", heartbeat=True, log_client_ca=plane.directory / "ca.crt"
-        ),
+        options=NodeOptions(name=f"node-{namespace}", heartbeat=True, log_client_ca=plane.directory / "ca.crt"),
     )
     operator = Operator(
         Client(ours, user_agent="operator", observe=metrics.request),

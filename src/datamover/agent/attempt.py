@@ -11,7 +11,6 @@ Assumptions: a listing shows every write that ended before it began.
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
@@ -22,7 +21,7 @@ from datamover.agent.destination import Destination, Listing
 from datamover.agent.environment import Settings
 from datamover.agent.errors import AgentError, Failure
 from datamover.agent.ledger import Ledger
-from datamover.agent.options import Options
+from datamover.agent.options import Options, without_filters
 from datamover.agent.progress import Reporter
 from datamover.agent.sync import Sync
 from datamover.agent.verify import Check, Comparison, compare, mismatch
@@ -87,8 +86,7 @@ class Attempt:
             outage_limit=settings.outage_limit,
             grace=settings.grace,
         )
-        self._first: Listing | None = None
-        self._looked: Listing | None = None
+        self._looked = False
         self._beyond: list[bytes] = []
         self._listing: dict[str, str] = {}
         self._version: rclone.Child | None = None
@@ -101,8 +99,17 @@ class Attempt:
 
     # --- what the kinds of attempts define ------------------------------------------------------------------------
 
-    def start_probe(self) -> Listing:
-        """Begin the first look at the destination, beside the walk."""
+    def begin(self) -> None:
+        """Start what runs beside the walk."""
+        raise NotImplementedError
+
+    @property
+    def may_look(self) -> bool:
+        """Whether a look would not have to wait."""
+        raise NotImplementedError
+
+    def look(self) -> None:
+        """Have the first look at the destination: one try. Raises Failure."""
         raise NotImplementedError
 
     def settle(self, writer: manifest.Writer) -> str:
@@ -121,7 +128,7 @@ class Attempt:
     def run(self) -> None:
         """Run the attempt; return when all is done. Raises AgentError otherwise. `facts`, `tally` and `sync.moved` tell the rest."""
         self.report.phase(transfer.PROBING)
-        self._first = self.start_probe()
+        self.begin()
         path = f"{self.scratch}/manifest"
         writer = manifest.Writer(path, self._header())
         try:
@@ -142,8 +149,9 @@ class Attempt:
             raise
 
     def close(self) -> None:
-        """Let go of the scratch file."""
+        """Let go of the scratch file and of what runs beside."""
         self.ledger.close()
+        self.destination.close()
 
     def _header(self) -> manifest.Header:
         settings = self.settings
@@ -159,54 +167,55 @@ class Attempt:
         """Return the time as RFC 3339."""
         return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
-    def probe(self) -> Listing:
-        """Return the first look at the destination once it is there; raise what is wrong with server, key or bucket."""
-        if self._looked is None:
-            self._looked = self.destination.probe(
-                self._first or self.start_probe(),
-                self.start_probe,
-                pause=lambda seconds: pause(seconds, self.stop),
-            )
-        return self._looked
+    def probe(self) -> None:
+        """Have the first look at the destination, once; raise what is wrong with server, key or bucket."""
+        if not self._looked:
+            self.destination.probe(self.look)
+            self._looked = True
 
     def _walk(self, writer: manifest.Writer) -> None:
         self.report.phase(transfer.WALKING)
 
         def tick() -> None:
             self.stop.check()
-            if self._first is not None and self._first.child.ended:
+            if not self._looked and self.may_look:
                 self.probe()  # a wrong key is told at once, however large the source
             self.report.found(files=self.tally.objects, size=self.tally.bytes)
 
         prefix = f"{self.settings.prefix}/" if self.settings.prefix else ""
         prefix += f"{self.settings.timestamp}/" if self.settings.add_timestamp else ""
-        # the engine's own idea of the source, where the user has chosen what goes
-        chosen = None
+        prefix_size = len(prefix.encode())
+        self._open_source()
+        self.ledger.add_source(
+            walk.walk(self.source, tally=self.tally, add=writer.add, prefix_size=prefix_size, tick=tick)
+        )
         if self.options.selects:
-            chosen = self.destination.start_local_listing(os.fsdecode(self.source), environment=self.data_environment())
+            self._choose(writer, prefix_size)
+        objects, size = self.ledger.sources()
+        self.report.found(files=objects, size=size)
+        self.stop.check()
+
+    def _open_source(self) -> None:
         try:
-            self.ledger.add_source(
-                walk.walk(self.source, tally=self.tally, add=writer.add, prefix_size=len(prefix.encode()), tick=tick)
-            )
+            os.scandir(self.source).close()
         except OSError as error:
             raise Failure(
                 transfer.SOURCE_UNREADABLE,
                 transfer.REASON_SOURCE_NOT_FOUND,
                 f"The source {self.settings.data} cannot be read: {error.strerror}. Look at the Pod's volume mounts and at the rights of its user.",
             ) from None
-        tick()
-        if chosen is not None:
-            self.ledger.select(self._chosen(self.destination.finish(chosen)))
-            for key in self.ledger.excluded():
-                writer.add(manifest.about(manifest.EXCLUDED, key))
-            for key, size in self.ledger.selected_unwalked():
-                writer.add(msgspec.structs.replace(manifest.about(manifest.FILE, names.raw_of(key)), size=size))
 
-    def _chosen(self, listing: Listing) -> Iterator[tuple[bytes, int]]:
-        """Yield what the engine lists, without what is never moved."""
-        for key, size in listing.lines():
-            if not (self.tally.lost_and_found and key.startswith(b"lost+found/")):
-                yield key, size
+    def _choose(self, writer: manifest.Writer, prefix_size: int) -> None:
+        """Take the engine's own idea of the source, where the user has chosen what goes; names that stay need not be fit."""
+        listing = self.destination.start_local_listing(
+            os.fsdecode(self.source), environment=self.data_environment(), extra=self.arguments()
+        )
+        self.ledger.select(self.destination.finish(listing).lines())
+        for key in self.ledger.excluded():
+            writer.add(manifest.about(manifest.EXCLUDED, key))
+        for key, size in self.ledger.selected_unwalked():
+            writer.add(msgspec.structs.replace(manifest.about(manifest.FILE, names.raw_of(key)), size=size))
+        walk.measure(self.ledger.selected(), tally=self.tally, prefix_size=prefix_size)
 
     def _check_names(self) -> None:
         tally = self.tally
@@ -264,7 +273,7 @@ class Attempt:
         """Find out how names with control characters are listed, when the source has any. Raises Failure when they are not."""
         if not self.tally.unlistable:
             return
-        found = self.destination.can_list_controls(self.settings.run_id)
+        found = self.destination.learn_controls(self.settings.run_id)
         if found is None:
             examples = tuple(self.tally.unlistable_names)
             raise Failure(
@@ -275,7 +284,6 @@ class Attempt:
                 " Nothing was moved.",
                 problems=examples,
             )
-        self.destination.use(found)
         self._listing = dict(found)
 
     def data_environment(self) -> dict[str, str]:
@@ -321,7 +329,7 @@ class Attempt:
             )
         if os.path.getsize(listed):
             # no checksum at the store to go by: time of change decides for these, as the engine does by itself
-            again = environment | {"RCLONE_CHECKSUM": "false"}
+            again = without_filters(environment) | {"RCLONE_CHECKSUM": "false"}
             self.sync.copy(source, target, environment=again, extra=["--files-from-raw", listed], uploaded=uploaded)
 
     def rehash_size(self) -> int:
@@ -346,8 +354,7 @@ class Attempt:
         self._ask_version()
         if self._proved_unchanged():
             return Comparison()
-        listing = self.destination.finish(self.destination.start_listing(folder))
-        self.ledger.add_after(self.after_listing(listing))
+        self.ledger.add_after(self.after_listing(self.destination.list_all(folder)))
         comparison = compare(self.ledger, source=self.source)
         failure = mismatch(comparison, place=self.destination.remote(folder), direct=self.settings.direct)
         if failure:
@@ -375,14 +382,13 @@ class Attempt:
             for key in comparison.vanished if comparison else ():
                 yield manifest.about(manifest.VANISHED, key)
 
-        if manifest.append(path, lines()):
-            try:
-                self.destination.put(
-                    self.run_folder, {records.MANIFEST: path}, even_stopped=timeout is not None, timeout=timeout
-                )
-            except AgentError:
-                if timeout is None:
-                    raise
+        if not manifest.append(path, lines()):
+            return
+        contents: dict[str, bytes | str] = {records.MANIFEST: path}
+        if timeout is None:
+            self.destination.put(self.run_folder, contents)
+        elif not self.destination.put_last(self.run_folder, contents, timeout=timeout):
+            self.say("What the live source brought beyond the announced files could not be recorded")
 
     def _check(self, folder: str) -> None:
         if not self.settings.verify:
@@ -414,11 +420,3 @@ class Attempt:
         """Write the outcome record, the last of all."""
         self.report.phase(transfer.RECORDING)
         self.destination.put(self.run_folder, {records.OUTCOME: msgspec.json.encode(outcome)})
-
-
-def pause(seconds: float, stop: rclone.Stop) -> None:
-    """Wait, but not beyond a stop."""
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        stop.check()
-        time.sleep(min(left, 0.1))

@@ -67,7 +67,9 @@ _CAUSES = (
         "No space left on device: the destination {place} is full or over its quota. Make room there, then run again; what arrived stays.",
     ),
     Cause(
-        r"server gave HTTP response to HTTPS client|HTTP request to an HTTPS server|malformed HTTP response|first record does not look like a TLS",
+        r"server gave HTTP response to HTTPS client|HTTP request to an HTTPS server|malformed HTTP response|first record does not look like a TLS"
+        # what a TLS server says to plain HTTP is no XML, and often cut off
+        r"|StatusCode: 400,.*deserialization failed",
         transfer.NETWORK,
         transfer.REASON_TLS_MISMATCH,
         '{endpoint} does not speak what TLS_HOST says: set TLS_HOST to "false" for plain HTTP or "true" for HTTPS, and check BUCKET_PORT.',

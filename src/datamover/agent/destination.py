@@ -1,23 +1,27 @@
-# ruff: noqa: PTH103, PTH120, PTH123  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
+# ruff: noqa: PTH103, PTH119, PTH120, PTH123  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
 """The destination, as the engine shows it: listings, records, deletions. All I/O of the agent with the store but the copying itself.
 
+Guarantees: what an outage of the server disturbs is tried again until the outage limit; everything here may be done twice.
 Errors: `Failure` with the class of what went wrong; `Stopped` when the attempt is to end.
 """
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from datamover.agent import classify, logs, names, rclone, records
+from datamover.agent.control import Control, ControlError, Item
 from datamover.agent.environment import Settings
 from datamover.agent.errors import Failure
 from datamover.api import transfer
 
-_PROBE_SECONDS = 60.0
-"""How long an unreachable server is asked again before anything has begun."""
-_LAST_ATTEMPT = 0.4
-"""No new attempt after this share of that time: one against a silent server takes as long as the engine's own timeouts."""
-_LIST = ("--files-only", "--format", "sp", "--separator", ";")
+T = TypeVar("T")
+
+_PROBE_SECONDS = 24.0
+"""How long a server that refuses connections is asked again before anything has begun; the Job tries again later."""
+_LONGEST_WAIT = 8.0
+_LIST = ("--recursive", "--files-only", "--format", "sp", "--separator", ";")
 
 
 class Destination:
@@ -42,6 +46,11 @@ class Destination:
         self._scratch = scratch
         self._show = show
         self._count = 0
+        self.control = Control(engine, environment=environment, scratch=scratch, show=show)
+
+    def close(self) -> None:
+        """End what runs beside."""
+        self.control.close()
 
     @property
     def place(self) -> str:
@@ -52,49 +61,35 @@ class Destination:
         """Return the engine's name of a folder (with a final slash, else the engine asks whether it is a file) or object."""
         return self.place + path
 
-    def failure(self, child: rclone.Child, code: int) -> Failure:
-        """Return what to tell about a command that failed."""
-        return self.explain(child.errors, code)
-
     def explain(self, errors: classify.Errors, code: int) -> Failure:
         """Return what to tell about errors of the engine at this destination."""
         settings = self._settings
         return errors.failure(code=code, place=self.place, bucket=settings.bucket, endpoint=settings.endpoint)
 
-    # --- listings ------------------------------------------------------------------------------------------------
+    # --- patience ------------------------------------------------------------------------------------------------
 
-    def start_listing(self, path: str = "", *, recursive: bool = True, patient: bool = True) -> "Listing":
-        """Begin to list `path`. Without `patient` the engine does not try again by itself, so that errors come at once."""
-        output = self._file("listing")
-        environment = self._environment if patient else self._environment | {"RCLONE_LOW_LEVEL_RETRIES": "1"}
-        depth = ("--recursive",) if recursive else ("--max-depth", "1")
-        child = self._engine.start(
-            ["lsf", *depth, *_LIST, self.remote(path)], environment=environment, on_line=self._show, output=output
-        )
-        return Listing(child, output)
-
-    def probe(self, first: "Listing", again: Callable[[], "Listing"], *, pause: Callable[[float], None]) -> "Listing":
-        """Return the first listing that succeeds. An unreachable server is asked again for a while; every other failure is raised."""
-        started = time.monotonic()
-        limit = min(_PROBE_SECONDS, self._settings.outage_limit)
-        listing, wait = first, 0.5
+    def patiently(self, act: Callable[[], T], *, limit: float | None = None) -> T:
+        """Return what `act` returns; while the server cannot be reached, try again until `limit` (the outage limit) is near."""
+        started, wait = time.monotonic(), 0.5
+        limit = self._settings.outage_limit if limit is None else limit
         while True:
-            code = listing.child.wait()
-            if code == 0:
-                return listing
-            failure = self.failure(listing.child, code)
-            if failure.failure_class == transfer.NOT_FOUND:
-                raise self._who_is_missing(failure)
-            waited = time.monotonic() - started
-            if (
-                failure.failure_class != transfer.NETWORK
-                or not failure.retryable
-                or waited + wait > limit * _LAST_ATTEMPT
-            ):
-                raise failure
-            pause(wait)
-            wait *= 2
-            listing = again()
+            try:
+                return act()
+            except Failure as failure:
+                waited = time.monotonic() - started
+                if failure.failure_class != transfer.NETWORK or not failure.retryable or waited + wait > limit:
+                    raise
+            self._engine.stop.pause(wait)
+            wait = min(2 * wait, _LONGEST_WAIT)
+
+    def probe(self, look: Callable[[], T]) -> T:
+        """Return what the first look at the destination shows. Raises what is wrong with server, key or bucket."""
+        try:
+            return self.patiently(look, limit=min(_PROBE_SECONDS, self._settings.outage_limit))
+        except Failure as failure:
+            if failure.failure_class != transfer.NOT_FOUND:
+                raise
+            raise self._who_is_missing(failure) from None
 
     def _who_is_missing(self, failure: Failure) -> Failure:
         """Say what a 404 is about: the engine calls each one a missing directory, and some servers answer an unknown key with it."""
@@ -107,39 +102,46 @@ class Destination:
         )
         child.wait(timeout=_PROBE_SECONDS)
         code = next(filter(None, map(classify.server_code, texts)), None)
-        if code is None:
-            return failure
+        return self._told(f"the server answers {code}") if code else failure
+
+    def _told(self, text: str) -> Failure:
         errors = classify.Errors()
-        errors.add(logs.Line(level="error", msg=f"the server answers {code}"))
+        errors.add(logs.Line(level="error", msg=text))
         return self.explain(errors, 1)
 
-    def start_local_listing(self, path: str, *, environment: Mapping[str, str]) -> "Listing":
-        """Begin to list what the engine itself would move from a local directory, under the user's filters."""
-        output = self._file("local")
-        child = self._engine.start(
-            ["lsf", "--recursive", *_LIST, path], environment=environment, on_line=self._show, output=output
-        )
-        return Listing(child, output)
+    # --- listings of data ----------------------------------------------------------------------------------------
 
-    def start_visible_listing(self, *, environment: Mapping[str, str]) -> "Listing":
-        """Begin to list what the engine sees at the destination under the user's filters."""
-        output = self._file("visible")
-        child = self._engine.start(
-            ["lsf", "--recursive", *_LIST, self.remote()], environment=environment, on_line=self._show, output=output
-        )
-        return Listing(child, output)
+    def start_listing(self, path: str = "", *, patient: bool = True) -> "Listing":
+        """Begin to list all below `path`. Without `patient` the engine does not try again by itself, so that errors come at once."""
+        retries = {} if patient else {"RCLONE_LOW_LEVEL_RETRIES": "1"}
+        return self._start_lsf(self.remote(path), environment=self._environment | retries)
+
+    def start_local_listing(self, path: str, *, environment: Mapping[str, str], extra: Sequence[str]) -> "Listing":
+        """Begin to list what the engine itself would move from a local directory, under the user's filters and `extra` flags."""
+        return self._start_lsf(path, environment=environment, extra=extra)
+
+    def list_visible(self, *, environment: Mapping[str, str]) -> "Listing":
+        """Return what the engine sees at the destination under the user's filters."""
+        return self.patiently(lambda: self.finish(self._start_lsf(self.remote(), environment=environment)))
+
+    def list_all(self, path: str = "") -> "Listing":
+        """Return all below `path`."""
+        return self.patiently(lambda: self.finish(self.start_listing(path)))
 
     def finish(self, listing: "Listing") -> "Listing":
         """Wait for a listing; raise what went wrong with it."""
         code = listing.child.wait()
         if code:
-            raise self.failure(listing.child, code)
+            raise self.explain(listing.child.errors, code)
         return listing
 
-    def start_peek(self, path: str) -> rclone.Child:
-        """Begin to list the first level of `path`, folders too; its output is empty when nothing is there."""
-        return self._engine.start(
-            ["lsf", "--max-depth", "1", self.remote(path)], environment=self._environment, on_line=self._show
+    def _start_lsf(self, place: str, *, environment: Mapping[str, str], extra: Sequence[str] = ()) -> "Listing":
+        output = self._file("listing")
+        return Listing(
+            self._engine.start(
+                ["lsf", *_LIST, *extra, place], environment=environment, on_line=self._show, output=output
+            ),
+            output,
         )
 
     def start_question(self) -> rclone.Child:
@@ -150,46 +152,73 @@ class Destination:
             on_line=_ignore,
         )
 
-    def peek(self, child: rclone.Child) -> list[str]:
-        """Return the names of a first level."""
-        self._await(child)
-        return child.output.decode("utf-8", "replace").splitlines()
-
     # --- records -------------------------------------------------------------------------------------------------
 
-    def start_reading(self, path: str) -> rclone.Child:
-        """Begin to read a small object that may be missing; its errors are not shown."""
-        return self._engine.start(["cat", self.remote(path)], environment=self._environment, on_line=_ignore)
+    def names_below(self, path: str, *, deep: bool = False, patient: bool = True) -> list[str]:
+        """Return the names below `path`, of folders too; without `deep` those of the first level."""
+        prefix = f"{self._settings.prefix}/" if self._settings.prefix else ""
+        options = {"recurse": deep, "noModTime": True, "noMimeType": True}
+        found = self._ask(
+            "operations/list",
+            {"fs": self._bucket, "remote": (prefix + path).rstrip("/"), "opt": options},
+            patient=patient,
+        )
+        start = len(prefix + path)
+        return [item.path[start:] for item in found]
 
     def read(self, path: str) -> bytes:
         """Return a small object."""
-        child = self._engine.start(["cat", self.remote(path)], environment=self._environment, on_line=self._show)
-        self._await(child)
-        return child.output
+        with open(self.fetch(path), "rb") as file:
+            return file.read()
 
     def fetch(self, path: str) -> str:
         """Bring an object here; return the path of the file."""
-        output = self._file("fetched")
-        child = self._engine.start(
-            ["cat", self.remote(path)], environment=self._environment, on_line=self._show, output=output
+        name = self._file("fetched")
+        source = f"{self._settings.prefix}/{path}" if self._settings.prefix else path
+        self._ask(
+            "operations/copyfile",
+            {
+                "srcFs": self._bucket,
+                "srcRemote": source,
+                "dstFs": self._scratch,
+                "dstRemote": os.path.basename(name),
+                "_config": {"NoCheckDest": True},
+            },
         )
-        code = child.wait()
-        if code:
-            raise self.failure(child, code)
-        return output
+        return name
 
-    def start_putting(self, path: str, contents: Mapping[str, bytes | str]) -> rclone.Child:
-        """Begin to write objects below `path`, as `put`; errors are not shown, so the caller tries again if it fails."""
-        return self._start_putting(path, contents, on_line=_ignore)
+    def put(self, path: str, contents: Mapping[str, bytes | str]) -> None:
+        """Write objects below `path` in one go: name to bytes, or to the path of a file of ours. Nothing is compared."""
+        staging = self._stage(contents)
+        self._ask(
+            "sync/copy",
+            {"srcFs": staging, "dstFs": self.remote(path), "_config": {"NoCheckDest": True, "Transfers": 8}},
+        )
 
-    def _start_putting(
-        self,
-        path: str,
-        contents: Mapping[str, bytes | str],
-        *,
-        on_line: Callable[[logs.Line], None],
-        even_stopped: bool = False,
-    ) -> rclone.Child:
+    def put_last(self, path: str, contents: Mapping[str, bytes | str], *, timeout: float) -> bool:
+        """Write objects although the attempt is to end; return whether that was possible."""
+        child = self._engine.start(
+            ["copy", "--no-check-dest", self._stage(contents), self.remote(path)],
+            environment=self._environment,
+            on_line=self._show,
+            even_stopped=True,
+        )
+        return child.finish(timeout=timeout) == 0
+
+    def remove(self, path: str) -> None:
+        """Delete one record of ours, if it is there."""
+        prefix = f"{self._settings.prefix}/" if self._settings.prefix else ""
+        try:
+            self._ask("operations/deletefile", {"fs": self._bucket, "remote": prefix + path})
+        except Failure as failure:
+            if failure.failure_class != transfer.NOT_FOUND:
+                raise
+
+    @property
+    def _bucket(self) -> str:
+        return f"{transfer.REMOTE}:{self._settings.bucket}"
+
+    def _stage(self, contents: Mapping[str, bytes | str]) -> str:
         staging = self._file("staging")
         for name, content in contents.items():
             target = f"{staging}/{name}"
@@ -199,39 +228,19 @@ class Destination:
             else:
                 with open(target, "wb") as file:
                     file.write(content)
-        return self._engine.start(
-            ["copy", "--no-check-dest", staging, self.remote(path)],
-            environment=self._environment,
-            on_line=on_line,
-            even_stopped=even_stopped,
-        )
+        return staging
 
-    def put(
-        self,
-        path: str,
-        contents: Mapping[str, bytes | str],
-        *,
-        even_stopped: bool = False,
-        timeout: float | None = None,
-    ) -> None:
-        """Write objects below `path` in one go: name to bytes, or to the path of a file of ours. Nothing is compared."""
-        child = self._start_putting(path, contents, on_line=self._show, even_stopped=even_stopped)
-        self._await(child, timeout=timeout)
+    def _ask(self, command: str, parameters: Mapping[str, Any], *, patient: bool = True) -> tuple[Item, ...]:
+        def once() -> tuple[Item, ...]:
+            try:
+                answer = self.control.ask(command, parameters, timeout=self._settings.outage_limit)
+            except ControlError as error:
+                raise self._told(str(error)) from None
+            if answer.error:
+                raise self._told(answer.error)
+            return answer.list or ()
 
-    def remove(self, path: str) -> None:
-        """Delete one record of ours."""
-        self._await(
-            self._engine.start(["deletefile", self.remote(path)], environment=self._environment, on_line=self._show)
-        )
-
-    def _await(self, child: rclone.Child, *, timeout: float | None = None) -> None:
-        """Wait for a command about a small object; the engine's own retries may not outlast an outage."""
-        code = child.wait(timeout=timeout or self._settings.outage_limit)
-        if not code:
-            return
-        if child.timed_out:
-            child.errors.add(logs.Line(level="error", msg="timeout: no answer to a small request"))
-        raise self.failure(child, code)
+        return self.patiently(once) if patient else once()
 
     # --- deletions -----------------------------------------------------------------------------------------------
 
@@ -245,39 +254,41 @@ class Destination:
                 count += 1
         if not count:
             return 0
-        child = self._engine.start(
-            ["delete", "--files-from-raw", listed, self.remote()],
-            environment={"RCLONE_CHECKERS": "32", "RCLONE_TRANSFERS": "32"} | self._environment,
-            on_line=self._show,
-        )
-        code = child.wait()
-        if code:
-            raise self.failure(child, code)
-        return count
 
-    def can_list_controls(self, run_id: str) -> Mapping[str, str] | None:
-        """Return the settings with which names that XML cannot carry are listed as they are, or None when there are none.
+        def once() -> int:
+            child = self._engine.start(
+                ["delete", "--files-from-raw", listed, self.remote()],
+                environment={"RCLONE_CHECKERS": "32", "RCLONE_TRANSFERS": "32"} | self._environment,
+                on_line=self._show,
+            )
+            code = child.wait()
+            if code:
+                raise self.explain(child.errors, code)
+            return count
 
-        Tried out with a record of ours, because servers differ and some options make other names wrong.
+        return self.patiently(once)
+
+    # --- names that XML cannot carry -------------------------------------------------------------------------------
+
+    def learn_controls(self, run_id: str) -> Mapping[str, str] | None:
+        """Return the settings with which names with control characters are listed as they are, or None when there are none.
+
+        Tried out with a record of ours, because servers differ and some settings make other names wrong. They are used from now on.
         """
         folder = f"{records.FOLDER}/runs/{run_id}/"
         awkward = b"listing 100%+\x01\r"
         key = names.key_of(awkward)
         self.put(folder, {os.fsdecode(awkward): b""})
+        before = dict(self._environment)
         try:
             for options in ({}, {"RCLONE_S3_LIST_URL_ENCODE": "true"}):
-                self._environment.update(options)
-                listing = self.finish(self.start_listing(folder))
-                if any(found == key for found, _ in listing.lines()):
+                self._environment = before | options
+                if any(found == key for found, _ in self.list_all(folder).lines()):
                     return options
+            self._environment = before
         finally:
-            self._environment.pop("RCLONE_S3_LIST_URL_ENCODE", None)
             self.remove(folder + key.decode())
         return None
-
-    def use(self, options: Mapping[str, str]) -> None:
-        """List with these settings from now on."""
-        self._environment.update(options)
 
     def _file(self, kind: str) -> str:
         self._count += 1

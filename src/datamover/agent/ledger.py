@@ -139,8 +139,12 @@ class Ledger:
         return int(row[0]), int(row[1])
 
     def collisions(self, *, limit: int) -> list[bytes]:
-        """Return keys that two paths of the source share."""
-        return list(self._keys("twice = 1", limit=limit))
+        """Return keys that two paths of the source share and that are to be moved."""
+        return list(self._keys("twice = 1 AND source IS NOT NULL", limit=limit))
+
+    def selected(self) -> Iterator[bytes]:
+        """Yield what is to be moved."""
+        return self._keys("source IS NOT NULL")
 
     def excluded(self) -> Iterator[bytes]:
         """Yield what is in the source but not to be moved."""

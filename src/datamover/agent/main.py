@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 import msgspec
@@ -31,7 +31,7 @@ def main() -> int:
 
     def write(text: str) -> None:
         line = redact(text).encode("utf-8", "backslashreplace") + b"\n"
-        with lock:  # logs are drained by threads
+        with lock, suppress(OSError):  # logs are drained by threads; a run does not fail because nobody listens
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
 
@@ -238,7 +238,8 @@ def _broken(begun: transfer.Outcome, error: BaseException, *, write: Callable[[s
     import errno
     import traceback
 
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+    if full or "disk is full" in str(error):  # the latter are the ledger's words
         return _failed(
             begun,
             Failure(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from datamover.agent import guards, manifest, names, rclone, records
+from datamover.agent import guards, manifest, names, records
 from datamover.agent.attempt import Attempt, Surroundings
 from datamover.agent.destination import Listing
 from datamover.agent.environment import Owner
@@ -28,24 +28,36 @@ class Mirror(Attempt):
         self._owner: records.OwnerRecord | None = None
         self._place = 1
         self._adopting = False
-        self._owner_child: rclone.Child | None = None
+        self._begun: Listing | None = None
+        self._root: Listing | None = None
 
-    def start_probe(self) -> Listing:
-        """List the whole root and, the first time, read the owner marker, both beside the walk."""
-        if self._owner_child is None:
-            self._owner_child = self.destination.start_reading(f"{records.FOLDER}/{records.OWNER}")
-        return self.destination.start_listing(patient=False)
+    def begin(self) -> None:
+        """List the whole root, which is the first look, beside the walk."""
+        self._begun = self.destination.start_listing(patient=False)
+        self.destination.control.start()
+
+    @property
+    def may_look(self) -> bool:
+        """Whether the listing has ended."""
+        return self._begun is not None and self._begun.child.ended
+
+    def look(self) -> None:
+        """Take the listing that was begun; begin another one when it had failed."""
+        listing = self._begun
+        self._begun = None
+        self._root = self.destination.finish(listing or self.destination.start_listing(patient=False))
 
     def settle(self, writer: manifest.Writer) -> str:
         """Learn what is at the root and whose it is; ask the guards."""
-        listing = self.probe()
+        self.probe()
         reserved = guards.check_reserved(self.tally.reserved)
         if reserved:
             raise reserved
         if self.tally.unlistable:
             self.list_controls()
-            listing = self.destination.finish(self.destination.start_listing())
-        self.ledger.add_remote((key, size) for key, size in listing.lines() if not self._before.take(key))
+            self._root = self.destination.list_all()
+        if self._root is not None:
+            self.ledger.add_remote((key, size) for key, size in self._root.lines() if not self._before.take(key))
         self._owner = self._read_owner()
         beyond_intent = self._load_known()
         found_owner = self._owner.owner if self._owner else None
@@ -55,9 +67,7 @@ class Mirror(Attempt):
             )
             self.ledger.adopt()
         if self.options.selects:
-            visible = self.destination.finish(
-                self.destination.start_visible_listing(environment=self.data_environment())
-            )
+            visible = self.destination.list_visible(environment=self.data_environment())
             self.ledger.see_only(visible.lines())
         # timestamped copies that were adopted with the rest stay what they are: a mirror deletes no backups
         self.ledger.protect(folder.encode() for folder in sorted(self._before.claimed))
@@ -72,11 +82,7 @@ class Mirror(Attempt):
         if not self._before.owned:
             return None
         path = f"{records.FOLDER}/{records.OWNER}"
-        raw = b""
-        if self._owner_child is not None:
-            self._owner_child.wait()
-            raw = self._owner_child.output
-        raw = raw or self.destination.read(path)
+        raw = self.destination.read(path)
         try:
             return msgspec.json.decode(raw, type=records.OwnerRecord)
         except msgspec.MsgspecError:

@@ -64,8 +64,9 @@ _CONNECTION = (
     "RCLONE_TEMP_DIR",
 )
 
-# With one of these the engine's idea of "all files of the source" may differ from what the walk sees, so the engine is asked.
-_SELECTION = (
+# With one of the following the engine's idea of "all files of the source" may differ from what the walk sees, so the engine is
+# asked. It refuses the first ones beside a list of files.
+_FILTERS = (
     "RCLONE_FILTER",
     "RCLONE_INCLUDE",
     "RCLONE_EXCLUDE",
@@ -80,6 +81,9 @@ _SELECTION = (
     "RCLONE_METADATA_INCLUDE",
     "RCLONE_METADATA_EXCLUDE",
     "RCLONE_METADATA_FILTER",
+)
+_SELECTION = (
+    *_FILTERS,
     "RCLONE_LINKS",
     "RCLONE_COPY_LINKS",
     "RCLONE_SKIP_LINKS",
@@ -125,6 +129,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     def comparison(self) -> str:
         """`checksum`, or `user` when a variable chose another way."""
         return "user" if self.compares else "checksum"
+
+
+def without_filters(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for a command that is given a list of files, which were chosen with the filters before."""
+    return {name: value for name, value in environment.items() if not name.startswith(_FILTERS)}
 
 
 def engine_options(environ: Mapping[str, str], settings: Settings, *, config_file: str, temporary: str) -> Options:

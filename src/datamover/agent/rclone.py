@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from datamover.agent import classify, logs
@@ -71,6 +72,14 @@ class Stop:
         """Raise Stopped when the attempt is to end."""
         if self.why is not None:
             raise Stopped(self.why)
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but not beyond a stop. Raises Stopped."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.check()
+            time.sleep(min(left, 0.1))
+        self.check()
 
     def watch(self, child: subprocess.Popen[bytes]) -> None:
         """Let `child` hear of a stop, also of one that came while it was being started."""
@@ -194,9 +203,11 @@ class Engine:
         environment: Mapping[str, str],
         on_line: LineHandler | None,
         output: str | None = None,
+        folder: str | None = None,
         even_stopped: bool = False,
     ) -> Child:
-        """Start a command. Without `on_line` the caller must `follow` it. Standard output goes to the file `output`, else to memory.
+        """Start a command in `folder`. Without `on_line` the caller must `follow` it. Standard output goes to the file `output`,
+        else to memory.
 
         `even_stopped`: the last words of an attempt that is to end; such a child is not bothered by the stop.
         """
@@ -207,6 +218,7 @@ class Engine:
             process = subprocess.Popen(  # noqa: S603 - the program was looked up, arguments hold no secret
                 [self.program, *arguments],
                 env=environment,
+                cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=target if target is not None else subprocess.PIPE if on_line is not None else subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

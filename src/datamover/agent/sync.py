@@ -151,7 +151,7 @@ class _Watch:
             return
         self._question = None
         code = question.wait()
-        failure = self._destination.failure(question, code) if code else None
+        failure = self._destination.explain(question.errors, code) if code else None
         if failure is None or failure.failure_class != transfer.NETWORK:
             self._advance, self._outage = now, None  # it answers; the engine is busy with something of its own
             return

@@ -7,9 +7,8 @@ import random
 
 import msgspec
 
-from datamover.agent import claims, manifest, rclone, records
-from datamover.agent.attempt import Attempt, Surroundings, pause
-from datamover.agent.destination import Listing
+from datamover.agent import claims, manifest, records
+from datamover.agent.attempt import Attempt, Surroundings
 
 
 class Timestamped(Attempt):
@@ -18,28 +17,31 @@ class Timestamped(Attempt):
     def __init__(self, given: Surroundings) -> None:
         super().__init__(given)
         self._held = False
-        self._early_claim: rclone.Child | None = None
+        self._recorded: list[str] = []
 
-    def start_probe(self) -> Listing:
-        """List what an earlier attempt of this run has recorded; nearly always nothing, so a claim is written beside it."""
-        if self._early_claim is None:
-            stamp = self.settings.timestamp
-            self._early_claim = self.destination.start_putting(*self._claim_objects(stamp))
-        return self.destination.start_listing(self.run_folder, patient=False)
+    def begin(self) -> None:
+        """Start the engine; the first look is a small request."""
+        self.destination.control.start()
+
+    @property
+    def may_look(self) -> bool:
+        """Whether the engine is up."""
+        return self.destination.control.ready
+
+    def look(self) -> None:
+        """See what an earlier attempt of this run has recorded."""
+        self._recorded = self.destination.names_below(self.run_folder, patient=False)
 
     def settle(self, writer: manifest.Writer) -> str:
         """Return the folder that this run holds, claiming one when no earlier attempt has."""
         del writer
-        recorded = {key for key, _ in self.probe().lines()}
+        self.probe()
         self.list_controls()
-        if records.HOLDER.encode() in recorded:
+        if records.HOLDER in self._recorded:
             raw = self.destination.read(self.run_folder + records.HOLDER)
             folder = msgspec.json.decode(raw, type=records.ClaimRecord).timestamp
             self._held = True
-            if self._claimed_early() and folder != self.settings.timestamp:
-                self._do(claims.Action(claims.WITHDRAW, self.settings.timestamp))
-            there = self.destination.finish(self.destination.start_listing(f"{folder}/"))
-            self.ledger.add_remote(there.lines())
+            self.ledger.add_remote(self.destination.list_all(f"{folder}/").lines())
         else:
             folder = self._claim()
         self.facts.timestamp = folder
@@ -57,33 +59,21 @@ class Timestamped(Attempt):
             return str(end.value)
 
     def _do(self, action: claims.Action) -> claims.Seen:
-        run_id = self.settings.run_id
+        name = f"{self.settings.run_id}.json"
         folder = f"{records.FOLDER}/claims/{action.folder}/"
         if action.kind == claims.PUT:
-            if not (action.folder == self.settings.timestamp and self._claimed_early()):
-                self.destination.put(*self._claim_objects(action.folder))
+            self.destination.put(folder, {name: self._claim_record(action.folder)})
         elif action.kind == claims.WITHDRAW:
-            self.destination.remove(f"{folder}{run_id}.json")
+            self.destination.remove(folder + name)
         elif action.kind == claims.PAUSE:
-            pause(0.1 * 2**action.number * (1 + random.random()), self.stop)  # noqa: S311 - only to come at different times
+            self.stop.pause(0.1 * 2**action.number * (1 + random.random()))  # noqa: S311 - only to come at different times
         else:
-            asked: tuple[rclone.Child, ...] = (
-                self.destination.start_peek(folder),
-                self.destination.start_peek(f"{action.folder}/"),
-            )
-            claimants, objects = (self.destination.peek(child) for child in asked)
+            claimants = self.destination.names_below(folder)
             return claims.Seen(
-                claimants=frozenset(name.removesuffix(".json") for name in claimants), occupied=bool(objects)
+                claimants=frozenset(name.removesuffix(".json") for name in claimants),
+                occupied=bool(self.destination.names_below(f"{action.folder}/")),
             )
         return claims.Seen()
-
-    def _claimed_early(self) -> bool:
-        """Tell whether the claim that was written beside the probe is there."""
-        return self._early_claim is not None and self._early_claim.wait() == 0
-
-    def _claim_objects(self, folder: str) -> tuple[str, dict[str, bytes | str]]:
-        name = f"{self.settings.run_id}.json"
-        return f"{records.FOLDER}/claims/{folder}/", {name: self._claim_record(folder)}
 
     def _claim_record(self, folder: str) -> bytes:
         settings = self.settings

@@ -1,4 +1,4 @@
-# ruff: noqa: PTH114, PTH118, PTH123  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
+# ruff: noqa: PTH116, PTH114, PTH118, PTH123  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
 """Proving that the bytes arrived.
 
 Always: a listing of the destination is compared with the walk, names and sizes. When asked for (`VERIFY_BACKUP`): `rclone check`, which
@@ -15,6 +15,7 @@ from datamover.agent import logs, names, rclone
 from datamover.agent.destination import Destination
 from datamover.agent.errors import Failure
 from datamover.agent.ledger import Ledger
+from datamover.agent.options import without_filters
 from datamover.agent.progress import Reporter
 from datamover.agent.sync import UNCHECKED
 from datamover.api import transfer
@@ -64,14 +65,13 @@ def compare(ledger: Ledger, *, source: bytes) -> Comparison:
 
 
 def _size_now(path: bytes, *, link: bool) -> int | None:
-    """Return the size of a file or link; None when there is no such thing (any more)."""
+    """Return the size of a file or link; None when there is no such thing (any more). Links are only followed for a file."""
     try:
-        status = os.lstat(path)
+        if os.path.islink(path):
+            return os.lstat(path).st_size if link else os.stat(path).st_size
+        return None if link else os.lstat(path).st_size
     except OSError:
         return None
-    if os.path.islink(path) != link:
-        return None
-    return status.st_size
 
 
 def mismatch(result: Comparison, *, place: str, direct: bool) -> Failure | None:
@@ -136,7 +136,12 @@ class Check:
         listed = f"{self._scratch}/unchecked"
         with open(listed, "wb") as file:
             file.writelines(name.encode() + b"\n" for name in unnamed)
-        self._check(source, target, environment=environment, arguments=["--download", "--files-from-raw", listed])
+        self._check(
+            source,
+            target,
+            environment=without_filters(environment),
+            arguments=["--download", "--files-from-raw", listed],
+        )
 
     def _check(
         self, source: str, target: str, *, environment: Mapping[str, str], arguments: Sequence[str]

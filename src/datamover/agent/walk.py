@@ -8,7 +8,7 @@ Caveats: of a live source it is a view while files come and go; what vanishes be
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
@@ -114,6 +114,19 @@ def walk(
                         tally.unlistable += 1
                         _note(tally.unlistable_names, path)
                     yield entry.key, entry.size
+
+
+def measure(keys: Iterable[bytes], *, tally: Tally, prefix_size: int) -> None:
+    """Look anew which names are too long or cannot be listed, among what is really to be moved."""
+    tally.too_long, tally.unlistable = 0, 0
+    tally.too_long_names.clear()
+    tally.unlistable_names.clear()
+    for key in keys:
+        raw = names.raw_of(key)
+        _check_size(raw, 0, prefix_size, tally)
+        if not names.listable(raw):
+            tally.unlistable += 1
+            _note(tally.unlistable_names, raw)
 
 
 def describe(source: bytes, key: bytes) -> manifest.Entry:

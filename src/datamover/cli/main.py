@@ -146,7 +146,11 @@ def run(
     show_default=True,
     help="DataMovers that are worked on at a time.",
 )
-@click.option("--mover-image", envvar="MOVER_IMAGE", help="Image for DataMovers that name none. Required: the documented default is the original operator's.")
+@click.option(
+    "--mover-image",
+    envvar="MOVER_IMAGE",
+    help="Image for DataMovers that name none. Required: the documented default is the original operator's.",
+)
 @click.option(
     "--cluster-id", help="Identity of the cluster at destinations. [default: UID of the namespace kube-system]"
 )

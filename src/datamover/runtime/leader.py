@@ -108,7 +108,7 @@ class LeaderElector:
         """Work and renew; tell whether the work ended by itself."""
         _log.info("%s leads by lease %s", self._identity, self._name)
         self._set_leading(True)
-        work = asyncio.create_task(_awaited(while_leading()), name="leader's work")
+        work = asyncio.create_task(_call(while_leading), name="leader's work")
         renewal = asyncio.create_task(self._renew(), name="lease renewal")
         guard = asyncio.create_task(self._guard(), name="lease guard")
         try:
@@ -244,8 +244,8 @@ class LeaderElector:
         self._metrics.leading(self._name, yes)
 
 
-async def _awaited(awaitable: Awaitable[None]) -> None:
-    await awaitable
+async def _call(work: Callable[[], Awaitable[None]]) -> None:
+    await work()  # begun by its own task: one that is cancelled before that leaves nothing unawaited
 
 
 async def _cancel(*tasks: "asyncio.Task[None]") -> None:

@@ -71,7 +71,7 @@ class Manager:
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set. Raises what a background task raised."""
         stopping = asyncio.create_task(stop.wait(), name="stop signal")
-        tasks = [asyncio.create_task(_awaited(run()), name=name) for name, run in self._background]
+        tasks = [asyncio.create_task(_call(run), name=name) for name, run in self._background]
         tasks += [asyncio.create_task(informer.run(), name=f"informer {informer.name}") for informer in self._informers]
         work: asyncio.Task[None] | None = None
         try:
@@ -131,8 +131,8 @@ class Manager:
                 _log.exception("a last step failed")
 
 
-async def _awaited(awaitable: Awaitable[None]) -> None:
-    await awaitable
+async def _call(run: Callable[[], Awaitable[None]]) -> None:
+    await run()  # begun by its own task: one that is cancelled before that leaves nothing unawaited
 
 
 async def _first(awaitables: "list[asyncio.Future[Any]]") -> None:

@@ -1,6 +1,7 @@
 """How the simulated cluster behaves: what a seed chooses before a history begins. Durations in seconds."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from datamover.api import transfer
@@ -32,7 +33,10 @@ INTERRUPTED: Final = End(143, transfer.REASON_INTERRUPTED, transfer.INTERRUPTED,
 
 @dataclass(frozen=True)
 class Conduct:
-    """`ends` are those of the attempts, in order; all further ones succeed. `lag` bounds how late controllers notice anything."""
+    """`ends` are those of the attempts, in order; all further ones succeed. `ends_of` are those of single DataMovers, by name.
+
+    `lag` bounds how late controllers notice anything.
+    """
 
     binding: str = IMMEDIATE
     reclaim: str = "Delete"
@@ -44,3 +48,4 @@ class Conduct:
     removal: float = 0.2
     backoff: float = 10.0
     ends: tuple[End, ...] = (SUCCESS,)
+    ends_of: Mapping[str, tuple[End, ...]] = field(default_factory=dict[str, tuple[End, ...]])

@@ -126,6 +126,23 @@ class Once(Calm):
         return fault
 
 
+class Lagging(Calm):
+    """Every request is answered well; but lists may be old, and each watch brings everything late in its own way."""
+
+    def __init__(self, dice: random.Random, time: Callable[[], float], *, calm_from: float) -> None:
+        self._dice = dice
+        self._time = time
+        self._calm_from = max(calm_from, 30.0)
+
+    def on_call(self, number: int, call: Call) -> Fault | None:
+        lags = self._time() < self._calm_from and call.verb == "list" and self._dice.random() < 0.5
+        return Fault.STALE if lags else None
+
+    def on_watch(self, number: int, call: Call) -> Fault | Disturbance | None:
+        most = self._dice.choice((0.0, 1.0, 8.0, 20.0))
+        return Disturbance(lag=(0.0, most)) if self._time() < self._calm_from else None
+
+
 class Storm:
     """Everything goes wrong, as often as `dice` says, until `calm_from` (virtual seconds)."""
 

@@ -8,6 +8,7 @@ from datamover.api.meta import Resource
 from datamover.kube.transport import Request
 from datamover.local.store.apiserver import ApiServer
 from support.simulation.calls import Tree
+from support.simulation.objects import Objects
 
 
 class Refused(Exception):
@@ -21,16 +22,12 @@ class Refused(Exception):
 class Hand:
     """Reads and writes at once. `on_change` is called after each write; `who` is the field manager."""
 
-    def __init__(self, server: ApiServer, who: str, on_change: Callable[[], None]) -> None:
+    def __init__(self, server: ApiServer, objects: Objects, who: str, on_change: Callable[[], None]) -> None:
         self.server = server
         self.who = who
+        self.find = objects.find
+        self.all = objects.all
         self._on_change = on_change
-
-    def find(self, resource: Resource[Any], name: str, namespace: str = "") -> Tree | None:
-        return self.server.find(resource.group_resource, namespace, name)
-
-    def all(self, resource: Resource[Any]) -> list[Tree]:
-        return list(self.server.all(resource.group_resource))
 
     def create(self, resource: Resource[Any], manifest: Tree, namespace: str = "") -> Tree:
         body = {"apiVersion": resource.api_version, "kind": resource.kind, **manifest}

@@ -23,6 +23,9 @@ class History:
         self._dropped = 0
         self.broken: list[str] = []
 
+    def now(self) -> float:
+        return self._clock.monotonic()
+
     def breaks(self, law: str, what: str) -> None:
         """A law is broken. Noted rather than raised, for the program under test catches what is raised below it."""
         self.broken.append(f"{law}: {what}")

@@ -5,6 +5,7 @@ The server's hooks call `before` and `after` around each effect, without anythin
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,16 +16,17 @@ from datamover.api.names import CopyMethod, Phase
 from datamover.api.snapshot import VOLUME_SNAPSHOTS
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from datamover.kube.transport import Request, Response
-from datamover.local.store.apiserver import ApiServer
 from support.simulation.calls import Call, Tree, read_call
 from support.simulation.destination import Destination
 from support.simulation.history import History
+from support.simulation.objects import Objects
 from support.simulation.trees import is_going, label_of, look, name_of, owners_of, space_of, uid_of
 
 CLAIMS = PERSISTENT_VOLUME_CLAIMS.group_resource
 _SNAPSHOTS = VOLUME_SNAPSHOTS.group_resource
 _JOBS = JOBS.group_resource
 _MOVERS = DATA_MOVERS.group_resource
+MOST_A_MINUTE = 80
 _DECIDED = ("timestamp", "jobName", "snapshotName", "copyMethod", "source")
 
 NEXT: dict[str, set[str]] = {
@@ -49,20 +51,23 @@ class Record:
     jobs: dict[str, list[str]] = field(default_factory=dict)
     told: list[tuple[str, str]] = field(default_factory=list)
     """(phase, reason) of each obstacle and failure that was written."""
+    pace: list[float] = field(default_factory=list)
 
 
 class Ledger:
     """See the module's docstring. `agent` begins the user agent of every operator; `canary` is a secret that must show nowhere."""
 
     def __init__(
-        self, server: ApiServer, *, agent: str, canary: str, destination: Destination, history: History
+        self, objects: Objects, *, agent: str, canary: str, destination: Destination, history: History
     ) -> None:
         self.records: dict[str, Record] = {}
         self.counts: Counter[tuple[str, str]] = Counter()
         self.writes = 0
+        self.on_phase: list[Callable[[str, str], None]] = []
+        """Called with a DataMover's name and the phase that it enters, within the write."""
         self.events: set[tuple[str, str]] = set()
         """(UID, reason) of each event that was stored."""
-        self._server = server
+        self._objects = objects
         self._agent = agent
         self._canary = canary.encode()
         self._destination = destination
@@ -119,7 +124,7 @@ class Ledger:
             self._break("L2", f"{call} has no uid precondition")
         if call.body.get("propagationPolicy") != "Background":
             self._break("L5", f"{call} would leave dependents behind")
-        target = self._server.find(call.resource, call.namespace, call.name)
+        target = self._objects.find(call.resource, call.name, call.namespace)
         if target is None or (uid and uid_of(target) != uid):
             return
         if not any(owner in self.records for owner in owners_of(target)):
@@ -137,7 +142,9 @@ class Ledger:
             return
         run: Tree = look(owner, "status", "run") or {}
         if label_of(child, names.RUN_ID_LABEL) != run.get("id"):
-            self._break("L6", f"{call}: the run {label_of(child, names.RUN_ID_LABEL)} is not recorded, but {run.get('id')}")
+            self._break(
+                "L6", f"{call}: the run {label_of(child, names.RUN_ID_LABEL)} is not recorded, but {run.get('id')}"
+            )
         recorded = {
             CLAIMS: look(owner, "status", "restoredPvcName"),
             _SNAPSHOTS: run.get("snapshotName"),
@@ -147,7 +154,7 @@ class Ledger:
             self._break("L6", f"{call}: the recorded name is {recorded}")
         others = [
             other
-            for other in self._server.all(call.resource)
+            for other in self._objects.all(call.resource)
             if uid_of(owner) in owners_of(other) and uid_of(other) != uid_of(child) and not is_going(other)
         ]
         for other in others:
@@ -170,18 +177,21 @@ class Ledger:
 
     def _owner_of(self, child: Tree) -> Tree | None:
         owners = owners_of(child)
-        return next((mover for mover in self._server.all(_MOVERS) if uid_of(mover) in owners), None)
+        return next((mover for mover in self._objects.all(_MOVERS) if uid_of(mover) in owners), None)
 
     # --- status -----------------------------------------------------------------------------------
 
     def _check_status(self, mover: Tree) -> None:
         record = self.record(uid_of(mover))
+        self._check_pace(record, name_of(mover))
         before, now = record.status, mover.get("status") or {}
         record.status = now
         old, new = before.get("phase") or Phase.NONE, now.get("phase") or Phase.NONE
         name = name_of(mover)
         if old != new:
             record.phases.append(new)
+            for listener in self.on_phase:
+                listener(name, new)
             if new not in NEXT[old]:
                 self._break("phases", f"{name} goes from {old or 'the beginning'} to {new}")
             if new == Phase.COMPLETED:
@@ -196,6 +206,13 @@ class Ledger:
                 record.told.append((new, reason or ""))
         if new == Phase.FAILED and _condition(now, "Failed").get("status") != "True":
             self._break("L10", f"{name} is Failed without its condition")
+
+    def _check_pace(self, record: Record, name: str) -> None:
+        """Two replicas that correct each other would never end."""
+        now = self._history.now()
+        record.pace = [at for at in record.pace if at > now - 60.0] + [now]
+        if len(record.pace) == MOST_A_MINUTE:
+            self._break("L9", f"the status of {name} was written {MOST_A_MINUTE} times in a minute")
 
     def _check_run(self, record: Record, mover: Tree, before: Tree, now: Tree) -> None:
         was, run = before.get("run"), now.get("run")
@@ -238,7 +255,7 @@ class Ledger:
             left += [clone, self._find(_JOBS, mover, run.get("jobName"))]
             left += [
                 volume
-                for volume in self._server.all(PERSISTENT_VOLUMES.group_resource)
+                for volume in self._objects.all(PERSISTENT_VOLUMES)
                 if look(volume, "spec", "claimRef", "name") == status.get("restoredPvcName")
                 and look(volume, "spec", "claimRef", "uid") in record_clones(self.record(uid))
                 and look(volume, "spec", "persistentVolumeReclaimPolicy") == "Delete"
@@ -251,7 +268,7 @@ class Ledger:
                 self._break("L4", f"{name} is Completed, and {obj['kind']} {name_of(obj)} is still there")
 
     def _find(self, resource: str, mover: Tree, name: str | None) -> Tree | None:
-        return self._server.find(resource, space_of(mover), name) if name else None
+        return self._objects.find(resource, name, space_of(mover)) if name else None
 
     @staticmethod
     def _name(call: Call) -> str:

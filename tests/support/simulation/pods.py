@@ -6,14 +6,14 @@ from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PODS, SECRETS
 from datamover.api.names import OWNER_UID_LABEL
 from datamover.api.storage import STORAGE_CLASSES
 from datamover.api.timestamps import seconds
-from datamover.api.transfer import Outcome
+from datamover.api.transfer import OBJECT, Outcome
 from support.simulation.calls import Tree
 from support.simulation.cluster import Cluster
 from support.simulation.conduct import INTERRUPTED, ON_USE, SUCCESS, End
 from support.simulation.destination import Mover
 from support.simulation.jobs import has_ended
 from support.simulation.storage import claims_of
-from support.simulation.trees import is_going, label_of, look, name_of, space_of, uid_of
+from support.simulation.trees import environment_of, is_going, label_of, look, name_of, space_of, uid_of
 
 FILES, BYTES = 3, 1000
 
@@ -97,7 +97,8 @@ class Pods:
             return
         owner = label_of(pod, OWNER_UID_LABEL)
         attempt = self._attempts[owner] = self._attempts.get(owner, 0) + 1
-        ends = self._cluster.conduct.ends
+        conduct = self._cluster.conduct
+        ends = conduct.ends_of.get(environment_of(pod)[OBJECT], conduct.ends)
         self._terminate(pod, ends[attempt - 1] if attempt <= len(ends) else SUCCESS)
 
     def _stop(self, pod: Tree) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import random
-from itertools import count
+from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry
 
@@ -12,6 +12,7 @@ from datamover.cli.operator import Operator, Options
 from datamover.kube.client import Client
 from datamover.local.store.apiserver import ApiServer
 from datamover.metrics.runtime import RuntimeMetrics
+from datamover.runtime.leader import LeaderElector
 from support.simulation.faults import Script
 from support.simulation.history import History
 from support.simulation.wire import Wire
@@ -31,12 +32,13 @@ class Replica:
         loop: VirtualLoop,
         server: ApiServer,
         script: Script,
-        numbers: "count[int]",
+        numbers: Iterator[int],
         dice: random.Random,
         history: History,
         leader_namespace: str | None = None,
     ) -> None:
         self.name = f"operator {number}"
+        self.over = asyncio.Event()
         self._loop = loop
         self._history = history
         self._stop = asyncio.Event()
@@ -65,7 +67,10 @@ class Replica:
             metrics=metrics,
             clock=clock,
         )
-        self.operator.manager._freeze = False  # a simulation has thousands of operators in one process
+        manager = self.operator.manager
+        manager._freeze = False  # a simulation has thousands of operators in one process
+        if isinstance(manager._elector, LeaderElector):
+            manager._elector._overdue = self._overstay  # not the end of the test's process
 
     def start(self) -> None:
         self._history.note(self.name, "starts")
@@ -79,6 +84,12 @@ class Replica:
     def alive(self) -> bool:
         return not self.wire.dead
 
+    @property
+    def leads(self) -> bool:
+        """Tell whether it works: it is the elected one, or there is no election."""
+        elector = self.operator.manager._elector
+        return self.alive and (not isinstance(elector, LeaderElector) or elector.leading)
+
     def is_current(self) -> bool:
         """Tell whether the code of now is part of this operator."""
         return owner.get() is self._tasks
@@ -89,6 +100,7 @@ class Replica:
             return
         self._history.note(self.name, "IS KILLED")
         self.wire.dead = True
+        self.over.set()
         self._burial = self._loop.create_task(self._bury(), context=contextvars.Context())
 
     async def stop(self) -> None:
@@ -98,6 +110,7 @@ class Replica:
         while self._tasks:
             await asyncio.wait(list(self._tasks))
         self.wire.dead = True
+        self.over.set()
 
     async def _bury(self) -> None:
         for _ in range(_ROUNDS):
@@ -107,6 +120,9 @@ class Replica:
                 task.cancel()
             await asyncio.sleep(0)
         self._history.breaks("harness", f"{self.name} does not die: {list(self._tasks)}")
+
+    def _overstay(self) -> None:
+        self._history.breaks("L7", f"{self.name} still works although its lease lapses")
 
     def _ended(self, main: "asyncio.Task[None]") -> None:
         self._tasks.pop(main, None)

@@ -27,11 +27,13 @@ class Storage:
 
     def look(self) -> None:
         conduct = self._cluster.conduct
-        for claim in self._hand.all(PERSISTENT_VOLUME_CLAIMS):
+        claims, pods = self._hand.all(PERSISTENT_VOLUME_CLAIMS), self._hand.all(PODS)
+        mounted = {(space_of(pod), name) for pod in pods for name in claims_of(pod)}
+        for claim in claims:
             if is_going(claim):
-                if PROTECTION in finalizers_of(claim) and not self._users(claim):
+                if PROTECTION in finalizers_of(claim) and (space_of(claim), name_of(claim)) not in mounted:
                     self._plan("release", claim, conduct.removal, self._release)
-            elif look(claim, "status", "phase") == "Pending" and self._wanted(claim):
+            elif look(claim, "status", "phase") == "Pending" and self._wanted(claim, pods):
                 self._plan("provision", claim, conduct.clone, self._provision)
         for volume in self._hand.all(PERSISTENT_VOLUMES):
             if self._is_abandoned(volume):
@@ -57,20 +59,17 @@ class Storage:
 
     # --- claims -----------------------------------------------------------------------------------
 
-    def _wanted(self, claim: Tree) -> bool:
+    def _wanted(self, claim: Tree, pods: list[Tree]) -> bool:
         found = self._hand.find(STORAGE_CLASSES, claim["spec"].get("storageClassName") or "")
         if found is None:
             return False
         return found.get("volumeBindingMode") != ON_USE or any(
-            pod["spec"].get("nodeName") for pod in self._users(claim)
+            pod["spec"].get("nodeName") for pod in _users(claim, pods)
         )
 
-    def _users(self, claim: Tree) -> list[Tree]:
-        name, space = name_of(claim), space_of(claim)
-        return [pod for pod in self._hand.all(PODS) if space_of(pod) == space and name in claims_of(pod)]
-
     def _provision(self, claim: Tree) -> None:
-        if is_going(claim) or look(claim, "status", "phase") != "Pending" or not self._wanted(claim):
+        pods = self._hand.all(PODS)
+        if is_going(claim) or look(claim, "status", "phase") != "Pending" or not self._wanted(claim, pods):
             return
         name, space = name_of(claim), space_of(claim)
         obstacle = self._obstacle(claim)
@@ -112,7 +111,7 @@ class Storage:
         return None
 
     def _release(self, claim: Tree) -> None:
-        if is_going(claim) and not self._users(claim):
+        if is_going(claim) and not _users(claim, self._hand.all(PODS)):
             kept = [finalizer for finalizer in finalizers_of(claim) if finalizer != PROTECTION]
             patch: Tree = {"metadata": {"finalizers": kept}}
             self._hand.patch(PERSISTENT_VOLUME_CLAIMS, name_of(claim), patch, space_of(claim))
@@ -184,6 +183,11 @@ class Storage:
         }
         if self._hand.find(EVENTS, event["metadata"]["name"], space) is None:
             self._hand.create(EVENTS, event, space)
+
+
+def _users(claim: Tree, pods: list[Tree]) -> list[Tree]:
+    name, space = name_of(claim), space_of(claim)
+    return [pod for pod in pods if space_of(pod) == space and name in claims_of(pod)]
 
 
 def claims_of(pod: Tree) -> list[str]:

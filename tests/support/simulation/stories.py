@@ -8,7 +8,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from datamover.api.batch import JOBS
 from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PODS
@@ -20,7 +20,7 @@ from datamover.kube.transport import Response
 from support.simulation.calls import Call
 from support.simulation.conduct import CREDENTIALS, IMMEDIATE, KILLED, NETWORK, ON_USE, SUCCESS, Conduct
 from support.simulation.endings import check_rest, check_telling, ending
-from support.simulation.faults import Calm, Script, Storm, status
+from support.simulation.faults import Calm, Script, status
 from support.simulation.hand import Refused
 from support.simulation.trees import name_of
 from support.simulation.world import SOURCE, SPACE, World
@@ -35,6 +35,12 @@ _ENDS = (
     (CREDENTIALS,),
     (NETWORK, CREDENTIALS),
 )
+
+
+class Weather(Protocol):
+    """Makes the script of a network: `time` tells the seconds, and from `calm_from` on all is well."""
+
+    def __call__(self, dice: random.Random, time: Callable[[], float], *, calm_from: float) -> Script: ...
 
 
 @dataclass
@@ -89,17 +95,20 @@ def _interfere(dice: random.Random) -> list[tuple[float, str]]:
     return sorted((dice.choice((0.0, dice.uniform(0, 3), dice.uniform(0, 40))), act) for act in acts)
 
 
-async def tell(world: World, tale: Tale, *, calm: bool = False) -> dict[str, Any]:
-    """Live through a tale until nothing more happens, check the rest, and return how it ended. `calm` leaves out all trouble."""
+async def tell(world: World, tale: Tale, *, weather: Weather | None) -> dict[str, Any]:
+    """Live through a tale until nothing more happens, check the rest, and return how it ended.
+
+    Without `weather` all trouble is left out, and the tale is only what the cluster and the DataMovers are.
+    """
     dice = world.dice("story")
-    trouble: Script = Calm() if calm else Storm(world.dice("storm"), world.loop.time, calm_from=tale.calm_from)
-    world.script = trouble
+    if weather is not None:
+        world.script = weather(world.dice("storm"), world.loop.time, calm_from=tale.calm_from)
     world.furnish()
     world.start_operator()
     await asyncio.sleep(dice.choice((0.0, 0.1)))
     for number, spec in enumerate(tale.specs):
         world.give_mover(f"backup-{number}", **spec)
-    helpers = [] if calm else [asyncio.create_task(part) for part in _troubles(world, tale)]
+    helpers = [] if weather is None else [asyncio.create_task(part) for part in _troubles(world, tale)]
     if helpers:
         await asyncio.gather(*helpers)
     while not world.living:
@@ -113,7 +122,7 @@ async def tell(world: World, tale: Tale, *, calm: bool = False) -> dict[str, Any
     return found
 
 
-async def check_idle(world: World, seconds: float = 900.0) -> None:
+async def check_idle(world: World, seconds: float = 900.0, *, again: float = 900.0) -> None:
     """Nothing is written while nothing changes, nor by an operator that starts anew over it (law L9)."""
     before = world.ledger.writes
     await asyncio.sleep(seconds)
@@ -124,9 +133,11 @@ async def check_idle(world: World, seconds: float = 900.0) -> None:
     before = world.ledger.writes
     world.script = Calm()
     world.start_operator()
-    await asyncio.sleep(seconds)
+    await asyncio.sleep(again)
     if world.ledger.writes != before:
-        world.history.breaks("L9", f"{world.ledger.writes - before} requests to write after a restart over an idle world")
+        world.history.breaks(
+            "L9", f"{world.ledger.writes - before} requests to write after a restart over an idle world"
+        )
 
 
 def _troubles(world: World, tale: Tale) -> list[Any]:

@@ -12,6 +12,7 @@ from datamover.kube.errors import TransportError
 from support.simulation.faults import ANSWERS, Disturbance, Fault, status
 
 _BOOKMARK = b'{"type":"BOOKMARK"'
+_ERROR = b'{"type":"ERROR"'
 
 
 class _Held:
@@ -28,8 +29,8 @@ class _Held:
 
     def take(self, line: bytes, now: float) -> None:
         disturbance, dice = self._disturbance, self._dice
-        if line.startswith(_BOOKMARK):
-            if disturbance.bookmarks:
+        if line.startswith((_BOOKMARK, _ERROR)):
+            if disturbance.bookmarks or line.startswith(_ERROR):
                 self._push(line, max(now, self._latest))
             return
         due = max(now + dice.uniform(*disturbance.lag), self._last)

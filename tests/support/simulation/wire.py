@@ -3,10 +3,9 @@
 import asyncio
 import contextvars
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from itertools import count
 
 from datamover.kube.errors import TransportError, TransportTimeout
 from datamover.kube.transport import Request, Response, Stream
@@ -30,7 +29,7 @@ class Wire:
         server: ApiServer,
         *,
         script: Script,
-        numbers: "count[int]",
+        numbers: Iterator[int],
         dice: random.Random,
         history: History,
         who: str,

@@ -6,7 +6,6 @@ import logging
 import random
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
-from itertools import count
 from typing import Any
 
 from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, SECRETS
@@ -29,6 +28,7 @@ from support.simulation.hand import Hand
 from support.simulation.history import History, LawBroken
 from support.simulation.jobs import Jobs
 from support.simulation.ledger import Ledger
+from support.simulation.objects import Objects
 from support.simulation.pods import Pods
 from support.simulation.replica import Replica
 from support.simulation.storage import Storage
@@ -67,14 +67,16 @@ class World:
         self.history = History(clock)
         self.destination = Destination(clock, self.history)
         self.server = ApiServer(clock=clock, random=self.dice("server"))
+        self.objects = Objects(self.server)
         self.ledger = Ledger(
-            self.server, agent=COMPONENT, canary=CANARY, destination=self.destination, history=self.history
+            self.objects, agent=COMPONENT, canary=CANARY, destination=self.destination, history=self.history
         )
         self.admission: Admission | None = None
         self.script: Script = Calm()
         self.replicas: list[Replica] = []
         self.changed = 0.0
-        self._numbers = count(1)
+        self.calls = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self.server.intercept = self._before
         self.server.after = self._after
         self.cluster = Cluster(
@@ -158,7 +160,7 @@ class World:
             loop=self.loop,
             server=self.server,
             script=self.script,
-            numbers=self._numbers,
+            numbers=self._numbers(),
             dice=self.dice(f"operator {number}"),
             history=self.history,
             **options,
@@ -186,6 +188,18 @@ class World:
                 self.history.breaks("L9", f"there is no rest within {at_most} s")
                 self.check()
             await asyncio.sleep(left)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside the story."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def entering(self, phase: str, name: str = "backup") -> asyncio.Event:
+        """Return what is set when a DataMover enters a phase."""
+        entered = asyncio.Event()
+        self.ledger.on_phase.append(lambda whose, which: entered.set() if (whose, which) == (name, phase) else None)
+        return entered
 
     async def until(self, holds: Callable[[], bool], *, at_most: float = 3600.0) -> bool:
         """Wait until something holds; tell whether it does."""
@@ -220,12 +234,17 @@ class World:
 
     # --- inside -----------------------------------------------------------------------------------
 
+    def _numbers(self) -> Generator[int]:
+        while True:
+            self.calls += 1
+            yield self.calls
+
     def _hand(self, who: str, on_change: Callable[[], None]) -> Hand:
         def changed() -> None:
             self.changed = self.loop.time()
             on_change()
 
-        return Hand(self.server, who, changed)
+        return Hand(self.server, self.objects, who, changed)
 
     def _before(self, request: Request) -> Response | None:
         self.ledger.before(request)

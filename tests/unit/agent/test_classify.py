@@ -92,6 +92,11 @@ def tell(*texts: str, level: str = "error", code: int = 1) -> Failure:
             transfer.REASON_TLS_MISMATCH,
         ),
         (
+            S3.format(400, "deserialization failed, failed to copy error response body, connection reset by peer"),
+            transfer.NETWORK,
+            transfer.REASON_TLS_MISMATCH,
+        ),
+        (
             S3.format(503, "api error SlowDown: Please reduce your request rate."),
             transfer.NETWORK,
             transfer.REASON_SERVER_ERROR,

@@ -243,7 +243,7 @@ async def test_what_waits_is_bounded():
         assert len(world.events) == 10
 
 
-@pytest.mark.parametrize("trouble", [failure(503), TransportError("away")])
+@pytest.mark.parametrize("trouble", [failure(503), failure(409, "Conflict"), failure(410), TransportError("away")])
 async def test_trouble_of_the_server_is_waited_out(trouble):
     async with running() as world:
         world.answers = [trouble] * 2

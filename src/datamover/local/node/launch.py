@@ -95,6 +95,7 @@ class Launcher:
         self._config_maps: NamedInformers[ConfigMap] = NamedInformers(client, CONFIG_MAPS, clock=clock)
         self._by_claim: dict[Key, set[str]] = {}
         self._refused_at: dict[tuple[str, str], float] = {}
+        self._served: set[str] = set()
         self._hearers: list[Callable[[str], None]] = []
         for named in (self._secrets, self._config_maps):
             named.add_handler(lambda key, named=named: self._tell(named.owners(key)))
@@ -113,6 +114,9 @@ class Launcher:
 
     def forget(self, uid: str) -> None:
         """A Pod needs nothing any more."""
+        if uid not in self._served:
+            return
+        self._served.discard(uid)
         self._secrets.want(uid, ())
         self._config_maps.want(uid, ())
         for users in self._by_claim.values():
@@ -127,6 +131,7 @@ class Launcher:
 
     async def prepare(self, pod: Pod, container: Container, directory: PodDirectory, *, number: int) -> Command:
         """Return the command for a container, its volumes and root in place. Raises NotReady, Unready."""
+        self._served.add(pod.metadata.uid)
         entrypoint = self._entrypoint(pod, container)
         try:
             sources = self._sources(pod)

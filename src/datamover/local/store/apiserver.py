@@ -126,7 +126,15 @@ class ApiServer:
         """Tell whether the answer is a stream: a watch or a log."""
         if request.method != "GET":
             return False
-        return read_query(request).get("watch", "false") in _TRUE or is_log(request)
+        if is_log(request):
+            return True
+        if read_query(request).get("watch", "false") not in _TRUE:
+            return False
+        with contextlib.suppress(StatusError):
+            # a watch is of a collection; on one object the parameter means nothing
+            call = read_call(request, self.registry)
+            return call is not None and call.verb == "watch"
+        return False
 
     async def stream(self, request: Request) -> Stream:
         """Answer a watch or a log; the caller must close `chunks` (`aclose`, where there is one). Errors are streams of one Status."""

@@ -74,7 +74,10 @@ def read_options(call: Call) -> DeleteOptions:
         grace = call.number("gracePeriodSeconds")
     if isinstance(grace, int) and grace < 0:
         grace = 1
-    dry = "All" in sequence(body.get("dryRun")) or call.dry_run
+    asked = sequence(body.get("dryRun"))
+    if any(word != "All" for word in asked):
+        raise invalid("meta.k8s.io", "DeleteOptions", "", [unsupported("dryRun", asked, ("All",))])
+    dry = bool(asked) or call.dry_run
     uid, revision = look(body, "preconditions", "uid"), look(body, "preconditions", "resourceVersion")
     return DeleteOptions(uid=uid, revision=revision, grace=grace, policy=policy, dry_run=dry)
 

@@ -32,7 +32,7 @@ class Dispatcher:
             case "get":
                 return self._object(200, call, self._reader.get(call), form)
             case "list":
-                page = self._reader.list(call)
+                page = self._reader.page(call)
                 return answers.respond(200, self._many(call, page.records, page.metadata(), form), form=form)
             case "create" if call.kind.verbs == REVIEW_VERBS:
                 tree, _ = read_object(call, expected=call.kind)
@@ -78,7 +78,7 @@ class Dispatcher:
 
     def _delete_collection(self, call: Call, form: answers.Format) -> Response:
         options = read_options(call)
-        page = self._reader.list(call)
+        page = self._reader.page(call)
         for record in page.records:
             try:
                 self._deleter.delete(call, record.name, options, namespace=record.namespace)

@@ -1,7 +1,7 @@
 """What the server answers beside resources: health, version, discovery, OpenAPI."""
 
 from datamover.kube.transport import Request, Response
-from datamover.local.store import discovery
+from datamover.local.store import discovery, openapi_protobuf
 from datamover.local.store.answers import respond
 from datamover.local.store.kinds import Registry
 from datamover.local.store.openapi import OpenApi
@@ -44,8 +44,11 @@ class Endpoints:
             case ["apis", group, version]:
                 return _json(discovery.resource_list(self._registry, group, version))
             case ["openapi", "v2"]:
+                if openapi_protobuf.wanted(accept):
+                    body = self._openapi.swagger(protobuf=True)
+                    return Response(200, {"content-type": openapi_protobuf.MEDIA_TYPE}, body)
                 if accept and "json" not in accept and "*/*" not in accept:
-                    raise not_acceptable(["application/json"])
+                    raise not_acceptable(["application/json", openapi_protobuf.MEDIA_TYPE])
                 return respond(200, self._openapi.swagger())
             case ["openapi", "v3"]:
                 return _json(self._openapi.index())

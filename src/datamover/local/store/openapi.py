@@ -9,6 +9,7 @@ from hashlib import sha256
 
 from datamover.local.store.discovery import VERSION
 from datamover.local.store.kinds import Kind, Registry
+from datamover.local.store.openapi_protobuf import MEDIA_TYPE, write_document
 from datamover.local.store.schemas.builtin import META, PREFIX, definition, kind_of
 from datamover.local.store.schemas.nodes import UNSET, Node
 from datamover.local.store.statuses import no_route
@@ -52,23 +53,21 @@ class OpenApi:
             self._documents[key] = encode(document)
         return self._documents[key]
 
-    def swagger(self) -> bytes:
+    def swagger(self, *, protobuf: bool = False) -> bytes:
         """Return the document of `/openapi/v2`."""
         self._refresh()
-        if "" not in self._documents:
-            schemas = _Schemas("#/definitions/")
+        key = MEDIA_TYPE if protobuf else ""
+        if key not in self._documents:
+            schemas = _Schemas("#/definitions/", older=True)
             names = {kind: schemas.add_kind(kind) for kind in self._registry}
-            self._documents[""] = encode(
-                {
-                    "swagger": "2.0",
-                    "info": {"title": "Kubernetes", "version": VERSION["gitVersion"]},
-                    "paths": {
-                        path: item for kind in names for path, item in _paths(kind, schemas.prefix + names[kind])
-                    },
-                    "definitions": schemas.found,
-                }
-            )
-        return self._documents[""]
+            document: Tree = {
+                "swagger": "2.0",
+                "info": {"title": "Kubernetes", "version": VERSION["gitVersion"]},
+                "paths": {path: item for kind in names for path, item in _paths(kind, schemas.prefix + names[kind])},
+                "definitions": schemas.found,
+            }
+            self._documents[key] = write_document(document) if protobuf else encode(document)
+        return self._documents[key]
 
     def _refresh(self) -> None:
         if self._generation != self._registry.generation:
@@ -79,8 +78,9 @@ class OpenApi:
 class _Schemas:
     """Collects definitions and all that they refer to."""
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, *, older: bool = False) -> None:
         self.prefix = prefix
+        self._older = older
         self.found: Tree = {}
 
     def add_kind(self, kind: Kind) -> str:
@@ -91,10 +91,7 @@ class _Schemas:
             fields = schema.setdefault("properties", {})
             fields["apiVersion"] = {"type": "string", "description": _API_VERSION}
             fields["kind"] = {"type": "string", "description": _KIND}
-            fields["metadata"] = {
-                "allOf": [{"$ref": self.refer(META + "ObjectMeta")}],
-                "description": "Standard object's metadata.",
-            }
+            fields["metadata"] = self._reference(META + "ObjectMeta", "Standard object's metadata.")
             schema["x-kubernetes-group-version-kind"] = [_identity(kind)]
             self.found[name] = schema
             return name
@@ -117,21 +114,24 @@ class _Schemas:
         return self.prefix + full
 
     def _schema(self, node: Node) -> Tree:
-        if node.definition:
-            schema: Tree = {"allOf": [{"$ref": self.refer(node.definition)}]}
-            if node.description:
-                schema["description"] = node.description
-        else:
-            schema = self._inline(node)
+        schema = self._reference(node.definition, node.description) if node.definition else self._inline(node)
         if node.default is not UNSET:
             schema["default"] = node.default
         return schema
+
+    def _reference(self, name: str, description: str) -> Tree:
+        reference = {"$ref": self.refer(name)}
+        said = {"description": description} if description else {}
+        # beside a reference version 3 allows nothing, so it is wrapped there
+        return {**reference, **said} if self._older else {"allOf": [reference], **said}
 
     def _inline(self, node: Node) -> Tree:
         schema: Tree = {}
         if node.description:
             schema["description"] = node.description
-        if node.int_or_string:
+        if node.int_or_string and self._older:
+            schema["type"] = "string"
+        elif node.int_or_string:
             schema["oneOf"] = [{"type": "string"}, {"type": "integer" if node.format == "int-or-string" else "number"}]
         elif node.type:
             schema["type"] = node.type

@@ -61,7 +61,7 @@ class Reader:
             raise not_found(kind.group, kind.plural, call.name)
         return record
 
-    def list(self, call: Call) -> Page:
+    def page(self, call: Call) -> Page:
         """GET of a collection. Raises StatusError 400, 410 (expired revision or token), 504."""
         selector = self.selector(call)
         limit, token, match = (
@@ -80,23 +80,26 @@ class Reader:
             if revision < shelf.floor:
                 raise expired("The resourceVersion for the provided list is too old.")
         self._check_reached(asked)
-        name = selector.name
-        if name is not None and call.namespace:
-            only = shelf.get(call.namespace, name) if revision == self._storage.revision else None
-            found = [only] if only is not None else []
-            if only is None and revision != self._storage.revision:
-                found = shelf.scan_at(call.namespace, revision=revision, after=after)
-        elif revision == self._storage.revision:
-            found = shelf.scan(call.namespace, after=after)
-        else:
-            found = shelf.scan_at(call.namespace, revision=revision, after=after)
-        if selector:
-            found = [record for record in found if selector.matches(record)]
+        found = self.select(call, selector, revision=revision, after=after)
         if not limit or len(found) <= limit:
             return Page(found, revision, "", None)
         records = found[:limit]
         remaining = None if selector else len(found) - limit
         return Page(records, revision, _token(revision, records[-1].key), remaining)
+
+    def select(self, call: Call, selector: Selector, *, revision: int, after: str = "") -> list[Record]:
+        """Return what a call selects, as it was at `revision`, from behind the key `after`."""
+        shelf = self._shelf(call.kind)
+        name = selector.name
+        if revision != self._storage.revision:
+            found = shelf.scan_at(call.namespace, revision=revision, after=after)
+        elif name is not None and (call.namespace or not call.kind.namespaced):
+            # one known object: no scan, however many there are
+            only = shelf.get(call.namespace, name)
+            found = [only] if only is not None else []
+        else:
+            found = shelf.scan(call.namespace, after=after)
+        return [record for record in found if selector.matches(record)] if selector else found
 
     def selector(self, call: Call) -> Selector:
         """Return the selector of a call; a name in the path is one too."""

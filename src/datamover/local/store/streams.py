@@ -68,7 +68,7 @@ class Streams:
         if expired is not None:
             watch.fail(expired)
         elif initial:
-            records = [record for record in shelf.scan(call.namespace) if selector.matches(record)]
+            records = self._reader.select(call, selector, revision=revision)
             watch.begin_with(records, revision=revision, announce_end=call.flag("sendInitialEvents"))
         else:
             watch.replay(revision)

@@ -191,7 +191,8 @@ class Actor:
                 f"{step.resource.kind} {found.metadata.name} is somebody else's"
             )  # the next decision takes another name
         message = f"{step.resource.kind} {metadata['name']} exists and is not this DataMover's: delete or rename it"
-        raise RefusedError(Refusal(reasons.NAME_TAKEN, message, retry_after=_RETRY_MOST))
+        target = (step.resource.kind, metadata["name"])
+        raise RefusedError(Refusal(reasons.NAME_TAKEN, message, retry_after=_RETRY_MOST, target=target))
 
     async def _delete(self, mover: DataMover, step: Delete, attempts: _Attempts) -> None:
         target = step.target
@@ -310,7 +311,11 @@ def _refusal(resource: Resource[Any], verb: str, name: str, error: ApiError, att
         reason = reasons.CLONE_FORBIDDEN
     wait = min(_RETRY_FIRST * 2 ** min(attempts.refusals, 10), _RETRY_MOST)
     return Refusal(
-        reason, f"the API server refuses to {verb} {resource.kind} {name}: {error.message}", retry_after=wait
+        reason,
+        f"the API server refuses to {verb} {resource.kind} {name}: {error.message}",
+        retry_after=wait,
+        target=(resource.kind, name),
+        deletes=verb == "delete",
     )
 
 

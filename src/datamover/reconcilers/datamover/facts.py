@@ -27,12 +27,16 @@ class Refusal:
     """The API server's refusal of a create or delete, kept until it goes through.
 
     While `fresh` it is to be told and waited out for the `retry_after` seconds that are left; after that the step is due again.
+    `target` is the kind and name of the child that was to be created or, with `deletes`, deleted: once somebody else has done
+    that, the refusal is no longer true.
     """
 
     reason: str
     message: str
     retry_after: float = 5.0
     fresh: bool = True
+    target: tuple[str, str] | None = None
+    deletes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,12 +112,25 @@ def gather(mover: DataMover, *, view: View, notes: Notes, now: datetime) -> Fact
         pods=pods,
         strays=tuple(pod for pod in view.pods_of_mover(mover.metadata.uid) if pod not in pods) if run else (),
         volumes=volumes,
-        refusal=notes.refusal(mover.metadata.uid),
+        refusal=_standing(notes.refusal(mover.metadata.uid), (clone, snapshot, job), uid=mover.metadata.uid),
         diagnosis=notes.diagnosis(mover.metadata.uid),
         progress=sampled[0] if sampled else None,
         progress_age=sampled[1] if sampled else None,
         sightings=_sight(notes.sightings(mover.metadata.uid), clone=clone, snapshot=snapshot, job=job, volumes=volumes),
     )
+
+
+def _standing(
+    refusal: Refusal | None, children: tuple[PersistentVolumeClaim | VolumeSnapshot | Job | None, ...], *, uid: str
+) -> Refusal | None:
+    """Return the refusal unless what was refused has been done since, by another replica or by somebody else."""
+    if refusal is None or refusal.target is None:
+        return refusal
+    kinds: tuple[str, ...] = ("PersistentVolumeClaim", "VolumeSnapshot", "Job")
+    child = dict(zip(kinds, children, strict=True)).get(refusal.target[0])
+    if child is None or child.metadata.name != refusal.target[1] or not child.metadata.owned_by(uid):
+        return None if refusal.deletes else refusal
+    return refusal if refusal.deletes and not child.metadata.terminating else None
 
 
 def _sight(

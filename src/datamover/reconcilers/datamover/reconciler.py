@@ -21,16 +21,20 @@ from datamover.reconcilers.datamover.caches import Caches
 from datamover.reconcilers.datamover.decide import decide
 from datamover.reconcilers.datamover.facts import Diagnosis, Facts, Refusal, Settings, Sightings
 from datamover.reconcilers.datamover.gather import gather
-from datamover.reconcilers.datamover.plan import Create, Delete, Inquire, Plan, SampleLog
+from datamover.reconcilers.datamover.plan import Create, Delete, Emit, Inquire, Plan, SampleLog, WriteStatus
 from datamover.reconcilers.datamover.report import Meter, report_cleanup_failure, report_present, report_status
 from datamover.runtime.clock import Clock
 from datamover.runtime.controller import DONE, After, Controller, Result
 from datamover.runtime.instruments import SILENCE, WorkInstruments
+from datamover.runtime.ratelimit import TokenBucket
 from datamover.runtime.store import Key, key_of
 from datamover.runtime.workqueue import Workqueue
 
 _CONFLICT_PAUSE = 0.05
 _CONFLICT_PAUSE_MOST = 5.0
+_REMARKS = 10
+_REMARK_PAUSE = 5.0
+"""So many statuses that say nothing but how a wait goes at once, then one in so many seconds."""
 
 
 @dataclass(slots=True)
@@ -42,6 +46,7 @@ class _Memory:
     refused_until: float = 0.0
     failures: int = 0
     conflicts: int = 0
+    remarks: TokenBucket | None = None
     sightings: Sightings = field(default_factory=Sightings)
     diagnosis: Diagnosis | None = None
     inquired_at: float = 0.0
@@ -117,6 +122,8 @@ class DataMoverReconciler:
             if explained is None:
                 return DONE
             facts, plan = explained
+            if _is_remark(facts.mover, plan) and not self._may_remark(memory):
+                return After(_REMARK_PAUSE)
             try:
                 await self._actor.act(facts.mover, plan, refusals=memory.refusals, failures=memory.failures)
             except RefusedError as error:
@@ -139,6 +146,12 @@ class DataMoverReconciler:
                 continue  # what was learnt may be worth telling at once
             return After(plan.wake_after) if plan.wake_after is not None else DONE
         return After(_CONFLICT_PAUSE)
+
+    def _may_remark(self, memory: _Memory) -> bool:
+        """Two replicas whose caches differ correct each other for as long as they do: not faster than people read (law L9)."""
+        if memory.remarks is None:
+            memory.remarks = TokenBucket(1 / _REMARK_PAUSE, _REMARKS)
+        return memory.remarks.take(self._clock.monotonic())
 
     # Notes, as `gather` reads them.
 
@@ -257,6 +270,14 @@ _SLACK = 0.05
 def _own_key(old: DataMover | None, new: DataMover | None) -> Iterable[Key]:
     found = new or old
     return (key_of(found.metadata),) if found is not None else ()
+
+
+def _is_remark(mover: DataMover, plan: Plan) -> bool:
+    """Tell whether a plan does no more than to say how a wait goes: the phase stays and nothing is done."""
+    phase = mover.status.phase if mover.status else None
+    written = [step.status for step in plan.steps if isinstance(step, WriteStatus)]
+    does = any(not isinstance(step, WriteStatus | Emit) for step in plan.steps)
+    return bool(written) and not does and all(status.phase == phase for status in written)
 
 
 def _policy(volume: PersistentVolume) -> str | None:

@@ -138,6 +138,7 @@ def test_the_deadline_fails_the_job():
     late = plan(job(activeDeadlineSeconds=30, status={"startTime": at(-30)}), pod("a"))
     assert conditions(late) == [("FailureTarget", "DeadlineExceeded")]
     assert names(late.delete) == ["a"]
+    assert late.wake is None, "a deadline that is over is not waited for, again and again, without a pause"
 
 
 def test_a_suspended_job_takes_its_pods_back_uncounted_and_starts_its_clock_anew():

@@ -244,15 +244,17 @@ asyncio.run(main())
 """
 
 
-def killed_node(tmp_path, script, *, grace=2.0):
-    """Run a node in a process of its own until its container has said something; then kill -9 it."""
+def killed_node(tmp_path, script, *, grace=2.0, lines=1, supervisor_too=False):
+    """Run a node in a process of its own until its container has said enough; then kill -9 it."""
     arguments = [sys.executable, "-c", NODE, str(tmp_path / "state"), str(tmp_path), str(grace), script]
     node = subprocess.Popen(arguments, env={**os.environ, "PYTHONPATH": SRC}, stdout=subprocess.PIPE)
     assert node.stdout.readline() == b"started\n"
     deadline = time.monotonic() + 10
-    while not ((tmp_path / "c.log").exists() and text(tmp_path)):
+    while not ((tmp_path / "c.log").exists() and len(text(tmp_path)) >= lines):
         assert time.monotonic() < deadline
         time.sleep(0.01)
+    if supervisor_too:
+        os.kill(int((tmp_path / "state/supervisor.lock").read_text()), signal.SIGKILL)
     node.kill()
     node.wait()
     node.stdout.close()
@@ -272,9 +274,7 @@ async def test_after_kill_9_of_the_node_its_containers_get_time_to_end_and_their
 
 async def test_after_kill_9_of_node_and_supervisor_nothing_of_it_runs(tmp_path):
     script = "echo $$; setsid sleep 100 & echo $!; sleep 101 & echo $!; wait"
-    await asyncio.to_thread(killed_node, tmp_path, script, grace=60)
-    os.kill(int((tmp_path / "state/supervisor.lock").read_text()), signal.SIGKILL)
-    await until(lambda: len(text(tmp_path)) == 3)
+    await asyncio.to_thread(killed_node, tmp_path, script, grace=60, lines=3, supervisor_too=True)
     pids = [int(line) for line in text(tmp_path)]
     await asyncio.to_thread(end_leftovers, tmp_path / "state", patience=5)
     await until(lambda: not any(alive(pid) for pid in pids))

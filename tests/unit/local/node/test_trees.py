@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from datamover.local.node import trees
 from datamover.local.node.trees import Nested, Stopped, copy_tree
 from datamover.local.node.walking import measure_tree, quote, remove_tree
 
-AS_ROOT = os.geteuid() == 0
+AS_ROOT = bool(int(Path("/proc/self/status").read_text().split("CapEff:")[1].split()[0], 16) & 1)  # CAP_CHOWN
 UNICODE = ["ünïcödé", "日本語", "with space", "new\nline", "-dash", "%41&", "emoji 🎈", "trailing.", "a" * 255]
 
 
@@ -197,8 +198,6 @@ def open_tmp(tmp_path):
 
     with tempfile.TemporaryDirectory() as name:
         os.chmod(name, 0o777)
-        from pathlib import Path
-
         yield Path(name)
 
 

@@ -35,7 +35,16 @@ class Api:
         where = "" if plural in _CLUSTER else "/namespaces/default"
         return f"{place}{where}/{plural}" + (f"/{name}" if name else "") + (f"/{sub}" if sub else "")
 
-    def send(self, method: str, path: str, body: Any = None, *, kind: str = "application/json", accept: str = "", **query: Any):
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        kind: str = "application/json",
+        accept: str = "",
+        **query: Any,
+    ):
         headers = {"content-type": kind, "user-agent": "tester/1"} | ({"accept": accept} if accept else {})
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         answer = self.server.answer(Request(method, path, tuple((k, str(v)) for k, v in query.items()), headers, data))

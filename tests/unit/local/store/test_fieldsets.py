@@ -105,7 +105,10 @@ def test_cutting_a_prefix_takes_everything_below_it():
         ({"labels": {"k": "v"}}, {"f:labels": {"f:k": LEAF}}),
         ({"labels": {}}, {"f:labels": LEAF}),
         ({"tags": ["t"]}, {"f:tags": {'v:"t"': LEAF}}),
-        ({"env": [{"name": "A", "value": "1"}]}, {"f:env": {'k:{"name":"A"}': {".": LEAF, "f:name": LEAF, "f:value": LEAF}}}),
+        (
+            {"env": [{"name": "A", "value": "1"}]},
+            {"f:env": {'k:{"name":"A"}': {".": LEAF, "f:name": LEAF, "f:value": LEAF}}},
+        ),
         ({"ports": [{"port": 1}]}, {"f:ports": {'k:{"port":1,"protocol":"TCP"}': {".": LEAF, "f:port": LEAF}}}),
         ({"env": []}, None),
         ({"a": None}, {"f:a": LEAF}),
@@ -127,7 +130,9 @@ def test_a_comparison_tells_what_came_went_and_changed():
 
     changed = compare(old, new, SCHEMA)
 
-    assert changed.removed == {"f:spec": {"f:a": LEAF, "f:env": {'k:{"name":"A"}': {".": LEAF, "f:name": LEAF, "f:value": LEAF}}}}
+    assert changed.removed == {
+        "f:spec": {"f:a": LEAF, "f:env": {'k:{"name":"A"}': {".": LEAF, "f:name": LEAF, "f:value": LEAF}}}
+    }
     assert changed.modified == {"f:spec": {"f:env": {'k:{"name":"B"}': {"f:value": LEAF}}, "f:args": LEAF}}
     assert changed.added == {
         "f:spec": {"f:env": {'k:{"name":"C"}': {".": LEAF, "f:name": LEAF}}, "f:labels": {".": LEAF, "f:k": LEAF}}

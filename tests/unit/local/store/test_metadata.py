@@ -56,8 +56,14 @@ def fields(meta, **options):
         ({"name": "a", "annotations": {"a": "x" * (256 * 1024)}}, "metadata.annotations"),
         ({"name": "a", "finalizers": ["a b"]}, "metadata.finalizers"),
         ({"name": "a", "finalizers": ["orphan", "foregroundDeletion"]}, "metadata.finalizers"),
-        ({"name": "a", "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p"}]}, "metadata.ownerReferences.uid"),
-        ({"name": "a", "ownerReferences": [{"kind": "Pod", "name": "p", "uid": "u"}]}, "metadata.ownerReferences.apiVersion"),
+        (
+            {"name": "a", "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p"}]},
+            "metadata.ownerReferences.uid",
+        ),
+        (
+            {"name": "a", "ownerReferences": [{"kind": "Pod", "name": "p", "uid": "u"}]},
+            "metadata.ownerReferences.apiVersion",
+        ),
     ],
 )
 def test_wrong_metadata_is_told_with_its_field(meta, field):

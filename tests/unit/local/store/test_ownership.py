@@ -116,7 +116,9 @@ def test_updaters_beyond_ten_are_merged_into_the_ancient_ones():
     for number in range(13):
         new = {"metadata": dict(obj["metadata"]), "spec": {**obj["spec"], f"f{number}": 1}}
         manager = Manager(f"m{number}", "Update", "v1", "")
-        track_update(obj, new, node=None, manager=manager, now=f"2024-08-06T14:30:{number:02}Z", ignored=(), created=number == 0)
+        track_update(
+            obj, new, node=None, manager=manager, now=f"2024-08-06T14:30:{number:02}Z", ignored=(), created=number == 0
+        )
         obj = new
 
     found = owners(obj)

@@ -22,7 +22,11 @@ def container(**fields):
             {"containers": [{"name": "d", "image": "y"}]},
             {"containers": [{"name": "c", "image": "x"}, {"name": "d", "image": "y"}]},
         ),
-        (container(env=[A, B]), {"containers": [{"name": "c", "env": [{"name": "A", "$patch": "delete"}]}]}, container(env=[B])),
+        (
+            container(env=[A, B]),
+            {"containers": [{"name": "c", "env": [{"name": "A", "$patch": "delete"}]}]},
+            container(env=[B]),
+        ),
         (container(env=[A]), {"containers": [{"name": "c", "env": [B]}]}, container(env=[A, B])),
         (container(env=[A]), {"containers": [{"name": "c", "env": [B, {"$patch": "replace"}]}]}, container(env=[B])),
         (container(args=["a", "b"]), {"containers": [{"name": "c", "args": ["z"]}]}, container(args=["z"])),

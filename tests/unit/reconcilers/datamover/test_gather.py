@@ -3,6 +3,7 @@
 import pytest
 
 from datamover.api.names import Phase
+from datamover.reconcilers.datamover.facts import Refusal
 from datamover.reconcilers.datamover.gather import gather
 from support import builders
 from support.builders import CLONE, NOW
@@ -78,3 +79,35 @@ def test_the_class_of_a_clone_is_the_one_that_the_spec_names() -> None:
     facts = gathered(world)
     assert facts.clone_class.metadata.name == "slow"
     assert facts.source_class.metadata.name == "fast"
+
+
+CLAIM = "PersistentVolumeClaim"
+REFUSALS = {
+    "a create, and there is no clone": (Refusal("no", "no", target=(CLAIM, CLONE)), None, True),
+    "a create, and somebody else has our name": (
+        Refusal("no", "no", target=(CLAIM, CLONE)),
+        builders.clone(builders.OTHER_UID),
+        True,
+    ),
+    "a create that another replica has done": (Refusal("no", "no", target=(CLAIM, CLONE)), builders.clone(), False),
+    "a delete, and the clone is there": (
+        Refusal("no", "no", target=(CLAIM, CLONE), deletes=True),
+        builders.clone(),
+        True,
+    ),
+    "a delete that another replica has done": (
+        Refusal("no", "no", target=(CLAIM, CLONE), deletes=True),
+        builders.clone(deletion_timestamp=builders.CREATED),
+        False,
+    ),
+    "a delete of what is gone": (Refusal("no", "no", target=(CLAIM, CLONE), deletes=True), None, False),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_refusal_stands_until_what_was_refused_is_done(case: str) -> None:
+    refusal, clone, stands = REFUSALS[case]
+    world = PureCluster(builders.data_mover(status=builders.status(Phase.CREATING_CLONE)), refused=refusal)
+    if clone is not None:
+        world.claims[CLONE] = clone
+    assert (gathered(world).refusal == refusal) is stands

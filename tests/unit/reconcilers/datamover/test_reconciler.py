@@ -402,6 +402,20 @@ async def test_stale_decisions_are_made_anew_more_and_more_slowly() -> None:
     assert pauses[-1] == 5.0
 
 
+async def test_remarks_are_made_no_faster_than_people_read() -> None:
+    """Two replicas that see different children would otherwise correct each other's status without end."""
+    lived = world(Phase.CREATING_CLONE, source_pvc="app-data")
+    for turn in range(50):
+        lived.caches.claims.store.replace((), version=200 + turn, reset=True)
+        if turn % 2:
+            lived.put(builders.persistent_volume_claim(phase="Lost"))
+        await lived.reconcile()
+    assert len(lived.server.calls) == 10
+    await lived.clock.advance(5)
+    await lived.reconcile()
+    assert len(lived.server.calls) == 11
+
+
 async def test_a_clone_that_only_the_server_knows_is_not_lost() -> None:
     lived = world(Phase.CREATING_POD)
     lived.server.found[CLONE] = builders.clone(resource_version="200")

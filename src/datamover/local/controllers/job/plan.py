@@ -172,7 +172,8 @@ def decide(facts: Facts) -> Plan:
         withdraw=tuple(withdraw),
         create=create,
         events=tuple(draft.events),
-        wake=_earliest(wake, _deadline_in(job, draft.start_time, now) if not suspended else None),
+        # a Job that is bound for its end waits for its Pods, not for a deadline that may be long over
+        wake=_earliest(wake, _deadline_in(job, draft.start_time, now) if target is None and not suspended else None),
     )
 
 

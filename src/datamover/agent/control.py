@@ -1,0 +1,133 @@
+"""Remote control of one running rclone, for small requests: a process for each would cost more than the request.
+
+The engine listens on a Unix socket in the scratch directory, which only its owner may enter.
+
+Guarantees: a request ends, with an answer or an error, within its timeout or when the attempt is stopped.
+Assumptions: one thread asks.
+Caveats: answers are held in memory, so listings of data do not come this way.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from datamover.agent import logs, rclone
+
+_SOCKET = "control"
+_START_SECONDS = 30.0
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the engine said to a request: `error` is empty when it did what was asked for."""
+
+    error: str = ""
+    list: tuple["Item", ...] | None = None
+
+
+class Item(msgspec.Struct, frozen=True, rename="pascal"):
+    """One entry of a listing."""
+
+    path: str
+    is_dir: bool = False
+
+
+class ControlError(OSError):
+    """The engine gave no answer: it is gone, or the time is up."""
+
+
+class Control:
+    """See the module. The process is started by `start`, and again by a request that finds it gone."""
+
+    def __init__(
+        self,
+        engine: rclone.Engine,
+        *,
+        environment: Mapping[str, str],
+        scratch: str,
+        show: Callable[[logs.Line], None],
+    ) -> None:
+        self._engine = engine
+        self._environment = environment
+        self._scratch = scratch
+        self._show = show
+        self._child: rclone.Child | None = None
+        # the path of a socket may have 107 bytes only, and that of a scratch directory is longer in an embedded Pod
+        self._folder = os.open(scratch, os.O_RDONLY)
+
+    def start(self) -> None:
+        """Start the process; it is ready a moment later."""
+        # requests are tried again by the agent, which can say why
+        environment = dict(self._environment) | {"RCLONE_LOW_LEVEL_RETRIES": "1", "RCLONE_RETRIES": "1"}
+        self._child = self._engine.start(
+            ["rcd", "--rc-addr", f"unix://{_SOCKET}", "--rc-no-auth"],
+            environment=environment,
+            on_line=self._show,
+            folder=self._scratch,
+        )
+
+    @property
+    def ready(self) -> bool:
+        """Whether a request would be answered without waiting for the process to start."""
+        if self._child is None:
+            return False
+        try:
+            self._connect(timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def ask(self, command: str, parameters: Mapping[str, Any], *, timeout: float) -> Answer:
+        """Return the answer to a request. Raises ControlError without one, Stopped when the attempt is to end."""
+        body = msgspec.json.encode(parameters)
+        try:
+            connection = self._wait_ready(timeout=timeout)
+            with connection:
+                head = (
+                    f"POST /{command} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+                )
+                connection.sendall(head.encode() + body)
+                answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+        except OSError as error:
+            self._engine.stop.check()
+            raise ControlError(f"no answer to a small request: {error or 'timeout'}") from None
+        self._engine.stop.check()
+        return msgspec.json.decode(answer.partition(b"\r\n\r\n")[2] or b"{}", type=Answer)
+
+    def close(self) -> None:
+        """End the process."""
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+        if self._folder >= 0:
+            os.close(self._folder)
+            self._folder = -1
+
+    def _connect(self, *, timeout: float) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(timeout)
+        try:
+            connection.connect(f"/proc/self/fd/{self._folder}/{_SOCKET}")
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+    def _wait_ready(self, *, timeout: float) -> socket.socket:
+        end = time.monotonic() + min(timeout, _START_SECONDS)
+        if self._child is None or self._child.ended:
+            if self._child is not None:
+                self._child.close()
+            self._engine.stop.check()
+            self.start()
+        while True:
+            try:
+                return self._connect(timeout=timeout)
+            except OSError:
+                self._engine.stop.check()
+                if time.monotonic() > end or (self._child is not None and self._child.ended):
+                    raise
+                time.sleep(0.002)

@@ -1,0 +1,106 @@
+"""Small requests to a running engine, with a script in the engine's place."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from datamover.agent.control import Control, ControlError
+from datamover.agent.errors import Stopped
+from datamover.agent.rclone import Engine, Stop
+from datamover.api import transfer
+
+# answers each request with what was asked, or as the command says; counts its starts in a file
+SCRIPT = f"""#!{sys.executable} -IS
+import os, socket, sys, time
+open("starts", "a").write("x")
+if os.path.exists("control"):
+    os.unlink("control")
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[3].removeprefix("unix://"))
+server.listen()
+while True:
+    connection, _ = server.accept()
+    data = b""
+    while b"\\r\\n\\r\\n" not in data:
+        more = connection.recv(65536)
+        if not more:
+            break
+        data += more
+    command = data.split(b" ")[1] if data else b""
+    if command == b"/die":
+        os._exit(1)
+    if command == b"/hang":
+        time.sleep(60)
+    if command == b"/fail":
+        answer = b'{{"error": "operation error S3: AccessDenied: Access Denied", "status": 500}}'
+    else:
+        answer = b'{{"list": [{{"Path": "a/b", "IsDir": false, "Size": 3}}, {{"Path": "d", "IsDir": true}}]}}'
+    if data:
+        connection.sendall(b"HTTP/1.0 200 OK\\r\\nContent-Type: application/json\\r\\n\\r\\n" + answer)
+    connection.close()
+"""
+
+
+@pytest.fixture
+def stop() -> Stop:
+    return Stop(grace=0.2)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A directory whose path is too long for a socket's address."""
+    deep = tmp_path / ("long" * 20) / ("path" * 20)
+    deep.mkdir(parents=True)
+    return deep
+
+
+@pytest.fixture
+def control(folder: Path, stop: Stop) -> Iterator[Control]:
+    program = folder / "engine"
+    program.write_text(SCRIPT)
+    program.chmod(0o755)
+    engine = Engine(str(program), stop=stop)
+    made = Control(engine, environment=dict(os.environ), scratch=str(folder), show=lambda _: None)
+    yield made
+    made.close()
+
+
+def test_an_answer_is_read_however_long_the_directorys_name(control: Control) -> None:
+    control.start()
+    answer = control.ask("operations/list", {"fs": "x"}, timeout=10)
+    assert answer.error == ""
+    assert [(item.path, item.is_dir) for item in answer.list or ()] == [("a/b", False), ("d", True)]
+    assert control.ready
+
+
+def test_the_engine_is_started_by_the_first_request_and_again_when_it_is_gone(control: Control, folder: Path) -> None:
+    assert not control.ready
+    control.ask("operations/list", {}, timeout=10)
+    assert control.ask("die", {}, timeout=10).list is None
+    for _ in range(20):
+        try:
+            assert control.ask("operations/list", {}, timeout=10).list
+            break
+        except ControlError:
+            continue
+    assert (folder / "starts").read_text() == "xx"
+
+
+def test_an_error_of_the_engine_is_an_answer(control: Control) -> None:
+    assert "AccessDenied" in control.ask("fail", {}, timeout=10).error
+
+
+def test_a_request_without_an_answer_ends_with_its_timeout(control: Control) -> None:
+    control.ask("operations/list", {}, timeout=10)
+    with pytest.raises(ControlError):
+        control.ask("hang", {}, timeout=0.1)
+
+
+def test_a_stop_ends_it(control: Control, stop: Stop) -> None:
+    control.ask("operations/list", {}, timeout=10)
+    stop.request(transfer.INTERRUPTED)
+    with pytest.raises(Stopped):
+        control.ask("operations/list", {}, timeout=10)

@@ -1,0 +1,152 @@
+import asyncio
+import base64
+import io
+import json
+import random
+import ssl
+
+import aiohttp
+import pytest
+
+from datamover.local import face as faces
+from datamover.local.store.apiserver import ApiServer
+from support.clock import VirtualClock
+
+MAPS = "/api/v1/namespaces/default/configmaps"
+
+
+@pytest.fixture
+def server():
+    return ApiServer(clock=VirtualClock(), random=random.Random(1))
+
+
+@pytest.fixture
+async def face(server):
+    face = await faces.serve(server, plain=True, token="let-me-in")
+    yield face
+    await face.close()
+
+
+@pytest.fixture
+async def http(face):
+    async with aiohttp.ClientSession(face.url, headers={"Authorization": "Bearer let-me-in"}) as session:
+        yield session
+
+
+async def test_who_holds_the_token_is_served(http):
+    async with http.post(MAPS, json={"metadata": {"name": "a"}}) as answer:
+        assert answer.status == 201
+    async with http.get(MAPS, params={"labelSelector": "a!=b,c notin (d)"}) as answer:
+        assert [item["metadata"]["name"] for item in (await answer.json())["items"]] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "header", [None, "Bearer wrong", "Bearer ", "let-me-in", "Basic let-me-in", "Bearer let-me-inn"]
+)
+async def test_nobody_else_gets_in(face, header):
+    headers = {"Authorization": header} if header else {}
+    async with aiohttp.ClientSession(face.url, headers=headers) as session, session.get(MAPS) as answer:
+        assert answer.status == 401
+        assert (await answer.json())["reason"] == "Unauthorized"
+
+
+async def test_health_needs_no_token(face):
+    async with aiohttp.ClientSession(face.url) as session, session.get("/readyz") as answer:
+        assert (answer.status, await answer.text()) == (200, "ok")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.org"])
+async def test_only_loopback_is_served(server, host):
+    with pytest.raises(ValueError, match=r"."):
+        await faces.serve(server, host=host)
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_a_body_that_is_too_long_is_refused(http, chunked):
+    async def pieces():
+        for _ in range(4):
+            yield b"x" * (1024 * 1024)
+
+    body = pieces() if chunked else io.BytesIO(b"x" * (4 * 1024 * 1024))
+    async with http.post(MAPS, data=body) as answer:
+        assert answer.status == 413
+        assert (await answer.json())["reason"] == "RequestEntityTooLarge"
+
+
+async def test_a_watch_streams_and_ends_cleanly_when_the_face_closes(face, http, server):
+    async with http.get(MAPS, params={"watch": "1"}) as answer:
+        await (await http.post(MAPS, json={"metadata": {"name": "a"}})).release()
+        event = json.loads(await answer.content.readline())
+        assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "a")
+        closing = asyncio.ensure_future(face.close())
+        assert await answer.content.read() == b""  # an end, not a broken connection
+        await closing
+    await face.close()
+    assert server.cut_watches() == 0
+
+
+async def test_a_client_that_leaves_ends_its_watch(http, server):
+    answer = await http.get(MAPS, params={"watch": "1"})
+    assert len(server._streams.open_watches()) == 1
+    answer.close()
+    await (await http.post(MAPS, json={"metadata": {"name": "a"}})).release()
+
+    async with asyncio.timeout(5):
+        while server._streams.open_watches():
+            await (await http.post(MAPS, json={"metadata": {"generateName": "a"}})).release()
+            await asyncio.sleep(0.005)
+
+
+async def test_an_endless_log_does_not_keep_the_face_open(face, http, server):
+    async def reader(namespace, pod, container, options):
+        async def lines():
+            yield b"first\n"
+            await asyncio.Event().wait()
+
+        return lines()
+
+    server.set_log_reader(reader)
+    spec = {"nodeName": "n", "containers": [{"name": "c", "image": "x"}]}
+    await (await http.post("/api/v1/namespaces/default/pods", json={"metadata": {"name": "p"}, "spec": spec})).release()
+    async with http.get("/api/v1/namespaces/default/pods/p/log", params={"follow": "true"}) as answer:
+        assert await answer.content.readline() == b"first\n"
+        async with asyncio.timeout(5):
+            await face.close()
+
+
+async def test_a_taken_port_is_an_error_and_leaves_nothing_behind(face, server):
+    port = int(face.url.rpartition(":")[2])
+
+    with pytest.raises(OSError, match=r"."):
+        await faces.serve(server, port=port, plain=True)
+
+
+async def test_by_default_there_is_tls_with_a_certificate_of_its_own_and_a_random_token():
+    one = await faces.serve(ApiServer())
+    config = one.kubeconfig()
+    token = config["users"][0]["user"]["token"]
+    authority = base64.b64decode(config["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
+    context = ssl.create_default_context(cadata=authority)
+    try:
+        assert one.url.startswith("https://127.0.0.1:")
+        assert config["clusters"][0]["cluster"]["server"] == one.url
+        assert config["current-context"] == config["contexts"][0]["name"]
+        headers = {"Authorization": f"Bearer {token}"}
+        connector = aiohttp.TCPConnector(ssl=context)
+        async with (
+            aiohttp.ClientSession(one.url, headers=headers, connector=connector) as session,
+            session.get("/version") as answer,
+        ):
+            assert (await answer.json())["major"] == "1"
+    finally:
+        await one.close()
+
+
+async def test_tokens_are_never_the_same(server):
+    one, two = await faces.serve(server, plain=True), await faces.serve(server, plain=True)
+    tokens = {face.kubeconfig()["users"][0]["user"]["token"] for face in (one, two)}
+    await one.close()
+    await two.close()
+
+    assert len(tokens) == 2
+    assert min(map(len, tokens)) >= 32
