@@ -92,7 +92,7 @@ async def test_a_wrong_key_fails_at_once_keeps_the_clone_and_a_retry_goes_on_whe
     assert run_of(done).timestamp == run_of(failed).timestamp
     assert s3.objects(run_of(done).timestamp) == TREE
     assert await cluster.children() == {}
-    assert {folder for folder in (path.split("/")[0] for path in s3.objects())} == {run_of(done).timestamp}
+    assert {path.split("/")[0] for path in s3.objects()} == {run_of(done).timestamp}
 
 
 async def test_a_mirror_moves_only_what_changed_and_deletes_what_is_gone(cluster: Cluster, s3: S3Server) -> None:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from datamover.api.batch import Job
 from datamover.api.core import PersistentVolume, PersistentVolumeClaim, Pod, SecretKeys
+from datamover.api.meta import HasMeta
 from datamover.api.names import CopyMethod
 from datamover.api.snapshot import VolumeSnapshot, VolumeSnapshotClass
 from datamover.api.storage import StorageClass
@@ -121,14 +122,14 @@ def gather(mover: DataMover, *, view: View, notes: Notes, now: datetime) -> Fact
 
 
 def _standing(
-    refusal: Refusal | None, children: tuple[PersistentVolumeClaim | VolumeSnapshot | Job | None, ...], *, uid: str
+    refusal: Refusal | None, children: tuple[HasMeta | None, HasMeta | None, HasMeta | None], *, uid: str
 ) -> Refusal | None:
     """Return the refusal unless what was refused has been done since, by another replica or by somebody else."""
     if refusal is None or refusal.target is None:
         return refusal
-    kinds: tuple[str, ...] = ("PersistentVolumeClaim", "VolumeSnapshot", "Job")
-    child = dict(zip(kinds, children, strict=True)).get(refusal.target[0])
-    if child is None or child.metadata.name != refusal.target[1] or not child.metadata.owned_by(uid):
+    kind, name = refusal.target
+    child = children[("PersistentVolumeClaim", "VolumeSnapshot", "Job").index(kind)]
+    if child is None or child.metadata.name != name or not child.metadata.owned_by(uid):
         return None if refusal.deletes else refusal
     return refusal if refusal.deletes and not child.metadata.terminating else None
 
