@@ -187,7 +187,8 @@ class Act:
         assert _says(mover, "Stalled") == "True", mover.status
         assert _says(mover, "Failed") == "False", mover.status
         _expect_words(mover, words)
-        assert tuple(sorted(await self.cluster.children())) == tuple(sorted(left))
+        children = await self.cluster.children()
+        assert sorted(children) == sorted(left), children
         await self._expect_told(name, reason)
         await self._prove(touched=False)
         return mover

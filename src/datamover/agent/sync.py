@@ -4,6 +4,8 @@
 
 Guarantees: statistics become progress; an outage of the server ends the run after `outage_limit` seconds, whatever the engine's own retries
 would do; errors that cannot heal by themselves end it after a few dozen.
+Caveats: an agent that is killed with -9 may leave an upload in parts pending. The next attempt of a timestamped run aborts those in its own
+folder; below a mirror's prefix there may be others' uploads, so there only a lifecycle rule of the bucket removes them.
 """
 
 import time

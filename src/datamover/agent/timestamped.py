@@ -41,6 +41,7 @@ class Timestamped(Attempt):
             raw = self.destination.read(self.run_folder + records.HOLDER)
             folder = msgspec.json.decode(raw, type=records.ClaimRecord).timestamp
             self._held = True
+            self.destination.abandon_uploads(f"{folder}/")
             self.ledger.add_remote(self.destination.list_all(f"{folder}/").lines())
         else:
             folder = self._claim()

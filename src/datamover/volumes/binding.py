@@ -105,7 +105,7 @@ def choose_snapshot_class(
     if wanted is not None:
         for candidate in classes:
             if candidate.metadata.name == wanted:
-                return candidate
+                return _of_other_driver(candidate, driver) or candidate
         return Obstacle(
             reasons.SNAPSHOT_CLASS_NOT_FOUND,
             f"VolumeSnapshotClass {wanted} does not exist: create it or correct spec.volumeSnapshotClassName",
@@ -123,6 +123,21 @@ def choose_snapshot_class(
         f"driver {driver} has several VolumeSnapshotClasses ({several}): name one in spec.volumeSnapshotClassName"
         if own
         else f"driver {driver} has no VolumeSnapshotClass: create one, or set copyMethod: Clone",
+        waits=True,
+    )
+
+
+def _of_other_driver(candidate: VolumeSnapshotClass, driver: str) -> Obstacle | None:
+    """A driver is never asked for snapshots of another one's volumes, and not every snapshot controller says so.
+
+    Volumes of in-tree classes are served by a CSI driver of another name (CSI migration), so nothing is known of them.
+    """
+    if not driver or driver.startswith("kubernetes.io/") or candidate.driver == driver:
+        return None
+    return Obstacle(
+        reasons.SNAPSHOT_CLASS_NOT_FOUND,
+        f"VolumeSnapshotClass {candidate.metadata.name} is of driver {candidate.driver}, and the volume is of driver {driver}: "
+        "name one of that driver in spec.volumeSnapshotClassName, or leave it out",
         waits=True,
     )
 

@@ -72,6 +72,14 @@ class Disturbance:
     length: int | None = None
     end: str = "cut"
 
+    def __str__(self) -> str:
+        words = [f"late by up to {self.lag[1]} s"] if self.lag[1] else []
+        words += [f"{self.overtaken:.0%} overtaken within {self.hold} s"] if self.overtaken else []
+        words += [f"{self.repeated:.0%} twice"] if self.repeated else []
+        words += [] if self.bookmarks else ["no bookmarks"]
+        words += [f"{self.end} after {self.length} events"] if self.length is not None else []
+        return ", ".join(words) or "as ever"
+
     @property
     def harmless(self) -> bool:
         return self == _HARMLESS

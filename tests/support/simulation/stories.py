@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from datamover.api.batch import JOBS
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PODS
+from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PODS, SECRETS
 from datamover.api.meta import Resource
 from datamover.api.names import CLONE_PREFIX, RETRY_ANNOTATION
 from datamover.api.snapshot import VOLUME_SNAPSHOTS
+from datamover.api.timestamps import compact, parse
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from datamover.kube.transport import Response
 from support.simulation.calls import Call
@@ -23,7 +24,7 @@ from support.simulation.endings import check_rest, check_telling, ending
 from support.simulation.faults import Calm, Script, status
 from support.simulation.hand import Refused
 from support.simulation.trees import name_of
-from support.simulation.world import SOURCE, SPACE, World
+from support.simulation.world import SECRET, SOURCE, SPACE, World
 
 _ENDS = (
     (SUCCESS,),
@@ -241,10 +242,8 @@ def _renew_source(world: World, dice: random.Random) -> None:
 
 
 def _renew_secret(world: World, dice: random.Random) -> None:
-    from datamover.api.core import SECRETS
-
     world.history.note("user", "deletes the Secret")
-    world.user.delete(SECRETS, "target", SPACE)
+    world.user.delete(SECRETS, SECRET, SPACE)
     world.loop.call_later(dice.uniform(1, 60), world.give_secret)
 
 
@@ -270,7 +269,11 @@ def _squat(resource: Resource[Any]) -> Callable[[World, random.Random], None]:
     """Hold the name that the next child will want."""
 
     def act(world: World, dice: random.Random) -> None:
-        moment = world.server.now().strftime("%Y%m%d%H%M%S")
+        name = _victim(world, dice, DATA_MOVERS)
+        if name is None:
+            return
+        created = (world.mover(name) or {})["metadata"]["creationTimestamp"]
+        moment = compact(parse(created))
         copy = f"{CLONE_PREFIX}{SOURCE}-{moment}"
         meta: dict[str, Any] = {"name": copy if resource is not JOBS else f"verify-{copy}"}
         if dice.random() < 0.5:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,11 +16,12 @@ from datamover.api import transfer
 # answers each request with what was asked, or as the command says; counts its starts in a file
 SCRIPT = f"""#!{sys.executable} -IS
 import os, socket, sys, time
-open("starts", "a").write("x")
-if os.path.exists("control"):
-    os.unlink("control")
+path = sys.argv[3].removeprefix("unix://")
+open(path.replace("control", "starts"), "a").write("x")
+if os.path.exists(path):
+    os.unlink(path)
 server = socket.socket(socket.AF_UNIX)
-server.bind(sys.argv[3].removeprefix("unix://"))
+server.bind(path)
 server.listen()
 while True:
     connection, _ = server.accept()
@@ -49,12 +51,16 @@ def stop() -> Stop:
     return Stop(grace=0.2)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A directory whose path is too long for a socket's address."""
-    deep = tmp_path / ("long" * 20) / ("path" * 20)
-    deep.mkdir(parents=True)
-    return deep
+@pytest.fixture(params=["short", "long"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A scratch directory whose path fits into a socket's address, and one that does not."""
+    if request.param == "long":
+        deep = tmp_path / ("long" * 20) / ("path" * 20)
+        deep.mkdir(parents=True)
+        yield deep
+    else:
+        with tempfile.TemporaryDirectory() as short:
+            yield Path(short)
 
 
 @pytest.fixture

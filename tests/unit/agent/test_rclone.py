@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from datamover.agent.errors import Failure, Stopped
-from datamover.agent.rclone import Engine, Stop, find_engine
+from datamover.agent.rclone import Engine, Stop, find_engine, find_wrapper
 from datamover.api import transfer
 
 if TYPE_CHECKING:
@@ -147,3 +147,22 @@ def test_nothing_slow_is_imported_at_the_start() -> None:
     }
     ours = {name for name in loaded if name.startswith("datamover.") and not name.startswith("datamover.agent")}
     assert ours == {"datamover.api", "datamover.api.transfer"}
+
+
+def test_children_hear_of_the_agents_death_where_the_system_can_tell_them(tmp_path: Path) -> None:
+    assert find_wrapper(search=str(tmp_path)) == []
+    busybox = tmp_path / "busybox"
+    busybox.write_text("#!/bin/sh\n")
+    busybox.chmod(0o755)
+    (tmp_path / "setpriv").symlink_to(busybox)
+    assert find_wrapper(search=str(tmp_path)) == []
+    (tmp_path / "setpriv").unlink()
+    busybox.rename(tmp_path / "setpriv")
+    assert find_wrapper(search=str(tmp_path)) == [str(tmp_path / "setpriv"), "--pdeathsig", "TERM"]
+
+
+def test_a_wrapped_command_runs_as_itself(stop: Stop) -> None:
+    wrapped = Engine("/bin/sh", stop=stop, wrapper=["env", "WRAPPED=yes"])
+    child = wrapped.start(["-c", "echo $WRAPPED"], environment=ENVIRONMENT, on_line=lambda _: None)
+    assert child.wait() == 0
+    assert child.output == b"yes\n"

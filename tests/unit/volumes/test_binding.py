@@ -12,7 +12,7 @@ FOREIGN = volume_snapshot_class(name="z", driver="other.example.com", default=Tr
 
 CHOICES = {
     "the wanted one": ((A, B), "b", "b"),
-    "the wanted one, whatever its driver": ((A, FOREIGN), "z", "z"),
+    "the wanted one, which is of another driver": ((A, FOREIGN), "z", None),
     "the only one of the driver": ((A, FOREIGN), None, "a"),
     "the default of several": ((A, B, DEFAULT), None, "c"),
     "one that is missing": ((A,), "x", None),
@@ -33,6 +33,11 @@ def test_snapshot_class(case: str) -> None:
         assert chosen.waits, "a class may appear"
     else:
         assert chosen.metadata.name == expected
+
+
+@pytest.mark.parametrize("driver", ["", "kubernetes.io/aws-ebs", "other.example.com"])
+def test_the_wanted_snapshot_class_is_believed_where_the_volumes_driver_may_be_its(driver: str) -> None:
+    assert choose_snapshot_class((A, FOREIGN), wanted="z", driver=driver) is FOREIGN
 
 
 def test_who_binds() -> None:

@@ -170,19 +170,22 @@ class Supervisor:
         if self._listening is not None:
             await self._listening
         mine, theirs = socket.socketpair()
+        lock = _take(self._state_dir / "supervisor.lock")
         try:
             self._script = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", "-X", "utf8", supervisor.__file__),
                 *("--control", str(theirs.fileno())),
-                *("--lock", str(self._state_dir / "supervisor.lock")),
+                *("--lock", str(lock)),
+                *("--node", str(os.getpid())),
                 *("--grace", str(self._grace)),
-                pass_fds=(theirs.fileno(),),
+                pass_fds=(theirs.fileno(), lock),
                 env={"PATH": os.defpath},
                 stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C in a terminal is for the node; it ends the containers in order
             )
         finally:
             theirs.close()
+            os.close(lock)  # the script holds it now
         reader, self._writer = await asyncio.open_unix_connection(sock=mine)
         self._listening = asyncio.create_task(self._listen(reader), name="supervisor reports")
 
@@ -259,6 +262,21 @@ def end_leftovers(state_dir: Path, *, patience: float) -> None:
     for pid in _marked_processes(state_dir):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
+
+
+def _take(lock: Path) -> int:
+    """Lock a file for a script that is about to be started, so that not even a node that dies at once leaves a script unseen.
+
+    The lock belongs to the open file, so it lives as long as the script that inherits it. Raises StartRefused.
+    """
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise StartRefused("the node's last supervisor process has not ended yet") from None
+    os.ftruncate(descriptor, 0)  # the pid of an earlier script must not be taken for this one's
+    return descriptor
 
 
 def _await_unlocked(lock: Path, *, patience: float) -> None:

@@ -22,7 +22,6 @@ Caveat: on systems without prctl a kill -9 of this process leaves the containers
 import argparse
 import contextlib
 import ctypes
-import fcntl
 import json
 import os
 import selectors
@@ -128,8 +127,9 @@ class Container:
 class Supervisor:
     """The event loop: orders, output, exits."""
 
-    def __init__(self, control: socket.socket, *, grace: float) -> None:
+    def __init__(self, control: socket.socket, *, node: int, grace: float) -> None:
         self._control = control
+        self._node = node
         self._grace = grace
         self._selector = selectors.DefaultSelector()
         self._containers: dict[str, Container] = {}
@@ -196,7 +196,7 @@ class Supervisor:
             self._signal_all(signal.SIGTERM)
 
     def _obey(self, order: dict[str, Any]) -> None:
-        if order["op"] == "start":
+        if order["op"] == "start" and os.getppid() == self._node:  # a node that is gone wants nothing any more
             self._start(order)
         elif order["op"] == "signal" and (container := self._containers.get(order["id"])) is not None:
             _signal_group(container, order["signal"])
@@ -364,24 +364,20 @@ def _write_record(path: str, content: dict[str, Any]) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Run until the node is gone. Exit code 0; 75 when another supervisor holds the state directory."""
+    """Run until the node is gone and every container has ended."""
     parser = argparse.ArgumentParser(prog="datamover-supervisor")
     parser.add_argument("--control", type=int, required=True, help="inherited socket to the node")
+    parser.add_argument("--lock", type=int, required=True, help="inherited, locked file that says that this one serves")
     parser.add_argument(
-        "--lock", type=Path, required=True, help="file that says that a supervisor serves this state directory"
+        "--node", type=int, required=True, help="pid of the node: for another parent nothing is started"
     )
     parser.add_argument("--grace", type=float, required=True, help="seconds between SIGTERM and SIGKILL at the end")
     options = parser.parse_args(argv)
-    with options.lock.open("a+") as lock, socket.socket(fileno=options.control) as control:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return 75
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+    os.set_inheritable(options.lock, False)
+    os.write(options.lock, str(os.getpid()).encode())
+    with socket.socket(fileno=options.control) as control:
         control.set_inheritable(False)
-        Supervisor(control, grace=options.grace).run()
+        Supervisor(control, node=options.node, grace=options.grace).run()
     return 0
 
 

@@ -152,8 +152,7 @@ def _watch(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Setting
     pod = newest(facts.pods)
     attempts = _attempts(job, facts.pods)
     copied = run.copy_method != CopyMethod.DIRECT
-    lost = copied and (facts.clone is None or not facts.clone.metadata.owned_by(mover.metadata.uid))
-    if lost and (pod is None or not (is_running(pod) or has_ended(pod))):
+    if copied and _is_clone_lost(facts) and (pod is None or not (is_running(pod) or has_ended(pod))):
         return _lose_clone(facts, run, job, now=now)
     if pod is None:
         return _wait_for_pod(facts, job, now=now, settings=settings)
@@ -183,6 +182,14 @@ def _watch(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Setting
         going = compose(mover, now=now, state=State.WORKING, reason=reasons.SYNCHRONIZING, message="the mover runs")
         return Plan((WriteStatus(going),)) if going else REST
     return _follow_progress(facts, run, pod, attempts=attempts, now=now, settings=settings)
+
+
+def _is_clone_lost(facts: Facts) -> bool:
+    """Tell whether no mover can start with the clone any more. Nobody provisions a volume for a claim that is going."""
+    clone = facts.clone
+    if clone is None or not clone.metadata.owned_by(facts.mover.metadata.uid):
+        return True
+    return clone.metadata.terminating and not is_bound(clone)
 
 
 def _lose_clone(facts: Facts, run: Run, job: Job, *, now: datetime) -> Plan:

@@ -302,3 +302,43 @@ def test_a_record_that_is_torn_is_no_record(tmp_path):
     assert read_record(tmp_path / "r.json") == (None, None)
     (tmp_path / "r.json").write_text(json.dumps({"id": "x", "pid": 1}))
     assert read_record(tmp_path / "r.json") == ("x", None)
+
+
+SLOW = """
+import runpy, sys, time
+time.sleep(0.6)
+sys.argv[0] = {script!r}
+runpy.run_path({script!r}, run_name="__main__")
+"""
+HASTY = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from datamover.local.node import process
+from datamover.local.node.process import *
+from datamover.runtime.clock import SystemClock
+process.supervisor.__file__ = sys.argv[3]
+async def main():
+    state, work = Path(sys.argv[1]), Path(sys.argv[2])
+    supervisor = Supervisor(state, clock=SystemClock(), grace=1)
+    await supervisor.open()
+    command = Command(("sh", "-c", "echo ran"), {"PATH": "/usr/bin:/bin"}, work, work / "c.log", work / "c.json")
+    starting = asyncio.create_task(supervisor.start(marker_prefix(state) + "uid/c/0", command))
+    while supervisor._writer is None:
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+"""
+
+
+async def test_a_node_that_dies_while_its_supervisor_comes_up_leaves_no_order_behind(tmp_path):
+    """The order lies in the socket when the node dies; the script has not even begun."""
+    slow = tmp_path / "slow.py"
+    slow.write_text(SLOW.format(script=process.supervisor.__file__))
+    arguments = [sys.executable, "-c", HASTY, str(tmp_path / "state"), str(tmp_path), str(slow)]
+    done = await asyncio.to_thread(subprocess.run, arguments, env={**os.environ, "PYTHONPATH": SRC}, check=False)
+    assert done.returncode == -signal.SIGKILL
+    await asyncio.to_thread(end_leftovers, tmp_path / "state", patience=10)
+    assert (tmp_path / "state/supervisor.lock").read_text().isdigit()
+    assert not (tmp_path / "c.log").exists()
+    assert not (tmp_path / "c.json").exists()

@@ -235,6 +235,15 @@ DECISIONS = {
         at(Phase.CREATING_POD, clone=builders.clone(), strays=(builders.pod(phase="Failed"),)),
         ["recount", "status CreatingPod JobCreated", f"create Job {JOB}", "event Normal JobCreated"],
     ),
+    "the clone is being deleted before it was bound: no mover can start": (
+        at(
+            Phase.CREATING_POD,
+            clone=builders.clone(phase="Pending", deletion_timestamp=builders.CREATED),
+            job=RUNNING,
+            pods=(PENDING_POD,),
+        ),
+        [f"delete Job {JOB}", "status Failed CloneLost", "event Warning CloneLost"],
+    ),
     "Job and clone are gone": (
         at(Phase.CREATING_POD),
         ["status Failed CloneLost", "event Warning CloneLost"],
