@@ -196,9 +196,13 @@ class Destination:
     def put(self, path: str, contents: Mapping[str, bytes | str]) -> None:
         """Write objects below `path` in one go: name to bytes, or to the path of a file of ours. Nothing is compared."""
         staging = self._stage(contents)
+        size = sum(
+            os.path.getsize(content) if isinstance(content, str) else len(content) for content in contents.values()
+        )
         self._ask(
             "sync/copy",
             {"srcFs": staging, "dstFs": self.remote(path), "_config": {"NoCheckDest": True, "Transfers": 8}},
+            seconds=size / _SLOWEST,
         )
 
     def put_last(self, path: str, contents: Mapping[str, bytes | str], *, timeout: float) -> bool:

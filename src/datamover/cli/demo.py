@@ -24,7 +24,7 @@ from rich.tree import Tree
 from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
 from datamover.cli.display import choose_display, size, summary_table
 from datamover.cli.manifests import read_manifests
-from datamover.cli.outcome import Exit
+from datamover.cli.outcome import Exit, explain
 from datamover.cli.run import RunOptions, RunResult, run
 from datamover.cli.volumes import Volume
 from datamover.cli.world import World
@@ -132,7 +132,7 @@ def _run(console: Console, place: Path, server: Server, *, secret: str | None = 
         console.print(_bucket_tree(server.root / _BUCKET))
     for mover in result.movers:
         if result.code is not Exit.COMPLETED and mover.status is not None:
-            console.print(f"why: {mover.status.message}", style="red", highlight=False, soft_wrap=True)
+            console.print(f"why: {explain(mover)}", style="red", highlight=False, soft_wrap=True)
     return result
 
 

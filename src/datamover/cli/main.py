@@ -116,7 +116,7 @@ def run(
         if not machine:
             console.print(f"state: {place}", highlight=False, soft_wrap=True)
         result = _start(run_world(options, display=choose_display(console, quiet=machine)))
-    except (ManifestError, WorldError, StartError) as error:
+    except (ManifestError, WorldError, StartError, OSError) as error:
         click.echo(f"datamover: {error}", err=True)
         sys.exit(Exit.USAGE)
     if machine:

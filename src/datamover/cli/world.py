@@ -37,6 +37,8 @@ SNAPSHOT_CLASS: Final = "local"
 LOCAL_MOVER_IMAGE: Final = "datamover.local/mover"
 PROVISIONER: Final = "local.datamover.a-cup-of.coffee"
 _SAVE_INTERVAL: Final = 2.0
+_OWN_NAMES: Final = frozenset({"lock", "objects", "node"})
+"""What a state directory has in it, one or the other, from its first moment on."""
 _CRDS: Final = Resource(
     "apiextensions.k8s.io",
     "v1",
@@ -146,7 +148,6 @@ async def start_world(options: WorldOptions) -> AsyncGenerator[World]:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await _forget_secrets(client)
             save(server, state / "objects")
 
 
@@ -170,11 +171,11 @@ async def ensure_namespace(client: Client, name: str) -> None:
 
 
 def save(server: ApiServer, path: Path) -> None:
-    """Write what the server holds, whole or not at all."""
+    """Write what the server holds but Secrets, whole or not at all: they come with the manifests of each run (law L8)."""
     draft = path.with_suffix(".new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(server.snapshot())
+        file.write(server.snapshot(without={SECRETS.group_resource}))
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
@@ -223,12 +224,6 @@ def _furniture() -> tuple[tuple[Resource[PartialObject], Manifest], ...]:
     )
 
 
-async def _forget_secrets(client: Client) -> None:
-    """Secrets come with the manifests of each run; they are not left on disk (law L8)."""
-    for secret in await client.list(SECRETS):
-        await client.delete(SECRETS, secret.metadata.name, namespace=secret.metadata.namespace)
-
-
 async def _save_regularly(server: ApiServer, path: Path) -> None:
     saved = -1
     while True:
@@ -250,8 +245,12 @@ def _restore(server: ApiServer, path: Path) -> None:
 
 
 def _make_private(state: Path) -> None:
+    """Make the directory ours alone. One that holds anything else stays as it is: `--state .` must not close a user's own folder."""
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found = {path.name for path in state.iterdir()}
+        if found and not found & _OWN_NAMES:
+            raise WorldError(f"{state} holds other things than state: choose an empty or new directory with --state")
         state.chmod(0o700)
     except OSError as error:
         raise WorldError(
@@ -267,7 +266,12 @@ class _locked:  # noqa: N801 - a context manager that reads as a phrase
         self._file: Any = None
 
     def __enter__(self) -> None:
-        self._file = self._path.open("a+")
+        try:
+            self._file = self._path.open("a+")
+        except OSError as error:
+            raise WorldError(
+                f"{self._path} cannot be opened: {error.strerror}: choose another directory with --state"
+            ) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
