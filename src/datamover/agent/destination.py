@@ -1,4 +1,4 @@
-# ruff: noqa: PTH103, PTH119, PTH120, PTH123  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
+# ruff: noqa: PTH202, PTH103, PTH119, PTH120, PTH123  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
 """The destination, as the engine shows it: listings, records, deletions. All I/O of the agent with the store but the copying itself.
 
 Guarantees: what an outage of the server disturbs is tried again until the outage limit; everything here may be done twice.
