@@ -196,8 +196,9 @@ async def test_links_are_kept_and_never_followed(stage: Stage, tmp_path: Path) -
 async def test_what_is_no_file_is_counted_named_and_left_out(stage: Stage) -> None:
     async with stage.act("special files", KEEP) as act:
         os.mkfifo(act.source / "pipe")
-        with contextlib.closing(socket.socket(socket.AF_UNIX)) as server:
-            server.bind(os.path.relpath(act.source / "socket"))
+        # A socket's path may have 107 bytes: bound from its own folder, wherever the checkout and the temporary folder are.
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as server, contextlib.chdir(act.source):
+            server.bind("socket")
         expected = 2
         if os.geteuid() == 0:
             os.mknod(act.source / "null", stat.S_IFCHR | 0o600, os.makedev(1, 3))

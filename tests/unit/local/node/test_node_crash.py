@@ -115,7 +115,8 @@ async def test_wherever_the_node_is_killed_the_end_is_the_same(crashing, tmp_pat
     await crashing.ready()
     ends = [(await world.until_phase(name)) and await outcome(world, name) for name in pods]
     assert set(ends) <= {("Succeeded", ""), ("Failed", "NodeRestart")}
-    assert {name: (ran / name).read_text() for name in os.listdir(ran)} == dict.fromkeys(os.listdir(ran), "x\n")
+    written = {(ran / name).read_text() for name in os.listdir(ran)}
+    assert written <= {"", "x\n"}  # never twice; empty when it was cut off before it wrote
     for name in clones:
         directory = await world.bound(name)
         assert len(os.listdir(directory)) == 400
