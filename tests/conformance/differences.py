@@ -9,8 +9,11 @@ _RULES = (
     "Rules in CEL are not evaluated: an evaluator would be a dependency of the product for the sake of the embedded world alone, and datamover.api.validation "
     "checks every rule of our own definitions again, in the operator, in every world."
 )
+_RULES_OF_OTHERS = f"{_RULES} The rules of the snapshot kinds concern their authors: the operator and the node write none that breaks them."
 
 DIFFERENCES: dict[str, str] = {
     "test_schemas::test_a_rule_refuses_with_its_message": _RULES,
     "test_schemas::test_rules_hold_for_changes": _RULES,
+    "test_snapshots::test_a_snapshot_has_one_source": _RULES_OF_OTHERS,
+    "test_snapshots::test_the_source_of_a_snapshot_cannot_change": _RULES_OF_OTHERS,
 }

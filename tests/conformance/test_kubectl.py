@@ -50,7 +50,7 @@ async def kubectl(world: World, tmp_path: Path) -> AsyncIterator[Kubectl]:
     except MissingPrograms as missing:
         pytest.skip(f"REAL API SERVER MISSING: {missing}")
     if program is None:
-        pytest.skip("REAL API SERVER MISSING: there is no kubectl; run: python tools/kubernetes/build.py")
+        pytest.skip("REAL API SERVER MISSING: there is no kubectl; run: python tools/build.py kubernetes")
     path = tmp_path / "kubeconfig"
     async with world.kubeconfig() as config:
         path.touch(mode=0o600)

@@ -8,7 +8,9 @@ import pytest
 from datamover.api import names, reasons, transfer
 from datamover.api.batch import JOBS
 from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, SECRETS
+from datamover.api.snapshot import IS_DEFAULT_CLASS, VOLUME_SNAPSHOT_CLASSES
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, Run
+from datamover.cli.world import PROVISIONER
 from support.kubernetes import ControlPlane
 from support.s3 import S3Server
 from support.scenario import CLASS, TREE, Cluster, embedded_cluster, ready_reason, real_cluster
@@ -21,6 +23,10 @@ def run_of(mover: DataMover) -> Run:
     assert mover.status is not None
     assert mover.status.run is not None
     return mover.status.run
+
+
+def told(mover: DataMover) -> str:
+    return (mover.status and mover.status.message) or ""
 
 
 async def prepare(cluster: Cluster, s3: S3Server, **secret: str) -> Path:
@@ -39,6 +45,83 @@ async def test_direct_reads_the_source_itself_and_makes_no_clone(cluster: Cluste
     assert "PersistentVolumeClaim" not in await cluster.children()
     assert done.status is not None
     assert not done.status.restored_pvc_name
+
+
+@pytest.mark.parametrize("class_", [CLASS, f"{CLASS}-late"], ids=["immediate", "on first use"])
+async def test_a_snapshot_is_moved_and_nothing_of_it_stays(class_: str, cluster: Cluster, s3: S3Server) -> None:
+    await prepare(cluster, s3)
+    settings = {"copyMethod": "Snapshot", "storageClassName": class_, "volumeSnapshotClassName": CLASS}
+    await cluster.create_mover("snapped", deletePvcAfterBackup=True, additionalEnv=VERIFY, **settings)
+
+    done = await cluster.wait_phase("snapped", "Completed", "Failed")
+
+    assert ready_reason(done) == reasons.COMPLETED, done.status
+    assert run_of(done).copy_method == "Snapshot"
+    assert run_of(done).snapshot_name
+    assert s3.objects() == TREE
+    assert await cluster.children() == {}
+
+
+async def test_the_clone_of_a_snapshot_is_kept_when_nobody_asked_for_its_removal_and_the_snapshot_is_not(
+    cluster: Cluster, s3: S3Server
+) -> None:
+    await prepare(cluster, s3)
+    await cluster.create_mover("snapped", copyMethod="Snapshot")
+
+    done = await cluster.wait_phase("snapped", "Completed", "Failed")
+
+    assert ready_reason(done) == reasons.COMPLETED, done.status
+    children = await cluster.children()
+    assert children["PersistentVolumeClaim"] == [done.status and done.status.restored_pvc_name]
+    assert children.keys().isdisjoint({"VolumeSnapshot", "VolumeSnapshotContent"})
+
+
+async def test_a_snapshot_class_that_appears_later_heals_the_run_and_one_of_another_driver_does_not(
+    cluster: Cluster, s3: S3Server
+) -> None:
+    await prepare(cluster, s3)
+    later = f"later-{cluster.namespace}"
+    manifest = {"metadata": {"name": later}, "driver": "csi.example.com", "deletionPolicy": "Delete"}
+    await cluster.create_mover("patient", copyMethod="Snapshot", volumeSnapshotClassName=later)
+    await cluster.wait_mover("patient", lambda mover: f"{later} does not exist" in told(mover))
+
+    await cluster.client.create(VOLUME_SNAPSHOT_CLASSES, manifest)
+    waiting = await cluster.wait_mover("patient", lambda mover: "of driver csi.example.com" in told(mover))
+    assert ready_reason(waiting) == reasons.SNAPSHOT_CLASS_NOT_FOUND
+    assert await cluster.children() == {}
+    await cluster.client.patch(VOLUME_SNAPSHOT_CLASSES, later, {"driver": PROVISIONER}, field_manager="test")
+
+    done = await cluster.wait_phase("patient", "Completed", "Failed")
+    assert ready_reason(done) == reasons.COMPLETED, done.status
+    assert s3.objects() == TREE
+    await cluster.client.delete(VOLUME_SNAPSHOT_CLASSES, later)
+
+
+async def test_of_several_snapshot_classes_none_is_guessed_and_a_default_heals_the_run(
+    cluster: Cluster, s3: S3Server
+) -> None:
+    async def make_default(name: str, value: str | None) -> None:
+        annotations = {"annotations": {IS_DEFAULT_CLASS: value}}
+        await cluster.client.patch(VOLUME_SNAPSHOT_CLASSES, name, {"metadata": annotations}, field_manager="test")
+
+    await prepare(cluster, s3)
+    second = {"metadata": {"name": f"second-{cluster.namespace}"}, "driver": PROVISIONER, "deletionPolicy": "Delete"}
+    await cluster.client.create(VOLUME_SNAPSHOT_CLASSES, second)
+    for each in await cluster.client.list(VOLUME_SNAPSHOT_CLASSES):  # the embedded world brings a default
+        await make_default(each.metadata.name, None)
+    await cluster.create_mover("undecided", copyMethod="Snapshot")
+    waiting = await cluster.wait_mover("undecided", lambda mover: "several VolumeSnapshotClasses" in told(mover))
+    assert ready_reason(waiting) == reasons.SNAPSHOT_CLASS_NOT_FOUND
+
+    await make_default(CLASS, "true")
+
+    try:
+        done = await cluster.wait_phase("undecided", "Completed", "Failed")
+    finally:
+        await make_default(CLASS, None)
+        await cluster.client.delete(VOLUME_SNAPSHOT_CLASSES, second["metadata"]["name"])
+    assert ready_reason(done) == reasons.COMPLETED, done.status
+    assert s3.objects() == TREE
 
 
 async def test_a_class_that_binds_on_first_use_is_not_waited_for(cluster: Cluster, s3: S3Server) -> None:
@@ -131,13 +214,14 @@ async def test_two_datamovers_of_one_source_in_the_same_second_get_clones_and_fo
 
 
 @pytest.mark.parametrize("phase", ["CreatingClonedPVC", "ClonedPVCReady", "CreatingPod", "CleaningUp", "Completed"])
+@pytest.mark.parametrize("method", ["Clone", "Snapshot"])
 async def test_deleting_the_datamover_at_any_phase_leaves_nothing_behind(
-    phase: str, cluster: Cluster, s3: S3Server
+    method: str, phase: str, cluster: Cluster, s3: S3Server
 ) -> None:
     await prepare(cluster, s3)
     keep = phase == "Completed"
     order = list(names.Phase.ORDER)
-    await cluster.create_mover("doomed", addTimestampPrefix=True, deletePvcAfterBackup=not keep)
+    await cluster.create_mover("doomed", copyMethod=method, addTimestampPrefix=True, deletePvcAfterBackup=not keep)
     await cluster.wait_mover(
         "doomed",
         lambda mover: order.index((mover.status.phase if mover.status else "") or "") >= order.index(phase),

@@ -34,8 +34,8 @@ from support.programs import Program, ProgramError, Undertaker, free_ports
 from support.request_counts import AuditEntry, RequestCounts, parse_request_counts, read_audit_log
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-BUILD_PROGRAM = REPOSITORY / "tools" / "kubernetes" / "build.py"
-CURE = "python tools/kubernetes/build.py"
+BUILD_PROGRAM = REPOSITORY / "tools" / "build.py"
+CURE = "python tools/build.py kubernetes"
 PATIENCE = 90.0
 """Seconds that a part may take to become ready: two on an idle machine, fifteen have been seen on a very busy one."""
 
@@ -59,7 +59,9 @@ class Programs:
 
 def find_programs() -> Programs:
     """Return the programs that are there already; builds nothing. Raises MissingPrograms."""
-    answer = subprocess.run([sys.executable, BUILD_PROGRAM, "--print"], capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        [sys.executable, BUILD_PROGRAM, "kubernetes", "--print"], capture_output=True, text=True, check=False
+    )
     if answer.returncode != 0:
         reason = answer.stderr.strip().removeprefix("kubernetes: ")
         raise MissingPrograms(f"no etcd and kube-apiserver: {reason} (once, about 8 minutes)")

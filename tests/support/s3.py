@@ -1,14 +1,16 @@
-"""S3 servers on loopback: `rclone serve s3` everywhere, versitygw where it is installed.
+"""S3 servers on loopback: `rclone serve s3` and versitygw.
 
 `rclone serve s3` is quick and comes with the engine; it keeps no user metadata over a restart and knows no conditional writes. versitygw is the
-faithful one: put it on PATH or name it in DATAMOVER_TEST_VERSITYGW.
+faithful one: DATAMOVER_TEST_VERSITYGW names it, else it is on PATH, else tools/build.py has built it.
 """
 
+import functools
 import os
 import re
 import secrets
 import shutil
 import subprocess
+import sys
 import sysconfig
 import tempfile
 import time
@@ -20,6 +22,8 @@ import pytest
 from support.programs import Program, Undertaker
 
 BUCKET = "backups"
+BUILD_PROGRAM = Path(__file__).resolve().parents[2] / "tools" / "build.py"
+MISSING = "S3 SERVER MISSING"
 
 
 def find_rclone() -> str | None:
@@ -28,8 +32,16 @@ def find_rclone() -> str | None:
 
 
 def find_versitygw() -> str | None:
-    """Return the gateway's path, if there is one."""
-    return os.environ.get("DATAMOVER_TEST_VERSITYGW") or shutil.which("versitygw")
+    """Return the gateway's path, if there is one; builds nothing."""
+    return os.environ.get("DATAMOVER_TEST_VERSITYGW") or shutil.which("versitygw") or _built_versitygw()
+
+
+@functools.cache
+def _built_versitygw() -> str | None:
+    answer = subprocess.run(
+        [sys.executable, BUILD_PROGRAM, "s3", "--print"], capture_output=True, text=True, check=False
+    )
+    return str(Path(answer.stdout.strip()) / "versitygw") if answer.returncode == 0 else None
 
 
 class S3Server:
@@ -161,10 +173,10 @@ class VersityServer(S3Server):
     def arguments(self, port: int) -> list[str]:
         program = find_versitygw()
         if program is None:
-            pytest.skip(
-                "versitygw is missing: go install github.com/versity/versitygw/cmd/versitygw@v1.8.0, and put it on PATH or"
-                " name it in DATAMOVER_TEST_VERSITYGW"
-            )
+            cure = "no versitygw: not built yet; run: python tools/build.py s3 (once, about 90 seconds)"
+            if os.environ.get("DATAMOVER_REQUIRE_KUBERNETES") == "1":
+                pytest.fail(cure, pytrace=False)
+            pytest.skip(f"{MISSING}: {cure}")
         if not port:
             import socket
 

@@ -7,7 +7,7 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from datamover.api import names
 from datamover.api.batch import JOBS
 from datamover.api.core import EVENTS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, SECRETS
 from datamover.api.meta import PartialObject, Resource
+from datamover.api.snapshot import VOLUME_SNAPSHOT_CLASSES, VOLUME_SNAPSHOTS
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.cli.operator import Operator, Options, find_cluster, new_metrics
 from datamover.cli.world import PROVISIONER, WorldOptions, start_world
@@ -26,6 +27,7 @@ from datamover.kube.config import load_config
 from datamover.kube.errors import NotFound
 from datamover.kube.http import HttpTransport
 from datamover.local.node.node import LocalNode, NodeOptions
+from datamover.local.node.snapshot_kinds import CONTENTS
 from support.kubernetes import ControlPlane
 
 AGENT = (sys.executable, "-m", "datamover.agent.main")
@@ -144,7 +146,19 @@ class Cluster:
         ]
         if volumes:
             found["PersistentVolume"] = sorted(volumes)
+        with suppress(NotFound):  # not every cluster has the snapshot kinds
+            found |= await self._snapshots()
         return found
+
+    async def _snapshots(self) -> dict[str, list[str]]:
+        own = await self.client.list(VOLUME_SNAPSHOTS, namespace=self.namespace, label_selector=names.CHILDREN_SELECTOR)
+        contents = [
+            content.metadata.name
+            for content in await self.client.list(CONTENTS)
+            if content.spec.volume_snapshot_ref.namespace == self.namespace
+        ]
+        found = {"VolumeSnapshot": [item.metadata.name for item in own], "VolumeSnapshotContent": contents}
+        return {kind: sorted(listed) for kind, listed in found.items() if listed}
 
     async def events(self, name: str) -> list[tuple[str, str]]:
         """Return type and reason of the events of a DataMover."""
@@ -252,7 +266,10 @@ async def real_cluster(
 
 
 async def create_classes(client: Client) -> None:
-    """Create the scenarios' StorageClasses."""
+    """Create the scenarios' StorageClasses, and a VolumeSnapshotClass where the cluster has that kind."""
     resource = Resource("storage.k8s.io", "v1", "storageclasses", "StorageClass", PartialObject, namespaced=False)
     for manifest in storage_classes():
         await client.apply(resource, manifest, field_manager="scenario")
+    snapshots = {"metadata": {"name": CLASS}, "driver": PROVISIONER, "deletionPolicy": "Delete"}
+    with suppress(NotFound):
+        await client.apply(VOLUME_SNAPSHOT_CLASSES, snapshots, field_manager="scenario")

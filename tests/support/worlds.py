@@ -37,8 +37,21 @@ _ROOTS = {
     "leases": "/apis/coordination.k8s.io/v1",
     "storageclasses": "/apis/storage.k8s.io/v1",
     "customresourcedefinitions": "/apis/apiextensions.k8s.io/v1",
+    "volumesnapshots": "/apis/snapshot.storage.k8s.io/v1",
+    "volumesnapshotclasses": "/apis/snapshot.storage.k8s.io/v1",
+    "volumesnapshotcontents": "/apis/snapshot.storage.k8s.io/v1",
 }
-_CLUSTER_WIDE = frozenset({"namespaces", "nodes", "persistentvolumes", "storageclasses", "customresourcedefinitions"})
+_CLUSTER_WIDE = frozenset(
+    {
+        "namespaces",
+        "nodes",
+        "persistentvolumes",
+        "storageclasses",
+        "customresourcedefinitions",
+        "volumesnapshotclasses",
+        "volumesnapshotcontents",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

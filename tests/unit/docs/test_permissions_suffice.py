@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from datamover.api import names, reasons, transfer
-from datamover.api.storage import STORAGE_CLASSES
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from datamover.cli.operator import Operator, Options, find_cluster, new_metrics
 from datamover.kube.client import Client
@@ -19,7 +18,7 @@ from datamover.kube.http import HttpTransport
 from datamover.local.node.node import LocalNode, NodeOptions
 from support.kubernetes import ControlPlane
 from support.s3 import S3Server, s3
-from support.scenario import CLASS, IMAGES, Cluster, ready_reason, storage_classes
+from support.scenario import CLASS, IMAGES, Cluster, create_classes, ready_reason
 
 __all__ = ["s3"]
 
@@ -42,14 +41,13 @@ async def cluster_by_the_page(plane: ControlPlane, namespace: str, place: Path) 
     others = HttpTransport(load_config(plane.admin_kubeconfig))
     admin = Client(others, user_agent="administrator")
     client = Client(operators, user_agent="operator", observe=metrics.request)
-    for manifest in storage_classes():  # other tests may have left them
-        await admin.apply(STORAGE_CLASSES, manifest, field_manager="scenario")
+    await create_classes(admin)
     movers = NodeOptions(heartbeat=True, environment={"PYTHONPATH": str(ROOT / "src")})
     node = LocalNode(admin, state_dir=place / "node", images=IMAGES, options=movers)
     operator = Operator(
         client,
         cluster=await find_cluster(client),
-        options=Options(leader_namespace=OPERATOR, progress_interval=0.2),
+        options=Options(leader_namespace=OPERATOR, progress_interval=0.2, check_definitions=True),
         registry=registry,
         metrics=metrics,
     )
@@ -80,13 +78,14 @@ async def test_an_operator_with_the_documented_rights_does_all_it_has_to(
         await cluster.create_mover("held", suspend=True, copyMethod="Direct", addTimestampPrefix=True)
         await cluster.create_mover("stuck", storageClassName=f"{CLASS}-no-clones")
         await cluster.create_mover("failed", secret="wrong", addTimestampPrefix=True)
-        await cluster.create_mover("snapped", copyMethod="Snapshot")
+        await cluster.create_mover("snapped", copyMethod="Snapshot", deletePvcAfterBackup=True, addTimestampPrefix=True)
         cleaned = await cluster.wait_phase("cleaned", "Completed", "Failed")
         assert ready_reason(cleaned) == reasons.COMPLETED, cleaned.status
         failed = await cluster.wait_phase("failed", "Completed", "Failed")
         assert ready_reason(failed) == transfer.REASON_WRONG_CREDENTIALS, failed.status
         await cluster.wait_reason("held", reasons.SUSPENDED)
-        await cluster.wait_reason("snapped", reasons.SNAPSHOTS_NOT_SUPPORTED)
+        snapped = await cluster.wait_phase("snapped", "Completed", "Failed")
+        assert ready_reason(snapped) == reasons.COMPLETED, snapped.status
         await cluster.wait_reason("stuck", reasons.CLONE_PROVISIONING_FAILED, seconds=40)
 
         await change(cluster, "held", {"spec": {"suspend": False}})

@@ -1,4 +1,4 @@
-"""tools/kubernetes/build.py with a pretended Go: what it finds, what it keeps, and how it fails."""
+"""tools/build.py with a pretended Go: what it finds, what it keeps, and how it fails."""
 
 import os
 import subprocess
@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).resolve().parents[3] / "tools" / "kubernetes" / "build.py"
-NAMES = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
+PROGRAM = Path(__file__).resolve().parents[3] / "tools" / "build.py"
+MODULES = {
+    "kubernetes": ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl"),
+    "s3": ("versitygw",),
+}
 
 FAKE_GO = """#!/bin/sh
 case $1 in
@@ -18,7 +21,11 @@ case $1 in
     echo "$*" >> "$FAKE_LOG"
     [ -n "$FAKE_FAILURE" ] && { echo "# k8s.io/broken"; echo "$FAKE_FAILURE"; } >&2 && exit 1
     while [ "$1" != -o ]; do shift; done
-    for name in server kube-apiserver kube-controller-manager kubectl; do
+    case $PWD in
+      */kubernetes) names="server kube-apiserver kube-controller-manager kubectl" ;;
+      */s3) names=versitygw ;;
+    esac
+    for name in $names; do
       echo "#!/bin/sh" > "$2/$name"; chmod +x "$2/$name"
     done ;;
 esac
@@ -48,14 +55,14 @@ class Machine:
         path.chmod(0o755)
         return path
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-I", str(PROGRAM), *arguments]
+    def start(self, *arguments: str, module: str = "kubernetes") -> subprocess.Popen[str]:
+        command = [sys.executable, "-I", str(PROGRAM), module, *arguments]
         return subprocess.Popen(
             command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
-    def run(self, *arguments: str) -> tuple[int, str, str]:
-        with self.start(*arguments) as process:
+    def run(self, *arguments: str, module: str = "kubernetes") -> tuple[int, str, str]:
+        with self.start(*arguments, module=module) as process:
             output, errors = process.communicate(timeout=60)
         return process.returncode, output.strip(), errors
 
@@ -69,17 +76,30 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def test_the_first_run_builds_and_the_second_finds(machine: Machine) -> None:
+@pytest.mark.parametrize(("module", "cost"), [("kubernetes", "about 8 minutes"), ("s3", "about 90 seconds")])
+def test_the_first_run_builds_and_the_second_finds(machine: Machine, module: str, cost: str) -> None:
     machine.install("go", FAKE_GO)
 
-    first, second = machine.run(), machine.run()
+    first, second = machine.run(module=module), machine.run(module=module)
 
     assert (first[0], second[0]) == (0, 0)
     assert first[1] == second[1]
     assert machine.builds == 1
-    assert sorted(path.name for path in Path(first[1]).iterdir()) == sorted(NAMES)
-    assert Path(first[1]).is_relative_to(machine.cache / "datamover" / "kubernetes")
-    assert "about 8 minutes" in first[2]
+    assert sorted(path.name for path in Path(first[1]).iterdir()) == sorted(MODULES[module])
+    assert Path(first[1]).is_relative_to(machine.cache / "datamover" / module)
+    assert cost in first[2]
+
+
+def test_what_is_built_of_one_module_is_not_built_again_with_another(machine: Machine) -> None:
+    machine.install("go", FAKE_GO)
+
+    machine.run(module="kubernetes")
+    assert machine.run("--print", module="s3")[0] == 4
+    machine.run(module="s3")
+
+    assert machine.builds == 2
+    assert machine.run(module="kubernetes")[0] == 0
+    assert machine.builds == 2
 
 
 def test_the_build_sets_the_version_and_leaves_out_paths_and_symbols(machine: Machine) -> None:
@@ -93,13 +113,21 @@ def test_the_build_sets_the_version_and_leaves_out_paths_and_symbols(machine: Ma
     assert "-trimpath" in line
 
 
-def test_print_builds_nothing(machine: Machine) -> None:
+@pytest.mark.parametrize("module", MODULES)
+def test_print_builds_nothing(machine: Machine, module: str) -> None:
     machine.install("go", FAKE_GO)
 
-    status, output, errors = machine.run("--print")
+    status, output, errors = machine.run("--print", module=module)
 
     assert (status, output, machine.builds) == (4, "", 0)
-    assert "python tools/kubernetes/build.py" in errors
+    assert f"python tools/build.py {module}" in errors
+
+
+def test_a_module_that_does_not_exist_is_refused(machine: Machine) -> None:
+    status, output, errors = machine.run(module="moon")
+
+    assert (status, output) == (2, "")
+    assert "kubernetes" in errors
 
 
 def test_print_tells_what_was_built(machine: Machine) -> None:
@@ -186,13 +214,36 @@ def test_half_of_the_programs_on_path_is_not_enough(machine: Machine) -> None:
     assert machine.builds == 1
 
 
-def test_the_module_is_nothing_but_versions() -> None:
-    directory = PROGRAM.parent
+def test_a_given_gateway_is_taken_as_it_is(machine: Machine, tmp_path: Path) -> None:
+    program = machine.install("versitygw-of-mine", directory=tmp_path / "given")
+    machine.install("versitygw")
+    machine.environment["DATAMOVER_TEST_VERSITYGW"] = str(program)
 
-    assert sorted(path.name for path in directory.iterdir() if path.suffix in {".go", ".mod", ".sum"}) == [
-        "go.mod",
-        "go.sum",
-    ]
+    assert machine.run(module="s3")[:2] == (0, str(program.parent))
+    assert machine.run("--print", module="s3")[:2] == (0, str(program.parent))
+
+
+def test_a_given_gateway_that_is_none_is_an_error_and_not_passed_over(machine: Machine, tmp_path: Path) -> None:
+    machine.install("go", FAKE_GO)
+    machine.environment["DATAMOVER_TEST_VERSITYGW"] = str(tmp_path / "nothing")
+
+    status, output, errors = machine.run(module="s3")
+
+    assert (status, output, machine.builds) == (5, "", 0)
+    assert "is no program" in errors
+
+
+def test_a_gateway_on_path_is_taken(machine: Machine) -> None:
+    machine.install("versitygw")
+
+    assert machine.run(module="s3")[:2] == (0, str(machine.programs))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_is_nothing_but_versions(module: str) -> None:
+    directory = PROGRAM.parent / module
+
+    assert sorted(path.name for path in directory.iterdir()) == ["go.mod", "go.sum"]
     words = {
         line.split()[0] for line in (directory / "go.mod").read_text().splitlines() if line and not line[0].isspace()
     }

@@ -1,0 +1,25 @@
+"""The resource definitions that a real API server gets for the tests."""
+
+from typing import Any
+
+import yaml
+
+from datamover.local.store.furniture import furniture
+from support.kubernetes import REPOSITORY
+
+
+def own_definitions() -> list[dict[str, Any]]:
+    """Return the definitions that datamover installs, as they are in the repository."""
+    files = sorted((REPOSITORY / "deploy").rglob("crds/*.yaml"))
+    return [definition for file in files for definition in yaml.safe_load_all(file.read_text()) if definition]
+
+
+def snapshot_definitions() -> list[dict[str, Any]]:
+    """Return those of VolumeSnapshot, VolumeSnapshotClass and VolumeSnapshotContent, which come with a CSI driver.
+
+    They are the ones that the embedded API server brings: external-snapshotter's own, rules and all, with shorter descriptions. So both
+    worlds hold objects against the same words, and nothing is fetched for a test.
+    """
+    found = [manifest for path, manifest in furniture() if path.endswith("/customresourcedefinitions")]
+    assert len(found) == 3, [each["metadata"]["name"] for each in found]
+    return found
