@@ -11,7 +11,7 @@ from typing import Any
 from bench.processes import Usage, operator_process, settle, usage
 from bench.standin import StandIn
 from datamover.api.batch import JOBS
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, SECRETS
+from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PODS, SECRETS
 from datamover.api.names import Phase
 from datamover.api.storage import STORAGE_CLASSES
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
@@ -176,6 +176,7 @@ async def _fill(client: Client, count: int) -> None:
             template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "rclone", "image": "stand-in"}]}}
             job = {"metadata": {**meta, "name": f"verify-{name}"}, "spec": {"suspend": True, "template": template}}
             await client.create(JOBS, job)
+            await client.create(PODS, {"metadata": {**meta, "name": f"verify-{name}-pod"}, **template})
 
     await asyncio.gather(*(one(index) for index in range(count)))
 

@@ -151,6 +151,13 @@ BLOCKED = {
         rule="exactly one source",
         additionalEnv=variable(valueFrom={}),
     ),
+    "valueFrom a file": blocked(
+        reasons.INVALID_ENVIRONMENT,
+        "has no volume for that",
+        "use secretKeyRef or configMapKeyRef",
+        rule="put the value into a Secret or ConfigMap",
+        additionalEnv=variable(valueFrom={"fileKeyRef": {"volumeName": "v", "path": "p", "key": "k"}}),
+    ),
     "a variable with an equals sign": blocked(
         reasons.INVALID_ENVIRONMENT,
         "without '='",

@@ -181,7 +181,7 @@ class PureCluster:
                 self._write("event")
                 self.events.append(step)
             case Inquire():
-                self.said = Diagnosis(step.target.uid, None)
+                self.said = Diagnosis(step.topic, None)
             case SampleLog():
                 self.sample = (None, self.now)
         return version

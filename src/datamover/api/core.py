@@ -168,6 +168,40 @@ class Pod(Model, frozen=True):
     status: PodStatus | None = None
 
 
+class ClaimSource(Model, frozen=True):
+    """A claim, as a Pod's volume names it."""
+
+    claim_name: str | None = None
+
+
+class PodVolume(Model, frozen=True):
+    """A volume of a Pod; `persistent_volume_claim` is None when it is of another kind."""
+
+    persistent_volume_claim: ClaimSource | None = None
+
+
+class MountsSpec(Model, frozen=True):
+    """Where a Pod runs and which volumes it wants."""
+
+    node_name: str | None = None
+    volumes: tuple[PodVolume, ...] | None = None
+
+
+class PodMounts(Model, frozen=True):
+    """Anybody's Pod, to see which claims it uses. Read when that is asked, and never cached."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: MountsSpec | None = None
+    status: PodStatus | None = None
+
+    def uses(self, claim: str) -> bool:
+        """Tell whether the Pod is on a node and has a volume of this claim: such a Pod protects the claim, ended or not."""
+        if self.spec is None or not self.spec.node_name:
+            return False
+        named = (volume.persistent_volume_claim for volume in self.spec.volumes or ())
+        return any(source is not None and source.claim_name == claim for source in named)
+
+
 class Secret(Model, frozen=True):
     """A Secret of which only the keys matter: values stay undecoded and go no further than `without_values` (law L8)."""
 
@@ -252,6 +286,7 @@ def secret_keys(secret: Secret) -> SecretKeys:
 PERSISTENT_VOLUME_CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", PersistentVolumeClaim)
 PERSISTENT_VOLUMES = Resource("", "v1", "persistentvolumes", "PersistentVolume", PersistentVolume, namespaced=False)
 PODS = Resource("", "v1", "pods", "Pod", Pod)
+POD_MOUNTS = Resource("", "v1", "pods", "Pod", PodMounts)
 SECRETS = Resource("", "v1", "secrets", "Secret", Secret)
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", ConfigMap)
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", Namespace, namespaced=False)

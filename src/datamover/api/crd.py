@@ -45,7 +45,11 @@ VALIDATIONS: dict[type, tuple[tuple[str, str], ...]] = {
                 "[has(self.configMapKeyRef), has(self.secretKeyRef), has(self.fieldRef), has(self.resourceFieldRef), "
                 "has(self.fileKeyRef)].filter(x, x).size() == 1"
             ),
-            "valueFrom names exactly one source: configMapKeyRef, secretKeyRef, fieldRef, resourceFieldRef or fileKeyRef",
+            "valueFrom names exactly one source: configMapKeyRef, secretKeyRef, fieldRef or resourceFieldRef",
+        ),
+        (
+            "!has(self.fileKeyRef)",
+            "fileKeyRef needs a volume that the mover's Pod does not have: put the value into a Secret or ConfigMap and use its key",
         ),
     ),
     Image: (

@@ -136,7 +136,7 @@ def _check_environment(variables: tuple[EnvVar, ...]) -> Finding | None:
         if source.file_key_ref is not None:
             return Finding(
                 reasons.INVALID_ENVIRONMENT,
-                f"spec.additionalEnv reads {shown} from a file: the mover's Pod has no volume for that; use a Secret or ConfigMap",
+                f"spec.additionalEnv reads {shown} from a file: the mover's Pod has no volume for that; use secretKeyRef or configMapKeyRef",
             )
     return None
 

@@ -24,10 +24,11 @@ from rich.tree import Tree
 from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
 from datamover.cli.display import choose_display, size, summary_table
 from datamover.cli.manifests import read_manifests
+from datamover.cli.operator import StartError
 from datamover.cli.outcome import Exit, explain
 from datamover.cli.run import RunOptions, RunResult, run
 from datamover.cli.volumes import Volume
-from datamover.cli.world import World
+from datamover.cli.world import World, WorldError
 
 _BUCKET: Final = "backups"
 _KEY: Final = "demo-key"
@@ -75,8 +76,8 @@ def run_demo(*, keep: Path | None) -> int:
             return _play(console, keep.resolve())
         with tempfile.TemporaryDirectory(prefix="datamover-demo-") as place:
             return _play(console, Path(place))
-    except DemoError as error:
-        console.print(f"datamover demo: {error}", style="red", highlight=False)
+    except (DemoError, WorldError, StartError, OSError) as error:
+        console.print(f"datamover demo: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
 
 

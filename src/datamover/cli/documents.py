@@ -4,6 +4,7 @@ DocumentError    the text is no YAML, or holds what no manifest can; the message
 """
 
 import math
+import re
 from typing import Any, cast
 
 import yaml
@@ -12,53 +13,127 @@ _MAX_DEPTH = 100
 _MAX_VALUES = 1_000_000
 """An alias stands for all that its anchor holds, so a few lines can stand for more values than any machine has memory for."""
 _MAX_INTEGER = 2**63
-_TIMESTAMP = "tag:yaml.org,2002:timestamp"
-_MERGE = "tag:yaml.org,2002:merge"
+_EXACT = 2**53
+"""Below it every integer is a float of its own."""
+_TOO_DEEP = f"is nested more than {_MAX_DEPTH} levels deep; that is not a manifest"
+
+_TAG = "tag:yaml.org,2002:"
+_BOOLEANS = {"y": True, "yes": True, "true": True, "on": True, "n": False, "no": False, "false": False, "off": False}
+_WORDS = (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", "|".join(f"{word}|{word.title()}|{word.upper()}" for word in _BOOLEANS), list("yYnNtTfFoO")),
+    ("int", r"[-+]?(?:0[bB][01_]+|0[xX][0-9a-fA-F_]+|0[oO]?[0-7_]+|0|[1-9][0-9_]*)", list("-+0123456789")),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?", list("-+0123456789.")),
+    ("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", list("-+.")),
+    ("merge", "<<", ["<"]),
+)
+"""Plain words that are no text: tag, pattern, first letters. The first that fits counts, so integers come before floats.
+
+These are the words of the YAML library in kubectl (YAML 1.1 without numbers to the base of 60, with the octal numbers of 1.2), dates aside.
+"""
 
 
 class DocumentError(Exception):
-    """The text cannot be used."""
+    """The text cannot be used. `document` is the number of the document that cannot, from 1 on."""
+
+    def __init__(self, message: str, *, document: int = 1) -> None:
+        super().__init__(message)
+        self.document = document
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads dates as text, and refuses a key that is there twice: which of the two was meant?"""
+    """Reads plain words as kubectl does, and refuses a key that is there twice: which of the two was meant?"""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012 - the base class's own way of being told
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - the base class's own way of being told
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Return the mapping's node. Here merges are not resolved yet: a key that overrides a merged one is no second one."""
         node = super().compose_mapping_node(anchor)
-        seen: set[str] = set()
+        seen: dict[str, int] = {}
         for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+            name = _name_of(key)
+            if name is None:
                 continue
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} is there twice: remove one", key.start_mark
-                )
-            seen.add(key.value)
+            line = key.start_mark.line + 1
+            if name in seen:
+                lines = f"at line {line}" if seen[name] == line else f"at line {seen[name]} and at line {line}"
+                spelt = "" if key.value == name else f" ({key.value} is read as {name})"
+                raise DocumentError(f"the key {name!r} is there twice, {lines}{spelt}: remove one")
+            seen[name] = line
         return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Return the node's value. PyYAML's constructors fail in all these ways at a text that does not fit its tag."""
+        try:
+            return cast("Any", super()).construct_object(node, deep=deep)
+        except (ValueError, OverflowError, LookupError, AttributeError, TypeError) as error:
+            kind, mark = str(node.tag).rpartition(":")[2], node.start_mark
+            raise DocumentError(
+                f"holds a value that cannot be read as {kind}, at line {mark.line + 1}, column {mark.column + 1}: "
+                "quote it if text is meant"
+            ) from error
+
+    def construct_yaml_bool(self, node: yaml.ScalarNode) -> bool:
+        """Return a boolean. Raises KeyError."""
+        return _BOOLEANS[node.value.lower()]
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """Return an integer. Raises ValueError."""
+        return _read_integer(node.value)
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        """Return a float. Raises ValueError."""
+        return float(node.value.lower().replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
+
+
+_untyped: Any = _Loader
+for _kind, _pattern, _first in _WORDS:
+    _untyped.add_implicit_resolver(f"{_TAG}{_kind}", re.compile(rf"(?:{_pattern})\Z"), _first)
+_Loader.add_constructor(f"{_TAG}bool", _Loader.construct_yaml_bool)
+_Loader.add_constructor(f"{_TAG}int", _Loader.construct_yaml_int)
+_Loader.add_constructor(f"{_TAG}float", _Loader.construct_yaml_float)
 
 
 def read_documents(text: str) -> list[Any]:
     """Return the documents of a YAML text as plain values, none of which shares parts with another. Raises DocumentError."""
+    found: list[Any] = []
+    count = _Count()
     try:
-        documents: list[Any] = list(yaml.load_all(text, Loader=_Loader))
+        for document in yaml.load_all(text, Loader=_Loader):
+            found.append(_plain(document, "", depth=0, count=count))  # noqa: PERF401 - how many there are is told in errors
+    except DocumentError as error:
+        error.document = len(found) + 1
+        raise
     except yaml.YAMLError as error:
         words = " ".join(str(error).split()).replace('in "<unicode string>", line', "at line")
-        raise DocumentError(f"is not YAML: {words[:200]}") from error
-    except (ValueError, OverflowError) as error:  # a number or date that Python cannot make
-        raise DocumentError(f"holds a value that cannot be read: {str(error)[:200]}") from error
+        raise DocumentError(f"is not YAML: {words[:200]}", document=len(found) + 1) from error
     except RecursionError:
-        raise DocumentError(_TOO_DEEP) from None
-    count = _Count()
-    return [_plain(document, "", depth=0, count=count) for document in documents]
+        raise DocumentError(_TOO_DEEP, document=len(found) + 1) from None
+    return found
 
 
-_TOO_DEEP = f"is nested more than {_MAX_DEPTH} levels deep; that is not a manifest"
+def _read_integer(text: str) -> int:
+    """Return an integer as Go reads it, a leading zero being octal. Raises ValueError."""
+    plain = text.replace("_", "").lower()
+    digits = plain.lstrip("+-")
+    octal = len(digits) > 1 and digits[0] == "0" and digits[1] not in "box"
+    return int(plain, 8 if octal else 0)
+
+
+def _name_of(key: yaml.Node) -> str | None:
+    """Return the text that a key becomes in JSON: `1`, `0x1` and `"1"` are one. None for a merge, and for what is refused later."""
+    if not isinstance(key, yaml.ScalarNode):
+        return None
+    if key.tag == f"{_TAG}str":
+        return str(key.value)
+    try:
+        if key.tag == f"{_TAG}int":
+            return str(_read_integer(key.value))
+        if key.tag == f"{_TAG}bool":
+            return "true" if _BOOLEANS[key.value.lower()] else "false"
+    except (ValueError, KeyError):  # a text that does not fit its tag is told when the value is made
+        return None
+    return None
 
 
 class _Count:
@@ -78,13 +153,15 @@ def _plain(value: Any, path: str, *, depth: int, count: _Count) -> Any:
     if isinstance(value, dict):
         found: dict[str, Any] = {}
         for key, item in cast("dict[Any, Any]", value).items():
-            name = _key(key, path)
+            name = _key(key, path)  # one that is found already was merged in, and this one overrides it
             found[name] = _plain(item, f"{path}.{name}" if path else name, depth=depth + 1, count=count)
         return found
     if isinstance(value, list):
         items = enumerate(cast("list[Any]", value))
         return [_plain(item, f"{path}[{index}]", depth=depth + 1, count=count) for index, item in items]
     _check_scalar(value, path)
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return int(value)  # as Go writes JSON: 60.0 is 60
     return value
 
 
@@ -92,6 +169,7 @@ def _key(key: Any, path: str) -> str:
     if isinstance(key, bool):
         return "true" if key else "false"
     if isinstance(key, int):
+        _check_scalar(key, path)
         return str(key)
     if not isinstance(key, str):
         raise DocumentError(f"has a key{f' in {path}' if path else ''} that is no text: {str(key)[:60]!r}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class UpOptions:
 
 
 async def serve_world(options: UpOptions, *, say: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT. Raises WorldError, and OSError when the port is taken."""
+    """Serve until SIGTERM or SIGINT. Raises WorldError, also when a part of the world stops before."""
     clash = find_clash(options.volumes, options.state)
     if clash is not None:
         raise WorldError(clash)
@@ -41,16 +42,20 @@ async def serve_world(options: UpOptions, *, say: Callable[[str], None]) -> None
             await ensure_namespace(world.client, options.namespace)
         for volume in options.volumes:
             await adopt_volume(world, volume, namespace=options.namespace)
-        face = await serve(world.server, port=options.port)
+        try:
+            face = await serve(world.server, port=options.port)
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else str(error)
+            raise WorldError(f"port {options.port} cannot be listened on: {why}: choose another --port") from error
         kubeconfig = options.state / "kubeconfig"
         try:
             _write_private(kubeconfig, yaml.safe_dump(face.kubeconfig(), sort_keys=False))
             say(f"the embedded world listens on {face.url}; state: {options.state}")
-            say(f"export KUBECONFIG={kubeconfig}")
+            say(f"export KUBECONFIG={shlex.quote(str(kubeconfig))}")
             if not options.with_operator:
-                say(f"datamover operator --kubeconfig {kubeconfig} --mover-image {LOCAL_MOVER_IMAGE}")
+                say(f"datamover operator --kubeconfig {shlex.quote(str(kubeconfig))} --mover-image {LOCAL_MOVER_IMAGE}")
             say("Ctrl-C stops it")
-            await stop.wait()
+            await world.serve(stop)
         finally:
             kubeconfig.unlink(missing_ok=True)
             await face.close()

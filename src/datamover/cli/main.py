@@ -1,6 +1,7 @@
 """`datamover`: the command line. Each command imports what it needs when it runs, so that help and completion are quick."""
 
 import asyncio
+import math
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from datamover import __version__
+from datamover.cli.completion import CompletedGroup
 from datamover.cli.volumes import Volume, VolumeType, parse_namespace
 
 T = TypeVar("T")
@@ -19,14 +21,43 @@ _EXIT_CODES = """
 Exit codes:
   0    every DataMover is Completed
   1    a DataMover has Failed; its message says why
-  2    the command line or a manifest is wrong
+  2    the command line or a manifest is wrong; nothing was run
   3    something is missing that nobody will bring, such as a Secret
-  4    --timeout has passed
-  130  interrupted
+  4    --timeout has passed; the same command goes on from there
+  130  interrupted; the same command goes on from there
 """
+_OPERATOR_EXIT_CODES = """
+\b
+Exit codes:
+  0    stopped in order
+  1    it cannot start or go on; the last line says why
+  2    the command line is wrong
+"""
+_UP_EXIT_CODES = """
+\b
+Exit codes:
+  0    stopped by Ctrl-C or SIGTERM
+  2    it cannot start or go on; the last line says why
+"""
+_STATE_HELP = "Directory that is kept between runs. [default: $XDG_STATE_HOME/datamover, else ~/.local/state/datamover]"
 
 
-@click.group(context_settings=_CONTEXT)
+def _check_timeout(context: click.Context, option: click.Parameter, seconds: float | None) -> float | None:
+    """Refuse what compares with nothing and so would never pass."""
+    del context, option
+    if seconds is not None and math.isnan(seconds):
+        raise click.BadParameter("nan is not a number of seconds")
+    return seconds
+
+
+def _place_state(state: Path | None) -> Path:
+    """Return the state directory in full, so that what is printed of it can be used from anywhere."""
+    from datamover.cli.world import default_state
+
+    return (state or default_state()).expanduser().absolute()
+
+
+@click.group(cls=CompletedGroup, context_settings=_CONTEXT)
 @click.version_option(__version__, prog_name="datamover")
 def main() -> None:
     """Back up Kubernetes volumes to object storage: clone, sync with rclone, prove it, clean up.
@@ -37,7 +68,7 @@ def main() -> None:
     """
 
 
-@main.command(epilog=_EXIT_CODES)
+@main.command(epilog=_EXIT_CODES, short_help="Run DataMovers on this machine, without a cluster.")
 @click.option(
     "-f",
     "--filename",
@@ -58,6 +89,7 @@ def main() -> None:
 @click.option(
     "-n",
     "--namespace",
+    metavar="NAME",
     default="default",
     show_default=True,
     callback=parse_namespace,
@@ -66,10 +98,14 @@ def main() -> None:
 @click.option(
     "--state",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Directory that is kept between runs. [default: $XDG_STATE_HOME/datamover]",
+    help=_STATE_HELP,
 )
 @click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Stop waiting after this time."
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    callback=_check_timeout,
+    help="Stop waiting after this time.",
 )
 @click.option(
     "-o",
@@ -103,12 +139,12 @@ def run(
     from datamover.cli.outcome import Exit, explain, to_json
     from datamover.cli.run import RunOptions, check_request
     from datamover.cli.run import run as run_world
-    from datamover.cli.world import WorldError, default_state
+    from datamover.cli.world import WorldError
 
     logs.set_up(level="info" if verbose else "error")
     machine = output == "json"
     console = Console(stderr=machine)
-    place = state or default_state()
+    place = _place_state(state)
     try:
         sources = read_manifests(filenames, stdin=sys.stdin, namespace=namespace)
         check_request(sources, volumes, state=place)
@@ -119,6 +155,8 @@ def run(
     except (ManifestError, WorldError, StartError, OSError) as error:
         click.echo(f"datamover: {error}", err=True)
         sys.exit(Exit.USAGE)
+    except KeyboardInterrupt:  # before the run listens to signals, such as while standard input is read
+        sys.exit(Exit.INTERRUPTED)
     if machine:
         click.echo(to_json(result.movers, code=result.code, state=str(place)))
     else:
@@ -128,17 +166,27 @@ def run(
                 console.print(f"\n{mover.metadata.name}: {why}", markup=False, highlight=False, soft_wrap=True)
         if result.code is Exit.TIMEOUT:
             console.print(f"gave up after {timeout:g} s; the same command goes on from here", highlight=False)
+        if result.code is Exit.INTERRUPTED:
+            console.print("interrupted; the same command goes on from here", highlight=False)
     sys.exit(result.code)
 
 
-@main.command()
+@main.command(epilog=_OPERATOR_EXIT_CODES, short_help="Run the controllers against a cluster.")
 @click.option(
     "--kubeconfig",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Credentials. [default: in-cluster, else $KUBECONFIG, else ~/.kube/config]",
 )
-@click.option("--context", help="Context of the kubeconfig.")
-@click.option("-n", "--namespace", envvar="WATCH_NAMESPACE", help="Watch this namespace only.")
+@click.option("--context", metavar="NAME", help="Context of the kubeconfig. [default: the current one]")
+@click.option(
+    "-n",
+    "--namespace",
+    metavar="NAME",
+    envvar="WATCH_NAMESPACE",
+    show_envvar=True,
+    callback=parse_namespace,
+    help="Watch this namespace only. [default: all]",
+)
 @click.option(
     "--workers",
     type=click.IntRange(1, 64),
@@ -148,24 +196,32 @@ def run(
 )
 @click.option(
     "--mover-image",
+    metavar="IMAGE",
     envvar="MOVER_IMAGE",
+    show_envvar=True,
     help="Image for DataMovers that name none. Required: the documented default is the original operator's.",
 )
 @click.option(
-    "--cluster-id", help="Identity of the cluster at destinations. [default: UID of the namespace kube-system]"
+    "--cluster-id",
+    metavar="TEXT",
+    help="Identity of the cluster at destinations. [default: UID of the namespace kube-system]",
 )
 @click.option(
     "--leader-elect/--no-leader-elect", default=False, show_default=True, help="Run as one of several replicas."
 )
 @click.option(
     "--leader-namespace",
+    metavar="NAME",
     envvar="POD_NAMESPACE",
+    show_envvar=True,
+    callback=parse_namespace,
     default="datamover-operator-system",
     show_default=True,
     help="Namespace of the Lease.",
 )
 @click.option(
     "--metrics-bind-address",
+    metavar="HOST:PORT",
     default=":8082",
     show_default=True,
     help="Address of /metrics, /healthz and /readyz; 0 for none.",
@@ -217,16 +273,16 @@ def operator(
         sys.exit(1)
 
 
-@main.group()
+@main.group(short_help="The embedded world: a Kubernetes API and a node on this machine.")
 def local() -> None:
     """The embedded world: a Kubernetes API, a node and volumes on this machine, for trying things out."""
 
 
-@local.command()
+@local.command(epilog=_UP_EXIT_CODES, short_help="Start it and print a kubeconfig; Ctrl-C stops it.")
 @click.option(
     "--state",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Directory that is kept between runs. [default: $XDG_STATE_HOME/datamover]",
+    help=_STATE_HELP,
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1. [default: a free one]")
 @click.option(
@@ -234,11 +290,12 @@ def local() -> None:
     "volumes",
     multiple=True,
     type=VolumeType(),
-    help="Directory that stands for a PersistentVolumeClaim. May be repeated.",
+    help="Directory that stands for a PersistentVolumeClaim, such as app-data=./data. It is only read. May be repeated.",
 )
 @click.option(
     "-n",
     "--namespace",
+    metavar="NAME",
     default="default",
     show_default=True,
     callback=parse_namespace,
@@ -260,12 +317,11 @@ def up(
     """
     from datamover.cli import logs
     from datamover.cli.local import UpOptions, serve_world
-    from datamover.cli.world import WorldError, default_state
+    from datamover.cli.world import WorldError
 
     logs.set_up(level="info" if verbose else "warning")
-    options = UpOptions(
-        state=state or default_state(), port=port, volumes=volumes, namespace=namespace, with_operator=with_operator
-    )
+    place = _place_state(state)
+    options = UpOptions(state=place, port=port, volumes=volumes, namespace=namespace, with_operator=with_operator)
     try:
         _start(serve_world(options, say=click.echo))
     except (WorldError, OSError) as error:
@@ -273,7 +329,7 @@ def up(
         sys.exit(2)
 
 
-@main.command()
+@main.command(short_help="Print the CustomResourceDefinitions.")
 def crds() -> None:
     """Print the CustomResourceDefinitions: `datamover crds | kubectl apply -f -`."""
     from datamover.api.crd import crds as definitions
@@ -282,14 +338,17 @@ def crds() -> None:
     click.echo(render(definitions()), nl=False)
 
 
-@main.command()
+@main.command(short_help="Show the whole thing with a real S3 server.")
 @click.option(
     "--keep",
     type=click.Path(path_type=Path, file_okay=False),
     help="Work in this directory and keep it. [default: a temporary one]",
 )
 def demo(keep: Path | None) -> None:
-    """Show the whole thing: back up a volume to a real S3 server on this machine, change it, run again, then fail on purpose."""
+    """Show the whole thing: back up a volume to a real S3 server on this machine, change it, run again, then fail on purpose.
+
+    Exit code 0 when everything went as it should, the failure included, else 1.
+    """
     from datamover.cli import logs
     from datamover.cli.demo import run_demo
 
@@ -300,12 +359,12 @@ def demo(keep: Path | None) -> None:
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print a completion script.
+    """Print a completion script. The line for your shell goes into the file behind it.
 
     \b
-      bash:  source <(datamover completion bash)
-      zsh:   source <(datamover completion zsh)
-      fish:  datamover completion fish | source
+      bash:  source <(datamover completion bash)      ~/.bashrc
+      zsh:   source <(datamover completion zsh)       ~/.zshrc, after compinit
+      fish:  datamover completion fish | source       ~/.config/fish/config.fish
     """
     from click.shell_completion import get_completion_class
 

@@ -3,6 +3,7 @@
 ManifestError    a file or a document in it cannot be used; the message names the file, the document and the fix
 """
 
+import base64
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ def read_manifests(paths: tuple[str, ...], *, stdin: TextIO, namespace: str) -> 
 
     Objects without a namespace get `namespace`. Raises ManifestError.
     """
+    if paths.count("-") > 1:
+        raise ManifestError("standard input can be read only once: give `-f -` once")
     sources: list[Source] = []
     for path in paths:
         sources += _read_file(path, stdin=stdin)
@@ -77,7 +80,7 @@ def _read_file(path: str, *, stdin: TextIO) -> list[Source]:
     try:
         documents = read_documents(text)
     except DocumentError as error:
-        raise ManifestError(f"{name}: {error}") from error
+        raise ManifestError(f"{name}, document {error.document}: {error}") from error
     sources: list[Source] = []
     for number, document in enumerate(documents, start=1):
         if document is not None:
@@ -101,14 +104,8 @@ def _unfold(document: Any, place: str) -> list[Source]:
     if not isinstance(document, dict):
         raise ManifestError(f"{place}: is {_kind_of(document)}, not an object with apiVersion, kind and metadata")
     manifest = cast("Manifest", document)
-    if str(manifest.get("kind")).endswith("List") and isinstance(manifest.get("items"), list):
-        return [
-            found
-            for number, item in enumerate(cast("list[Any]", manifest["items"]), start=1)
-            for found in _unfold(item, f"{place}, item {number}")
-        ]
-    if manifest.get("kind") == "List":
-        raise ManifestError(f"{place}: is a List without items: give it items, or leave it out")
+    if str(manifest.get("kind")).endswith("List") and ("items" in manifest or manifest["kind"] == "List"):
+        return _unfold_list(manifest, place)
     for field in ("apiVersion", "kind"):
         if not isinstance(manifest.get(field), str) or not manifest[field]:
             raise ManifestError(f"{place}: has no {field}: every object names its apiVersion and kind")
@@ -122,6 +119,19 @@ def _unfold(document: Any, place: str) -> list[Source]:
     if manifest["kind"] == "Secret":
         _check_secret(manifest, place)
     return [Source(manifest, place)]
+
+
+def _unfold_list(manifest: Manifest, place: str) -> list[Source]:
+    kind, items = manifest["kind"], manifest.get("items")
+    if items is None:
+        raise ManifestError(f"{place}: is a {kind} without items: give it items, or leave it out")
+    if not isinstance(items, list):
+        raise ManifestError(f"{place}: {kind}.items is {_kind_of(items)}, not a list of objects")
+    return [
+        found
+        for number, item in enumerate(cast("list[Any]", items), start=1)
+        for found in _unfold(item, f"{place}, item {number}")
+    ]
 
 
 def _check_metadata(manifest: Manifest, place: str) -> None:
@@ -153,7 +163,7 @@ def _check_variables(manifest: Manifest, place: str) -> None:
 
 
 def _check_secret(manifest: Manifest, place: str) -> None:
-    """The documents print placeholders; taken as they are they would be a confusing base64 error."""
+    """The documents print placeholders; taken as they are they would be a confusing base64 error. No value is ever shown (law L8)."""
     for field in ("data", "stringData"):
         values: Any = manifest.get(field) or {}
         if not isinstance(values, dict):
@@ -163,6 +173,18 @@ def _check_secret(manifest: Manifest, place: str) -> None:
                 raise ManifestError(f"{place}: Secret.{field}.{key} is {_kind_of(value)}: quote it, it must be text")
             if _PLACEHOLDER.match(value):
                 raise ManifestError(f"{place}: Secret.{field}.{key} still holds a placeholder: fill in the value")
+            if field == "data" and not _is_base64(value):
+                raise ManifestError(
+                    f"{place}: Secret.data.{key} is illegal base64: encode the value, or put it as it is under stringData"
+                )
+
+
+def _is_base64(value: str) -> bool:
+    try:
+        base64.b64decode(value.replace("\n", "").replace("\r", ""), validate=True)  # Go skips the ends of lines as well
+    except ValueError:
+        return False
+    return True
 
 
 def _identity(manifest: Manifest) -> tuple[str, str, str, str]:

@@ -6,7 +6,8 @@ import os
 import signal
 import socket
 import uuid
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -14,7 +15,10 @@ from prometheus_client import CollectorRegistry
 from datamover import __version__
 from datamover.api import names
 from datamover.api.core import NAMESPACES
-from datamover.api.meta import PartialObject, Resource
+from datamover.api.crd import data_mover_crd
+from datamover.api.installed import describe_absence, find_gap
+from datamover.api.meta import Manifest, PartialObject, Resource
+from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from datamover.kube.client import Client
 from datamover.kube.config import load_config
 from datamover.kube.errors import Forbidden, KubeError, NotFound
@@ -28,11 +32,20 @@ from datamover.reconcilers.datamover.reconciler import DataMoverReconciler
 from datamover.runtime.clock import Clock, SystemClock
 from datamover.runtime.events import EventRecorder
 from datamover.runtime.leader import LeaderElector
-from datamover.runtime.manager import Manager
+from datamover.runtime.manager import Elector, Manager
+from datamover.runtime.precondition import Precondition
 from datamover.runtime.serving import StatusServer
 
 _log = logging.getLogger(__name__)
 
+_DEFINITIONS = Resource(
+    "apiextensions.k8s.io",
+    "v1",
+    "customresourcedefinitions",
+    "CustomResourceDefinition",
+    PartialObject,
+    namespaced=False,
+)
 _NAMESPACE_META = Resource("", "v1", NAMESPACES.plural, NAMESPACES.kind, PartialObject, namespaced=False)
 
 
@@ -53,6 +66,8 @@ class Options:
     leader_namespace: str | None = None
     """Namespace of the Lease; None runs without leader election."""
     identity: str = ""
+    check_definitions: bool = False
+    """Wait, not ready, until the cluster's CustomResourceDefinition has all that this version needs."""
 
 
 class Operator:
@@ -87,7 +102,12 @@ class Operator:
             if options.leader_namespace
             else None
         )
-        self.manager = Manager(elector=elector)
+        self._definitions = definitions = (
+            _expect_definitions(client, clock=clock) if options.check_definitions else None
+        )
+        self.manager = Manager(elector=_After(definitions, elector) if definitions is not None else elector)
+        if definitions is not None:
+            self.manager.add_task("definitions", definitions.run)
         for informer in self.caches.informers():
             self.manager.add_informer(informer)
         self.manager.add_task("secrets", self.caches.secrets.run)
@@ -108,13 +128,39 @@ class Operator:
         if options.status_address:
             host, port = split_address(options.status_address)
             server = StatusServer(
-                host=host, port=port, ready=self.manager.checks, metrics=lambda: (expose(registry), CONTENT_TYPE)
+                host=host, port=port, ready=self.checks, metrics=lambda: (expose(registry), CONTENT_TYPE)
             )
             self.manager.add_task("status server", server.run)
+
+    def checks(self) -> Mapping[str, Callable[[], str | None]]:
+        """Readiness: what is waited for, by name."""
+        definitions = self._definitions
+        return {**({"definitions": definitions.check} if definitions else {}), **self.manager.checks()}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set."""
         await self.manager.run(stop)
+
+
+class _After:
+    """Begins the work, or the election for it, when a precondition is met."""
+
+    def __init__(self, precondition: Precondition, elector: Elector | None) -> None:
+        self._precondition = precondition
+        self._elector = elector
+
+    async def run(self, while_leading: Callable[[], Awaitable[None]]) -> None:
+        elector = self._elector
+        await self._precondition.hold(while_leading if elector is None else lambda: elector.run(while_leading))
+
+
+def _expect_definitions(client: Client, *, clock: Clock) -> Precondition:
+    wanted = data_mover_crd()
+
+    def judge(found: Manifest | None) -> str | None:
+        return describe_absence(wanted) if found is None else find_gap(found, wanted)
+
+    return Precondition(client, _DEFINITIONS.path(name=DATA_MOVERS.group_resource), judge=judge, clock=clock)
 
 
 def new_metrics() -> tuple[CollectorRegistry, RuntimeMetrics]:
@@ -140,7 +186,7 @@ async def find_cluster(client: Client) -> str:
 def split_address(address: str) -> tuple[str, int]:
     """Return host and port of `host:port` or `:port`. Raises StartError."""
     host, _, port = address.rpartition(":")
-    if not port.isdigit() or int(port) > 65535:
+    if not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise StartError(f"{address!r} is not an address such as :8082 or 127.0.0.1:8082")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - as the original operator: scrapers come from outside the Pod
 
@@ -157,12 +203,15 @@ async def serve(options: Options, *, kubeconfig: Path | None, context: str | Non
             "no image for movers: start with --mover-image IMAGE (or MOVER_IMAGE), an image with the agent in it (docs/mover.md). The documented "
             "default is the original operator's, which mirrors without any guard on what lies at the destination"
         )
+    if options.status_address:
+        split_address(options.status_address)  # before anything is begun
     registry, metrics = new_metrics()
     transport = HttpTransport(load_config(kubeconfig, context))
     try:
         client = Client(transport, user_agent=f"{names.COMPONENT}/{__version__}", observe=metrics.request)
         cluster = options.cluster_id or await find_cluster(client)
-        operator = Operator(client, cluster=cluster, options=options, registry=registry, metrics=metrics)
+        checked = replace(options, check_definitions=True)
+        operator = Operator(client, cluster=cluster, options=checked, registry=registry, metrics=metrics)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

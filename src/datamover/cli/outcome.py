@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from datamover.api.names import RETRY_ADVICE, ConditionType, Phase
+from datamover.api.reasons import SOURCE_NOT_FOUND
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
 
 
@@ -62,7 +63,12 @@ def explain(mover: DataMover) -> str | None:
         return None
     # What the status advises is for a cluster; the embedded world is gone when this is read.
     why, separator, _ = status.message.partition(RETRY_ADVICE)
-    return f"{why} To try again: run the same command." if separator else why
+    if separator:
+        return f"{why} To try again: run the same command."
+    ready = status.condition(ConditionType.READY)
+    if ready is not None and ready.reason == SOURCE_NOT_FOUND and mover.spec is not None:
+        return f"{why}. Here a directory stands for it: --volume {mover.spec.source_pvc}=DIR"
+    return why
 
 
 def exit_code(movers: tuple[DataMover, ...], *, timed_out: bool = False) -> Exit:

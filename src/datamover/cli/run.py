@@ -61,10 +61,6 @@ def check_request(sources: tuple[Source, ...], volumes: tuple[Volume, ...], *, s
     """Say what is wrong with a request before anything is started. Raises ManifestError."""
     if not data_movers(sources):
         raise ManifestError("no DataMover among the objects, so there is nothing to run")
-    names = [volume.name for volume in volumes]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise ManifestError(f"--volume names {', '.join(doubled)} more than once: give each claim one directory")
     clash = find_clash(volumes, state)
     if clash is not None:
         raise ManifestError(clash)

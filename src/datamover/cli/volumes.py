@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from datamover.api.v1alpha1.datamover import DNS_SUBDOMAIN
 from datamover.cli.manifests import NAMESPACE_RULE, is_namespace
@@ -42,10 +43,14 @@ def parse_volume(text: str) -> Volume:
 
 
 def find_clash(volumes: tuple[Volume, ...], state: Path) -> str | None:
-    """Say which volume cannot be one beside this state directory, or None.
+    """Say which volume cannot be one beside the others and this state directory, or None.
 
     A volume is only read (law L1), so nothing of ours may lie in it; and the state is no place for a volume, because it goes with it.
     """
+    names = [volume.name for volume in volumes]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        return f"--volume names {', '.join(doubled)} more than once: give each claim one directory"
     for volume in volumes:
         place, own = volume.path, state.expanduser().resolve()
         if own.is_relative_to(place) or place.is_relative_to(own):
@@ -56,10 +61,10 @@ def find_clash(volumes: tuple[Volume, ...], state: Path) -> str | None:
     return None
 
 
-def parse_namespace(context: click.Context, option: click.Parameter, text: str) -> str:
-    """Return the namespace that `-n` names. Raises click.BadParameter that says what to do."""
+def parse_namespace(context: click.Context, option: click.Parameter, text: str | None) -> str | None:
+    """Return the namespace that `-n` names, None when it is not given. Raises click.BadParameter that says what to do."""
     del context, option
-    if not is_namespace(text):
+    if text is not None and not is_namespace(text):
         raise click.BadParameter(f"{text!r} is not the name of a namespace: {NAMESPACE_RULE}")
     return text
 
@@ -73,3 +78,9 @@ class VolumeType(click.ParamType[Volume]):
         """Return the volume."""
         del param, ctx
         return value if isinstance(value, Volume) else parse_volume(str(value))
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return that a directory is wanted after the `=`; which claim it is for nobody but the user knows."""
+        del ctx, param
+        _, separator, place = incomplete.partition("=")
+        return [CompletionItem(place, type="dir")] if separator else []

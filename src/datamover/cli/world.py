@@ -94,11 +94,21 @@ class World:
                 error = None if task.cancelled() else task.exception()
                 raise WorldError(f"the embedded {task.get_name()} stopped: {error or 'no error was given'}") from error
 
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Return when `stop` is set. Raises WorldError when a part of the world stops before."""
+        waiting = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            await asyncio.wait((waiting, *self._tasks), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if not stop.is_set():
+            self.check()
+
 
 def default_state() -> Path:
-    """Return the directory for state: `$XDG_STATE_HOME/datamover`, by default below ~/.local/state."""
-    root = os.environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
-    return Path(root) / "datamover"
+    """Return the directory for state: `$XDG_STATE_HOME/datamover`, by default (and where that is no absolute path) below ~/.local/state."""
+    root = Path(os.environ.get("XDG_STATE_HOME", ""))
+    return (root if root.is_absolute() else Path("~/.local/state").expanduser()) / "datamover"
 
 
 def mover_images() -> dict[str, tuple[str, ...]]:

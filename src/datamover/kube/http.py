@@ -7,10 +7,12 @@ Caveats: a changed certificate authority needs a new transport.
 """
 
 import asyncio
+import io
 import ssl
 import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
@@ -29,6 +31,9 @@ CONNECTIONS = 64
 CONNECT_TIMEOUT = 10.0
 REQUEST_TIMEOUT = 30.0
 KEEP_ALIVE = 75.0
+
+_LARGE = 1 << 20
+"""A body of so many bytes goes to the socket piece by piece, so that the event loop is not held up."""
 
 
 class HttpTransport:
@@ -117,12 +122,12 @@ class HttpTransport:
         headers["Accept-Encoding"] = "identity"  # within a cluster, compressing costs more time than it saves
         if identity.authorization:
             headers["Authorization"] = identity.authorization
-        query = f"?{urlencode(request.query)}" if request.query else ""
+        body = request.body if len(request.body) < _LARGE else io.BytesIO(request.body)
         return await session.request(
             request.method,
-            URL(f"{self._config.server}{request.path}{query}", encoded=True),
+            URL(f"{self._config.server}{request.path}{_encode(request.query)}", encoded=True),
             headers=headers,
-            data=request.body or None,
+            data=body or None,
             timeout=timeouts,
             proxy=self._proxy,
             server_hostname=self._config.tls_server_name,
@@ -213,6 +218,12 @@ class _Translated:
         closed = isinstance(error, RuntimeError) and "closed" in str(error)  # so aiohttp says when a session was closed
         if closed or isinstance(error, aiohttp.ClientError | OSError):
             raise TransportError(f"{self._server}: {str(error) or type(error).__name__}") from None
+
+
+@lru_cache(maxsize=256)
+def _encode(query: tuple[tuple[str, str], ...]) -> str:
+    """Return a query with its question mark. Most requests of a controller carry one of a few."""
+    return f"?{urlencode(query)}" if query else ""
 
 
 def _headers(headers: CIMultiDictProxy[str]) -> Mapping[str, str]:

@@ -4,10 +4,11 @@ Labels are bounded: phases, outcomes, reasons and namespaces. Only `datamover_cu
 `datamover_last_success_timestamp_seconds` carry an object's name, and their series go with the object.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from datamover.api.names import Phase
 from datamover.metrics.buckets import PHASE_BUCKETS
+from datamover.metrics.objects import ObjectGauge, ObjectName
 
 
 class DataMoverMetrics:
@@ -27,11 +28,10 @@ class DataMoverMetrics:
             buckets=PHASE_BUCKETS,
             registry=registry,
         )
-        self._phase = Gauge(
+        self._phase = ObjectGauge(
             "datamover_current_phase",
             "Phase of a DataMover: 0 not started, 1 CreatingClonedPVC, 2 ClonedPVCReady, 3 CreatingPod, 4 CleaningUp, "
             "5 Completed, 6 Failed.",
-            ("name", "namespace"),
             registry=registry,
         )
         self._clones = Counter(
@@ -70,10 +70,9 @@ class DataMoverMetrics:
             ("error_type", "phase", "namespace"),
             registry=registry,
         )
-        self._success = Gauge(
+        self._success = ObjectGauge(
             "datamover_last_success_timestamp_seconds",
             "When the last run of a DataMover completed, in seconds since 1970.",
-            ("name", "namespace"),
             registry=registry,
         )
         self._bytes = Counter(
@@ -89,7 +88,6 @@ class DataMoverMetrics:
             "datamover_sync_attempts", "Pods started by successful syncs.", ("namespace",), registry=registry
         )
         self._seen: set[str] = set()
-        self._phases: dict[tuple[str, str], str] = {}
 
     def phase_started(self, *, phase: str, namespace: str) -> None:
         """A phase began."""
@@ -104,19 +102,12 @@ class DataMoverMetrics:
         """The phase that a DataMover is in. The counters of its namespace begin at 0, so that the first failure shows as an increase."""
         if namespace not in self._seen:
             self._begin(namespace)
-        if self._phases.get((namespace, name)) == phase:
-            return
-        self._phases[namespace, name] = phase
-        self._phase.labels(name, namespace).set(Phase.ORDER.index(phase) if phase in Phase.ORDER else -1)
+        self._phase.set(ObjectName(name, namespace), Phase.ORDER.index(phase) if phase in Phase.ORDER else -1)
 
     def forget(self, *, name: str, namespace: str) -> None:
         """Drop the series of a DataMover that is gone."""
-        self._phases.pop((namespace, name), None)
         for family in (self._phase, self._success):
-            try:
-                family.remove(name, namespace)
-            except KeyError:
-                continue
+            family.forget(ObjectName(name, namespace))
 
     def clone(self, *, status: str, namespace: str) -> None:
         """A clone was started, became ready, or failed."""
@@ -148,7 +139,7 @@ class DataMoverMetrics:
 
     def succeeded(self, *, name: str, namespace: str, at: float) -> None:
         """The moment of the last success, in seconds since 1970."""
-        self._success.labels(name, namespace).set(at)
+        self._success.set(ObjectName(name, namespace), at)
 
     def _begin(self, namespace: str) -> None:
         self._seen.add(namespace)

@@ -1,78 +1,117 @@
 """Metrics of the runtime: work queues, controllers, informers, leadership, events, API requests."""
 
+from typing import Generic, TypeVar
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from datamover.metrics.buckets import QUEUE_BUCKETS, RECONCILE_BUCKETS
+
+M = TypeVar("M", Counter, Gauge, Histogram)
+
+
+class _Family(Generic[M]):
+    """A family that remembers its labelled children: the library takes longer to look one up than to count."""
+
+    def __init__(self, family: M) -> None:
+        self._family = family
+        self._children: dict[tuple[str, ...], M] = {}
+
+    def labels(self, *values: str) -> M:
+        """Return the child with these labels."""
+        child = self._children.get(values)
+        if child is None:
+            child = self._children[values] = self._family.labels(*values)
+        return child
 
 
 class RuntimeMetrics:
     """Implements the instruments of `datamover.runtime.instruments`, and the request observer of `datamover.kube.client`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._requests = Counter(
-            "datamover_api_requests",
-            "Requests to the API server by verb, kind and status code (0: no answer).",
-            ("verb", "resource", "code"),
-            registry=registry,
+        self._requests = _Family(
+            Counter(
+                "datamover_api_requests",
+                "Requests to the API server by verb, kind and status code (0: no answer).",
+                ("verb", "resource", "code"),
+                registry=registry,
+            )
         )
-        self._adds = Counter("workqueue_adds", "Keys added.", ("name",), registry=registry)
-        self._retries = Counter("workqueue_retries", "Keys added after a failure.", ("name",), registry=registry)
-        self._depth = Gauge("workqueue_depth", "Keys that are ready.", ("name",), registry=registry)
-        self._wait = Histogram(
-            "workqueue_queue_duration_seconds",
-            "From ready to taken.",
-            ("name",),
-            buckets=QUEUE_BUCKETS,
-            registry=registry,
+        self._adds = _Family(Counter("workqueue_adds", "Keys added.", ("name",), registry=registry))
+        self._retries = _Family(
+            Counter("workqueue_retries", "Keys added after a failure.", ("name",), registry=registry)
         )
-        self._work = Histogram(
-            "workqueue_work_duration_seconds",
-            "From taken to done.",
-            ("name",),
-            buckets=RECONCILE_BUCKETS,
-            registry=registry,
+        self._depth = _Family(Gauge("workqueue_depth", "Keys that are ready.", ("name",), registry=registry))
+        self._wait = _Family(
+            Histogram(
+                "workqueue_queue_duration_seconds",
+                "From ready to taken.",
+                ("name",),
+                buckets=QUEUE_BUCKETS,
+                registry=registry,
+            )
         )
-        self._reconciles = Histogram(
-            "datamover_reconcile_duration_seconds",
-            "Reconciles by outcome: done, after, error, terminal.",
-            ("controller", "outcome"),
-            buckets=RECONCILE_BUCKETS,
-            registry=registry,
+        self._work = _Family(
+            Histogram(
+                "workqueue_work_duration_seconds",
+                "From taken to done.",
+                ("name",),
+                buckets=RECONCILE_BUCKETS,
+                registry=registry,
+            )
         )
-        self._state = Gauge(
-            "datamover_informer_state",
-            "1 for the state that an informer is in.",
-            ("resource", "state"),
-            registry=registry,
+        self._reconciles = _Family(
+            Histogram(
+                "datamover_reconcile_duration_seconds",
+                "Reconciles by outcome: done, after, error, terminal.",
+                ("controller", "outcome"),
+                buckets=RECONCILE_BUCKETS,
+                registry=registry,
+            )
         )
-        self._events = Counter("datamover_informer_events", "Watch events.", ("resource", "type"), registry=registry)
-        self._relists = Counter(
-            "datamover_informer_relists", "Full lists, by reason.", ("resource", "reason"), registry=registry
+        self._state = _Family(
+            Gauge(
+                "datamover_informer_state",
+                "1 for the state that an informer is in.",
+                ("resource", "state"),
+                registry=registry,
+            )
         )
-        self._restarts = Counter(
-            "datamover_informer_watch_restarts", "Watches resumed.", ("resource", "reason"), registry=registry
+        self._events = _Family(
+            Counter("datamover_informer_events", "Watch events.", ("resource", "type"), registry=registry)
         )
-        self._poisoned = Counter(
-            "datamover_informer_unreadable_objects", "Objects that could not be read.", ("resource",), registry=registry
+        self._relists = _Family(
+            Counter("datamover_informer_relists", "Full lists, by reason.", ("resource", "reason"), registry=registry)
         )
-        self._objects = Gauge("datamover_informer_objects", "Objects cached.", ("resource",), registry=registry)
-        self._leader = Gauge(
-            "leader_election_master_status", "1 while this replica leads.", ("name",), registry=registry
+        self._restarts = _Family(
+            Counter("datamover_informer_watch_restarts", "Watches resumed.", ("resource", "reason"), registry=registry)
         )
-        self._recorded = Counter(
-            "datamover_events_recorded", "Kubernetes events by what became of them.", ("outcome",), registry=registry
+        self._poisoned = _Family(
+            Counter(
+                "datamover_informer_unreadable_objects",
+                "Objects that could not be read.",
+                ("resource",),
+                registry=registry,
+            )
+        )
+        self._objects = _Family(
+            Gauge("datamover_informer_objects", "Objects cached.", ("resource",), registry=registry)
+        )
+        self._leader = _Family(
+            Gauge("leader_election_master_status", "1 while this replica leads.", ("name",), registry=registry)
+        )
+        self._recorded = _Family(
+            Counter(
+                "datamover_events_recorded",
+                "Kubernetes events by what became of them.",
+                ("outcome",),
+                registry=registry,
+            )
         )
         self._states: dict[str, str] = {}
-        self._request_children: dict[tuple[str, str, int], Counter] = {}
-        self._event_children: dict[tuple[str, str], Counter] = {}
 
     def request(self, verb: str, resource: str, code: int) -> None:
         """Count one request."""
-        # Looking a labelled child up costs more than counting: remember those of the busiest families.
-        child = self._request_children.get((verb, resource, code))
-        if child is None:
-            child = self._request_children[verb, resource, code] = self._requests.labels(verb, resource, str(code))
-        child.inc()
+        self._requests.labels(verb, resource, str(code)).inc()
 
     def added(self, queue: str, /) -> None:
         """A key was added."""
@@ -108,10 +147,7 @@ class RuntimeMetrics:
 
     def event(self, resource: str, type_: str, /) -> None:
         """A watch event arrived."""
-        child = self._event_children.get((resource, type_))
-        if child is None:
-            child = self._event_children[resource, type_] = self._events.labels(resource, type_)
-        child.inc()
+        self._events.labels(resource, type_).inc()
 
     def relisted(self, resource: str, reason: str, /) -> None:
         """A kind was listed."""

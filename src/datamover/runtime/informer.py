@@ -16,6 +16,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from enum import Enum
 from typing import Generic, TypeVar
 
@@ -168,13 +169,9 @@ class Informer(Generic[T]):
             await self._wait("the server closes watches at once")
 
     async def _list(self) -> None:
-        # From any server's cache at the start; consistent later, so that a server that lags cannot take us back in time.
-        first = self._relist_reason == "start"
+        # Consistent and in pages, also at the start: what a server's cache gives comes in one piece, however large it is.
         floor = self.store.high_water
-        pages = await self._pages("0" if first else None)
-        if first and as_version(pages[-1].resource_version) < self.store.high_water:  # older than our own writes
-            floor = self.store.high_water
-            pages = await self._pages(None)
+        pages = await self._pages()
         version = pages[-1].resource_version
         number = as_version(version)
         # No consistent list is older than what was seen, unless the server's history began anew.
@@ -195,16 +192,16 @@ class Informer(Generic[T]):
         self.synced.set()
         self.settled.set()
 
-    async def _pages(self, resource_version: str | None) -> list[Page[T]]:
+    async def _pages(self) -> list[Page[T]]:
         listing = self._client.pages(
             self.resource,
             namespace=self._namespace,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
             limit=self._page_size,
-            resource_version=resource_version,
         )
-        return [page async for page in listing]
+        # What is not kept goes page by page, so that a large list takes no more memory than what stays of it.
+        return [replace(page, items=tuple(map(self.store.shrink, page.items))) async for page in listing]
 
     async def _watch(self) -> None:
         low, high = WATCH_SECONDS

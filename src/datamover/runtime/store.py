@@ -64,7 +64,8 @@ class Store(Generic[T]):
         project: Callable[[T], T] | None = None,
         max_tombstones: int = MAX_TOMBSTONES,
     ) -> None:
-        """`project` shrinks each object before it is kept; it must leave name, namespace, uid and resourceVersion as they are.
+        """`project` shrinks each object before it is kept; it must leave name, namespace, uid and resourceVersion as they are,
+        and an object that it has shrunk already.
 
         An object that `project` or an index fails on counts as one that cannot be read.
         """
@@ -73,7 +74,7 @@ class Store(Generic[T]):
         self._rebased: dict[Key, int] = {}
         """Versions of objects that are kept although the server's history began anew; all others carry their own."""
         self._indexers: Mapping[str, Index[T]] = dict(indexes or {})
-        self._indexes: dict[str, dict[str, dict[Key, None]]] = {name: {} for name in self._indexers}
+        self._indexes: dict[str, dict[str, _Keys]] = {name: {} for name in self._indexers}
         self._tombstones: OrderedDict[str, int] = OrderedDict()
         self._project = project
         self._max_tombstones = max_tombstones
@@ -95,7 +96,8 @@ class Store(Generic[T]):
 
     def by_index(self, name: str, value: str) -> tuple[T, ...]:
         """Return the objects that the index `name` puts under `value`. Raises KeyError for an unknown index."""
-        return tuple(self._objects[key] for key in self._indexes[name].get(value, ()))
+        keys = self._indexes[name].get(value, ())
+        return (self._objects[keys],) if isinstance(keys, Key) else tuple(self._objects[key] for key in keys)
 
     def poisoned(self) -> Mapping[Key, ObjectMeta]:
         """Return the metadata of objects that the server has but that could not be read; their last readable state stays cached."""
@@ -126,6 +128,13 @@ class Store(Generic[T]):
         if version_of(meta) <= self._complete_to and key_of(meta) not in self._objects:
             return False
         return self.put(obj)
+
+    def shrink(self, obj: T) -> T:
+        """Return an object as it would be kept; one that cannot be shrunk as it is, and `put` finds that out again."""
+        try:
+            return self._project(obj) if self._project is not None else obj
+        except Exception:  # noqa: BLE001 - whatever it does, the informer goes on
+            return obj
 
     def advance(self, version: int) -> None:
         """Note that all events up to `version` have been taken in."""
@@ -254,6 +263,9 @@ class Store(Generic[T]):
 
 Change = tuple[T | None, T | None]
 
+_Keys = Key | dict[Key, None]
+"""The keys under one value of an index: most values have one, for which a dict would take a quarter of a kilobyte."""
+
 
 def _same(left: HasMeta | None, right: HasMeta) -> bool:
     if left is None:
@@ -266,11 +278,18 @@ def _values(index: Index[T], obj: T | None) -> set[str]:
     return set() if obj is None else set(index(obj))
 
 
-def _reindex(index: dict[str, dict[Key, None]], key: Key, before: set[str], after: set[str]) -> None:
+def _reindex(index: dict[str, _Keys], key: Key, before: set[str], after: set[str]) -> None:
     for value in before - after:
         keys = index[value]
-        del keys[key]
-        if not keys:
+        if isinstance(keys, dict) and len(keys) > 1:
+            del keys[key]
+        else:
             del index[value]
     for value in after - before:
-        index.setdefault(value, {})[key] = None
+        keys = index.get(value)
+        if keys is None:
+            index[value] = key
+        elif isinstance(keys, dict):
+            keys[key] = None
+        else:
+            index[value] = {keys: None, key: None}

@@ -147,6 +147,11 @@ def binds_on_use(storage_class: StorageClass | None) -> bool:
     return storage_class is not None and storage_class.volume_binding_mode == WAIT_FOR_FIRST_CONSUMER
 
 
+def is_lost(claim: PersistentVolumeClaim) -> bool:
+    """Tell whether the claim's volume has gone under it: what was in it cannot be read any more."""
+    return claim.status is not None and claim.status.phase == "Lost"
+
+
 def is_bound(claim: PersistentVolumeClaim) -> bool:
     """Tell whether the claim has its volume."""
     return claim.status is not None and claim.status.phase == "Bound"

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import msgspec
@@ -25,6 +25,7 @@ from datamover.kube.transport import Request
 from datamover.local.store.apiserver import ApiServer
 from datamover.metrics.datamover import DataMoverMetrics
 from datamover.metrics.exposition import new_registry
+from datamover.metrics.objects import ObjectGauge
 from datamover.metrics.runtime import RuntimeMetrics
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -239,7 +240,7 @@ def test_every_exit_code_of_a_run_is_documented() -> None:
 
 @pytest.mark.parametrize("block", all_blocks("sh", "console"))
 def test_a_shell_block_uses_commands_options_and_targets_that_exist(block: Block) -> None:
-    targets = set(re.findall(r"^([a-z-]+):", page("Makefile"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z0-9-]+):", page("Makefile"), re.MULTILINE))
     for words in shell_commands(block.text):
         if words[0] == "make":
             assert set(words[1:]) <= targets, words
@@ -383,24 +384,33 @@ def test_the_classes_that_end_a_run_at_once_are_documented() -> None:
 # --- metrics ------------------------------------------------------------------------------------------------------
 
 
+class Family(NamedTuple):
+    type: str
+    labels: tuple[str, ...]
+
+
 class Recording(CollectorRegistry):
     """A registry that remembers what was registered, to ask for labels."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.families: dict[str, MetricWrapperBase] = {}
+        self.families: dict[str, Family] = {}
 
     def register(self, collector: Any) -> None:
         super().register(collector)
         if isinstance(collector, MetricWrapperBase):
-            self.families[exposed(collector._name, collector._type)] = collector
+            found = Family(collector._type, tuple(collector._labelnames))
+            self.families[exposed(collector._name, collector._type)] = found
+        elif isinstance(collector, ObjectGauge):
+            for family in collector.describe():
+                self.families[family.name] = Family(family.type, tuple(family._labelnames))
 
 
 def exposed(name: str, type_: str) -> str:
     return f"{name}_total" if type_ == "counter" else name
 
 
-def our_families() -> dict[str, MetricWrapperBase]:
+def our_families() -> dict[str, Family]:
     registry = Recording()
     RuntimeMetrics(registry)
     DataMoverMetrics(registry)
@@ -415,8 +425,8 @@ def test_a_metric_has_a_row_with_its_type_and_labels(name: str) -> None:
     family = FAMILIES[name]
     row = re.search(rf"^\| `{name}` \| (\w+) \| ([^|]*) \|", page("docs/metrics.md"), re.MULTILINE)
     assert row, name
-    assert row[1] == family._type
-    assert re.findall(r"`(\w+)`", row[2]) == list(family._labelnames)
+    assert row[1] == family.type
+    assert re.findall(r"`(\w+)`", row[2]) == list(family.labels)
 
 
 def test_no_metric_is_documented_that_is_not_exposed() -> None:
@@ -456,7 +466,7 @@ def test_an_alert_names_metrics_and_labels_that_exist(rule: dict[str, Any]) -> N
     named = metrics_in(rule["expr"])
     assert named
     assert named <= set(FAMILIES)
-    labels = {label for name in named for label in FAMILIES[name]._labelnames}
+    labels = {label for name in named for label in FAMILIES[name].labels}
     assert labels_in(rule["expr"]) <= labels
     text = " ".join(rule["annotations"].values())
     assert set(re.findall(r"\$labels\.(\w+)", text)) <= labels

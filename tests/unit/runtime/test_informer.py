@@ -127,7 +127,7 @@ async def running(**options):
         assert world.view == {key.name: world.informer.store.get(key) for key in tuple(world.informer.store.keys())}
 
 
-async def test_it_lists_from_the_cache_of_any_server_and_watches_from_there():
+async def test_it_lists_consistently_and_in_pages_and_watches_from_there():
     async with running(namespace="ns", label_selector="x=y") as world:
         assert world.informer.synced.is_set()
         assert world.informer.state is State.WATCHING
@@ -135,7 +135,7 @@ async def test_it_lists_from_the_cache_of_any_server_and_watches_from_there():
         assert world.cached == {"a": 1, "b": 1}
         (listing,), (watch,) = world.asked("list"), world.asked("watch")
         assert listing.path == PATH
-        assert listing.query == (("labelSelector", "x=y"), ("limit", "500"), ("resourceVersion", "0"))
+        assert listing.query == (("labelSelector", "x=y"), ("limit", "500"))
         assert dict(watch.query) == {
             "watch": "true",
             "allowWatchBookmarks": "true",

@@ -210,6 +210,30 @@ def test_poison_of_a_server_that_began_anew_can_be_cured():
     assert not store.put(thing("a", 6))
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_an_index_holds_any_number_under_one_value_and_lets_them_all_go(count):
+    store = Store(indexes={"color": lambda each: each.color.split(",")})
+    everybody = [f"a{number}" for number in range(count)]
+    for number, name in enumerate(everybody, 1):
+        store.put(thing(name, number, color="red"))
+    for gone, name in enumerate(everybody):
+        assert [each.metadata.name for each in store.by_index("color", "red")] == everybody[gone:]
+        store.remove(meta(name, count + gone + 1))
+    assert store.by_index("color", "red") == ()
+    assert store._indexes == {"color": {}}
+
+
+def test_shrinking_is_what_is_kept_and_stops_nobody():
+    def project(each):
+        if each.color == "broken":
+            raise ValueError(each.color)
+        return thing("a", 1, color="pale")
+
+    store = Store(project=project)
+    assert store.shrink(thing("a", 1, color="red")).color == "pale"
+    assert store.shrink(thing("a", 1, color="broken")).color == "broken"
+
+
 def test_an_index_follows_its_objects():
     store = Store(indexes={"color": lambda each: each.color.split(",")})
     store.put(thing("a", 1, color="red,blue"))
@@ -220,7 +244,7 @@ def test_an_index_follows_its_objects():
     assert (names("red"), names("blue"), names("green")) == ([], ["b"], ["a"])
     store.remove(meta("b", 4))
     assert names("blue") == []
-    assert store._indexes == {"color": {"green": {A: None}}}
+    assert store._indexes == {"color": {"green": A}}  # nothing of what was is left behind
     with pytest.raises(KeyError):
         store.by_index("size", "x")
 

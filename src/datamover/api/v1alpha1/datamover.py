@@ -61,7 +61,7 @@ class EnvVarSource(Model, frozen=True):
     secret_key_ref: Annotated[KeySelector | None, doc("A key of a Secret.")] = None
     field_ref: Annotated[FieldSelector | None, doc("A field of the mover's Pod.")] = None
     resource_field_ref: Annotated[ResourceFieldSelector | None, doc("A resource of the mover's container.")] = None
-    file_key_ref: Annotated[FileKeySelector | None, doc("A key of an environment file.")] = None
+    file_key_ref: Annotated[FileKeySelector | None, doc("Refused: the mover's Pod has no volume for it.")] = None
 
 
 class EnvVar(Model, frozen=True):

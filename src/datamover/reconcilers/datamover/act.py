@@ -6,12 +6,21 @@ carries the UID (law L2). What our writes return goes into the caches at once, s
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from datamover.api import reasons
 from datamover.api.batch import JOBS
-from datamover.api.core import EVENTS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, Event, PersistentVolume
+from datamover.api.core import (
+    EVENTS,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    POD_MOUNTS,
+    PODS,
+    Event,
+    PersistentVolume,
+    PodMounts,
+)
 from datamover.api.meta import HasMeta, Manifest, ObjectMeta, Resource
 from datamover.api.names import (
     CHILDREN_SELECTOR,
@@ -57,6 +66,7 @@ _RETRY_MOST = 60.0
 _LOG_TAIL = 50
 _REMEMBERED = 4096
 _PATIENCE = 2  # failures in a row
+_USERS = 3  # so many are named
 
 
 class Recorder(Protocol):
@@ -82,7 +92,7 @@ class _Attempts:
 
 
 class RefusedError(Exception):
-    """The API server refused a create or a delete; `refusal` says why, in words for the status."""
+    """The API server refused a step; `refusal` says why, in words for the status."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.message)
@@ -102,9 +112,10 @@ class Actor:
         on_diagnosis: Callable[[str, str, str | None], None],
         on_progress: Callable[[str, Progress | None], None],
         on_cleanup_failed: Callable[[ObjectMeta], None],
+        on_status_forbidden: Callable[[DataMover], None],
     ) -> None:
-        """The callbacks take note: of a status that was written, of what events said of which child, of what a log said, of a
-        clone that could not be deleted.
+        """The callbacks take note: of a status that was written, of what was learnt of which child, of what a log said, of a
+        clone that could not be deleted, of a status that may not be written.
         """
         self._client = client
         self._caches = caches
@@ -113,10 +124,11 @@ class Actor:
         self._on_diagnosis = on_diagnosis
         self._on_progress = on_progress
         self._on_cleanup_failed = on_cleanup_failed
+        self._on_status_forbidden = on_status_forbidden
         self._deleted: OrderedDict[str, None] = OrderedDict()
 
     async def act(self, mover: DataMover, plan: Plan, *, refusals: int = 0, failures: int = 0) -> None:
-        """Run the steps. `refusals` and `failures` are how often in a row a create or delete was refused, and a reconcile failed.
+        """Run the steps. `refusals` and `failures` are how often in a row a step was refused, and a reconcile failed.
 
         Raises RefusedError, Conflict when the decision was made on stale facts, and the other KubeErrors. A server error counts as
         a refusal when it lasts: an admission webhook that is down answers so, and somebody has to be told.
@@ -131,15 +143,16 @@ class Actor:
                 case Delete():
                     await self._delete(mover, step, attempts)
                 case SuspendJob():
-                    await self._suspend(step)
+                    await self._suspend(step, attempts)
                 case Confirm():
                     await self._confirm(mover, step)
                 case Recount():
-                    await self._recount(mover)
+                    await self._recount(mover, attempts)
                 case Fence():
                     mover = await self._write_status(mover, mover.status or DataMoverStatus())
                 case Inquire():
-                    self._on_diagnosis(mover.metadata.uid, step.target.uid, await self._inquire(step))
+                    found = await (self._find_users(step) if step.users else self._inquire(step))
+                    self._on_diagnosis(mover.metadata.uid, step.topic, found)
                 case SampleLog():
                     self._on_progress(mover.metadata.uid, await self._sample(step))
                 case Emit():
@@ -151,28 +164,45 @@ class Actor:
         manifest = to_manifest(mover, status)
         try:
             written = await self._client.apply(DATA_MOVERS, manifest, field_manager=FIELD_MANAGER, subresource="status")
-        except Conflict:
-            written = await self._client.get(DATA_MOVERS, mover.metadata.name, namespace=mover.metadata.namespace)
+        except Forbidden as error:
+            self._complain(mover, error)
+            raise
+        except Conflict as conflict:
+            try:
+                written = await self._client.get(DATA_MOVERS, mover.metadata.name, namespace=mover.metadata.namespace)
+            except Forbidden:
+                raise conflict from None  # the watch will say what has become of it
             arrived = written.metadata.uid == mover.metadata.uid and says_same(
                 written.status or DataMoverStatus(), status
             )
             if not arrived:  # we know better now; else our write took effect and its answer was lost
-                self._caches.movers.store.observe(self._caches.shrink(written))
+                self._caches.movers.store.observe(written)
                 raise
-        self._caches.movers.store.observe(self._caches.shrink(written))
+        self._caches.movers.store.observe(written)
         self._on_status(mover, status)
         return written
 
+    def _complain(self, mover: DataMover, error: Forbidden) -> None:
+        """Say by an event and a metric what the status itself cannot say (law L10)."""
+        right = _right("patch", DATA_MOVERS, mover.metadata.namespace, subresource="status")
+        message = f"the operator may not write the status, so nothing goes on: {_grant(right)}. The API server says: {error.message}"
+        self._recorder.record(mover.metadata, DATA_MOVERS, "Warning", reasons.STATUS_FORBIDDEN, message, "Report")
+        self._on_status_forbidden(mover)
+
     async def _create(self, mover: DataMover, step: Create, attempts: _Attempts) -> None:
-        name = step.manifest["metadata"]["name"]
+        name, namespace = step.manifest["metadata"]["name"], step.manifest["metadata"].get("namespace")
         try:
             created = await self._client.create(step.resource, step.manifest, field_manager=FIELD_MANAGER)
         except AlreadyExists:
-            created = await self._adopt(mover, step)
+            try:
+                created = await self._adopt(mover, step)
+            except Forbidden as error:
+                refusal = _refusal(step.resource, "get", name, namespace, error, attempts)
+                raise RefusedError(replace(refusal, verb="create")) from error
         except ApiError as error:
             if not attempts.settle(error):
                 raise
-            raise RefusedError(_refusal(step.resource, "create", name, error, attempts)) from error
+            raise RefusedError(_refusal(step.resource, "create", name, namespace, error, attempts)) from error
         self._observe(step.resource, created)
 
     async def _adopt(self, mover: DataMover, step: Create) -> HasMeta:
@@ -209,7 +239,8 @@ class Actor:
                 self._on_cleanup_failed(mover.metadata)
             if not attempts.settle(error):
                 raise
-            raise RefusedError(_refusal(step.resource, "delete", target.name, error, attempts)) from error
+            refusal = _refusal(step.resource, "delete", target.name, target.namespace, error, attempts)
+            raise RefusedError(refusal) from error
         self._deleted[target.uid] = None
         if len(self._deleted) > _REMEMBERED:
             self._deleted.popitem(last=False)
@@ -231,23 +262,34 @@ class Actor:
             self._observe(step.resource, found)
             raise Conflict(f"{step.resource.kind} {step.name} is still there")
 
-    async def _recount(self, mover: DataMover) -> None:
+    async def _recount(self, mover: DataMover, attempts: _Attempts) -> None:
         """Raise Conflict when the server's Pods of a DataMover are not those of the cache; the cache knows them then."""
         selector = f"{CHILDREN_SELECTOR},{OWNER_UID_LABEL}={mover.metadata.uid}"
-        pods = await self._client.list(PODS, namespace=mover.metadata.namespace, label_selector=selector)
+        try:
+            pods = await self._client.list(PODS, namespace=mover.metadata.namespace, label_selector=selector)
+        except Forbidden as error:
+            refusal = _refusal(PODS, "list", None, mover.metadata.namespace, error, attempts)
+            raise RefusedError(refusal) from error
         news = [pod.metadata.name for pod in pods if self._caches.pods.store.observe(pod)]
         if news:
             raise Conflict(f"Pod {', '.join(news)} was not known so")
 
-    async def _suspend(self, step: SuspendJob) -> None:
+    async def _suspend(self, step: SuspendJob, attempts: _Attempts) -> None:
         patch = {
             "metadata": {"uid": step.target.uid, "resourceVersion": step.target.resource_version},
             "spec": {"suspend": step.suspend},
         }
         target = step.target
-        job = await self._client.patch(
-            JOBS, target.name, patch, namespace=target.namespace, field_manager=FIELD_MANAGER
-        )
+        try:
+            job = await self._client.patch(
+                JOBS, target.name, patch, namespace=target.namespace, field_manager=FIELD_MANAGER
+            )
+        except (Conflict, NotFound):
+            raise
+        except ApiError as error:
+            if not attempts.settle(error):
+                raise
+            raise RefusedError(_refusal(JOBS, "patch", target.name, target.namespace, error, attempts)) from error
         self._caches.jobs.store.observe(job)
 
     async def _inquire(self, step: Inquire) -> str | None:
@@ -264,6 +306,16 @@ class Actor:
         if newest is None or not newest.message:
             return None
         return f"{newest.reason}: {newest.message}" if newest.reason else newest.message
+
+    async def _find_users(self, step: Inquire) -> str | None:
+        """Return the Pods that use a claim, empty when there are none; None when they may not be read."""
+        try:
+            pods = await self._client.list(POD_MOUNTS, namespace=step.target.namespace)
+        except KubeError:
+            return None
+        users = [pod for pod in pods if pod.uses(step.target.name)]
+        shown = ", ".join(_describe_user(pod) for pod in users[:_USERS])
+        return f"{shown} and {len(users) - _USERS} more" if len(users) > _USERS else shown
 
     async def _sample(self, step: SampleLog) -> Progress | None:
         """Return the last progress in a mover's log; a log that cannot be read now is read the next time."""
@@ -305,18 +357,52 @@ def _claims(volume: PersistentVolume, mover: DataMover) -> bool:
     return (claim.namespace, claim.name) == (mover.metadata.namespace, mover.status.restored_pvc_name)
 
 
-def _refusal(resource: Resource[Any], verb: str, name: str, error: ApiError, attempts: _Attempts) -> Refusal:
+def _refusal(
+    resource: Resource[Any], verb: str, name: str | None, namespace: str | None, error: ApiError, attempts: _Attempts
+) -> Refusal:
+    """Return an error in words: what was to be done to what, the server's own words, and which right would help."""
     reason = reasons.CHILD_REFUSED
-    if isinstance(error, Forbidden) and resource is PERSISTENT_VOLUME_CLAIMS and verb == "create":
-        reason = reasons.CLONE_FORBIDDEN
+    which = f"{resource.kind} {name}" if name else f"every {resource.kind}"
+    message = f"the API server refuses to {verb} {which}: {error.message}"
+    if isinstance(error, Forbidden):
+        right = _right(verb, resource, namespace)
+        if _lacks_right(error):
+            reason = reasons.PERMISSION_MISSING
+            message += f". The operator lacks a right: {_grant(right)}"
+        else:
+            message += f" ({right})"
+        if resource is PERSISTENT_VOLUME_CLAIMS and verb == "create":
+            reason = reasons.CLONE_FORBIDDEN
     wait = min(_RETRY_FIRST * 2 ** min(attempts.refusals, 10), _RETRY_MOST)
     return Refusal(
         reason,
-        f"the API server refuses to {verb} {resource.kind} {name}: {error.message}",
+        message,
         retry_after=wait,
-        target=(resource.kind, name),
-        deletes=verb == "delete",
+        target=(resource.kind, name) if name else None,
+        verb=verb,
     )
+
+
+def _right(verb: str, resource: Resource[Any], namespace: str | None, *, subresource: str | None = None) -> str:
+    """Return a right as a role names it."""
+    plural = f"{resource.plural}/{subresource}" if subresource else resource.plural
+    group = f" of {resource.group}" if resource.group else ""
+    return f"{verb} on {plural}{group} in namespace {namespace}"
+
+
+def _grant(right: str) -> str:
+    return f"grant its service account {right} (docs/permissions.md)"
+
+
+def _lacks_right(error: Forbidden) -> bool:
+    """Tell whether authorization refuses; admission (quotas, policies, webhooks) answers 403 as well, in other words."""
+    return " cannot " in error.message and " resource " in error.message
+
+
+def _describe_user(pod: PodMounts) -> str:
+    phase = (pod.status and pod.status.phase) or "of unknown phase"
+    node = pod.spec.node_name if pod.spec is not None else None
+    return f"Pod {pod.metadata.name} ({phase}, on node {node})"
 
 
 def _moment(event: Event) -> str:

@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from typing import Any
 
-from msgspec.structs import replace
-
 from datamover.api import names
 from datamover.api.batch import JOBS, Job
 from datamover.api.core import (
@@ -20,12 +18,12 @@ from datamover.api.core import (
     secret_keys,
     without_values,
 )
-from datamover.api.meta import ObjectMeta
 from datamover.api.snapshot import VOLUME_SNAPSHOT_CLASSES, VOLUME_SNAPSHOTS, VolumeSnapshot, VolumeSnapshotClass
 from datamover.api.storage import STORAGE_CLASSES, StorageClass
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.kube.client import Client
 from datamover.reconcilers.datamover.facts import Unread
+from datamover.reconcilers.datamover.projection import project_claim, project_mover, project_volume
 from datamover.runtime.clock import Clock
 from datamover.runtime.informer import Informer, State
 from datamover.runtime.instruments import SILENCE, InformerInstruments
@@ -68,7 +66,7 @@ class Caches:
             client,
             DATA_MOVERS,
             namespace=namespace,
-            project=_project_mover,
+            project=project_mover,
             indexes={
                 _BY_UID: _uid_index,
                 _BY_CLONE: _clone_index,
@@ -79,12 +77,12 @@ class Caches:
             metrics=metrics,
         )
         self.claims: Informer[PersistentVolumeClaim] = Informer(
-            client, PERSISTENT_VOLUME_CLAIMS, namespace=namespace, project=_project_claim, clock=clock, metrics=metrics
+            client, PERSISTENT_VOLUME_CLAIMS, namespace=namespace, project=project_claim, clock=clock, metrics=metrics
         )
         self.volumes: Informer[PersistentVolume] = Informer(
             client,
             PERSISTENT_VOLUMES,
-            project=_project_volume,
+            project=project_volume,
             indexes={_BY_CLAIM: _claim_index},
             optional=True,
             clock=clock,
@@ -175,29 +173,6 @@ class Caches:
     def mover_of_uid(self, uid: str) -> Iterable[Key]:
         """The DataMover of a UID."""
         return (key_of(mover.metadata) for mover in self.movers.store.by_index(_BY_UID, uid))
-
-    def shrink(self, mover: DataMover) -> DataMover:
-        """Return a DataMover as the cache keeps it."""
-        return _project_mover(mover)
-
-
-def _project_mover(mover: DataMover) -> DataMover:
-    return replace(mover, metadata=_project_meta(mover.metadata))
-
-
-def _project_claim(claim: PersistentVolumeClaim) -> PersistentVolumeClaim:
-    return replace(claim, metadata=_project_meta(claim.metadata))
-
-
-def _project_volume(volume: PersistentVolume) -> PersistentVolume:
-    spec = volume.spec and replace(volume.spec, node_affinity=None, access_modes=None, local=None, host_path=None)
-    return replace(volume, metadata=_project_meta(volume.metadata), spec=spec)
-
-
-def _project_meta(meta: ObjectMeta) -> ObjectMeta:
-    """Keep our own annotations only: kubectl's alone can double an object."""
-    kept = {key: value for key, value in (meta.annotations or {}).items() if key.startswith(names.GROUP)}
-    return replace(meta, annotations=kept or None)
 
 
 def _uid_index(mover: DataMover) -> Iterable[str]:

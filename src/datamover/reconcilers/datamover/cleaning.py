@@ -16,11 +16,10 @@ from datamover.api.timestamps import seconds
 from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
 from datamover.reconcilers.datamover.absence import confirm_clean
 from datamover.reconcilers.datamover.blocking import age_of, block, say_refusal
-from datamover.reconcilers.datamover.conditions import Said, State, compose
-from datamover.reconcilers.datamover.facts import Facts
+from datamover.reconcilers.datamover.conditions import Said, State, compose, cut, merge
+from datamover.reconcilers.datamover.facts import Facts, Settings
 from datamover.reconcilers.datamover.plan import REST, Delete, Emit, Plan, Step, WriteStatus
-
-_PATIENCE = 30.0  # seconds before people are told what a removal waits for
+from datamover.reconcilers.datamover.removal import PATIENCE, describe_holders, inquire_users
 
 
 def begin_clean_up(facts: Facts, run: Run, *, said: Mapping[str, Said], now: datetime) -> Plan:
@@ -40,10 +39,10 @@ def begin_clean_up(facts: Facts, run: Run, *, said: Mapping[str, Said], now: dat
     )
     steps: list[Step] = [WriteStatus(status)] if status is not None else []
     steps += [Delete(resource, child.metadata) for resource, child in doomed if not child.metadata.terminating]
-    return Plan(tuple(steps), wake_after=_PATIENCE)
+    return Plan(tuple(steps), wake_after=PATIENCE)
 
 
-def clean_up(facts: Facts, run: Run, *, now: datetime) -> Plan:
+def clean_up(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> Plan:
     """Delete what is left, wait until it is gone, then complete. A refused delete is tried again; it never fails the run."""
     doomed = _doomed(facts, run)
     steps: list[Step] = [
@@ -51,19 +50,30 @@ def clean_up(facts: Facts, run: Run, *, now: datetime) -> Plan:
     ]
     remaining = [_describe(resource, child) for resource, child in doomed]
     remaining += [f"volume {volume.metadata.name}" for volume in _draining(facts)]
-    if facts.refusal is not None and facts.refusal.fresh:
-        said = {ConditionType.CLEANED_UP: ("False", reasons.CLEANUP_FAILED, facts.refusal.message)}
-        return say_refusal(facts, facts.refusal, reason=reasons.CLEANUP_FAILED, action="CleanUp", now=now, said=said)
+    refusal = facts.refused()
+    if refusal is not None:
+        said = {ConditionType.CLEANED_UP: ("False", reasons.CLEANUP_FAILED, refusal.message)}
+        return say_refusal(facts, refusal, reason=reasons.CLEANUP_FAILED, action="CleanUp", now=now, said=said)
     if not remaining:
         return _complete(facts, run, said={}, now=now)
     began = facts.mover.status.phase_started if facts.mover.status else None
     waited = age_of(began, now)
-    if waited < _PATIENCE:
-        return Plan(tuple(steps), wake_after=_PATIENCE - waited + 0.1)
-    message = f"waiting until {', '.join(remaining)} is gone{_holders(facts)}"
+    if waited < PATIENCE:
+        return Plan(tuple(steps), wake_after=PATIENCE - waited + 0.1)
+    going = [(resource, child) for resource, child in doomed if child.metadata.terminating]
+    inquiries = [inquire_users(facts, resource, child, settings=settings) for resource, child in going]
+    inquiry = next((each for each in inquiries if each is not None), Plan())
+    if inquiry.steps:
+        return Plan((*steps, *inquiry.steps), wake_after=inquiry.wake_after)
+    held = "; ".join(
+        f"{_describe(resource, child)} is being deleted since {child.metadata.deletion_timestamp}"
+        f"{describe_holders(facts, resource, child)}"
+        for resource, child in going
+    )
+    message = f"waiting until {', '.join(remaining)} is gone{f'; {held}' if held else ''}"
     waiting = {ConditionType.CLEANED_UP: ("False", reasons.CLEANUP_WAITING, message)}
     told = block(facts, reasons.CLEANUP_WAITING, message, action="CleanUp", now=now, said=waiting)
-    return Plan((*steps, *told))
+    return Plan((*steps, *told), wake_after=inquiry.wake_after)
 
 
 def _complete(facts: Facts, run: Run, *, said: Mapping[str, Said], now: datetime) -> Plan:
@@ -99,8 +109,32 @@ def _complete(facts: Facts, run: Run, *, said: Mapping[str, Said], now: datetime
     return Plan((*gone, WriteStatus(status), Emit("Normal", reasons.COMPLETED, message, "Complete")))
 
 
-def collect_strays(facts: Facts, status: DataMoverStatus) -> tuple[Step, ...]:
-    """Return the deletes of what came after the run had been cleaned up: a create that was long on its way (law L5)."""
+def collect_strays(facts: Facts, status: DataMoverStatus, *, now: datetime) -> Plan:
+    """Delete what came after the run had been cleaned up: a create that was long on its way (law L5). A refusal is told."""
+    deletes = _strays(facts, status)
+    stalled = status.condition(ConditionType.STALLED)
+    refusal = facts.refused()
+    if deletes and refusal is not None:
+        message = f"{refusal.message}; trying again"
+        told = _note(status, ("True", reasons.CLEANUP_FAILED, message), message, now=now)
+        if told == status:
+            return Plan(wake_after=refusal.retry_after)
+        steps = (WriteStatus(told), Emit("Warning", reasons.CLEANUP_FAILED, message, "CleanUp"))
+        return Plan(steps, wake_after=refusal.retry_after)
+    done = status.condition(ConditionType.COMPLETE)
+    if not deletes and done is not None and stalled is not None and stalled.reason == reasons.CLEANUP_FAILED:
+        return Plan((WriteStatus(_note(status, ("False", done.reason, done.message), done.message, now=now)),))
+    return Plan(deletes)
+
+
+def _note(status: DataMoverStatus, stalled: Said, message: str, *, now: datetime) -> DataMoverStatus:
+    """Return the status of a complete run with another `Stalled`: the run itself stays complete."""
+    wanted = {ConditionType.STALLED: stalled}
+    conditions = merge(status.conditions or (), wanted, now=now, generation=status.observed_generation)
+    return replace(status, message=cut(message), conditions=conditions)
+
+
+def _strays(facts: Facts, status: DataMoverStatus) -> tuple[Step, ...]:
     if status.run is None:
         return ()
     cleaned = status.condition(ConditionType.CLEANED_UP)
@@ -135,14 +169,6 @@ def _draining(facts: Facts) -> tuple[HasMeta, ...]:
         for volume in facts.volumes
         if facts.clone is None and volume.spec is not None and volume.spec.persistent_volume_reclaim_policy == "Delete"
     )
-
-
-def _holders(facts: Facts) -> str:
-    if facts.clone is not None and facts.clone.metadata.terminating:
-        held = ", ".join(facts.clone.metadata.finalizers or ())
-        pods = ", ".join(pod.metadata.name for pod in (*facts.pods, *facts.strays))
-        return f" (held by {held or 'nothing known'}{f'; Pods {pods}' if pods else ''})"
-    return ""
 
 
 def _describe(resource: Resource[Any], child: HasMeta) -> str:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from datamover.api import names, reasons
 from datamover.api.batch import JOBS
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
+from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, Pod
 from datamover.api.meta import HasMeta, ObjectMeta
 from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.snapshot import VOLUME_SNAPSHOTS
@@ -18,9 +18,10 @@ from datamover.reconcilers.datamover.absence import confirm_copy_gone
 from datamover.reconcilers.datamover.blocking import block, look_into, say_refusal
 from datamover.reconcilers.datamover.conditions import State, compose
 from datamover.reconcilers.datamover.facts import Facts, Settings
-from datamover.reconcilers.datamover.failing import CLONE_LOST_MESSAGE, fail
+from datamover.reconcilers.datamover.failing import CLONE_LOST_MESSAGE, fail, fail_without_clone
 from datamover.reconcilers.datamover.plan import REST, Create, Emit, Fence, Plan, Recount, Step, WriteStatus
-from datamover.volumes.binding import Obstacle, binds_on_use, check_source, choose_snapshot_class, is_bound
+from datamover.reconcilers.datamover.removal import await_pods, await_removal
+from datamover.volumes.binding import Obstacle, binds_on_use, check_source, choose_snapshot_class, is_bound, is_lost
 from datamover.volumes.copies import build_clone, build_snapshot, child_labels
 from datamover.volumes.naming import clone_name, job_name
 
@@ -30,8 +31,9 @@ _LOOK_AGAIN = 60.0
 
 def advance_copy(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> Plan:
     """Bring the copy one step on; when it can be read, create the Job."""
-    if facts.refusal is not None and facts.refusal.fresh:
-        return say_refusal(facts, facts.refusal, action="Create", now=now)
+    refusal = facts.refused()
+    if refusal is not None:
+        return say_refusal(facts, refusal, action="Create", now=now)
     if run.copy_method == CopyMethod.DIRECT:
         return _start_mover(facts, run, claim=run.source or "", now=now, settings=settings)
     clone = facts.clone
@@ -41,6 +43,8 @@ def advance_copy(facts: Facts, run: Run, *, now: datetime, settings: Settings) -
         return _take_other_name(facts, run, now=now)
     if clone is None or clone.metadata.terminating:
         return _make_copy(facts, run, now=now, settings=settings)
+    if is_lost(clone):
+        return fail_without_clone(facts, run, now=now)
     if is_bound(clone):
         reason, message = reasons.CLONE_BOUND, f"clone {clone.metadata.name} is bound"
     elif binds_on_use(facts.clone_class):
@@ -71,11 +75,21 @@ def _make_copy(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> 
     if spec is None:
         return REST
     if mover.status is not None and mover.status.phase == Phase.CREATING_POD:
-        lost = fail(facts, run, reason=reasons.CLONE_LOST, message=CLONE_LOST_MESSAGE, now=now)
+        lost = fail_without_clone(facts, run, now=now)
         return Plan((*confirm_copy_gone(facts, run), *lost.steps))
     if facts.clone is not None:
         message = f"clone {facts.clone.metadata.name} is being deleted; another one is made when it is gone"
-        return _working(facts, reasons.CLONE_LOST, message, now=now)
+        return await_removal(
+            facts,
+            PERSISTENT_VOLUME_CLAIMS,
+            facts.clone,
+            reason=reasons.CLEANUP_WAITING,
+            purpose="Another clone is made when it is gone",
+            action="Clone",
+            now=now,
+            settings=settings,
+            meanwhile=_working(facts, reasons.CLONE_LOST, message, now=now).steps,
+        )
     method = run.copy_method or spec.copy_method
     obstacle = check_source(
         run.source or spec.source_pvc, facts.source, method=method, storage_class=facts.source_class
@@ -128,7 +142,17 @@ def _make_snapshot(facts: Facts, run: Run, *, now: datetime, settings: Settings)
         return Plan((Create(VOLUME_SNAPSHOTS, manifest),))
     if snapshot.metadata.terminating:
         message = f"snapshot {name} is being deleted; another one is taken when it is gone"
-        return _working(facts, reasons.SNAPSHOTTING, message, now=now)
+        return await_removal(
+            facts,
+            VOLUME_SNAPSHOTS,
+            snapshot,
+            reason=reasons.CLEANUP_WAITING,
+            purpose="Another snapshot is taken when it is gone",
+            action="Clone",
+            now=now,
+            settings=settings,
+            meanwhile=_working(facts, reasons.SNAPSHOTTING, message, now=now).steps,
+        )
     if snapshot.status is not None and snapshot.status.ready_to_use:
         return None
     error = snapshot.status and snapshot.status.error
@@ -170,12 +194,9 @@ def _wait_for(
 def _start_mover(facts: Facts, run: Run, *, claim: str, now: datetime, settings: Settings) -> Plan:
     mover = facts.mover
     name = run.job_name or job_name(claim)
-    alive = ", ".join(pod.metadata.name for pod in facts.strays if not has_ended(pod))
+    alive = tuple(pod for pod in facts.strays if not has_ended(pod))
     if alive:
-        # Two movers of one run must never write at once.
-        message = f"Job {name} is gone; another one starts when Pod {alive} has ended"
-        lost = compose(mover, now=now, state=State.WORKING, reason=reasons.JOB_LOST, message=message)
-        return Plan((WriteStatus(lost),)) if lost is not None else REST
+        return _wait_for_strays(facts, alive, job=name, now=now)
     manifest = build_job(
         mover,
         name=name,
@@ -197,10 +218,33 @@ def _start_mover(facts: Facts, run: Run, *, claim: str, now: datetime, settings:
         phase=Phase.CREATING_POD,
         run=replace(run, job_name=name),
     )
-    # The status goes first, so that nobody who is behind makes a second Job.
+    # The status goes first, so that nobody who is behind makes a second Job. After a refusal that is told it stays until the Job is there.
     steps: list[Step] = [Recount()] if again else []
-    steps += [WriteStatus(status) if status is not None else Fence(), Create(JOBS, manifest)]
+    refused = facts.refusal is not None and facts.refusal.target == (JOBS.kind, name) and run.job_name == name
+    if status is None or (refused and current.phase == Phase.CREATING_POD):
+        steps += [Fence(), Create(JOBS, manifest), *([WriteStatus(status)] if status is not None else [])]
+    else:
+        steps += [WriteStatus(status), Create(JOBS, manifest)]
     return Plan((*steps, *_announce(run, reasons.JOB_CREATED, f"created Job {name}", "Synchronize")))
+
+
+def _wait_for_strays(facts: Facts, alive: tuple[Pod, ...], *, job: str, now: datetime) -> Plan:
+    """Two movers of one run must never write at once."""
+    stuck = await_pods(
+        facts,
+        alive,
+        reason=reasons.MOVER_REMOVAL_WAITING,
+        purpose=f"Job {job} starts when it has: two movers of one run never write at once",
+        action="Synchronize",
+        now=now,
+    )
+    told = facts.mover.status and facts.mover.status.condition(ConditionType.STALLED)
+    if stuck.steps or (told is not None and told.status == "True" and told.reason == reasons.MOVER_REMOVAL_WAITING):
+        return stuck
+    listed = ", ".join(pod.metadata.name for pod in alive)
+    message = f"Job {job} is gone; another one starts when Pod {listed} has ended"
+    lost = compose(facts.mover, now=now, state=State.WORKING, reason=reasons.JOB_LOST, message=message)
+    return Plan((WriteStatus(lost),) if lost is not None else (), wake_after=stuck.wake_after)
 
 
 def _take_other_name(facts: Facts, run: Run, *, now: datetime) -> Plan:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from datamover.api import names, reasons
 from datamover.api.batch import JOBS, Job
+from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
 from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.timestamps import compact, folder, parse, seconds
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec, DataMoverStatus, Run
@@ -24,8 +25,9 @@ from datamover.reconcilers.datamover.copying import advance_copy
 from datamover.reconcilers.datamover.facts import Facts, Settings, Unread
 from datamover.reconcilers.datamover.plan import REST, Delete, Emit, Plan, Step, SuspendJob, WriteStatus
 from datamover.reconcilers.datamover.preflight import find_obstacle
+from datamover.reconcilers.datamover.removal import await_removal
 from datamover.reconcilers.datamover.syncing import follow_job
-from datamover.volumes.binding import Obstacle
+from datamover.volumes.binding import Obstacle, is_lost
 from datamover.volumes.naming import clone_name, job_name
 
 
@@ -37,15 +39,17 @@ def decide(facts: Facts, *, now: datetime, settings: Settings) -> Plan:
         return REST
     status = mover.status or DataMoverStatus()
     if status.phase == Phase.COMPLETED:
-        return Plan((*collect_strays(facts, status), *_acknowledge(mover, status).steps))
+        collected = collect_strays(facts, status, now=now)
+        told = any(isinstance(step, WriteStatus) for step in collected.steps)
+        return collected if told else Plan((*collected.steps, *_acknowledge(mover, status).steps), collected.wake_after)
     if status.phase == Phase.FAILED:
-        return _retry(facts, status, now=now)
+        return _retry(facts, status, now=now, settings=settings)
     if spec.suspend:
         return _suspend(facts, now=now)
     if status.run is None:
         return _begin(facts, spec, now=now)
     if status.phase == Phase.CLEANING_UP:
-        return clean_up(facts, status.run, now=now)
+        return clean_up(facts, status.run, now=now, settings=settings)
     if facts.job is not None and not _is_of_twin(facts, facts.job):
         return follow_job(facts, status.run, now=now, settings=settings)
     return advance_copy(facts, status.run, now=now, settings=settings)
@@ -115,6 +119,9 @@ def _suspend(facts: Facts, *, now: datetime) -> Plan:
     steps: list[Step] = []
     job = facts.job
     if job is not None and job.metadata.owned_by(facts.mover.metadata.uid) and _is_active(job):
+        refusal = facts.refused(patch=True)
+        if refusal is not None:
+            return say_refusal(facts, refusal, action="Suspend", now=now)
         steps.append(SuspendJob(job.metadata, suspend=True))
     status = compose(
         facts.mover,
@@ -146,25 +153,43 @@ def _acknowledge(mover: DataMover, status: DataMoverStatus) -> Plan:
     return Plan((WriteStatus(noted),))
 
 
-def _retry(facts: Facts, status: DataMoverStatus, *, now: datetime) -> Plan:
+def _retry(facts: Facts, status: DataMoverStatus, *, now: datetime, settings: Settings) -> Plan:
     """A new value of the retry annotation runs the same run again: same id, same folder, same copy (law L6).
 
-    Only when the copy is gone, and the snapshot that it was made of, is there another one to take, and with it another run.
+    Only when the copy is gone, or lost with its volume, and the snapshot that it was made of, is there another one to take, and with
+    it another run.
     """
     mover, spec, run = facts.mover, facts.mover.spec, status.run
     wish = mover.metadata.annotation(names.RETRY_ANNOTATION)
     if spec is None or not wish or (run is not None and run.retry == wish):
         return _acknowledge_failed(mover, status)
     job = facts.job
+    refused = facts.refused()
     if job is not None and facts.owns(job):
         # The old Job goes first: its name is needed again. Its disappearance brings us back here.
         if job.metadata.terminating:
-            return REST
-        if facts.refusal is not None and facts.refusal.fresh:
-            return say_refusal(facts, facts.refusal, state=State.FAILED, action="Retry", now=now)
+            return await_removal(
+                facts,
+                JOBS,
+                job,
+                reason=reasons.MOVER_REMOVAL_WAITING,
+                purpose="The retry begins when it is gone",
+                action="Retry",
+                now=now,
+                settings=settings,
+                state=State.FAILED,
+            )
+        if refused is not None:
+            return say_refusal(facts, refused, state=State.FAILED, action="Retry", now=now)
         return Plan((Delete(JOBS, job.metadata),))
     method = (run and run.copy_method) or spec.copy_method
-    copies = (facts.clone, facts.snapshot if method == CopyMethod.SNAPSHOT else None)
+    clone = facts.clone if facts.clone is not None and not is_lost(facts.clone) else None
+    if clone is None and facts.clone is not None and facts.owns(facts.clone) and not facts.clone.metadata.terminating:
+        # What has lost its volume holds nothing that anybody could look into, and its name is needed.
+        if refused is not None:
+            return say_refusal(facts, refused, state=State.FAILED, action="Retry", now=now)
+        return Plan((Delete(PERSISTENT_VOLUME_CLAIMS, facts.clone.metadata),))
+    copies = (clone, facts.snapshot if method == CopyMethod.SNAPSHOT else None)
     kept = any(
         copy is not None and copy.metadata.owned_by(mover.metadata.uid) and not copy.metadata.terminating
         for copy in copies

@@ -24,11 +24,11 @@ class Unread(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The API server's refusal of a create or delete, kept until it goes through.
+    """The API server's refusal of a step, kept until it goes through.
 
     While `fresh` it is to be told and waited out for the `retry_after` seconds that are left; after that the step is due again.
-    `target` is the kind and name of the child that was to be created or, with `deletes`, deleted: once somebody else has done
-    that, the refusal is no longer true.
+    `verb` is what was to be done to `target`, the kind and name of a child: once somebody else has created or deleted it, the
+    refusal is no longer true.
     """
 
     reason: str
@@ -36,14 +36,14 @@ class Refusal:
     retry_after: float = 5.0
     fresh: bool = True
     target: tuple[str, str] | None = None
-    deletes: bool = False
+    verb: str = "create"
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What the events of a child said when they were read, `age` seconds ago; `text` is None when they said nothing.
+    """What the cluster said of a child when it was asked, `age` seconds ago; `text` is None when it said nothing.
 
-    `target` is the child's UID: what was said of one child explains no other.
+    `target` is the topic of the inquiry (`Inquire.topic`): what was said of one child explains no other.
     """
 
     target: str
@@ -89,6 +89,11 @@ class Facts:
     progress: Progress | None = None
     progress_age: float | None = None
     sightings: Sightings = Sightings()
+
+    def refused(self, *, patch: bool = False) -> Refusal | None:
+        """Return the refusal that is to be waited out: that of changing the Job with `patch`, else that of any other step."""
+        found = self.refusal
+        return found if found is not None and found.fresh and (found.verb == "patch") is patch else None
 
     def owns(self, child: HasMeta | None) -> TypeGuard[HasMeta]:
         """Tell whether a child is ours to delete: by owner UID and by label (law L2)."""

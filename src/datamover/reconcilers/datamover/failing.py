@@ -4,15 +4,35 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from datamover.api import names
+from datamover.api import names, reasons
 from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.timestamps import seconds
 from datamover.api.v1alpha1.datamover import Run
 from datamover.reconcilers.datamover.conditions import MESSAGE_LIMIT, State, compose, cut
 from datamover.reconcilers.datamover.facts import Facts
 from datamover.reconcilers.datamover.plan import REST, Emit, Plan, WriteStatus
+from datamover.volumes.binding import is_lost
 
 CLONE_LOST_MESSAGE = "the clone was deleted before its data were moved, and another copy would be of another moment"
+
+
+def fail_without_clone(facts: Facts, run: Run, *, now: datetime, also: str = "") -> Plan:
+    """Return the end of a run whose clone is gone, or has lost the volume that its data were on. `also` follows the reason."""
+    clone = facts.clone
+    if clone is None or clone.metadata.terminating or not is_lost(clone):
+        return fail(facts, run, reason=reasons.CLONE_LOST, message=CLONE_LOST_MESSAGE + also, now=now)
+    volume = clone.spec and clone.spec.volume_name
+    label = f"{names.CREATED_BY_LABEL}={names.CREATED_BY_VALUE}"
+    after = (
+        "A retry makes another clone"
+        if facts.owns(clone)
+        else f"It does not carry the label {label}, so it is not touched: delete it before a retry"
+    )
+    message = (
+        f"clone {clone.metadata.name} has lost its volume{f' {volume}' if volume else ''}, so what was copied cannot be read any more; "
+        f"the source is intact. {after}"
+    )
+    return fail(facts, run, reason=reasons.CLONE_VOLUME_LOST, message=message + also, now=now)
 
 
 def fail(facts: Facts, run: Run, *, reason: str, message: str, now: datetime) -> Plan:
@@ -20,7 +40,8 @@ def fail(facts: Facts, run: Run, *, reason: str, message: str, now: datetime) ->
     mover = facts.mover
     kept = ""
     clone = facts.clone
-    if run.copy_method != CopyMethod.DIRECT and facts.owns(clone) and not clone.metadata.terminating:
+    lost = clone is not None and is_lost(clone)
+    if run.copy_method != CopyMethod.DIRECT and facts.owns(clone) and not clone.metadata.terminating and not lost:
         kept = f" The clone {clone.metadata.name} is kept."
     again = f'{names.RETRY_ADVICE}kubectl -n {mover.metadata.namespace} annotate datamover {mover.metadata.name} {names.RETRY_ANNOTATION}="$(date +%s)" --overwrite'
     hint = f".{kept}{again}"

@@ -64,7 +64,7 @@ class Notes(Protocol):
     """What was learnt from answers of the API server since the operator started. Losing it costs a repetition, nothing else."""
 
     def refusal(self, uid: str) -> Refusal | None:
-        """The last refusal of a create or delete."""
+        """The last refusal of a step."""
         ...
 
     def diagnosis(self, uid: str) -> Diagnosis | None:
@@ -129,9 +129,10 @@ def _standing(
         return refusal
     kind, name = refusal.target
     child = children[("PersistentVolumeClaim", "VolumeSnapshot", "Job").index(kind)]
-    if child is None or child.metadata.name != name or not child.metadata.owned_by(uid):
-        return None if refusal.deletes else refusal
-    return refusal if refusal.deletes and not child.metadata.terminating else None
+    ours = child is not None and child.metadata.name == name and child.metadata.owned_by(uid)
+    if refusal.verb == "create":
+        return None if ours else refusal
+    return refusal if ours and child is not None and not child.metadata.terminating else None
 
 
 def _sight(

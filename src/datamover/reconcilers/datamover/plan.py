@@ -7,6 +7,11 @@ from datamover.api.meta import Manifest, ObjectMeta, Resource
 from datamover.api.v1alpha1.datamover import DataMoverStatus
 
 
+def users_of(uid: str) -> str:
+    """Return the topic of the question who uses the claim with this UID."""
+    return f"{uid}/users"
+
+
 @dataclass(frozen=True, slots=True)
 class WriteStatus:
     """Write the DataMover's status. Carries the version it was decided on: a stale decision is refused by the server."""
@@ -40,10 +45,16 @@ class SuspendJob:
 
 @dataclass(frozen=True, slots=True)
 class Inquire:
-    """Read the events of a child that does not get on, so that the next decision can say why."""
+    """Ask why a child does not get on, so that the next decision can say it: its events, or the Pods that use a claim."""
 
     kind: str
     target: ObjectMeta
+    users: bool = False
+
+    @property
+    def topic(self) -> str:
+        """What the answer is filed under: the child's UID, with a mark when it is about its users."""
+        return users_of(self.target.uid) if self.users else self.target.uid
 
 
 @dataclass(frozen=True, slots=True)

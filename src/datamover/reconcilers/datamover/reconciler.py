@@ -21,8 +21,25 @@ from datamover.reconcilers.datamover.caches import Caches
 from datamover.reconcilers.datamover.decide import decide
 from datamover.reconcilers.datamover.facts import Diagnosis, Facts, Refusal, Settings, Sightings
 from datamover.reconcilers.datamover.gather import gather
-from datamover.reconcilers.datamover.plan import Create, Delete, Emit, Inquire, Plan, SampleLog, WriteStatus
-from datamover.reconcilers.datamover.report import Meter, report_cleanup_failure, report_present, report_status
+from datamover.reconcilers.datamover.plan import (
+    REST,
+    Create,
+    Delete,
+    Emit,
+    Inquire,
+    Plan,
+    Recount,
+    SampleLog,
+    SuspendJob,
+    WriteStatus,
+)
+from datamover.reconcilers.datamover.report import (
+    Meter,
+    report_cleanup_failure,
+    report_forbidden_status,
+    report_present,
+    report_status,
+)
 from datamover.runtime.clock import Clock
 from datamover.runtime.controller import DONE, After, Controller, Result
 from datamover.runtime.instruments import SILENCE, WorkInstruments
@@ -73,13 +90,14 @@ class DataMoverReconciler:
             on_diagnosis=self._note_diagnosis,
             on_progress=self._note_progress,
             on_cleanup_failed=lambda meta: report_cleanup_failure(meta, meter=meter),
+            on_status_forbidden=lambda mover: report_forbidden_status(mover, meter=meter),
         )
 
     def controller(
         self, *, workers: int = 4, name: str = "datamover", metrics: WorkInstruments = SILENCE
     ) -> Controller:
         """Return the controller that calls this reconciler, woken by everything that a DataMover depends on."""
-        queue: Workqueue[Key] = Workqueue(name, clock=self._clock, metrics=metrics)
+        queue: Workqueue[Key] = Workqueue(name, clock=self._clock, metrics=metrics, max_delay=_RETRY_MOST)
         controller = Controller(
             name, reconcile=self.reconcile, queue=queue, workers=workers, clock=self._clock, metrics=metrics
         )
@@ -104,8 +122,7 @@ class DataMoverReconciler:
         facts = gather(mover, view=self._caches, notes=self, now=now)
         memory = self._memory.get(mover.metadata.uid)
         if memory is not None:
-            over = mover.status is not None and mover.status.phase in Phase.TERMINAL
-            memory.sightings = Sightings() if over else facts.sightings
+            memory.sightings = Sightings() if _is_over(mover) else facts.sightings
         return facts, decide(facts, now=now, settings=self._settings)
 
     async def reconcile(self, key: Key) -> Result:
@@ -139,11 +156,13 @@ class DataMoverReconciler:
                 memory.failures += 1
                 raise
             memory.failures = memory.conflicts = 0
-            if any(isinstance(step, Create | Delete) for step in plan.steps):
+            if any(isinstance(step, Create | Delete | SuspendJob | Recount) for step in plan.steps):
                 memory.refusal = None
                 memory.refusals = 0
             if any(isinstance(step, Inquire | SampleLog) for step in plan.steps):
                 continue  # what was learnt may be worth telling at once
+            if plan == REST and _is_over(facts.mover):
+                self._memory.pop(mover.metadata.uid, None)
             return After(plan.wake_after) if plan.wake_after is not None else DONE
         return After(_CONFLICT_PAUSE)
 
@@ -156,7 +175,7 @@ class DataMoverReconciler:
     # Notes, as `gather` reads them.
 
     def refusal(self, uid: str) -> Refusal | None:
-        """The last refusal of a create or delete."""
+        """The last refusal of a step."""
         memory = self._memory.get(uid)
         if memory is None or memory.refusal is None:
             return None
@@ -262,6 +281,8 @@ class DataMoverReconciler:
         return self._caches.mover_of_uid(uid) if uid else ()
 
 
+_RETRY_MOST = 60.0
+"""Seconds between two attempts at most: a right that was granted, or a server that is back, is soon made use of."""
 _MEMORY_SLACK = 1024
 _ROUNDS = 4  # decisions in one reconcile: a refusal or something learnt leads to the next
 _SLACK = 0.05
@@ -270,6 +291,10 @@ _SLACK = 0.05
 def _own_key(old: DataMover | None, new: DataMover | None) -> Iterable[Key]:
     found = new or old
     return (key_of(found.metadata),) if found is not None else ()
+
+
+def _is_over(mover: DataMover) -> bool:
+    return mover.status is not None and mover.status.phase in Phase.TERMINAL
 
 
 def _is_remark(mover: DataMover, plan: Plan) -> bool:

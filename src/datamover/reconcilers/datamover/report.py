@@ -82,6 +82,12 @@ def report_cleanup_failure(meta: ObjectMeta, *, meter: Meter) -> None:
     meter.cleaned(status="failure", namespace=meta.namespace or "")
 
 
+def report_forbidden_status(mover: DataMover, *, meter: Meter) -> None:
+    """Count a status that may not be written: what it would have said is told by nothing else."""
+    phase = (mover.status.phase if mover.status else None) or Phase.NONE
+    meter.error(error_type=reasons.STATUS_FORBIDDEN, phase=phase, namespace=mover.metadata.namespace or "")
+
+
 def _report_phase(mover: DataMover, old: DataMoverStatus, new: DataMoverStatus, *, meter: Meter, now: datetime) -> None:
     namespace = mover.metadata.namespace or ""
     before, after = old.phase or Phase.NONE, new.phase or Phase.NONE

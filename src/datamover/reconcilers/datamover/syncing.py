@@ -24,11 +24,11 @@ from datamover.movers.outcomes import (
 )
 from datamover.movers.rclone import CONTAINER
 from datamover.reconcilers.datamover.absence import confirm_copy_gone
-from datamover.reconcilers.datamover.blocking import age_of, block, look_into
+from datamover.reconcilers.datamover.blocking import age_of, block, look_into, say_refusal
 from datamover.reconcilers.datamover.cleaning import begin_clean_up
 from datamover.reconcilers.datamover.conditions import Said, State, compose
 from datamover.reconcilers.datamover.facts import Facts, Settings
-from datamover.reconcilers.datamover.failing import CLONE_LOST_MESSAGE, fail
+from datamover.reconcilers.datamover.failing import fail, fail_without_clone
 from datamover.reconcilers.datamover.plan import (
     REST,
     Delete,
@@ -40,14 +40,26 @@ from datamover.reconcilers.datamover.plan import (
     SuspendJob,
     WriteStatus,
 )
-from datamover.volumes.binding import is_bound
+from datamover.reconcilers.datamover.removal import await_removal
+from datamover.volumes.binding import is_bound, is_lost
 
 
 def follow_job(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> Plan:
     """Return what the Job's state asks for."""
     job, mover = facts.job, facts.mover
-    if job is None or job.metadata.terminating:
+    if job is None:
         return REST
+    if job.metadata.terminating:
+        return await_removal(
+            facts,
+            JOBS,
+            job,
+            reason=reasons.MOVER_REMOVAL_WAITING,
+            purpose="Another Job is made when it is gone",
+            action="Synchronize",
+            now=now,
+            settings=settings,
+        )
     if not job.metadata.owned_by(mover.metadata.uid):
         message = f"Job {job.metadata.name} exists and is not this DataMover's: delete or rename it"
         told = block(facts, reasons.NAME_TAKEN, message, action="Synchronize", now=now)
@@ -79,6 +91,9 @@ def _enter(facts: Facts, run: Run, job: Job, *, now: datetime) -> Plan:
 
 def _go_on(facts: Facts, job: Job, *, now: datetime) -> Plan:
     """The run is no longer suspended: let the Job go on, and say so."""
+    refusal = facts.refused(patch=True)
+    if refusal is not None:
+        return say_refusal(facts, refusal, action="Resume", now=now)
     message = f"Job {job.metadata.name} goes on"
     going = compose(facts.mover, now=now, state=State.WORKING, reason=reasons.JOB_CREATED, message=message)
     resumed = SuspendJob(job.metadata, suspend=False)
@@ -100,7 +115,7 @@ def _succeed(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Setti
         if outcome is not None and outcome.verified
         else ("False", reasons.NOT_REQUESTED, 'not asked for: set VERIFY_BACKUP to "true" in spec.additionalEnv'),
     }
-    return _recounted(begin_clean_up(facts, done, said=said, now=now), job, facts.pods, outcome)
+    return _recounted(facts, begin_clean_up(facts, done, said=said, now=now), job, outcome, now=now)
 
 
 def _fail(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Settings) -> Plan:
@@ -109,13 +124,16 @@ def _fail(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Settings
     if cause != "DeadlineExceeded" and (wait := _outcome_wait(job, facts.pods, now=now, settings=settings)) > 0:
         return Plan(wake_after=wait)
     outcome = _final_outcome(facts.pods, succeeded=False)
-    return _recounted(_end_failed(facts, run, job, outcome, cause=cause, now=now), job, facts.pods, outcome)
+    return _recounted(facts, _end_failed(facts, run, job, outcome, cause=cause, now=now), job, outcome, now=now)
 
 
-def _recounted(plan: Plan, job: Job, pods: tuple[Pod, ...], outcome: Outcome | None) -> Plan:
+def _recounted(facts: Facts, plan: Plan, job: Job, outcome: Outcome | None, *, now: datetime) -> Plan:
     """Without the mover's last words, and with Pods that were counted but not seen, the server is asked before the run ends."""
-    if outcome is not None or _all_ended(job, pods):
+    if outcome is not None or _all_ended(job, facts.pods):
         return plan
+    refusal = facts.refused()
+    if refusal is not None:
+        return say_refusal(facts, refusal, action="Synchronize", now=now)
     return Plan((Recount(), *plan.steps), wake_after=plan.wake_after)
 
 
@@ -189,14 +207,15 @@ def _is_clone_lost(facts: Facts) -> bool:
     clone = facts.clone
     if clone is None or not clone.metadata.owned_by(facts.mover.metadata.uid):
         return True
-    return clone.metadata.terminating and not is_bound(clone)
+    return is_lost(clone) or (clone.metadata.terminating and not is_bound(clone))
 
 
 def _lose_clone(facts: Facts, run: Run, job: Job, *, now: datetime) -> Plan:
-    """Somebody deleted the clone before the mover could start: stop the Job, which would wait for it for ever."""
-    ended = fail(facts, run, reason=reasons.CLONE_LOST, message=CLONE_LOST_MESSAGE, now=now)
-    refused = facts.refusal is not None and facts.refusal.fresh
-    stop: tuple[Step, ...] = (Delete(JOBS, job.metadata),) if facts.owns(job) and not refused else ()
+    """The clone, or its volume, went before the mover could start: stop the Job, which would wait for it for ever."""
+    refused = facts.refused()
+    also = f". Its Job is still there: {refused.message}" if refused is not None else ""
+    ended = fail_without_clone(facts, run, now=now, also=also)
+    stop: tuple[Step, ...] = (Delete(JOBS, job.metadata),) if facts.owns(job) and refused is None else ()
     return Plan((*confirm_copy_gone(facts, run), *stop, *ended.steps))
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from datamover.api import names, reasons, transfer
+from datamover.api.core import PodSpec
 from datamover.api.names import Phase
 from datamover.reconcilers.datamover.decide import decide
 from datamover.reconcilers.datamover.facts import Diagnosis, Refusal, Sightings, Unread
@@ -26,6 +27,7 @@ from datamover.reconcilers.datamover.plan import (
     SampleLog,
     SuspendJob,
     WriteStatus,
+    users_of,
 )
 from support import builders
 from support.builders import CLONE, JOB, NOW, SETTINGS, facts, outcome, run, status
@@ -80,6 +82,9 @@ def describe(plan: Plan) -> list[str]:
 CLEANS = {"delete_pvc_after_backup": True}
 SNAPSHOT = {"copy_method": "Snapshot", "run": run(copy_method="Snapshot")}
 RUNNING = builders.job(active=1)
+LOST = builders.clone(phase="Lost")
+GONE_SOON = {"deletion_timestamp": builders.CREATED}
+RETRIED = {"annotations": {names.RETRY_ANNOTATION: "1"}}
 PENDING_POD = builders.pod(RUNNING, phase="Pending")
 COMPLETE = builders.job(condition="Complete", succeeded=1)
 FAILED = builders.job(condition="Failed", reason="BackoffLimitExceeded", failed=3)
@@ -263,6 +268,73 @@ DECISIONS = {
     "the clone is gone while the mover runs: its volume is still mounted": (
         at(Phase.CREATING_POD, job=RUNNING, pods=(builders.pod(RUNNING),)),
         [],
+    ),
+    "the clone has lost its volume before there is a Job": (
+        at(Phase.CREATING_CLONE, clone=LOST),
+        ["status Failed CloneVolumeLost", "event Warning CloneVolumeLost"],
+    ),
+    "the clone has lost its volume, and its class binds on use: no mover could read it": (
+        at(
+            Phase.CREATING_CLONE,
+            clone=LOST,
+            clone_class=builders.storage_class(volume_binding_mode="WaitForFirstConsumer"),
+        ),
+        ["status Failed CloneVolumeLost", "event Warning CloneVolumeLost"],
+    ),
+    "the clone was ready and has lost its volume": (
+        at(Phase.CLONE_READY, clone=LOST),
+        ["status Failed CloneVolumeLost", "event Warning CloneVolumeLost"],
+    ),
+    "the clone has lost its volume before the mover started: the Job would wait for ever": (
+        at(Phase.CREATING_POD, clone=LOST, job=RUNNING, pods=(PENDING_POD,)),
+        [f"delete Job {JOB}", "status Failed CloneVolumeLost", "event Warning CloneVolumeLost"],
+    ),
+    "the clone has lost its volume while the mover runs: it is mounted, and the mover will say": (
+        at(Phase.CREATING_POD, clone=LOST, job=RUNNING, pods=(builders.pod(RUNNING),)),
+        [],
+    ),
+    "the Job is gone and the clone has lost its volume": (
+        at(Phase.CREATING_POD, clone=LOST),
+        ["status Failed CloneVolumeLost", "event Warning CloneVolumeLost"],
+    ),
+    "failed without the clone's volume, and a retry is asked for: what is left of the clone goes first": (
+        at(Phase.FAILED, spec=RETRIED, clone=LOST),
+        [f"delete PersistentVolumeClaim {CLONE}"],
+    ),
+    "failed without the clone's volume, the clone may not be deleted: told": (
+        at(Phase.FAILED, spec=RETRIED, clone=LOST, refusal=Refusal(reasons.PERMISSION_MISSING, "no", verb="delete")),
+        ["status Failed PermissionMissing", "event Warning PermissionMissing"],
+    ),
+    "failed without the clone's volume, which is going: another run, with another clone": (
+        at(Phase.FAILED, spec=RETRIED, clone=replace(LOST, metadata=builders.clone(**GONE_SOON).metadata)),
+        ["status CreatingClonedPVC Retrying", "event Normal Retrying"],
+    ),
+    "failed, a retry is asked for, the clone without its volume is not marked as ours: never deleted": (
+        at(Phase.FAILED, spec=RETRIED, clone=builders.clone(phase="Lost", labels={})),
+        ["status CreatingClonedPVC Retrying", "event Normal Retrying"],
+    ),
+    "suspending is refused: told, for the mover goes on": (
+        at(
+            Phase.CREATING_POD,
+            spec={"suspend": True},
+            job=RUNNING,
+            refusal=Refusal(reasons.PERMISSION_MISSING, "no patch", verb="patch"),
+        ),
+        ["status CreatingPod PermissionMissing", "event Warning PermissionMissing"],
+    ),
+    "resuming is refused: told": (
+        at(
+            Phase.CREATING_POD,
+            spec={"reason": "Suspended"},
+            clone=builders.clone(),
+            job=builders.job(suspend=True),
+            refusal=Refusal(reasons.PERMISSION_MISSING, "no patch", verb="patch"),
+        ),
+        ["status CreatingPod PermissionMissing", "event Warning PermissionMissing"],
+    ),
+    "suspending was refused and is no longer wished for: that holds up nothing": (
+        at(Phase.CLEANING_UP, clone=builders.clone(), refusal=Refusal("PermissionMissing", "no", verb="patch")),
+        ["status Completed Completed", "event Normal Completed"],
     ),
     "no Pod yet, but soon": (at(Phase.CREATING_POD, clone=builders.clone(), job=builders.job()), []),
     "one attempt failed, the next one runs": (
@@ -575,6 +647,124 @@ class TestPatience:
     def test_a_refusal_is_waited_out(self) -> None:
         refusal = Refusal(reasons.CLONE_FORBIDDEN, "exceeded quota", retry_after=8.0)
         assert decide(at(Phase.CREATING_CLONE, refusal=refusal), now=NOW, settings=SETTINGS).wake_after == 8.0
+
+
+class TestRemoval:
+    """An old child that does not go is told after a while: which one, since when, what holds it, what to do."""
+
+    def told(self, known) -> str:
+        """The sentence a minute later; half a minute before, nothing was wrong."""
+        young = decide(known, now=NOW + timedelta(seconds=20), settings=SETTINGS)
+        assert not any(isinstance(step, WriteStatus) and stalls(step) for step in young.steps)
+        assert 0 < young.wake_after <= 11
+        plan = decide(known, now=LATER, settings=SETTINGS)
+        written, event = plan.steps
+        assert written.status.condition("Stalled").reason == event.reason
+        again = with_facts(known, mover=replace(known.mover, status=written.status))
+        assert not decide(again, now=LATER + timedelta(seconds=1), settings=SETTINGS).steps, "told once (L9)"
+        return f"{event.reason}: {written.status.message}"
+
+    @pytest.mark.parametrize(
+        ("phase", "fields", "after"),
+        [(Phase.FAILED, RETRIED, "The retry begins"), (Phase.CREATING_POD, {}, "Another Job is made")],
+    )
+    def test_an_old_job_that_somebodys_finalizer_holds(self, phase, fields, after) -> None:
+        job = builders.job(condition="Failed", finalizers=("example.com/audit", "orphan"), **GONE_SOON)
+        message = self.told(at(phase, spec=fields, clone=builders.clone(), job=job))
+        for words in (
+            "WaitingForMoverRemoval: ",
+            f"Job {JOB} is being deleted since {builders.CREATED}",
+            "held by the finalizers example.com/audit, orphan",
+            "find out who is to remove",
+            f"{after} when it is gone",
+        ):
+            assert words in message, words
+
+    def test_an_old_job_whose_pod_is_on_a_dead_node(self) -> None:
+        job = builders.job(condition="Failed", finalizers=("foregroundDeletion",), **GONE_SOON)
+        pod = replace(builders.pod(job, **GONE_SOON), spec=PodSpec(node_name="node-7"))
+        message = self.told(at(Phase.FAILED, spec=RETRIED, clone=builders.clone(), job=job, pods=(pod,)))
+        assert f"Pod mover-1 (Running, on node node-7, being deleted since {builders.CREATED})" in message
+        assert "if its node is down for good" in message
+        assert "kubectl -n default delete pod mover-1 --grace-period=0 --force" in message
+        assert "find out" not in message, "the finalizer goes with the Pods"
+
+    def test_a_pod_of_a_job_that_is_gone_and_whose_node_is_dead(self) -> None:
+        pod = replace(builders.pod(**GONE_SOON), spec=PodSpec(node_name="node-7"))
+        message = self.told(at(Phase.CREATING_POD, clone=builders.clone(), strays=(pod,)))
+        assert "WaitingForMoverRemoval: Pod mover-1 (Running, on node node-7" in message
+        assert "two movers of one run never write at once" in message
+
+    def test_a_pod_that_nobody_told_to_go_is_waited_for_in_peace(self) -> None:
+        plan = decide(
+            at(Phase.CREATING_POD, clone=builders.clone(), strays=(builders.pod(),)), now=LATER, settings=SETTINGS
+        )
+        assert describe(plan) == ["status CreatingPod JobLost"]
+
+    def test_an_old_snapshot(self) -> None:
+        old = builders.volume_snapshot(owner=builders.MOVER_UID, finalizers=("example.com/keep",), **GONE_SOON)
+        message = self.told(at(Phase.CREATING_CLONE, spec=SNAPSHOT, snapshot=old))
+        assert f"WaitingForCloneRemoval: VolumeSnapshot {CLONE} is being deleted" in message
+        assert "example.com/keep" in message
+
+    old = builders.clone(finalizers=("kubernetes.io/pvc-protection",), **GONE_SOON)
+
+    @pytest.mark.parametrize(("phase", "fields"), [(Phase.CREATING_CLONE, {}), (Phase.CLEANING_UP, CLEANS)])
+    def test_who_uses_an_old_clone_is_asked_for_before_it_is_told(self, phase, fields) -> None:
+        known = at(phase, spec=fields, clone=self.old)
+        plan = decide(known, now=LATER, settings=SETTINGS)
+        assert plan == Plan(
+            (Inquire("PersistentVolumeClaim", self.old.metadata, users=True),), SETTINGS.inquire_interval
+        )
+        stale = Diagnosis(plan.steps[0].topic, "Pod shell (Running, on node n)", age=SETTINGS.inquire_interval)
+        assert decide(with_facts(known, diagnosis=stale), now=LATER, settings=SETTINGS).steps == plan.steps
+
+    @pytest.mark.parametrize(
+        ("answer", "words"),
+        [
+            ("Pod shell (Running, on node n)", "because Pod shell (Running, on node n) uses it: delete that Pod"),
+            ("", "no Pod uses it any more: look whether the cluster's controller-manager works"),
+            (None, "held by the finalizer kubernetes.io/pvc-protection. Another clone"),
+        ],
+    )
+    def test_what_was_learnt_of_an_old_clone_is_told(self, answer, words) -> None:
+        said = Diagnosis(users_of(self.old.metadata.uid), answer)
+        message = self.told(at(Phase.CREATING_CLONE, clone=self.old, diagnosis=said))
+        assert f"WaitingForCloneRemoval: PersistentVolumeClaim {CLONE} is being deleted since" in message
+        assert words in message
+
+    def test_our_own_pods_that_use_an_old_clone_need_not_be_asked_for(self) -> None:
+        message = self.told(at(Phase.CREATING_CLONE, clone=self.old, strays=(builders.pod(phase="Succeeded"),)))
+        assert "Pod mover-1 (Succeeded) is still there" in message
+
+
+def stalls(step: WriteStatus) -> bool:
+    """Tell whether a status says that something is wrong; that of a failed run always does."""
+    return step.status.phase != Phase.FAILED and step.status.condition("Stalled").status == "True"
+
+
+class TestLostClones:
+    def message(self, **fields) -> str:
+        known = at(Phase.CREATING_CLONE, clone=builders.clone(phase="Lost", **fields))
+        return decide(known, now=NOW, settings=SETTINGS).steps[0].status.message
+
+    def test_it_is_said_that_the_source_is_intact_and_what_a_retry_does(self) -> None:
+        message = self.message()
+        for words in (f"clone {CLONE} has lost its volume", "the source is intact", "A retry makes another clone"):
+            assert words in message
+        assert "is kept" not in message
+        assert names.RETRY_ANNOTATION in message
+
+    def test_one_that_is_not_marked_as_ours_is_left_to_people(self) -> None:
+        message = self.message(labels={})
+        assert "it is not touched: delete it before a retry" in message
+
+    def test_a_job_that_may_not_be_stopped_is_told_as_well(self) -> None:
+        refusal = Refusal(reasons.PERMISSION_MISSING, "the API server refuses to delete Job", verb="delete")
+        known = at(Phase.CREATING_POD, clone=LOST, job=RUNNING, pods=(PENDING_POD,), refusal=refusal)
+        plan = decide(known, now=NOW, settings=SETTINGS)
+        assert describe(plan)[0] == "status Failed CloneVolumeLost"
+        assert "Its Job is still there: the API server refuses to delete Job" in plan.steps[0].status.message
 
 
 class TestLastWords:

@@ -91,16 +91,16 @@ REFUSALS = {
     ),
     "a create that another replica has done": (Refusal("no", "no", target=(CLAIM, CLONE)), builders.clone(), False),
     "a delete, and the clone is there": (
-        Refusal("no", "no", target=(CLAIM, CLONE), deletes=True),
+        Refusal("no", "no", target=(CLAIM, CLONE), verb="delete"),
         builders.clone(),
         True,
     ),
     "a delete that another replica has done": (
-        Refusal("no", "no", target=(CLAIM, CLONE), deletes=True),
+        Refusal("no", "no", target=(CLAIM, CLONE), verb="delete"),
         builders.clone(deletion_timestamp=builders.CREATED),
         False,
     ),
-    "a delete of what is gone": (Refusal("no", "no", target=(CLAIM, CLONE), deletes=True), None, False),
+    "a delete of what is gone": (Refusal("no", "no", target=(CLAIM, CLONE), verb="delete"), None, False),
 }
 
 

@@ -1,14 +1,18 @@
 """Carrying out plans, and what is remembered between two reconciles, with a client that keeps no server."""
 
+from dataclasses import dataclass, field
+from dataclasses import replace as with_fields
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import yaml
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from datamover.api import reasons
-from datamover.api.core import EVENTS, PODS, Event, Secret
+from datamover.api.core import EVENTS, POD_MOUNTS, PODS, Event, PodMounts, Secret
 from datamover.api.meta import ObjectMeta
 from datamover.api.names import Phase
 from datamover.api.snapshot import VOLUME_SNAPSHOTS
@@ -27,6 +31,7 @@ from support.builders import CLONE, JOB
 from support.clock import VirtualClock
 
 KEY = Key("default", "nightly")
+PERMISSIONS = (Path(__file__).resolve().parents[4] / "docs" / "permissions.md").read_text(encoding="utf-8")
 
 
 class Server:
@@ -39,6 +44,7 @@ class Server:
         self.answers: dict[str, list[Exception | None]] = {}
         self.found: dict[str, Any] = {}
         self.events: list[Event] = []
+        self.pods: tuple[PodMounts, ...] = ()
         self.log = b""
         self.sent: list[Any] = []
 
@@ -88,9 +94,9 @@ class Server:
         self._called("delete", resource.kind, name)
 
     async def list(self, resource, *, namespace=None, field_selector=None, label_selector=None):
-        if resource is PODS:
+        if resource in (PODS, POD_MOUNTS):
             self._called("list", resource.kind, label_selector)
-            return ()
+            return self.pods if resource is POD_MOUNTS else ()
         assert resource is EVENTS
         self._called("list", resource.kind, field_selector)
         return tuple(self.events)
@@ -118,10 +124,12 @@ class Secrets:
 class Recorder:
     def __init__(self) -> None:
         self.recorded: list[tuple[str, str]] = []
+        self.messages: list[str] = []
 
     def record(self, regarding, resource, type_, reason, message, action) -> None:
         assert resource is DATA_MOVERS
         self.recorded.append((type_, reason))
+        self.messages.append(message)
 
 
 class World:
@@ -284,6 +292,282 @@ class TestRefusals:
         await lived.reconcile()
         assert lived.status.condition("Stalled").reason == reasons.CHILD_REFUSED
         assert "failed calling webhook" in lived.status.message
+
+
+RETRY = {"annotations": {"datamover.a-cup-of.coffee/retry": "1"}}
+SNAPSHOT = {"copy_method": "Snapshot"}
+LOST = builders.clone(phase="Lost")
+RUNNING = builders.job(active=1)
+
+
+@dataclass(frozen=True)
+class Right:
+    """A right that the operator lacks, where it needs it, and what the DataMover says then."""
+
+    verb: str
+    kind: str
+    resource: str
+    phase: str
+    reason: str
+    has: tuple[Any, ...] = ()
+    spec: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def forbidden(self) -> Forbidden:
+        """The words of the API server's own authorizer."""
+        plural, _, group = self.resource.partition(" of ")
+        return Forbidden(
+            f'{plural} is forbidden: User "system:serviceaccount:o:m" cannot {self.verb} resource "{plural}" in API group '
+            f'"{group}" in the namespace "default"'
+        )
+
+
+MISSING_RIGHT = reasons.PERMISSION_MISSING
+RIGHTS = {
+    "to make a clone": Right(
+        "create", "PersistentVolumeClaim", "persistentvolumeclaims", Phase.CREATING_CLONE, reasons.CLONE_FORBIDDEN
+    ),
+    "to take a snapshot": Right(
+        "create",
+        "VolumeSnapshot",
+        "volumesnapshots of snapshot.storage.k8s.io",
+        Phase.CREATING_CLONE,
+        MISSING_RIGHT,
+        spec=SNAPSHOT,
+    ),
+    "to make a Job": Right("create", "Job", "jobs of batch", Phase.CLONE_READY, MISSING_RIGHT, has=(builders.clone(),)),
+    "to suspend a Job": Right(
+        "patch",
+        "Job",
+        "jobs of batch",
+        Phase.CREATING_POD,
+        MISSING_RIGHT,
+        has=(builders.clone(), RUNNING),
+        spec={"suspend": True},
+    ),
+    "to let a Job go on": Right(
+        "patch",
+        "Job",
+        "jobs of batch",
+        Phase.CREATING_POD,
+        MISSING_RIGHT,
+        has=(builders.clone(), builders.job(suspend=True)),
+    ),
+    "to delete a Job in clean-up": Right(
+        "delete",
+        "Job",
+        "jobs of batch",
+        Phase.CLEANING_UP,
+        reasons.CLEANUP_FAILED,
+        has=(builders.job(condition="Complete", succeeded=1),),
+        spec={"delete_pvc_after_backup": True},
+    ),
+    "to delete a clone in clean-up": Right(
+        "delete",
+        "PersistentVolumeClaim",
+        "persistentvolumeclaims",
+        Phase.CLEANING_UP,
+        reasons.CLEANUP_FAILED,
+        has=(builders.clone(),),
+        spec={"delete_pvc_after_backup": True},
+    ),
+    "to delete a snapshot in clean-up": Right(
+        "delete",
+        "VolumeSnapshot",
+        "volumesnapshots of snapshot.storage.k8s.io",
+        Phase.CLEANING_UP,
+        reasons.CLEANUP_FAILED,
+        has=(builders.volume_snapshot(owner=builders.MOVER_UID),),
+        spec=SNAPSHOT,
+    ),
+    "to delete an old Job for a retry": Right(
+        "delete",
+        "Job",
+        "jobs of batch",
+        Phase.FAILED,
+        MISSING_RIGHT,
+        has=(builders.clone(), builders.job(condition="Failed", failed=1)),
+        spec=RETRY,
+    ),
+    "to delete a clone without a volume for a retry": Right(
+        "delete",
+        "PersistentVolumeClaim",
+        "persistentvolumeclaims",
+        Phase.FAILED,
+        MISSING_RIGHT,
+        has=(LOST,),
+        spec=RETRY,
+    ),
+    "to count the Pods before another Job": Right(
+        "list", "Pod", "pods", Phase.CREATING_POD, MISSING_RIGHT, has=(builders.clone(),)
+    ),
+}
+
+
+class TestMissingRights:
+    """Whatever the operator may not do is said by the DataMover, with verb, resource and namespace; and heals (law L10)."""
+
+    def lived(self, right: Right) -> World:
+        status = builders.status(right.phase, run=builders.run(copy_method=right.spec.get("copy_method", "Clone")))
+        lived = World(builders.data_mover(status=status, **right.spec))
+        snapshots = replace(builders.volume_snapshot_class(), metadata=ObjectMeta(name="s", resource_version="1"))
+        lived.caches.snapshot_classes_informer.store.put(snapshots)
+        lived.put(*right.has)
+        return lived
+
+    @pytest.mark.parametrize("case", RIGHTS)
+    async def test_it_is_told_once_and_heals_when_it_is_granted(self, case: str) -> None:
+        right = RIGHTS[case]
+        lived = self.lived(right)
+        call = f"{right.verb} {right.kind}"
+        lived.server.answers[call] = [right.forbidden] * 2
+        await lived.rest()
+        stalled = lived.status.condition("Stalled")
+        assert (stalled.status, stalled.reason) == ("True", right.reason)
+        words = f"grant its service account {right.verb} on {right.resource} in namespace default"
+        assert words in lived.status.message
+        assert ("Warning", right.reason) in lived.recorder.recorded
+        assert lived.metric("datamover_errors_total", error_type=right.reason, phase=lived.status.phase) == 1
+        assert self.count(lived, call) == 1, "not again before the pause is over"
+        told = len(lived.recorder.recorded)
+        await lived.clock.advance(2.1)
+        await lived.rest()
+        assert self.count(lived, call) == 2
+        assert len(lived.recorder.recorded) == told, "told once (L9)"
+        await lived.clock.advance(4.1)
+        await lived.rest()
+        assert self.count(lived, call) >= 3, "the right was granted: no restart is needed"
+        assert lived.reconciler.refusal(builders.MOVER_UID) is None
+        if right.verb != "delete":
+            assert lived.status.condition("Stalled").status == "False"
+
+    @pytest.mark.parametrize("case", RIGHTS)
+    async def test_a_quota_or_a_policy_is_not_called_a_missing_right(self, case: str) -> None:
+        right = RIGHTS[case]
+        lived = self.lived(right)
+        lived.server.answers[f"{right.verb} {right.kind}"] = [Forbidden("admission webhook denied the request")]
+        await lived.rest()
+        assert lived.status.condition("Stalled").reason != MISSING_RIGHT
+        assert "admission webhook denied the request" in lived.status.message
+        assert f"({right.verb} on {right.resource} in namespace default)" in lived.status.message
+
+    def count(self, lived: World, call: str) -> int:
+        return sum(each.startswith(call) for each in lived.server.calls)
+
+    def test_every_write_is_in_the_table(self) -> None:
+        """The page of permissions names all that the operator writes, beside the status and the events."""
+        (role,) = (
+            each
+            for each in yaml.safe_load_all(PERMISSIONS.partition("```yaml\n")[2].partition("```")[0])
+            if each["kind"] == "ClusterRole"
+        )
+        written = {
+            (verb, f"{resource} of {group}" if group else resource)
+            for rule in role["rules"]
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+            for verb in {*rule["verbs"]} & {"create", "patch", "update", "delete"}
+        }
+        elsewhere = {
+            ("patch", "datamovers/status of datamover.a-cup-of.coffee"),
+            ("create", "events of events.k8s.io"),
+            ("patch", "events of events.k8s.io"),
+        }
+        assert {(right.verb, right.resource) for right in RIGHTS.values()} - {("list", "pods")} == written - elsewhere
+
+    async def test_whose_a_child_is_that_may_not_be_read_is_told(self) -> None:
+        lived = world(Phase.CREATING_CLONE)
+        lived.server.answers["create PersistentVolumeClaim"] = [AlreadyExists("exists")]
+        right = RIGHTS["to make a clone"]
+        lived.server.answers["get PersistentVolumeClaim"] = [with_fields(right, verb="get").forbidden]
+        await lived.rest()
+        assert "get on persistentvolumeclaims in namespace default" in lived.status.message
+        await lived.clock.advance(3)
+        await lived.rest()
+        assert lived.status.condition("Stalled").status == "False"
+
+    async def test_a_status_that_may_not_be_written_is_told_by_an_event_and_a_metric(self) -> None:
+        lived = world()
+        lived.server.answers["apply DataMover"] = [Forbidden("datamovers.datamover... is forbidden")] * 2
+        for number in (1, 2):
+            with pytest.raises(Forbidden):
+                await lived.reconcile()
+            assert lived.recorder.recorded == [("Warning", reasons.STATUS_FORBIDDEN)] * number, "one series"
+        assert len(set(lived.recorder.messages)) == 1
+        assert (
+            "patch on datamovers/status of datamover.a-cup-of.coffee in namespace default" in lived.recorder.messages[0]
+        )
+        assert lived.metric("datamover_errors_total", error_type=reasons.STATUS_FORBIDDEN, phase=Phase.NONE) == 2
+        await lived.rest()
+        assert lived.status.phase == Phase.CREATING_CLONE
+
+    async def test_a_status_whose_arrival_may_not_be_read_is_decided_anew(self) -> None:
+        lived = world()
+        lived.server.answers["apply DataMover"] = [Conflict("changed")]
+        lived.server.answers["get DataMover"] = [Forbidden("no")]
+        assert isinstance(await lived.reconcile(), After)
+
+    async def test_what_comes_after_the_clean_up_and_may_not_be_deleted_neither_spins_nor_is_silent(self) -> None:
+        lived = world(Phase.CLEANING_UP, delete_pvc_after_backup=True)
+        lived.server.answers["get Job"] = lived.server.answers["get PersistentVolumeClaim"] = []
+        await lived.rest()
+        assert lived.status.phase == Phase.COMPLETED
+        said = lived.status.message
+        lived.put(builders.clone())
+        lived.server.answers["delete PersistentVolumeClaim"] = [RIGHTS["to delete a clone in clean-up"].forbidden]
+        await lived.rest()
+        assert self.count(lived, "delete PersistentVolumeClaim") == 1
+        assert lived.status.condition("Stalled").reason == reasons.CLEANUP_FAILED
+        assert lived.status.condition("Complete").status == "True", "the backup is none the worse for it"
+        assert "delete on persistentvolumeclaims in namespace default" in lived.status.message
+        await lived.clock.advance(3)
+        await lived.rest()
+        assert self.count(lived, "delete PersistentVolumeClaim") == 2
+        lived.caches.claims.store.remove(replace(builders.clone().metadata, resource_version="999"))
+        await lived.rest()
+        assert lived.status.condition("Stalled").status == "False"
+        assert lived.status.message == said
+
+
+class TestUsersOfAClone:
+    """An old clone that is held by a Pod: the Pod is named, by asking for all Pods of the namespace at most once a minute."""
+
+    old = builders.clone(deletion_timestamp=builders.CREATED, finalizers=("kubernetes.io/pvc-protection",))
+
+    def user(self, name: str, claim: str = CLONE, node: str | None = "node-1") -> PodMounts:
+        spec = {"nodeName": node, "volumes": [{"emptyDir": {}}, {"persistentVolumeClaim": {"claimName": claim}}]}
+        pod = {"metadata": {"name": name}, "spec": spec, "status": {"phase": "Running"}}
+        return msgspec.convert(pod, PodMounts)
+
+    async def told(self, *pods: PodMounts) -> tuple[World, str]:
+        lived = world(Phase.CREATING_CLONE, self.old)
+        lived.server.pods = pods
+        await lived.clock.advance(31)
+        await lived.rest()
+        return lived, lived.status.message
+
+    async def test_the_pods_that_use_it_are_named(self) -> None:
+        others = (self.user("other", claim="app-data"), self.user("unscheduled", node=None))
+        lived, message = await self.told(*others, *(self.user(f"shell-{number}") for number in range(5)))
+        assert "Pod shell-0 (Running, on node node-1)" in message
+        assert "shell-2" in message
+        assert "and 2 more uses it" in message
+        assert "shell-4" not in message
+        assert "other" not in message.replace("Another", "")
+        assert "unscheduled" not in message
+        assert lived.server.calls.count("list Pod None") == 1
+
+    async def test_that_nobody_uses_it_is_told_too(self) -> None:
+        _, message = await self.told()
+        assert "no Pod uses it any more" in message
+
+    async def test_pods_that_may_not_be_listed_do_not_keep_the_rest_from_being_told(self) -> None:
+        lived = world(Phase.CREATING_CLONE, self.old)
+        lived.server.answers["list Pod"] = [Forbidden("no")]
+        await lived.clock.advance(31)
+        await lived.rest()
+        assert lived.status.condition("Stalled").reason == reasons.CLEANUP_WAITING
+        assert "kubernetes.io/pvc-protection" in lived.status.message
 
 
 class TestTakenNames:

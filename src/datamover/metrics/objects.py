@@ -1,0 +1,50 @@
+"""Gauges with one number for each object, for any number of objects."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+
+class ObjectName(NamedTuple):
+    """What an object's series are labelled with."""
+
+    name: str
+    namespace: str
+
+
+class ObjectGauge(Collector):
+    """A gauge labelled with name and namespace.
+
+    The numbers are kept in a dict: a labelled child of the library takes a kilobyte, and there may be ten thousand objects.
+    """
+
+    def __init__(self, name: str, documentation: str, *, registry: CollectorRegistry) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._values: dict[ObjectName, float] = {}
+        registry.register(self)
+
+    def set(self, key: ObjectName, value: float) -> None:
+        """Set an object's number."""
+        self._values[key] = value
+
+    def forget(self, key: ObjectName) -> None:
+        """Drop an object's series; one that never was is no error."""
+        self._values.pop(key, None)
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Return the family without samples: the registry checks names by it."""
+        return (self._family(),)
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Return the family with all samples."""
+        family = self._family()
+        for key, value in tuple(self._values.items()):
+            family.add_metric(key, value)
+        return (family,)
+
+    def _family(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily(self._name, self._documentation, labels=ObjectName._fields)

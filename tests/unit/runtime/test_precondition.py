@@ -1,0 +1,109 @@
+import asyncio
+import logging
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from datamover.kube.client import Client
+from datamover.kube.errors import TransportError
+from datamover.runtime.precondition import Precondition
+from support.clock import VirtualClock, settle
+from support.scripted_transport import ScriptedTransport, answer, failure
+
+PATH = "/api/v1/things/a"
+
+
+def judge(found) -> str | None:
+    if found is None:
+        return "there is none: make one"
+    return None if found["size"] > 1 else f"size {found['size']} is too small"
+
+
+class World:
+    def __init__(self, *script) -> None:
+        self.clock = VirtualClock()
+        self.transport = ScriptedTransport(*script)
+        client = Client(self.transport, clock=self.clock, jitter=lambda: 0.0)
+        self.precondition = Precondition(client, PATH, judge=judge, clock=self.clock)
+        self.worked = 0
+
+    async def work(self) -> None:
+        self.worked += 1
+
+
+@asynccontextmanager
+async def running(*script):
+    world = World(*script)
+    tasks = [asyncio.create_task(world.precondition.run()), asyncio.create_task(world.precondition.hold(world.work))]
+    await settle()
+    try:
+        yield world
+    finally:
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        assert world.clock.sleeping == 0
+
+
+def test_nobody_is_ready_before_it_was_looked_at() -> None:
+    assert World().precondition.check() == "not looked at yet"
+
+
+async def test_what_is_right_at_once_costs_one_request_and_no_other_ever() -> None:
+    async with running(answer(body={"size": 2})) as world:
+        assert world.worked == 1
+        assert world.precondition.check() is None
+        await world.clock.advance(3600)
+        assert [(request.method, request.path) for request in world.transport.requests] == [("GET", PATH)]
+
+
+async def test_what_is_wrong_is_told_looked_at_again_every_interval_and_heals(caplog) -> None:
+    caplog.set_level(logging.INFO)
+    script = (failure(404), answer(body={"size": 1}), answer(body={"size": 1}), answer(body={"size": 2}))
+    problems = ["there is none: make one", "size 1 is too small", "size 1 is too small", None]
+    async with running(*script) as world:
+        for number, problem in enumerate(problems, start=1):
+            assert world.precondition.check() == problem
+            assert len(world.transport.requests) == number
+            assert world.worked == (problem is None)
+            await world.clock.advance(29)
+            assert len(world.transport.requests) == number
+            await world.clock.advance(1.1)
+        await world.clock.advance(3600)
+        assert len(world.transport.requests) == 4
+    said = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert said == [
+        ("ERROR", "there is none: make one"),
+        ("ERROR", "size 1 is too small"),
+        ("INFO", f"{PATH} is as it has to be now: work begins"),
+    ]
+
+
+async def test_what_may_not_be_read_holds_up_nothing(caplog) -> None:
+    caplog.set_level(logging.INFO)
+    async with running(failure(403, message="cannot get things")) as world:
+        assert world.worked == 1
+        assert world.precondition.check() is None
+    assert "cannot get things" in caplog.text
+
+
+@pytest.mark.parametrize("trouble", [failure(500), TransportError("no route")])
+async def test_a_server_in_trouble_is_asked_again(trouble) -> None:
+    async with running(trouble, *([trouble] * 20)) as world:
+        await world.clock.advance(20)
+        assert world.worked == 0
+        assert "cannot be read" in (world.precondition.check() or "")
+        world.transport.script[:] = [answer(body={"size": 2})]
+        await world.clock.advance(60)
+        assert world.worked == 1
+
+
+async def test_the_end_of_the_work_is_the_end_of_holding() -> None:
+    world = World(answer(body={"size": 2}))
+    run = asyncio.create_task(world.precondition.run())
+    await world.precondition.hold(world.work)
+    assert world.worked == 1
+    assert not run.done(), "a background task that ends would stop everything"
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
