@@ -11,12 +11,12 @@ def parse(text: str) -> datetime:
 
 def seconds(moment: datetime) -> str:
     """Return `metav1.Time`: whole seconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{moment.astimezone(UTC).isoformat(timespec='seconds')[:19]}Z"  # strftime takes five times as long
 
 
 def micros(moment: datetime) -> str:
     """Return `metav1.MicroTime`: six digits of a second."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{moment.astimezone(UTC).isoformat(timespec='microseconds')[:26]}Z"
 
 
 def compact(moment: datetime) -> str:

@@ -65,7 +65,7 @@ class Server:
 @asynccontextmanager
 async def serve(answer, *, context=None, **options):
     server = Server(answer)
-    app = web.Application()
+    app = web.Application(client_max_size=1 << 24)
     app.router.add_route("*", "/{rest:.*}", server._handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
@@ -113,6 +113,16 @@ async def test_a_request_arrives_as_it_was_made():
         assert headers["User-Agent"] == "me"
         assert headers["Authorization"] == "Bearer tok"
         assert headers["Accept-Encoding"] == "identity"
+
+
+async def test_a_body_of_megabytes_arrives_whole_and_may_be_sent_again():
+    body = bytes(range(256)) * 8192
+    async with serve(well) as (server, transport):
+        for _ in range(2):
+            assert (
+                await transport.request(Request("PUT", "/x", headers={"Content-Type": "x/y"}, body=body))
+            ).status == 200
+        assert [sent for *_, sent in server.requests] == [body, body]
 
 
 async def test_a_server_under_a_path_is_asked_there():

@@ -114,12 +114,7 @@ def _make_copy(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> 
         storage_class=wanted,
         snapshot=facts.snapshot if run.copy_method == CopyMethod.SNAPSHOT else None,
     )
-    return Plan(
-        (
-            Create(PERSISTENT_VOLUME_CLAIMS, manifest),
-            *_announce(run, reasons.CLONING, f"created clone {name} of {run.source}", "Clone"),
-        )
-    )
+    return Plan((Create(PERSISTENT_VOLUME_CLAIMS, manifest),))
 
 
 def _make_snapshot(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> Plan | None:
@@ -225,7 +220,9 @@ def _start_mover(facts: Facts, run: Run, *, claim: str, now: datetime, settings:
         steps += [Fence(), Create(JOBS, manifest), *([WriteStatus(status)] if status is not None else [])]
     else:
         steps += [WriteStatus(status), Create(JOBS, manifest)]
-    return Plan((*steps, *_announce(run, reasons.JOB_CREATED, f"created Job {name}", "Synchronize")))
+    if run.copy_method != CopyMethod.SNAPSHOT:  # it takes two more writes, and this event is what the budget gives up
+        steps.append(Emit("Normal", reasons.JOB_CREATED, f"Job {name} moves {claim}", "Synchronize"))
+    return Plan(tuple(steps))
 
 
 def _wait_for_strays(facts: Facts, alive: tuple[Pod, ...], *, job: str, now: datetime) -> Plan:
@@ -279,11 +276,6 @@ def _take_other_name(facts: Facts, run: Run, *, now: datetime) -> Plan:
 def _copies(facts: Facts, run: Run) -> tuple[HasMeta | None, ...]:
     """What holds the names that the run wants. Once there is a clone, nobody needs the snapshot's name any more."""
     return (facts.clone, facts.snapshot if run.copy_method == CopyMethod.SNAPSHOT and facts.clone is None else None)
-
-
-def _announce(run: Run, reason: str, message: str, action: str) -> tuple[Step, ...]:
-    """Return an event of progress. With a snapshot, two more writes are needed, and these events are what the budget gives up."""
-    return () if run.copy_method == CopyMethod.SNAPSHOT else (Emit("Normal", reason, message, action),)
 
 
 def _working(facts: Facts, reason: str, message: str, *, now: datetime) -> Plan:

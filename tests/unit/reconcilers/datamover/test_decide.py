@@ -130,7 +130,7 @@ DECISIONS = {
     ),
     "recorded: the clone is made": (
         at(Phase.CREATING_CLONE),
-        [f"create PersistentVolumeClaim {CLONE}", "event Normal CreatingClone"],
+        [f"create PersistentVolumeClaim {CLONE}"],
     ),
     "recorded, and the source is gone: told, healed when it is back": (
         at(Phase.CREATING_CLONE, source=None),
@@ -214,7 +214,7 @@ DECISIONS = {
     ),
     "the refusal has been waited out: the step is due again": (
         at(Phase.CREATING_CLONE, refusal=Refusal(reasons.CLONE_FORBIDDEN, "exceeded quota", fresh=False)),
-        [f"create PersistentVolumeClaim {CLONE}", "event Normal CreatingClone"],
+        [f"create PersistentVolumeClaim {CLONE}"],
     ),
     "the Job is there but not recorded (crash): recorded first": (
         at(Phase.CLONE_READY, clone=builders.clone(), job=COMPLETE),

@@ -201,7 +201,7 @@ async def test_a_run_is_recorded_then_the_clone_made_and_own_writes_are_read_at_
     await lived.reconcile()
     assert lived.server.calls[1:] == [f"create PersistentVolumeClaim {CLONE}"]
     assert await lived.rest() == After(pytest.approx(10.1)), "the created clone is known without a watch"
-    assert lived.recorder.recorded == [("Normal", reasons.CLONING)]
+    assert lived.recorder.recorded == [], "the phase says it"
 
 
 async def test_an_object_at_rest_costs_no_request() -> None:
