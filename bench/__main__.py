@@ -49,6 +49,8 @@ def main() -> None:
         from bench import mover
 
         results["mover"] = _report("mover", mover.measure(files=500 if arguments.quick else 5000))
+        results["mover start"] = _report("mover start", mover.measure_start())
+        results["mover large"] = _report("mover large", mover.measure_large())
     _save(results)
 
 

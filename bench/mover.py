@@ -1,5 +1,11 @@
-"""The agent against plain rclone with its defaults: small files through 20 ms of round trip, first and unchanged; interleaved."""
+"""The agent against plain rclone with its defaults, and against one raw stream; all interleaved in one run.
 
+Many small files through 20 ms of round trip, first and unchanged; the time to the first byte of one small file; one large file.
+"""
+
+import hashlib
+import hmac
+import http.client
 import os
 import statistics
 import subprocess
@@ -16,10 +22,13 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from support.agent import Container
 from support.proxy import Proxy
-from support.s3 import S3Server, find_rclone, run_server
+from support.s3 import BUCKET, S3Server, find_rclone, find_versitygw, run_server
 
 _ONE_WAY = 0.010
 _ROUNDS = 3
+_STARTS = 5
+_LARGE = 512
+"""MiB of the large file."""
 
 
 def measure(*, files: int) -> dict[str, Any]:
@@ -31,6 +40,69 @@ def measure(*, files: int) -> dict[str, Any]:
             server.bucket()
             with Proxy(server.port, delay=_ONE_WAY) as proxy:
                 return _compare(base, data, server, proxy.port, files)
+    raise RuntimeError("no server")
+
+
+def measure_start() -> dict[str, Any]:
+    """Return the time from the start of the process to the first PUT of the only file, and what the agent adds to the engine's."""
+    with tempfile.TemporaryDirectory(prefix="datamover-bench-") as place:
+        base = Path(place)
+        data = make_files(base / "container" / "data", 1)
+        moments: list[float] = []
+
+        def note(sent: bytes) -> None:
+            if sent.startswith(b"PUT ") and b".dat" in sent.partition(b"\r\n")[0]:
+                moments.append(time.monotonic())
+
+        for server in run_server("rclone", base):
+            server.bucket()
+            with Proxy(server.port, watch=note) as proxy:
+                secret = server.secret(BUCKET_PORT=str(proxy.port))
+                figures: dict[str, list[float]] = {"rclone": [], "agent": []}
+                for round_ in range(_STARTS):
+                    for name, found in figures.items():
+                        moments.clear()
+                        begun = time.monotonic()
+                        if name == "rclone":
+                            _rclone(data, secret, f"plain-{round_}")
+                        else:
+                            _agent(base, secret, f"agent-{round_}")
+                        found.append(moments[0] - begun)
+                engine, agent = (statistics.median(values) for values in figures.values())
+                return {
+                    "rclone sync: start to first byte, median of 5, s": round(engine, 2),
+                    "agent: start to first byte, median of 5, s": round(agent, 2),
+                    "agent adds, s": round(agent - engine, 2),
+                }
+    raise RuntimeError("no server")
+
+
+def measure_large() -> dict[str, Any]:
+    """Return how fast one large file goes, against plain rclone and one raw PUT stream of the same bytes to the same server."""
+    with tempfile.TemporaryDirectory(prefix="datamover-bench-") as place:
+        base = Path(place)
+        data = base / "container" / "data"
+        data.mkdir(parents=True)
+        block = os.urandom(1 << 20)
+        with (data / "large.bin").open("wb") as file:
+            for _ in range(_LARGE):
+                file.write(block)
+        kind = "versitygw" if find_versitygw() else "rclone"
+        for server in run_server(kind, base):
+            server.bucket()
+            figures: dict[str, list[float]] = {"raw": [], "rclone": [], "agent": []}
+            for round_ in range(_ROUNDS):
+                figures["raw"].append(_put(server, data / "large.bin", f"raw-{round_}"))
+                figures["rclone"].append(_rclone(data, server.secret(), f"plain-{round_}"))
+                figures["agent"].append(_agent(base, server.secret(), f"agent-{round_}"))
+            raw, engine, agent = (statistics.median(values) for values in figures.values())
+            return {
+                f"{_LARGE} MiB, one raw PUT to {kind}, s": round(raw, 2),
+                f"{_LARGE} MiB, rclone sync, defaults, s": round(engine, 2),
+                f"{_LARGE} MiB, agent, s": round(agent, 2),
+                "agent's time to the raw stream's": round(agent / raw, 2),
+                "agent's time to rclone's": round(agent / engine, 2),
+            }
     raise RuntimeError("no server")
 
 
@@ -92,3 +164,32 @@ def _agent(base: Path, secret: Mapping[str, str], prefix: str) -> float:
     if ended.code:
         raise RuntimeError(ended.output[-2000:])
     return took
+
+
+def _put(server: S3Server, path: Path, key: str) -> float:
+    """Send one file as one stream, signed, its content unsigned; return the seconds."""
+    host, target = f"127.0.0.1:{server.port}", f"/{BUCKET}/{key}"
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    scope = f"{moment[:8]}/us-east-1/s3/aws4_request"
+    headers = {"host": host, "x-amz-content-sha256": "UNSIGNED-PAYLOAD", "x-amz-date": moment}
+    names = ";".join(headers)
+    lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
+    request = f"PUT\n{target}\n\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
+    signed = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+    secret = f"AWS4{server.secret_key}".encode()
+    for part in (*scope.split("/"), signed):
+        secret = hmac.digest(secret, part.encode(), "sha256")
+    headers["Authorization"] = (
+        f"AWS4-HMAC-SHA256 Credential={server.access_key}/{scope}, SignedHeaders={names}, Signature={secret.hex()}"
+    )
+    headers["Content-Length"] = str(path.stat().st_size)
+    begun = time.monotonic()
+    connection = http.client.HTTPConnection(host, blocksize=1 << 20)
+    with path.open("rb") as file:
+        connection.request("PUT", target, body=file, headers=headers)
+        answer = connection.getresponse()
+        text = answer.read()
+    connection.close()
+    if answer.status != 200:
+        raise RuntimeError(f"the raw PUT was answered {answer.status}: {text[:300]!r}")
+    return time.monotonic() - begun

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -10,11 +11,21 @@ from typing import Self
 class Proxy:
     """Forwards to `target`. `delay` seconds are added each way; `rate` bytes a second is the limit of each connection towards the server.
 
+    `watch` is shown what goes to the server, in the proxy's thread.
+
     While `cut`, connections are refused and the open ones have been reset.
     """
 
-    def __init__(self, target: int, *, delay: float = 0.0, rate: float | None = None) -> None:
+    def __init__(
+        self,
+        target: int,
+        *,
+        delay: float = 0.0,
+        rate: float | None = None,
+        watch: Callable[[bytes], None] | None = None,
+    ) -> None:
         self.port = 0
+        self._watch = watch
         self._target = target
         self._delay = delay
         self._rate = rate
@@ -76,7 +87,8 @@ class Proxy:
             their_reader, upstream = await asyncio.open_connection("127.0.0.1", self._target)
             self._open.add(upstream)
             await asyncio.gather(
-                self._forward(reader, upstream, rate=self._rate), self._forward(their_reader, writer, rate=None)
+                self._forward(reader, upstream, rate=self._rate, to_server=True),
+                self._forward(their_reader, writer, rate=None, to_server=False),
             )
         except (OSError, asyncio.CancelledError):
             pass
@@ -89,7 +101,9 @@ class Proxy:
                         await end.wait_closed()
             self._tasks.discard(task)
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, rate: float | None) -> None:
+    async def _forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, rate: float | None, to_server: bool
+    ) -> None:
         """Forward bytes, each `delay` after it came, without holding up those behind it."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(maxsize=256)
@@ -111,6 +125,8 @@ class Proxy:
         try:
             while True:
                 data = await reader.read(1 << 16)
+                if self._watch is not None and to_server:
+                    self._watch(data)
                 await queue.put((loop.time() + self._delay, data))
                 if not data:
                     break
