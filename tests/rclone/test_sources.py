@@ -270,6 +270,25 @@ def test_unreadable_files_fail_the_run_by_name_and_nothing_is_deleted(container:
     assert objects["file-1"] == b"1"
 
 
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_unreadable_paths_that_filters_admit_delete_nothing(container: Container, s3: S3Server, kind: str) -> None:
+    data = container.data
+    for number in range(6):
+        (data / f"file-{number}").write_text(str(number))
+    (data / "closed").mkdir()
+    (data / "closed/inner").write_text("inner")
+    filters = {"RCLONE_EXCLUDE": "*.tmp"}
+    assert container.run(**filters).code == 0
+    before = s3.objects()
+    (data / "file-0").unlink()
+    (data / "closed/inner").write_text("other")
+    close_to(container, data / "closed" / "inner" if kind == "file" else data / "closed")
+    ended = container.run(**filters)
+    os.chmod(data / "closed", 0o700)
+    assert ended.outcome.reason == transfer.REASON_SOURCE_UNREADABLE, ended.output
+    assert s3.objects() == before
+
+
 def test_a_file_that_vanishes_from_a_live_source_is_no_failure(container: Container, s3: S3Server) -> None:
     for number in range(40):
         (container.data / f"file-{number:02}").write_bytes(bytes(50_000))

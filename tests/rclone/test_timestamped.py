@@ -1,7 +1,10 @@
 """Timestamped copies, with the real engine and real servers."""
 
+import json
 import os
 import threading
+
+import pytest
 
 from datamover.api import transfer
 from support.agent import Container, Ended
@@ -117,3 +120,38 @@ def test_an_empty_source_makes_an_empty_copy_that_says_so(container: Container, 
     assert ended.outcome.files == 0
     assert s3.objects() == {}
     assert ended.outcome.reason == transfer.REASON_SUCCEEDED
+
+
+def holder_of(s3: S3Server, run: str) -> dict[str, object]:
+    return json.loads(s3.objects(records=True)[f".datamover/runs/{run}/folder.json"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"timestamp": ""},
+        {"timestamp": "../elsewhere"},
+        {"timestamp": "others"},
+        {"runId": "run-2"},
+        {"source": {"cluster": "c", "namespace": "n", "pvc": "other"}},
+        {"timestamp": 7},
+        None,
+    ],
+)
+def test_a_folder_record_that_was_tampered_with_leads_nowhere(
+    container: Container, s3: S3Server, changes: dict[str, object] | None
+) -> None:
+    fill(container, {"a": "1"})
+    s3.put({"a": "theirs", "others/a": "theirs"})
+    copy(container, "run-1")
+    record = "{" if changes is None else json.dumps(holder_of(s3, "run-1") | changes)
+    s3.put({".datamover/runs/run-1/folder.json": record})
+    before = s3.objects(records=True)
+    fill(container, {"b": "2"})
+    again = copy(container, "run-1")
+    outcome = again.outcome
+    assert (outcome.failure_class, outcome.reason) == (transfer.GUARD, transfer.REASON_RECORD_UNUSABLE), again.output
+    assert not outcome.retryable
+    for word in ("s3generic:backups/.datamover/runs/run-1/folder.json", "delete that object"):
+        assert word in outcome.message
+    assert s3.objects(records=True) == before

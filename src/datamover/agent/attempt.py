@@ -4,24 +4,26 @@
     probe ┐
     walk  ┴─> guards ─> claim/intent ─> copy ─> compare ─> check ─> delete ─> outcome.json
 
-Guarantees: nothing is deleted that no manifest of this mirror lists, and nothing before everything arrived (law L3), but for what stands
+Guarantees: nothing is deleted but what `deleting` allows, and nothing before everything arrived (law L3), except for what stands
 in the way of a path of the source; the intent is at the destination before the first byte; the outcome record comes last
 (law L4); every attempt of a run uses the same folder (law L6).
 Assumptions: a listing shows every write that ended before it began.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import msgspec
 
-from datamover.agent import guards, logs, manifest, names, profile, rclone, records, walk
+from datamover.agent import guards, logs, manifest, names, profile, rclone, records, remarks, walk
+from datamover.agent.deleting import Deletions
 from datamover.agent.destination import Destination, Listing
 from datamover.agent.environment import Settings
 from datamover.agent.errors import AgentError, Failure
 from datamover.agent.ledger import Ledger
-from datamover.agent.options import Options, without_filters
+from datamover.agent.options import Options, file_lists, without_filters
 from datamover.agent.progress import Reporter
 from datamover.agent.sync import Sync
 from datamover.agent.verify import Check, Comparison, compare, mismatch
@@ -37,7 +39,6 @@ class Facts(msgspec.Struct):
     """What the outcome says beyond success or failure; filled as the attempt goes on."""
 
     timestamp: str | None = None
-    deleted: int = 0
     verified: bool | None = None
 
 
@@ -86,6 +87,15 @@ class Attempt:
             outage_limit=settings.outage_limit,
             grace=settings.grace,
         )
+        self.deletions = Deletions(
+            self.ledger,
+            source=self.source,
+            place=self.destination.place,
+            frozen=not settings.direct,
+            follows=given.options.follows,
+            listed=given.options.selects,
+            delete=self.destination.delete,
+        )
         self._looked = False
         self._beyond: list[bytes] = []
         self._listing: dict[str, str] = {}
@@ -120,7 +130,7 @@ class Attempt:
         """Put the intent to the destination."""
         raise NotImplementedError
 
-    def complete(self, folder: str) -> None:
+    def complete(self, folder: str, manifest_path: str) -> None:
         """Do what remains when everything has arrived."""
 
     # --- the steps ------------------------------------------------------------------------------------------------
@@ -143,7 +153,7 @@ class Attempt:
             comparison = self._compare(folder)
             self._amend(path, comparison, timeout=None)
             self._check(folder)
-            self.complete(folder)
+            self.complete(folder, path)
         except AgentError:
             self._amend(path, None, timeout=_LAST_WORDS)
             raise
@@ -187,7 +197,14 @@ class Attempt:
         prefix_size = len(prefix.encode())
         self._open_source()
         self.ledger.add_source(
-            walk.walk(self.source, tally=self.tally, add=writer.add, prefix_size=prefix_size, tick=tick)
+            walk.walk(
+                self.source,
+                tally=self.tally,
+                add=writer.add,
+                prefix_size=prefix_size,
+                tick=tick,
+                frozen=not self.settings.direct,
+            )
         )
         if self.options.selects:
             self._choose(writer, prefix_size)
@@ -210,7 +227,7 @@ class Attempt:
         listing = self.destination.start_local_listing(
             os.fsdecode(self.source), environment=self.data_environment(), extra=self.arguments()
         )
-        self.ledger.select(self.destination.finish(listing).lines())
+        self.ledger.select(self.destination.finish(listing, patience=math.inf).lines())
         for key in self.ledger.excluded():
             writer.add(manifest.about(manifest.EXCLUDED, key))
         for key, size in self.ledger.selected_unwalked():
@@ -233,11 +250,8 @@ class Attempt:
     def summary(self) -> str:
         """Return a sentence about a success."""
         files, size = self.ledger.sources()
-        moved, deleted = self.sync.moved, self.facts.deleted
-        parts = [
-            f"{files} files ({size} bytes) of the source are at the destination; {moved.files} were moved, {deleted} deleted"
-        ]
-        return ". ".join([*parts, *self.remarks()]) + "."
+        done = remarks.about_success(files, size, moved=self.sync.moved.files, deleted=self.deletions.count)
+        return ". ".join([done, *self.remarks()]) + "."
 
     def _ask_version(self) -> None:
         """Begin to ask the engine for its version, beside something that waits for the server."""
@@ -256,18 +270,7 @@ class Attempt:
 
     def remarks(self) -> list[str]:
         """Return what people should know about the source although nothing is wrong."""
-        tally = self.tally
-        lines: list[str] = []
-        if tally.special:
-            lines.append(
-                f"{tally.special} special file(s) (fifo, socket, device) cannot be kept in an object store and are left out:"
-                f" {', '.join(tally.special_names)}"
-            )
-        if tally.unreadable:
-            lines.append(f"{tally.unreadable} path(s) cannot be read: {', '.join(tally.unreadable_names)}")
-        if tally.lost_and_found:
-            lines.append("lost+found at the top of the volume is left out")
-        return lines
+        return remarks.about_source(self.tally) + remarks.about_deletions(self.deletions)
 
     def list_controls(self) -> None:
         """Find out how names with control characters are listed, when the source has any. Raises Failure when they are not."""
@@ -294,22 +297,19 @@ class Attempt:
 
     def arguments(self) -> list[str]:
         """Return the flags that keep out what is never moved. A file of rules, because that leaves the user's own patterns alone."""
-        if not self.tally.lost_and_found:
-            return []
+        if not self.tally.lost_and_found or self.options.lists_files:
+            return []  # the engine refuses rules beside a list of files, which says all by itself
         rules = f"{self.scratch}/never"
         with open(rules, "w", encoding="utf-8") as file:
-            theirs = self.options.data.get("RCLONE_EXCLUDE_FROM")
-            if theirs:
-                with open(theirs, encoding="utf-8") as given:
-                    file.write(given.read() + "\n")
             file.write("/lost+found/**\n")
-        return ["--exclude-from", rules]
+        # a flag replaces the variable, so theirs come along
+        given = [*file_lists(self.options.data, ("RCLONE_EXCLUDE_FROM",)), ("", rules)]
+        return [word for _, path in given for word in ("--exclude-from", path)]
 
     def _copy(self, folder: str) -> None:
         self.report.phase(transfer.SYNCING)
         environment = self.data_environment()
         source, target = os.fsdecode(self.source), self.destination.remote(folder)
-        uploaded = self._note if self.settings.direct else None
         listed = f"{self.scratch}/by-size"
         with open(listed, "wb") as file:
 
@@ -325,12 +325,12 @@ class Attempt:
                 environment=environment,
                 extra=self.arguments(),
                 by_size=by_size if watched else None,
-                uploaded=uploaded,
+                uploaded=self._note,
             )
         if os.path.getsize(listed):
             # no checksum at the store to go by: time of change decides for these, as the engine does by itself
             again = without_filters(environment) | {"RCLONE_CHECKSUM": "false"}
-            self.sync.copy(source, target, environment=again, extra=["--files-from-raw", listed], uploaded=uploaded)
+            self.sync.copy(source, target, environment=again, extra=["--files-from-raw", listed], uploaded=self._note)
 
     def rehash_size(self) -> int:
         """Return the size from which an object of ours may have no checksum at the store."""
@@ -373,7 +373,7 @@ class Attempt:
         )
 
     def _amend(self, path: str, comparison: Comparison | None, *, timeout: float | None) -> None:
-        """Add to the manifest what a live source brought beyond the intent; best effort when the attempt has failed."""
+        """Add to the manifest what the engine moved beyond the intent; best effort when the attempt has failed."""
         self._flush()
 
         def lines() -> Iterator[manifest.Entry]:
@@ -382,13 +382,17 @@ class Attempt:
             for key in comparison.vanished if comparison else ():
                 yield manifest.about(manifest.VANISHED, key)
 
-        if not manifest.append(path, lines()):
+        self.append(path, lines(), timeout=timeout)
+
+    def append(self, path: str, lines: Iterator[manifest.Entry], *, timeout: float | None) -> None:
+        """Add lines to the manifest, here and at the destination; with a `timeout` in seconds it is best effort."""
+        if not manifest.append(path, lines):
             return
         contents: dict[str, bytes | str] = {records.MANIFEST: path}
         if timeout is None:
             self.destination.put(self.run_folder, contents)
         elif not self.destination.put_last(self.run_folder, contents, timeout=timeout):
-            self.say("What the live source brought beyond the announced files could not be recorded")
+            self.say("What was moved beyond the announced files could not be recorded")
 
     def _check(self, folder: str) -> None:
         if not self.settings.verify:

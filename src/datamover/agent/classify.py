@@ -98,7 +98,7 @@ _CAUSES = (
         "The server does not take some of the source's names (too long for it, or a file where it has a folder). Rename them.",
     ),
     Cause(
-        r"can't copy - source file is being updated|source file is being updated",
+        r"can't copy - source file is being updated|source file is being updated|failed to open source object: .*no such file or directory",
         transfer.SOURCE_CHANGED,
         transfer.REASON_SOURCE_CHANGED,
         "Files of the source changed while they were read. Back up a clone or a snapshot, or stop what writes.",
@@ -125,7 +125,7 @@ _CAUSES = (
     ),
     Cause(
         r"default values: failed to|Invalid value when setting|invalid argument .* for|Failed to read --|Failed to create file system|malformed rule"
-        r"|failed to make fs for|can't use -|Can't set -|didn't find section in config|unknown flag",
+        r"|failed to make fs for|can't use -|Can't set -|the usage of --files-from|didn't find section in config|unknown flag",
         transfer.CONFIG,
         transfer.REASON_INVALID_CONFIGURATION,
         "rclone does not accept one of the RCLONE_ variables; correct or remove it in additionalEnv.",
@@ -147,6 +147,8 @@ _ERROR_LEVELS = frozenset({"emergency", "alert", "critical", "error"})
 _LOCAL_WRITE = re.compile(r"(open|write|create|mkdir) \S+: no space left", re.IGNORECASE)
 # what the engine says before its log is set up, and when it breaks down
 _EARLY = re.compile(r"panic:|fatal error:|\d{4}/\d\d/\d\d [\d:]+ (ERROR|CRITICAL|ALERT|EMERGENCY|Fatal)")
+_MISSING = re.compile(r"object not found|NoSuchKey|StatusCode: 404")
+_OF_DATA = frozenset({transfer.SOURCE_UNREADABLE, transfer.SOURCE_CHANGED, transfer.VERIFY})
 _XML_CODE = re.compile(r"<Code>(\w+)</Code>")
 
 
@@ -220,6 +222,30 @@ def server_code(text: str) -> str | None:
     """Return the S3 error code in a dumped answer of the server, or None when there is none (not an S3 server)."""
     match = _XML_CODE.search(text)
     return match[1] if match else None
+
+
+def about_record(failure: Failure, text: str, *, place: str, reading: bool) -> Failure:
+    """Return what to tell about a request for a record of ours at `place`, from what the same words would mean about data.
+
+    `text` is what the engine said. It reads and writes records as it does files, so it would be the source that cannot be read.
+    """
+    if reading and _MISSING.search(text):
+        return Failure(
+            transfer.GUARD,
+            transfer.REASON_RECORD_UNUSABLE,
+            f"The record {place} was there a moment ago and cannot be found: something else deletes there. Nothing was moved or deleted; it is tried"
+            f" again. ({_brief(text)})",
+            retryable=True,
+        )
+    doing = f"The record {place} cannot be {'read' if reading else 'written'}"
+    if failure.failure_class in _OF_DATA:
+        return Failure(transfer.INTERNAL, transfer.REASON_ENGINE_FAILED, f"{doing}: {_brief(text)}")
+    return Failure(
+        failure.failure_class,
+        failure.reason,
+        f"{doing}. {failure.message}",
+        retryable=failure.retryable,
+    )
 
 
 def _brief(text: str) -> str:

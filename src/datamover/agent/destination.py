@@ -6,9 +6,10 @@ Errors: `Failure` with the class of what went wrong; `Stopped` when the attempt 
 """
 
 import os
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from datamover.agent import classify, logs, names, rclone, records
@@ -24,6 +25,8 @@ _PROBE_SECONDS = 24.0
 _LONGEST_WAIT = 8.0
 _SLOWEST = 32_768
 """Bytes a second below which a connection counts as an outage."""
+_SLOWEST_LISTING = 500
+"""Objects a second that any server lists."""
 _FETCH_SECONDS = 900.0
 """What bringing a manifest of millions of files here may take."""
 _LIST = ("--recursive", "--files-only", "--format", "sp", "--separator", ";")
@@ -125,17 +128,31 @@ class Destination:
         """Begin to list what the engine itself would move from a local directory, under the user's filters and `extra` flags."""
         return self._start_lsf(path, environment=environment, extra=extra)
 
-    def list_visible(self, *, environment: Mapping[str, str]) -> "Listing":
-        """Return what the engine sees at the destination under the user's filters."""
-        return self.patiently(lambda: self.finish(self._start_lsf(self.remote(), environment=environment)))
+    def list_visible(self, *, environment: Mapping[str, str], objects: int) -> "Listing":
+        """Return what the engine sees at the destination under the user's filters, of about so many `objects`."""
+        # what the filters hide takes its time and shows nothing
+        patience = self._settings.outage_limit + objects / _SLOWEST_LISTING
+        return self.patiently(
+            lambda: self.finish(self._start_lsf(self.remote(), environment=environment), patience=patience)
+        )
 
     def list_all(self, path: str = "") -> "Listing":
         """Return all below `path`."""
         return self.patiently(lambda: self.finish(self.start_listing(path)))
 
-    def finish(self, listing: "Listing") -> "Listing":
-        """Wait for a listing; raise what went wrong with it."""
-        code = listing.child.wait()
+    def finish(self, listing: "Listing", *, patience: float | None = None) -> "Listing":
+        """Wait for a listing; raise what went wrong with it.
+
+        One that shows nothing new for `patience` seconds (the outage limit) is given up: a server that trickles keeps the engine's own
+        timeouts from ever passing.
+        """
+        patience = self._settings.outage_limit if patience is None else patience
+        with _watch_growth(listing, patience):
+            code = listing.child.wait()
+        if listing.child.timed_out:
+            failure = self._told("i/o timeout")
+            failure.message = f"A listing made no progress for {patience:.0f} s. {failure.message}"
+            raise failure
         if code:
             raise self.explain(listing.child.errors, code)
         return listing
@@ -190,6 +207,7 @@ class Destination:
                 "_config": {"NoCheckDest": True},
             },
             seconds=_FETCH_SECONDS,
+            record=path,
         )
         return name
 
@@ -203,6 +221,7 @@ class Destination:
             "sync/copy",
             {"srcFs": staging, "dstFs": self.remote(path), "_config": {"NoCheckDest": True, "Transfers": 8}},
             seconds=size / _SLOWEST,
+            written=path,
         )
 
     def put_last(self, path: str, contents: Mapping[str, bytes | str], *, timeout: float) -> bool:
@@ -253,18 +272,35 @@ class Destination:
         return staging
 
     def _ask(
-        self, command: str, parameters: Mapping[str, Any], *, patient: bool = True, seconds: float = 0
+        self,
+        command: str,
+        parameters: Mapping[str, Any],
+        *,
+        patient: bool = True,
+        seconds: float = 0,
+        record: str = "",
+        written: str = "",
     ) -> tuple[Item, ...]:
-        """Ask the running engine; `seconds` is what the request may take beyond the outage limit."""
+        """Ask the running engine; `seconds` is what the request may take beyond the outage limit.
+
+        `record` is the path of what it reads, `written` of what it writes, when that is one of our records.
+        """
 
         def once() -> tuple[Item, ...]:
             try:
                 answer = self.control.ask(command, parameters, timeout=self._settings.outage_limit + seconds)
             except ControlError as error:
-                raise self._told(str(error)) from None
-            if answer.error:
-                raise self._told(answer.error)
-            return answer.list or ()
+                text = str(error)
+            else:
+                if not answer.error:
+                    return answer.list or ()
+                text = answer.error
+            failure = self._told(text)
+            if record or written:
+                failure = classify.about_record(
+                    failure, text, place=self.remote(record or written), reading=bool(record)
+                )
+            raise failure
 
         return self.patiently(once) if patient else once()
 
@@ -328,12 +364,41 @@ class Listing:
         self.child = child
         self._path = path
 
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return os.path.getsize(self._path)
+
     def lines(self) -> Iterator[tuple[bytes, int]]:
         """Yield key and size of every object."""
         with open(self._path, "rb") as file:
             for line in file:
                 size, _, key = line.rstrip(b"\n").partition(b";")
                 yield key, int(size)
+
+
+@contextmanager
+def _watch_growth(listing: Listing, patience: float) -> Generator[None]:
+    """Kill a listing whose output does not grow for `patience` seconds."""
+    done = threading.Event()
+
+    def watch() -> None:
+        size, since = -1, time.monotonic()
+        while not done.wait(min(patience / 4, 5.0)):
+            now, found = time.monotonic(), listing.size
+            if found != size:
+                size, since = found, now
+            elif now - since >= patience:
+                listing.child.expire()
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
 
 
 def _ignore(line: logs.Line) -> None:

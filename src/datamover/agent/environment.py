@@ -13,7 +13,7 @@ import msgspec
 from datamover.agent.errors import Misconfigured
 from datamover.api import transfer
 
-_TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}-\d{6}")
+_TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{6}")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+")
 
@@ -27,7 +27,8 @@ class Owner(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
     def __str__(self) -> str:
         """Return the owner as people name it."""
-        name = f"{self.namespace}/{self.pvc}" if self.namespace or self.pvc else "a stand-alone run"
+        parts = [part for part in (self.namespace, self.pvc) if part]
+        name = "/".join(parts) if parts else "no volume in particular"
         return f"{name} of cluster {self.cluster}" if self.cluster else name
 
 
@@ -123,7 +124,7 @@ def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> S
     endpoint = _endpoint(read)
     bucket, prefix = _root(read)
     timestamp = read.text(transfer.TIMESTAMP, write_timestamp(now))
-    if not _valid_timestamp(timestamp):
+    if not is_timestamp(timestamp):
         read.problems.append(f"{transfer.TIMESTAMP} is {timestamp!r}; write YYYY-MM-DD-HHMMSS in UTC")
     run_id = read.text(transfer.RUN_ID, f"{timestamp}-{token}")
     if not _RUN_ID.fullmatch(run_id):
@@ -133,19 +134,27 @@ def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> S
         read.problems.append(f"{transfer.COPY_METHOD} is {method!r}; write Clone, Snapshot or Direct")
     _check_engine_options(environ, read.problems)
     root = read.text(transfer.ROOT, "/").rstrip("/")
+    # the documents: only the exact string enables it, anything else is off
+    add_timestamp = environ.get(transfer.ADD_TIMESTAMP_PREFIX) == "true"
+    owner = Owner(
+        cluster=read.text(transfer.OWNER_CLUSTER),
+        namespace=read.text(transfer.OWNER_NAMESPACE),
+        pvc=read.text(transfer.OWNER_PVC),
+    )
+    if not add_timestamp and not owner.pvc:
+        # two volumes without a name would be one owner, and each would delete the other's files (law L3)
+        read.problems.append(
+            f"{transfer.OWNER_PVC} is not set; say whose volume this is, because a mirror belongs to a volume and deletes what that does not"
+            f" have: any name that no other volume has, the same in every run (or set {transfer.ADD_TIMESTAMP_PREFIX}=true)"
+        )
     settings = Settings(
         run_id=run_id,
         timestamp=timestamp,
         bucket=bucket,
         prefix=prefix,
-        # the documents: only the exact string enables it, anything else is off
-        add_timestamp=environ.get(transfer.ADD_TIMESTAMP_PREFIX) == "true",
+        add_timestamp=add_timestamp,
         verify=read.switch(transfer.VERIFY_BACKUP),
-        owner=Owner(
-            cluster=read.text(transfer.OWNER_CLUSTER),
-            namespace=read.text(transfer.OWNER_NAMESPACE),
-            pvc=read.text(transfer.OWNER_PVC),
-        ),
+        owner=owner,
         object_name=read.text(transfer.OBJECT),
         access_key=access_key,
         secret_key=secret_key,
@@ -183,7 +192,8 @@ def write_timestamp(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d-%H%M%S}"
 
 
-def _valid_timestamp(text: str) -> bool:
+def is_timestamp(text: str) -> bool:
+    """Tell whether a text is the name of a timestamp folder: `YYYY-MM-DD-HHMMSS` of a moment that there is."""
     if not _TIMESTAMP.fullmatch(text):
         return False
     try:

@@ -3,6 +3,9 @@
 Each function returns None when all is well, or the Failure to raise: its sentence names what was found and every way out.
 """
 
+import math
+from collections.abc import Sequence
+
 import msgspec
 
 from datamover.agent.environment import Owner
@@ -17,7 +20,9 @@ class Mirror(msgspec.Struct, frozen=True, kw_only=True):
 
     `owner` is what the marker says, None without one. `foreign` counts the objects that no run of this mirror wrote,
     `foreign_names` gives the first few; `mirrored` what it wrote and could delete, `stale` what this run would delete; `source` the
-    objects that the source has. `nested` names folders below that are another mover's destination.
+    objects that the source has. Of what earlier runs wrote (`written`: `mirrored` without what is just being adopted), this run would
+    take the contents of `gone` objects whose files are neither there nor renamed, and of `truncated` ones whose files are empty now.
+    `nested` names folders below that are another mover's destination.
     """
 
     place: str
@@ -26,6 +31,9 @@ class Mirror(msgspec.Struct, frozen=True, kw_only=True):
     foreign_names: tuple[str, ...] = ()
     mirrored: int = 0
     stale: int = 0
+    written: int = 0
+    gone: int = 0
+    truncated: int = 0
     source: int = 0
     nested: tuple[str, ...] = ()
 
@@ -42,7 +50,7 @@ def check_source_names(
             transfer.SOURCE_UNREADABLE,
             transfer.REASON_NAME_TOO_LONG,
             f"{_files(too_long_count)} in the source {_have(too_long_count)} a path of more than 1024 bytes together with the destination's prefix,"
-            f" which object stores do not take: {_named(too_long, too_long_count)}. Shorten the names, or use a shorter {transfer.CUSTOM_PATH_PREFIX}."
+            f" which object stores do not take: {quote_names(too_long, too_long_count)}. Shorten the names, or use a shorter {transfer.CUSTOM_PATH_PREFIX}."
             " Nothing was moved.",
             problems=too_long,
         )
@@ -50,7 +58,7 @@ def check_source_names(
         return Failure(
             transfer.SOURCE_UNREADABLE,
             transfer.REASON_NAME_COLLISION,
-            f"Two paths of the source would become one object: {_named(collisions, len(collisions))}. A symbolic link x is kept as"
+            f"Two paths of the source would become one object: {quote_names(collisions, len(collisions))}. A symbolic link x is kept as"
             " x.rclonelink, and a file of that name is there too. Rename one of them. Nothing was moved.",
             problems=collisions,
         )
@@ -74,17 +82,19 @@ def check_owner(mirror: Mirror, *, owner: Owner, adopt: bool) -> Failure | None:
     """Refuse a destination that is not, or not only, this volume's mirror, unless it is to be adopted."""
     if mirror.nested and (adopt or mirror.owner != owner):
         return _not_owned(
-            f"{mirror.place} holds other movers' destinations in folders below it: {_named(mirror.nested, len(mirror.nested))};"
+            f"{mirror.place} holds other movers' destinations in folders below it: {quote_names(mirror.nested, len(mirror.nested))};"
             " a mirror here would sweep them away, so it cannot be adopted either",
             ways=f"Set {transfer.CUSTOM_PATH_PREFIX} to a prefix of its own, or addTimestampPrefix.",
             problems=mirror.nested,
         )
     if adopt:
         return None
+    if mirror.owner is not None and not mirror.owner.pvc:
+        return _not_owned(f"{mirror.place} has a marker that names no volume, so nobody knows whose mirror it is")
     if mirror.owner is not None and mirror.owner != owner:
         return _not_owned(f"{mirror.place} is the mirror of {mirror.owner}, not of {owner}")
     if mirror.foreign:
-        those = _named(mirror.foreign_names, mirror.foreign)
+        those = quote_names(mirror.foreign_names, mirror.foreign)
         return _not_owned(
             f"{mirror.place} holds {mirror.foreign} object{'s' if mirror.foreign > 1 else ''} that no run of this mirror wrote: {those}",
             problems=mirror.foreign_names,
@@ -95,9 +105,10 @@ def check_owner(mirror: Mirror, *, owner: Owner, adopt: bool) -> Failure | None:
 def check_source_size(
     mirror: Mirror, *, allow_empty: bool, max_delete_percent: float, max_delete: int | None
 ) -> Failure | None:
-    """Refuse a source that is empty, or so much smaller than its mirror that something must have gone wrong with it.
+    """Refuse a source that is empty, or with which so much of the mirror would be lost that something must have gone wrong with it.
 
-    Only a source that has fewer objects than the mirror counts as shrunk: renaming a folder deletes a lot, and brings as much.
+    The share holds whatever the source has instead: a volume that was made anew may have more files than the one before. Renamed files
+    are not lost.
     """
     if not mirror.source and mirror.mirrored:
         if allow_empty:
@@ -108,14 +119,22 @@ def check_source_size(
             f"The source has no files, but its mirror {mirror.place} holds {mirror.mirrored}. Nothing was deleted. If the volume is meant"
             f" to be empty, allow it explicitly (spec.guards.allowEmptySource: true); else look at the volume and its copy.",
         )
-    percent = 100 * mirror.stale / mirror.mirrored if mirror.mirrored else 0
-    if mirror.source < mirror.mirrored and percent > max_delete_percent:
-        return Failure(
-            transfer.GUARD,
-            transfer.REASON_SOURCE_SHRUNK,
-            f"The source has {mirror.source} files and its mirror {mirror.place} {mirror.mirrored}; {mirror.stale} of them"
-            f" ({percent:.0f} %) would be deleted, and {max_delete_percent:g} % is allowed. Nothing was moved or deleted. If that is meant,"
-            f" raise spec.guards.maxDeletePercent for this run; else look at the volume.",
+    lost = mirror.gone + mirror.truncated
+    if lost * 100 > max_delete_percent * mirror.written:
+        what = [f"the files of {mirror.gone} are gone, not renamed"] if mirror.gone else []
+        what += [f"those of {mirror.truncated} are empty now"] if mirror.truncated else []
+        return _shrunk(
+            f"The source has {_files(mirror.source)}. Of the {mirror.written} objects of its mirror {mirror.place}, {' and '.join(what)}:"
+            f" {lost} of them ({_percent(lost, mirror.written)}) would be lost",
+            max_delete_percent,
+        )
+    adopted = mirror.mirrored - mirror.written
+    if adopted and mirror.source < mirror.mirrored and mirror.stale * 100 > max_delete_percent * mirror.mirrored:
+        # what is being adopted may go, but a source that is smaller than all that looks like the wrong one
+        return _shrunk(
+            f"The source has {_files(mirror.source)}, and {mirror.place}, which is to be adopted, {mirror.mirrored} objects; {mirror.stale} of them"
+            f" ({_percent(mirror.stale, mirror.mirrored)}) would be deleted",
+            max_delete_percent,
         )
     if max_delete is not None and mirror.stale > max_delete >= 0:
         return Failure(
@@ -127,6 +146,21 @@ def check_source_size(
     return None
 
 
+def _shrunk(finding: str, max_delete_percent: float) -> Failure:
+    return Failure(
+        transfer.GUARD,
+        transfer.REASON_SOURCE_SHRUNK,
+        f"{finding}, and {max_delete_percent:g} % is allowed. Nothing was moved or deleted. Look at the volume: is it the right one, and"
+        f" are its files whole? If all that is meant, raise spec.guards.maxDeletePercent for this run ({transfer.MAX_DELETE_PERCENT} for a run"
+        " by hand); 100 allows all.",
+    )
+
+
+def _percent(part: int, whole: int) -> str:
+    """Return a share for people; never rounded down to what is allowed."""
+    return f"{math.ceil(1000 * part / whole) / 10:g} %"
+
+
 def check_busy(others: tuple[str, ...], place: str) -> Failure | None:
     """Refuse to go on, above all to delete, when another run has begun to mirror to the same place."""
     if not others:
@@ -134,7 +168,7 @@ def check_busy(others: tuple[str, ...], place: str) -> Failure | None:
     return Failure(
         transfer.GUARD,
         transfer.REASON_DESTINATION_BUSY,
-        f"Another run mirrors to {place} at the same time: {_named(others, len(others))}. Nothing was deleted. Let only one DataMover at a time"
+        f"Another run mirrors to {place} at the same time: {quote_names(others, len(others))}. Nothing was deleted. Let only one DataMover at a time"
         f" mirror there, or give each its own {transfer.CUSTOM_PATH_PREFIX}.",
         retryable=True,
         problems=others,
@@ -162,7 +196,7 @@ def _have(count: int) -> str:
     return "has" if count == 1 else "have"
 
 
-def _named(examples: tuple[str, ...], count: int) -> str:
+def quote_names(examples: Sequence[str], count: int) -> str:
     """Return the first few names, quoted, and how many more there are."""
     first = ", ".join(
         f"'{name if len(name) <= 120 else name[:60] + '…' + name[-50:]}'" for name in examples[:_EXAMPLES]

@@ -8,30 +8,51 @@ Assumptions: used from one thread; the file is the attempt's own and is thrown a
 Columns of a path (its key, see `names`):
 
 `source`   size in the source, when the engine is to move it
+`mtime`    its time of change there, in nanoseconds
 `walked`   it is in the source, moved or not
-`known`    an earlier run of this mirror wrote it (law L3)
+`known`    1: an earlier run of this mirror wrote it (law L3); 2: it is being adopted
+`doomed`   an earlier run that has not ended was to delete it, with the guards' leave
+`written`  time of change that an earlier run recorded for it, in nanoseconds
 `remote`   size at the destination before the run
 `visible`  the user's own filters let the engine see it at the destination
 `after`    size at the destination after the run
 `uploaded` the engine logged that it moved it
+`paired`   an old object that is a new one's earlier name, or that new one
+`spared`   it seemed to be gone from the source and yet must not be deleted
 """
 
 import sqlite3
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+from datamover.agent import names
+
 _SCHEMA = """
 CREATE TABLE paths (
   key BLOB PRIMARY KEY,
-  source INTEGER, walked INTEGER NOT NULL DEFAULT 0, twice INTEGER NOT NULL DEFAULT 0,
-  known INTEGER NOT NULL DEFAULT 0, remote INTEGER, visible INTEGER NOT NULL DEFAULT 1,
-  after INTEGER, uploaded INTEGER NOT NULL DEFAULT 0
+  source INTEGER, mtime INTEGER, walked INTEGER NOT NULL DEFAULT 0, twice INTEGER NOT NULL DEFAULT 0,
+  known INTEGER NOT NULL DEFAULT 0, written INTEGER, remote INTEGER, visible INTEGER NOT NULL DEFAULT 1,
+  after INTEGER, uploaded INTEGER NOT NULL DEFAULT 0, paired INTEGER NOT NULL DEFAULT 0,
+  spared INTEGER NOT NULL DEFAULT 0, doomed INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID
 """
 _BATCH = 2000
-_STALE = "remote IS NOT NULL AND known = 1 AND visible = 1 AND walked = 0 AND source IS NULL"
+_MIRRORED = "remote IS NOT NULL AND known > 0 AND visible = 1"
+_STALE = f"{_MIRRORED} AND walked = 0 AND source IS NULL"
+
+_LOSSY = "\ufffd".encode()
 
 Sized = Iterable[tuple[bytes, int]]
+Timed = Iterable[tuple[bytes, int, int]]
+"""Key, size and time of change in nanoseconds."""
+
+
+_LAST = (1 << 63) - 1
+
+
+def _fit(mtime: int) -> int:
+    """Return a time of change that the table can hold: file systems know years that 64 bits of nanoseconds do not."""
+    return max(-_LAST, min(mtime, _LAST))
 
 
 class Ledger:
@@ -43,6 +64,7 @@ class Ledger:
         for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-16384", "locking_mode=EXCLUSIVE"):
             self._database.execute(f"PRAGMA {pragma}")
         self._database.execute(_SCHEMA)
+        self._spellings = False
 
     def close(self) -> None:
         """Close the file."""
@@ -57,12 +79,12 @@ class Ledger:
 
     # --- filling -------------------------------------------------------------------------------------------------
 
-    def add_source(self, paths: Sized) -> None:
+    def add_source(self, paths: Timed) -> None:
         """Paths that the walk found and the engine is to move."""
         self._put(
-            "INSERT INTO paths (key, source, walked) VALUES (?, ?, 1) ON CONFLICT (key) DO UPDATE SET"
-            " twice = source IS NOT NULL, source = excluded.source, walked = 1",
-            paths,
+            "INSERT INTO paths (key, source, mtime, walked) VALUES (?, ?, ?, 1) ON CONFLICT (key) DO UPDATE SET"
+            " twice = source IS NOT NULL, source = excluded.source, mtime = excluded.mtime, walked = 1",
+            ((key, size, _fit(mtime)) for key, size, mtime in paths),
         )
 
     def select(self, paths: Sized) -> None:
@@ -73,11 +95,14 @@ class Ledger:
             paths,
         )
 
-    def add_known(self, keys: Iterable[bytes]) -> None:
-        """Paths that an earlier run of this mirror wrote."""
+    def add_known(self, paths: Iterable[tuple[bytes, int | None, bool]]) -> None:
+        """Paths that an earlier run of this mirror wrote; their times of change then, where it recorded some; whether that run was
+        to delete them, and has not ended.
+        """
         self._put(
-            "INSERT INTO paths (key, known) VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET known = 1",
-            ((key,) for key in keys),
+            "INSERT INTO paths (key, known, written, doomed) VALUES (?, 1, ?, ?) ON CONFLICT (key) DO UPDATE SET known = 1,"
+            " written = coalesce(excluded.written, written), doomed = excluded.doomed",
+            ((key, None if mtime is None else _fit(mtime), doomed) for key, mtime, doomed in paths),
         )
 
     def forget_known(self, keys: Iterable[bytes]) -> None:
@@ -91,9 +116,11 @@ class Ledger:
             paths,
         )
 
-    def adopt(self) -> None:
-        """Take every object at the destination as known."""
-        self._database.execute("UPDATE paths SET known = 1 WHERE remote IS NOT NULL")
+    def adopt(self, *, as_written: bool) -> None:
+        """Take every object at the destination as known; `as_written`: as if an earlier run of this mirror had written it."""
+        self._database.execute(
+            "UPDATE paths SET known = ? WHERE remote IS NOT NULL AND known = 0", (1 if as_written else 2,)
+        )
 
     def protect(self, folders: Iterable[bytes]) -> None:
         """Let nothing below these folders be deleted, known or not (see `kept`)."""
@@ -111,7 +138,8 @@ class Ledger:
         )
 
     def add_after(self, paths: Sized) -> None:
-        """Objects at the destination after the run."""
+        """Objects at the destination after the run; a later listing replaces an earlier one."""
+        self._database.execute("UPDATE paths SET after = NULL WHERE after IS NOT NULL")
         self._put(
             "INSERT INTO paths (key, after) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET after = excluded.after", paths
         )
@@ -122,6 +150,10 @@ class Ledger:
             "INSERT INTO paths (key, uploaded) VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET uploaded = 1",
             ((key,) for key in keys),
         )
+
+    def spare(self, keys: Iterable[bytes]) -> None:
+        """Stale objects that stay after all."""
+        self._put("UPDATE paths SET spared = 1 WHERE key = ?", ((key,) for key in keys))
 
     # --- asking --------------------------------------------------------------------------------------------------
 
@@ -162,7 +194,11 @@ class Ledger:
 
     def mirrored_count(self) -> int:
         """Return the number of objects at the destination that this mirror wrote and could delete."""
-        return self._count("remote IS NOT NULL AND known = 1 AND visible = 1")
+        return self._count(_MIRRORED)
+
+    def written_count(self) -> int:
+        """Return how many of these earlier runs wrote: all but those that are being adopted."""
+        return self._count(f"{_MIRRORED} AND known = 1")
 
     def foreign(self, *, limit: int, beyond_intent: bool = False) -> list[bytes]:
         """Return objects at the destination that no run of this mirror wrote.
@@ -186,9 +222,83 @@ class Ledger:
         """Yield the objects to delete: at the destination, written by this mirror, gone from the source (law L3)."""
         return self._keys(_STALE)
 
+    def truncated_count(self) -> int:
+        """Return the number of objects with content that earlier runs wrote and whose file is empty now."""
+        return self._count(f"{_MIRRORED} AND known = 1 AND remote > 0 AND source = 0")
+
+    def lost_count(self) -> int:
+        """Return the number of objects to delete that earlier runs wrote, but for those that were provably renamed.
+
+        Renamed is what has come back as an object that was not there before: of the same size and time of change, or of the same
+        size and base name. Each new object stands for one old one. What an earlier attempt was allowed to delete is not asked about
+        again: it may have moved the new objects already.
+        """
+        for name in ("gone", "fresh"):
+            # their order is that of the comparison, so nothing is ever sorted: that could need another place for temporary files
+            self._database.execute(f"DROP TABLE IF EXISTS {name}")
+            self._database.execute(
+                f"CREATE TABLE {name} (size INTEGER, mark BLOB, key BLOB, PRIMARY KEY (size, mark, key)) WITHOUT ROWID"
+            )
+        self._database.execute("UPDATE paths SET paired = 0 WHERE paired = 1")
+        gone = f"{_STALE} AND known = 1 AND doomed = 0"
+        lost = self._count(gone)
+        fresh = "source IS NOT NULL AND remote IS NULL"
+        if not lost or not self._count(fresh):
+            return lost
+        self._put(
+            "INSERT INTO gone VALUES (?, ?, ?)", self._rows("remote, written, key", f"{gone} AND written NOTNULL")
+        )
+        self._put("INSERT INTO fresh VALUES (?, ?, ?)", self._rows("source, mtime, key", f"{fresh} AND mtime NOTNULL"))
+        lost -= self._pair()
+        self._database.execute("DELETE FROM gone")
+        self._database.execute("DELETE FROM fresh")
+        self._put("INSERT INTO gone VALUES (?, ?, ?)", self._named("remote, key", f"{gone} AND paired = 0"))
+        self._put("INSERT INTO fresh VALUES (?, ?, ?)", self._named("source, key", f"{fresh} AND paired = 0"))
+        return lost - self._pair()
+
+    def _rows(self, columns: str, condition: str) -> Iterator[tuple[int, int, bytes]]:
+        yield from self._database.execute(f"SELECT {columns} FROM paths WHERE {condition}")  # noqa: S608 - constants of this module
+
+    def _named(self, columns: str, condition: str) -> Iterator[tuple[int, bytes, bytes]]:
+        for size, key in self._database.execute(f"SELECT {columns} FROM paths WHERE {condition}"):  # noqa: S608 - constants of this module
+            yield size, key.rpartition(b"/")[2], key
+
+    def _pair(self) -> int:
+        """Pair equal rows of the two tables, each with one; mark both as paired and return the number of pairs."""
+        pairs = 0
+
+        def merge() -> Iterator[tuple[bytes]]:
+            nonlocal pairs
+            olds, news = (
+                self._database.execute(f"SELECT size, mark, key FROM {name} ORDER BY size, mark, key")  # noqa: S608 - two words
+                for name in ("gone", "fresh")
+            )
+            old, new = olds.fetchone(), news.fetchone()
+            while old and new:
+                if old[:2] == new[:2]:
+                    pairs += 1
+                    yield (old[2],)
+                    yield (new[2],)
+                    old, new = olds.fetchone(), news.fetchone()
+                elif old[:2] < new[:2]:
+                    old = olds.fetchone()
+                else:
+                    new = news.fetchone()
+
+        self._put("UPDATE paths SET paired = 1 WHERE key = ?", merge())
+        return pairs
+
+    def spared(self) -> Iterator[bytes]:
+        """Yield the stale objects that stay after all."""
+        return self._keys(f"{_STALE} AND spared = 1")
+
+    def undeleted(self, *, limit: int) -> list[bytes]:
+        """Return deleted objects that the listing after the run still has."""
+        return list(self._keys(f"{_STALE} AND spared = 0 AND after IS NOT NULL", limit=limit))
+
     def kept(self) -> Iterator[bytes]:
         """Yield what this mirror wrote, is not in the source any more, and yet must stay (filters, protected folders)."""
-        return self._keys("remote IS NOT NULL AND known = 1 AND source IS NULL AND (visible = 0 OR walked = 1)")
+        return self._keys("remote IS NOT NULL AND known > 0 AND source IS NULL AND (visible = 0 OR walked = 1)")
 
     def blockers(self) -> list[bytes]:
         """Return the objects to delete that stand in the way of a path of the source on servers with real folders.
@@ -229,15 +339,39 @@ class Ledger:
             "SELECT key, source, after FROM paths WHERE source IS NOT NULL AND (after IS NULL OR after <> source) ORDER BY key"
         )
 
+    # --- names as the engine's log spells them ---------------------------------------------------------------------
+
     def beyond_intent(self) -> Iterator[bytes]:
-        """Yield what the engine moved although the walk had not seen it (a live source)."""
-        return self._keys("uploaded = 1 AND source IS NULL")
+        """Yield what the engine moved although the walk had not seen it."""
+        for key in self._keys("uploaded = 1 AND source IS NULL"):
+            if not (_LOSSY in key and self._spelled(key, limit=1)):
+                yield key
+
+    def was_uploaded(self, key: bytes) -> bool:
+        """Tell whether the engine logged that it moved this key, or one that its log spells alike (then: yes)."""
+        found = self._database.execute(
+            "SELECT 1 FROM paths WHERE key IN (?, ?) AND uploaded = 1 LIMIT 1", (key, names.logged(key))
+        )
+        return found.fetchone() is not None
 
     def spelled(self, lossy: str) -> bytes | None:
         """Return the one key of the source that the engine's JSON log spells so (U+FFFD for bytes that are not UTF-8)."""
-        found = [
-            key
-            for (key,) in self._database.execute("SELECT key FROM paths WHERE source IS NOT NULL")
-            if key.decode("utf-8", "replace") == lossy
-        ]
+        found = self._spelled(lossy.encode(), limit=2)
         return found[0] if len(found) == 1 else None
+
+    def _spelled(self, lossy: bytes, *, limit: int) -> list[bytes]:
+        if not self._spellings:
+            # one pass, when the first such name comes: nearly no volume has any
+            self._database.execute(
+                "CREATE TABLE spellings (lossy BLOB, key BLOB, PRIMARY KEY (lossy, key)) WITHOUT ROWID"
+            )
+            self._put("INSERT INTO spellings (lossy, key) VALUES (?, ?)", self._lossy_sources())
+            self._spellings = True
+        rows = self._database.execute("SELECT key FROM spellings WHERE lossy = ? LIMIT ?", (lossy, limit))
+        return [key for (key,) in rows]
+
+    def _lossy_sources(self) -> Iterator[tuple[bytes, bytes]]:
+        for key in self._keys("source IS NOT NULL"):
+            spelling = names.logged(key)
+            if _LOSSY in spelling:
+                yield spelling, key

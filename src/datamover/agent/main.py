@@ -1,6 +1,8 @@
 # ruff: noqa: PTH102  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
 """`datamover-agent`: one attempt to move one volume, inside a mover container or on its own.
 
+`datamover-agent apply-manifest` is for people: see `restoration`.
+
 Guarantees: whatever happens, there is an outcome, in the termination message and as the last line of standard output, and an exit code that
 belongs to it; no secret is printed.
 """
@@ -18,14 +20,18 @@ import msgspec
 
 from datamover.agent import logs, outcome, rclone
 from datamover.agent.environment import Settings, read_settings
-from datamover.agent.errors import AgentError, Failure, Stopped
-from datamover.agent.options import Options, engine_options
+from datamover.agent.errors import AgentError, Failure, Misconfigured, Stopped
+from datamover.agent.options import Options, engine_options, file_lists
 from datamover.agent.progress import Reporter
 from datamover.api import transfer
 
 
 def main() -> int:
-    """Run one attempt in this process's environment; return the exit code."""
+    """Run one attempt in this process's environment, or the subcommand that is named; return the exit code."""
+    if sys.argv[1:2] == ["apply-manifest"]:
+        from datamover.agent import restoration
+
+        return restoration.main(sys.argv[2:])
     redact = logs.Redactor(os.environ)
     lock = threading.Lock()
 
@@ -74,6 +80,7 @@ def _move(
     _listen(stop, deadline=settings.deadline)
     with _scratch(settings) as scratch:
         config = _config_file(settings, scratch)
+        _check_lists(environ)
         options = engine_options(environ, settings, config_file=config, temporary=scratch)
         search = environ.get("PATH")
         engine = rclone.Engine(
@@ -122,7 +129,7 @@ def _attempt(
             bytes=size,
             transferred_files=attempt.sync.moved.files,
             transferred_bytes=attempt.sync.moved.bytes,
-            deleted=attempt.facts.deleted,
+            deleted=attempt.deletions.count,
             skipped_special=attempt.tally.special,
             symlinks=attempt.tally.symlinks,
             verified=attempt.facts.verified,
@@ -196,6 +203,21 @@ def _scratch(settings: Settings) -> Generator[str]:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _check_lists(environ: Mapping[str, str]) -> None:
+    """Open each file that an RCLONE_..._FROM variable names; the engine would only say that it cannot, and not why. Raises Misconfigured."""
+    problems: list[str] = []
+    for variable, path in file_lists(environ):
+        try:
+            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+        except OSError as error:
+            problems.append(f"{variable} names the file {path!r}, which cannot be read: {error.strerror}")
+    if problems:
+        raise Misconfigured(
+            f"The mover's environment is wrong: {'; '.join(problems)}. Mount the file into the mover's image, or give the rules themselves"
+            " (such as RCLONE_EXCLUDE)."
+        )
 
 
 def _config_file(settings: Settings, scratch: str) -> str:

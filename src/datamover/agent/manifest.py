@@ -133,35 +133,63 @@ def append(path: str, entries: Iterator[Entry]) -> int:
     return count
 
 
+Known = tuple[bytes, int | None, bool]
+"""A key, its time of change (ns; None where the manifest has none), and whether the run was to delete it."""
+
+
 def load_known(
-    path: str, *, finished: bool, add: Callable[[Iterator[bytes]], None], forget: Callable[[Iterator[bytes]], None]
+    path: str,
+    *,
+    run_id: str,
+    finished: bool,
+    add: Callable[[Iterator[Known]], None],
+    forget: Callable[[Iterator[bytes]], None],
 ) -> Header:
     """Give the keys that the run of this manifest, and those before it, may have left at the destination; return its header.
 
-    `add` and `forget` get streams of keys, in an order in which the last word counts. Raises ValueError when the file is
-    not a whole manifest of a version that this agent knows.
+    `add` and `forget` get streams in an order in which the last word counts. Raises ValueError when the file is not a whole manifest of a version that this agent knows, or is
+    another run's.
     """
     seen: set[str] = set()
     content = {FILE, LINK} if finished else {FILE, LINK, STALE}
     header = _read_header(path)
+    if header.run_id != run_id:
+        raise ValueError(f"it says that it is of run {header.run_id!r}")
     add(_keys(path, content, seen))
     if END not in seen:
         raise ValueError("it is cut off: the end line is missing")
     if seen & {EXCLUDED, VANISHED}:
-        forget(_keys(path, {EXCLUDED, VANISHED}, seen))
+        forget(key for key, _, _ in _keys(path, {EXCLUDED, VANISHED}, seen))
     if KEPT in seen:
         add(_keys(path, {KEPT}, seen))
     return header
 
 
-def _keys(path: str, kinds: set[str], seen: set[str]) -> Iterator[bytes]:
+def entries(path: str) -> Iterator[Entry]:
+    """Yield the lines of a manifest about paths of the source, in their order. Raises ValueError as `load_known` does, at the latest at
+    the end.
+    """
+    _read_header(path)
+    decode = msgspec.json.Decoder(Entry).decode
+    ended = False
+    for number, line in enumerate(_lines(path)):
+        if number:
+            entry = decode(line)
+            ended = ended or entry.type == END
+            if entry.type in {FILE, LINK, DIRECTORY} or entry.type in SPECIAL:
+                yield entry
+    if not ended:
+        raise ValueError("it is cut off: the end line is missing")
+
+
+def _keys(path: str, kinds: set[str], seen: set[str]) -> Iterator[Known]:
     decode = msgspec.json.Decoder(Entry).decode
     for number, line in enumerate(_lines(path)):
         if number:
             entry = decode(line)
             seen.add(entry.type)
             if entry.type in kinds:
-                yield entry.key
+                yield entry.key, entry.mtime if entry.type in {FILE, LINK} else None, entry.type == STALE
 
 
 def _read_header(path: str) -> Header:

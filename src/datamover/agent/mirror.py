@@ -1,18 +1,18 @@
 """An attempt to mirror: `<root>` becomes what the source is, and what the source no longer has goes away.
 
 What may be deleted: objects that the manifest of the mirror's latest run lists, that were there before this run, and that the source no
-longer has (law L3). Each manifest lists all that the one before it left, so the latest is enough.
+longer has (law L3; the rule is in `deleting`). Each manifest lists all that the one before it left, so the latest is enough.
 """
 
 from collections.abc import Iterator
 
 import msgspec
 
-from datamover.agent import guards, manifest, names, records
+from datamover.agent import guards, manifest, names, records, walk
 from datamover.agent.attempt import Attempt, Surroundings
 from datamover.agent.destination import Listing
 from datamover.agent.environment import Owner
-from datamover.agent.errors import Failure
+from datamover.agent.verify import compare, mismatch, not_deleted
 from datamover.api import transfer
 
 _EXAMPLES = 3
@@ -59,18 +59,24 @@ class Mirror(Attempt):
         if self._root is not None:
             self.ledger.add_remote((key, size) for key, size in self._root.lines() if not self._before.take(key))
         self._owner = self._read_owner()
-        beyond_intent = self._load_known()
+        beyond_intent, damaged = self._load_known()
         found_owner = self._owner.owner if self._owner else None
         if self.settings.adopt:
             self._adopting = found_owner != self.settings.owner or bool(
                 self.ledger.foreign_count(beyond_intent=beyond_intent)
             )
-            self.ledger.adopt()
+            # what a damaged manifest listed is no stranger's: the guard counts it
+            self.ledger.adopt(as_written=damaged)
         if self.options.selects:
-            visible = self.destination.list_visible(environment=self.data_environment())
+            visible = self.destination.list_visible(
+                environment=self.data_environment(), objects=self.ledger.remote_count()
+            )
             self.ledger.see_only(visible.lines())
         # timestamped copies that were adopted with the rest stay what they are: a mirror deletes no backups
-        self.ledger.protect(folder.encode() for folder in sorted(self._before.claimed))
+        protected = {folder.encode() for folder in self._before.claimed}
+        if self.tally.lost_and_found:
+            protected.add(walk.LOST_AND_FOUND)  # neither looked into nor moved, so nobody can say what is in it
+        self.ledger.protect(sorted(protected))
         self._ask_guards(found_owner, beyond_intent=beyond_intent)
         for key in self.ledger.stale():
             writer.add(manifest.about(manifest.STALE, key))
@@ -82,34 +88,32 @@ class Mirror(Attempt):
         if not self._before.owned:
             return None
         path = f"{records.FOLDER}/{records.OWNER}"
-        raw = self.destination.read(path)
-        try:
-            return msgspec.json.decode(raw, type=records.OwnerRecord)
-        except msgspec.MsgspecError:
-            raise Failure(
-                transfer.GUARD,
-                transfer.REASON_DESTINATION_NOT_OWNED,
-                f"{self.destination.remote(path)} cannot be read, so it is unknown whose mirror this is. Nothing was moved or deleted. Restore"
-                " the object, or use another prefix.",
-            ) from None
+        return records.read_owner(self.destination.read(path), place=self.destination.remote(path))
 
-    def _load_known(self) -> bool:
-        """Fill in what the latest runs left; return whether one of them read a live source and did not finish."""
-        beyond = False
+    def _load_known(self) -> tuple[bool, bool]:
+        """Fill in what the latest runs left; return whether one of them read a live source and did not finish, and whether a
+        manifest of theirs is damaged.
+        """
+        beyond = damaged = False
         for run_id in self._before.latest_runs():
             run = self._before.runs[run_id]
             self._place = self._before.latest if run_id == self.settings.run_id else self._before.latest + 1
             path = self.destination.fetch(f"{records.FOLDER}/runs/{run_id}/{records.MANIFEST}")
             try:
                 header = manifest.load_known(
-                    path, finished=run.finished, add=self.ledger.add_known, forget=self.ledger.forget_known
+                    path,
+                    run_id=run_id,
+                    finished=run.finished,
+                    add=self.ledger.add_known,
+                    forget=self.ledger.forget_known,
                 )
             except (ValueError, msgspec.MsgspecError) as error:
-                # what it lists stays unknown, so the guard below will refuse rather than delete
+                # what it lists stays unknown, so the guards will refuse rather than delete
                 self.say(f"The manifest of run {run_id} is damaged: {error}")
+                damaged = True
                 continue
             beyond = beyond or (not run.finished and header.copy_method == transfer.DIRECT)
-        return beyond
+        return beyond, damaged
 
     def _ask_guards(self, found_owner: Owner | None, *, beyond_intent: bool) -> None:
         settings, ledger = self.settings, self.ledger
@@ -123,6 +127,9 @@ class Mirror(Attempt):
             mirrored=ledger.mirrored_count(),
             stale=ledger.stale_count(),
             source=ledger.sources()[0],
+            written=ledger.written_count(),
+            gone=ledger.lost_count(),
+            truncated=ledger.truncated_count(),
             nested=tuple(self._before.nested),
         )
         limit = self.options.data.get("RCLONE_MAX_DELETE", "")
@@ -152,7 +159,7 @@ class Mirror(Attempt):
         self.destination.put(f"{records.FOLDER}/", contents)
         if claiming:
             self._confirm_owner()
-        self.facts.deleted = self.destination.delete(self.ledger.blockers())
+        self.deletions.clear_the_way(self.tally)
 
     def _owner_record(self) -> records.OwnerRecord:
         owner = self.settings.owner
@@ -170,9 +177,8 @@ class Mirror(Attempt):
 
     def _confirm_owner(self) -> None:
         """Read the marker back: two volumes may have found the same empty root at the same time, and the last marker stands."""
-        written = msgspec.json.decode(
-            self.destination.read(f"{records.FOLDER}/{records.OWNER}"), type=records.OwnerRecord
-        )
+        path = f"{records.FOLDER}/{records.OWNER}"
+        written = records.read_owner(self.destination.read(path), place=self.destination.remote(path))
         if written.owner != self.settings.owner or written.created_by != self.settings.run_id:
             failure = guards.check_busy((written.created_by,), self.destination.place)
             if failure:
@@ -188,12 +194,35 @@ class Mirror(Attempt):
         """Adopted objects may have come in parts of any size."""
         return 0 if self._adopting or (self._owner is not None and self._owner.adopted) else super().rehash_size()
 
-    def complete(self, folder: str) -> None:
-        """Delete what the source no longer has; everything else has arrived."""
+    def complete(self, folder: str, manifest_path: str) -> None:
+        """Delete what the source no longer has; everything else has arrived. Then prove that everything else is still there."""
         others = self._after.begun_since(self._before, besides=self.settings.run_id)
         failure = guards.check_busy(others, self.destination.place)
         if failure:
             raise failure
-        gone = set(self.ledger.blockers())
-        self.facts.deleted += self.destination.delete(key for key in self.ledger.stale() if key not in gone)
-        del folder
+        before = self.deletions.count
+        self.deletions.sweep(self.tally)
+        if self.deletions.spared:
+            # a finished run vouches for what its manifest lists, so what stays must be in it
+            self.append(manifest_path, (walk.describe(self.source, key) for key in self.ledger.spared()), timeout=None)
+        if self.deletions.count > before:
+            self._prove(folder)
+
+    def _prove(self, folder: str) -> None:
+        """Look once more: the deletions have taken nothing of the source, and all that they were to take (law L4)."""
+        later = records.State()
+        self.ledger.add_after(
+            (key, size) for key, size in self.destination.list_all(folder).lines() if not later.take(key)
+        )
+        place = self.destination.remote(folder)
+        failure = mismatch(
+            compare(self.ledger, source=self.source),
+            place=place,
+            direct=self.settings.direct,
+            deleted=self.deletions.count,
+        )
+        left = self.ledger.undeleted(limit=_EXAMPLES)
+        if left and not failure:
+            failure = not_deleted([names.readable(key) for key in left], place=place)
+        if failure:
+            raise failure

@@ -31,6 +31,7 @@ _DELETE = 0x7F
 # any byte sequence that one of the rules below is about; nearly every name has none and is its own key
 _UNUSUAL = re.compile(rb"[\x00-\x1f\x7f]|\xe2\x80\x9b|\xe2\x90[\x80-\xa1]|\xef\xbc[\x8e\x8f]")
 _QUOTED = re.compile(f"{_QUOTE}(.)|([{chr(_SYMBOLS)}-{chr(_SYMBOLS + 0x1F)}{_DELETE_SYMBOL}{_SLASH}])", re.DOTALL)
+_ESCAPED = re.compile("[\udc80-\udcff]")
 # what XML 1.0 cannot carry, or a parser turns into something else; listings come as XML
 _UNLISTABLE = re.compile(rb"[\x01-\x08\x0b-\x1f]|\xef\xbf[\xbe\xbf]")
 
@@ -83,6 +84,13 @@ def _unquoted(match: re.Match[str]) -> str:
     if symbol == _SLASH:
         return "/"  # no file has one; only a key made by hand
     return chr(_DELETE) if symbol == _DELETE_SYMBOL else chr(ord(symbol) - _SYMBOLS)
+
+
+def logged(key: bytes) -> bytes:
+    """Return a key as the engine's JSON log spells it: each byte that is not UTF-8 as U+FFFD, so two keys may look alike."""
+    if key.isascii():
+        return key
+    return _ESCAPED.sub("\ufffd", key.decode("utf-8", "surrogateescape")).encode()
 
 
 def stored_size(raw: bytes) -> int:

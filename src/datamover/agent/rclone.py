@@ -149,7 +149,7 @@ class Child:
         """Wait like `wait`, also when the attempt is to end."""
         timer: threading.Timer | None = None
         if timeout is not None:
-            timer = threading.Timer(timeout, self._expire)
+            timer = threading.Timer(timeout, self.expire)
             timer.daemon = True
             timer.start()
         try:
@@ -184,7 +184,8 @@ class Child:
                 pipe.close()
         reap_orphans(self._stop.pids())
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """Kill the process because its time is up. Safe in another thread."""
         self.timed_out = True
         self._process.kill()
 

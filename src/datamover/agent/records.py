@@ -8,14 +8,22 @@
     claims/<timestamp>/<run id>.json who wants a timestamp folder
 
 A run of a mirror has begun when both its manifest and its place are there.
+
+Whoever may write to the bucket may write records, so none is believed as it is: they are decoded here, and one that is damaged or
+contradicts what it is found under is a `Failure` of class `guard` that names the object. A damaged manifest is told by
+`manifest.load_known`; what it lists then counts as unknown.
 """
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 import msgspec
 
-from datamover.agent.environment import Owner
+from datamover.agent.environment import Owner, is_timestamp
+from datamover.agent.errors import Failure
 from datamover.api import transfer
+
+_Record = TypeVar("_Record", "OwnerRecord", "ClaimRecord")
 
 FOLDER = transfer.STATE_FOLDER
 OWNER = "owner.json"
@@ -54,6 +62,47 @@ class ClaimRecord(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omi
     source: Owner
     object: str = ""
     created_at: str = ""
+
+
+def read_owner(raw: bytes, *, place: str) -> OwnerRecord:
+    """Return an owner marker; `place` is the object's name for people. Raises Failure when it cannot be one."""
+    record = _decode(raw, OwnerRecord)
+    if record is None or record.version != OwnerRecord().version:
+        raise Failure(
+            transfer.GUARD,
+            transfer.REASON_DESTINATION_NOT_OWNED,
+            f"{place} cannot be read as a marker of this version's, so it is unknown whose mirror this is. Nothing was moved or deleted. Restore"
+            " the object, or use another prefix.",
+        )
+    return record
+
+
+def read_holder(raw: bytes, *, place: str, run_id: str, source: Owner) -> ClaimRecord:
+    """Return the record of the folder that a run holds. Raises Failure when it cannot be that of this run of this source."""
+    record = _decode(raw, ClaimRecord)
+    if record is None:
+        wrong = "is damaged"
+    elif not is_timestamp(record.timestamp):
+        wrong = f"names the folder {record.timestamp!r}, which is no timestamp"
+    elif record.run_id != run_id:
+        wrong = f"is of the run {record.run_id!r}"
+    elif record.source != source:
+        wrong = f"is of the volume {record.source}, not of {source}"
+    else:
+        return record
+    raise Failure(
+        transfer.GUARD,
+        transfer.REASON_RECORD_UNUSABLE,
+        f"{place} {wrong}, so it is unknown which folder this run holds. Nothing was moved. Find out who writes there; then delete that object or"
+        " start another run, which takes a folder of its own.",
+    )
+
+
+def _decode(raw: bytes, kind: type[_Record]) -> _Record | None:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.MsgspecError, ValueError):
+        return None
 
 
 class Run(msgspec.Struct):

@@ -27,6 +27,8 @@ _HOPELESS_CLASSES = (transfer.CREDENTIALS, transfer.DENIED, transfer.NO_SPACE, t
 
 SIZE_ONLY = "Size of src and dst objects identical"
 """What the engine logs, at debug level, when it took a file for unchanged without a checksum to go by."""
+_MOVED = "Copied ("
+"""What it logs for a file that it moved; before it may be `Multi-thread `."""
 UNCHECKED = "OK - could not check hash"
 """What `check` logs, at debug level, for a file without a checksum."""
 
@@ -92,7 +94,7 @@ class Sync:
                 return
             if by_size is not None and line.level == "debug" and line.msg == SIZE_ONLY:
                 by_size(line.object)
-            elif uploaded is not None and line.level == "info" and line.msg.startswith("Copied ("):
+            elif uploaded is not None and line.level == "info" and _MOVED in line.msg:
                 uploaded(line.object)
             self._show(line)
 

@@ -38,8 +38,13 @@ class Timestamped(Attempt):
         self.probe()
         self.list_controls()
         if records.HOLDER in self._recorded:
-            raw = self.destination.read(self.run_folder + records.HOLDER)
-            folder = msgspec.json.decode(raw, type=records.ClaimRecord).timestamp
+            path = self.run_folder + records.HOLDER
+            folder = records.read_holder(
+                self.destination.read(path),
+                place=self.destination.remote(path),
+                run_id=self.settings.run_id,
+                source=self.settings.owner,
+            ).timestamp
             self._held = True
             self.destination.abandon_uploads(f"{folder}/")
             self.ledger.add_remote(self.destination.list_all(f"{folder}/").lines())

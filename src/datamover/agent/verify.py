@@ -74,30 +74,43 @@ def _size_now(path: bytes, *, link: bool) -> int | None:
         return None
 
 
-def mismatch(result: Comparison, *, place: str, direct: bool) -> Failure | None:
-    """Return the failure that a comparison means, if any."""
+def mismatch(result: Comparison, *, place: str, direct: bool, deleted: int = 0) -> Failure | None:
+    """Return the failure that a comparison means, if any; `deleted` is the number of objects that the attempt has deleted before it."""
     if not result.amiss:
         return None
     return _mismatch(
         f"{result.missing} files are missing at {place} and {result.differing} have another size: {', '.join(result.examples)}",
         direct=direct,
         problems=tuple(result.examples),
+        deleted=deleted,
     )
 
 
-def _mismatch(finding: str, *, direct: bool, problems: tuple[str, ...]) -> Failure:
+def not_deleted(examples: Sequence[str], *, place: str) -> Failure:
+    """Return the failure that deleted objects mean which are still listed."""
+    return Failure(
+        transfer.VERIFY,
+        transfer.REASON_VERIFICATION_FAILED,
+        f"{place} still has objects that were just deleted: {', '.join(examples)}. Everything of the source is there. Look at the store (a lock or"
+        " retention on objects?) and at what else writes there.",
+        problems=tuple(examples),
+    )
+
+
+def _mismatch(finding: str, *, direct: bool, problems: tuple[str, ...], deleted: int = 0) -> Failure:
+    before = f"{deleted} objects had been deleted that the source does not have" if deleted else "Nothing was deleted"
     if direct:
         return Failure(
             transfer.SOURCE_CHANGED,
             transfer.REASON_SOURCE_CHANGED,
             f"{finding}. The source was written to meanwhile: back up a clone or a snapshot instead (copyMethod), or stop what writes."
-            " Nothing was deleted.",
+            f" {before}.",
             problems=problems,
         )
     return Failure(
         transfer.VERIFY,
         transfer.REASON_VERIFICATION_FAILED,
-        f"{finding}. Nothing was deleted. Run again; if it comes back, look at the server and at what else writes there.",
+        f"{finding}. {before}. Run again; if it comes back, look at the server and at what else writes there.",
         problems=problems,
     )
 

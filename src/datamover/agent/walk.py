@@ -3,7 +3,8 @@
 
 Guarantees: nothing is opened for reading but directories, nothing is followed, memory does not grow with the number of files
 (only with the number of directories that wait to be read).
-Caveats: of a live source it is a view while files come and go; what vanishes between listing and looking is left out.
+Caveats: of a live source it is a view while files come and go; what vanishes between listing and looking is left out. In a frozen
+copy nothing can vanish, so there it counts as unreadable.
 """
 
 import os
@@ -17,10 +18,12 @@ from datamover.api import transfer
 
 _EXAMPLES = 5
 _CHECK_EVERY = 256
-_LOST_AND_FOUND = b"lost+found"
+LOST_AND_FOUND = b"lost+found"
+"""What file systems keep at their top for themselves; it is not the user's data."""
 _OWN_FOLDER = transfer.STATE_FOLDER.encode()
 _SKIPPED_XATTRS = frozenset({"security.selinux"})  # the node's own label, different on every node
 _LARGE = 64 << 20
+_VANISHED = (FileNotFoundError, NotADirectoryError)
 
 
 class Tally(msgspec.Struct):
@@ -55,6 +58,12 @@ def _note(examples: list[str], raw: bytes) -> None:
         examples.append(names.readable(raw))
 
 
+def _miss(tally: Tally, raw: bytes) -> None:
+    """Count a path that could not be looked at, or not be read."""
+    tally.unreadable += 1
+    _note(tally.unreadable_names, raw)
+
+
 def walk(
     source: bytes,
     *,
@@ -62,10 +71,11 @@ def walk(
     add: Callable[[manifest.Entry], None],
     prefix_size: int,
     tick: Callable[[], None],
-) -> Iterator[tuple[bytes, int]]:
-    """Yield key and size of every file and link below `source`; fill `tally`; give every path to `add`.
+    frozen: bool = False,
+) -> Iterator[tuple[bytes, int, int]]:
+    """Yield key, size and time of change (ns) of every file and link below `source`; fill `tally`; give every path to `add`.
 
-    `prefix_size` is what the destination puts before a key, in bytes. `tick` is called every now and then; it may raise. Raises
+    `frozen`: the source is a copy that nobody writes to. `prefix_size` is what the destination puts before a key, in bytes. `tick` is called every now and then; it may raise. Raises
     OSError only when `source` itself cannot be read.
     """
     waiting: list[bytes] = [b""]
@@ -74,15 +84,11 @@ def walk(
         folder = waiting.pop()
         try:
             scan = os.scandir(source + b"/" + folder if folder else source)
-        except FileNotFoundError:
+        except OSError as error:
             if not folder:
                 raise
-            continue
-        except OSError:
-            if not folder:
-                raise
-            tally.unreadable += 1
-            _note(tally.unreadable_names, folder)
+            if frozen or not isinstance(error, _VANISHED):
+                _miss(tally, folder)
             continue
         with scan:
             for item in _items(scan, tally, folder):
@@ -90,18 +96,16 @@ def walk(
                 if met % _CHECK_EVERY == 0:
                     tick()
                 path = folder + b"/" + item.name if folder else item.name
-                if not folder and item.name == _LOST_AND_FOUND and item.is_dir(follow_symlinks=False):
+                if not folder and item.name == LOST_AND_FOUND and item.is_dir(follow_symlinks=False):
                     tally.lost_and_found = True
                     continue
                 if not folder and item.name == _OWN_FOLDER:
                     tally.reserved = True
                 try:
                     entry = _entry(item.path, item.stat(follow_symlinks=False), path, tally)
-                except FileNotFoundError:
-                    continue
-                except OSError:
-                    tally.unreadable += 1
-                    _note(tally.unreadable_names, path)
+                except OSError as error:
+                    if frozen or not isinstance(error, _VANISHED):
+                        _miss(tally, path)
                     continue
                 add(entry)
                 if entry.type == manifest.DIRECTORY:
@@ -113,7 +117,7 @@ def walk(
                     if not names.listable(path):
                         tally.unlistable += 1
                         _note(tally.unlistable_names, path)
-                    yield entry.key, entry.size
+                    yield entry.key, entry.size, entry.mtime
 
 
 def measure(keys: Iterable[bytes], *, tally: Tally, prefix_size: int) -> None:
@@ -151,8 +155,7 @@ def _items(scan: "os._ScandirIterator[bytes]", tally: Tally, folder: bytes) -> "
         except StopIteration:
             return
         except OSError:
-            tally.unreadable += 1
-            _note(tally.unreadable_names, folder)
+            _miss(tally, folder)
             return
         yield item
 
@@ -185,8 +188,7 @@ def _entry(place: bytes, status: os.stat_result, path: bytes, tally: Tally) -> m
             tally.hardlinks += 1
             hardlink = f"{status.st_dev:x}:{status.st_ino:x}"
         if not os.access(place, os.R_OK, effective_ids=True):
-            tally.unreadable += 1
-            _note(tally.unreadable_names, path)
+            _miss(tally, path)
     elif stat.S_ISDIR(mode):
         kind = manifest.DIRECTORY
         tally.directories += 1

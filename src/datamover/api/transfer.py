@@ -4,7 +4,8 @@ Only msgspec and the standard library are imported, and nothing slow: the agent 
 
 Environment
     The documents' variables (Secret keys and `additionalEnv`) are in `REQUIRED_VARIABLES` and in the constants below it.
-    What the operator adds starts with `DATAMOVER_`. The agent works without any of the latter.
+    What the operator adds starts with `DATAMOVER_`; it sets every one of them, so that no key of a Secret takes its place. Of these
+    the agent needs `DATAMOVER_OWNER_PVC` for a mirror, and otherwise none.
 
 Progress
     One JSON object a line on standard output, next to the engine's log lines for people. `read_progress` finds them.
@@ -61,7 +62,7 @@ ADOPT_DESTINATION: Final = "DATAMOVER_ADOPT_DESTINATION"
 ALLOW_EMPTY_SOURCE: Final = "DATAMOVER_ALLOW_EMPTY_SOURCE"
 """`true`: an empty source may empty its mirror."""
 MAX_DELETE_PERCENT: Final = "DATAMOVER_MAX_DELETE_PERCENT"
-"""0-100: a source that shrank may delete at most this share of its mirror's objects."""
+"""0-100: a run that would lose more than this share of its mirror's objects is refused."""
 COPY_METHOD: Final = "DATAMOVER_COPY_METHOD"
 """`Clone`, `Snapshot` or `Direct`. Only `Direct` means that the source may change while it is read."""
 ROOT: Final = "DATAMOVER_ROOT"
@@ -154,6 +155,7 @@ REASON_DESTINATION_BUSY: Final = "DestinationBusy"
 REASON_EMPTY_SOURCE: Final = "EmptySource"
 REASON_SOURCE_SHRUNK: Final = "SourceShrunk"
 REASON_RESERVED_NAME: Final = "ReservedName"
+REASON_RECORD_UNUSABLE: Final = "RecordUnusable"
 REASON_NO_FREE_FOLDER: Final = "NoFreeFolder"
 REASON_VERIFICATION_FAILED: Final = "VerificationFailed"
 REASON_DEADLINE_EXCEEDED: Final = "DeadlineExceeded"

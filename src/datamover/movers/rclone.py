@@ -92,7 +92,11 @@ def _image(chosen: Image | None, *, substitute: str | None) -> str:
 
 
 def _environment(owner: DataMover, spec: DataMoverSpec, run: Run, cluster: str) -> list[Manifest]:
-    """The documented variable first, then the user's in their order, then ours: the last one of a name wins."""
+    """The documented variable first, then the user's in their order, then ours: the last one of a name wins.
+
+    Every variable of ours is set, those that only have a default as well, because the Secret's keys are environment too: one called
+    DATAMOVER_ROOT or DATAMOVER_GRACE_PERIOD would otherwise be honoured.
+    """
     guards = spec.guards or Guards()
     annotations = owner.metadata
     adopt = guards.adopt_destination or annotations.annotation(names.ADOPT_ANNOTATION) == "true"
@@ -108,9 +112,12 @@ def _environment(owner: DataMover, spec: DataMoverSpec, run: Run, cluster: str) 
         transfer.ADOPT_DESTINATION: _flag(adopt),
         transfer.ALLOW_EMPTY_SOURCE: _flag(allow_empty),
         transfer.MAX_DELETE_PERCENT: str(guards.max_delete_percent),
+        transfer.DEADLINE: str(spec.deadline_seconds or 0),
+        transfer.ROOT: "/",
+        transfer.RCLONE: "",  # found on the image's PATH
+        transfer.GRACE_PERIOD: f"{transfer.DEFAULT_GRACE_PERIOD:g}",
+        transfer.OUTAGE_LIMIT: f"{transfer.DEFAULT_OUTAGE_LIMIT:g}",
     }
-    if spec.deadline_seconds is not None:
-        ours[transfer.DEADLINE] = str(spec.deadline_seconds)
     return [
         {"name": "ADD_TIMESTAMP_PREFIX", "value": _flag(spec.add_timestamp_prefix)},
         *(msgspec.to_builtins(variable) for variable in spec.additional_env or ()),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from datamover.agent.classify import Errors, server_code
+from datamover.agent.classify import Errors, about_record, server_code
 from datamover.agent.errors import Failure
 from datamover.agent.logs import Line
 from datamover.api import transfer
@@ -234,3 +234,45 @@ def test_a_crash_of_the_engine_is_quoted() -> None:
 )
 def test_the_servers_own_code_is_found_in_its_answer(text: str, code: str | None) -> None:
     assert server_code(text) == code
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "failed to open source object: object not found",
+        "operation error S3: GetObject, https response error StatusCode: 404, api error NoSuchKey",
+    ],
+)
+def test_a_record_that_vanished_is_looked_for_again_and_is_no_fault_of_the_source(text: str) -> None:
+    told = about_record(tell(text), text, place="s3generic:b/.datamover/owner.json", reading=True)
+    assert (told.failure_class, told.reason) == (transfer.GUARD, transfer.REASON_RECORD_UNUSABLE)
+    assert told.retryable
+    assert ".datamover/owner.json was there a moment ago" in told.message
+
+
+@pytest.mark.parametrize("reading", [True, False])
+def test_no_words_about_a_record_are_told_as_those_about_the_source(reading: bool) -> None:
+    for text in ("permission denied", "failed to open source object: whatever", "corrupted on transfer: md5 differ"):
+        told = about_record(tell(text), text, place="place", reading=reading)
+        assert told.failure_class == transfer.INTERNAL
+        assert told.retryable
+        assert told.message.startswith(f"The record place cannot be {'read' if reading else 'written'}: ")
+        assert text in told.message
+
+
+def test_what_concerns_the_server_stays_what_it_is_and_names_the_record() -> None:
+    for text in ("AccessDenied: Access Denied", "connection refused", "no space left on device"):
+        before = tell(text)
+        told = about_record(before, text, place="place", reading=False)
+        assert (told.failure_class, told.reason, told.retryable) == (
+            before.failure_class,
+            before.reason,
+            before.retryable,
+        )
+        assert told.message == f"The record place cannot be written. {before.message}"
+
+
+def test_a_file_that_vanished_before_it_was_opened_is_a_change_and_tried_again() -> None:
+    told = tell("Failed to copy: failed to open source object: lstat /data/temporary: no such file or directory")
+    assert (told.failure_class, told.reason) == (transfer.SOURCE_CHANGED, transfer.REASON_SOURCE_CHANGED)
+    assert told.retryable

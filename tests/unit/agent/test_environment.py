@@ -18,7 +18,8 @@ SECRET = {
 
 
 def read(**changes: str | None) -> Settings:
-    environ = {name: value for name, value in {**SECRET, **changes}.items() if value is not None}
+    given = {**SECRET, "DATAMOVER_OWNER_PVC": "app-data", **changes}
+    environ = {name: value for name, value in given.items() if value is not None}
     return read_settings(environ, now=NOW, token="abc123")
 
 
@@ -145,3 +146,17 @@ def test_the_embedded_node_moves_every_place() -> None:
 
 def test_timestamps_read_back_as_they_are_written() -> None:
     assert read_timestamp(write_timestamp(NOW)) == NOW
+
+
+@pytest.mark.parametrize("pvc", [None, "", "  "])
+def test_a_mirror_without_a_volumes_name_is_refused_because_all_such_would_be_one_owner(pvc: str | None) -> None:
+    with pytest.raises(Misconfigured, match="DATAMOVER_OWNER_PVC is not set; say whose volume this is"):
+        read(DATAMOVER_OWNER_PVC=pvc, DATAMOVER_OWNER_NAMESPACE="production")
+    assert read(DATAMOVER_OWNER_PVC=pvc, ADD_TIMESTAMP_PREFIX="true").owner.pvc == ""
+    assert str(read().owner) == "app-data"
+
+
+def test_what_the_operator_sets_to_nothing_means_the_default() -> None:
+    """So that no key of a Secret takes its place."""
+    names = ("ROOT", "RCLONE", "GRACE_PERIOD", "OUTAGE_LIMIT", "DEADLINE")
+    assert read(**{f"DATAMOVER_{name}": "" for name in names}) == read()

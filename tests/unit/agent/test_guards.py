@@ -81,37 +81,66 @@ def test_an_empty_source_before_an_empty_mirror_is_fine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "mirrored", "stale", "percent", "fine"),
+    ("source", "written", "gone", "truncated", "percent", "fine"),
     [
-        (5, 10, 5, 50, True),
-        (4, 10, 6, 50, False),
-        (4, 10, 6, 60, True),
-        (10, 10, 10, 50, True),
-        (12, 10, 10, 0, True),
-        (9, 10, 1, 0, False),
-        (1, 3, 2, 50, False),
+        (5, 10, 5, 0, 50, True),
+        (4, 10, 6, 0, 50, False),
+        (4, 10, 6, 0, 60, True),
+        (21, 20, 20, 0, 50, False),  # a volume that was made anew, with more files than the old one
+        (20, 20, 20, 0, 99, False),
+        (20, 20, 20, 0, 100, True),
+        (10, 10, 0, 6, 50, False),  # every other file was emptied
+        (10, 10, 0, 5, 50, True),
+        (8, 10, 2, 4, 50, False),  # neither alone is too much
+        (12, 10, 1, 0, 0, False),
+        (12, 10, 0, 0, 0, True),
+        (1, 3, 2, 0, 50, False),
+        (199, 200, 1, 0, 0.4, False),
     ],
 )
-def test_a_source_that_shrank_is_held_against_the_share(
-    source: int, mirrored: int, stale: int, percent: float, fine: bool
+def test_what_would_be_lost_is_held_against_the_share_whatever_the_counts(
+    source: int, written: int, gone: int, truncated: int, percent: float, fine: bool
 ) -> None:
-    found = mirror(source=source, mirrored=mirrored, stale=stale)
+    found = mirror(source=source, mirrored=written, written=written, stale=gone + 1, gone=gone, truncated=truncated)
     failure = check_source_size(found, allow_empty=False, max_delete_percent=percent, max_delete=None)
     assert (failure is None) == fine
     if failure:
         message = refused(failure, transfer.REASON_SOURCE_SHRUNK)
-        for number in (source, mirrored, stale):
+        for number in (source, written, gone + truncated, f"{percent:g} % is allowed", "spec.guards.maxDeletePercent"):
             assert str(number) in message
 
 
-@given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50), st.floats(0, 99))
-def test_a_mirror_is_never_emptied_by_what_is_let_through(
-    source: int, mirrored: int, stale: int, percent: float
+def test_a_share_is_never_shown_as_one_that_is_allowed() -> None:
+    found = mirror(source=9999, mirrored=20_000, written=20_000, stale=10_001, gone=10_001)
+    failure = check_source_size(found, allow_empty=False, max_delete_percent=50, max_delete=None)
+    assert "50.1 %" in refused(failure, transfer.REASON_SOURCE_SHRUNK)
+
+
+@pytest.mark.parametrize(("source", "fine"), [(3, True), (2, False)])
+def test_what_is_being_adopted_may_go_but_not_for_a_source_that_is_smaller(source: int, fine: bool) -> None:
+    found = mirror(owner=None, source=source, mirrored=3, stale=3)
+    failure = check_source_size(found, allow_empty=False, max_delete_percent=50, max_delete=None)
+    assert (failure is None) == fine
+    if failure:
+        assert "to be adopted" in refused(failure, transfer.REASON_SOURCE_SHRUNK)
+
+
+@given(st.integers(1, 50), st.integers(0, 50), st.integers(0, 50), st.integers(0, 50), st.floats(0, 99))
+def test_a_mirror_never_loses_more_than_the_share_by_what_is_let_through(
+    source: int, written: int, gone: int, truncated: int, percent: float
 ) -> None:
-    stale = min(stale, mirrored)
-    found = mirror(source=source, mirrored=mirrored, stale=stale)
+    gone = min(gone, written)
+    truncated = min(truncated, written - gone)
+    found = mirror(source=source, mirrored=written, written=written, stale=gone, gone=gone, truncated=truncated)
     if check_source_size(found, allow_empty=False, max_delete_percent=percent, max_delete=None) is None:
-        assert stale < mirrored or source >= mirrored
+        assert gone + truncated <= written * percent / 100 + 1e-9
+
+
+def test_a_marker_without_a_volumes_name_is_nobodys() -> None:
+    nobody = mirror(owner=Owner())
+    message = refused(check_owner(nobody, owner=OURS, adopt=False), transfer.REASON_DESTINATION_NOT_OWNED)
+    assert "names no volume" in message
+    assert check_owner(nobody, owner=OURS, adopt=True) is None
 
 
 def test_the_engines_own_limit_on_deletions_is_kept() -> None:

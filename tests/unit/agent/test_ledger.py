@@ -21,6 +21,14 @@ def sized(*keys: str) -> list[tuple[bytes, int]]:
     return [(key.encode(), len(key)) for key in keys]
 
 
+def timed(paths: list[tuple[bytes, int]], mtime: int = 7) -> list[tuple[bytes, int, int]]:
+    return [(key, size, mtime) for key, size in paths]
+
+
+def written(*names: str, mtime: int | None = None) -> list[tuple[bytes, int | None, bool]]:
+    return [(name.encode(), mtime, False) for name in names]
+
+
 def keys(*names: str) -> list[bytes]:
     return [name.encode() for name in names]
 
@@ -41,8 +49,8 @@ def test_nothing_unknown_present_in_the_source_or_protected_is_ever_deleted(
 ) -> None:
     ledger = Ledger(":memory:")
     try:
-        ledger.add_source(sized(*source))
-        ledger.add_known(keys(*known))
+        ledger.add_source(timed(sized(*source)))
+        ledger.add_known(written(*known))
         ledger.forget_known(keys(*unknown))
         ledger.add_remote(sized(*remote))
         ledger.protect(keys(*protected))
@@ -64,8 +72,8 @@ def test_nothing_unknown_present_in_the_source_or_protected_is_ever_deleted(
 
 
 def test_a_filtered_file_of_the_source_is_neither_moved_nor_deleted(ledger: Ledger) -> None:
-    ledger.add_source(sized("a", "b.tmp"))
-    ledger.add_known(keys("a", "b.tmp", "c.tmp", "d"))
+    ledger.add_source(timed(sized("a", "b.tmp")))
+    ledger.add_known(written("a", "b.tmp", "c.tmp", "d"))
     ledger.add_remote(sized("a", "b.tmp", "c.tmp", "d"))
     ledger.select(sized("a"))
     ledger.see_only(sized("a", "d"))
@@ -76,8 +84,8 @@ def test_a_filtered_file_of_the_source_is_neither_moved_nor_deleted(ledger: Ledg
 
 
 def test_what_the_engine_selects_beyond_the_walk_is_moved_and_not_stale(ledger: Ledger) -> None:
-    ledger.add_source(sized("a"))
-    ledger.add_known(keys("linked/file"))
+    ledger.add_source(timed(sized("a")))
+    ledger.add_known(written("linked/file"))
     ledger.add_remote(sized("linked/file"))
     ledger.select(sized("a", "linked/file"))
     assert list(ledger.selected_unwalked()) == sized("linked/file")
@@ -85,7 +93,7 @@ def test_what_the_engine_selects_beyond_the_walk_is_moved_and_not_stale(ledger: 
 
 
 def test_two_paths_for_one_object_are_found(ledger: Ledger) -> None:
-    ledger.add_source(sized("x.rclonelink", "y", "x.rclonelink"))
+    ledger.add_source(timed(sized("x.rclonelink", "y", "x.rclonelink")))
     assert ledger.collisions(limit=5) == keys("x.rclonelink")
 
 
@@ -102,14 +110,14 @@ def test_two_paths_for_one_object_are_found(ledger: Ledger) -> None:
 def test_only_what_stands_in_the_way_is_deleted_first(
     ledger: Ledger, source: list[str], stale: list[str], blockers: list[str]
 ) -> None:
-    ledger.add_source(sized(*source))
-    ledger.add_known(keys(*stale))
+    ledger.add_source(timed(sized(*source)))
+    ledger.add_known(written(*stale))
     ledger.add_remote(sized(*stale))
     assert ledger.blockers() == keys(*blockers)
 
 
 def test_objects_of_an_unfinished_live_run_are_ours_only_where_the_source_has_them(ledger: Ledger) -> None:
-    ledger.add_source([(b"same", 4), (b"other-size", 9)])
+    ledger.add_source(timed([(b"same", 4), (b"other-size", 9)]))
     ledger.add_remote([(b"same", 4), (b"other-size", 1), (b"gone", 4)])
     assert ledger.foreign(limit=9) == keys("gone", "other-size", "same")
     assert ledger.foreign(limit=9, beyond_intent=True) == keys("gone", "other-size")
@@ -117,9 +125,9 @@ def test_objects_of_an_unfinished_live_run_are_ours_only_where_the_source_has_th
 
 
 def test_adoption_knows_everything_that_was_there(ledger: Ledger) -> None:
-    ledger.add_source(sized("a"))
+    ledger.add_source(timed(sized("a")))
     ledger.add_remote(sized("a", "old", "2024-08-06-143052/theirs"))
-    ledger.adopt()
+    ledger.adopt(as_written=False)
     ledger.protect(keys("2024-08-06-143052"))
     assert ledger.foreign_count() == 0
     assert list(ledger.stale()) == keys("old")
@@ -128,13 +136,13 @@ def test_adoption_knows_everything_that_was_there(ledger: Ledger) -> None:
 
 
 def test_what_did_not_arrive_is_told_with_both_sizes(ledger: Ledger) -> None:
-    ledger.add_source([(b"fine", 1), (b"missing", 2), (b"short", 3)])
+    ledger.add_source(timed([(b"fine", 1), (b"missing", 2), (b"short", 3)]))
     ledger.add_after([(b"fine", 1), (b"short", 1), (b"more", 9)])
     assert list(ledger.amiss()) == [(b"missing", 2, None), (b"short", 3, 1)]
 
 
 def test_files_without_a_checksum_are_only_suspected_when_large_and_of_equal_size(ledger: Ledger) -> None:
-    ledger.add_source([(b"large", 10), (b"changed", 11), (b"small", 2)])
+    ledger.add_source(timed([(b"large", 10), (b"changed", 11), (b"small", 2)]))
     ledger.add_remote([(b"large", 10), (b"changed", 12), (b"small", 2)])
     assert ledger.rehash_candidates(at_least=10)
     assert not ledger.rehash_candidates(at_least=11)
@@ -142,7 +150,102 @@ def test_files_without_a_checksum_are_only_suspected_when_large_and_of_equal_siz
 
 
 def test_names_that_are_not_text_are_kept_apart(ledger: Ledger) -> None:
-    ledger.add_source([(b"bad\xff", 1), (b"bad\xfe", 1), (b"\xc3\x28ok", 1)])
+    ledger.add_source(timed([(b"bad\xff", 1), (b"bad\xfe", 1), (b"\xc3\x28ok", 1)]))
     assert ledger.sources() == (3, 3)
     assert ledger.spelled("\ufffd(ok") == b"\xc3\x28ok"
     assert ledger.spelled("bad\ufffd") is None
+
+
+def test_times_and_what_was_to_be_deleted_come_from_the_last_word(ledger: Ledger) -> None:
+    ledger.add_known([(b"a", 5, False), (b"a", None, False)])
+    ledger.add_remote(sized("a"))
+    ledger.add_source([(b"b", 1, 5)])
+    assert ledger.lost_count() == 0, "renamed by its time of change"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "lost"),
+    [
+        # key -> (size, mtime)
+        ({"old/a": (3, 1), "old/b": (3, 2)}, {"new/a": (3, 1), "new/b": (3, 2)}, 0),
+        ({"a": (3, 1)}, {"b": (3, 1)}, 0),
+        ({"x/a": (3, 1)}, {"y/a": (3, 9)}, 0),  # copied to another place: a new time, the same name
+        ({"a": (3, 1)}, {"b": (3, 9)}, 1),
+        ({"a": (3, 1)}, {"b": (4, 1)}, 1),
+        ({"a": (3, 1), "b": (3, 1)}, {"c": (3, 1)}, 1),  # one new object stands for one old one
+        ({"x/a": (3, 1), "y/a": (3, 2)}, {"z/a": (3, 7)}, 1),
+        ({"x/a": (3, 1), "b": (3, 2)}, {"z/a": (3, 2)}, 1),  # not twice: by the time for one, by the name for the other
+        ({"a": (3, 1), "keep": (3, 1)}, {"keep": (3, 1)}, 1),  # what was there before is not new
+        ({f"old{n}": (9, 9) for n in range(20)}, {f"fresh{n}": (5, 5) for n in range(21)}, 20),
+        ({"a.rclonelink": (3, 1)}, {"d/a.rclonelink": (3, 1)}, 0),
+        ({}, {"a": (3, 1)}, 0),
+    ],
+)
+def test_renamed_objects_are_not_lost_and_all_others_are(
+    ledger: Ledger, before: dict[str, tuple[int, int]], now: dict[str, tuple[int, int]], lost: int
+) -> None:
+    ledger.add_source([(key.encode(), size, mtime) for key, (size, mtime) in now.items()])
+    ledger.add_known([(key.encode(), mtime, False) for key, (_, mtime) in before.items()])
+    ledger.add_remote([(key.encode(), size) for key, (size, _) in before.items()])
+    assert ledger.lost_count() == lost
+    assert ledger.lost_count() == lost, "asking changes nothing"
+
+
+def test_what_an_earlier_attempt_was_allowed_to_delete_is_not_asked_about_again(ledger: Ledger) -> None:
+    """It had moved the renamed files, and was ended before it deleted the old ones."""
+    ledger.add_source([(b"new/a", 3, 1)])
+    ledger.add_known([(b"new/a", 1, False), (b"old/a", None, True), (b"old/b", 1, False)])
+    ledger.add_remote([(b"new/a", 3), (b"old/a", 3), (b"old/b", 3)])
+    assert list(ledger.stale()) == keys("old/a", "old/b")
+    assert ledger.lost_count() == 1
+
+
+def test_objects_whose_files_are_empty_now_are_counted(ledger: Ledger) -> None:
+    ledger.add_source(timed([(b"emptied", 0), (b"always-empty", 0), (b"full", 3), (b"new", 0), (b"adopted", 0)]))
+    ledger.add_known(written("emptied", "always-empty", "full"))
+    ledger.add_remote([(b"emptied", 5), (b"always-empty", 0), (b"full", 3), (b"adopted", 5)])
+    ledger.adopt(as_written=False)
+    assert ledger.truncated_count() == 1
+
+
+@pytest.mark.parametrize(("as_written", "lost", "counted"), [(False, 1, 2), (True, 2, 3)])
+def test_what_is_being_adopted_is_no_loss_unless_it_is_said_to_be_ours(
+    ledger: Ledger, as_written: bool, lost: int, counted: int
+) -> None:
+    ledger.add_source(timed([(b"a", 1)]))
+    ledger.add_known(written("a", "ours"))
+    ledger.add_remote([(b"a", 1), (b"ours", 5), (b"theirs", 5)])
+    ledger.adopt(as_written=as_written)
+    assert (ledger.lost_count(), ledger.written_count(), ledger.mirrored_count()) == (lost, counted, 3)
+    assert ledger.stale_count() == 2
+
+
+def test_what_was_moved_is_known_by_the_spelling_of_the_log(ledger: Ledger) -> None:
+    ledger.add_source(timed([(b"bad\xff", 1), (b"fine", 1)]))
+    ledger.add_uploaded(["bad\ufffd".encode(), b"fine", b"late", "late\ufffd\ufffd".encode()])
+    assert ledger.was_uploaded(b"late")
+    assert ledger.was_uploaded(b"bad\xff")
+    assert ledger.was_uploaded(b"late\xe2\x80"), "the engine writes one mark for each byte"
+    assert not ledger.was_uploaded(b"other")
+    assert set(ledger.beyond_intent()) == {b"late", "late\ufffd\ufffd".encode()}, "not the one that the walk saw"
+
+
+def test_a_later_listing_replaces_an_earlier_one_and_shows_what_was_not_deleted(ledger: Ledger) -> None:
+    ledger.add_source(timed([(b"a", 1)]))
+    ledger.add_known(written("a", "gone", "stays"))
+    ledger.add_remote(sized("a", "gone", "stays"))
+    ledger.spare(keys("stays"))
+    assert list(ledger.spared()) == keys("stays")
+    ledger.add_after(sized("a", "gone", "stays"))
+    assert ledger.undeleted(limit=5) == keys("gone")
+    ledger.add_after(sized("stays"))
+    assert ledger.undeleted(limit=5) == []
+    assert list(ledger.amiss()) == [(b"a", 1, None)]
+
+
+@pytest.mark.parametrize("mtime", [1 << 70, -(1 << 70)])
+def test_times_of_any_year_are_taken(ledger: Ledger, mtime: int) -> None:
+    ledger.add_source([(b"new", 3, mtime)])
+    ledger.add_known([(b"old", mtime, False)])
+    ledger.add_remote([(b"old", 3)])
+    assert ledger.lost_count() == 0

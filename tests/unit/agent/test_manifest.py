@@ -22,13 +22,21 @@ def write(path: Path, *entries: Entry) -> str:
     return str(path)
 
 
-def known(path: str, *, finished: bool) -> set[bytes]:
-    keys: set[bytes] = set()
+def known(path: str, *, finished: bool, run_id: str = "run-1") -> set[bytes]:
+    return set(known_in_full(path, finished=finished, run_id=run_id))
+
+
+def known_in_full(path: str, *, finished: bool, run_id: str = "run-1") -> dict[bytes, tuple[int | None, bool]]:
+    keys: dict[bytes, tuple[int | None, bool]] = {}
+
+    def add(lines: Iterator[manifest.Known]) -> None:
+        keys.update({key: (mtime, doomed) for key, mtime, doomed in lines})
 
     def forget(gone: Iterator[bytes]) -> None:
-        keys.difference_update(gone)
+        for key in gone:
+            keys.pop(key, None)
 
-    load_known(path, finished=finished, add=keys.update, forget=forget)
+    load_known(path, run_id=run_id, finished=finished, add=add, forget=forget)
     return keys
 
 
@@ -49,6 +57,29 @@ def test_known_is_what_an_unfinished_run_may_have_left(tmp_path: Path) -> None:
     )
     assert known(path, finished=True) == {b"a", b"l.rclonelink", b"filtered-but-there", b"protected"}
     assert known(path, finished=False) == known(path, finished=True) | {b"old"}
+
+
+def test_times_of_change_and_what_was_to_be_deleted_are_known(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "manifest",
+        Entry(type=manifest.FILE, path="a", mtime=17),
+        Entry(type=manifest.LINK, path="l", mtime=18, target="a"),
+        about(manifest.STALE, b"old"),
+        about(manifest.STALE, b"came back"),
+        about(manifest.KEPT, b"came back"),
+    )
+    assert known_in_full(path, finished=False) == {
+        b"a": (17, False),
+        b"l.rclonelink": (18, False),
+        b"old": (None, True),
+        b"came back": (None, False),
+    }
+
+
+def test_the_manifest_of_another_run_is_damage(tmp_path: Path) -> None:
+    path = write(tmp_path / "manifest", Entry(type=manifest.FILE, path="theirs"))
+    with pytest.raises(ValueError, match="of run 'run-1'"):
+        known(path, finished=True, run_id="run-2")
 
 
 def test_names_are_bytes(tmp_path: Path) -> None:

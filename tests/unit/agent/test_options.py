@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from datamover.agent.environment import read_settings
-from datamover.agent.options import Options, engine_options
+from datamover.agent.options import Options, engine_options, file_lists
 from datamover.agent.profile import Shape, defaults
 
 SECRET = {
@@ -19,7 +19,7 @@ SECRET = {
 
 
 def options(**changes: str) -> Options:
-    environ = SECRET | changes
+    environ = SECRET | {"DATAMOVER_OWNER_PVC": "app-data"} | changes
     settings = read_settings(environ, now=datetime(2024, 8, 6, tzinfo=UTC), token="abc")
     return engine_options(environ, settings, config_file="/config/rclone.conf", temporary="/config/scratch")
 
@@ -123,3 +123,37 @@ def test_it_is_known_whether_the_user_chose_files_or_comparison() -> None:
 def test_an_empty_session_token_is_no_token() -> None:
     assert "AWS_SESSION_TOKEN" not in options(AWS_SESSION_TOKEN="  ").data
     assert options(AWS_SESSION_TOKEN="token").data["AWS_SESSION_TOKEN"] == "token"
+
+
+def test_files_of_rules_are_found_also_several_in_one_variable() -> None:
+    environ = {
+        "RCLONE_EXCLUDE_FROM": '/rules/a,"/rules/b, c"',
+        "RCLONE_FILES_FROM_RAW": "/rules/list",
+        "RCLONE_FILTER_FROM": "",
+        "RCLONE_EXCLUDE": "/not/a/file",
+    }
+    assert file_lists(environ) == [
+        ("RCLONE_EXCLUDE_FROM", "/rules/a"),
+        ("RCLONE_EXCLUDE_FROM", "/rules/b, c"),
+        ("RCLONE_FILES_FROM_RAW", "/rules/list"),
+    ]
+    assert file_lists(environ, ("RCLONE_FILES_FROM_RAW",)) == [("RCLONE_FILES_FROM_RAW", "/rules/list")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "lists", "follows"),
+    [
+        ({}, False, False),
+        ({"RCLONE_FILES_FROM": "/x"}, True, False),
+        ({"RCLONE_FILES_FROM_RAW": "/x"}, True, False),
+        ({"RCLONE_FILES_FROM": ""}, False, False),
+        ({"RCLONE_COPY_LINKS": "true"}, False, True),
+        ({"RCLONE_LOCAL_COPY_LINKS": "1"}, False, True),
+        ({"RCLONE_COPY_LINKS": "false"}, False, False),
+    ],
+)
+def test_a_list_of_files_and_the_following_of_links_are_noticed(
+    changes: dict[str, str], lists: bool, follows: bool
+) -> None:
+    given = options(**changes)
+    assert (given.lists_files, given.follows) == (lists, follows)

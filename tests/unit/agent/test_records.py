@@ -1,6 +1,20 @@
 """What a listing of the records says."""
 
-from datamover.agent.records import State, place_name, read_state
+import msgspec
+import pytest
+
+from datamover.agent.environment import Owner
+from datamover.agent.errors import Failure
+from datamover.agent.records import (
+    ClaimRecord,
+    OwnerRecord,
+    State,
+    place_name,
+    read_holder,
+    read_owner,
+    read_state,
+)
+from datamover.api import transfer
 
 RUN = b".datamover/runs/%s/%s"
 
@@ -55,3 +69,66 @@ def test_runs_that_began_meanwhile_are_told() -> None:
 
 def test_claimed_folders_are_known() -> None:
     assert state(".datamover/claims/2024-08-06-143052/run-1.json").claimed == {"2024-08-06-143052"}
+
+
+OURS = Owner(cluster="c", namespace="production", pvc="app-data")
+PLACE = "s3generic:backups/.datamover/x.json"
+HOLDER = ClaimRecord(run_id="run-1", timestamp="2024-08-06-143052", source=OURS)
+
+DAMAGE = {
+    "nothing": b"",
+    "cut off": b"{",
+    "no JSON": b"<html>",
+    "not UTF-8": b'{"runId":"\xff","createdBy":"\xff"}',
+    "a list": b"[]",
+    "null": b"null",
+    "a wrong type": b'{"runId":1,"timestamp":[],"source":"x","cluster":{},"pvc":7}',
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_a_damaged_record_is_a_guards_refusal_by_the_objects_name(case: str) -> None:
+    with pytest.raises(Failure) as owner:
+        read_owner(DAMAGE[case], place=PLACE)
+    with pytest.raises(Failure) as holder:
+        read_holder(DAMAGE[case], place=PLACE, run_id="run-1", source=OURS)
+    assert owner.value.reason == transfer.REASON_DESTINATION_NOT_OWNED
+    assert holder.value.reason == transfer.REASON_RECORD_UNUSABLE
+    for failed in (owner.value, holder.value):
+        assert failed.failure_class == transfer.GUARD
+        assert PLACE in failed.message
+        assert not failed.retryable
+
+
+def test_a_marker_of_a_later_version_is_not_guessed_at() -> None:
+    raw = msgspec.json.encode(OwnerRecord(version=2, pvc="app-data"))
+    with pytest.raises(Failure, match="unknown whose mirror"):
+        read_owner(raw, place=PLACE)
+    assert read_owner(msgspec.json.encode(OwnerRecord(pvc="app-data")), place=PLACE).owner.pvc == "app-data"
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"timestamp": ""}, "no timestamp"),
+        ({"timestamp": "."}, "no timestamp"),
+        ({"timestamp": "../other"}, "no timestamp"),
+        ({"timestamp": "2024-08-06-143052/../.."}, "no timestamp"),
+        ({"timestamp": "2024-13-06-143052"}, "no timestamp"),
+        ({"timestamp": "2024-08-06-143052\n"}, "no timestamp"),
+        ({"timestamp": "\u0662\u0660\u0662\u0664-08-06-143052"}, "no timestamp"),
+        ({"run_id": "run-2"}, "of the run 'run-2'"),
+        ({"source": Owner(namespace="staging", pvc="other")}, "of the volume staging/other"),
+    ],
+)
+def test_a_folder_record_that_contradicts_its_run_is_refused(changes: dict[str, object], word: str) -> None:
+    raw = msgspec.json.encode(msgspec.structs.replace(HOLDER, **changes))
+    with pytest.raises(Failure) as failed:
+        read_holder(raw, place=PLACE, run_id="run-1", source=OURS)
+    assert failed.value.failure_class == transfer.GUARD
+    for each in (PLACE, word, "Nothing was moved", "delete that object"):
+        assert each in failed.value.message
+
+
+def test_the_folder_record_of_this_run_is_taken() -> None:
+    assert read_holder(msgspec.json.encode(HOLDER), place=PLACE, run_id="run-1", source=OURS) == HOLDER

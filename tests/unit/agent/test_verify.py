@@ -20,7 +20,7 @@ def ledger() -> Iterator[Ledger]:
 
 def test_everything_there_is_no_mismatch(ledger: Ledger, tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
-    ledger.add_source([(b"a", 1)])
+    ledger.add_source([(key, size, 0) for key, size in [(b"a", 1)]])
     ledger.add_after([(b"a", 1), (b"other", 5)])
     result = compare(ledger, source=os.fsencode(tmp_path))
     assert (result.amiss, result.changed, result.vanished) == (0, 0, [])
@@ -34,7 +34,7 @@ def test_missing_and_short_files_are_told_by_name(
     (tmp_path / "missing").write_text("1")
     (tmp_path / "short").write_text("123")
     (tmp_path / "link").symlink_to("target")
-    ledger.add_source([(b"missing", 1), (b"short", 3), (b"link.rclonelink", 6)])
+    ledger.add_source([(key, size, 0) for key, size in [(b"missing", 1), (b"short", 3), (b"link.rclonelink", 6)]])
     ledger.add_after([(b"short", 2)])
     result = compare(ledger, source=os.fsencode(tmp_path))
     assert (result.missing, result.differing) == (2, 1)
@@ -47,7 +47,7 @@ def test_missing_and_short_files_are_told_by_name(
 
 def test_what_changed_in_the_source_meanwhile_is_not_held_against_the_copy(ledger: Ledger, tmp_path: Path) -> None:
     (tmp_path / "grew").write_text("12345")
-    ledger.add_source([(b"grew", 1), (b"gone", 1), (b"link.rclonelink", 4)])
+    ledger.add_source([(key, size, 0) for key, size in [(b"grew", 1), (b"gone", 1), (b"link.rclonelink", 4)]])
     ledger.add_after([(b"grew", 5)])
     result = compare(ledger, source=os.fsencode(tmp_path))
     assert (result.amiss, result.changed) == (0, 1)
@@ -57,5 +57,5 @@ def test_what_changed_in_the_source_meanwhile_is_not_held_against_the_copy(ledge
 def test_odd_names_are_looked_up_as_they_are(ledger: Ledger, tmp_path: Path) -> None:
     (tmp_path / "new\nline").write_text("1")
     (tmp_path / "real.rclonelink").write_text("1")
-    ledger.add_source([("new\u240aline".encode(), 1), (b"real.rclonelink", 1)])
+    ledger.add_source([(key, size, 0) for key, size in [("new\u240aline".encode(), 1), (b"real.rclonelink", 1)]])
     assert compare(ledger, source=os.fsencode(tmp_path)).missing == 2

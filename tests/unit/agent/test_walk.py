@@ -1,8 +1,10 @@
 """One pass over a source."""
 
+import errno
 import os
 import socket
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -13,7 +15,8 @@ from datamover.agent.walk import Tally, describe, walk
 def go(source: Path, *, prefix_size: int = 0) -> tuple[Tally, dict[bytes, int], dict[str, manifest.Entry]]:
     tally = Tally()
     entries: list[manifest.Entry] = []
-    found = dict(walk(os.fsencode(source), tally=tally, add=entries.append, prefix_size=prefix_size, tick=lambda: None))
+    walked = walk(os.fsencode(source), tally=tally, add=entries.append, prefix_size=prefix_size, tick=lambda: None)
+    found = {key: size for key, size, _ in walked}
     return tally, found, {entry.path: entry for entry in entries}
 
 
@@ -120,8 +123,8 @@ def test_a_missing_source_is_an_error_and_a_vanished_folder_is_not(tmp_path: Pat
             (tmp_path / "a/file").unlink()
             (tmp_path / "a").rmdir()
 
-    found = dict(walk(os.fsencode(tmp_path), tally=tally, add=add, prefix_size=0, tick=lambda: None))
-    assert set(found) == {b"b/file"}
+    found = {key for key, *_ in walk(os.fsencode(tmp_path), tally=tally, add=add, prefix_size=0, tick=lambda: None)}
+    assert found == {b"b/file"}
     assert tally.unreadable == 0
 
 
@@ -134,7 +137,7 @@ def test_a_large_tree_is_interrupted_by_the_tick(tmp_path: Path) -> None:
         raise InterruptedError
 
     def consume() -> None:
-        for key, _ in walk(os.fsencode(tmp_path), tally=Tally(), add=lambda _: None, prefix_size=0, tick=tick):
+        for key, *_ in walk(os.fsencode(tmp_path), tally=Tally(), add=lambda _: None, prefix_size=0, tick=tick):
             seen.append(key)
 
     with pytest.raises(InterruptedError):
@@ -149,3 +152,88 @@ def test_what_came_later_is_described_as_it_is_then(tmp_path: Path) -> None:
     assert (describe(source, b"late").type, describe(source, b"late").size) == ("file", 2)
     assert describe(source, b"link.rclonelink").target == "late"
     assert describe(source, b"gone").type == manifest.KEPT
+
+
+class Scan:
+    """A directory that behaves until somebody asks for one of its items, as one of a failing disk does."""
+
+    def __init__(self, items: list[os.DirEntry[bytes]], error: OSError) -> None:
+        self._items = iter(items)
+        self._error = error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __next__(self) -> os.DirEntry[bytes]:
+        for item in self._items:
+            return item
+        raise self._error
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize(
+    ("code", "missed"),
+    [
+        (errno.EIO, {False: 1, True: 1}),
+        (errno.ESTALE, {False: 1, True: 1}),
+        (errno.EACCES, {False: 1, True: 1}),
+        (errno.ENOENT, {False: 0, True: 1}),
+        (errno.ENOTDIR, {False: 0, True: 1}),
+    ],
+)
+def test_a_folder_that_cannot_be_listed_counts_and_in_a_frozen_copy_so_does_one_that_vanished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, missed: dict[bool, int], frozen: bool
+) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/file").touch()
+    (tmp_path / "good").touch()
+    real = os.scandir
+
+    def scandir(path: bytes) -> object:
+        if path.endswith(b"/bad"):
+            raise OSError(code, os.strerror(code))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    tally = Tally()
+    walked = walk(
+        os.fsencode(tmp_path), tally=tally, add=lambda _: None, prefix_size=0, tick=lambda: None, frozen=frozen
+    )
+    assert {key for key, *_ in walked} == {b"good"}
+    assert tally.unreadable == missed[frozen]
+    assert tally.unreadable_names == (["bad"] if missed[frozen] else [])
+
+
+def test_a_folder_that_fails_in_the_middle_counts_and_what_came_before_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "dir/first").touch()
+    real = os.scandir
+
+    def scandir(path: bytes) -> object:
+        with real(path) as items:
+            return Scan(list(items), OSError(errno.EIO, "")) if path.endswith(b"/dir") else real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    tally, found, _ = go(tmp_path)
+    assert set(found) == {b"dir/first"}
+    assert (tally.unreadable, tally.unreadable_names) == (1, ["dir"])
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_file_that_vanishes_before_it_is_looked_at_counts_in_a_frozen_copy_only(tmp_path: Path, frozen: bool) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).touch()
+
+    def add(entry: manifest.Entry) -> None:
+        (tmp_path / ("b" if entry.path == "a" else "a")).unlink()
+
+    tally = Tally()
+    source = os.fsencode(tmp_path)
+    found = list(walk(source, tally=tally, add=add, prefix_size=0, tick=lambda: None, frozen=frozen))
+    assert len(found) == 1
+    assert tally.unreadable == int(frozen)

@@ -1,11 +1,13 @@
 """The mover's Job: one example as a whole, then what must hold for all of them."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
 import yaml
 
+from datamover.agent.environment import read_settings
 from datamover.api import names, transfer
 from datamover.api.v1alpha1.datamover import (
     EnvVar,
@@ -136,7 +138,25 @@ class TestEnvironment:
         assert told[transfer.OWNER_PVC] == "app-data"
         assert told[transfer.OBJECT] == "nightly"
         assert told[transfer.COPY_METHOD] == "Clone"
-        assert transfer.DEADLINE not in told
+        assert told[transfer.DEADLINE] == "0"
+
+    @pytest.mark.parametrize("mover", [data_mover(), FULL], ids=["plain", "full"])
+    def test_every_variable_of_ours_is_set_so_that_no_key_of_the_secret_takes_its_place(self, mover) -> None:
+        """What comes by `envFrom` loses against `env`, also against an empty value."""
+        ours = {value for value in vars(transfer).values() if isinstance(value, str) and value.startswith("DATAMOVER_")}
+        told = dict(variables(job(mover)))
+        assert len(ours) >= 15
+        assert ours == {name for name in told if name.startswith("DATAMOVER_")}
+        from_secret = dict.fromkeys(ours, "99") | {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+        from_secret |= {"BUCKET_HOST": "minio", "BUCKET_NAME": "backups"}
+        settings = read_settings(
+            from_secret | {name: value for name, value in told.items() if value is not None},
+            now=datetime(2024, 8, 6, tzinfo=UTC),
+            token="x",
+        )
+        assert (settings.data, settings.engine) == ("/data", "")
+        assert (settings.grace, settings.outage_limit) == (20, 120)
+        assert settings.deadline == (3600 if mover is FULL else 0)
 
     def test_the_owner_of_the_mirror_is_the_recorded_source_not_a_later_one(self) -> None:
         told = dict(variables(job(data_mover(source_pvc="renamed"))))

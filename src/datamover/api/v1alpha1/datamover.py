@@ -183,7 +183,9 @@ class Guards(Model, frozen=True):
     max_delete_percent: Annotated[
         int,
         doc(
-            "Refuse a run that would delete more than this share of the mirror's objects; 100 allows all.",
+            "Refuse a run that would lose more than this share of the mirror's objects; 100 allows all. Lost are objects whose file is gone, "
+            "unless it was renamed (a new object has the same size and time of change, or the same size and base name), and objects with "
+            "content whose file is empty now.",
             minimum=0,
             maximum=100,
         ),

@@ -245,9 +245,9 @@ class Launcher:
             "HOSTNAME": (pod.spec.hostname if pod.spec else None) or pod.metadata.name,
             "HOME": str(root),
             "TMPDIR": str(root / "tmp"),
-            ROOT_VARIABLE: str(root),
         }
-        return {**self._environment, **own, **resolve(container, pod, sources)}
+        # where the mounts are is this node's to say, whatever the Pod or its Secrets do
+        return {**self._environment, **own, **resolve(container, pod, sources), ROOT_VARIABLE: str(root)}
 
     def _tell(self, uids: frozenset[object]) -> None:
         for uid in uids:

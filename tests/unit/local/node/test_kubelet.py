@@ -111,6 +111,18 @@ async def test_environment_from_secrets_config_maps_and_fields(world):
     assert home.startswith(str(world.state))
 
 
+async def test_where_the_mounts_are_is_the_nodes_to_say(world):
+    """A mover's Pod names the place of a container, and a Secret may name any."""
+    place = base64.b64encode(b"/elsewhere").decode()
+    await world.create(SECRETS, {"metadata": {"name": "s"}, "data": {"DATAMOVER_ROOT": place}})
+    env = [{"name": "DATAMOVER_ROOT", "value": "/"}]
+    await world.pod(
+        script=f"echo said > {ROOT}/dev/termination-log",
+        container={"env": env, "envFrom": [{"secretRef": {"name": "s"}}]},
+    )
+    assert terminated(await world.until_phase())["message"] == "said\n"
+
+
 async def test_the_nodes_own_environment_is_not_passed_on(world, monkeypatch):
     monkeypatch.setenv("OPERATOR_SECRET", "hush")
     await world.pod(script="env")

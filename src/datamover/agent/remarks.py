@@ -1,0 +1,32 @@
+"""What people should know about an attempt although nothing is wrong. Pure. Sentences without their full stop."""
+
+from datamover.agent.deleting import Deletions
+from datamover.agent.walk import Tally
+
+
+def about_success(files: int, size: int, *, moved: int, deleted: int) -> str:
+    """Return what an attempt has done; `size` in bytes."""
+    return f"{files} files ({size} bytes) of the source are at the destination; {moved} were moved, {deleted} deleted"
+
+
+def about_source(tally: Tally) -> list[str]:
+    """Return what the walk found that will not be at the destination, or not be read."""
+    lines: list[str] = []
+    if tally.special:
+        lines.append(
+            f"{tally.special} special file(s) (fifo, socket, device) cannot be kept in an object store and are left out:"
+            f" {', '.join(tally.special_names)}"
+        )
+    if tally.unreadable:
+        lines.append(f"{tally.unreadable} path(s) cannot be read: {', '.join(tally.unreadable_names)}")
+    if tally.lost_and_found:
+        lines.append("lost+found at the top of the volume is left out")
+    return lines
+
+
+def about_deletions(deletions: Deletions) -> list[str]:
+    """Return what was not deleted although it seemed to be gone."""
+    if not deletions.spared:
+        return []
+    stay = f"{deletions.spared} object(s) stay although their files seemed to be gone from the live source"
+    return [f"{stay}: {', '.join(deletions.spared_names)}"]
