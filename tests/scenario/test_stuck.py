@@ -1,5 +1,7 @@
 """What holds up a run in the middle is told, in the words of somebody on call, and heals when it is mended. In both worlds."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,10 @@ import pytest
 from datamover.api import names, reasons
 from datamover.api.batch import JOBS
 from datamover.api.core import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
+from datamover.api.storage import STORAGE_CLASSES
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from support.s3 import S3Server
-from support.scenario import CLASS, TREE, Cluster, ready_reason
+from support.scenario import CLASS, TREE, Cluster, ready_reason, storage_classes
 
 SECRET = "storage-credentials"
 FINALIZER = "example.com/audit"
@@ -65,6 +68,41 @@ async def test_a_clone_that_loses_its_volume_fails_the_run_and_a_retry_takes_ano
     assert again.metadata.uid != clone.metadata.uid
     assert again.spec is not None
     assert again.spec.storage_class_name == CLASS
+
+
+async def test_a_volume_that_its_class_retains_is_named_and_freed_by_the_command_in_the_message(
+    cluster: Cluster, s3: S3Server
+) -> None:
+    await prepare(cluster, s3)
+    name = f"keeps-{cluster.namespace}"
+    keeping = {
+        **next(each for each in storage_classes() if each["metadata"]["name"] == CLASS),
+        "reclaimPolicy": "Retain",
+    }
+    await cluster.client.create(STORAGE_CLASSES, {**keeping, "metadata": {"name": name}}, field_manager="author")
+    await cluster.create_mover("leaky", addTimestampPrefix=True, deletePvcAfterBackup=True, storageClassName=name)
+
+    done = await cluster.wait_phase("leaky", "Completed", "Failed")
+
+    assert ready_reason(done) == reasons.COMPLETED, done.status
+    assert done.status is not None
+    cleaned = done.status.condition("CleanedUp")
+    assert cleaned is not None
+    assert (cleaned.status, cleaned.reason) == ("False", reasons.VOLUME_RETAINED)
+    found = re.search(r"kubectl patch pv (\S+) -p '(.+?)'", cleaned.message)
+    assert found is not None, cleaned.message
+    assert await cluster.children() == {"PersistentVolume": [found[1]]}, "the clone itself is gone"
+    kept = await cluster.client.get(PERSISTENT_VOLUMES, found[1])
+    assert kept.spec is not None
+    assert kept.spec.claim_ref is not None
+    assert kept.spec.claim_ref.name == done.status.restored_pvc_name
+
+    async def told() -> bool:
+        return ("Warning", reasons.VOLUME_RETAINED) in await cluster.events("leaky")
+
+    await cluster.wait_for(told)
+    await change(cluster, PERSISTENT_VOLUMES, found[1], **json.loads(found[2]))
+    await cluster.wait_gone(PERSISTENT_VOLUMES, found[1])
 
 
 @pytest.mark.slow  # people are told after half a minute

@@ -25,6 +25,7 @@ from datamover.api.core import (
     PersistentVolumeSpec,
     Pod,
     PodCondition,
+    PodSpec,
     PodStatus,
     SecretKeys,
     VolumeResources,
@@ -218,20 +219,33 @@ def persistent_volume(
 
 
 def storage_class(
-    *, name: str = "fast", provisioner: str = "csi.example.com", volume_binding_mode: str = "Immediate"
+    *,
+    name: str = "fast",
+    provisioner: str = "csi.example.com",
+    volume_binding_mode: str = "Immediate",
+    reclaim_policy: str = "Delete",
 ) -> StorageClass:
     """A class of a driver that can clone."""
     return StorageClass(
-        metadata=ObjectMeta(name=name), provisioner=provisioner, volume_binding_mode=volume_binding_mode
+        metadata=ObjectMeta(name=name),
+        provisioner=provisioner,
+        volume_binding_mode=volume_binding_mode,
+        reclaim_policy=reclaim_policy,
     )
 
 
 def volume_snapshot_class(
-    *, name: str = "snapshots", driver: str = "csi.example.com", default: bool = False
+    *,
+    name: str = "snapshots",
+    driver: str = "csi.example.com",
+    default: bool = False,
+    deletion_policy: str = "Delete",
 ) -> VolumeSnapshotClass:
     """A snapshot class of the default driver."""
     annotations = {IS_DEFAULT_CLASS: "true"} if default else None
-    return VolumeSnapshotClass(metadata=ObjectMeta(name=name, annotations=annotations), driver=driver)
+    return VolumeSnapshotClass(
+        metadata=ObjectMeta(name=name, annotations=annotations), driver=driver, deletion_policy=deletion_policy
+    )
 
 
 def volume_snapshot(
@@ -325,8 +339,13 @@ def pod(
     creation_timestamp: str = CREATED,
     mover_uid: str = MOVER_UID,
     deletion_timestamp: str | None = None,
+    node_name: str | None = None,
+    not_ready: tuple[str, str] | None = None,
 ) -> Pod:
-    """A mover's Pod. `outcome` (or `exit_code`, `termination_message`) ends its container; `waiting` is (reason, message)."""
+    """A mover's Pod. `outcome` (or `exit_code`, `termination_message`) ends its container; `waiting` is (reason, message).
+
+    `not_ready` is the reason of its Ready condition and since when it is so.
+    """
     state: ContainerState | None = None
     if outcome is not None or exit_code is not None or termination_message is not None:
         text = msgspec.json.encode(outcome).decode() if outcome is not None else termination_message
@@ -343,6 +362,9 @@ def pod(
         if unschedulable is not None
         else None
     )
+    if not_ready is not None:
+        silent = PodCondition(type="Ready", status="False", reason=not_ready[0], last_transition_time=not_ready[1])
+        conditions = (*(conditions or ()), silent)
     references = (
         (OwnerReference(api_version="batch/v1", kind="Job", name=owner.metadata.name, uid=owner.metadata.uid),)
         if owner is not None
@@ -358,6 +380,7 @@ def pod(
             creation_timestamp=creation_timestamp,
             deletion_timestamp=deletion_timestamp,
         ),
+        spec=PodSpec(node_name=node_name) if node_name is not None else None,
         status=PodStatus(
             phase=phase,
             reason=reason,

@@ -38,6 +38,7 @@ from datamover.reconcilers.datamover.plan import (
     SuspendJob,
     WriteStatus,
 )
+from datamover.reconcilers.datamover.vigil import Vigil
 from support import builders
 
 PROTECTION = "kubernetes.io/pvc-protection"
@@ -123,6 +124,9 @@ class PureCluster:
             return None
         found, at = self.sample
         return found, (self.now - at).total_seconds()
+
+    def vigil(self, uid: str) -> Vigil:
+        return Vigil()
 
     def sightings(self, uid: str) -> Sightings:
         """Nothing: every absence is asked for."""

@@ -256,6 +256,7 @@ def operator(
     from datamover.cli import logs
     from datamover.cli.operator import Options, StartError, serve
     from datamover.kube.errors import KubeError
+    from datamover.runtime.leader import LeadershipLost
 
     logs.set_up(level=log_level, form="json" if log_format == "json" else "text")
     options = Options(
@@ -268,7 +269,7 @@ def operator(
     )
     try:
         _start(serve(options, kubeconfig=kubeconfig, context=context))
-    except (StartError, KubeError, OSError) as error:
+    except (StartError, KubeError, LeadershipLost, OSError) as error:
         click.echo(f"datamover operator: {error}", err=True)
         sys.exit(1)
 

@@ -34,7 +34,7 @@ from datamover.runtime.events import EventRecorder
 from datamover.runtime.leader import LeaderElector
 from datamover.runtime.manager import Elector, Manager
 from datamover.runtime.precondition import Precondition
-from datamover.runtime.serving import StatusServer
+from datamover.runtime.serving import Heartbeat, StatusServer
 
 _log = logging.getLogger(__name__)
 
@@ -98,6 +98,7 @@ class Operator:
                 clock=clock,
                 metrics=metrics,
                 overdue=_end_process,
+                one_term=True,
             )
             if options.leader_namespace
             else None
@@ -127,9 +128,15 @@ class Operator:
         self.manager.add_controller(controller)
         if options.status_address:
             host, port = split_address(options.status_address)
+            heartbeat = Heartbeat(clock=clock)
             server = StatusServer(
-                host=host, port=port, ready=self.checks, metrics=lambda: (expose(registry), CONTENT_TYPE)
+                host=host,
+                port=port,
+                alive={"event loop": heartbeat.check},
+                ready=self.checks,
+                metrics=lambda: (expose(registry), CONTENT_TYPE),
             )
+            self.manager.add_task("heartbeat", heartbeat.run)
             self.manager.add_task("status server", server.run)
 
     def checks(self) -> Mapping[str, Callable[[], str | None]]:
@@ -138,7 +145,7 @@ class Operator:
         return {**({"definitions": definitions.check} if definitions else {}), **self.manager.checks()}
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run until `stop` is set."""
+        """Run until `stop` is set. Raises LeadershipLost when another replica may lead."""
         await self.manager.run(stop)
 
 
@@ -197,7 +204,7 @@ def _end_process() -> None:
 
 
 async def serve(options: Options, *, kubeconfig: Path | None, context: str | None) -> None:
-    """Run the operator against a cluster until SIGTERM or SIGINT. Raises StartError and KubeError."""
+    """Run the operator against a cluster until SIGTERM or SIGINT. Raises StartError, KubeError and LeadershipLost."""
     if not options.mover_image:
         raise StartError(
             "no image for movers: start with --mover-image IMAGE (or MOVER_IMAGE), an image with the agent in it (docs/mover.md). The documented "

@@ -1,14 +1,15 @@
 """Metrics of DataMovers. Names and labels of the first group are the documents' and the original operator's.
 
-Labels are bounded: phases, outcomes, reasons and namespaces. Only `datamover_current_phase` (as published) and
-`datamover_last_success_timestamp_seconds` carry an object's name, and their series go with the object.
+Labels are bounded: phases, outcomes, reasons and namespaces. Only `datamover_current_phase` (as published),
+`datamover_last_success_timestamp_seconds` and `datamover_source_last_success_timestamp_seconds` carry an object's name, and their
+series go with the object: the DataMover, or the claim that was backed up.
 """
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from datamover.api.names import Phase
 from datamover.metrics.buckets import PHASE_BUCKETS
-from datamover.metrics.objects import ObjectGauge, ObjectName
+from datamover.metrics.objects import ObjectGauge, ObjectName, SourceName
 
 
 class DataMoverMetrics:
@@ -32,6 +33,7 @@ class DataMoverMetrics:
             "datamover_current_phase",
             "Phase of a DataMover: 0 not started, 1 CreatingClonedPVC, 2 ClonedPVCReady, 3 CreatingPod, 4 CleaningUp, "
             "5 Completed, 6 Failed.",
+            key=ObjectName,
             registry=registry,
         )
         self._clones = Counter(
@@ -73,6 +75,13 @@ class DataMoverMetrics:
         self._success = ObjectGauge(
             "datamover_last_success_timestamp_seconds",
             "When the last run of a DataMover completed, in seconds since 1970.",
+            key=ObjectName,
+            registry=registry,
+        )
+        self._source_success = ObjectGauge(
+            "datamover_source_last_success_timestamp_seconds",
+            "When a claim was last backed up by a run that completed, in seconds since 1970.",
+            key=SourceName,
             registry=registry,
         )
         self._bytes = Counter(
@@ -140,6 +149,14 @@ class DataMoverMetrics:
     def succeeded(self, *, name: str, namespace: str, at: float) -> None:
         """The moment of the last success, in seconds since 1970."""
         self._success.set(ObjectName(name, namespace), at)
+
+    def source_succeeded(self, *, source: str, namespace: str, at: float) -> None:
+        """A moment at which a claim was backed up, in seconds since 1970. The latest one counts."""
+        self._source_success.raise_to(SourceName(namespace, source), at)
+
+    def forget_source(self, *, source: str, namespace: str) -> None:
+        """Drop the series of a claim that is gone."""
+        self._source_success.forget(SourceName(namespace, source))
 
     def _begin(self, namespace: str) -> None:
         self._seen.add(namespace)

@@ -1,7 +1,7 @@
 """Gauges with one number for each object, for any number of objects."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
@@ -15,23 +15,38 @@ class ObjectName(NamedTuple):
     namespace: str
 
 
-class ObjectGauge(Collector):
-    """A gauge labelled with name and namespace.
+class SourceName(NamedTuple):
+    """What a backed up claim's series are labelled with."""
+
+    namespace: str
+    source: str
+
+
+K = TypeVar("K", ObjectName, SourceName)
+
+
+class ObjectGauge(Collector, Generic[K]):
+    """A gauge labelled with the fields of its keys.
 
     The numbers are kept in a dict: a labelled child of the library takes a kilobyte, and there may be ten thousand objects.
     """
 
-    def __init__(self, name: str, documentation: str, *, registry: CollectorRegistry) -> None:
+    def __init__(self, name: str, documentation: str, *, key: type[K], registry: CollectorRegistry) -> None:
         self._name = name
         self._documentation = documentation
-        self._values: dict[ObjectName, float] = {}
+        self._labels: tuple[str, ...] = key._fields
+        self._values: dict[K, float] = {}
         registry.register(self)
 
-    def set(self, key: ObjectName, value: float) -> None:
+    def set(self, key: K, value: float) -> None:
         """Set an object's number."""
         self._values[key] = value
 
-    def forget(self, key: ObjectName) -> None:
+    def raise_to(self, key: K, value: float) -> None:
+        """Set an object's number unless it is higher already."""
+        self._values[key] = max(value, self._values.get(key, value))
+
+    def forget(self, key: K) -> None:
         """Drop an object's series; one that never was is no error."""
         self._values.pop(key, None)
 
@@ -47,4 +62,4 @@ class ObjectGauge(Collector):
         return (family,)
 
     def _family(self) -> GaugeMetricFamily:
-        return GaugeMetricFamily(self._name, self._documentation, labels=ObjectName._fields)
+        return GaugeMetricFamily(self._name, self._documentation, labels=self._labels)

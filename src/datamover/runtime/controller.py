@@ -1,7 +1,8 @@
 """Workers that take keys from a queue and reconcile them.
 
 Guarantees: one reconcile a key at a time; a failed one is repeated, later each time; a `Terminal` failure is logged and waits for
-the next change. A reconcile gets only a key, never the event: what it sees is the state of now (law L7).
+the next change. A reconcile gets only a key, never the event: what it sees is the state of now (law L7). A controller that does not
+run, such as that of a replica on standby, gathers no keys: everything that is there is added when it begins.
 Assumptions: `reconcile` is idempotent and does not block the loop.
 """
 
@@ -9,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from datamover.api.meta import HasMeta
 from datamover.kube.errors import KubeError
@@ -22,6 +23,8 @@ from datamover.runtime.workqueue import Priority, QueueShutDown, Workqueue
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T", bound=HasMeta)
+
+_BREATH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +67,44 @@ class Controller:
         self._workers = workers
         self._clock = clock or SystemClock()
         self._metrics = metrics
+        self._watched: list[tuple[Informer[Any], Callable[[Any, Any], Iterable[Key]]]] = []
+        self._active = False
 
     def watch(self, informer: Informer[T], map: Callable[[T | None, T | None], Iterable[Key]]) -> None:  # noqa: A002 - contract
-        """Add the keys that `map` names for a change (old, new). What the first list brings goes behind real changes."""
+        """Add the keys that `map` names for a change (old, new); what is there at the beginning comes as (None, object).
+
+        What the first list brings, and what is there when the work begins, goes behind real changes.
+        """
 
         def handle(old: T | None, new: T | None) -> None:
+            if not self._active:
+                return  # it will be in the store when the work begins
             priority = Priority.HIGH if informer.synced.is_set() else Priority.LOW
             for key in map(old, new):
                 self.queue.add(key, priority)
 
         informer.add_handler(handle)
+        self._watched.append((informer, map))
 
     async def run(self) -> None:
         """Work until the queue is shut down or this is cancelled; it can then be run again."""
-        async with asyncio.TaskGroup() as group:
-            for number in range(self._workers):
-                group.create_task(self._work(), name=f"{self.name} worker {number}")
+        self._active = True
+        try:
+            await self._add_present()
+            async with asyncio.TaskGroup() as group:
+                for number in range(self._workers):
+                    group.create_task(self._work(), name=f"{self.name} worker {number}")
+        finally:
+            self._active = False
+
+    async def _add_present(self) -> None:
+        """Add what is there, letting others run now and then: there may be tens of thousands of objects."""
+        for informer, keys_of in self._watched:
+            for number, found in enumerate(informer.store.list(), start=1):
+                for key in keys_of(None, found):
+                    self.queue.add(key, Priority.LOW)
+                if number % _BREATH == 0:
+                    await asyncio.sleep(0)
 
     async def _work(self) -> None:
         while True:

@@ -117,11 +117,23 @@ class Informer(Generic[T]):
         self._version: str | None = None
         self._relist_reason = "start"
         self._failures = 0
+        self._down_since: float | None = None
+        self._down_as = State.NEW
 
     @property
     def state(self) -> State:
         """Where the informer is."""
         return self._state
+
+    @property
+    def outage(self) -> tuple[State, float] | None:
+        """Why there is no watch (WAITING, ABSENT or FORBIDDEN) and for how many seconds; None while there is one.
+
+        Unlike `state` it does not change while the next try is under way.
+        """
+        if self._down_since is None:
+            return None
+        return self._down_as, self._clock.monotonic() - self._down_since
 
     @property
     def name(self) -> str:
@@ -172,9 +184,13 @@ class Informer(Generic[T]):
         # Consistent and in pages, also at the start: what a server's cache gives comes in one piece, however large it is.
         floor = self.store.high_water
         pages = await self._pages()
+        seen = self.store.high_water
+        if floor <= as_version(pages[-1].resource_version) < seen and await self._present_version() < seen:
+            # Our own writes came in while the pages were read, and the server does not know them any more.
+            floor, pages = seen, await self._pages()
         version = pages[-1].resource_version
         number = as_version(version)
-        # No consistent list is older than what was seen, unless the server's history began anew.
+        # No consistent list is older than what was seen before it, unless the server's history began anew.
         reborn = number < floor
         self.store.replace(
             (item for page in pages for item in page.items),
@@ -191,6 +207,19 @@ class Informer(Generic[T]):
         self._relist_reason = "expired"
         self.synced.set()
         self.settled.set()
+
+    async def _present_version(self) -> int:
+        """Return the version that the server is at, by a list of one object."""
+        listing = self._client.pages(
+            self.resource,
+            namespace=self._namespace,
+            label_selector=self._label_selector,
+            field_selector=self._field_selector,
+            limit=1,
+        )
+        async for page in listing:
+            return as_version(page.resource_version)
+        return 0
 
     async def _pages(self) -> list[Page[T]]:
         listing = self._client.pages(
@@ -214,6 +243,7 @@ class Informer(Generic[T]):
             timeout_seconds=int(low + (high - low) * self._jitter()),
             idle_timeout=self._idle_timeout,
         ) as events:
+            self._down_since = None
             floor = as_version(self._version or "")
             async for event in events:
                 self._metrics.event(self.resource.group_resource, event.type)
@@ -276,7 +306,7 @@ class Informer(Generic[T]):
         if self._state is not state and self.problem != str(error):
             (_log.info if self.optional else _log.error)("%s: %s", self.name, error)
         self.problem = str(error)
-        self._enter(state)
+        self._go_down(state)
         if self.optional:
             self.settled.set()
             await self._clock.sleep(ABSENT_PAUSE * (0.5 + self._jitter()))
@@ -292,8 +322,14 @@ class Informer(Generic[T]):
         if problem is not None:
             self.problem = problem
             (_log.warning if self._failures > 1 else _log.info)("%s: %s", self.name, problem)
-        self._enter(State.WAITING)
+        self._go_down(State.WAITING)
         await self._clock.sleep(max(self._backoff(), at_least or 0.0))
+
+    def _go_down(self, state: State) -> None:
+        if self._down_since is None:
+            self._down_since = self._clock.monotonic()
+        self._down_as = state
+        self._enter(state)
 
     def _backoff(self) -> float:
         return min(MAX_BACKOFF, FIRST_BACKOFF * 2 ** min(self._failures - 1, 16)) * (0.5 + self._jitter())

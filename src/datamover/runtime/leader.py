@@ -4,6 +4,13 @@ A replica takes the Lease when nobody holds it, or when it has not seen it chang
 measured by its own monotonic clock; nobody's wall clock is compared with anybody's. The holder renews it by PUT with the
 resourceVersion that it knows, so of two that try at once one gets a conflict.
 
+With `one_term`, an elector whose Lease is lost raises `LeadershipLost` instead of standing for election again. An operator is run
+so, and its process ends: what it counted, remembered and queued while it led is stale at once, and a new process is the one way to
+be sure that none of it is exported or acted upon beside the next leader's. The kubelet starts it again.
+
+    Exception
+      LeadershipLost    somebody else may lead now; the work has ended
+
 Guarantees: the work is cancelled `renew_deadline` seconds after the last renewal that succeeded was *sent*, whatever API, network
 or hanging requests do, and so has `lease_seconds - renew_deadline` seconds to end before anybody else may begin. A graceful stop
 releases the Lease after the work has ended.
@@ -40,6 +47,10 @@ class _Seen:
     at: float
 
 
+class LeadershipLost(Exception):  # noqa: N818 - no defect: the cluster's decision, or an API server that was away too long
+    """The Lease was lost and the work has ended: this process must not go on with what it knows."""
+
+
 class LeaderElector:
     """See the module's docstring."""
 
@@ -56,6 +67,7 @@ class LeaderElector:
         clock: Clock | None = None,
         jitter: Callable[[], float] = random.random,
         overdue: Callable[[], None] | None = None,
+        one_term: bool = False,
         field_manager: str = "datamover-leader",
         metrics: LeaderInstruments = SILENCE,
     ) -> None:
@@ -72,6 +84,7 @@ class LeaderElector:
         self._clock = clock or SystemClock()
         self._jitter = jitter
         self._overdue = overdue
+        self._one_term = one_term
         self._field_manager = field_manager
         self._metrics = metrics
         self._held: Lease | None = None
@@ -89,11 +102,18 @@ class LeaderElector:
     async def run(self, while_leading: Callable[[], Awaitable[None]]) -> None:
         """Call `while_leading` whenever we lead. Returns when it returns, raises what it raises; when leadership is lost it is
         cancelled and called again after the next election. Cancelling stops the work, then releases the Lease.
+
+        Raises LeadershipLost instead of standing again when there is only `one_term`.
         """
         while True:
             await self._acquire()
             if await self._lead(while_leading):
                 return
+            if self._one_term:
+                raise LeadershipLost(
+                    f"{self._identity} lost the lease {self._name}: another replica may lead now, so this process ends and has to be "
+                    "started anew. If that happens often, the API server is slow or out of reach"
+                )
 
     async def _acquire(self) -> None:
         while True:

@@ -4,6 +4,9 @@ Start: servers and background tasks, informers, wait until they settled, freeze 
 (as leader, when there is an election) the controllers. Stop: no new keys, workers finish what they hold, the lease is released,
 events are flushed, informers end. What does not end within `grace` seconds is cancelled.
 
+Ready is who has what it needs to work: a replica that may no longer watch a kind, or could not for `OUTAGE` seconds, is not, whether
+or not it once was.
+
 Guarantees: every task is owned and gone when `run` returns; a background task that fails stops everything and its error is raised.
 """
 
@@ -15,12 +18,14 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from datamover.runtime.controller import Controller
-from datamover.runtime.informer import Informer
+from datamover.runtime.informer import Informer, State
 from datamover.runtime.instruments import Check
 
 _log = logging.getLogger(__name__)
 
 GRACE = 20.0
+OUTAGE = 300.0
+"""Seconds that a cache may be without a watch before the replica is no longer ready. API servers restart in less."""
 
 
 class Elector(Protocol):
@@ -153,8 +158,14 @@ def _raise_failure(tasks: "list[asyncio.Task[None]]") -> None:
 
 def _informer_check(informer: Informer[Any]) -> Check:
     def check() -> str | None:
-        if informer.settled.is_set():
+        if not informer.settled.is_set():
+            return informer.problem or f"{informer.state.value}, not synced yet"
+        if informer.optional or informer.outage is None:
             return None
-        return informer.problem or f"{informer.state.value}, not synced yet"
+        state, seconds = informer.outage
+        if state is State.WAITING and seconds <= OUTAGE:
+            return None
+        why = f": {informer.problem}" if informer.problem else ""
+        return f"{state.value} for {seconds:.0f} s, so what is known of it is old{why}"
 
     return check

@@ -1,16 +1,51 @@
 """Health, readiness and metrics over HTTP, for kubelets and scrapers. Plain text; no secrets, nothing to change."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
 from aiohttp import web
 
+from datamover.runtime.clock import Clock, SystemClock
 from datamover.runtime.instruments import Check
+
+_log = logging.getLogger(__name__)
 
 Metrics = Callable[[], tuple[bytes, str]]
 """Returns the exposition and its content type."""
+
+
+BEAT = 5.0
+"""Seconds between two beats."""
+OVERDUE = 30.0
+"""Seconds without a beat after which the event loop counts as stuck."""
+
+
+class Heartbeat:
+    """Beats as long as the event loop runs its tasks: a check of `/healthz`.
+
+    A loop that is blocked altogether answers no probe at all; one that is blocked again and again, or that has lost its tasks, answers
+    and says so here.
+    """
+
+    def __init__(self, *, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._last = self._clock.monotonic()
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            self._last = self._clock.monotonic()
+            await self._clock.sleep(BEAT)
+            if (late := self._clock.monotonic() - self._last - BEAT) > BEAT:
+                _log.warning("the event loop was blocked for %.0f s", late)
+
+    def check(self) -> str | None:
+        """Return what is wrong, or None."""
+        silent = self._clock.monotonic() - self._last
+        return f"the event loop has not run its tasks for {silent:.0f} s" if silent > OVERDUE else None
 
 
 class StatusServer:

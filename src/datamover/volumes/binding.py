@@ -10,6 +10,8 @@ from datamover.api.snapshot import IS_DEFAULT_CLASS, VolumeSnapshotClass
 from datamover.api.storage import StorageClass
 
 WAIT_FOR_FIRST_CONSUMER: Final = "WaitForFirstConsumer"
+RETAIN: Final = "Retain"
+"""The policy of StorageClasses, volumes and snapshot classes that leaves the data on the storage when the object goes."""
 
 _WITHOUT_CLONES: Final = {
     "kubernetes.io/no-provisioner": "volumes of that class are made by hand",
@@ -101,7 +103,11 @@ def check_class(
 def choose_snapshot_class(
     classes: tuple[VolumeSnapshotClass, ...], *, wanted: str | None, driver: str
 ) -> VolumeSnapshotClass | Obstacle:
-    """Return the class to take the snapshot with: the wanted one, else the driver's default, else its only one."""
+    """Return the class to take the snapshot with: the wanted one, else the driver's default, else its only one.
+
+    A default that retains what it took gives way to the only class that does not: our snapshots are temporary, and what stays of
+    them on the storage would be nobody's (law L5).
+    """
     if wanted is not None:
         for candidate in classes:
             if candidate.metadata.name == wanted:
@@ -113,10 +119,12 @@ def choose_snapshot_class(
         )
     own = sorted((c for c in classes if c.driver == driver), key=lambda c: c.metadata.name)
     defaults = [c for c in own if c.metadata.annotation(IS_DEFAULT_CLASS) == "true"]
-    if len(defaults) == 1:
+    passing = [c for c in own if not retains(c)]
+    if len(defaults) == 1 and not (retains(defaults[0]) and len(passing) == 1):
         return defaults[0]
-    if len(own) == 1:
-        return own[0]
+    for few in (own, passing):
+        if len(few) == 1:
+            return few[0]
     several = ", ".join(c.metadata.name for c in own)
     return Obstacle(
         reasons.SNAPSHOT_CLASS_NOT_FOUND,
@@ -125,6 +133,11 @@ def choose_snapshot_class(
         else f"driver {driver} has no VolumeSnapshotClass: create one, or set copyMethod: Clone",
         waits=True,
     )
+
+
+def retains(snapshot_class: VolumeSnapshotClass) -> bool:
+    """Tell whether a snapshot of this class leaves something on the storage when it is deleted."""
+    return snapshot_class.deletion_policy == RETAIN
 
 
 def _of_other_driver(candidate: VolumeSnapshotClass, driver: str) -> Obstacle | None:

@@ -12,7 +12,7 @@ from datamover.cli.operator import Operator, Options
 from datamover.kube.client import Client
 from datamover.local.store.apiserver import ApiServer
 from datamover.metrics.runtime import RuntimeMetrics
-from datamover.runtime.leader import LeaderElector
+from datamover.runtime.leader import LeaderElector, LeadershipLost
 from support.simulation.faults import Script
 from support.simulation.history import History
 from support.simulation.wire import Wire
@@ -129,5 +129,10 @@ class Replica:
         if self.wire.dead or main.cancelled():
             return
         error = main.exception()
+        if isinstance(error, LeadershipLost):
+            self._history.note(self.name, f"ends: {error}")
+            self.wire.dead = True
+            self.over.set()
+            return
         if error is not None or not self._stop.is_set():
             self._history.breaks("crash", f"{self.name} ended by itself: {error!r}")

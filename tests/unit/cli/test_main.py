@@ -17,6 +17,7 @@ from datamover.cli.operator import Options, StartError
 from datamover.cli.outcome import Exit
 from datamover.cli.run import RunResult
 from datamover.cli.world import WorldError
+from datamover.runtime.leader import LeadershipLost
 from support.builders import data_mover
 
 MOVER = """
@@ -171,6 +172,19 @@ def test_the_environment_stands_for_options(monkeypatch: pytest.MonkeyPatch) -> 
         ("x", "a", None, None),
         ("x", None, "b", ":8082"),
     ]
+
+
+@pytest.mark.parametrize("error", [StartError("no image"), LeadershipLost("op lost the lease"), OSError(98, "in use")])
+def test_an_operator_that_cannot_go_on_ends_with_one_line_and_one_so_that_it_is_started_again(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def serve(options: Options, **kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr("datamover.cli.operator.serve", serve)
+    monkeypatch.setattr("datamover.cli.logs.set_up", lambda **kwargs: None)
+    result = CliRunner().invoke(main, ["operator", "--mover-image", "x"])
+    assert (result.exit_code, result.stderr) == (1, f"datamover operator: {error}\n")
 
 
 def test_help_and_completion_load_nothing_that_is_slow() -> None:

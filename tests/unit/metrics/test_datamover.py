@@ -32,6 +32,7 @@ def lived(metrics: DataMoverMetrics) -> None:
     metrics.error(error_type="SourceNotFound", phase="", namespace="default")
     metrics.moved(namespace="default", size=10, files=2, attempts=1, deleted=3)
     metrics.succeeded(name="nightly", namespace="default", at=1722954652.0)
+    metrics.source_succeeded(source="app-data", namespace="default", at=1722954652.0)
 
 
 PUBLISHED = [
@@ -55,6 +56,7 @@ PUBLISHED = [
     'datamover_deleted_objects_total{namespace="default"} 3.0',
     'datamover_sync_attempts_total{namespace="default"} 1.0',
     'datamover_last_success_timestamp_seconds{name="nightly",namespace="default"} 1.722954652e+09',
+    'datamover_source_last_success_timestamp_seconds{namespace="default",source="app-data"} 1.722954652e+09',
 ]
 
 
@@ -95,6 +97,23 @@ def test_the_series_of_an_object_go_with_it(metrics, registry) -> None:
 
 def test_forgetting_what_never_was_is_no_error(metrics) -> None:
     metrics.forget(name="nobody", namespace="default")
+
+
+def test_the_latest_success_of_a_source_counts_and_stays_until_the_source_goes(metrics, registry) -> None:
+    lived(metrics)
+    metrics.source_succeeded(source="app-data", namespace="default", at=5.0)
+    metrics.forget(name="nightly", namespace="default")
+    labels = {"namespace": "default", "source": "app-data"}
+
+    def sample():
+        return registry.get_sample_value("datamover_source_last_success_timestamp_seconds", labels)
+
+    assert sample() == 1722954652.0
+    metrics.source_succeeded(source="app-data", namespace="default", at=1722954653.0)
+    assert sample() == 1722954653.0
+    metrics.forget_source(source="app-data", namespace="default")
+    metrics.forget_source(source="nothing", namespace="default")
+    assert sample() is None
 
 
 def test_only_two_families_carry_names_of_objects(metrics, registry) -> None:

@@ -189,17 +189,22 @@ async def test_changes_of_what_is_watched_become_keys_and_the_first_list_is_less
     world.queue.add = lambda key, priority: (priorities.setdefault(key, priority), add(key, priority))
     watching = asyncio.create_task(informer.run())
     await settle()
-    assert priorities == {A: Priority.LOW}
-    server.put(PATH, "b")
-    await settle()
-    assert priorities[B] == Priority.HIGH
+    assert priorities == {}, "who does not work gathers no keys"
+    assert world.queue.stats == Stats(0, 0, 0, 0, 0)
     async with world:
         await settle()
-        assert sorted(name for _, name in world.calls) == ["a", "b"]
+        assert priorities == {A: Priority.LOW}, "what is there at the beginning"
+        server.put(PATH, "b")
+        await settle()
+        assert priorities[B] == Priority.HIGH
+        assert [name for _, name in world.calls] == ["a", "b"]
         world.calls.clear()
         server.delete(f"{PATH}/b")
         await settle()
         assert [name for _, name in world.calls] == ["b"]
+    server.put(PATH, "c")
+    await settle()
+    assert world.queue.stats == Stats(0, 0, 0, 0, 0), "it works no more"
     watching.cancel()
     with suppress(asyncio.CancelledError):
         await watching

@@ -8,12 +8,12 @@ from datamover.api.meta import Model, ObjectMeta, Resource
 from datamover.kube.client import Client
 from datamover.runtime.controller import DONE, Controller
 from datamover.runtime.informer import Informer
-from datamover.runtime.leader import LeaderElector
+from datamover.runtime.leader import LeaderElector, LeadershipLost
 from datamover.runtime.manager import Manager
 from datamover.runtime.store import key_of
 from support.clock import VirtualClock, settle
 from support.scripted_transport import failure
-from support.tiny_server import TinyServer
+from support.tiny_server import CUT, TinyServer
 
 
 class Thing(Model, frozen=True):
@@ -27,7 +27,7 @@ LEASE = "/apis/coordination.k8s.io/v1/namespaces/ns/leases/op"
 
 
 class World:
-    def __init__(self, *, elected=False, grace=5.0, **options):
+    def __init__(self, *, elected=False, one_term=False, grace=5.0, **options):
         self.server = TinyServer()
         self.server.put(PATH, "a")
         self.clock = VirtualClock()
@@ -36,7 +36,13 @@ class World:
         elector = None
         if elected:
             elector = LeaderElector(
-                self.client, namespace="ns", name="op", identity="me", clock=self.clock, jitter=lambda: 0.0
+                self.client,
+                namespace="ns",
+                name="op",
+                identity="me",
+                clock=self.clock,
+                jitter=lambda: 0.0,
+                one_term=one_term,
             )
         self.manager = Manager(elector=elector, grace=grace, freeze=False, **options)
         self.log = []
@@ -184,6 +190,82 @@ async def test_lost_leadership_stops_the_work_and_a_new_term_takes_it_up_again()
     world.gate.set()
     await world.clock.advance(10)
     assert world.log == ["begin a", "cancel a", "begin a", "end a"]
+    await world.end()
+
+
+async def test_with_one_term_lost_leadership_ends_the_whole_process():
+    world = World(elected=True, one_term=True)
+    world.gate.clear()
+    world.start()
+    await settle()
+    world.refuse[LEASE] = failure(500)
+    await world.clock.advance(12)
+    async with asyncio.timeout(1):
+        with pytest.raises(LeadershipLost, match="another replica may lead now, so this process ends"):
+            await world.task
+    assert world.log == ["begin a", "cancel a", "finish"]
+    assert world.server.streams == set()
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_replica_on_standby_has_nothing_in_its_queue_and_takes_up_everything_when_it_leads():
+    world = World(elected=True)
+    world.server.put(LEASE.rsplit("/", 1)[0], "op", spec={"holderIdentity": "other", "leaseDurationSeconds": 15})
+    world.start()
+    await settle()
+    world.server.put(PATH, "b")
+    await world.clock.advance(5)
+    stats = world.controller.queue.stats
+    assert (stats.high, stats.low, stats.delayed) == (0, 0, 0)
+    await world.clock.advance(14)
+    assert sorted(world.log) == ["begin a", "begin b", "end a", "end b"]
+    await world.end()
+
+
+@pytest.mark.parametrize(("status", "state"), [(403, "forbidden"), (404, "absent")])
+async def test_a_kind_that_may_no_longer_be_watched_makes_the_replica_unready_until_it_may(status, state):
+    world = World()
+    world.start()
+    await settle()
+    check = world.manager.checks()["things"]
+    assert check() is None
+    world.refuse["/api/v1/things"] = failure(status)
+    world.server.send(CUT)
+    await world.clock.advance(60)
+    assert check().startswith(f"{state} for ")
+    world.refuse.clear()
+    await world.clock.advance(60)
+    assert check() is None
+    await world.end()
+
+
+async def test_a_server_that_is_away_for_a_moment_leaves_the_replica_ready_one_that_is_away_long_does_not():
+    world = World()
+    world.start()
+    await settle()
+    check = world.manager.checks()["things"]
+    world.refuse["/api/v1/things"] = failure(500)
+    world.server.send(CUT)
+    await world.clock.advance(200)
+    assert check() is None
+    await world.clock.advance(150)
+    assert "waiting for 3" in check()
+    world.refuse.clear()
+    await world.clock.advance(60)
+    assert check() is None
+    await world.end()
+
+
+async def test_an_optional_kind_that_goes_away_leaves_the_replica_ready():
+    world = World()
+    world.server.put("/apis/example.org/v1/namespaces/ns/others", "x")
+    world.manager.add_informer(Informer(world.client, OTHERS, clock=world.clock, optional=True))
+    world.start()
+    await settle()
+    world.refuse["/apis/example.org/v1/others"] = failure(404)
+    world.server.send(CUT)
+    await world.clock.advance(600)
+    assert {check() for check in world.manager.checks().values()} == {None}
     await world.end()
 
 

@@ -1,9 +1,11 @@
 import asyncio
+from contextlib import suppress
 
 import aiohttp
 import pytest
 
-from datamover.runtime.serving import StatusServer
+from datamover.runtime.serving import Heartbeat, StatusServer
+from support.clock import VirtualClock, settle
 
 
 async def fetch(server, path):
@@ -74,3 +76,18 @@ async def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_open():
     async with serve() as first:
         with pytest.raises(OSError, match="address already in use"):
             await StatusServer(host="127.0.0.1", port=first.port).start()
+
+
+async def test_the_heart_beats_while_the_loop_runs_and_its_silence_is_told(caplog):
+    clock = VirtualClock()
+    heart = Heartbeat(clock=clock)
+    task = asyncio.create_task(heart.run())
+    await settle()
+    await clock.advance(300)
+    assert heart.check() is None
+    assert "blocked" not in caplog.text
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    await clock.advance(60)
+    assert heart.check() == "the event loop has not run its tasks for 60 s"

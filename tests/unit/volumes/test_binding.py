@@ -9,6 +9,8 @@ from support.builders import persistent_volume_claim, storage_class, volume_snap
 A, B = volume_snapshot_class(name="a"), volume_snapshot_class(name="b")
 DEFAULT = volume_snapshot_class(name="c", default=True)
 FOREIGN = volume_snapshot_class(name="z", driver="other.example.com", default=True)
+RETAINS = volume_snapshot_class(name="r", deletion_policy="Retain")
+KEEPS = volume_snapshot_class(name="k", default=True, deletion_policy="Retain")
 
 CHOICES = {
     "the wanted one": ((A, B), "b", "b"),
@@ -17,6 +19,11 @@ CHOICES = {
     "the default of several": ((A, B, DEFAULT), None, "c"),
     "one that is missing": ((A,), "x", None),
     "several without a default": ((B, A), None, None),
+    "a default that retains, and one that does not": ((KEEPS, A), None, "a"),
+    "a default that retains, and several that do not": ((KEEPS, A, B), None, "k"),
+    "several, of which one does not retain": ((RETAINS, A), None, "a"),
+    "the only one, which retains": ((RETAINS,), None, "r"),
+    "the wanted one, which retains": ((RETAINS, A), "r", "r"),
     "two defaults": ((DEFAULT, volume_snapshot_class(name="d", default=True)), None, None),
     "none of the driver": ((FOREIGN,), None, None),
     "none at all": ((), None, None),

@@ -6,7 +6,7 @@ carries the UID (law L2). What our writes return goes into the caches at once, s
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from datamover.api import reasons
@@ -30,19 +30,16 @@ from datamover.api.names import (
     OWNER_UID_LABEL,
 )
 from datamover.api.snapshot import VOLUME_SNAPSHOTS
-from datamover.api.transfer import Progress, read_progress
+from datamover.api.transfer import read_progress
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus
 from datamover.kube.client import Client
 from datamover.kube.errors import (
     AlreadyExists,
     ApiError,
-    BadRequest,
     Conflict,
     Forbidden,
-    Invalid,
     KubeError,
     NotFound,
-    ServerError,
 )
 from datamover.reconcilers.datamover.caches import Caches
 from datamover.reconcilers.datamover.conditions import says_same, to_manifest
@@ -60,12 +57,11 @@ from datamover.reconcilers.datamover.plan import (
     SuspendJob,
     WriteStatus,
 )
+from datamover.reconcilers.datamover.refusals import LONGEST_WAIT, Attempts, describe, grant, is_kind_missing, right
+from datamover.reconcilers.datamover.vigil import Sample
 
-_RETRY_FIRST = 2.0
-_RETRY_MOST = 60.0
 _LOG_TAIL = 50
 _REMEMBERED = 4096
-_PATIENCE = 2  # failures in a row
 _USERS = 3  # so many are named
 
 
@@ -77,18 +73,6 @@ class Recorder(Protocol):
     ) -> None:
         """Note an event."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempts:
-    refusals: int
-    failures: int
-
-    def settle(self, error: ApiError) -> bool:
-        """Tell whether an error is an answer that people have to know of, rather than a moment's trouble."""
-        if isinstance(error, ServerError):
-            return self.failures >= _PATIENCE or self.refusals > 0
-        return isinstance(error, Forbidden | Invalid | BadRequest)
 
 
 class RefusedError(Exception):
@@ -110,7 +94,7 @@ class Actor:
         recorder: Recorder,
         on_status: Callable[[DataMover, DataMoverStatus], None],
         on_diagnosis: Callable[[str, str, str | None], None],
-        on_progress: Callable[[str, Progress | None], None],
+        on_sample: Callable[[str, Sample], None],
         on_cleanup_failed: Callable[[ObjectMeta], None],
         on_status_forbidden: Callable[[DataMover], None],
     ) -> None:
@@ -122,7 +106,7 @@ class Actor:
         self._recorder = recorder
         self._on_status = on_status
         self._on_diagnosis = on_diagnosis
-        self._on_progress = on_progress
+        self._on_sample = on_sample
         self._on_cleanup_failed = on_cleanup_failed
         self._on_status_forbidden = on_status_forbidden
         self._deleted: OrderedDict[str, None] = OrderedDict()
@@ -133,7 +117,7 @@ class Actor:
         Raises RefusedError, Conflict when the decision was made on stale facts, and the other KubeErrors. A server error counts as
         a refusal when it lasts: an admission webhook that is down answers so, and somebody has to be told.
         """
-        attempts = _Attempts(refusals, failures)
+        attempts = Attempts(refusals, failures)
         for step in plan.steps:
             match step:
                 case WriteStatus():
@@ -154,7 +138,7 @@ class Actor:
                     found = await (self._find_users(step) if step.users else self._inquire(step))
                     self._on_diagnosis(mover.metadata.uid, step.topic, found)
                 case SampleLog():
-                    self._on_progress(mover.metadata.uid, await self._sample(step))
+                    self._on_sample(mover.metadata.uid, await self._sample(step))
                 case Emit():
                     self._recorder.record(
                         mover.metadata, DATA_MOVERS, step.type, step.reason, step.message, step.action
@@ -184,12 +168,12 @@ class Actor:
 
     def _complain(self, mover: DataMover, error: Forbidden) -> None:
         """Say by an event and a metric what the status itself cannot say (law L10)."""
-        right = _right("patch", DATA_MOVERS, mover.metadata.namespace, subresource="status")
-        message = f"the operator may not write the status, so nothing goes on: {_grant(right)}. The API server says: {error.message}"
+        needed = right("patch", DATA_MOVERS, mover.metadata.namespace, subresource="status")
+        message = f"the operator may not write the status, so nothing goes on: {grant(needed)}. The API server says: {error.message}"
         self._recorder.record(mover.metadata, DATA_MOVERS, "Warning", reasons.STATUS_FORBIDDEN, message, "Report")
         self._on_status_forbidden(mover)
 
-    async def _create(self, mover: DataMover, step: Create, attempts: _Attempts) -> None:
+    async def _create(self, mover: DataMover, step: Create, attempts: Attempts) -> None:
         name, namespace = step.manifest["metadata"]["name"], step.manifest["metadata"].get("namespace")
         try:
             created = await self._client.create(step.resource, step.manifest, field_manager=FIELD_MANAGER)
@@ -197,12 +181,12 @@ class Actor:
             try:
                 created = await self._adopt(mover, step)
             except Forbidden as error:
-                refusal = _refusal(step.resource, "get", name, namespace, error, attempts)
+                refusal = describe(step.resource, "get", name, namespace, error, attempts)
                 raise RefusedError(replace(refusal, verb="create")) from error
         except ApiError as error:
-            if not attempts.settle(error):
+            if not attempts.settle(error) and not is_kind_missing(error):
                 raise
-            raise RefusedError(_refusal(step.resource, "create", name, namespace, error, attempts)) from error
+            raise RefusedError(describe(step.resource, "create", name, namespace, error, attempts)) from error
         self._observe(step.resource, created)
 
     async def _adopt(self, mover: DataMover, step: Create) -> HasMeta:
@@ -222,11 +206,15 @@ class Actor:
             )  # the next decision takes another name
         message = f"{step.resource.kind} {metadata['name']} exists and is not this DataMover's: delete or rename it"
         target = (step.resource.kind, metadata["name"])
-        raise RefusedError(Refusal(reasons.NAME_TAKEN, message, retry_after=_RETRY_MOST, target=target))
+        raise RefusedError(Refusal(reasons.NAME_TAKEN, message, retry_after=LONGEST_WAIT, target=target))
 
-    async def _delete(self, mover: DataMover, step: Delete, attempts: _Attempts) -> None:
+    def has_deleted(self, target: ObjectMeta) -> bool:
+        """Tell whether the server has agreed to delete an object, whatever the caches show."""
+        return target.uid in self._deleted
+
+    async def _delete(self, mover: DataMover, step: Delete, attempts: Attempts) -> None:
         target = step.target
-        if target.uid in self._deleted:
+        if self.has_deleted(target):
             return  # the server has agreed already, and the watch will say so
         try:
             await self._client.delete(step.resource, target.name, namespace=target.namespace, uid=target.uid)
@@ -239,7 +227,7 @@ class Actor:
                 self._on_cleanup_failed(mover.metadata)
             if not attempts.settle(error):
                 raise
-            refusal = _refusal(step.resource, "delete", target.name, target.namespace, error, attempts)
+            refusal = describe(step.resource, "delete", target.name, target.namespace, error, attempts)
             raise RefusedError(refusal) from error
         self._deleted[target.uid] = None
         if len(self._deleted) > _REMEMBERED:
@@ -262,19 +250,19 @@ class Actor:
             self._observe(step.resource, found)
             raise Conflict(f"{step.resource.kind} {step.name} is still there")
 
-    async def _recount(self, mover: DataMover, attempts: _Attempts) -> None:
+    async def _recount(self, mover: DataMover, attempts: Attempts) -> None:
         """Raise Conflict when the server's Pods of a DataMover are not those of the cache; the cache knows them then."""
         selector = f"{CHILDREN_SELECTOR},{OWNER_UID_LABEL}={mover.metadata.uid}"
         try:
             pods = await self._client.list(PODS, namespace=mover.metadata.namespace, label_selector=selector)
         except Forbidden as error:
-            refusal = _refusal(PODS, "list", None, mover.metadata.namespace, error, attempts)
+            refusal = describe(PODS, "list", None, mover.metadata.namespace, error, attempts)
             raise RefusedError(refusal) from error
         news = [pod.metadata.name for pod in pods if self._caches.pods.store.observe(pod)]
         if news:
             raise Conflict(f"Pod {', '.join(news)} was not known so")
 
-    async def _suspend(self, step: SuspendJob, attempts: _Attempts) -> None:
+    async def _suspend(self, step: SuspendJob, attempts: Attempts) -> None:
         patch = {
             "metadata": {"uid": step.target.uid, "resourceVersion": step.target.resource_version},
             "spec": {"suspend": step.suspend},
@@ -289,7 +277,7 @@ class Actor:
         except ApiError as error:
             if not attempts.settle(error):
                 raise
-            raise RefusedError(_refusal(JOBS, "patch", target.name, target.namespace, error, attempts)) from error
+            raise RefusedError(describe(JOBS, "patch", target.name, target.namespace, error, attempts)) from error
         self._caches.jobs.store.observe(job)
 
     async def _inquire(self, step: Inquire) -> str | None:
@@ -317,19 +305,16 @@ class Actor:
         shown = ", ".join(_describe_user(pod) for pod in users[:_USERS])
         return f"{shown} and {len(users) - _USERS} more" if len(users) > _USERS else shown
 
-    async def _sample(self, step: SampleLog) -> Progress | None:
-        """Return the last progress in a mover's log; a log that cannot be read now is read the next time."""
+    async def _sample(self, step: SampleLog) -> Sample:
+        """Return the last progress in a mover's log, or why it cannot be read now: it is read again the next time."""
         try:
             log = await self._client.logs(
                 step.pod.name, namespace=step.pod.namespace or "", container=step.container, tail_lines=_LOG_TAIL
             )
-        except KubeError:
-            return None
-        for line in reversed(log.splitlines()):
-            found = read_progress(line)
-            if found is not None:
-                return found
-        return None
+        except KubeError as error:
+            return Sample(step.pod.uid, problem=str(error) or type(error).__name__)
+        found = (read_progress(line) for line in reversed(log.splitlines()))
+        return Sample(step.pod.uid, next((progress for progress in found if progress is not None), None))
 
     def _observe(self, resource: Resource[Any], found: Any) -> None:
         if resource is PERSISTENT_VOLUME_CLAIMS:
@@ -355,48 +340,6 @@ def _claims(volume: PersistentVolume, mover: DataMover) -> bool:
     if claim is None or mover.status is None:
         return False
     return (claim.namespace, claim.name) == (mover.metadata.namespace, mover.status.restored_pvc_name)
-
-
-def _refusal(
-    resource: Resource[Any], verb: str, name: str | None, namespace: str | None, error: ApiError, attempts: _Attempts
-) -> Refusal:
-    """Return an error in words: what was to be done to what, the server's own words, and which right would help."""
-    reason = reasons.CHILD_REFUSED
-    which = f"{resource.kind} {name}" if name else f"every {resource.kind}"
-    message = f"the API server refuses to {verb} {which}: {error.message}"
-    if isinstance(error, Forbidden):
-        right = _right(verb, resource, namespace)
-        if _lacks_right(error):
-            reason = reasons.PERMISSION_MISSING
-            message += f". The operator lacks a right: {_grant(right)}"
-        else:
-            message += f" ({right})"
-        if resource is PERSISTENT_VOLUME_CLAIMS and verb == "create":
-            reason = reasons.CLONE_FORBIDDEN
-    wait = min(_RETRY_FIRST * 2 ** min(attempts.refusals, 10), _RETRY_MOST)
-    return Refusal(
-        reason,
-        message,
-        retry_after=wait,
-        target=(resource.kind, name) if name else None,
-        verb=verb,
-    )
-
-
-def _right(verb: str, resource: Resource[Any], namespace: str | None, *, subresource: str | None = None) -> str:
-    """Return a right as a role names it."""
-    plural = f"{resource.plural}/{subresource}" if subresource else resource.plural
-    group = f" of {resource.group}" if resource.group else ""
-    return f"{verb} on {plural}{group} in namespace {namespace}"
-
-
-def _grant(right: str) -> str:
-    return f"grant its service account {right} (docs/permissions.md)"
-
-
-def _lacks_right(error: Forbidden) -> bool:
-    """Tell whether authorization refuses; admission (quotas, policies, webhooks) answers 403 as well, in other words."""
-    return " cannot " in error.message and " resource " in error.message
 
 
 def _describe_user(pod: PodMounts) -> str:

@@ -20,6 +20,7 @@ from datamover.reconcilers.datamover.conditions import Said, State, compose, cut
 from datamover.reconcilers.datamover.facts import Facts, Settings
 from datamover.reconcilers.datamover.plan import REST, Delete, Emit, Plan, Step, WriteStatus
 from datamover.reconcilers.datamover.removal import PATIENCE, describe_holders, inquire_users
+from datamover.reconcilers.datamover.retention import describe_retained
 
 
 def begin_clean_up(facts: Facts, run: Run, *, said: Mapping[str, Said], now: datetime) -> Plan:
@@ -79,20 +80,28 @@ def clean_up(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> Pl
 def _complete(facts: Facts, run: Run, *, said: Mapping[str, Said], now: datetime) -> Plan:
     spec = facts.mover.spec
     deletes = spec is not None and spec.delete_pvc_after_backup
+    ours = facts.clone is not None and facts.clone.metadata.owned_by(facts.mover.metadata.uid)
+    retained = None
+    if run.copy_method != CopyMethod.DIRECT:
+        retained = describe_retained(facts, run, clone_deleted=deletes and not ours)
     if run.copy_method == CopyMethod.DIRECT:
         cleaned: Said = ("True", reasons.NO_CLONE_NEEDED, "there was no clone")
-    elif deletes and facts.clone is not None and facts.clone.metadata.owned_by(facts.mover.metadata.uid):
+    elif deletes and ours:
         kept = (
             f"the clone is left alone: it no longer carries the label {names.CREATED_BY_LABEL}={names.CREATED_BY_VALUE}"
         )
         cleaned = ("False", reasons.CLONE_KEPT, kept)
+    elif deletes and retained is not None:
+        cleaned = ("False", reasons.VOLUME_RETAINED, f"the clone and its Job are gone, but {retained}")
     elif deletes:
         cleaned = ("True", reasons.CLEANED_UP, "the clone and its Job are gone")
     else:
-        cleaned = ("False", reasons.CLONE_KEPT, "the clone is kept: spec.deletePvcAfterBackup is false")
+        also = f". {retained}" if retained is not None else ""
+        cleaned = ("False", reasons.CLONE_KEPT, f"the clone is kept: spec.deletePvcAfterBackup is false{also}")
     where = f" to {run.destination}" if run.destination else ""
     amount = f"{run.files} files, {run.bytes} bytes" if run.files is not None else "the data"
-    message = f"{amount} of {run.source}{where}"
+    unknown = "" if run.files is not None else ", unverified: the mover left no outcome"
+    message = f"{amount} of {run.source}{where}{unknown}"
     status = compose(
         facts.mover,
         now=now,
@@ -106,7 +115,10 @@ def _complete(facts: Facts, run: Run, *, said: Mapping[str, Said], now: datetime
     if status is None:
         return REST
     gone = confirm_clean(facts, run, deletes=bool(deletes) and run.copy_method != CopyMethod.DIRECT)
-    return Plan((*gone, WriteStatus(status), Emit("Normal", reasons.COMPLETED, message, "Complete")))
+    steps: list[Step] = [*gone, WriteStatus(status), Emit("Normal", reasons.COMPLETED, message, "Complete")]
+    if retained is not None:
+        steps.append(Emit("Warning", reasons.VOLUME_RETAINED, retained, "CleanUp"))
+    return Plan(tuple(steps))
 
 
 def collect_strays(facts: Facts, status: DataMoverStatus, *, now: datetime) -> Plan:
@@ -139,7 +151,7 @@ def _strays(facts: Facts, status: DataMoverStatus) -> tuple[Step, ...]:
         return ()
     cleaned = status.condition(ConditionType.CLEANED_UP)
     strays: list[tuple[Resource[Any], HasMeta | None]] = []
-    if cleaned is not None and cleaned.reason == reasons.CLEANED_UP:
+    if cleaned is not None and cleaned.reason in (reasons.CLEANED_UP, reasons.VOLUME_RETAINED):
         strays += [(JOBS, facts.job), (PERSISTENT_VOLUME_CLAIMS, facts.clone)]
     if status.run.copy_method == CopyMethod.SNAPSHOT:
         strays.append((VOLUME_SNAPSHOTS, facts.snapshot))

@@ -8,6 +8,7 @@ The state is derived from facts: the recorded run, the children that exist, and 
 """
 
 from datetime import datetime
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -16,6 +17,7 @@ from datamover.api.batch import JOBS, Job
 from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
 from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.timestamps import compact, folder, parse, seconds
+from datamover.api.transfer import REASON_INTERNAL_ERROR
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec, DataMoverStatus, Run
 from datamover.reconcilers.datamover.absence import confirm_copy_gone
 from datamover.reconcilers.datamover.blocking import block, say_refusal
@@ -30,9 +32,35 @@ from datamover.reconcilers.datamover.syncing import follow_job
 from datamover.volumes.binding import Obstacle, is_lost
 from datamover.volumes.naming import clone_name, job_name
 
+_GOING_ON: Final = {
+    Phase.CREATING_CLONE: reasons.CLONING,
+    Phase.CLONE_READY: reasons.CLONE_BOUND,
+    Phase.CREATING_POD: reasons.JOB_CREATED,
+    Phase.CLEANING_UP: reasons.CLEANING_UP,
+}
+"""What a run in this phase is doing, when nothing else is known of it."""
+
 
 def decide(facts: Facts, *, now: datetime, settings: Settings) -> Plan:
     """Return the next steps. Called again after each change; deciding twice on the same facts asks for nothing twice (law L7)."""
+    plan = _decide(facts, now=now, settings=settings)
+    healed = None if any(isinstance(step, WriteStatus) for step in plan.steps) else _recover(facts.mover, now=now)
+    return plan if healed is None else Plan((WriteStatus(healed), *plan.steps), plan.wake_after)
+
+
+def _recover(mover: DataMover, *, now: datetime) -> DataMoverStatus | None:
+    """Return a status that no longer says that the operator fails at this DataMover: it has just decided."""
+    status = mover.status
+    stalled = status.condition(ConditionType.STALLED) if status is not None else None
+    if status is None or stalled is None or stalled.status != "True" or stalled.reason != REASON_INTERNAL_ERROR:
+        return None
+    reason = _GOING_ON.get(status.phase or Phase.NONE)
+    if reason is None or mover.metadata.terminating:
+        return None  # before the run the preflight has the word, and at its end the reason is the mover's own
+    return compose(mover, now=now, state=State.WORKING, reason=reason, message="the operator goes on with this run")
+
+
+def _decide(facts: Facts, *, now: datetime, settings: Settings) -> Plan:
     mover, spec = facts.mover, facts.mover.spec
     if mover.metadata.terminating or spec is None:
         # Children go by their owner references; nothing new is begun for an object that is going.

@@ -12,6 +12,7 @@ from datamover.api.snapshot import VolumeSnapshot, VolumeSnapshotClass
 from datamover.api.storage import StorageClass
 from datamover.api.transfer import Progress
 from datamover.api.v1alpha1.datamover import DataMover
+from datamover.reconcilers.datamover.vigil import UNWATCHED, Vigil
 
 
 class Unread(Enum):
@@ -55,11 +56,14 @@ class Diagnosis:
 class Sightings:
     """What this process has had in its caches of a DataMover: what was seen and is no longer there is gone.
 
-    `children` are (kind, name); `volume` is the name of the clone's PersistentVolume.
+    `children` are (kind, name); `volume` is the name of the clone's PersistentVolume; `content` that of the snapshot's
+    VolumeSnapshotContent, and `snapshot_class` the class that it is of.
     """
 
     children: frozenset[tuple[str, str]] = frozenset()
     volume: str | None = None
+    content: str | None = None
+    snapshot_class: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ class Facts:
     diagnosis: Diagnosis | None = None
     progress: Progress | None = None
     progress_age: float | None = None
+    vigil: Vigil = UNWATCHED
     sightings: Sightings = Sightings()
 
     def refused(self, *, patch: bool = False) -> Refusal | None:
@@ -108,7 +113,8 @@ class Facts:
 class Settings:
     """What the operator was started with. Durations in seconds.
 
-    `cluster` is the UID of the cluster. `mover_image` replaces the documented default image.
+    `cluster` is the UID of the cluster. `mover_image` replaces the documented default image. A mover whose progress stays the same
+    for `stall_after` is told, and a log that cannot be read for `log_patience`.
     """
 
     cluster: str
@@ -117,3 +123,5 @@ class Settings:
     inquire_after: float = 10.0
     inquire_interval: float = 60.0
     outcome_patience: float = 10.0
+    stall_after: float = 600.0
+    log_patience: float = 60.0

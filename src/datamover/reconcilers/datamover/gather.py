@@ -13,6 +13,7 @@ from datamover.api.timestamps import parse
 from datamover.api.transfer import Progress
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec
 from datamover.reconcilers.datamover.facts import Diagnosis, Facts, Refusal, Sightings, Unread
+from datamover.reconcilers.datamover.vigil import Vigil
 from datamover.volumes.naming import clone_name
 
 
@@ -75,6 +76,10 @@ class Notes(Protocol):
         """The last sample of a running mover's log and its age in seconds."""
         ...
 
+    def vigil(self, uid: str) -> Vigil:
+        """What the samples of a running mover's log said one after the other."""
+        ...
+
     def sightings(self, uid: str) -> Sightings:
         """What was in the caches before."""
         ...
@@ -117,6 +122,7 @@ def gather(mover: DataMover, *, view: View, notes: Notes, now: datetime) -> Fact
         diagnosis=notes.diagnosis(mover.metadata.uid),
         progress=sampled[0] if sampled else None,
         progress_age=sampled[1] if sampled else None,
+        vigil=notes.vigil(mover.metadata.uid),
         sightings=_sight(notes.sightings(mover.metadata.uid), clone=clone, snapshot=snapshot, job=job, volumes=volumes),
     )
 
@@ -148,7 +154,14 @@ def _sight(
         if child is not None:
             now.add((kind, child.metadata.name))
     volume = clone.spec.volume_name if clone is not None and clone.spec is not None else None
-    return Sightings(before.children | now, volume or before.volume)
+    content = snapshot.status.bound_volume_snapshot_content_name if snapshot is not None and snapshot.status else None
+    taken_with = snapshot.spec.volume_snapshot_class_name if snapshot is not None and snapshot.spec else None
+    return Sightings(
+        before.children | now,
+        volume or before.volume,
+        content or before.content,
+        taken_with or before.snapshot_class,
+    )
 
 
 def _class_of(claim: PersistentVolumeClaim | None, view: View) -> StorageClass | None:

@@ -4,7 +4,8 @@ Guarantees: one decision at a time for each object; every effect is decided from
 nothing (law L7). What is kept in memory (refusals, diagnoses, progress) only spares requests: losing it costs a repetition.
 """
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from datamover.api.core import PersistentVolume, PersistentVolumeClaim
@@ -12,11 +13,12 @@ from datamover.api.meta import HasMeta, ObjectMeta
 from datamover.api.names import OWNER_UID_LABEL, Phase
 from datamover.api.snapshot import VolumeSnapshotClass
 from datamover.api.storage import StorageClass
-from datamover.api.transfer import Progress
+from datamover.api.transfer import REASON_INTERNAL_ERROR, Progress
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus
 from datamover.kube.client import Client
 from datamover.kube.errors import Conflict, KubeError, NotFound
 from datamover.reconcilers.datamover.act import Actor, Recorder, RefusedError
+from datamover.reconcilers.datamover.blocking import block
 from datamover.reconcilers.datamover.caches import Caches
 from datamover.reconcilers.datamover.decide import decide
 from datamover.reconcilers.datamover.facts import Diagnosis, Facts, Refusal, Settings, Sightings
@@ -40,12 +42,15 @@ from datamover.reconcilers.datamover.report import (
     report_present,
     report_status,
 )
+from datamover.reconcilers.datamover.vigil import UNWATCHED, Sample, Vigil
 from datamover.runtime.clock import Clock
 from datamover.runtime.controller import DONE, After, Controller, Result
 from datamover.runtime.instruments import SILENCE, WorkInstruments
 from datamover.runtime.ratelimit import TokenBucket
 from datamover.runtime.store import Key, key_of
 from datamover.runtime.workqueue import Workqueue
+
+_log = logging.getLogger(__name__)
 
 _CONFLICT_PAUSE = 0.05
 _CONFLICT_PAUSE_MOST = 5.0
@@ -62,6 +67,7 @@ class _Memory:
     refusals: int = 0
     refused_until: float = 0.0
     failures: int = 0
+    crashes: int = 0
     conflicts: int = 0
     remarks: TokenBucket | None = None
     sightings: Sightings = field(default_factory=Sightings)
@@ -69,6 +75,7 @@ class _Memory:
     inquired_at: float = 0.0
     progress: Progress | None = None
     sampled_at: float | None = None
+    vigil: Vigil = UNWATCHED
 
 
 class DataMoverReconciler:
@@ -88,7 +95,7 @@ class DataMoverReconciler:
             recorder=recorder,
             on_status=self._note_status,
             on_diagnosis=self._note_diagnosis,
-            on_progress=self._note_progress,
+            on_sample=self._note_sample,
             on_cleanup_failed=lambda meta: report_cleanup_failure(meta, meter=meter),
             on_status_forbidden=lambda mover: report_forbidden_status(mover, meter=meter),
         )
@@ -131,15 +138,26 @@ class DataMoverReconciler:
         if mover is None:
             self._forget(key)
             return DONE
+        try:
+            return await self._work_on(key, mover)
+        except KubeError:
+            raise
+        except Exception as error:
+            await self._confess(key, mover, error)
+            raise  # the controller logs it and tries again, at most `_RETRY_MOST` seconds apart
+
+    async def _work_on(self, key: Key, mover: DataMover) -> Result:
         self._want_secret(key, mover)
         memory = self._memory.setdefault(mover.metadata.uid, _Memory())
-        report_present(mover, meter=self._meter)
+        run = mover.status and mover.status.run
+        source = run and run.source and self._caches.claim(key.namespace, run.source)
+        report_present(mover, meter=self._meter, source_exists=source is not None)
         for _ in range(_ROUNDS):
             explained = self.explain(key)
             if explained is None:
                 return DONE
             facts, plan = explained
-            if _is_remark(facts.mover, plan) and not self._may_remark(memory):
+            if _is_remark(facts.mover, plan, deleted=self._actor.has_deleted) and not self._may_remark(memory):
                 return After(_REMARK_PAUSE)
             try:
                 await self._actor.act(facts.mover, plan, refusals=memory.refusals, failures=memory.failures)
@@ -155,7 +173,7 @@ class DataMoverReconciler:
             except KubeError:
                 memory.failures += 1
                 raise
-            memory.failures = memory.conflicts = 0
+            memory.failures = memory.conflicts = memory.crashes = 0
             if any(isinstance(step, Create | Delete | SuspendJob | Recount) for step in plan.steps):
                 memory.refusal = None
                 memory.refusals = 0
@@ -165,6 +183,29 @@ class DataMoverReconciler:
                 self._memory.pop(mover.metadata.uid, None)
             return After(plan.wake_after) if plan.wake_after is not None else DONE
         return After(_CONFLICT_PAUSE)
+
+    async def _confess(self, key: Key, mover: DataMover, error: Exception) -> None:
+        """Say in the status that the operator itself fails at this DataMover, when it does so again and again (law L10).
+
+        The error's text stays in the log: nobody knows what is in it (law L8). A run that is over keeps its verdict.
+        """
+        mover = self._caches.movers.store.get(key) or mover  # as far as it has got meanwhile
+        memory = self._memory.setdefault(mover.metadata.uid, _Memory())
+        memory.crashes += 1
+        if memory.crashes < _CRASHES:
+            return
+        message = (
+            f"the operator fails at this DataMover ({type(error).__name__}): that is a defect of datamover. It tries again, at most "
+            f"{_RETRY_MOST:.0f} seconds apart. Please report it with the operator's log, which names {key.namespace}/{key.name}"
+        )
+        now = self._clock.now()
+        steps = block(Facts(mover), REASON_INTERNAL_ERROR, message, action="Reconcile", now=now)
+        if _is_over(mover):
+            steps = tuple(step for step in steps if isinstance(step, Emit) and memory.crashes == _CRASHES)
+        try:
+            await self._actor.act(mover, Plan(steps))
+        except Exception:  # noqa: BLE001 - the failure that was to be told is the one that counts
+            _log.info("%s: its status could not be written either", key, exc_info=True)
 
     def _may_remark(self, memory: _Memory) -> bool:
         """Two replicas whose caches differ correct each other for as long as they do: not faster than people read (law L9)."""
@@ -196,6 +237,11 @@ class DataMoverReconciler:
             return None
         return memory.progress, self._clock.monotonic() - memory.sampled_at
 
+    def vigil(self, uid: str) -> Vigil:
+        """What the samples of a running mover's log said one after the other."""
+        memory = self._memory.get(uid)
+        return memory.vigil if memory is not None else UNWATCHED
+
     def sightings(self, uid: str) -> Sightings:
         """What was in the caches before."""
         memory = self._memory.get(uid)
@@ -208,16 +254,18 @@ class DataMoverReconciler:
         if (mover.status.phase if mover.status else None) != status.phase:
             memory = self._memory.setdefault(mover.metadata.uid, _Memory())
             memory.diagnosis = memory.progress = memory.sampled_at = None
+            memory.vigil = UNWATCHED
 
     def _note_diagnosis(self, uid: str, target: str, text: str | None) -> None:
         memory = self._memory.setdefault(uid, _Memory())
         memory.diagnosis = Diagnosis(target, text)
         memory.inquired_at = self._clock.monotonic()
 
-    def _note_progress(self, uid: str, progress: Progress | None) -> None:
+    def _note_sample(self, uid: str, sample: Sample) -> None:
         memory = self._memory.setdefault(uid, _Memory())
-        memory.progress = progress or memory.progress
+        memory.progress = sample.progress or memory.progress
         memory.sampled_at = self._clock.monotonic()
+        memory.vigil = memory.vigil.take(sample, now=memory.sampled_at)
 
     def _want_secret(self, key: Key, mover: DataMover) -> None:
         """Watch the Secret as long as the run has not begun; afterwards the kubelet is the one who needs it."""
@@ -243,6 +291,8 @@ class DataMoverReconciler:
         found = new or old
         if found is None:
             return ()
+        if new is None:
+            self._meter.forget_source(source=found.metadata.name, namespace=found.metadata.namespace or "")
         return self._caches.movers_of_claim(found.metadata.namespace or "", found.metadata.name)
 
     def _of_volume(self, old: PersistentVolume | None, new: PersistentVolume | None) -> Iterable[Key]:
@@ -283,6 +333,8 @@ class DataMoverReconciler:
 
 _RETRY_MOST = 60.0
 """Seconds between two attempts at most: a right that was granted, or a server that is back, is soon made use of."""
+_CRASHES = 3
+"""Failures of our own in a row after which the status says so."""
 _MEMORY_SLACK = 1024
 _ROUNDS = 4  # decisions in one reconcile: a refusal or something learnt leads to the next
 _SLACK = 0.05
@@ -297,11 +349,17 @@ def _is_over(mover: DataMover) -> bool:
     return mover.status is not None and mover.status.phase in Phase.TERMINAL
 
 
-def _is_remark(mover: DataMover, plan: Plan) -> bool:
-    """Tell whether a plan does no more than to say how a wait goes: the phase stays and nothing is done."""
+def _is_remark(mover: DataMover, plan: Plan, *, deleted: Callable[[ObjectMeta], bool]) -> bool:
+    """Tell whether a plan does no more than to say how a wait goes: the phase stays and nothing is done.
+
+    `deleted` tells whether an object has been deleted already, so that asking for it again does nothing.
+    """
     phase = mover.status.phase if mover.status else None
     written = [step.status for step in plan.steps if isinstance(step, WriteStatus)]
-    does = any(not isinstance(step, WriteStatus | Emit) for step in plan.steps)
+    does = any(
+        not isinstance(step, WriteStatus | Emit) and not (isinstance(step, Delete) and deleted(step.target))
+        for step in plan.steps
+    )
     return bool(written) and not does and all(status.phase == phase for status in written)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, Pod
 from datamover.api.meta import HasMeta, Resource
+from datamover.movers.outcomes import has_ended
 from datamover.reconcilers.datamover.blocking import age_of, block
 from datamover.reconcilers.datamover.conditions import State
 from datamover.reconcilers.datamover.facts import Facts, Settings
@@ -17,10 +18,14 @@ from datamover.reconcilers.datamover.plan import Inquire, Plan, Step, users_of
 PATIENCE: Final = 30.0
 """Seconds that a removal may take before people are told what it waits for."""
 
+NODE_PATIENCE: Final = 60.0
+"""Seconds that a mover may go on after its grace, or its node be silent, before people are told."""
+
 _PVC_PROTECTION: Final = "kubernetes.io/pvc-protection"
 _FOREGROUND: Final = "foregroundDeletion"
 _EXPLAINED: Final = frozenset({_PVC_PROTECTION, _FOREGROUND})
 """Finalizers that go by themselves when the Pods do."""
+_NODE_SILENT: Final = frozenset({"NodeLost", "NodeStatusUnknown"})
 _SHOWN: Final = 3
 
 
@@ -61,6 +66,35 @@ def await_pods(facts: Facts, pods: tuple[Pod, ...], *, reason: str, purpose: str
     return Plan(block(facts, reason, message, action=action, now=now))
 
 
+def find_lost(pods: tuple[Pod, ...], *, now: datetime) -> tuple[tuple[Pod, ...], float | None]:
+    """Return the Pods that are gone with their node, by all that can be known, and in how many seconds the next one may be.
+
+    The node of such a Pod reports nothing any more, so the Pod says "running" for ever, and no other takes its place.
+    """
+    silent = [(pod, age) for pod in pods if not has_ended(pod) and (age := _silence(pod, now)) is not None]
+    lost = tuple(pod for pod, age in silent if age >= NODE_PATIENCE)
+    due = min((NODE_PATIENCE - age + 0.1 for _, age in silent if age < NODE_PATIENCE), default=None)
+    return lost, due
+
+
+def describe_lost(facts: Facts, pods: tuple[Pod, ...]) -> str:
+    """Return what is wrong with Pods that `find_lost` found, and what to do."""
+    return (
+        f"{_list_pods(pods)} gives no sign of life, and no other takes its place: two movers of one run never write at once. Its "
+        f"node is down or hangs: bring it back; or, {_force(facts, pods[0])}"
+    )
+
+
+def _silence(pod: Pod, now: datetime) -> float | None:
+    """Seconds since a Pod should have ended (its deletion time has the grace in it), or since its node was last heard of."""
+    if pod.metadata.terminating:
+        return age_of(pod.metadata.deletion_timestamp, now)
+    for condition in (pod.status and pod.status.conditions) or ():
+        if condition.type == "Ready" and condition.status != "True" and condition.reason in _NODE_SILENT:
+            return age_of(condition.last_transition_time, now) if condition.last_transition_time else NODE_PATIENCE
+    return None
+
+
 def inquire_users(facts: Facts, resource: Resource[Any], child: HasMeta, *, settings: Settings) -> Plan | None:
     """Return the question which Pods hold a claim that is protected; without steps while the answer is fresh, None when none is needed."""
     meta = child.metadata
@@ -92,14 +126,15 @@ def describe_holders(facts: Facts, resource: Resource[Any], child: HasMeta) -> s
 def _advise(facts: Facts, pods: tuple[Pod, ...], *, others: tuple[str, ...]) -> str:
     advice: list[str] = []
     if pods:
-        namespace, name = facts.mover.metadata.namespace, pods[0].metadata.name
-        advice.append(
-            "if its node is down for good, and only then, "
-            f"kubectl -n {namespace} delete pod {name} --grace-period=0 --force"
-        )
+        advice.append(_force(facts, pods[0]))
     if others:
         advice.append(f"find out who is to remove {_list_finalizers(others)} and why that does not happen")
     return f": {'; '.join(advice)}" if advice else ""
+
+
+def _force(facts: Facts, pod: Pod) -> str:
+    namespace, name = facts.mover.metadata.namespace, pod.metadata.name
+    return f"if its node is down for good, and only then, kubectl -n {namespace} delete pod {name} --grace-period=0 --force"
 
 
 def _own_pods(facts: Facts) -> tuple[Pod, ...]:

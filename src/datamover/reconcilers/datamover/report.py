@@ -9,6 +9,10 @@ from datamover.api.names import ConditionType, Phase
 from datamover.api.timestamps import parse
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
 
+_CLONE_GONE = (reasons.CLEANED_UP, reasons.VOLUME_RETAINED)
+_REMARKABLE = (reasons.PROGRESS_UNKNOWN, reasons.OUTCOME_MISSING, reasons.VOLUME_RETAINED)
+"""Reasons of conditions other than `Stalled` that somebody has to look into."""
+
 
 class Meter(Protocol):
     """What is needed of `datamover.metrics`. Durations in seconds."""
@@ -57,6 +61,14 @@ class Meter(Protocol):
         """The moment of the last success, in seconds since 1970."""
         ...
 
+    def source_succeeded(self, *, source: str, namespace: str, at: float) -> None:
+        """A moment at which a claim was backed up, in seconds since 1970. The latest one counts."""
+        ...
+
+    def forget_source(self, *, source: str, namespace: str) -> None:
+        """A claim is gone."""
+        ...
+
 
 def report_status(mover: DataMover, new: DataMoverStatus, *, meter: Meter, now: datetime) -> None:
     """Count what has changed between the status that was there and the one that was written."""
@@ -68,13 +80,19 @@ def report_status(mover: DataMover, new: DataMoverStatus, *, meter: Meter, now: 
     _report_obstacle(old, new, namespace=namespace, meter=meter)
 
 
-def report_present(mover: DataMover, *, meter: Meter) -> None:
-    """Set the gauges of a DataMover as it is: after a restart they stand without a write."""
+def report_present(mover: DataMover, *, meter: Meter, source_exists: bool = True) -> None:
+    """Set the gauges of a DataMover as it is: after a restart they stand without a write.
+
+    That of its source outlives the DataMover, but not the claim: of one that is gone nothing is said.
+    """
     status = mover.status or DataMoverStatus()
     namespace = mover.metadata.namespace or ""
     meter.phase_now(name=mover.metadata.name, namespace=namespace, phase=status.phase or Phase.NONE)
     if status.phase == Phase.COMPLETED and status.run is not None and status.run.finished:
-        meter.succeeded(name=mover.metadata.name, namespace=namespace, at=parse(status.run.finished).timestamp())
+        at = parse(status.run.finished).timestamp()
+        meter.succeeded(name=mover.metadata.name, namespace=namespace, at=at)
+        if status.run.source and source_exists:
+            meter.source_succeeded(source=status.run.source, namespace=namespace, at=at)
 
 
 def report_cleanup_failure(meta: ObjectMeta, *, meter: Meter) -> None:
@@ -112,7 +130,7 @@ def _report_phase(mover: DataMover, old: DataMoverStatus, new: DataMoverStatus, 
     if failed and before == Phase.CREATING_CLONE:
         meter.clone(status="failure", namespace=namespace)
     cleaned = new.condition(ConditionType.CLEANED_UP)
-    if before == Phase.CLEANING_UP and cleaned is not None and cleaned.reason == reasons.CLEANED_UP:
+    if before == Phase.CLEANING_UP and cleaned is not None and cleaned.reason in _CLONE_GONE:
         meter.cleaned(status="success", namespace=namespace)
     run = new.run
     if before == Phase.CREATING_POD and not failed and run is not None:
@@ -128,6 +146,10 @@ def _report_phase(mover: DataMover, old: DataMoverStatus, new: DataMoverStatus, 
 def _report_obstacle(old: DataMoverStatus, new: DataMoverStatus, *, namespace: str, meter: Meter) -> None:
     if _attempts(new) > max(_attempts(old), 1) and _reason(new) == reasons.RETRYING:
         meter.error(error_type=reasons.RETRYING, phase=new.phase or Phase.NONE, namespace=namespace)
+    before = {condition.reason for condition in old.conditions or ()}
+    for reason in sorted({condition.reason for condition in new.conditions or ()} - before):
+        if reason in _REMARKABLE:
+            meter.error(error_type=reason, phase=new.phase or Phase.NONE, namespace=namespace)
     stalled = new.condition(ConditionType.STALLED)
     was = old.condition(ConditionType.STALLED)
     if stalled is None or stalled.status != "True":

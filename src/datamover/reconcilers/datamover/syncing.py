@@ -7,11 +7,11 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from datamover.api import reasons, transfer
+from datamover.api import reasons
 from datamover.api.batch import JOBS, Job
 from datamover.api.core import Pod
 from datamover.api.names import ConditionType, CopyMethod, Phase
-from datamover.api.transfer import Outcome, Progress
+from datamover.api.transfer import REASON_VERIFICATION_FAILED, Outcome
 from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
 from datamover.movers.outcomes import (
     KNOWN_REASONS,
@@ -22,7 +22,6 @@ from datamover.movers.outcomes import (
     newest,
     read_outcome,
 )
-from datamover.movers.rclone import CONTAINER
 from datamover.reconcilers.datamover.absence import confirm_copy_gone
 from datamover.reconcilers.datamover.blocking import age_of, block, look_into, say_refusal
 from datamover.reconcilers.datamover.cleaning import begin_clean_up
@@ -35,12 +34,12 @@ from datamover.reconcilers.datamover.plan import (
     Emit,
     Plan,
     Recount,
-    SampleLog,
     Step,
     SuspendJob,
     WriteStatus,
 )
-from datamover.reconcilers.datamover.removal import await_removal
+from datamover.reconcilers.datamover.progressing import follow_progress, is_told
+from datamover.reconcilers.datamover.removal import await_removal, describe_lost, find_lost
 from datamover.volumes.binding import is_bound, is_lost
 
 
@@ -72,7 +71,11 @@ def follow_job(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> 
         return _fail(facts, run, job, now=now, settings=settings)
     if job.spec is not None and job.spec.suspend:
         return _go_on(facts, job, now=now)
-    return _watch(facts, run, job, now=now, settings=settings)
+    lost, due = find_lost(facts.pods, now=now)
+    if lost:
+        return Plan(block(facts, reasons.MOVER_NODE_LOST, describe_lost(facts, lost), action="Synchronize", now=now))
+    plan = _watch(facts, run, job, now=now, settings=settings)
+    return plan if due is None else Plan(plan.steps, wake_after=min(due, plan.wake_after or due))
 
 
 def _enter(facts: Facts, run: Run, job: Job, *, now: datetime) -> Plan:
@@ -111,11 +114,24 @@ def _succeed(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Setti
             reasons.SYNCHRONIZED,
             outcome.message if outcome else "the mover's Job is complete",
         ),
-        ConditionType.VERIFIED: ("True", reasons.VERIFIED, "every file at the destination was compared with the source")
-        if outcome is not None and outcome.verified
-        else ("False", reasons.NOT_REQUESTED, 'not asked for: set VERIFY_BACKUP to "true" in spec.additionalEnv'),
+        ConditionType.VERIFIED: _judge_verification(outcome),
     }
     return _recounted(facts, begin_clean_up(facts, done, said=said, now=now), job, outcome, now=now)
+
+
+def _judge_verification(outcome: Outcome | None) -> Said:
+    """Only the mover knows: what it does not say is not claimed in either way (law L4)."""
+    if outcome is None:
+        message = (
+            "the mover left no outcome, so it is not known whether anything was compared: use an image with datamover-agent "
+            "(docs/mover.md), or compare by hand"
+        )
+        return "Unknown", reasons.OUTCOME_MISSING, message
+    if outcome.verified is None:
+        return "False", reasons.NOT_REQUESTED, 'not asked for: set VERIFY_BACKUP to "true" in spec.additionalEnv'
+    if outcome.verified:
+        return "True", reasons.VERIFIED, "every file at the destination was compared with the source"
+    return "False", REASON_VERIFICATION_FAILED, "the mover compared, and found differences: run again"
 
 
 def _fail(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Settings) -> Plan:
@@ -124,7 +140,8 @@ def _fail(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Settings
     if cause != "DeadlineExceeded" and (wait := _outcome_wait(job, facts.pods, now=now, settings=settings)) > 0:
         return Plan(wake_after=wait)
     outcome = _final_outcome(facts.pods, succeeded=False)
-    return _recounted(facts, _end_failed(facts, run, job, outcome, cause=cause, now=now), job, outcome, now=now)
+    # The words of an earlier attempt are not the last ones: only every Pod that the Job counts makes them final.
+    return _recounted(facts, _end_failed(facts, run, job, outcome, cause=cause, now=now), job, None, now=now)
 
 
 def _recounted(facts: Facts, plan: Plan, job: Job, outcome: Outcome | None, *, now: datetime) -> Plan:
@@ -196,10 +213,10 @@ def _watch(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Setting
     if not is_running(pod):
         return _wait_for_start(facts, pod, copied=copied, now=now, settings=settings)
     stalled = status.condition(ConditionType.RECONCILING)
-    if stalled is not None and stalled.status != "True":
+    if stalled is not None and stalled.status != "True" and not is_told(facts, reasons.NO_PROGRESS):
         going = compose(mover, now=now, state=State.WORKING, reason=reasons.SYNCHRONIZING, message="the mover runs")
         return Plan((WriteStatus(going),)) if going else REST
-    return _follow_progress(facts, run, pod, attempts=attempts, now=now, settings=settings)
+    return follow_progress(facts, run, pod, attempts=attempts, now=now, settings=settings)
 
 
 def _is_clone_lost(facts: Facts) -> bool:
@@ -267,68 +284,6 @@ def _tell_retry(facts: Facts, run: Run, *, attempts: int, now: datetime) -> Plan
     if told is None:
         return REST
     return Plan((WriteStatus(told), Emit("Warning", reasons.RETRYING, message, "Synchronize")))
-
-
-def _follow_progress(facts: Facts, run: Run, pod: Pod, *, attempts: int, now: datetime, settings: Settings) -> Plan:
-    """At most one sample and one status write an interval (law L9; budget of reads)."""
-    interval = settings.progress_interval
-    if facts.progress_age is not None and facts.progress_age < interval:
-        due = interval - facts.progress_age + 0.05
-        if facts.progress is None:
-            return Plan(wake_after=due)
-        return Plan(_tell_progress(facts, run, facts.progress, attempts=attempts, now=now), wake_after=due)
-    age = age_of(pod.status.start_time if pod.status else None, now)
-    if facts.progress_age is None and age < interval:
-        return Plan(wake_after=interval - age + 0.05)
-    return Plan((SampleLog(pod.metadata, CONTAINER),), wake_after=interval)
-
-
-def _tell_progress(facts: Facts, run: Run, progress: Progress, *, attempts: int, now: datetime) -> tuple[Step, ...]:
-    shown = describe_progress(progress)
-    told = compose(
-        facts.mover,
-        now=now,
-        state=State.WORKING,
-        reason=reasons.SYNCHRONIZING,
-        message=describe_work(progress),
-        run=replace(
-            run,
-            attempts=attempts,
-            bytes=progress.bytes,
-            total_bytes=progress.total_bytes,
-            files=progress.files,
-            total_files=progress.total_files,
-            progress=shown,
-        ),
-    )
-    return (WriteStatus(told),) if told is not None else ()
-
-
-def describe_work(progress: Progress) -> str:
-    """Return what the mover is doing, in words."""
-    of = f"{progress.files} of {progress.total_files} files"
-    match progress.phase:
-        case transfer.WALKING:
-            return f"reading the source: {progress.total_files} files so far"
-        case transfer.PROBING:
-            return "looking at the destination; a server that does not answer is given up after a while"
-        case transfer.VERIFYING:
-            return f"comparing the destination with the source: {of}"
-        case transfer.RECORDING:
-            return "writing the records of the run"
-        case _:
-            return f"moving: {of}"
-
-
-def describe_progress(progress: Progress) -> str:
-    """Return `42%, 1m30s left`: what `kubectl get` shows."""
-    share = f"{min(100, progress.bytes * 100 // progress.total_bytes)}%" if progress.total_bytes else progress.phase
-    if progress.eta is None or progress.eta < 0:
-        return share
-    minutes, rest = divmod(int(progress.eta), 60)
-    hours, minutes = divmod(minutes, 60)
-    left = f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
-    return f"{share}, {left} left"
 
 
 def record_outcome(run: Run, outcome: Outcome | None, *, attempts: int) -> Run:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from datamover.api import names, reasons, transfer
 from datamover.api.core import PodSpec
 from datamover.api.names import Phase
+from datamover.api.v1alpha1.datamover import EnvVar
 from datamover.reconcilers.datamover.decide import decide
 from datamover.reconcilers.datamover.facts import Diagnosis, Refusal, Sightings, Unread
 from datamover.reconcilers.datamover.plan import (
@@ -436,7 +437,7 @@ DECISIONS = {
             spec=CLEANS,
             volumes=(builders.persistent_volume(persistent_volume_reclaim_policy="Retain"),),
         ),
-        ["status Completed Completed", "event Normal Completed"],
+        ["status Completed Completed", "event Normal Completed", "event Warning VolumeRetained"],
     ),
     "cleaning up: all is gone": (
         at(Phase.CLEANING_UP, spec=CLEANS),
@@ -792,6 +793,12 @@ class TestLastWords:
         known = at(Phase.CREATING_POD, clone=builders.clone(), job=job, pods=(early, builders.pod(job, name="mover-2")))
         assert decide(known, now=NOW, settings=SETTINGS).wake_after == 10.0
 
+    def test_the_words_of_an_earlier_attempt_are_not_taken_for_the_last(self) -> None:
+        job = builders.job(condition="Failed", failed=2, completion_time=builders.CREATED)
+        early = builders.pod(job, phase="Failed", outcome=outcome(failure_class=transfer.NETWORK))
+        known = at(Phase.CREATING_POD, clone=builders.clone(), job=job, pods=(early,))
+        assert describe(decide(known, now=LATER, settings=SETTINGS))[0] == "recount", "the server knows the last Pod"
+
     def test_the_last_failed_attempt_gives_the_reason(self) -> None:
         job = builders.job(condition="Failed", reason="BackoffLimitExceeded", failed=2)
         early = builders.pod(
@@ -888,6 +895,26 @@ class TestNoFlapping:
         first = {"waiting": ("CreateContainerConfigError", 'secret "a" not found')}
         second = {"waiting": ("CreateContainerConfigError", 'secret "b" not found')}
         assert self.told(first, second)[0] == "status CreatingPod MoverCannotStart"
+
+
+@pytest.mark.parametrize(
+    ("said", "status_", "reason"),
+    [
+        (outcome(verified=True), "True", reasons.VERIFIED),
+        (outcome(verified=None), "False", reasons.NOT_REQUESTED),
+        (outcome(verified=False), "False", transfer.REASON_VERIFICATION_FAILED),
+        (None, "Unknown", reasons.OUTCOME_MISSING),
+    ],
+    ids=["compared", "not asked for", "differs", "nothing said"],
+)
+def test_verified_claims_no_more_than_the_mover_said(said, status_, reason) -> None:
+    ended = builders.pod(COMPLETE, phase="Succeeded", outcome=said, exit_code=0 if said is None else None)
+    asked = mover(Phase.CREATING_POD, additional_env=(EnvVar(name="VERIFY_BACKUP", value="true"),))
+    plan = decide(facts(asked, clone=builders.clone(), job=COMPLETE, pods=(ended,)), now=LATER, settings=SETTINGS)
+    told = next(step.status for step in plan.steps if isinstance(step, WriteStatus))
+    verified = told.condition("Verified")
+    assert (told.phase, verified.status, verified.reason) == (Phase.COMPLETED, status_, reason)
+    assert ("unverified: the mover left no outcome" in told.message) == (said is None)
 
 
 class TestProgress:

@@ -17,7 +17,7 @@ from datamover.api.meta import ObjectMeta
 from datamover.api.names import Phase
 from datamover.api.snapshot import VOLUME_SNAPSHOTS
 from datamover.api.timestamps import seconds
-from datamover.api.transfer import REQUIRED_VARIABLES, Progress
+from datamover.api.transfer import REASON_INTERNAL_ERROR, REQUIRED_VARIABLES, Progress
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMoverStatus
 from datamover.kube.errors import AlreadyExists, Conflict, Forbidden, NotFound, ServerError
 from datamover.metrics.datamover import DataMoverMetrics
@@ -292,6 +292,118 @@ class TestRefusals:
         await lived.reconcile()
         assert lived.status.condition("Stalled").reason == reasons.CHILD_REFUSED
         assert "failed calling webhook" in lived.status.message
+
+    async def test_a_kind_that_is_gone_is_told_and_asked_for_ever_less_often(self) -> None:
+        begun = builders.status(Phase.CREATING_CLONE, run=builders.run(copy_method="Snapshot"))
+        spec = {"copy_method": "Snapshot", "volume_snapshot_class_name": "snapshots"}
+        lived = World(builders.data_mover(status=begun, **spec))
+        snapshots = builders.volume_snapshot_class()
+        snapshots = replace(snapshots, metadata=replace(snapshots.metadata, resource_version="1"))
+        lived.caches.snapshot_classes_informer.store.put(snapshots)
+        gone = NotFound("the server could not find the requested resource")
+        lived.server.answers["create VolumeSnapshot"] = [gone] * 20
+        assert await lived.reconcile() == After(pytest.approx(2.05))
+        assert lived.status.condition("Stalled").reason == reasons.CHILD_REFUSED
+        for words in ("could not find the requested resource", "kubectl api-resources", "volumesnapshots.snapshot"):
+            assert words in lived.status.message
+        pauses = []
+        for _ in range(8):
+            await lived.clock.advance(61)
+            pauses.append((await lived.reconcile()).seconds)
+        assert pauses[-1] == pytest.approx(60.05)
+        assert lived.recorder.recorded == [("Warning", reasons.CHILD_REFUSED)], "told once"
+        lived.server.answers.clear()
+        await lived.clock.advance(61)
+        await lived.rest()
+        assert lived.status.condition("Stalled").status == "False"
+
+
+class TestDefects:
+    """What the operator itself does wrong at one object is told there, and nobody else suffers."""
+
+    def broken(self, lived: World, monkeypatch: pytest.MonkeyPatch, *, times: int) -> None:
+        left = [ZeroDivisionError("hunter2")] * times
+        explain = lived.reconciler.explain
+
+        def fail(key):
+            if left:
+                raise left.pop()
+            return explain(key)
+
+        monkeypatch.setattr(lived.reconciler, "explain", fail)
+
+    async def crash(self, lived: World) -> None:
+        with pytest.raises(ZeroDivisionError):
+            await lived.reconcile()
+
+    async def test_three_in_a_row_are_told_once_without_the_error_s_words(self, monkeypatch) -> None:
+        lived = world(Phase.CREATING_CLONE)
+        self.broken(lived, monkeypatch, times=5)
+        for _ in range(2):
+            await self.crash(lived)
+        assert lived.server.calls == []
+        for _ in range(3):
+            await self.crash(lived)
+        assert lived.server.calls == ["apply DataMover nightly"]
+        stalled = lived.status.condition("Stalled")
+        assert (stalled.status, stalled.reason) == ("True", REASON_INTERNAL_ERROR)
+        assert "ZeroDivisionError" in stalled.message
+        assert "default/nightly" in stalled.message
+        assert "hunter2" not in stalled.message
+        assert lived.recorder.recorded == [("Warning", REASON_INTERNAL_ERROR)]
+        assert lived.metric("datamover_errors_total", error_type=REASON_INTERNAL_ERROR, phase=Phase.CREATING_CLONE) == 1
+
+    async def test_it_heals_with_the_first_decision_that_succeeds(self, monkeypatch) -> None:
+        lived = world(Phase.CREATING_CLONE, builders.clone(phase="Pending"))
+        self.broken(lived, monkeypatch, times=3)
+        for _ in range(3):
+            await self.crash(lived)
+        await lived.reconcile()
+        assert lived.status.condition("Stalled").status == "False"
+        assert lived.status.condition("Ready").reason == reasons.CLONING
+
+    async def test_a_run_that_is_over_keeps_its_verdict(self, monkeypatch) -> None:
+        lived = world(Phase.COMPLETED)
+        self.broken(lived, monkeypatch, times=5)
+        for _ in range(5):
+            await self.crash(lived)
+        assert lived.server.calls == []
+        assert lived.recorder.recorded == [("Warning", REASON_INTERNAL_ERROR)]
+
+    async def test_a_status_that_cannot_be_written_hides_no_defect(self, monkeypatch) -> None:
+        lived = world(Phase.CREATING_CLONE)
+        self.broken(lived, monkeypatch, times=3)
+        lived.server.answers["apply DataMover"] = [ServerError("down", status=500)]
+        for _ in range(3):
+            await self.crash(lived)
+
+
+class TestSources:
+    """When a claim was last backed up is known until the claim goes, whatever becomes of its DataMovers."""
+
+    last = "datamover_source_last_success_timestamp_seconds"
+
+    def completed(self) -> World:
+        done = builders.status(Phase.COMPLETED, run=builders.run(finished=builders.CREATED))
+        return World(builders.data_mover(status=done))
+
+    async def test_it_is_rebuilt_from_what_is_completed_and_outlives_it(self) -> None:
+        lived = self.completed()
+        await lived.reconcile()
+        assert lived.metric(self.last, source="app-data") == builders.NOW.timestamp()
+        lived.caches.movers.store.remove(replace(builders.data_mover().metadata, resource_version="9"))
+        await lived.reconcile()
+        assert lived.metric("datamover_last_success_timestamp_seconds", name="nightly") is None
+        assert lived.metric(self.last, source="app-data") == builders.NOW.timestamp()
+
+    async def test_it_goes_with_the_claim_and_does_not_come_back(self) -> None:
+        lived = self.completed()
+        await lived.reconcile()
+        claim = builders.persistent_volume_claim()
+        lived.caches.claims.store.remove(replace(claim.metadata, resource_version="999"))
+        assert list(lived.reconciler._of_claim(claim, None)) == [KEY]
+        await lived.reconcile()
+        assert lived.metric(self.last, source="app-data") is None
 
 
 RETRY = {"annotations": {"datamover.a-cup-of.coffee/retry": "1"}}
@@ -701,6 +813,20 @@ async def test_remarks_are_made_no_faster_than_people_read() -> None:
     assert len(lived.server.calls) == 11
 
 
+async def test_a_deletion_that_was_asked_for_before_does_not_make_a_remark_an_act() -> None:
+    lived = world(Phase.CLEANING_UP, builders.job(condition="Complete", succeeded=1), delete_pvc_after_backup=True)
+    await lived.reconcile()
+    await lived.clock.advance(60)
+    lived.server.calls.clear()
+    for turn in range(50):
+        lived.caches.claims.store.replace((), version=200 + turn, reset=True)
+        if turn % 2:
+            lived.put(builders.clone(deletion_timestamp=builders.CREATED, resource_version=str(300 + turn)))
+        await lived.reconcile()
+    assert {call.split()[0] for call in lived.server.calls} <= {"apply", "delete"}
+    assert lived.server.calls.count("apply DataMover nightly") == 10
+
+
 async def test_a_clone_that_only_the_server_knows_is_not_lost() -> None:
     lived = world(Phase.CREATING_POD)
     lived.server.found[CLONE] = builders.clone(resource_version="200")
@@ -743,6 +869,29 @@ async def test_the_progress_of_a_running_mover_is_sampled_and_told_once_an_inter
     await lived.clock.advance(10.1)
     await lived.reconcile()
     assert lived.server.calls[2:] == ["logs Pod mover-1"], "the same progress is no news"
+
+
+async def test_a_mover_that_gets_no_further_and_a_log_that_cannot_be_read_are_told() -> None:
+    lived = world(Phase.CREATING_POD, builders.clone(), builders.job(active=1), builders.pod(builders.job()))
+    lived.server.log = msgspec.json.encode(Progress(run_id="r", phase="syncing", bytes=1, files=1, total_files=2))
+    for _ in range(62):
+        await lived.clock.advance(10.1)
+        await lived.reconcile()
+    assert lived.status.condition("Stalled").reason == reasons.NO_PROGRESS
+    lived.server.log = msgspec.json.encode(Progress(run_id="r", phase="syncing", bytes=2, files=1, total_files=2))
+    await lived.clock.advance(10.1)
+    await lived.reconcile()
+    assert lived.status.condition("Stalled").status == "False"
+    lived.server.answers["logs Pod"] = [Forbidden("no logs for you")] * 100
+    for _ in range(20):
+        await lived.clock.advance(10.1)
+        await lived.reconcile()
+    assert lived.status.condition("Ready").reason == reasons.PROGRESS_UNKNOWN
+    assert "no logs for you" in lived.status.message
+    assert lived.recorder.recorded == [("Warning", reasons.NO_PROGRESS), ("Warning", reasons.PROGRESS_UNKNOWN)]
+    for reason in (reasons.NO_PROGRESS, reasons.PROGRESS_UNKNOWN):
+        assert lived.metric("datamover_errors_total", error_type=reason, phase=Phase.CREATING_POD) == 1
+    assert lived.server.calls.count("apply DataMover nightly") == 4, "nothing is told twice"
 
 
 async def test_suspending_patches_the_job_on_the_version_that_was_seen() -> None:

@@ -107,6 +107,19 @@ def test_a_removed_snapshot_is_no_cleanup_of_a_clone(registry: CollectorRegistry
     assert value(registry, "datamover_cleanup_operations_total", status="success") == 0
 
 
+def test_a_volume_that_stays_on_the_storage_is_an_error_although_its_clone_is_gone(registry: CollectorRegistry) -> None:
+    kept = world(registry, delete_pvc_after_backup=True)
+    while not kept.volumes:
+        kept.reconcile()
+        kept.step()
+    name = f"pv-{builders.CLONE}"
+    kept.volumes[name] = builders.persistent_volume(name=name, persistent_volume_reclaim_policy="Retain")
+    kept.run()
+    assert kept.phases[-1] == "Completed"
+    assert value(registry, "datamover_cleanup_operations_total", status="success") == 1
+    assert value(registry, "datamover_errors_total", error_type=reasons.VOLUME_RETAINED, phase="Completed") == 1
+
+
 def test_a_restart_counts_nothing_again_but_shows_what_is(registry: CollectorRegistry) -> None:
     lived = world(registry)
     lived.run()

@@ -1,0 +1,171 @@
+"""A mover that gets no further, one whose log nobody can read, and one whose node is gone: told once, and healed."""
+
+from dataclasses import replace as with_facts
+from datetime import timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from datamover.api import reasons
+from datamover.api.names import Phase
+from datamover.api.timestamps import seconds
+from datamover.api.transfer import Progress
+from datamover.reconcilers.datamover.decide import decide
+from datamover.reconcilers.datamover.facts import Facts
+from datamover.reconcilers.datamover.plan import Emit, Plan, SampleLog, WriteStatus
+from datamover.reconcilers.datamover.vigil import Vigil
+from support import builders
+from support.builders import CREATED, NOW, SETTINGS
+
+LATER = NOW + timedelta(minutes=20)
+HALF = Progress(run_id="r", phase="syncing", bytes=50, total_bytes=100, files=1, total_files=3)
+JOB = builders.job(active=1)
+
+
+def running(vigil: Vigil, *, status=None, progress: Progress | None = HALF, pod=None) -> Facts:
+    mover = builders.data_mover(status=status or builders.status(Phase.CREATING_POD, reason=reasons.SYNCHRONIZING))
+    pods = (pod or builders.pod(JOB, node_name="n1"),)
+    return builders.facts(
+        mover, clone=builders.clone(), job=JOB, pods=pods, progress=progress, progress_age=0.5, vigil=vigil
+    )
+
+
+def idle(seconds_: float, *, moved: bool = False) -> Vigil:
+    return Vigil("uid-of-mover-1", HALF, since=0.0, last=seconds_, moved=moved)
+
+
+def told(plan: Plan):
+    return next((step.status for step in plan.steps if isinstance(step, WriteStatus)), None)
+
+
+def events(plan: Plan) -> list[tuple[str, str]]:
+    return [(step.type, step.reason) for step in plan.steps if isinstance(step, Emit)]
+
+
+def after(known: Facts, plan: Plan, **changes) -> Facts:
+    """The facts when the plan's status is written."""
+    status = told(plan)
+    assert status is not None
+    return with_facts(known, mover=replace(known.mover, status=status), **changes)
+
+
+def condition(plan_or_status, type_: str):
+    status = told(plan_or_status) if isinstance(plan_or_status, Plan) else plan_or_status
+    found = status.condition(type_)
+    return found.status, found.reason
+
+
+class TestNoProgress:
+    def test_ten_minutes_without_a_change_are_told_with_one_event(self) -> None:
+        known = running(idle(600))
+        plan = decide(known, now=LATER, settings=SETTINGS)
+        assert condition(plan, "Stalled") == ("True", reasons.NO_PROGRESS)
+        assert events(plan) == [("Warning", reasons.NO_PROGRESS)]
+        message = told(plan).message
+        for words in ("no progress for 10 minutes", "moving: 1 of 3 files", "logs mover-1", "delete pod mover-1"):
+            assert words in message
+        assert told(plan).phase == Phase.CREATING_POD
+        assert plan.wake_after is not None, "sampling goes on"
+        again = after(known, plan, vigil=idle(700))
+        assert decide(again, now=LATER, settings=SETTINGS).steps == ()
+
+    def test_a_little_less_is_nothing(self) -> None:
+        plan = decide(running(idle(599)), now=LATER, settings=SETTINGS)
+        assert condition(plan, "Stalled") == ("False", reasons.SYNCHRONIZING)
+
+    def test_the_log_is_read_again_meanwhile(self) -> None:
+        known = running(idle(600))
+        known = after(known, decide(known, now=LATER, settings=SETTINGS), progress_age=10.0)
+        assert any(isinstance(step, SampleLog) for step in decide(known, now=LATER, settings=SETTINGS).steps)
+
+    @pytest.mark.parametrize("change", [{"bytes": 51}, {"phase": "verifying"}], ids=["bytes", "phase"])
+    def test_it_heals_when_it_goes_on(self, change) -> None:
+        known = running(idle(600))
+        on = replace(HALF, **change)
+        moving = Vigil("uid-of-mover-1", on, since=700, last=700, moved=True)
+        known = after(known, decide(known, now=LATER, settings=SETTINGS), progress=on, vigil=moving)
+        plan = decide(known, now=LATER, settings=SETTINGS)
+        assert condition(plan, "Stalled") == ("False", reasons.SYNCHRONIZING)
+        assert condition(plan, "Reconciling") == ("True", reasons.SYNCHRONIZING)
+
+    def test_an_operator_that_starts_anew_does_not_take_it_back_before_something_moves(self) -> None:
+        known = running(idle(600))
+        known = after(known, decide(known, now=LATER, settings=SETTINGS))
+        for seen in (idle(0), idle(600)):
+            assert decide(with_facts(known, vigil=seen), now=LATER, settings=SETTINGS).steps == ()
+        elsewhere = replace(HALF, bytes=60)
+        moved = with_facts(known, progress=elsewhere, vigil=Vigil("uid-of-mover-1", elsewhere))
+        assert condition(decide(moved, now=LATER, settings=SETTINGS), "Stalled")[0] == "False"
+
+    def test_an_image_that_tells_no_progress_is_not_accused(self) -> None:
+        plan = decide(running(Vigil("uid-of-mover-1"), progress=None), now=LATER, settings=SETTINGS)
+        assert plan.steps == ()
+
+
+class TestProgressUnknown:
+    blind = Vigil("uid-of-mover-1", HALF, failures=6, problem="pods/log is forbidden", blind=60.0)
+
+    def test_a_log_that_cannot_be_read_again_and_again_is_told_once_and_stalls_nothing(self) -> None:
+        known = running(self.blind)
+        plan = decide(known, now=LATER, settings=SETTINGS)
+        assert condition(plan, "Stalled") == ("False", reasons.PROGRESS_UNKNOWN)
+        assert events(plan) == [("Warning", reasons.PROGRESS_UNKNOWN)]
+        for words in ("pods/log is forbidden", "docs/permissions.md", "node n1", "the run does not depend on it"):
+            assert words in told(plan).message
+        known = after(known, plan, vigil=with_facts(self.blind, failures=7, problem="i/o timeout", blind=70.0))
+        assert decide(known, now=LATER, settings=SETTINGS).steps == ()
+
+    def test_a_few_failures_are_no_news(self) -> None:
+        few = with_facts(self.blind, blind=59.0)
+        assert decide(running(few), now=LATER, settings=SETTINGS).steps == ()
+
+    def test_it_heals_when_the_log_can_be_read(self) -> None:
+        known = running(self.blind)
+        known = after(known, decide(known, now=LATER, settings=SETTINGS), vigil=idle(0))
+        assert condition(decide(known, now=LATER, settings=SETTINGS), "Ready") == ("False", reasons.SYNCHRONIZING)
+
+
+class TestLostNodes:
+    """The node of such a Pod reports nothing any more: "running" for ever, and no other Pod takes its place."""
+
+    gone = builders.pod(JOB, node_name="n1", deletion_timestamp=CREATED)
+    silent = builders.pod(JOB, node_name="n1", not_ready=("NodeStatusUnknown", CREATED))
+
+    @pytest.mark.parametrize("pod", [gone, silent], ids=["being deleted", "not heard of"])
+    def test_it_is_told_after_a_minute_with_what_to_do(self, pod) -> None:
+        known = running(Vigil(), pod=pod)
+        before = decide(known, now=NOW + timedelta(seconds=50), settings=SETTINGS)
+        assert reasons.MOVER_NODE_LOST not in [reason for _, reason in events(before)]
+        assert before.wake_after <= 10.2, "it is looked at again in time"
+        plan = decide(known, now=NOW + timedelta(seconds=61), settings=SETTINGS)
+        assert condition(plan, "Stalled") == ("True", reasons.MOVER_NODE_LOST)
+        assert events(plan) == [("Warning", reasons.MOVER_NODE_LOST)]
+        command = "if its node is down for good, and only then, kubectl -n default delete pod mover-1 --grace-period=0 --force"
+        for words in ("Pod mover-1 (Running, on node n1", "gives no sign of life", "never write at once", command):
+            assert words in told(plan).message
+        known = after(known, plan)
+        assert decide(known, now=NOW + timedelta(days=2), settings=SETTINGS).steps == (), "told once"
+
+    def test_a_pod_that_does_not_start_is_lost_in_the_same_way(self) -> None:
+        pending = builders.pod(JOB, phase="Pending", node_name="n1", deletion_timestamp=CREATED)
+        assert condition(decide(running(Vigil(), pod=pending), now=LATER, settings=SETTINGS), "Stalled")[0] == "True"
+
+    def test_a_pod_that_has_ended_is_not_lost(self) -> None:
+        ended = builders.pod(JOB, phase="Failed", exit_code=1, deletion_timestamp=CREATED)
+        assert decide(running(Vigil(), pod=ended), now=LATER, settings=SETTINGS).steps == ()
+
+    def test_it_heals_when_the_node_is_back(self) -> None:
+        known = running(Vigil(), pod=self.silent)
+        known = after(known, decide(known, now=LATER, settings=SETTINGS), pods=(builders.pod(JOB, node_name="n1"),))
+        assert condition(decide(known, now=LATER, settings=SETTINGS), "Stalled") == ("False", reasons.SYNCHRONIZING)
+
+    def test_it_heals_when_another_attempt_begins(self) -> None:
+        known = running(Vigil(), pod=self.gone)
+        born = seconds(LATER)
+        known = after(
+            known,
+            decide(known, now=LATER, settings=SETTINGS),
+            job=builders.job(active=1, failed=1),
+            pods=(builders.pod(JOB, name="mover-2", creation_timestamp=born, start_time=born),),
+        )
+        assert condition(decide(known, now=LATER, settings=SETTINGS), "Stalled")[0] == "False"
