@@ -1,5 +1,6 @@
 """That a mirror deletes nothing whose file is in its source, whatever the walk thought. Real engine, real servers."""
 
+import contextlib
 import gzip
 import json
 import os
@@ -10,7 +11,7 @@ import pytest
 
 from datamover.api import transfer
 from support.agent import Container
-from support.s3 import S3Server, find_rclone
+from support.s3 import S3Server, find_rclone, wait_for
 
 SOURCE = str(Path(transfer.__file__).parents[2])
 
@@ -195,7 +196,7 @@ def test_a_volume_that_was_made_anew_does_not_replace_its_mirror(container: Cont
     ended = container.run()
     assert ended.outcome.reason == transfer.REASON_SOURCE_SHRUNK
     for word in (
-        "20 of them (100 %)",
+        "the files of 20 (100 %) are gone",
         "50 % is allowed",
         "spec.guards.maxDeletePercent",
         "Nothing was moved or deleted",
@@ -215,7 +216,7 @@ def test_files_that_were_all_emptied_do_not_empty_their_objects(container: Conta
         (container.data / f"f{number}").write_text("")
     ended = container.run()
     assert ended.outcome.reason == transfer.REASON_SOURCE_SHRUNK
-    assert "those of 10 are empty now" in ended.outcome.message
+    assert "those of 10 have shrunk to less than a tenth" in ended.outcome.message
     assert s3.objects()["f0"] == b"data"
 
 
@@ -269,3 +270,150 @@ def test_the_engine_is_what_runs_in_these_tests(container: Container) -> None:
     fill(container, {"a": "1"})
     container.run(**variables)
     assert (container.data / "marked").exists()
+
+
+# --- two runs at once ---------------------------------------------------------------------------------------------------
+
+
+def held_at(container: Container, words: str) -> tuple[dict[str, str], Path, Path]:
+    """Return variables with which the engine waits before a command that begins so; what it makes then, and what it waits for."""
+    program = find_rclone()
+    assert program
+    there, go = container.root / "there", container.root / "go"
+    wrapper = container.root / "held"
+    wrapper.write_text(
+        f'#!/bin/sh\ncase "$*" in "{words}"*) touch "{there}"; while [ ! -f "{go}" ]; do sleep 0.05; done ;; esac\n'
+        f'exec "{program}" "$@"\n'
+    )
+    wrapper.chmod(0o755)
+    return {"DATAMOVER_RCLONE": str(wrapper)}, there, go
+
+
+@pytest.mark.parametrize(("moment", "deleted"), [("check ", 0), ("delete ", 1)])
+def test_a_run_that_begins_while_another_one_verifies_or_deletes_is_noticed_by_it(
+    container: Container, s3: S3Server, moment: str, deleted: int
+) -> None:
+    """The older one knows a clone without `gone`; the newer one finds it, unchanged, and ends before the older one deletes."""
+    fill(container, FILES)
+    assert container.run(DATAMOVER_RUN_ID="run-1").code == 0
+    newer = Container(container.root / "newer", dict(container.environment))
+    fill(newer, FILES)
+    (container.data / "gone").unlink()
+    held, there, go = held_at(container, moment)
+    with container.start(DATAMOVER_RUN_ID="older", VERIFY_BACKUP="true", **held) as running:
+        wait_for(there.exists)
+        ended = newer.run(DATAMOVER_RUN_ID="newer", VERIFY_BACKUP="true")
+        assert ended.code == 0, ended.output
+        go.touch()
+        outcome = running.wait().outcome
+    assert (outcome.reason, outcome.retryable, outcome.deleted) == (transfer.REASON_DESTINATION_BUSY, True, deleted)
+    assert "'newer'" in outcome.message
+    assert ("Nothing was deleted" in outcome.message) == (not deleted)
+    assert ("gone" in s3.objects()) == (not deleted)
+
+
+def test_what_stands_in_the_way_does_not_go_beside_another_run(container: Container, s3: S3Server) -> None:
+    """The other one runs after this one has uploaded its intent, and before its first deletion."""
+    fill(container, FILES)
+    assert container.run(DATAMOVER_RUN_ID="run-1").code == 0
+    newer = Container(container.root / "newer", dict(container.environment))
+    fill(newer, FILES)
+    (container.data / "a").unlink()
+    fill(container, {"a/inner": "1"})
+    there, go, place = container.root / "there", container.root / "go", container.root / "patched"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text(
+        "import os, time\nfrom datamover.agent.ledger import Ledger\nreal = Ledger.blockers\n"
+        "def blockers(self):\n"
+        f"    open({str(there)!r}, 'w').close()\n"
+        f"    while not os.path.exists({str(go)!r}):\n        time.sleep(0.05)\n"
+        "    return real(self)\n"
+        "Ledger.blockers = blockers\n"
+    )
+    held = {"PYTHONPATH": f"{place}{os.pathsep}{SOURCE}"}
+    with container.start(DATAMOVER_RUN_ID="older", **held) as running:
+        wait_for(there.exists)
+        assert newer.run(DATAMOVER_RUN_ID="newer").code == 0
+        go.touch()
+        outcome = running.wait().outcome
+    assert (outcome.reason, outcome.deleted) == (transfer.REASON_DESTINATION_BUSY, 0), outcome.message
+    assert s3.objects()["a"] == b"a"
+
+
+# --- a live source, between the look and the copy -------------------------------------------------------------------------
+
+DIRECT = {"DATAMOVER_COPY_METHOD": "Direct"}
+MANY = {f"f{number}": "x" for number in range(10)}
+
+
+@pytest.mark.parametrize("commands", ["rm app.log", "mv app.log app.log.1"])
+def test_a_changed_file_that_goes_meanwhile_leaves_a_mirror_that_goes_on(
+    container: Container, s3: S3Server, commands: str
+) -> None:
+    fill(container, MANY | {"app.log": "old"})
+    assert container.run(DATAMOVER_RUN_ID="run-1", **DIRECT).code == 0
+    fill(container, {"app.log": "longer now"})
+    ended = container.run(DATAMOVER_RUN_ID="run-2", **DIRECT, **before_the_copy(container, commands))
+    assert ended.code == 0, ended.output
+    assert "1 file(s) vanished from the live source" in ended.outcome.message
+    assert s3.objects()["app.log"] == b"old", "its last copy stays until a run has asked its guards"
+    fill(container, {"new": "n"})
+    third = container.run(DATAMOVER_RUN_ID="run-3", **DIRECT)
+    assert third.code == 0, third.output
+    assert set(s3.objects()) == {path.name for path in container.data.iterdir()}
+
+
+def test_a_live_run_that_was_killed_after_it_had_moved_more_than_announced_is_followed_by_one_that_works(
+    container: Container, s3: S3Server
+) -> None:
+    fill(container, MANY)
+    assert container.run(DATAMOVER_RUN_ID="run-1", **DIRECT).code == 0
+    program, moved = find_rclone(), container.root / "moved"
+    wrapper = container.root / "killed"
+    wrapper.write_text(
+        f'#!/bin/sh\ncase "$*" in "copy "*"{container.data} "*)\n'
+        f'echo t > "{container.data}/tmp.new"; echo 1 > "{container.data}/x.log"\n'
+        f'"{program}" "$@"; touch "{moved}"; exec sleep 30 ;; esac\nexec "{program}" "$@"\n'
+    )
+    wrapper.chmod(0o755)
+    with container.start(DATAMOVER_RUN_ID="run-2", DATAMOVER_RCLONE=str(wrapper), **DIRECT) as running:
+        wait_for(moved.exists)
+        children = running.children()
+        running.process.kill()
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, 9)
+    assert "tmp.new" in s3.objects()
+    (container.data / "tmp.new").unlink()
+    fill(container, {"x.log": "grown since"})
+    for run in ("run-2", "run-3"):
+        ended = container.run(DATAMOVER_RUN_ID=run, **DIRECT)
+        assert ended.code == 0, ended.output
+        assert s3.objects()["x.log"] == b"grown since"
+        assert s3.objects()["tmp.new"] == b"t\n", "nobody knows whose it is"
+        assert "1 object(s) came to the mirror" in ended.outcome.message
+
+
+# --- a copy in which nothing may change -------------------------------------------------------------------------------------
+
+
+def test_a_file_that_goes_from_a_clone_before_it_is_copied_fails_the_run(container: Container, s3: S3Server) -> None:
+    fill(container, FILES)
+    assert container.run().code == 0
+    fill(container, {"new": "important"})
+    ended = container.run(**before_the_copy(container, "rm new"))
+    outcome = ended.outcome
+    assert (ended.code, outcome.reason, outcome.retryable) == (50, transfer.REASON_VERIFICATION_FAILED, True)
+    assert "new (missing; its file is gone from the copy of the volume)" in outcome.message
+    assert set(s3.objects()) == set(FILES)
+
+
+def test_a_file_named_like_a_link_is_refused_before_anything_is_moved(container: Container, s3: S3Server) -> None:
+    fill(container, {"x.rclonelink": "real", "a": "a"})
+    outcome = container.run().outcome
+    assert outcome.reason == transfer.REASON_NAME_REFUSED
+    assert "x.rclonelink" in outcome.message
+    assert s3.objects() == {}
+    ended = container.run(RCLONE_EXCLUDE="*.rclonelink")
+    assert ended.code == 0, ended.output
+    assert set(s3.objects()) == {"a"}

@@ -23,7 +23,7 @@ from datamover.agent.destination import Destination, Listing
 from datamover.agent.environment import Settings
 from datamover.agent.errors import AgentError, Failure
 from datamover.agent.ledger import Ledger
-from datamover.agent.options import Options, file_lists, without_filters
+from datamover.agent.options import Options, file_lists, keeps_links, without_filters
 from datamover.agent.progress import Reporter
 from datamover.agent.sync import Sync
 from datamover.agent.verify import Check, Comparison, compare, mismatch
@@ -96,6 +96,7 @@ class Attempt:
             listed=given.options.selects,
             delete=self.destination.delete,
         )
+        self._vanished = 0
         self._looked = False
         self._beyond: list[bytes] = []
         self._listing: dict[str, str] = {}
@@ -152,6 +153,8 @@ class Attempt:
             self._copy(folder)
             comparison = self._compare(folder)
             self._amend(path, comparison, timeout=None)
+            self.ledger.accept_after((*comparison.vanished, *comparison.outlived))
+            self._vanished = len(comparison.vanished) + len(comparison.outlived)
             self._check(folder)
             self.complete(folder, path)
         except AgentError:
@@ -232,7 +235,7 @@ class Attempt:
             writer.add(manifest.about(manifest.EXCLUDED, key))
         for key, size in self.ledger.selected_unwalked():
             writer.add(msgspec.structs.replace(manifest.about(manifest.FILE, names.raw_of(key)), size=size))
-        walk.measure(self.ledger.selected(), tally=self.tally, prefix_size=prefix_size)
+        walk.measure(self.source, self.ledger.selected(), tally=self.tally, prefix_size=prefix_size)
 
     def _check_names(self) -> None:
         tally = self.tally
@@ -241,6 +244,8 @@ class Attempt:
             too_long=tuple(tally.too_long_names),
             too_long_count=tally.too_long,
             collisions=tuple(names.readable(key) for key in collisions),
+            link_like=tuple(tally.link_like_names) if keeps_links(self.data_environment()) else (),
+            link_like_count=tally.link_like,
         )
         if failure:
             raise failure
@@ -270,7 +275,8 @@ class Attempt:
 
     def remarks(self) -> list[str]:
         """Return what people should know about the source although nothing is wrong."""
-        return remarks.about_source(self.tally) + remarks.about_deletions(self.deletions)
+        told = remarks.about_source(self.tally) + remarks.about_deletions(self.deletions)
+        return told + remarks.about_vanished(self._vanished)
 
     def list_controls(self) -> None:
         """Find out how names with control characters are listed, when the source has any. Raises Failure when they are not."""
@@ -355,8 +361,13 @@ class Attempt:
         if self._proved_unchanged():
             return Comparison()
         self.ledger.add_after(self.after_listing(self.destination.list_all(folder)))
-        comparison = compare(self.ledger, source=self.source)
-        failure = mismatch(comparison, place=self.destination.remote(folder), direct=self.settings.direct)
+        comparison = compare(self.ledger, source=self.source, frozen=not self.settings.direct)
+        failure = mismatch(
+            comparison,
+            place=self.destination.remote(folder),
+            direct=self.settings.direct,
+            deleted=self.deletions.count,
+        )
         if failure:
             raise failure
         return comparison
@@ -378,11 +389,17 @@ class Attempt:
 
         def lines() -> Iterator[manifest.Entry]:
             for key in self.ledger.beyond_intent():
-                yield walk.describe(self.source, key)
+                yield self.describe(key)
             for key in comparison.vanished if comparison else ():
                 yield manifest.about(manifest.VANISHED, key)
+            for key in comparison.outlived if comparison else ():
+                yield manifest.about(manifest.KEPT, key)
 
         self.append(path, lines(), timeout=timeout)
+
+    def describe(self, key: bytes) -> manifest.Entry:
+        """Return the manifest's line about an object whose file the walk has not seen."""
+        return walk.describe(self.source, key, follows=self.options.follows)
 
     def append(self, path: str, lines: Iterator[manifest.Entry], *, timeout: float | None) -> None:
         """Add lines to the manifest, here and at the destination; with a `timeout` in seconds it is best effort."""
@@ -412,6 +429,7 @@ class Attempt:
             self.destination.remote(folder),
             environment=self.data_environment(),
             extra=self.arguments(),
+            deleted=self.deletions.count,
         )
         self.facts.verified = True
 

@@ -1,4 +1,4 @@
-# ruff: noqa: PTH116  # bytes paths, which pathlib lacks
+# ruff: noqa: PTH116, PTH208  # bytes paths, which pathlib lacks
 """What a mirror may delete. The most dangerous decision of the agent, so it is made here and nowhere else (law L3).
 
 An object goes only when all of this holds:
@@ -7,7 +7,8 @@ a. it is *stale*: an earlier run of this mirror wrote it, the user's filters do 
    becomes it (see `Ledger.stale`);
 b. the engine did not move it in this attempt;
 c. a look at the source right before the deletion finds no such file (`ENOENT`, `ENOTDIR`, a name that no file can have, or
-   something of another kind under the name). A file that is there, and an error of any other kind, keep the object;
+   something of another kind under the name; or a file that the walk has met under another spelling, where the volume takes both for one
+   name). A file that is there, and an error of any other kind, keep the object;
 d. nothing of the source was unreadable in this attempt: what cannot be read may hold anything. Where the user's filters choose, the engine
    has listed the source as well, without an error; what the walk could not read is then what the filters leave out.
 
@@ -36,7 +37,8 @@ IN_SOURCE = "its file is there"
 MOVED = "it was just moved"
 """Why an object stays: the engine has just moved it."""
 
-_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
+GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
+"""The errors that say that there is no such file; any other says nothing."""
 _EXAMPLES = 5
 _BATCH = 1000
 
@@ -57,7 +59,7 @@ def reason_to_stay(source: bytes, key: bytes, *, uploaded: bool, follows: bool) 
         try:
             found = os.stat(source + b"/" + raw) if follows else _look(source, raw)
         except OSError as error:
-            if error.errno in _GONE:
+            if error.errno in GONE:
                 continue
             return error.strerror or type(error).__name__
         if is_of_kind(found.st_mode):
@@ -74,6 +76,48 @@ def _look(source: bytes, raw: bytes) -> os.stat_result:
         if not stat.S_ISDIR(os.lstat(place).st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     return os.lstat(place + b"/" + name)
+
+
+def find_alias(source: bytes, key: bytes) -> bytes | None:
+    """Return the key of the file that a look at another key finds, on a volume that takes two spellings for one name (letter case,
+    Unicode forms); None where the folders have the very bytes, and where that cannot be told.
+    """
+    link = key.endswith(names.LINK_SUFFIX) and not _is_there(source + b"/" + names.raw_of(key))
+    raw = names.raw_of(key.removesuffix(names.LINK_SUFFIX) if link else key)
+    place = source
+    try:
+        for part in raw.split(b"/"):
+            found = os.lstat(place + b"/" + part)
+            place += b"/" + _spell(place, part, found)
+    except OSError:
+        return None
+    real = names.key_of(place[len(source) + 1 :]) + (names.LINK_SUFFIX if link else b"")
+    return None if real == key else real
+
+
+def _is_there(path: bytes) -> bool:
+    try:
+        os.lstat(path)
+    except OSError:
+        return False
+    return True
+
+
+def _spell(folder: bytes, name: bytes, found: os.stat_result) -> bytes:
+    """Return the name by which a folder lists what is `found` under `name`; `name` itself where it lists neither."""
+    listing = os.listdir(folder)  # as it is now: an older one could lack a name that has come since
+    if name in listing:
+        return name
+    for listed in listing:
+        status = os.lstat(folder + b"/" + listed)
+        if (status.st_dev, status.st_ino) == (found.st_dev, found.st_ino):
+            return listed
+    return name
+
+
+def tell_deletions(count: int) -> str:
+    """Return, for a failure's sentence, what had been deleted before it."""
+    return f"{count} object(s) had been deleted that the source does not have" if count else "Nothing was deleted"
 
 
 class Deletions:
@@ -123,16 +167,22 @@ class Deletions:
 
     def _demand_readable(self, tally: Tally, *, moved: bool) -> None:
         if tally.unreadable and not self._listed:
+            done = tell_deletions(self.count)
             raise Failure(
                 transfer.SOURCE_UNREADABLE,
                 transfer.REASON_SOURCE_UNREADABLE,
                 f"{tally.unreadable} path(s) of the source could not be read: {quote_names(tally.unreadable_names, tally.unreadable)}. So nobody"
                 f" can tell whether the {self._ledger.stale_count()} object(s) that seem to be gone from it really are."
-                f" {'Everything else was moved, and n' if moved else 'N'}othing was deleted. Give the mover's user the right to read them (fsGroup,"
+                f" {f'Everything else was moved, and {done[0].lower()}{done[1:]}' if moved else done}. Give the mover's user the right to read them (fsGroup,"
                 " or the mover's securityContext), or exclude them (RCLONE_EXCLUDE); if they can be read, look at the volume's storage.",
                 retryable=True,
                 problems=tuple(tally.unreadable_names),
             )
+
+    def _is_alias(self, key: bytes) -> bool:
+        """Tell whether a key is only another spelling of one that the walk has met."""
+        real = None if self._follows else find_alias(self._source, key)
+        return real is not None and self._ledger.was_walked(real)
 
     def _judged(self, stale: Iterable[bytes]) -> Iterator[bytes]:
         """Yield those that may go; note the others. Of a frozen copy there must be no others."""
@@ -140,7 +190,7 @@ class Deletions:
         begun = self.spared
         for key in stale:
             why = reason_to_stay(self._source, key, uploaded=self._ledger.was_uploaded(key), follows=self._follows)
-            if why is None:
+            if why is None or (why == IN_SOURCE and self._is_alias(key)):
                 yield key
                 continue
             self.spared += 1
@@ -157,7 +207,7 @@ class Deletions:
                 transfer.REASON_SOURCE_UNREADABLE,
                 f"{self.spared - begun} object(s) of the mirror {self._place} would have been deleted although the source has their files or cannot be"
                 f" looked at: {quote_names(self.spared_names, self.spared - begun)}. A copy of the volume does not change while it is read, so it could"
-                " not be read as a whole. Nothing was deleted, and it is tried again. If it comes back, look at the volume's storage and at the"
+                f" not be read as a whole. {tell_deletions(self.count)}, and it is tried again. If it comes back, look at the volume's storage and at the"
                 " log of the node's kernel.",
                 retryable=True,
                 problems=tuple(self.spared_names),

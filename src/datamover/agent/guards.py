@@ -13,6 +13,8 @@ from datamover.agent.errors import Failure
 from datamover.api import transfer
 
 _EXAMPLES = 3
+_FEW = 10
+"""So many files are a matter for the share; fewer may come and go, as dumps do that are named by their day."""
 
 
 class Mirror(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,9 +22,9 @@ class Mirror(msgspec.Struct, frozen=True, kw_only=True):
 
     `owner` is what the marker says, None without one. `foreign` counts the objects that no run of this mirror wrote,
     `foreign_names` gives the first few; `mirrored` what it wrote and could delete, `stale` what this run would delete; `source` the
-    objects that the source has. Of what earlier runs wrote (`written`: `mirrored` without what is just being adopted), this run would
-    take the contents of `gone` objects whose files are neither there nor renamed, and of `truncated` ones whose files are empty now.
-    `nested` names folders below that are another mover's destination.
+    objects that the source has. Earlier runs wrote `written` objects of `written_bytes` (`mirrored` without what is just being adopted);
+    the files of `gone` of them are neither there nor renamed, those of `shrunk` have less than a tenth of their size. The source has
+    `source_bytes`. `nested` names folders below that are another mover's destination.
     """
 
     place: str
@@ -33,8 +35,10 @@ class Mirror(msgspec.Struct, frozen=True, kw_only=True):
     stale: int = 0
     written: int = 0
     gone: int = 0
-    truncated: int = 0
+    shrunk: int = 0
     source: int = 0
+    source_bytes: int = 0
+    written_bytes: int = 0
     nested: tuple[str, ...] = ()
 
 
@@ -43,6 +47,8 @@ def check_source_names(
     too_long: tuple[str, ...],
     too_long_count: int,
     collisions: tuple[str, ...],
+    link_like: tuple[str, ...] = (),
+    link_like_count: int = 0,
 ) -> Failure | None:
     """Refuse a source with names that the store cannot hold, before anything is moved: a copy without them is no backup."""
     if too_long:
@@ -61,6 +67,15 @@ def check_source_names(
             f"Two paths of the source would become one object: {quote_names(collisions, len(collisions))}. A symbolic link x is kept as"
             " x.rclonelink, and a file of that name is there too. Rename one of them. Nothing was moved.",
             problems=collisions,
+        )
+    if link_like:
+        return Failure(
+            transfer.SOURCE_UNREADABLE,
+            transfer.REASON_NAME_REFUSED,
+            f"{_files(link_like_count)} of the source {_have(link_like_count)} a name that ends with .rclonelink, which rclone takes for a symbolic"
+            f" link and cannot read: {quote_names(link_like, link_like_count)}. (Brought back without --links, links become such files.) Rename or"
+            " remove them, exclude them (RCLONE_EXCLUDE), or set RCLONE_SKIP_LINKS where no links are to be kept. Nothing was moved.",
+            problems=link_like,
         )
     return None
 
@@ -107,8 +122,9 @@ def check_source_size(
 ) -> Failure | None:
     """Refuse a source that is empty, or with which so much of the mirror would be lost that something must have gone wrong with it.
 
-    The share holds whatever the source has instead: a volume that was made anew may have more files than the one before. Renamed files
-    are not lost.
+    Two things count as such, each with more than the share: objects are gone, ten or more, whatever the source has instead (a volume that
+    was made anew may have more files than the one before); or objects are gone or shrunk to a tenth, and so is the whole in bytes. A few
+    files may come and go, and logs be rotated. Renamed files are not lost.
     """
     if not mirror.source and mirror.mirrored:
         if allow_empty:
@@ -119,13 +135,25 @@ def check_source_size(
             f"The source has no files, but its mirror {mirror.place} holds {mirror.mirrored}. Nothing was deleted. If the volume is meant"
             f" to be empty, allow it explicitly (spec.guards.allowEmptySource: true); else look at the volume and its copy.",
         )
-    lost = mirror.gone + mirror.truncated
-    if lost * 100 > max_delete_percent * mirror.written:
-        what = [f"the files of {mirror.gone} are gone, not renamed"] if mirror.gone else []
-        what += [f"those of {mirror.truncated} are empty now"] if mirror.truncated else []
+    few = _FEW if max_delete_percent else 1
+    if mirror.gone >= few and mirror.gone * 100 > max_delete_percent * mirror.written:
         return _shrunk(
-            f"The source has {_files(mirror.source)}. Of the {mirror.written} objects of its mirror {mirror.place}, {' and '.join(what)}:"
-            f" {lost} of them ({_percent(lost, mirror.written)}) would be lost",
+            f"The source has {_files(mirror.source)}. Of the {mirror.written} objects of its mirror {mirror.place}, the files of {mirror.gone}"
+            f" ({_percent(mirror.gone, mirror.written)}) are gone, not renamed",
+            max_delete_percent,
+        )
+    lost = mirror.gone + mirror.shrunk
+    lost_bytes = mirror.written_bytes - mirror.source_bytes
+    if (
+        lost * 100 > max_delete_percent * mirror.written
+        and lost_bytes * 100 > max_delete_percent * mirror.written_bytes
+    ):
+        what = [f"the files of {mirror.gone} are gone, not renamed"] if mirror.gone else []
+        what += [f"those of {mirror.shrunk} have shrunk to less than a tenth"] if mirror.shrunk else []
+        return _shrunk(
+            f"The source has {_files(mirror.source)} of {mirror.source_bytes} bytes. Of the {mirror.written} objects of its mirror {mirror.place}"
+            f" with {mirror.written_bytes} bytes, {' and '.join(what)}: {lost} of them ({_percent(lost, mirror.written)}) and"
+            f" {_percent(lost_bytes, mirror.written_bytes)} of the bytes would be lost",
             max_delete_percent,
         )
     adopted = mirror.mirrored - mirror.written

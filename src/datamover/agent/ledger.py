@@ -10,8 +10,10 @@ Columns of a path (its key, see `names`):
 `source`   size in the source, when the engine is to move it
 `mtime`    its time of change there, in nanoseconds
 `walked`   it is in the source, moved or not
-`known`    1: an earlier run of this mirror wrote it (law L3); 2: it is being adopted
-`doomed`   an earlier run that has not ended was to delete it, with the guards' leave
+`known`    1: an earlier run of this mirror wrote it (law L3); 2: it is being adopted; 3: an earlier run may have written it, so it is
+           neither foreign nor ever deleted; -1: a run says that it was not there when it ended (see `doubt`)
+`doomed`   an earlier attempt of this very run was to delete it, with the guards' leave
+`announced` only runs that have not ended wrote it, if anybody did
 `written`  time of change that an earlier run recorded for it, in nanoseconds
 `remote`   size at the destination before the run
 `visible`  the user's own filters let the engine see it at the destination
@@ -33,11 +35,12 @@ CREATE TABLE paths (
   source INTEGER, mtime INTEGER, walked INTEGER NOT NULL DEFAULT 0, twice INTEGER NOT NULL DEFAULT 0,
   known INTEGER NOT NULL DEFAULT 0, written INTEGER, remote INTEGER, visible INTEGER NOT NULL DEFAULT 1,
   after INTEGER, uploaded INTEGER NOT NULL DEFAULT 0, paired INTEGER NOT NULL DEFAULT 0,
-  spared INTEGER NOT NULL DEFAULT 0, doomed INTEGER NOT NULL DEFAULT 0
+  spared INTEGER NOT NULL DEFAULT 0, doomed INTEGER NOT NULL DEFAULT 0,
+  announced INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID
 """
 _BATCH = 2000
-_MIRRORED = "remote IS NOT NULL AND known > 0 AND visible = 1"
+_MIRRORED = "remote IS NOT NULL AND known IN (1, 2) AND visible = 1"
 _STALE = f"{_MIRRORED} AND walked = 0 AND source IS NULL"
 
 _LOSSY = "\ufffd".encode()
@@ -95,19 +98,48 @@ class Ledger:
             paths,
         )
 
-    def add_known(self, paths: Iterable[tuple[bytes, int | None, bool]]) -> None:
+    def add_known(self, paths: Iterable[tuple[bytes, int | None, bool]], *, finished: bool, again: bool) -> None:
         """Paths that an earlier run of this mirror wrote; their times of change then, where it recorded some; whether that run was
-        to delete them, and has not ended.
+        to delete them. `finished`: that run has ended. `again`: it is this run, in an earlier attempt.
         """
         self._put(
-            "INSERT INTO paths (key, known, written, doomed) VALUES (?, 1, ?, ?) ON CONFLICT (key) DO UPDATE SET known = 1,"
+            "INSERT INTO paths (key, known, written, doomed, announced) VALUES (?, 1, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
+            " announced = CASE WHEN known = 1 THEN min(announced, excluded.announced) ELSE excluded.announced END, known = 1,"
             " written = coalesce(excluded.written, written), doomed = excluded.doomed",
-            ((key, None if mtime is None else _fit(mtime), doomed) for key, mtime, doomed in paths),
+            (
+                (key, None if mtime is None else _fit(mtime), stale and again, not finished and not stale)
+                for key, mtime, stale in paths
+            ),
         )
 
     def forget_known(self, keys: Iterable[bytes]) -> None:
         """Paths that were announced by that run but not written."""
         self._put("UPDATE paths SET known = 0 WHERE key = ?", ((key,) for key in keys))
+
+    def doubt(self, keys: Iterable[bytes]) -> None:
+        """Paths that were announced by that run, and whose files vanished before they were read."""
+        self._put("UPDATE paths SET known = -1 WHERE key = ?", ((key,) for key in keys))
+
+    def confirm(self, keys: Iterable[bytes]) -> None:
+        """Of the doubted paths, take these as written after all: an older run wrote them."""
+        self._put("UPDATE paths SET known = 1 WHERE key = ? AND known = -1", ((key,) for key in keys))
+
+    def end_doubt(self) -> None:
+        """Take the other doubted paths as unknown."""
+        self._database.execute("UPDATE paths SET known = 0 WHERE known = -1")
+
+    def add_found(self, keys: Iterable[bytes]) -> None:
+        """Paths that an earlier run may have written: neither foreign nor ever deleted."""
+        self._put(
+            "INSERT INTO paths (key, known) VALUES (?, 3) ON CONFLICT (key) DO UPDATE SET known = 3 WHERE known <= 0",
+            ((key,) for key in keys),
+        )
+
+    def tolerate(self) -> None:
+        """Take every unknown object at the destination as such a one: an unfinished run of a live source may have moved more than it had
+        announced. What was there before that run its manifest lists, because it refuses a destination with foreign objects.
+        """
+        self._database.execute("UPDATE paths SET known = 3 WHERE remote IS NOT NULL AND known = 0")
 
     def add_remote(self, paths: Sized) -> None:
         """Objects at the destination before the run."""
@@ -119,7 +151,7 @@ class Ledger:
     def adopt(self, *, as_written: bool) -> None:
         """Take every object at the destination as known; `as_written`: as if an earlier run of this mirror had written it."""
         self._database.execute(
-            "UPDATE paths SET known = ? WHERE remote IS NOT NULL AND known = 0", (1 if as_written else 2,)
+            "UPDATE paths SET known = ? WHERE remote IS NOT NULL AND known IN (0, 3)", (1 if as_written else 2,)
         )
 
     def protect(self, folders: Iterable[bytes]) -> None:
@@ -143,6 +175,12 @@ class Ledger:
         self._put(
             "INSERT INTO paths (key, after) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET after = excluded.after", paths
         )
+
+    def accept_after(self, vanished: Iterable[bytes]) -> None:
+        """Take what the listing after the run showed as what the source had; `vanished` is no longer part of it."""
+        self._database.execute("UPDATE paths SET source = after WHERE source IS NOT NULL AND after <> source")
+        # as if the walk had met them: what vanished meanwhile is for the next run to delete, after its guards were asked
+        self._put("UPDATE paths SET source = NULL, walked = 1 WHERE key = ?", ((key,) for key in vanished))
 
     def add_uploaded(self, keys: Iterable[bytes]) -> None:
         """Objects that the engine logged as moved."""
@@ -200,19 +238,25 @@ class Ledger:
         """Return how many of these earlier runs wrote: all but those that are being adopted."""
         return self._count(f"{_MIRRORED} AND known = 1")
 
-    def foreign(self, *, limit: int, beyond_intent: bool = False) -> list[bytes]:
-        """Return objects at the destination that no run of this mirror wrote.
+    def doubted_count(self) -> int:
+        """Return the number of doubted paths that the destination has."""
+        return self._count("remote IS NOT NULL AND known = -1")
 
-        `beyond_intent`: an unfinished run of a live source may have moved more than it had announced; an object at a path
-        of the present source with the same size is then taken for such a one. It is never deleted for that.
-        """
-        lenient = " AND (source IS NULL OR source <> remote)" if beyond_intent else ""
-        return list(self._keys(f"remote IS NOT NULL AND known = 0{lenient}", limit=limit))
+    def foreign(self, *, limit: int) -> list[bytes]:
+        """Return objects at the destination that no run of this mirror wrote."""
+        return list(self._keys("remote IS NOT NULL AND known = 0", limit=limit))
 
-    def foreign_count(self, *, beyond_intent: bool = False) -> int:
+    def foreign_count(self) -> int:
         """Return the number of such objects."""
-        lenient = " AND (source IS NULL OR source <> remote)" if beyond_intent else ""
-        return self._count(f"remote IS NOT NULL AND known = 0{lenient}")
+        return self._count("remote IS NOT NULL AND known = 0")
+
+    def found_count(self) -> int:
+        """Return how many objects of `found` there are."""
+        return self._count("remote IS NOT NULL AND known = 3 AND source IS NULL AND walked = 0")
+
+    def found(self) -> Iterator[bytes]:
+        """Yield what an earlier run may have written and the source does not have."""
+        return self._keys("remote IS NOT NULL AND known = 3 AND source IS NULL")
 
     def stale_count(self) -> int:
         """Return the number of objects to delete."""
@@ -222,16 +266,21 @@ class Ledger:
         """Yield the objects to delete: at the destination, written by this mirror, gone from the source (law L3)."""
         return self._keys(_STALE)
 
-    def truncated_count(self) -> int:
-        """Return the number of objects with content that earlier runs wrote and whose file is empty now."""
-        return self._count(f"{_MIRRORED} AND known = 1 AND remote > 0 AND source = 0")
+    def written_bytes(self) -> int:
+        """Return the size of the objects that earlier runs wrote."""
+        found = self._database.execute(f"SELECT coalesce(sum(remote), 0) FROM paths WHERE {_MIRRORED} AND known = 1")  # noqa: S608 - constants of this module
+        return int(found.fetchone()[0])
+
+    def shrunk_count(self) -> int:
+        """Return the number of objects that earlier runs wrote and whose file has less than a tenth of its size now."""
+        return self._count(f"{_MIRRORED} AND known = 1 AND remote > 0 AND source * 10 < remote")
 
     def lost_count(self) -> int:
         """Return the number of objects to delete that earlier runs wrote, but for those that were provably renamed.
 
         Renamed is what has come back as an object that was not there before: of the same size and time of change, or of the same
-        size and base name. Each new object stands for one old one. What an earlier attempt was allowed to delete is not asked about
-        again: it may have moved the new objects already.
+        size and base name. Each new object stands for one old one. New is also what only runs that have not ended may have moved. What an
+        earlier attempt of this run was allowed to delete is not asked about again.
         """
         for name in ("gone", "fresh"):
             # their order is that of the comparison, so nothing is ever sorted: that could need another place for temporary files
@@ -242,7 +291,7 @@ class Ledger:
         self._database.execute("UPDATE paths SET paired = 0 WHERE paired = 1")
         gone = f"{_STALE} AND known = 1 AND doomed = 0"
         lost = self._count(gone)
-        fresh = "source IS NOT NULL AND remote IS NULL"
+        fresh = "source IS NOT NULL AND (remote IS NULL OR announced = 1)"
         if not lost or not self._count(fresh):
             return lost
         self._put(
@@ -298,7 +347,7 @@ class Ledger:
 
     def kept(self) -> Iterator[bytes]:
         """Yield what this mirror wrote, is not in the source any more, and yet must stay (filters, protected folders)."""
-        return self._keys("remote IS NOT NULL AND known > 0 AND source IS NULL AND (visible = 0 OR walked = 1)")
+        return self._keys("remote IS NOT NULL AND known IN (1, 2) AND source IS NULL AND (visible = 0 OR walked = 1)")
 
     def blockers(self) -> list[bytes]:
         """Return the objects to delete that stand in the way of a path of the source on servers with real folders.
@@ -348,11 +397,15 @@ class Ledger:
                 yield key
 
     def was_uploaded(self, key: bytes) -> bool:
-        """Tell whether the engine logged that it moved this key, or one that its log spells alike (then: yes)."""
-        found = self._database.execute(
-            "SELECT 1 FROM paths WHERE key IN (?, ?) AND uploaded = 1 LIMIT 1", (key, names.logged(key))
-        )
+        """Tell whether the engine logged that it moved this key. Of one that its log spells like others (U+FFFD) nobody knows: no."""
+        if _LOSSY in names.logged(key):
+            return False
+        found = self._database.execute("SELECT 1 FROM paths WHERE key = ? AND uploaded = 1", (key,))
         return found.fetchone() is not None
+
+    def was_walked(self, key: bytes) -> bool:
+        """Tell whether the walk met what becomes this key."""
+        return self._database.execute("SELECT 1 FROM paths WHERE key = ? AND walked = 1", (key,)).fetchone() is not None
 
     def spelled(self, lossy: str) -> bytes | None:
         """Return the one key of the source that the engine's JSON log spells so (U+FFFD for bytes that are not UTF-8)."""

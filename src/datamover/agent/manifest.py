@@ -6,7 +6,7 @@ may be there (law L3). The first line is the `Header`, then one line a path, the
 source, then the `end` line. Lines added after the run (a live source) form a second gzip member.
 
 Known to the mirror after an unfinished run: files, links, `stale` and `kept`, without `excluded` and `vanished`; after a finished
-one the same without `stale`.
+one the same without `stale`. `found` is what an earlier run may have written, so it is neither deleted nor foreign.
 """
 
 import gzip
@@ -28,6 +28,7 @@ STALE = "stale"
 KEPT = "kept"
 EXCLUDED = "excluded"
 VANISHED = "vanished"
+FOUND = "found"
 END = "end"
 
 _LEVEL = 3  # a third of the time of level 6 for a tenth more bytes
@@ -45,7 +46,7 @@ class Header(msgspec.Struct, frozen=True, rename="camel", kw_only=True, tag_fiel
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True, omit_defaults=True):
-    """One path of the source, or one key at the destination (`stale`, `kept`, `excluded`, `vanished`).
+    """One path of the source, or one key at the destination (`stale`, `kept`, `excluded`, `vanished`, `found`).
 
     `path` is UTF-8; where the name is not, `path` is for people and `raw` has the bytes (base64 in JSON). `mtime` in
     nanoseconds; `mode` the permission bits; `hardlink` the same word for all names of one file; `xattrs` with base64 values, ACLs
@@ -144,10 +145,12 @@ def load_known(
     finished: bool,
     add: Callable[[Iterator[Known]], None],
     forget: Callable[[Iterator[bytes]], None],
+    doubt: Callable[[Iterator[bytes]], None],
+    find: Callable[[Iterator[bytes]], None],
 ) -> Header:
     """Give the keys that the run of this manifest, and those before it, may have left at the destination; return its header.
 
-    `add` and `forget` get streams in an order in which the last word counts. Raises ValueError when the file is not a whole manifest of a version that this agent knows, or is
+    `add`, `forget`, `doubt` (files that vanished) and `find` get streams in an order in which the last word counts. Raises ValueError when the file is not a whole manifest of a version that this agent knows, or is
     another run's.
     """
     seen: set[str] = set()
@@ -158,16 +161,19 @@ def load_known(
     add(_keys(path, content, seen))
     if END not in seen:
         raise ValueError("it is cut off: the end line is missing")
-    if seen & {EXCLUDED, VANISHED}:
-        forget(key for key, _, _ in _keys(path, {EXCLUDED, VANISHED}, seen))
+    for kind, tell in ((EXCLUDED, forget), (VANISHED, doubt)):
+        if kind in seen:
+            tell(key for key, _, _ in _keys(path, {kind}, seen))
     if KEPT in seen:
         add(_keys(path, {KEPT}, seen))
+    if FOUND in seen:
+        find(key for key, _, _ in _keys(path, {FOUND}, seen))
     return header
 
 
-def entries(path: str) -> Iterator[Entry]:
+def entries(path: str, *, absent: set[bytes] | None = None) -> Iterator[Entry]:
     """Yield the lines of a manifest about paths of the source, in their order. Raises ValueError as `load_known` does, at the latest at
-    the end.
+    the end. `absent` is filled with the keys that the run did not move: excluded, or vanished.
     """
     _read_header(path)
     decode = msgspec.json.Decoder(Entry).decode
@@ -178,6 +184,8 @@ def entries(path: str) -> Iterator[Entry]:
             ended = ended or entry.type == END
             if entry.type in {FILE, LINK, DIRECTORY} or entry.type in SPECIAL:
                 yield entry
+            elif absent is not None and entry.type in {EXCLUDED, VANISHED}:
+                absent.add(entry.key)
     if not ended:
         raise ValueError("it is cut off: the end line is missing")
 

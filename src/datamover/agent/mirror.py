@@ -4,12 +4,14 @@ What may be deleted: objects that the manifest of the mirror's latest run lists,
 longer has (law L3; the rule is in `deleting`). Each manifest lists all that the one before it left, so the latest is enough.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 
 import msgspec
 
-from datamover.agent import guards, manifest, names, records, walk
+from datamover.agent import guards, manifest, names, records, remarks, walk
 from datamover.agent.attempt import Attempt, Surroundings
+from datamover.agent.deleting import tell_deletions
 from datamover.agent.destination import Listing
 from datamover.agent.environment import Owner
 from datamover.agent.verify import compare, mismatch, not_deleted
@@ -59,12 +61,10 @@ class Mirror(Attempt):
         if self._root is not None:
             self.ledger.add_remote((key, size) for key, size in self._root.lines() if not self._before.take(key))
         self._owner = self._read_owner()
-        beyond_intent, damaged = self._load_known()
+        damaged = self._load_known()
         found_owner = self._owner.owner if self._owner else None
         if self.settings.adopt:
-            self._adopting = found_owner != self.settings.owner or bool(
-                self.ledger.foreign_count(beyond_intent=beyond_intent)
-            )
+            self._adopting = found_owner != self.settings.owner or bool(self.ledger.foreign_count())
             # what a damaged manifest listed is no stranger's: the guard counts it
             self.ledger.adopt(as_written=damaged)
         if self.options.selects:
@@ -77,11 +77,13 @@ class Mirror(Attempt):
         if self.tally.lost_and_found:
             protected.add(walk.LOST_AND_FOUND)  # neither looked into nor moved, so nobody can say what is in it
         self.ledger.protect(sorted(protected))
-        self._ask_guards(found_owner, beyond_intent=beyond_intent)
+        self._ask_guards(found_owner)
         for key in self.ledger.stale():
             writer.add(manifest.about(manifest.STALE, key))
         for key in self.ledger.kept():
             writer.add(manifest.about(manifest.KEPT, key))
+        for key in self.ledger.found():
+            writer.add(manifest.about(manifest.FOUND, key))
         return ""
 
     def _read_owner(self) -> records.OwnerRecord | None:
@@ -90,22 +92,23 @@ class Mirror(Attempt):
         path = f"{records.FOLDER}/{records.OWNER}"
         return records.read_owner(self.destination.read(path), place=self.destination.remote(path))
 
-    def _load_known(self) -> tuple[bool, bool]:
-        """Fill in what the latest runs left; return whether one of them read a live source and did not finish, and whether a
-        manifest of theirs is damaged.
-        """
+    def _load_known(self) -> bool:
+        """Fill in what the latest runs left; return whether a manifest of theirs is damaged."""
+        ledger, latest = self.ledger, self._before.latest_runs()
+        self._place = self._before.latest + (0 if latest == [self.settings.run_id] else 1)
         beyond = damaged = False
-        for run_id in self._before.latest_runs():
+        for run_id in latest:
             run = self._before.runs[run_id]
-            self._place = self._before.latest if run_id == self.settings.run_id else self._before.latest + 1
             path = self.destination.fetch(f"{records.FOLDER}/runs/{run_id}/{records.MANIFEST}")
             try:
                 header = manifest.load_known(
                     path,
                     run_id=run_id,
                     finished=run.finished,
-                    add=self.ledger.add_known,
-                    forget=self.ledger.forget_known,
+                    add=partial(ledger.add_known, finished=run.finished, again=run_id == self.settings.run_id),
+                    forget=ledger.forget_known,
+                    doubt=ledger.doubt,
+                    find=ledger.add_found,
                 )
             except (ValueError, msgspec.MsgspecError) as error:
                 # what it lists stays unknown, so the guards will refuse rather than delete
@@ -113,23 +116,48 @@ class Mirror(Attempt):
                 damaged = True
                 continue
             beyond = beyond or (not run.finished and header.copy_method == transfer.DIRECT)
-        return beyond, damaged
+        if ledger.doubted_count():
+            self._look_back()
+        ledger.end_doubt()
+        if beyond:
+            ledger.tolerate()
+        return damaged
 
-    def _ask_guards(self, found_owner: Owner | None, *, beyond_intent: bool) -> None:
+    def _look_back(self) -> None:
+        """Ask the manifests of the runs before about objects that are there although the latest run says that their files vanished.
+
+        Earlier versions of this agent said so of files that had only changed before, and whose objects stayed.
+        """
+        for run_id in self._before.runs_before():
+            path = self.destination.fetch(f"{records.FOLDER}/runs/{run_id}/{records.MANIFEST}")
+            try:
+                manifest.load_known(
+                    path,
+                    run_id=run_id,
+                    finished=self._before.runs[run_id].finished,
+                    add=lambda known: self.ledger.confirm(key for key, _, _ in known),
+                    forget=_exhaust,
+                    doubt=_exhaust,
+                    find=_exhaust,
+                )
+            except (ValueError, msgspec.MsgspecError) as error:
+                self.say(f"The manifest of run {run_id} is damaged: {error}")
+
+    def _ask_guards(self, found_owner: Owner | None) -> None:
         settings, ledger = self.settings, self.ledger
         found = guards.Mirror(
             place=self.destination.place,
             owner=found_owner,
-            foreign=ledger.foreign_count(beyond_intent=beyond_intent),
-            foreign_names=tuple(
-                names.readable(key) for key in ledger.foreign(limit=_EXAMPLES, beyond_intent=beyond_intent)
-            ),
+            foreign=ledger.foreign_count(),
+            foreign_names=tuple(names.readable(key) for key in ledger.foreign(limit=_EXAMPLES)),
             mirrored=ledger.mirrored_count(),
             stale=ledger.stale_count(),
             source=ledger.sources()[0],
             written=ledger.written_count(),
             gone=ledger.lost_count(),
-            truncated=ledger.truncated_count(),
+            shrunk=ledger.shrunk_count(),
+            source_bytes=ledger.sources()[1],
+            written_bytes=ledger.written_bytes(),
             nested=tuple(self._before.nested),
         )
         limit = self.options.data.get("RCLONE_MAX_DELETE", "")
@@ -159,7 +187,22 @@ class Mirror(Attempt):
         self.destination.put(f"{records.FOLDER}/", contents)
         if claiming:
             self._confirm_owner()
+        if self.ledger.blockers():
+            self._look_for_rivals()
         self.deletions.clear_the_way(self.tally)
+
+    def _look_for_rivals(self) -> None:
+        """List the runs again and refuse to go on beside another one: what was listed before may be hours old. Raises Failure."""
+        folder = f"{records.FOLDER}/runs/"
+        found = self.destination.names_below(folder, deep=True)
+        self._refuse_rivals(records.read_state((folder + name).encode() for name in found))
+
+    def _refuse_rivals(self, state: records.State) -> None:
+        rivals = state.rivals(self._place, besides=self.settings.run_id)
+        failure = guards.check_busy(rivals, self.destination.place)
+        if failure:
+            failure.message = failure.message.replace("Nothing was deleted", tell_deletions(self.deletions.count))
+            raise failure
 
     def _owner_record(self) -> records.OwnerRecord:
         owner = self.settings.owner
@@ -190,21 +233,24 @@ class Mirror(Attempt):
             if not self._after.take(key):
                 yield key, size
 
+    def remarks(self) -> list[str]:
+        """Return also what is said about objects of unknown origin."""
+        return super().remarks() + remarks.about_found(self.ledger.found_count())
+
     def rehash_size(self) -> int:
         """Adopted objects may have come in parts of any size."""
         return 0 if self._adopting or (self._owner is not None and self._owner.adopted) else super().rehash_size()
 
     def complete(self, folder: str, manifest_path: str) -> None:
         """Delete what the source no longer has; everything else has arrived. Then prove that everything else is still there."""
-        others = self._after.begun_since(self._before, besides=self.settings.run_id)
-        failure = guards.check_busy(others, self.destination.place)
-        if failure:
-            raise failure
+        self._refuse_rivals(self._after)
+        if self.ledger.stale_count():
+            self._look_for_rivals()
         before = self.deletions.count
         self.deletions.sweep(self.tally)
         if self.deletions.spared:
             # a finished run vouches for what its manifest lists, so what stays must be in it
-            self.append(manifest_path, (walk.describe(self.source, key) for key in self.ledger.spared()), timeout=None)
+            self.append(manifest_path, (self.describe(key) for key in self.ledger.spared()), timeout=None)
         if self.deletions.count > before:
             self._prove(folder)
 
@@ -214,9 +260,10 @@ class Mirror(Attempt):
         self.ledger.add_after(
             (key, size) for key, size in self.destination.list_all(folder).lines() if not later.take(key)
         )
+        self._refuse_rivals(later)
         place = self.destination.remote(folder)
         failure = mismatch(
-            compare(self.ledger, source=self.source),
+            compare(self.ledger, source=self.source, frozen=not self.settings.direct),
             place=place,
             direct=self.settings.direct,
             deleted=self.deletions.count,
@@ -226,3 +273,9 @@ class Mirror(Attempt):
             failure = not_deleted([names.readable(key) for key in left], place=place)
         if failure:
             raise failure
+
+
+def _exhaust(keys: Iterable[bytes]) -> None:
+    """Read a stream to its end, for nothing."""
+    for _ in keys:
+        pass

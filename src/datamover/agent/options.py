@@ -218,6 +218,11 @@ def engine_options(environ: Mapping[str, str], settings: Settings, *, config_fil
     )
 
 
+def keeps_links(environment: Mapping[str, str]) -> bool:
+    """Tell whether the engine keeps symbolic links as `NAME.rclonelink`, and so takes every file of such a name for one."""
+    return any(environment.get(name, "").strip().lower() not in _OFF for name in ("RCLONE_LINKS", "RCLONE_LOCAL_LINKS"))
+
+
 _DEFAULTS = {
     # a server that is gone is noticed in a minute, not in five
     "RCLONE_CONTIMEOUT": "15s",

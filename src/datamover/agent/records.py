@@ -168,13 +168,22 @@ class State:
             run_id for run_id, run in self.runs.items() if run.begun and run.place == self.latest and self.latest
         )
 
-    def begun_since(self, earlier: "State", *, besides: str) -> tuple[str, ...]:
-        """Return the runs that have begun since an earlier listing, other than `besides`."""
+    def runs_before(self) -> list[str]:
+        """Return the runs at the highest place below that one."""
+        places = [run.place for run in self.runs.values() if run.begun and run.place and run.place < self.latest]
+        return sorted(run_id for run_id, run in self.runs.items() if run.begun and places and run.place == max(places))
+
+    def rivals(self, place: int, *, besides: str) -> tuple[str, ...]:
+        """Return the runs, other than `besides`, that have begun at `place` or after it, finished or not.
+
+        Whoever lists the records after a run at `place` has begun takes a higher one, also for another attempt of an older run; who
+        listed them at the same time takes the same.
+        """
         return tuple(
             sorted(
                 run_id
                 for run_id, run in self.runs.items()
-                if run.begun and run_id != besides and not (run_id in earlier.runs and earlier.runs[run_id].begun)
+                if run.begun and run_id != besides and (run.place or 0) >= place
             )
         )
 

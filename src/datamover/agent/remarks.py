@@ -24,6 +24,19 @@ def about_source(tally: Tally) -> list[str]:
     return lines
 
 
+def about_vanished(count: int) -> list[str]:
+    """Return that files went from the live source before they were moved, or with their older contents at the destination."""
+    return [f"{count} file(s) vanished from the live source meanwhile and are not counted"] if count else []
+
+
+def about_found(count: int) -> list[str]:
+    """Return that objects stay of which nobody knows who wrote them."""
+    if not count:
+        return []
+    came = f"{count} object(s) came to the mirror while or after a run of the live source was broken off, and are not in the source"
+    return [f"{came}; nobody knows whose they are, so they stay"]
+
+
 def about_deletions(deletions: Deletions) -> list[str]:
     """Return what was not deleted although it seemed to be gone."""
     if not deletions.spared:

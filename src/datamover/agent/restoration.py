@@ -7,7 +7,8 @@ directory: names that are absolute or hold `..` are refused, no folder is entere
 followed. No privilege comes back unasked: set-user-ID and set-group-ID bits of files, file capabilities and other attributes of the
 kernel's, and special files need a flag. Whatever is left out is said, and counts in the exit code. Running it twice does no harm.
 Assumptions: Linux (`O_PATH`, /proc); nobody else writes to the directory meanwhile.
-Caveats: contents are not compared with the manifest; it has no checksums. Memory grows with the number of folders and hard links.
+Caveats: contents are not compared with the manifest; it has no checksums. Memory grows with the number of folders, of hard links,
+and of files that the run did not move (which may be missing).
 """
 
 import os
@@ -93,11 +94,12 @@ class _Restoration:
         self._left_out = 0
         self._owners = 0
         self._first_names: dict[str, bytes] = {}
+        self._absent: set[bytes] = set()
         self._root = os.geteuid() == 0
 
     def run(self, path: str) -> int:
         folders: list[manifest.Entry] = []
-        for entry in manifest.entries(path):
+        for entry in manifest.entries(path, absent=self._absent):
             if entry.type == manifest.DIRECTORY:
                 self._try(entry, self._make_folder)
                 folders.append(entry)
@@ -120,6 +122,8 @@ class _Restoration:
         except Refused as refused:
             self._leave_out(f"{_shown(entry)}: {refused}")
         except FileNotFoundError:
+            if entry.key in self._absent:
+                return  # the run itself did not move it
             self._leave_out(f"{_shown(entry)}: it was not restored")
         except (OSError, ValueError, OverflowError) as error:
             self._leave_out(f"{_shown(entry)}: {getattr(error, 'strerror', None) or error}")

@@ -1,4 +1,4 @@
-# ruff: noqa: PTH116, PTH114, PTH118, PTH123  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
+# ruff: noqa: PTH116, PTH118, PTH123  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
 """Proving that the bytes arrived.
 
 Always: a listing of the destination is compared with the walk, names and sizes. When asked for (`VERIFY_BACKUP`): `rclone check`, which
@@ -7,11 +7,13 @@ compares checksums, and reads back what the store has no checksum of.
 
 import os
 import re
+import stat
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from datamover.agent import logs, names, rclone
+from datamover.agent.deleting import GONE, tell_deletions
 from datamover.agent.destination import Destination
 from datamover.agent.errors import Failure
 from datamover.agent.ledger import Ledger
@@ -25,11 +27,15 @@ _WITHOUT = re.compile(r"(\d+) hashes could not be checked")
 
 
 class Comparison(msgspec.Struct):
-    """What a listing after the run showed. Counts, and the first few names."""
+    """What a listing after the run showed. Counts, and the first few names.
+
+    `vanished` are the files that went from a live source and are not at the destination, `outlived` those of which it has an older object.
+    """
 
     missing: int = 0
     differing: int = 0
     vanished: list[bytes] = []
+    outlived: list[bytes] = []
     changed: int = 0
     examples: list[str] = []
 
@@ -39,39 +45,54 @@ class Comparison(msgspec.Struct):
         return self.missing + self.differing
 
 
-def compare(ledger: Ledger, *, source: bytes) -> Comparison:
+def compare(ledger: Ledger, *, source: bytes, frozen: bool) -> Comparison:
     """Compare the ledger's two sides after the run. What changed in the source meanwhile is not held against the copy.
 
-    A file that is gone from the source, or has now the size that arrived, is no mismatch.
+    A file that is gone from a live source, or has now the size that arrived, is no mismatch. `frozen`: the source is a copy that nobody
+    writes to, so what is gone from it is one. So is what cannot be looked at, anywhere (law L4).
     """
     result = Comparison()
     for key, size, after in ledger.amiss():
-        raw = names.raw_of(key)
-        link = raw.endswith(names.LINK_SUFFIX)
-        now = _size_now(os.path.join(source, raw.removesuffix(names.LINK_SUFFIX) if link else raw), link=link)
-        if link and now is None:
-            now = _size_now(os.path.join(source, raw), link=False)
-        if now is None:
-            result.vanished.append(key)
-        elif now == after:
+        now, trouble = None, ""
+        try:
+            now = _look(source, names.raw_of(key))
+        except OSError as error:
+            trouble = f"; its file cannot be looked at: {error.strerror or type(error).__name__}"
+        if now is None and not trouble and not frozen:
+            (result.vanished if after is None else result.outlived).append(key)
+        elif now is not None and now == after:
             result.changed += 1
         else:
             result.missing += after is None
             result.differing += after is not None
             if len(result.examples) < _EXAMPLES:
                 shown = f"{size} bytes, {after} arrived" if after is not None else "missing"
-                result.examples.append(f"{names.readable(key)} ({shown})")
+                if now is None and not trouble:
+                    trouble = "; its file is gone from the copy of the volume"
+                result.examples.append(f"{names.readable(key)} ({shown}{trouble})")
     return result
+
+
+def _look(source: bytes, raw: bytes) -> int | None:
+    """Return the size that a path of the source has now, None when it is gone. Raises OSError when that cannot be told."""
+    if raw.endswith(names.LINK_SUFFIX):
+        size = _size_now(os.path.join(source, raw.removesuffix(names.LINK_SUFFIX)), link=True)
+        if size is not None:
+            return size
+    return _size_now(os.path.join(source, raw), link=False)
 
 
 def _size_now(path: bytes, *, link: bool) -> int | None:
     """Return the size of a file or link; None when there is no such thing (any more). Links are only followed for a file."""
     try:
-        if os.path.islink(path):
-            return os.lstat(path).st_size if link else os.stat(path).st_size
-        return None if link else os.lstat(path).st_size
-    except OSError:
-        return None
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode):
+            return status.st_size if link else os.stat(path).st_size
+    except OSError as error:
+        if error.errno in GONE:
+            return None
+        raise
+    return None if link else status.st_size
 
 
 def mismatch(result: Comparison, *, place: str, direct: bool, deleted: int = 0) -> Failure | None:
@@ -98,7 +119,7 @@ def not_deleted(examples: Sequence[str], *, place: str) -> Failure:
 
 
 def _mismatch(finding: str, *, direct: bool, problems: tuple[str, ...], deleted: int = 0) -> Failure:
-    before = f"{deleted} objects had been deleted that the source does not have" if deleted else "Nothing was deleted"
+    before = tell_deletions(deleted)
     if direct:
         return Failure(
             transfer.SOURCE_CHANGED,
@@ -136,9 +157,15 @@ class Check:
         self._scratch = scratch
         self._direct = direct
         self._level = level
+        self._deleted = 0
 
-    def run(self, source: str, target: str, *, environment: Mapping[str, str], extra: Sequence[str]) -> None:
-        """Check that everything of the source is at the target, by checksum; without one by reading it back. Raises Failure."""
+    def run(
+        self, source: str, target: str, *, environment: Mapping[str, str], extra: Sequence[str], deleted: int
+    ) -> None:
+        """Check that everything of the source is at the target, by checksum; without one by reading it back. Raises Failure, which says
+        that the attempt has `deleted` so many objects.
+        """
+        self._deleted = deleted
         _, unchecked = self._check(source, target, environment=environment, arguments=extra)
         if not unchecked:
             return
@@ -195,6 +222,7 @@ class Check:
                 f"Verification found {count} files that are not at {target} as they are in the source: {', '.join(examples)}",
                 direct=self._direct,
                 problems=examples,
+                deleted=self._deleted,
             )
         if code:
             raise self._destination.explain(child.errors, code)

@@ -1,4 +1,4 @@
-# ruff: noqa: PTH115, PTH118  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
+# ruff: noqa: PTH115, PTH116, PTH118  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
 """One pass over the source: counts, the manifest, and the paths for the ledger.
 
 Guarantees: nothing is opened for reading but directories, nothing is followed, memory does not grow with the number of files
@@ -39,12 +39,14 @@ class Tally(msgspec.Struct):
     large: int = 0
     unlistable: int = 0
     too_long: int = 0
+    link_like: int = 0
     reserved: bool = False
     lost_and_found: bool = False
     special_names: list[str] = []
     unreadable_names: list[str] = []
     unlistable_names: list[str] = []
     too_long_names: list[str] = []
+    link_like_names: list[str] = []
 
     @property
     def objects(self) -> int:
@@ -117,33 +119,43 @@ def walk(
                     if not names.listable(path):
                         tally.unlistable += 1
                         _note(tally.unlistable_names, path)
+                    if entry.type == manifest.FILE and path.endswith(names.LINK_SUFFIX):
+                        tally.link_like += 1
+                        _note(tally.link_like_names, path)
                     yield entry.key, entry.size, entry.mtime
 
 
-def measure(keys: Iterable[bytes], *, tally: Tally, prefix_size: int) -> None:
-    """Look anew which names are too long or cannot be listed, among what is really to be moved."""
-    tally.too_long, tally.unlistable = 0, 0
+def measure(source: bytes, keys: Iterable[bytes], *, tally: Tally, prefix_size: int) -> None:
+    """Look anew which names are too long, cannot be listed or look like links, among what is really to be moved."""
+    tally.too_long, tally.unlistable, tally.link_like = 0, 0, 0
     tally.too_long_names.clear()
     tally.unlistable_names.clear()
+    tally.link_like_names.clear()
     for key in keys:
         raw = names.raw_of(key)
         _check_size(raw, 0, prefix_size, tally)
         if not names.listable(raw):
             tally.unlistable += 1
             _note(tally.unlistable_names, raw)
+        if raw.endswith(names.LINK_SUFFIX) and os.path.lexists(source + b"/" + raw):
+            tally.link_like += 1
+            _note(tally.link_like_names, raw)
 
 
-def describe(source: bytes, key: bytes) -> manifest.Entry:
-    """Return the manifest's line about an object that was moved although the walk had not seen it; gone again, it is `kept`."""
+def describe(source: bytes, key: bytes, *, follows: bool) -> manifest.Entry:
+    """Return the manifest's line about an object that was moved although the walk had not seen it; gone again, or of another kind by
+    now, it is `kept`. `follows`: the engine follows links.
+    """
     raw = names.raw_of(key)
     scan = names.raw_of(key.removesuffix(names.LINK_SUFFIX))
     for candidate in (raw, scan):
+        place = os.path.join(source, candidate)
         try:
-            return _entry(
-                os.path.join(source, candidate), os.lstat(os.path.join(source, candidate)), candidate, Tally()
-            )
-        except OSError:
+            entry = _entry(place, os.stat(place) if follows else os.lstat(place), candidate, Tally())
+        except (OSError, ValueError):  # the latter for a NUL, which only a key made by hand has
             continue
+        if entry.type in {manifest.FILE, manifest.LINK} and entry.key == key:
+            return entry
     return manifest.about(manifest.KEPT, key)
 
 

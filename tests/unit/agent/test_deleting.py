@@ -83,7 +83,7 @@ def test_a_file_behind_a_link_counts_where_the_engine_follows_links(tmp_path: Pa
 
 
 @pytest.mark.parametrize("follows", [False, True])
-@pytest.mark.parametrize("code", [code for code in errno.errorcode if code not in deleting._GONE])
+@pytest.mark.parametrize("code", [code for code in errno.errorcode if code not in deleting.GONE])
 def test_every_other_error_keeps_the_object(monkeypatch: pytest.MonkeyPatch, code: int, follows: bool) -> None:
     def fail(path: bytes) -> os.stat_result:
         raise OSError(code, os.strerror(code))
@@ -133,7 +133,7 @@ class Stage:
             (self.source / key).parent.mkdir(parents=True, exist_ok=True)
             (self.source / key).touch()
         self.ledger.add_source([(key.encode(), 0, 0) for key in source])
-        self.ledger.add_known([(key.encode(), None, False) for key in stale])
+        self.ledger.add_known([(key.encode(), None, False) for key in stale], finished=True, again=False)
         self.ledger.add_remote([(key.encode(), 0) for key in stale])
 
     def deletions(self, *, frozen: bool, listed: bool = False) -> Deletions:
@@ -270,6 +270,53 @@ def test_many_objects_are_judged_one_by_one(stage: Stage) -> None:
     deletions.sweep(Tally())
     assert (deletions.count, deletions.spared, len(deletions.spared_names)) == (1250, 1250, 5)
     assert len(list(stage.ledger.spared())) == 1250
+
+
+class Folding:
+    """A volume that takes the letter case of names for nothing, as far as `lstat` goes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._real = os.lstat
+        monkeypatch.setattr(os, "lstat", self)
+
+    def __call__(self, path: bytes) -> os.stat_result:
+        place = b"/"
+        for part in path.split(b"/")[1:]:
+            listed = os.listdir(place)
+            place = os.path.join(
+                place, next((name for name in listed if name == part), None) or self._fold(listed, part)
+            )
+        return self._real(place)
+
+    @staticmethod
+    def _fold(listed: list[bytes], part: bytes) -> bytes:
+        return next((name for name in listed if name.lower() == part.lower()), part)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_another_spelling_of_a_walked_file_goes(stage: Stage, monkeypatch: pytest.MonkeyPatch, frozen: bool) -> None:
+    stage.mirror("README", "Docs/a", "LINK.rclonelink", source=("readme", "docs/a"))
+    (stage.source / "link").symlink_to("readme")
+    stage.ledger.add_source([(b"link.rclonelink", 6, 0)])
+    Folding(monkeypatch)
+    assert reason_to_stay(os.fsencode(stage.source), b"README", uploaded=False, follows=False) == IN_SOURCE
+    stage.deletions(frozen=frozen).sweep(Tally())
+    assert stage.store.deleted == [b"Docs/a", b"LINK.rclonelink", b"README"]
+
+
+def test_another_spelling_of_a_file_that_was_not_walked_stays(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.mirror("README")
+    (stage.source / "readme").touch()
+    Folding(monkeypatch)
+    stage.deletions(frozen=False).sweep(Tally())
+    assert stage.store.deleted == []
+
+
+def test_another_name_of_the_same_file_is_no_other_spelling(stage: Stage) -> None:
+    stage.mirror("second", source=("first",))
+    os.link(stage.source / "first", stage.source / "second")
+    stage.deletions(frozen=False).sweep(Tally())
+    assert stage.store.deleted == []
 
 
 some_keys = st.sets(st.sampled_from(["a", "b", "c", "d/a", "d/b", "d/e/a"]))

@@ -13,6 +13,9 @@ from datamover.agent.manifest import Entry, Header, Writer, about, append, load_
 HEADER = Header(run_id="run-1", source=Owner(namespace="production", pvc="app-data"), copy_method="Direct")
 
 
+FOUND = (-1, False)
+
+
 def write(path: Path, *entries: Entry) -> str:
     writer = Writer(str(path), HEADER)
     for entry in entries:
@@ -36,7 +39,10 @@ def known_in_full(path: str, *, finished: bool, run_id: str = "run-1") -> dict[b
         for key in gone:
             keys.pop(key, None)
 
-    load_known(path, run_id=run_id, finished=finished, add=add, forget=forget)
+    def find(found: Iterator[bytes]) -> None:
+        keys.update(dict.fromkeys(found, FOUND))
+
+    load_known(path, run_id=run_id, finished=finished, add=add, forget=forget, doubt=forget, find=find)
     return keys
 
 
@@ -96,6 +102,25 @@ def test_what_is_added_afterwards_counts(tmp_path: Path) -> None:
     path = write(tmp_path / "manifest", Entry(type=manifest.FILE, path="a"), Entry(type=manifest.FILE, path="gone"))
     assert append(path, iter([Entry(type=manifest.FILE, path="late"), about(manifest.VANISHED, b"gone")])) == 2
     assert known(path, finished=True) == {b"a", b"late"}
+
+
+def test_what_an_earlier_run_may_have_written_is_told_apart(tmp_path: Path) -> None:
+    path = write(tmp_path / "manifest", about(manifest.FOUND, b"stray"), about(manifest.KEPT, b"kept"))
+    assert known_in_full(path, finished=True) == {b"stray": FOUND, b"kept": (None, False)}
+
+
+def test_what_the_run_did_not_move_is_told_beside_the_entries(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "manifest",
+        Entry(type=manifest.FILE, path="a"),
+        Entry(type=manifest.LINK, path="l", target="a"),
+        about(manifest.EXCLUDED, b"l.rclonelink"),
+        about(manifest.KEPT, b"old"),
+    )
+    append(path, iter([about(manifest.VANISHED, b"a")]))
+    absent: set[bytes] = set()
+    assert [entry.path for entry in manifest.entries(path, absent=absent)] == ["a", "l"]
+    assert absent == {b"a", b"l.rclonelink"}
 
 
 def test_nothing_to_add_changes_nothing(tmp_path: Path) -> None:

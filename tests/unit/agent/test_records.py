@@ -64,7 +64,12 @@ def test_runs_that_began_meanwhile_are_told() -> None:
         f".datamover/runs/mine/{place_name(2)}",
         f".datamover/runs/theirs/{place_name(2)}",
     )
-    assert after.begun_since(before, besides="mine") == ("theirs",)
+    assert before.rivals(2, besides="mine") == ()
+    assert after.rivals(2, besides="mine") == ("theirs",)
+    assert after.rivals(3, besides="mine") == ()
+    assert after.latest_runs() == ["mine", "theirs"]
+    assert after.runs_before() == ["old"]
+    assert before.runs_before() == []
 
 
 def test_claimed_folders_are_known() -> None:

@@ -25,7 +25,7 @@ def test_what_is_left_out_is_named() -> None:
 def test_objects_that_stay_are_named_with_the_reason(tmp_path: Path) -> None:
     ledger = Ledger(":memory:")
     (tmp_path / "back").touch()
-    ledger.add_known([(b"back", None, False)])
+    ledger.add_known([(b"back", None, False)], finished=True, again=False)
     ledger.add_remote([(b"back", 0)])
     deletions = Deletions(
         ledger,

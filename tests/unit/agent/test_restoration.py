@@ -247,3 +247,18 @@ def test_the_exit_code_says_whether_all_came_back(
     assert restoration.main([str(tmp_path / "damaged"), top]) == restoration.UNUSABLE
     assert restoration.main([good, str(tmp_path / "nowhere")]) == restoration.UNUSABLE
     assert restoration.main([str(tmp_path / "none"), top]) == restoration.UNUSABLE
+
+
+def test_what_the_run_did_not_move_is_not_missed(restored: Restored) -> None:
+    left = restored.apply(
+        entry("file", "file"),
+        entry("file", "excluded"),
+        entry("file", "closed/excluded"),
+        entry("file", "vanished"),
+        entry("file", "lost"),
+        manifest.about(manifest.EXCLUDED, b"excluded"),
+        manifest.about(manifest.EXCLUDED, b"closed/excluded"),
+        manifest.about(manifest.VANISHED, b"vanished"),
+    )
+    assert left == 1
+    assert "'lost'" in restored.said[0]

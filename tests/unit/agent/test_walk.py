@@ -9,7 +9,7 @@ from typing import Self
 import pytest
 
 from datamover.agent import manifest
-from datamover.agent.walk import Tally, describe, walk
+from datamover.agent.walk import Tally, describe, measure, walk
 
 
 def go(source: Path, *, prefix_size: int = 0) -> tuple[Tally, dict[bytes, int], dict[str, manifest.Entry]]:
@@ -149,9 +149,40 @@ def test_what_came_later_is_described_as_it_is_then(tmp_path: Path) -> None:
     (tmp_path / "late").write_text("12")
     (tmp_path / "link").symlink_to("late")
     source = os.fsencode(tmp_path)
-    assert (describe(source, b"late").type, describe(source, b"late").size) == ("file", 2)
-    assert describe(source, b"link.rclonelink").target == "late"
-    assert describe(source, b"gone").type == manifest.KEPT
+    late = describe(source, b"late", follows=False)
+    assert (late.type, late.size) == ("file", 2)
+    assert describe(source, b"link.rclonelink", follows=False).target == "late"
+    assert describe(source, b"gone", follows=False).type == manifest.KEPT
+
+
+def test_what_has_another_kind_by_now_is_kept_under_its_own_key(tmp_path: Path) -> None:
+    (tmp_path / "now-a-link").symlink_to("late")
+    (tmp_path / "now-a-file").write_text("12")
+    (tmp_path / "now-a-folder").mkdir()
+    os.mkfifo(tmp_path / "now-a-pipe")
+    for key in (b"now-a-link", b"now-a-file.rclonelink", b"now-a-folder", b"now-a-pipe"):
+        line = describe(os.fsencode(tmp_path), key, follows=False)
+        assert (line.type, line.key) == (manifest.KEPT, key)
+
+
+def test_behind_a_link_that_the_engine_follows_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "late").write_text("12")
+    (tmp_path / "current").symlink_to("late")
+    line = describe(os.fsencode(tmp_path), b"current", follows=True)
+    assert (line.type, line.key, line.size) == (manifest.FILE, b"current", 2)
+
+
+def test_a_file_named_like_a_link_is_counted_and_a_link_is_not(tmp_path: Path) -> None:
+    (tmp_path / "real.rclonelink").touch()
+    (tmp_path / "link").symlink_to("late")
+    tally = Tally()
+    source = os.fsencode(tmp_path)
+    found = [key for key, *_ in walk(source, tally=tally, add=lambda _: None, prefix_size=0, tick=lambda: None)]
+    assert (tally.link_like, tally.link_like_names) == (1, ["real.rclonelink"])
+    measure(source, found, tally=tally, prefix_size=0)
+    assert (tally.link_like, tally.link_like_names) == (1, ["real.rclonelink"])
+    measure(source, [b"link.rclonelink"], tally=tally, prefix_size=0)
+    assert tally.link_like == 0
 
 
 class Scan:

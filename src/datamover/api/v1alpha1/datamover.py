@@ -183,9 +183,9 @@ class Guards(Model, frozen=True):
     max_delete_percent: Annotated[
         int,
         doc(
-            "Refuse a run that would lose more than this share of the mirror's objects; 100 allows all. Lost are objects whose file is gone, "
-            "unless it was renamed (a new object has the same size and time of change, or the same size and base name), and objects with "
-            "content whose file is empty now.",
+            "Refuse a run that would lose more than this share of the mirror: ten or more of its objects whose files are gone and not renamed, "
+            "or objects whose files are gone or shrunk to less than a tenth, when the bytes have shrunk by more than the share as well. "
+            "100 allows all, 0 no loss at all.",
             minimum=0,
             maximum=100,
         ),
