@@ -3,15 +3,17 @@
     python tools/build.py MODULE            build what is missing; the last line is the directory
     python tools/build.py MODULE --print    only print the directory of programs that are there already
 
-MODULE is a folder beside this file with a go.mod of `tool` lines and its go.sum, and no Go code of ours:
+MODULE is a set of programs from a folder beside this file, which has a go.mod of `tool` lines and its go.sum:
 
 kubernetes  etcd, kube-apiserver, kube-controller-manager and kubectl: about 8 minutes on two cores the first time (about 1 GB of
             modules, 3 GB of build cache, 0.3 GB of programs). Programs that are there already win: those in `$KUBEBUILDER_ASSETS`,
             then those on PATH (etcd and kube-apiserver both).
+cluster     these and all else that a cluster of one node is made of, from the same folder, with the only Go code that is ours: a storage
+            driver and the process that holds a Pod. About 4 minutes more the first time (1 GB of programs).
 s3          versitygw, an S3 server: about 90 seconds on two cores the first time (0.4 GB of modules, 0.4 GB of build cache, 45 MB). The
             program that `$DATAMOVER_TEST_VERSITYGW` names wins, then the one on PATH.
 
-They are modules of their own, so that neither chooses the other's versions, nor is built again with it. The ordinary Go client
+The folders are Go modules of their own, so that neither chooses the other's versions, nor is built again with it. The ordinary Go client
 fetches the modules; the programs are kept in `${XDG_CACHE_HOME:-~/.cache}/datamover/MODULE/<key>`, where the key covers the versions,
 the platform and the way of building.
 
@@ -64,9 +66,10 @@ class Go:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A Go module of tools beside this file.
+    """Programs to build from a Go module beside this file, in the folder `folder` (default: its name).
 
-    `pinned` is the Go module whose version tells people what is built. `needed` are the programs that are wanted of a directory that
+    `packages` are what is built: everything with a `tool` line when there are none. `copied` are folders of Go modules that are copied
+    beside the programs, by the name they get there. `values` are set in the programs by the linker, with the version's parts. `pinned` is the Go module whose version tells people what is built. `needed` are the programs that are wanted of a directory that
     the user brought. `given` returns that directory, if there is one. `renamed` are programs to which the Go command gives another
     name than the world does. `version_package` is where the programs keep the version that they report, when it must be set.
     """
@@ -80,11 +83,23 @@ class Module:
     cost: str
     renamed: Mapping[str, str] = field(default_factory=dict)
     version_package: str | None = None
+    folder: str | None = None
+    packages: tuple[str, ...] = ("tool",)
+    copied: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    values: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def directory(self) -> Path:
         """The folder with go.mod and go.sum."""
-        return HERE / self.name
+        return HERE / (self.folder or self.name)
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The Go code of ours that is built."""
+        own = [self.directory / each for each in self.packages if each.startswith("./")]
+        return tuple(
+            sorted(file for folder in own for file in folder.glob("*.go") if not file.name.endswith("_test.go"))
+        )
 
     @property
     def version(self) -> str:
@@ -109,7 +124,10 @@ class Module:
         if self.version_package:
             major, minor = self.version.removeprefix("v").split(".")[:2]
             values = {"gitVersion": self.version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
-        return " ".join(("-s -w", *(f"-X {self.version_package}.{name}={value}" for name, value in values.items())))
+            named = {f"{self.version_package}.{name}": value for name, value in values.items()}
+            named |= {name: value.format(major=major, minor=minor) for name, value in self.values.items()}
+            return " ".join(("-s -w", *(f"-X {name}={value}" for name, value in named.items())))
+        return "-s -w"
 
     @property
     def _text(self) -> str:
@@ -155,6 +173,31 @@ def find_gateway(environment: Mapping[str, str]) -> Path | None:
     return Path(found).parent if found else None
 
 
+def find_nothing(environment: Mapping[str, str]) -> Path | None:  # noqa: ARG001 - of the same shape as the others
+    """Return None: these are always built."""
+    return None
+
+
+_KUBERNETES = (
+    "go.etcd.io/etcd/server/v3",
+    "k8s.io/kubernetes/cmd/kube-apiserver",
+    "k8s.io/kubernetes/cmd/kube-controller-manager",
+    "k8s.io/kubernetes/cmd/kubectl",
+)
+_NODE = (
+    "k8s.io/kubernetes/cmd/kube-scheduler",
+    "k8s.io/kubernetes/cmd/kubelet",
+    "k8s.io/kubernetes/cmd/kube-proxy",
+    "github.com/coredns/coredns",
+    "github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner",
+    "github.com/kubernetes-csi/external-snapshotter/v8/cmd/csi-snapshotter",
+    "github.com/kubernetes-csi/external-snapshotter/v8/cmd/snapshot-controller",
+    "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity",
+    "helm.sh/helm/v3/cmd/helm",
+    "./storage",
+    "./pause",
+)
+
 MODULES = (
     Module(
         name="kubernetes",
@@ -166,6 +209,29 @@ MODULES = (
         cost="about 8 minutes on two cores",
         renamed={"server": "etcd"},  # the Go command names a program after its folder
         version_package="k8s.io/component-base/version",
+        packages=_KUBERNETES,
+    ),
+    Module(
+        name="cluster",
+        folder="kubernetes",
+        title="a cluster of one node",
+        pinned="k8s.io/kubernetes",
+        programs=("etcd", *(package.rpartition("/")[2] for package in (*_KUBERNETES[1:], *_NODE))),
+        needed=("etcd", "kubelet", "storage"),
+        given=find_nothing,
+        cost="about 12 minutes on two cores",
+        renamed={"server": "etcd"},
+        version_package="k8s.io/component-base/version",
+        packages=(*_KUBERNETES, *_NODE),
+        values={
+            # Helm holds charts against the version of Kubernetes that it was built for
+            **{
+                f"helm.sh/helm/v3/pkg/{package}.k8sVersion{part}": f"{{{part.lower()}}}"
+                for package in ("chartutil", "lint/rules")
+                for part in ("Major", "Minor")
+            }
+        },
+        copied={"crds": ("github.com/kubernetes-csi/external-snapshotter/client/v8", "config/crd")},
     ),
     Module(
         name="s3",
@@ -184,6 +250,8 @@ def cache_directory(module: Module, environment: Mapping[str, str]) -> Path:
     digest = hashlib.sha256()
     for name in ("go.mod", "go.sum"):
         digest.update((module.directory / name).read_bytes())
+    for source in module.sources:
+        digest.update(source.read_bytes())
     digest.update(
         "\0".join((sys.platform, platform.machine(), *BUILD_FLAGS, module.ldflags, *module.programs)).encode()
     )
@@ -345,11 +413,16 @@ def run_go(go: Go, arguments: tuple[str, ...], *, directory: Path, progress: Pro
 def compile_into(directory: Path, module: Module, go: Go) -> None:
     """Build every tool of the module into `directory`. Raises BuildError with the compiler's words."""
     module.say("fetching modules that are not there yet")
-    listing = ("list", "-mod=readonly", "-deps", "tool")
+    listing = ("list", "-mod=readonly", "-deps", *module.packages)
     packages = run_go(go, listing, directory=module.directory, progress=Progress(module.say)).splitlines()
     progress = Progress(module.say, len(packages))
-    command = ("build", "-v", *BUILD_FLAGS, "-ldflags", module.ldflags, "-o", f"{directory}/", "tool")
+    command = ("build", "-v", *BUILD_FLAGS, "-ldflags", module.ldflags, "-o", f"{directory}/", *module.packages)
     run_go(go, command, directory=module.directory, progress=progress)
+    for name, (path, folder) in module.copied.items():
+        where = ("list", "-mod=readonly", "-m", "-f", "{{.Dir}}", path)
+        found = run_go(go, where, directory=module.directory, progress=Progress(module.say)).strip()
+        definitions = shutil.ignore_patterns("kustomization.yaml")
+        shutil.copytree(Path(found) / folder, directory / name, ignore=definitions, copy_function=shutil.copyfile)
     for theirs, ours in module.renamed.items():
         (directory / theirs).rename(directory / ours)
     module.say(f"built in {progress.seconds:.0f} s")

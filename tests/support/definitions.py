@@ -10,7 +10,7 @@ from support.kubernetes import REPOSITORY
 
 def own_definitions() -> list[dict[str, Any]]:
     """Return the definitions that datamover installs, as they are in the repository."""
-    files = sorted((REPOSITORY / "deploy").rglob("crds/*.yaml"))
+    files = sorted((REPOSITORY / "deploy" / "crds").glob("*.yaml"))
     return [definition for file in files for definition in yaml.safe_load_all(file.read_text()) if definition]
 
 

@@ -22,8 +22,8 @@ from typing import Any
 
 import yaml
 
-from support.certificates import Authority, KeyPair, signing_key
-from support.kubernetes_flags import (
+from cluster.certificates import Authority, KeyPair, signing_key
+from cluster.control_plane import (
     AUDIT_POLICY,
     CONTROLLERS,
     api_server_flags,

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from cluster.certificates import Authority, KeyPair
 from datamover.kube.auth import Identity, StaticIdentity
 from datamover.kube.cluster import ClusterConfig
 from datamover.kube.errors import ConfigError, TransportError, TransportTimeout
 from datamover.kube.http import HttpTransport, _environment_proxy
 from datamover.kube.transport import Request
-from support.certificates import Authority, KeyPair
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from cluster.certificates import Authority
 from datamover.local.node.endpoint import EndpointError, LogEndpoint, read_options, subject
 from datamover.runtime.clock import SystemClock
-from support.certificates import Authority
 
 PATH = "/containerLogs/ns/pod/main"
 

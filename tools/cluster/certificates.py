@@ -1,4 +1,4 @@
-"""Certificates for servers and clients of tests: one authority, made anew for every run."""
+"""Certificates for servers and clients: one authority, made anew for every cluster, in the tests as well."""
 
 import datetime as dt
 import ipaddress
@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-LIFETIME = dt.timedelta(days=2)
+LIFETIME = dt.timedelta(days=30)
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -34,7 +34,7 @@ class KeyPair:
 class Authority:
     """A certificate authority. Elliptic-curve keys, because they are made in a millisecond."""
 
-    def __init__(self, name: str = "datamover-tests") -> None:
+    def __init__(self, name: str = "datamover-cluster") -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = self._builder(self._name, self._key.public_key())
