@@ -1,13 +1,18 @@
-"""Health, readiness and metrics over HTTP, for kubelets and scrapers. Plain text; no secrets, nothing to change."""
+"""Health, readiness and metrics over HTTP or HTTPS, for kubelets and scrapers. Plain text; no secrets, nothing to change.
+
+Health and readiness are for everybody; the metrics too, unless a guard says otherwise.
+"""
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Self
 
 from aiohttp import web
 
+from datamover.runtime.access import Verdict
 from datamover.runtime.clock import Clock, SystemClock
 from datamover.runtime.instruments import Check
 
@@ -15,6 +20,9 @@ _log = logging.getLogger(__name__)
 
 Metrics = Callable[[], tuple[bytes, str]]
 """Returns the exposition and its content type."""
+
+Guard = Callable[[str | None], Awaitable[Verdict]]
+"""Given the `Authorization` header of a request for the metrics, or None: decides."""
 
 
 BEAT = 5.0
@@ -62,13 +70,17 @@ class StatusServer:
         alive: Mapping[str, Check] | None = None,
         ready: Callable[[], Mapping[str, Check]] | None = None,
         metrics: Metrics | None = None,
+        guard: Guard | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`port` 0 takes a free one; `ready` is asked at each request, so checks may come and go."""
+        """`port` 0 takes a free one; `ready` is asked at each request, so checks may come and go. `tls` is for all that is served."""
         self._host = host
         self._wanted_port = port
         self._alive: Mapping[str, Check] = alive or {}
         self._ready = ready
         self._metrics = metrics
+        self._guard = guard
+        self._tls = tls
         self._runner: web.AppRunner | None = None
         self.port = 0
         """The port in use, 0 while not started."""
@@ -83,7 +95,7 @@ class StatusServer:
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
         try:
-            await web.TCPSite(runner, self._host, self._wanted_port).start()
+            await web.TCPSite(runner, self._host, self._wanted_port, ssl_context=self._tls).start()
         except BaseException:
             await runner.cleanup()
             raise
@@ -120,11 +132,19 @@ class StatusServer:
         return _report(self._ready() if self._ready else {})
 
     async def _expose(self, request: web.Request) -> web.Response:
-        del request
         if self._metrics is None:
             raise web.HTTPNotFound
+        if self._guard is not None:
+            verdict = await self._guard(request.headers.get("Authorization"))
+            if verdict is not Verdict.ALLOWED:
+                return _refuse(verdict)
         body, content_type = self._metrics()
         return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+def _refuse(verdict: Verdict) -> web.Response:
+    headers = {"WWW-Authenticate": "Bearer"} if verdict is Verdict.UNAUTHENTICATED else {}
+    return web.Response(status=int(verdict), text=f"{verdict.name.lower()}\n", headers=headers)
 
 
 def _report(checks: Mapping[str, Check]) -> web.Response:

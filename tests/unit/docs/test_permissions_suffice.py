@@ -1,7 +1,6 @@
-"""The rights on the permissions page, held against a real API server: an operator that has these and no others."""
+"""The rights of the install manifest, held against a real API server: an operator that has these and no others."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,18 +22,18 @@ from support.scenario import CLASS, IMAGES, Cluster, create_classes, ready_reaso
 __all__ = ["s3"]
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGE = (ROOT / "docs" / "permissions.md").read_text(encoding="utf-8")
+MANIFEST = (ROOT / "deploy" / "install.yaml").read_text(encoding="utf-8")
+RIGHTS = {"Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
 OPERATOR = "datamover-operator-system"
 ACCOUNT = "datamover-operator-controller-manager"
 SECRET = "storage-credentials"
 
 
 @asynccontextmanager
-async def cluster_by_the_page(plane: ControlPlane, namespace: str, place: Path) -> AsyncIterator[Cluster]:
-    """A cluster whose operator is the page's service account, with leader election; the node is the administrator."""
-    plane.create_namespace("shop")
-    for block in re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
-        for document in yaml.safe_load_all(block):
+async def cluster_by_the_manifest(plane: ControlPlane, namespace: str, place: Path) -> AsyncIterator[Cluster]:
+    """A cluster whose operator is the manifest's service account, with leader election; the node is the administrator."""
+    for document in yaml.safe_load_all(MANIFEST):
+        if document and document["kind"] in RIGHTS:
             plane.create(document)
     registry, metrics = new_metrics()
     operators = HttpTransport(load_config(plane.service_account_kubeconfig(OPERATOR, ACCOUNT)))
@@ -69,7 +68,7 @@ async def cluster_by_the_page(plane: ControlPlane, namespace: str, place: Path) 
 async def test_an_operator_with_the_documented_rights_does_all_it_has_to(
     kubernetes: ControlPlane, namespace: str, tmp_path: Path, s3: S3Server
 ) -> None:
-    async with cluster_by_the_page(kubernetes, namespace, tmp_path) as cluster:
+    async with cluster_by_the_manifest(kubernetes, namespace, tmp_path) as cluster:
         await cluster.create_secret(SECRET, s3.secret())
         await cluster.create_secret("wrong", s3.secret(AWS_SECRET_ACCESS_KEY="wrong"))
         await cluster.create_volume("app-data")

@@ -1,9 +1,14 @@
 import asyncio
+import ssl
 from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import aiohttp
 import pytest
 
+from cluster.certificates import Authority
+from datamover.runtime.access import Verdict
 from datamover.runtime.serving import Heartbeat, StatusServer
 from support.clock import VirtualClock, settle
 
@@ -91,3 +96,41 @@ async def test_the_heart_beats_while_the_loop_runs_and_its_silence_is_told(caplo
         await task
     await clock.advance(60)
     assert heart.check() == "the event loop has not run its tasks for 60 s"
+
+
+async def fetch_metrics(server, **headers):
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{server.port}/metrics", headers=headers) as answer,
+    ):
+        return answer.status, answer.headers.get("WWW-Authenticate"), await answer.text()
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+async def test_a_guard_decides_on_metrics_and_on_nothing_else(verdict):
+    asked = []
+
+    async def guard(authorization):
+        asked.append(authorization)
+        return verdict
+
+    async with serve(metrics=lambda: (b"up 1\n", "text/plain"), guard=guard) as server:
+        status, challenge, text = await fetch_metrics(server, Authorization="Bearer t")
+        assert status == int(verdict)
+        assert (challenge == "Bearer") == (verdict is Verdict.UNAUTHENTICATED)
+        assert ("up 1" in text) == (verdict is Verdict.ALLOWED)
+        assert (await fetch(server, "/healthz"))[0] == (await fetch(server, "/readyz"))[0] == 200
+    assert asked == ["Bearer t"]
+
+
+async def test_everything_is_served_over_tls_with_a_certificate():
+    authority = Authority()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    with TemporaryDirectory() as directory:
+        context.load_cert_chain(*authority.server("metrics").write(Path(directory), "tls"))
+    trust = ssl.create_default_context(cadata=authority.pem.decode())
+    async with serve(tls=context) as server, aiohttp.ClientSession() as session:
+        async with session.get(f"https://127.0.0.1:{server.port}/healthz", ssl=trust) as answer:
+            assert answer.status == 200
+        with pytest.raises(aiohttp.ClientError):
+            await session.get(f"http://127.0.0.1:{server.port}/healthz")
