@@ -6,10 +6,10 @@ READY := $(VENV)/.ready
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format bench crds kubernetes s3 lock clean
+.PHONY: help setup demo test test-fast test-cluster lint format bench crds manifests kubernetes s3 images cluster-up cluster-down cluster-status lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "datamover needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Choose another with: make PYTHON=python3.12 ...")'
@@ -28,16 +28,20 @@ demo: $(READY) ## Back up a volume to a real S3 server on this machine, twice, t
 
 test: $(READY) kubernetes s3 ## Run all tests, also against a real Kubernetes API server and a faithful S3 server (builds both once)
 	@echo "==> running all tests"
-	@DATAMOVER_REQUIRE_KUBERNETES=$${DATAMOVER_REQUIRE_KUBERNETES:-} $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
+	@DATAMOVER_REQUIRE_KUBERNETES=$${DATAMOVER_REQUIRE_KUBERNETES:-} $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not cluster"
 
 test-fast: $(READY) ## Run the tests that need no Kubernetes API server
-	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m "not kubernetes"
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m "not kubernetes and not cluster"
+
+test-cluster: cluster-up ## Run the tests that want a node, in the cluster of cluster-up (or of DATAMOVER_TEST_KUBECONFIG)
+	@DATAMOVER_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest tests/cluster
 
 lint: $(READY) ## Check style, types, import rules and generated files
 	@echo "==> ruff"; $(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@echo "==> types"; $(BIN)/basedpyright --level error
 	@echo "==> import rules"; $(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 	@echo "==> generated files"; $(BIN)/datamover crds | diff -u deploy/crds/datamovers.yaml - || { echo "run 'make crds'" >&2; exit 1; }
+	@diff -ru deploy/crds deploy/charts/datamover/files/crds || { echo "run 'make crds'" >&2; exit 1; }
 
 format: $(READY) ## Format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
@@ -45,8 +49,27 @@ format: $(READY) ## Format the code
 bench: $(READY) kubernetes ## Measure, in ratios against a peer in the same run (bench/README.md)
 	@$(BIN)/python -m bench
 
-crds: $(READY) ## Generate deploy/crds from the types
-	@$(BIN)/datamover crds > deploy/crds/datamovers.yaml && echo "wrote deploy/crds/datamovers.yaml"
+crds: $(READY) ## Generate deploy/crds, and the chart's copy, from the types
+	@$(BIN)/datamover crds > deploy/crds/datamovers.yaml && cp deploy/crds/*.yaml deploy/charts/datamover/files/crds/ \
+	  && echo "wrote deploy/crds and its copy in the chart: now run 'make manifests'"
+
+manifests: $(READY) ## Render deploy/install.yaml from the chart
+	@programs=$$($(BIN)/python tools/build.py cluster) && \
+	  { echo "# Rendered from deploy/charts/datamover with its default values by \`make manifests\`. Change the chart, not this file."; \
+	    $$programs/helm template datamover deploy/charts/datamover --namespace datamover-operator-system --set namespace.create=true; \
+	  } > deploy/install.yaml.new && mv deploy/install.yaml.new deploy/install.yaml && echo "wrote deploy/install.yaml"
+
+images: ## Build the images of the operator and of the mover into dist/images (Linux, root)
+	@$(PYTHON) tools/images.py build
+
+cluster-up: $(READY) ## Start a real cluster of one node on this machine (Linux, root) and print its kubeconfig
+	@PYTHONPATH=tools $(BIN)/python -m cluster up
+
+cluster-status: $(READY) ## Tell what of it runs
+	@PYTHONPATH=tools $(BIN)/python -m cluster status
+
+cluster-down: $(READY) ## Stop it and leave nothing behind
+	@PYTHONPATH=tools $(BIN)/python -m cluster down
 
 # Builds a module of tools/. $(1): its folder. $(2): what the tests lack without it.
 define BUILD_TOOLS
@@ -69,6 +92,9 @@ s3: $(READY) ## Build versitygw, a faithful S3 server for the tests, once, outsi
 
 lock: ## Pin the newest packages that pyproject.toml allows (needs uv)
 	uv pip compile pyproject.toml --extra local --extra uvloop --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/dev.txt
+	uv pip compile pyproject.toml --extra uvloop --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/operator.txt
+	uv pip compile requirements/mover.in --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/mover.txt
+	uv pip compile requirements/images.in --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/images.txt
 	uv pip compile requirements/go.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/go.txt
 
 clean: ## Remove the virtual environment and caches of this folder

@@ -93,8 +93,8 @@ def test_a_certificate_that_nobody_trusts_and_then_one_that_is_given(tmp_path: P
         container = Container(tmp_path / "container", server.secret())
         fill(container)
         refused = container.run(SSL_CERT_FILE=None)
-        expect(refused, transfer.NETWORK, transfer.REASON_TLS_UNTRUSTED, "RCLONE_CA_CERT")
-        trusted = container.run(RCLONE_CA_CERT=str(certificate))
+        expect(refused, transfer.NETWORK, transfer.REASON_TLS_UNTRUSTED, "CA_CERT")
+        trusted = container.run(CA_CERT=certificate.read_text())
         assert trusted.code == 0, trusted.output
         plain = container.run(TLS_HOST="false")
         assert plain.outcome.failure_class == transfer.NETWORK

@@ -146,9 +146,7 @@ async def test_a_certificate_that_nobody_signed(secured: S3Server, stage: Stage)
     async with stage.act("a certificate that nobody signed") as act:
         await act.cluster.create_secret(SECRET, secured.secret())
         await act.start()
-        await act.expect_failed(
-            transfer.REASON_TLS_UNTRUSTED, "is not trusted", "certificate authority", "RCLONE_CA_CERT"
-        )
+        await act.expect_failed(transfer.REASON_TLS_UNTRUSTED, "is not trusted", "authority", "key CA_CERT")
         assert secured.objects(records=True) == {}
 
 
@@ -156,7 +154,7 @@ async def test_a_certificate_that_is_trusted_explicitly(secured: S3Server, stage
     async with stage.act("a certificate that is trusted") as act:
         await act.cluster.create_secret(SECRET, secured.secret())
         assert secured.tls is not None
-        await act.start(additionalEnv=env(RCLONE_CA_CERT=str(secured.tls[0])))
+        await act.start(additionalEnv=env(CA_CERT=Path(secured.tls[0]).read_text()))
         mover = await act.expect_completed()
         assert secured.objects(run_of(mover).timestamp) == TREE
 

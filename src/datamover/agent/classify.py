@@ -79,8 +79,8 @@ _CAUSES = (
         r"x509|certificate|tls: ",
         transfer.NETWORK,
         transfer.REASON_TLS_UNTRUSTED,
-        "The certificate of {endpoint} is not trusted: give the mover the certificate authority that signed it (mount it and set RCLONE_CA_CERT"
-        " to its path), or use the name that the certificate is for in BUCKET_HOST.",
+        "The certificate of {endpoint} is not trusted: put the certificate (PEM) of the authority that signed it into the"
+        " Secret's key CA_CERT, or use the name that the certificate is for in BUCKET_HOST.",
         retryable=False,
     ),
     Cause(

@@ -15,6 +15,9 @@ from datamover.api import transfer
 
 _TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{6}")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_CERTIFICATES = re.compile(
+    r"(?:[^-]*-----BEGIN (?:TRUSTED )?CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END (?:TRUSTED )?CERTIFICATE-----)+[^-]*"
+)
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+")
 
 
@@ -47,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     secret_key: str
     region: str
     endpoint: str
+    authorities: str
     data: str
     config: str
     termination: str
@@ -160,6 +164,7 @@ def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> S
         secret_key=secret_key,
         region=read.text(transfer.REGION, transfer.DEFAULT_REGION),
         endpoint=endpoint,
+        authorities=_authorities(read),
         data=root + transfer.DATA_PATH,
         config=root + transfer.CONFIG_PATH,
         termination=root + transfer.TERMINATION_PATH,
@@ -216,6 +221,17 @@ def _endpoint(read: _Reader) -> str:
     tls = read.switch(transfer.TLS_HOST, default=True)
     bracketed = f"[{host}]" if ":" in host and not host.startswith("[") else host
     return f"{'https' if tls else 'http'}://{bracketed}:{port}"
+
+
+def _authorities(read: _Reader) -> str:
+    found = read.text(transfer.CA_CERT)
+    if found and not _CERTIFICATES.fullmatch(found):
+        read.problems.append(
+            f"{transfer.CA_CERT} is no certificate; put the authority's certificates there as PEM text, from -----BEGIN CERTIFICATE----- to"
+            " -----END CERTIFICATE-----, and no keys"
+        )
+        return ""
+    return found
 
 
 def _root(read: _Reader) -> tuple[str, str]:

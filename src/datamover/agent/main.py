@@ -81,7 +81,11 @@ def _move(
     with _scratch(settings) as scratch:
         config = _config_file(settings, scratch)
         _check_lists(environ)
-        options = engine_options(environ, settings, config_file=config, temporary=scratch)
+        authorities = f"{scratch}/authorities.pem"
+        if settings.authorities:
+            with open(authorities, "w", encoding="utf-8") as file:  # noqa: PTH123 - pathlib would take a tenth of the start-up budget
+                file.write(f"{settings.authorities}\n")
+        options = engine_options(environ, settings, config_file=config, temporary=scratch, authorities_file=authorities)
         search = environ.get("PATH")
         engine = rclone.Engine(
             rclone.find_engine(settings.engine, search=search), stop=stop, wrapper=rclone.find_wrapper(search=search)

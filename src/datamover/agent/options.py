@@ -165,11 +165,13 @@ def file_lists(environment: Mapping[str, str], variables: tuple[str, ...] = _FRO
     return found
 
 
-def engine_options(environ: Mapping[str, str], settings: Settings, *, config_file: str, temporary: str) -> Options:
+def engine_options(
+    environ: Mapping[str, str], settings: Settings, *, config_file: str, temporary: str, authorities_file: str
+) -> Options:
     """Return the engine's environments.
 
     `config_file` is where rclone may write a configuration if it wants to (it holds no secret of ours); `temporary` a
-    writable directory.
+    writable directory; `authorities_file` where the settings' authorities are, if there are any.
     """
     base = {name: value for name, value in environ.items() if name not in _OURS}
     if "RCLONE_BW_LIMIT" in base:  # the documents' name for it
@@ -183,6 +185,8 @@ def engine_options(environ: Mapping[str, str], settings: Settings, *, config_fil
     base[transfer.SECRET_KEY] = settings.secret_key
     if not base.get(transfer.SESSION_TOKEN, "").strip():
         base.pop(transfer.SESSION_TOKEN, None)
+    if settings.authorities:
+        base.setdefault("RCLONE_CA_CERT", authorities_file)
     _set_remote(base, settings)
     level = _level(environ)
     base["RCLONE_LOG_LEVEL"] = max(level, "INFO", key=LEVELS.index)

@@ -202,6 +202,13 @@ def run(
     help="Image for DataMovers that name none. Required: the documented default is the original operator's.",
 )
 @click.option(
+    "--mover-image-pull-policy",
+    type=click.Choice(["Always", "IfNotPresent", "Never"]),
+    envvar="MOVER_IMAGE_PULL_POLICY",
+    show_envvar=True,
+    help="Pull policy of that image where a DataMover asks for none but the default.  [default: Always, as documented]",
+)
+@click.option(
     "--cluster-id",
     metavar="TEXT",
     help="Identity of the cluster at destinations. [default: UID of the namespace kube-system]",
@@ -227,6 +234,33 @@ def run(
     help="Address of /metrics, /healthz and /readyz; 0 for none.",
 )
 @click.option(
+    "--metrics-auth/--no-metrics-auth",
+    envvar="METRICS_AUTH",
+    show_envvar=True,
+    default=False,
+    show_default=True,
+    help="Answer /metrics only to bearer tokens that the API server lets get it.",
+)
+@click.option(
+    "--metrics-tls-cert",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="METRICS_TLS_CERT",
+    show_envvar=True,
+    help="Certificate to serve that address over TLS, PEM; read again when it is renewed. [default: plain HTTP]",
+)
+@click.option(
+    "--metrics-tls-key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="METRICS_TLS_KEY",
+    show_envvar=True,
+    help="Its key, PEM, not encrypted.",
+)
+@click.option(
+    "--metrics-auth-without-tls",
+    is_flag=True,
+    help="Take tokens over plain HTTP: something else encrypts the way to this port.",
+)
+@click.option(
     "--log-format", type=click.Choice(["text", "json"]), default="json", show_default=True, help="Form of log lines."
 )
 @click.option(
@@ -242,10 +276,15 @@ def operator(
     namespace: str | None,
     workers: int,
     mover_image: str | None,
+    mover_image_pull_policy: str | None,
     cluster_id: str | None,
     leader_elect: bool,
     leader_namespace: str,
     metrics_bind_address: str,
+    metrics_auth: bool,
+    metrics_tls_cert: Path | None,
+    metrics_tls_key: Path | None,
+    metrics_auth_without_tls: bool,
     log_format: str,
     log_level: str,
 ) -> None:
@@ -254,7 +293,7 @@ def operator(
     Stops in order on SIGTERM and SIGINT: what is under way is finished or left to the next one.
     """
     from datamover.cli import logs
-    from datamover.cli.operator import Options, StartError, serve
+    from datamover.cli.operator import MetricsAccess, Options, StartError, serve
     from datamover.kube.errors import KubeError
     from datamover.runtime.leader import LeadershipLost
 
@@ -263,8 +302,15 @@ def operator(
         namespace=namespace,
         workers=workers,
         mover_image=mover_image,
+        mover_pull_policy=mover_image_pull_policy,
         cluster_id=cluster_id,
         status_address=None if metrics_bind_address == "0" else metrics_bind_address,
+        metrics_access=MetricsAccess(
+            authenticated=metrics_auth,
+            certificate=metrics_tls_cert,
+            key=metrics_tls_key,
+            plain_tokens=metrics_auth_without_tls,
+        ),
         leader_namespace=leader_namespace if leader_elect else None,
     )
     try:

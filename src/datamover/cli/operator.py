@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,12 +29,14 @@ from datamover.metrics.runtime import RuntimeMetrics
 from datamover.reconcilers.datamover.caches import Caches
 from datamover.reconcilers.datamover.facts import Settings
 from datamover.reconcilers.datamover.reconciler import DataMoverReconciler
+from datamover.runtime.access import Gatekeeper
 from datamover.runtime.clock import Clock, SystemClock
 from datamover.runtime.events import EventRecorder
 from datamover.runtime.leader import LeaderElector
 from datamover.runtime.manager import Elector, Manager
 from datamover.runtime.precondition import Precondition
 from datamover.runtime.serving import Heartbeat, StatusServer
+from datamover.runtime.serving_certificate import CertificateError, ServingCertificate
 
 _log = logging.getLogger(__name__)
 
@@ -54,15 +56,41 @@ class StartError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsAccess:
+    """How the status server is reached, and who may read the metrics.
+
+    With `authenticated`, only those whom the API server lets `get` the non-resource URL /metrics. A bearer token over plain HTTP can be
+    read by whoever is on the way, so that this needs `certificate` and `key` unless `plain_tokens` says that the way is safe.
+    """
+
+    authenticated: bool = False
+    certificate: Path | None = None
+    key: Path | None = None
+    plain_tokens: bool = False
+
+    def check(self) -> None:
+        """Raise StartError when it cannot be had."""
+        if (self.certificate is None) != (self.key is None):
+            raise StartError("--metrics-tls-cert and --metrics-tls-key belong together: give both or none")
+        if self.authenticated and self.certificate is None and not self.plain_tokens:
+            raise StartError(
+                "--metrics-auth needs --metrics-tls-cert and --metrics-tls-key, for tokens must not travel in the open. Where something "
+                "else encrypts the way to this port (a sidecar, a mesh), say so with --metrics-auth-without-tls"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """How the operator runs. Addresses are `host:port`, or None for none; durations in seconds."""
 
     namespace: str | None = None
     workers: int = 4
     mover_image: str | None = None
+    mover_pull_policy: str | None = None
     cluster_id: str | None = None
     progress_interval: float = 10.0
     status_address: str | None = None
+    metrics_access: MetricsAccess = MetricsAccess()
     leader_namespace: str | None = None
     """Namespace of the Lease; None runs without leader election."""
     identity: str = ""
@@ -121,7 +149,10 @@ class Operator:
             meter=DataMoverMetrics(registry),
             clock=clock,
             settings=Settings(
-                cluster=cluster, mover_image=options.mover_image, progress_interval=options.progress_interval
+                cluster=cluster,
+                mover_image=options.mover_image,
+                mover_pull_policy=options.mover_pull_policy,
+                progress_interval=options.progress_interval,
             ),
         )
         controller = self.reconciler.controller(workers=options.workers, metrics=metrics)
@@ -129,13 +160,19 @@ class Operator:
         if options.status_address:
             host, port = split_address(options.status_address)
             heartbeat = Heartbeat(clock=clock)
+            access = options.metrics_access
+            certificate = _load_certificate(access, clock=clock)
             server = StatusServer(
                 host=host,
                 port=port,
                 alive={"event loop": heartbeat.check},
                 ready=self.checks,
                 metrics=lambda: (expose(registry), CONTENT_TYPE),
+                guard=Gatekeeper(client, clock=clock).judge if access.authenticated else None,
+                tls=certificate.context if certificate else None,
             )
+            if certificate is not None:
+                self.manager.add_task("metrics certificate", certificate.run)
             self.manager.add_task("heartbeat", heartbeat.run)
             self.manager.add_task("status server", server.run)
 
@@ -168,6 +205,15 @@ def _expect_definitions(client: Client, *, clock: Clock) -> Precondition:
         return describe_absence(wanted) if found is None else find_gap(found, wanted)
 
     return Precondition(client, _DEFINITIONS.path(name=DATA_MOVERS.group_resource), judge=judge, clock=clock)
+
+
+def _load_certificate(access: MetricsAccess, *, clock: Clock) -> ServingCertificate | None:
+    if access.certificate is None or access.key is None:
+        return None
+    try:
+        return ServingCertificate(access.certificate, access.key, clock=clock)
+    except CertificateError as error:
+        raise StartError(f"metrics cannot be served over TLS: {error}") from error
 
 
 def new_metrics() -> tuple[CollectorRegistry, RuntimeMetrics]:
@@ -203,6 +249,18 @@ def _end_process() -> None:
     os._exit(1)
 
 
+async def _unless(stop: asyncio.Event, asking: Coroutine[None, None, str]) -> str | None:
+    """Return the answer, or None when we are asked to stop before it comes."""
+    answer, stopped = asyncio.ensure_future(asking), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((answer, stopped), return_when=asyncio.FIRST_COMPLETED)
+        return answer.result() if answer.done() else None
+    finally:
+        for each in (answer, stopped):
+            each.cancel()
+        await asyncio.gather(answer, stopped, return_exceptions=True)
+
+
 async def serve(options: Options, *, kubeconfig: Path | None, context: str | None) -> None:
     """Run the operator against a cluster until SIGTERM or SIGINT. Raises StartError, KubeError and LeadershipLost."""
     if not options.mover_image:
@@ -212,17 +270,21 @@ async def serve(options: Options, *, kubeconfig: Path | None, context: str | Non
         )
     if options.status_address:
         split_address(options.status_address)  # before anything is begun
+    options.metrics_access.check()
     registry, metrics = new_metrics()
     transport = HttpTransport(load_config(kubeconfig, context))
     try:
         client = Client(transport, user_agent=f"{names.COMPONENT}/{__version__}", observe=metrics.request)
-        cluster = options.cluster_id or await find_cluster(client)
-        checked = replace(options, check_definitions=True)
-        operator = Operator(client, cluster=cluster, options=checked, registry=registry, metrics=metrics)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
+        # before the first request, for that may wait long for its answer
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        cluster = options.cluster_id or await _unless(stop, find_cluster(client))
+        if cluster is None:
+            return
+        checked = replace(options, check_definitions=True)
+        operator = Operator(client, cluster=cluster, options=checked, registry=registry, metrics=metrics)
         _log.info("datamover operator %s, cluster %s", __version__, cluster)
         await operator.run(stop)
     finally:

@@ -23,21 +23,22 @@ def build_job(
     cluster: str,
     labels: dict[str, str],
     image: str | None = None,
+    pull_policy: str | None = None,
 ) -> Manifest:
     """Return the Job that moves `claim` to the destination.
 
     `cluster` is the UID of the cluster (of its kube-system namespace): part of the identity of a mirror. `image` replaces the default
-    image where the DataMover names none.
+    image where the DataMover names none, and `pull_policy` the default policy for it.
     """
     spec = owner.spec
     if spec is None:
         raise ValueError("a DataMover without a spec has no mover")
     method = run.copy_method or spec.copy_method
-    reference = _image(spec.image, substitute=image)
+    reference, policy = _image(spec.image, substitute=image, pull_policy=pull_policy)
     container: Manifest = {
         "name": CONTAINER,
         "image": reference,
-        "imagePullPolicy": spec.image.pull_policy if spec.image else names.DEFAULT_PULL_POLICY,
+        "imagePullPolicy": policy,
         "env": _environment(owner, spec, run, cluster),
         "envFrom": [{"secretRef": {"name": spec.secret_name}}],
     }
@@ -82,13 +83,18 @@ def build_job(
     }
 
 
-def _image(chosen: Image | None, *, substitute: str | None) -> str:
-    """The documented default names the original operator's image, which has no agent: an operator that brings its own image uses
-    that instead, also where the API server filled the default in.
+def _image(chosen: Image | None, *, substitute: str | None, pull_policy: str | None) -> tuple[str, str]:
+    """Return the image and its pull policy.
+
+    The documented default names the original operator's image, which has no agent: an operator that brings its own image uses
+    that instead, also where the API server filled the default in. The same holds of the policy.
     """
     wanted = chosen or Image()
     defaulted = (wanted.repository, wanted.tag) == (names.DEFAULT_IMAGE_REPOSITORY, names.DEFAULT_IMAGE_TAG)
-    return substitute if substitute is not None and defaulted else image_reference(wanted)
+    if substitute is None or not defaulted:
+        return image_reference(wanted), wanted.pull_policy
+    unsaid = wanted.pull_policy == names.DEFAULT_PULL_POLICY
+    return substitute, (pull_policy if unsaid else None) or wanted.pull_policy
 
 
 def _environment(owner: DataMover, spec: DataMoverSpec, run: Run, cluster: str) -> list[Manifest]:

@@ -80,6 +80,8 @@ def test_a_bucket_name_may_bring_a_folder_as_with_the_original() -> None:
         ({"BUCKET_HOST": "https://minio"}, ["BUCKET_HOST", "only the host's name"]),
         ({"BUCKET_HOST": "minio:9000/path"}, ["BUCKET_HOST"]),
         ({"BUCKET_HOST": "mi nio"}, ["BUCKET_HOST"]),
+        ({"CA_CERT": "/ca.pem"}, ["CA_CERT is no certificate", "BEGIN CERTIFICATE"]),
+        ({"CA_CERT": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"}, ["CA_CERT", "no keys"]),
         ({"BUCKET_PORT": "0"}, ["BUCKET_PORT is '0'", "1 to 65535"]),
         ({"BUCKET_PORT": "65536"}, ["BUCKET_PORT"]),
         ({"BUCKET_PORT": "٤٤٣"}, ["BUCKET_PORT"]),

@@ -21,7 +21,13 @@ SECRET = {
 def options(**changes: str) -> Options:
     environ = SECRET | {"DATAMOVER_OWNER_PVC": "app-data"} | changes
     settings = read_settings(environ, now=datetime(2024, 8, 6, tzinfo=UTC), token="abc")
-    return engine_options(environ, settings, config_file="/config/rclone.conf", temporary="/config/scratch")
+    return engine_options(
+        environ,
+        settings,
+        config_file="/config/rclone.conf",
+        temporary="/config/scratch",
+        authorities_file="/config/authorities.pem",
+    )
 
 
 def test_the_remote_is_configured_by_variables_alone() -> None:
@@ -118,6 +124,14 @@ def test_it_is_known_whether_the_user_chose_files_or_comparison() -> None:
     assert options(RCLONE_FILTER_FROM="/rules").selects
     assert options(RCLONE_COPY_LINKS="true").selects
     assert options(RCLONE_SIZE_ONLY="true").comparison == "user"
+
+
+def test_authorities_of_the_secret_are_trusted_by_every_command_unless_a_file_is_named() -> None:
+    pem = "-----BEGIN CERTIFICATE-----\nTUlJ\n-----END CERTIFICATE-----\n"
+    found = options(CA_CERT=pem)
+    assert found.data["RCLONE_CA_CERT"] == found.records["RCLONE_CA_CERT"] == "/config/authorities.pem"
+    assert options(CA_CERT=pem, RCLONE_CA_CERT="/mine").data["RCLONE_CA_CERT"] == "/mine"
+    assert "RCLONE_CA_CERT" not in options().data
 
 
 def test_an_empty_session_token_is_no_token() -> None:

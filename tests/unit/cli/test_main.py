@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from datamover import __version__
 from datamover.api.crd import crds
 from datamover.cli.main import main
-from datamover.cli.operator import Options, StartError
+from datamover.cli.operator import MetricsAccess, Options, StartError
 from datamover.cli.outcome import Exit
 from datamover.cli.run import RunResult
 from datamover.cli.world import WorldError
@@ -172,6 +172,36 @@ def test_the_environment_stands_for_options(monkeypatch: pytest.MonkeyPatch) -> 
         ("x", "a", None, None),
         ("x", None, "b", ":8082"),
     ]
+
+
+def test_the_metrics_of_an_operator_are_guarded_as_options_or_environment_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[MetricsAccess] = []
+
+    async def serve(options: Options, **_: object) -> None:
+        seen.append(options.metrics_access)
+
+    monkeypatch.setattr("datamover.cli.operator.serve", serve)
+    monkeypatch.setattr("datamover.cli.logs.set_up", lambda **kwargs: None)
+    files = {"METRICS_TLS_CERT": "tls.crt", "METRICS_TLS_KEY": "tls.key"}
+    command = ["operator", "--mover-image", "x"]
+    CliRunner().invoke(main, command, env={"METRICS_AUTH": None})
+    CliRunner().invoke(main, command, env={"METRICS_AUTH": "true", **files})
+    CliRunner().invoke(main, [*command, "--metrics-auth", "--metrics-auth-without-tls"])
+    CliRunner().invoke(main, [*command, "--no-metrics-auth"], env={"METRICS_AUTH": "true"})
+    assert seen == [
+        MetricsAccess(),
+        MetricsAccess(authenticated=True, certificate=Path("tls.crt"), key=Path("tls.key")),
+        MetricsAccess(authenticated=True, plain_tokens=True),
+        MetricsAccess(),
+    ]
+
+
+def test_tokens_in_the_open_are_refused_with_the_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datamover.cli.logs.set_up", lambda **kwargs: None)
+    result = CliRunner().invoke(main, ["operator", "--mover-image", "x", "--metrics-auth"])
+    assert result.exit_code == 1
+    assert "--metrics-tls-cert" in result.stderr
+    assert "--metrics-auth-without-tls" in result.stderr
 
 
 @pytest.mark.parametrize("error", [StartError("no image"), LeadershipLost("op lost the lease"), OSError(98, "in use")])

@@ -1,10 +1,22 @@
 """Putting the operator together: addresses, the cluster's identity, and what is said when it cannot start."""
 
+import asyncio
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from datamover.cli.operator import Operator, Options, StartError, find_cluster, new_metrics, serve, split_address
+from datamover.cli.operator import (
+    MetricsAccess,
+    Operator,
+    Options,
+    StartError,
+    find_cluster,
+    new_metrics,
+    serve,
+    split_address,
+)
 from datamover.kube.client import Client
 from datamover.kube.errors import KubeError, TransportError
 from support.scripted_transport import ScriptedTransport, answer, failure
@@ -85,6 +97,34 @@ async def test_a_bad_kubeconfig_is_one_clear_error(case: str, tmp_path: Path) ->
     assert str(refused.value).strip()
 
 
+SILENT = """
+apiVersion: v1
+kind: Config
+current-context: a
+contexts: [{{name: a, context: {{cluster: a, user: a}}}}]
+clusters: [{{name: a, cluster: {{server: "http://127.0.0.1:{port}"}}}}]
+users: [{{name: a, user: {{}}}}]
+"""
+
+
+async def test_who_asks_it_to_stop_need_not_wait_for_an_api_server_that_does_not_answer(tmp_path: Path) -> None:
+    asked = asyncio.Event()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
+        path = tmp_path / "kubeconfig"
+        path.write_text(SILENT.format(port=server.sockets[0].getsockname()[1]))
+        serving = asyncio.create_task(serve(Options(mover_image="x"), kubeconfig=path, context=None))
+        await asyncio.wait_for(asked.wait(), timeout=10)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(serving, timeout=5)
+
+
 def make_operator(**options) -> Operator:
     registry, metrics = new_metrics()
     given = Options(mover_image="x", **options)
@@ -100,3 +140,35 @@ async def test_a_bad_status_address_is_told_before_anything_is_asked(tmp_path: P
         make_operator(status_address="nowhere")
     with pytest.raises(StartError, match="'nowhere' is not an address"):
         await serve(Options(mover_image="x", status_address="nowhere"), kubeconfig=tmp_path / "none", context=None)
+
+
+CERTIFICATE = {"certificate": Path("/none/tls.crt"), "key": Path("/none/tls.key")}
+REFUSED_ACCESS = {
+    "tokens in the open": (MetricsAccess(authenticated=True), "--metrics-auth needs --metrics-tls-cert"),
+    "a certificate without its key": (MetricsAccess(certificate=Path("x")), "give both or none"),
+    "a key without its certificate": (MetricsAccess(key=Path("x"), plain_tokens=True), "give both or none"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_ACCESS)
+async def test_metrics_that_cannot_be_guarded_as_asked_are_told_before_anything_is_asked(case, tmp_path: Path) -> None:
+    access, words = REFUSED_ACCESS[case]
+    with pytest.raises(StartError, match=words):
+        await serve(Options(mover_image="x", metrics_access=access), kubeconfig=tmp_path / "none", context=None)
+
+
+@pytest.mark.parametrize(
+    "access",
+    [
+        MetricsAccess(),
+        MetricsAccess(authenticated=True, plain_tokens=True),
+        MetricsAccess(authenticated=True, **CERTIFICATE),
+    ],
+)
+def test_metrics_may_be_open_guarded_over_tls_or_behind_something_that_encrypts(access: MetricsAccess) -> None:
+    access.check()
+
+
+async def test_a_certificate_that_cannot_be_read_is_told_at_the_start() -> None:
+    with pytest.raises(StartError, match=r"cannot be served over TLS: cannot read /none/tls.crt"):
+        make_operator(status_address="127.0.0.1:0", metrics_access=MetricsAccess(**CERTIFICATE))

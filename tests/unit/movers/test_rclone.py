@@ -237,6 +237,19 @@ class TestImage:
         assert container(job(image="ours:1"))["image"] == "ours:1"
         assert container(job(data_mover(image=Image(repository="x")), image="ours:1"))["image"] == "x:latest"
 
+    @pytest.mark.parametrize(
+        ("chosen", "policy"),
+        [
+            (None, "IfNotPresent"),
+            (Image(), "IfNotPresent"),  # as the API server fills it in
+            (Image(pull_policy="Never"), "Never"),
+            (Image(repository="x"), "Always"),
+        ],
+    )
+    def test_its_policy_takes_the_place_of_the_default_one(self, chosen: Image | None, policy: str) -> None:
+        made = job(data_mover(image=chosen), image="ours:1", pull_policy="IfNotPresent")
+        assert container(made)["imagePullPolicy"] == policy
+
     def test_a_digest_pins(self) -> None:
         made = job(data_mover(image=Image(repository="x/y", tag=self.digest, pull_policy="Never")))
         assert container(made)["image"] == f"x/y@{self.digest}"

@@ -208,7 +208,7 @@ class DataMoverSpec(Model, frozen=True):
         str,
         doc(
             "Secret in the same namespace, given to the mover as environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, "
-            "BUCKET_HOST, BUCKET_NAME; optionally AWS_REGION, BUCKET_PORT, TLS_HOST and any RCLONE_ variable.",
+            "BUCKET_HOST, BUCKET_NAME; optionally AWS_REGION, BUCKET_PORT, TLS_HOST, CA_CERT and any RCLONE_ variable.",
             minLength=1,
             maxLength=253,
             pattern=DNS_SUBDOMAIN,

@@ -70,10 +70,11 @@ def look_into(
     now: datetime,
     settings: Settings,
     said: str | None = None,
+    advice: str = "",
 ) -> Plan:
     """Wait for a child; when it takes long, ask the cluster's events why, and say so (law L10).
 
-    `subject` begins the sentence, such as "Job x has no Pod". `said` is the type of a condition that becomes False for it.
+    `subject` begins the sentence, such as "Job x has no Pod". `said` is the type of a condition that becomes False for it. `advice` ends it.
     """
     found = facts.diagnosis if facts.diagnosis is not None and facts.diagnosis.target == target.uid else None
     if found is None and (age := age_of(target.creation_timestamp, now)) < settings.inquire_after:
@@ -83,7 +84,7 @@ def look_into(
     wake = settings.inquire_interval - found.age + 0.05
     if found.text is None:
         return Plan(wake_after=wake)
-    message = f"{subject}: {found.text}"
+    message = f"{subject}: {found.text}{advice}"
     condition: Mapping[str, Said] | None = {said: ("False", reason, message)} if said is not None else None
     return Plan(block(facts, reason, message, action=action, now=now, said=condition), wake_after=wake)
 

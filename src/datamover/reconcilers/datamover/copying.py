@@ -28,6 +28,8 @@ from datamover.volumes.naming import clone_name, job_name
 _LOOK_AGAIN = 60.0
 """Seconds after which a name that somebody else holds is looked at again: nothing tells us when a foreign snapshot goes."""
 
+_CLONING_ADVICE = ". The driver goes on trying; if it cannot clone at all, create the DataMover anew with copyMethod: Snapshot or Direct"
+
 
 def advance_copy(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> Plan:
     """Bring the copy one step on; when it can be read, create the Job."""
@@ -53,7 +55,14 @@ def advance_copy(facts: Facts, run: Run, *, now: datetime, settings: Settings) -
     else:
         message = f"clone {clone.metadata.name} is being made"
         return _wait_for(
-            facts, "PersistentVolumeClaim", clone.metadata, reasons.CLONING, message, now=now, settings=settings
+            facts,
+            "PersistentVolumeClaim",
+            clone.metadata,
+            reasons.CLONING,
+            message,
+            advice="" if run.copy_method == CopyMethod.SNAPSHOT else _CLONING_ADVICE,
+            now=now,
+            settings=settings,
         )
     status = facts.mover.status or DataMoverStatus()
     if status.phase == Phase.CREATING_CLONE:
@@ -167,9 +176,17 @@ def _make_snapshot(facts: Facts, run: Run, *, now: datetime, settings: Settings)
 
 
 def _wait_for(
-    facts: Facts, kind: str, target: ObjectMeta, reason: str, message: str, *, now: datetime, settings: Settings
+    facts: Facts,
+    kind: str,
+    target: ObjectMeta,
+    reason: str,
+    message: str,
+    *,
+    advice: str = "",
+    now: datetime,
+    settings: Settings,
 ) -> Plan:
-    """Wait for a copy. Work in progress is said again after an obstacle; why it takes long, as soon as that is known."""
+    """Wait for a copy. Work in progress is said again after an obstacle; why it takes long, as soon as that is known, with `advice`."""
     waiting = look_into(
         facts,
         kind,
@@ -180,6 +197,7 @@ def _wait_for(
         now=now,
         settings=settings,
         said=ConditionType.CLONE_READY,
+        advice=advice,
     )
     if waiting.steps or (facts.diagnosis is not None and facts.diagnosis.target == target.uid):
         return waiting
@@ -200,6 +218,7 @@ def _start_mover(facts: Facts, run: Run, *, claim: str, now: datetime, settings:
         cluster=settings.cluster,
         labels=child_labels(mover, run_id=run.id, component=names.COMPONENT_MOVER),
         image=settings.mover_image,
+        pull_policy=settings.mover_pull_policy,
     )
     current = mover.status or DataMoverStatus()
     ready = current.condition(ConditionType.READY)

@@ -113,12 +113,13 @@ class Facts:
 class Settings:
     """What the operator was started with. Durations in seconds.
 
-    `cluster` is the UID of the cluster. `mover_image` replaces the documented default image. A mover whose progress stays the same
-    for `stall_after` is told, and a log that cannot be read for `log_patience`.
+    `cluster` is the UID of the cluster. `mover_image` replaces the documented default image, and `mover_pull_policy` its policy. A mover
+    whose progress stays the same for `stall_after` is told, and a log that cannot be read for `log_patience`.
     """
 
     cluster: str
     mover_image: str | None = None
+    mover_pull_policy: str | None = None
     progress_interval: float = 10.0
     inquire_after: float = 10.0
     inquire_interval: float = 60.0
