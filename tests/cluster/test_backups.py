@@ -54,7 +54,7 @@ def test_a_manifest_of_the_documents_does_what_it_says(place: Place, path: Path)
 def test_every_way_to_copy_with_every_way_to_bind(place: Place, method: str, storage_class: str) -> None:
     place.create_volume(storage_class=storage_class)
     place.create_secret()
-    place.create_mover("backup", copyMethod=method, deletePvcAfterBackup=True)
+    place.create_mover("backup", copyMethod=method, deletePvcAfterBackup=method != "Direct")
     place.wait_complete("backup")
     assert place.store.digests(place.bucket) == digests_of(TREE)
     assert [claim["metadata"]["name"] for claim in place.kubectl.items("pvc", "-n", place.namespace)] == ["app-data"]

@@ -1,5 +1,7 @@
 """What the synchronization document says, word for word: variables, debug settings, greps. And that no secret is ever seen."""
 
+import contextlib
+import os
 import re
 import time
 from pathlib import Path
@@ -43,9 +45,10 @@ def test_no_secret_is_on_a_command_line_or_in_a_file(container: Container, s3: S
                     seen.append(Path(f"/proc/{pid}/cmdline").read_bytes())
                 except OSError:
                     continue
-            for path in container.root.rglob("config/**/*"):
-                if path.is_file():
-                    seen.append(path.read_bytes())
+            for folder, _, files in os.walk(container.root / "config"):  # which passes over what goes meanwhile
+                for name in files:
+                    with contextlib.suppress(FileNotFoundError):
+                        seen.append((Path(folder) / name).read_bytes())
             time.sleep(0.02)
         assert running.wait().code == 0
     everything = b"\n".join(seen)

@@ -1,0 +1,179 @@
+"""`python -m bench.cluster`: what one backup costs in the cluster of `make cluster-up`, step by step, and thirty at once.
+
+Everything is real: kubelet, CSI driver, the operator from its chart, the mover's image, an S3 server with TLS in the cluster. The moments are
+those at which a watch of ours sees an object change. The operator's own share is what passes while nobody else has anything to do.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "tools")]
+
+from support.cluster import (  # noqa: E402 - the path is set above
+    OPERATOR_NAMESPACE,
+    Kubectl,
+    Place,
+    RealCluster,
+    condition,
+    find_cluster,
+    run_store,
+    wait_for,
+)
+from support.images import find_images  # noqa: E402
+
+RUNS = 5
+AT_ONCE = 30
+STEPS = (
+    ("the operator sees it, records the run, asks for the clone", "applied", "clone made", True),
+    ("the driver clones", "clone made", "clone bound", False),
+    ("the operator makes the Job", "clone bound", "job made", True),
+    ("Job controller and scheduler", "job made", "pod scheduled", False),
+    ("kubelet: mount, image, start", "pod scheduled", "pod running", False),
+    ("the mover", "pod running", "pod ended", False),
+    ("Job controller", "pod ended", "job ended", False),
+    ("the operator begins to clean up", "job ended", "job deleted", True),
+    ("Job, Pod, clone and storage go", "job deleted", "clone gone", False),
+    ("the operator says so", "clone gone", "completed", True),
+)
+
+
+class Moments:
+    """When we first saw what, in seconds of one clock."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, float] = {}
+
+    def note(self, event: dict[str, Any]) -> None:
+        """Take in one event of a watch."""
+        now, found, gone = time.monotonic(), event["object"], event["type"] == "DELETED"
+        status, kind = found.get("status", {}), found["kind"]
+        if kind == "PersistentVolumeClaim" and found["metadata"]["name"].startswith("restored-"):
+            self._see("clone made", True, now)
+            self._see("clone bound", status.get("phase") == "Bound", now)
+            self._see("clone gone", gone, now)
+        elif kind == "Job":
+            self._see("job made", True, now)
+            self._see("job ended", bool(condition(found, "Complete")), now)
+            self._see("job deleted", gone or "deletionTimestamp" in found["metadata"], now)
+        elif kind == "Pod":
+            self._see("pod scheduled", bool(found["spec"].get("nodeName")), now)
+            self._see("pod running", status.get("phase") in {"Running", "Succeeded"}, now)
+            self._see("pod ended", status.get("phase") == "Succeeded", now)
+        elif kind == "DataMover":
+            self._see("completed", status.get("phase") == "Completed", now)
+
+    def _see(self, what: str, holds: bool, now: float) -> None:
+        if holds:
+            self.seen.setdefault(what, now)
+
+
+@contextmanager
+def watching(kubectl: Kubectl, namespace: str, note: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+    """Watch what a backup is made of."""
+    watches = [
+        subprocess.Popen(
+            [
+                kubectl.program, "--kubeconfig", str(kubectl.kubeconfig), "get", kind, "-n", namespace,
+                "--watch", "-o", "json", "--output-watch-events",
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for kind in ("pvc", "jobs", "pods", "datamovers")
+    ]  # fmt: skip
+    threads = [threading.Thread(target=_read, args=(watch.stdout, note), daemon=True) for watch in watches]
+    for thread in threads:
+        thread.start()
+    time.sleep(1.5)  # until all of them watch
+    try:
+        yield
+    finally:
+        for watch in watches:
+            watch.terminate()
+            watch.wait()
+        for thread in threads:
+            thread.join()
+
+
+def _read(stream: Any, note: Callable[[dict[str, Any]], None]) -> None:
+    decoder, text = json.JSONDecoder(), ""
+    for line in stream:
+        text += line
+        if not line.startswith("}"):
+            continue
+        event, end = decoder.raw_decode(text)
+        text = text[end:].lstrip()
+        note(event)
+
+
+def measure_one(place: Place) -> dict[str, float]:
+    """Return the seconds of each step of one backup, the whole, and the operator's share; medians of some."""
+    found: dict[str, list[float]] = {}
+    for number in range(RUNS):
+        moments, name = Moments(), f"one-{number}"
+        with watching(place.kubectl, place.namespace, moments.note):
+            moments.seen["applied"] = time.monotonic()
+            place.create_mover(name, deletePvcAfterBackup=True)
+            wait_for(lambda moments=moments: "completed" in moments.seen)
+            time.sleep(0.3)
+        seen = moments.seen
+        for step, begin, end, _ in STEPS:
+            found.setdefault(step, []).append(max(0.0, seen[end] - seen[begin]))
+        found.setdefault("all", []).append(seen["completed"] - seen["applied"])
+        share = sum(max(0.0, seen[end] - seen[begin]) for _, begin, end, ours in STEPS if ours)
+        found.setdefault("of which the operator's", []).append(share)
+    return {step: round(statistics.median(values), 2) for step, values in found.items()}
+
+
+def measure_many(place: Place) -> dict[str, float]:
+    """Return the seconds until that many DataMovers that are created together are Completed."""
+    begun = time.monotonic()
+    for number in range(AT_ONCE):
+        place.create_mover(f"many-{number}", deletePvcAfterBackup=True, addTimestampPrefix=True)
+    created = time.monotonic()
+    place.run("wait", "--for=condition=Complete", "datamover", "--all", "--timeout=300s", seconds=320)
+    return {
+        f"{AT_ONCE} created": round(created - begun, 2),
+        f"{AT_ONCE} Completed": round(time.monotonic() - begun, 2),
+    }
+
+
+def main() -> None:
+    """Install, measure, print, and take everything away."""
+    kubeconfig, rig, kubectl, helm = find_cluster()
+    cluster = RealCluster(Kubectl(kubectl, kubeconfig), find_images(rig), helm, rig)
+    cluster.create_namespace(OPERATOR_NAMESPACE)
+    cluster.install()
+    with tempfile.TemporaryDirectory() as scratch:
+        for store in run_store(cluster, Path(scratch)):
+            cluster.create_namespace("bench")
+            store.make_bucket("bench")
+            place = Place(cluster, store, "bench", "bench")
+            place.create_volume(tree={f"file-{number}": b"x" * 1000 for number in range(100)})
+            place.create_secret()
+            results = {"one backup of 100 files, s": measure_one(place), "at once, s": measure_many(place)}
+            place.remove()
+    cluster.run_helm("uninstall", "datamover", "--wait")
+    cluster.kubectl.run("delete", "namespace", OPERATOR_NAMESPACE, "--wait=true")
+    for title, figures in results.items():
+        print(f"\n{title}")
+        for name, value in figures.items():
+            print(f"  {name:<62}{value:>7}")
+    path = REPOSITORY / "bench" / "results" / f"cluster-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(results, indent=2))
+    print(f"\nwrote {path.relative_to(REPOSITORY)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""The operator's rights, held against what the API server's audit log says it asked for in all the scenarios before. Runs last."""
+
+import pytest
+
+from support.cluster import OPERATOR_NAMESPACE, Place, RealCluster, wait_for
+from support.request_counts import AuditEntry, read_audit_log
+
+ACCOUNT = f"system:serviceaccount:{OPERATOR_NAMESPACE}:datamover-operator-controller-manager"
+
+Right = tuple[str, str, str]
+"""API group, resource with subresource, verb."""
+
+ONLY_AFTER_FAULTS: set[Right] = {
+    ("", "persistentvolumeclaims", "get"),  # whose a claim is that is there already
+    ("", "persistentvolumes", "get"),  # whether a volume is really gone that the cache lacks
+    ("batch", "jobs", "get"),  # whose a Job is that is there already
+    ("batch", "jobs", "patch"),  # a run that is suspended half-way
+    ("datamover.a-cup-of.coffee", "datamovers", "get"),  # after a conflict
+    ("events.k8s.io", "events", "get"),  # after a conflict
+    ("snapshot.storage.k8s.io", "volumesnapshots", "get"),  # whose a snapshot is that is there already
+}
+"""Rights whose moment may not come in a session: a race or a fault calls for them."""
+
+
+def granted(cluster: RealCluster) -> set[Right]:
+    """Return what the installed roles allow."""
+    roles = [
+        cluster.kubectl.get("clusterrole", "datamover-operator"),
+        cluster.kubectl.get("role", "datamover-operator-leader-election", "-n", OPERATOR_NAMESPACE),
+    ]
+    return {
+        (group, resource, verb)
+        for role in roles
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def asked(cluster: RealCluster) -> list[AuditEntry]:
+    """Return what the operator asked of resources."""
+    if cluster.rig is None:
+        pytest.skip("the audit log of somebody else's API server is not ours to read")
+    entries = read_audit_log(cluster.rig.layout.audit, user=ACCOUNT)
+    return [entry for entry in entries if entry.resource]
+
+
+def right_of(entry: AuditEntry) -> Right:
+    """Return the right that a request needs."""
+    resource = f"{entry.resource}/{entry.subresource}" if entry.subresource else entry.resource
+    return entry.group, resource, entry.verb
+
+
+def test_nothing_is_asked_for_that_is_not_granted_but_secrets(cluster: RealCluster, place: Place) -> None:
+    """Secrets are asked for one by one, and refused: preflight goes without where nobody grants them."""
+    place.create_volume(tree={"a": b"a"})
+    place.create_secret()
+    place.create_mover("backup", deletePvcAfterBackup=True)
+    place.wait_complete("backup")
+    entries = asked(cluster)
+    assert entries, "there is nothing in the log of this account"
+    refused = {right_of(entry) for entry in entries if entry.code == 403}
+    assert refused <= {("", "secrets", "list"), ("", "secrets", "watch")}
+    by_name = [entry for entry in entries if entry.resource == "secrets"]
+    assert all("metadata.name" in entry.uri and entry.namespace for entry in by_name)
+    assert not any(entry.subresource == "exec" for entry in entries)
+
+
+def test_everything_that_is_granted_is_used(cluster: RealCluster, request: pytest.FixtureRequest) -> None:
+    if len(request.session.items) < 30:
+        pytest.skip("says something only after all the scenarios")
+    used = {right_of(entry) for entry in asked(cluster) if entry.code < 400}
+    unused = granted(cluster) - used
+    assert unused <= ONLY_AFTER_FAULTS, unused - ONLY_AFTER_FAULTS
+
+
+def test_a_user_with_the_view_role_may_look_and_not_touch(cluster: RealCluster) -> None:
+    def may(verb: str, role: str) -> bool:
+        answer = cluster.kubectl.run(
+            "auth", "can-i", verb, "datamovers", "--as", f"test-{role}", "-n", "default", check=False
+        )
+        return answer.strip().splitlines()[-1] == "yes"
+
+    for role in ("view", "edit"):
+        cluster.kubectl.apply(
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "RoleBinding",
+                "metadata": {"name": f"test-{role}"},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": f"test-{role}"}],
+            },
+            namespace="default",
+        )
+    try:
+        wait_for(lambda: may("list", "view") and may("create", "edit"), seconds=20)  # aggregation takes a moment
+        assert not may("create", "view")
+    finally:
+        cluster.kubectl.run("delete", "rolebinding", "test-view", "test-edit", "-n", "default")
