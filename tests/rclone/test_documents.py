@@ -46,9 +46,10 @@ def test_no_secret_is_on_a_command_line_or_in_a_file(container: Container, s3: S
                 except OSError:
                     continue
             for folder, _, files in os.walk(container.root / "config"):  # which passes over what goes meanwhile
-                for name in files:
+                for path in (Path(folder) / name for name in files):
                     with contextlib.suppress(FileNotFoundError):
-                        seen.append((Path(folder) / name).read_bytes())
+                        if path.is_file():  # there is a socket as well
+                            seen.append(path.read_bytes())
             time.sleep(0.02)
         assert running.wait().code == 0
     everything = b"\n".join(seen)
