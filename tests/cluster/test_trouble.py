@@ -105,7 +105,7 @@ def test_deleting_a_datamover_in_any_phase_leaves_nothing(place: Place, phase: s
     place.create_volume(tree=TREE)
     place.create_secret()
     place.create_mover("backup", deletePvcAfterBackup=True)
-    wait_for(lambda: place.mover("backup").get("status", {}).get("phase") in PHASES[PHASES.index(phase) :])
+    place.wait_phase("backup", phase)
     place.run("delete", "datamover/backup", "--wait=true")
     wait_for(lambda: not place.kubectl.items("jobs,pods", "-n", place.namespace))
     wait_for(lambda: len(place.kubectl.items("pvc", "-n", place.namespace)) == 1)

@@ -23,6 +23,7 @@ import yaml
 from cluster.certificates import Authority
 from cluster.layout import find_layout
 from cluster.rig import SERVER_IMAGE, Rig
+from datamover.api.names import Phase
 from support.kubernetes import REPOSITORY
 from support.s3 import find_rclone
 
@@ -33,6 +34,8 @@ CHART = REPOSITORY / "deploy" / "charts" / "datamover"
 ACCESS_KEY, SECRET_KEY = "AKIDCLUSTERTEST", "canary-3f9a1c7e5b"  # the second is searched in everything that can be read
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
 PATIENCE = 90.0
+SLOWLY = [{"name": "RCLONE_BWLIMIT", "value": "4M"}]
+"""With these the 8 MiB of TREE take some seconds, so that a mover can be met at work."""
 
 
 class Kubectl:
@@ -98,6 +101,7 @@ class Store:
     authority: Authority
     address: str
     place: Path
+    pod: dict[str, Any]
     host: str = f"store.{STORE_NAMESPACE}.svc"
 
     def secret(self, bucket: str, **changes: str) -> dict[str, str]:
@@ -138,6 +142,15 @@ class Store:
         )
         assert answer.returncode == 0, f"rclone {' '.join(arguments)}: {answer.stderr.decode()}"
         return answer.stdout
+
+    def stop(self) -> None:
+        """End the server, as a crash would. Its volume stays."""
+        self.kubectl.run("delete", "pod", "store", "-n", STORE_NAMESPACE, "--grace-period=0", "--force", "--wait=true")
+
+    def start(self) -> None:
+        """Start it and wait until it serves."""
+        self.kubectl.apply(self.pod, namespace=STORE_NAMESPACE)
+        self.kubectl.run("wait", "-n", STORE_NAMESPACE, "--for=condition=Ready", "pod/store", "--timeout=60s")
 
     def make_bucket(self, name: str) -> None:
         """Make a bucket."""
@@ -419,6 +432,22 @@ class Place:
         )
         return condition(self.mover(name), "Ready")
 
+    def wait_phase(self, name: str, phase: str) -> None:
+        """Wait until a DataMover is in a phase or past it."""
+        reached = Phase.ORDER[Phase.ORDER.index(phase) :]
+        wait_for(
+            lambda: self.mover(name).get("status", {}).get("phase") in reached,
+            what=lambda: yaml.safe_dump(self.mover(name).get("status")),
+        )
+
+    def demand_one_run(self, name: str) -> None:
+        """Demand that one timestamped run of TREE took place, whatever happened meanwhile: one folder, and no clone left."""
+        found = self.wait_complete(name, seconds=180)
+        objects = self.store.digests(self.bucket)
+        assert {key.split("/", 1)[0] for key in objects} == {found["status"]["run"]["timestamp"]}
+        assert {key.split("/", 1)[1]: digest for key, digest in objects.items()} == digests_of(TREE)
+        assert len(self.kubectl.items("pvc", "-n", self.namespace)) == 1
+
     def explain(self, name: str) -> str:
         """Return what somebody on call would look at."""
         return "\n".join(
@@ -491,10 +520,10 @@ def run_store(cluster: RealCluster, place: Path) -> Iterator[Store]:
     )
     kubectl.run("wait", "-n", STORE_NAMESPACE, "--for=condition=Ready", "pod/store", "--timeout=60s")
     if cluster.rig is not None:
-        yield Store(kubectl, authority, service, place)
+        yield Store(kubectl, authority, service, place, pod)
     else:
         with forwarded_port(kubectl, namespace=STORE_NAMESPACE, target="pod/store", port=7070) as port:
-            yield Store(kubectl, authority, f"localhost:{port}", place)
+            yield Store(kubectl, authority, f"localhost:{port}", place, pod)
     kubectl.run("delete", "namespace", STORE_NAMESPACE, "--wait=true", "--timeout=90s")
 
 
