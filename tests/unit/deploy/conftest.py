@@ -1,5 +1,6 @@
 """Helm, and what it makes of the chart."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -58,3 +59,17 @@ def render_text(helm: str) -> RenderText:
 def render(render_text: RenderText) -> Render:
     """The same, as objects."""
     return lambda *settings, **options: [each for each in yaml.safe_load_all(render_text(*settings, **options)) if each]
+
+
+@pytest.fixture
+def render_values(helm: str, tmp_path: Path) -> Render:
+    """The same with a file of values, which keeps text text: `render_values({...}, release=..., namespace=...)`."""
+
+    def run(values: dict[str, Any], *, release: str, namespace: str) -> list[dict[str, Any]]:
+        file = tmp_path / "values.yaml"
+        file.write_text(json.dumps(values), encoding="utf-8")
+        command = [helm, "template", release, CHART, "--kube-version", OLDEST, "--namespace", namespace, "-f", file]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+    return run

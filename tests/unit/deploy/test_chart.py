@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +12,16 @@ import pytest
 import yaml
 
 from datamover import __version__
-from datamover.metrics.datamover import DataMoverMetrics
-from datamover.metrics.exposition import new_registry
-from datamover.metrics.runtime import RuntimeMetrics
+from datamover.api import names
 
 ROOT = Path(__file__).resolve().parents[3]
 CHART = ROOT / "deploy" / "charts" / "datamover"
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 PAGE = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
-DASHBOARD: dict[str, Any] = json.loads((CHART / "files/dashboards/datamover.json").read_text(encoding="utf-8"))
 SECURE = ("metrics.secure=true", "metrics.tls.secretName=certificate")
+DEFINITION_VERSION = "datamover.a-cup-of.coffee/definition-version"
+ALERTS: list[dict[str, Any]] = yaml.safe_load((CHART / "files/alerts.yaml").read_text(encoding="utf-8"))["groups"]
 
 
 def leaves(schema: dict[str, Any], values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -56,7 +57,7 @@ def test_the_alert_rules_are_those_of_the_metrics_page() -> None:
     page = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```yaml\n(groups:\n.*?)^```$", page, re.MULTILINE | re.DOTALL)
     documented = [group for block in blocks for group in yaml.safe_load(block)["groups"]]
-    assert yaml.safe_load((CHART / "files/alerts.yaml").read_text(encoding="utf-8"))["groups"] == documented
+    assert documented == ALERTS
 
 
 def test_every_value_is_in_the_table_with_its_default() -> None:
@@ -86,52 +87,21 @@ def test_values_that_the_page_sets_exist() -> None:
             assert any(bare == leaf or bare.startswith(f"{leaf}.") for leaf in LEAVES), name
 
 
-# --- dashboard ----------------------------------------------------------------------------------------------------
-
-
-def exposed() -> set[str]:
-    """Return the name of every series that the operator may expose."""
-    registry = new_registry()
-    RuntimeMetrics(registry)
-    DataMoverMetrics(registry)
-    found = set()
-    for family in registry.collect():
-        suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"]}.get(family.type, [""])
-        found |= {f"{family.name}{suffix}" for suffix in suffixes}
-    return found
-
-
-def expressions() -> list[str]:
-    targets = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
-    return [*targets, *(each["definition"] for each in DASHBOARD["templating"]["list"] if "definition" in each)]
-
-
-@pytest.mark.parametrize("expression", expressions())
-def test_a_panel_shows_metrics_that_exist(expression: str) -> None:
-    named = set(re.findall(r"\b(?:datamover|workqueue|leader_election|process|python)_\w+", expression))
-    assert named
-    assert named <= exposed()
-    assert expression.count("(") == expression.count(")")
-    grouped = {
-        word for words in re.findall(r"\b(?:by|on) \(([^)]*)\)", expression) for word in re.findall(r"\w+", words)
-    }
-    matched = set(re.findall(r"(\w+)(?:=|!=|=~)\"", expression))
-    assert grouped | matched <= {
-        "namespace", "source", "status", "phase", "error_type", "le", "outcome", "name", "verb", "resource", "code",
-        "state", "instance",
-    }  # fmt: skip
-
-
-def test_the_panels_have_their_own_places_and_numbers() -> None:
-    panels = DASHBOARD["panels"]
-    assert len({panel["id"] for panel in panels}) == len(panels)
-    taken: set[tuple[int, int]] = set()
-    for panel in panels:
-        place = panel["gridPos"]
-        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
-        assert not cells & taken, panel["title"]
-        assert max(x for x, _ in cells) < 24
-        taken |= cells
+def test_the_pages_print_only_commands_that_can_be_repeated() -> None:
+    """`--reuse-values` lacks what a new version gained; what Helm made is applied over with --force-conflicts only."""
+    commands = [
+        line
+        for path in (ROOT / "docs").glob("*.md")
+        for block in re.findall(r"^```sh\n(.*?)^```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        for line in block.replace("\\\n", "").splitlines()
+    ]
+    upgrades = [line for line in commands if "helm upgrade" in line]
+    assert len(upgrades) >= 5
+    assert all("--reset-then-reuse-values" in line for line in upgrades)
+    definitions = [line for line in commands if "apply --server-side" in line and "crds" in line]
+    assert len(definitions) == 2
+    assert all("--force-conflicts" in line for line in definitions)
+    assert not any("kubectl" in line and " set " in line for line in commands)
 
 
 # --- what Helm makes of it ----------------------------------------------------------------------------------------
@@ -163,6 +133,24 @@ REFUSED = {
     "rbac.secrets[0].names[0]=a": "missing property 'namespace'",
     "leaderElection.enabled=false": "several replicas need leaderElection.enabled=true",
     "metrics.secure=true": "needs metrics.tls.secretName",
+    "clusterId=prod #1": "'/clusterId': 'prod #1' does not match pattern",
+    "clusterId=a: b": "'/clusterId': 'a: b' does not match pattern",
+    "clusterId=a\n--no-leader-elect": "/clusterId",
+    "fullnameOverride=a-name-of-more-than-30-characters": "'/fullnameOverride': maxLength",
+    "nameOverride=1st": "'/nameOverride': '1st' does not match pattern",
+    "rbac.secrets[0].namespace=shop": "at '/rbac/secrets/0': 'oneOf' failed",
+    "rbac.secrets[0].namespace=a,rbac.secrets[0].allSecrets=true,rbac.secrets[0].names[0]=s": "at '/rbac/secrets/0': 'oneOf' failed",
+    "serviceAccount.create=false": "serviceAccount.create=false needs serviceAccount.name",
+    "podLabels.app\\.kubernetes\\.io/instance=x": "podLabels may not have app.kubernetes.io/instance",
+    "metrics.service.labels.app\\.kubernetes\\.io/component=x": "metrics.service.labels may not have app.kubernetes.io/component",
+    "metrics.enabled=false,metrics.serviceMonitor.enabled=true": "metrics.serviceMonitor.enabled=true needs metrics.enabled=true",
+    "metrics.prometheusRule.disabled={DataMoverStuk}": "'/metrics/prometheusRule/disabled/0'",
+    "metrics.prometheusRule.stuckHours=0": "minimum",
+    "networkPolicy.apiServerPorts=null": "missing property 'apiServerPorts'",
+    "livenessProbe=null": "missing property 'livenessProbe'",
+    "image=null": "missing property 'image'",
+    "log=null": "missing property 'log'",
+    "metrics.service=null": "missing property 'service'",
 }
 
 
@@ -171,30 +159,6 @@ def test_a_value_that_cannot_be_right_is_refused(render: Any, setting: str) -> N
     with pytest.raises(subprocess.CalledProcessError) as refused:
         render(setting)
     assert REFUSED[setting] in refused.value.stderr
-
-
-NAMES = {
-    "datamover": "datamover-operator-controller-manager",
-    "datamover-operator": "datamover-operator-controller-manager",
-    "nightly": "nightly-datamover-operator-controller-manager",
-    "a" * 53: f"{'a' * 30}-operator-controller-manager",
-}
-
-
-@pytest.mark.parametrize("release", NAMES)
-def test_names_follow_the_release_and_are_never_too_long(render: Any, release: str) -> None:
-    objects = render(release=release)
-    assert of_kind(objects, "Deployment")[0]["metadata"]["name"] == NAMES[release]
-    assert all(len(each["metadata"]["name"]) <= 63 for each in objects)
-    assert all(len(value) <= 63 for each in objects for value in (each["metadata"].get("labels") or {}).values())
-
-
-def test_two_releases_of_different_names_share_only_the_definition_and_the_documented_service(render: Any) -> None:
-    first, second = (
-        {(each["kind"], each["metadata"]["name"]) for each in render(release=release, namespace="n")}
-        for release in ("one", "two")
-    )
-    assert {name for _, name in first & second} == {"datamovers.datamover.a-cup-of.coffee", "operator-metrics-service"}
 
 
 def test_an_image_is_named_by_tag_or_by_digest(render: Any) -> None:
@@ -208,7 +172,7 @@ def test_an_image_is_named_by_tag_or_by_digest(render: Any) -> None:
 def test_definitions_may_be_managed_elsewhere_or_go_with_the_release(render: Any) -> None:
     assert not of_kind(render("crds.install=false"), "CustomResourceDefinition")
     (definition,) = of_kind(render("crds.keep=false"), "CustomResourceDefinition")
-    assert "annotations" not in definition["metadata"]
+    assert definition["metadata"]["annotations"] == {DEFINITION_VERSION: __version__}
 
 
 def test_with_one_namespace_every_right_to_change_anything_is_in_it(render: Any) -> None:
@@ -240,6 +204,25 @@ def test_secrets_are_granted_by_namespace_and_name(render: Any) -> None:
         }
     ]
     assert named(objects, "RoleBinding", "datamover-operator-preflight")["metadata"]["namespace"] == "shop"
+
+
+def test_no_names_are_not_all_names(render_values: Any) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        render_values({"rbac": {"secrets": [{"namespace": "shop", "names": []}]}}, release="r", namespace="n")
+    assert "'/rbac/secrets/0/names': minItems" in refused.value.stderr
+
+
+def test_no_secrets_are_granted_but_those_that_are_named_or_all_on_purpose(render: Any) -> None:
+    entries = [("shop", "names[0]=b"), ("shop", "names[0]=a"), ("open", "allSecrets=true"), ("open", "names[0]=c")]
+    settings = [
+        part
+        for number, (namespace, grant) in enumerate(entries)
+        for part in (f"rbac.secrets[{number}].namespace={namespace}", f"rbac.secrets[{number}].{grant}")
+    ]
+    roles = [each for each in of_kind(render(*settings), "Role") if each["metadata"]["name"].endswith("-preflight")]
+    granted = {each["metadata"]["namespace"]: each["rules"][0].get("resourceNames") for each in roles}
+    assert granted == {"shop": ["a", "b"], "open": None}
+    assert len(roles) == 2
 
 
 def test_secure_metrics_have_certificate_rights_and_https_everywhere(render: Any) -> None:
@@ -290,18 +273,32 @@ def test_each_pod_is_scraped_once_and_keeps_its_own_namespaces(render: Any) -> N
 
 
 def test_alert_rules_arrive_as_they_are_written_but_those_that_are_switched_off(render: Any) -> None:
-    written = yaml.safe_load((CHART / "files/alerts.yaml").read_text(encoding="utf-8"))["groups"]
     rule = "metrics.prometheusRule"
     (found,) = of_kind(render(f"{rule}.enabled=true"), "PrometheusRule")
-    assert found["spec"]["groups"] == written
+    assert found["spec"]["groups"] == ALERTS
     (found,) = of_kind(render(f"{rule}.enabled=true", f"{rule}.disabled={{DataMoverCleanupFailing}}"), "PrometheusRule")
-    assert found["spec"]["groups"] == written[1:]
+    assert found["spec"]["groups"] == ALERTS[1:]
 
 
-def test_the_dashboard_arrives_as_it_is_written(render: Any) -> None:
-    (found,) = of_kind(render("grafanaDashboard.enabled=true"), "ConfigMap")
-    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
-    assert json.loads(found["data"]["datamover.json"]) == DASHBOARD
+def test_the_hours_of_the_alert_rules_are_values(render: Any) -> None:
+    rule = "metrics.prometheusRule"
+    objects = render(f"{rule}.enabled=true", f"{rule}.stuckHours=12", f"{rule}.noSuccessHours=170")
+    (found,) = of_kind(objects, "PrometheusRule")
+    by_name = {each["alert"]: each for group in found["spec"]["groups"] for each in group["rules"]}
+    assert by_name["DataMoverStuck"]["for"] == "12h"
+    assert by_name["DataMoverStuck"]["annotations"]["summary"].endswith("has not ended for 12 hours")
+    assert by_name["DataMoverNoRecentSuccess"]["expr"].endswith("> 170 * 3600")
+    assert by_name["DataMoverNoRecentSuccess"]["annotations"]["summary"].endswith("completed for 170 hours")
+    written = {each["alert"]: each for group in ALERTS for each in group["rules"]}
+    assert {name for name, each in by_name.items() if each != written[name]} == {
+        "DataMoverStuck",
+        "DataMoverNoRecentSuccess",
+    }
+
+
+def test_only_rules_that_exist_can_be_left_out() -> None:
+    rule = SCHEMA["properties"]["metrics"]["properties"]["prometheusRule"]["properties"]
+    assert rule["disabled"]["items"]["enum"] == [each["alert"] for group in ALERTS for each in group["rules"]]
 
 
 def test_a_network_policy_lets_in_the_metrics_and_out_to_the_api_server(render: Any) -> None:
@@ -315,8 +312,74 @@ def test_a_network_policy_lets_in_the_metrics_and_out_to_the_api_server(render: 
     assert egress["to"] == [{"ipBlock": {"cidr": "10.0.0.1/32"}}]
 
 
+BUDGETS = {
+    "podDisruptionBudget.maxUnavailable=null": {"maxUnavailable": 1},
+    "podDisruptionBudget.maxUnavailable=0": {"maxUnavailable": 0},
+    "podDisruptionBudget.maxUnavailable=null,podDisruptionBudget.minAvailable=1": {"minAvailable": 1},
+    "podDisruptionBudget.minAvailable=0": {"minAvailable": 0},
+    "podDisruptionBudget.minAvailable=null,podDisruptionBudget.maxUnavailable=50%": {"maxUnavailable": "50%"},
+}
+
+
+@pytest.mark.parametrize("setting", BUDGETS)
+def test_a_disruption_budget_has_one_of_the_two(render: Any, setting: str) -> None:
+    (found,) = of_kind(render(setting), "PodDisruptionBudget")
+    assert {key: found["spec"][key] for key in found["spec"] if key.endswith(("Available", "Unavailable"))} == BUDGETS[
+        setting
+    ]
+
+
+def test_a_value_without_which_nothing_can_be_rendered_cannot_be_taken_away() -> None:
+    """Null in somebody's values takes a default away; the values that are empty by default may be."""
+
+    def check(schema: dict[str, Any], values: dict[str, Any], path: str) -> None:
+        for key, value in values.items():
+            child = schema["properties"][key]
+            may_miss = value in ("", [], {}) or (isinstance(value, dict) and "properties" not in child)
+            if not (may_miss and value is not False) and key not in {"resources", "maxUnavailable"}:
+                assert key in schema.get("required", ()), f"{path}{key}"
+            if "properties" in child and key not in {"resources", "livenessProbe", "readinessProbe"}:
+                check(child, value, f"{path}{key}.")
+
+    check(SCHEMA, VALUES, "")
+
+
+def test_what_is_empty_by_default_may_be_null(render: Any) -> None:
+    empty = [name for name, default in LEAVES.items() if default in ("", [], {}) and default is not False]
+    assert render(*(f"{name}=null" for name in empty)) == render()
+
+
+@pytest.fixture
+def notes(helm: str, tmp_path: Path) -> Callable[..., str]:
+    """Returns what Helm prints after an installation. Only an installation does, so the notes are rendered as an object here."""
+    chart = tmp_path / "chart"
+    shutil.copytree(CHART, chart)
+    text = (chart / "templates/NOTES.txt").read_text(encoding="utf-8")
+    (chart / "templates/_notes.tpl").write_text(f'{{{{- define "notes" -}}}}\n{text}\n{{{{- end }}}}', encoding="utf-8")
+    (chart / "templates/notes.yaml").write_text('notes: {{ include "notes" . | quote }}\n', encoding="utf-8")
+
+    def run(*settings: str, **where: str) -> str:
+        flags = [flag for setting in settings for flag in ("--set", setting)]
+        command = [helm, "template", where.get("release", "datamover"), chart, "--kube-version", "v1.29.0",
+                   "--namespace", where.get("namespace", names.OPERATOR_NAMESPACE), "--show-only", "templates/notes.yaml", *flags]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return yaml.safe_load(done.stdout)["notes"]
+
+    return run
+
+
+def test_the_notes_speak_only_of_roles_that_are_there(notes: Callable[..., str]) -> None:
+    made = notes(*SECURE)
+    assert "kubectl create clusterrolebinding datamover-metrics-reader" in made
+    assert "create clusterrole " not in made
+    assert "kubectl create clusterrolebinding datamover-backup-metrics-reader" in notes(*SECURE, namespace="backup")
+    theirs = notes(*SECURE, "rbac.create=false")
+    assert "kubectl create clusterrole datamover-metrics-reader --verb=get --non-resource-url=/metrics" in theirs
+    assert "docs/permissions.md" in theirs
+
+
 SWITCHES = {
-    "serviceAccount.create=false": ("ServiceAccount", 0),
+    "serviceAccount.create=false,serviceAccount.name=mine": ("ServiceAccount", 0),
     "rbac.create=false": ("ClusterRole", 0),
     "rbac.aggregateClusterRoles=false": ("ClusterRole", 1),
     "metrics.enabled=false": ("Service", 0),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from datamover import __version__
 from datamover.api import names
 from datamover.cli.main import main
 
@@ -46,7 +47,10 @@ def test_no_object_looks_like_one_that_the_operator_made() -> None:
 
 def test_the_definition_is_ours_and_helm_keeps_it() -> None:
     (found,) = [each for each in OBJECTS if each["kind"] == "CustomResourceDefinition"]
-    assert found["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    assert found["metadata"].pop("annotations") == {
+        "helm.sh/resource-policy": "keep",
+        "datamover.a-cup-of.coffee/definition-version": __version__,
+    }
     assert found == yaml.safe_load((ROOT / "deploy/crds/datamovers.yaml").read_text(encoding="utf-8")), (
         "run `make crds`"
     )
@@ -180,6 +184,6 @@ def test_peoples_roles_extend_those_of_the_cluster_and_leave_the_status_alone(na
 
 
 def test_nothing_is_pulled_from_a_registry_of_somebody_else() -> None:
-    images = re.findall(r"(?:image|value): (\S+/\S+:\S+)$", TEXT, re.MULTILINE)
+    images = re.findall(r'(?:image|value): "(\S+/\S+:\S+)"$', TEXT, re.MULTILINE)
     assert len(images) == 2
     assert all(image.startswith("localhost/") for image in images)

@@ -1,9 +1,38 @@
-{{/* Base of all names: the release, with the chart's name in it. A release called datamover or datamover-operator gives "datamover". */}}
+{{/*
+Base of all names: the release, with the chart's name in it. A release called datamover or datamover-operator gives "datamover".
+Names of Services begin with a letter, have no dots and 63 characters at most; what is cut is told apart by a hash of the whole.
+*/}}
 {{- define "datamover.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- $release := .Release.Name | trimSuffix "-operator" -}}
+{{- $release := .Release.Name | trimSuffix "-operator" | replace "." "-" -}}
 {{- $full := ternary $release (printf "%s-%s" $release $name) (contains $name $release) -}}
-{{- default $full .Values.fullnameOverride | trunc 30 | trimSuffix "-" -}}
+{{- if not (regexMatch "^[a-z]" $full) -}}
+{{- $full = printf "%s-%s" $name $release -}}
+{{- end -}}
+{{- if gt (len $full) 30 -}}
+{{- $full = printf "%s-%s" ($full | trunc 21 | trimSuffix "-") ($full | sha256sum | trunc 8) -}}
+{{- end -}}
+{{- default $full .Values.fullnameOverride -}}
+{{- end }}
+
+{{/*
+What follows the base in names of kinds without a namespace: nothing where the operator is installed as documented, else the
+release's namespace, so that releases of one name in two namespaces do not share their ClusterRoles.
+*/}}
+{{- define "datamover.clusterSuffix" -}}
+{{- if not (and (eq (include "datamover.fullname" .) "datamover") (eq .Release.Namespace "datamover-operator-system")) -}}
+{{- printf "-%s" .Release.Namespace -}}
+{{- end -}}
+{{- end }}
+
+{{/* Base of the operator's own ClusterRoles and their bindings. */}}
+{{- define "datamover.clusterOperator" -}}
+{{- printf "%s%s" (include "datamover.operator" .) (include "datamover.clusterSuffix" .) -}}
+{{- end }}
+
+{{/* Base of the ClusterRoles for people and for Prometheus. */}}
+{{- define "datamover.clusterName" -}}
+{{- printf "%s%s" (include "datamover.fullname" .) (include "datamover.clusterSuffix" .) -}}
 {{- end }}
 
 {{/* Base of the operator's own objects: datamover-operator */}}
@@ -24,13 +53,13 @@
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "datamover.manager" .) .Values.serviceAccount.name -}}
 {{- else -}}
-{{- default "default" .Values.serviceAccount.name -}}
+{{- required "serviceAccount.create=false needs serviceAccount.name: the rights would go to the account `default`, and so to every Pod of the namespace that names none" .Values.serviceAccount.name -}}
 {{- end -}}
 {{- end }}
 
 {{- define "datamover.selectorLabels" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end }}
 
@@ -38,8 +67,28 @@ app.kubernetes.io/component: operator
 {{ include "datamover.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: datamover
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" | quote }}
+{{- end }}
+
+{{/* The chart's labels and those of the values, which win. Takes a list: the context, and the values' labels. */}}
+{{- define "datamover.labelsWith" -}}
+{{- merge (deepCopy (default dict (index . 1))) (include "datamover.labels" (index . 0) | fromYaml) | toYaml -}}
+{{- end }}
+
+{{/*
+The same where something selects by the chart's own labels: those are not to be changed. Takes a list: the context, the values'
+labels, and the path of those.
+*/}}
+{{- define "datamover.labelsAnd" -}}
+{{- $own := include "datamover.labels" (index . 0) | fromYaml -}}
+{{- $path := index . 2 -}}
+{{- range $key, $_ := index . 1 -}}
+{{- if hasKey $own $key -}}
+{{- fail (printf "%s may not have %s: the chart sets it, and selects by it" $path $key) -}}
+{{- end -}}
+{{- end -}}
+{{- include "datamover.labelsWith" (list (index . 0) (index . 1)) -}}
 {{- end }}
 
 {{/* An image by digest, or by tag. Takes a list: the image's values, and the tag where they have none. */}}
@@ -55,8 +104,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{/* The subject of every binding. */}}
 {{- define "datamover.subjects" -}}
 - kind: ServiceAccount
-  name: {{ include "datamover.serviceAccountName" . }}
-  namespace: {{ .Release.Namespace }}
+  name: {{ include "datamover.serviceAccountName" . | quote }}
+  namespace: {{ .Release.Namespace | quote }}
 {{- end }}
 
 {{/* What is needed of kinds that live in namespaces. The reason for each rule is in docs/permissions.md. */}}
@@ -104,7 +153,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
   resourceNames: [datamovers.datamover.a-cup-of.coffee]
-  verbs: [get]
+  verbs: [get, list, watch]
 {{- if not .Values.clusterId }}
 - apiGroups: [""]
   resources: [namespaces]

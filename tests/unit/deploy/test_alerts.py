@@ -1,0 +1,186 @@
+"""The alert rules, evaluated by Prometheus' own promtool over series that are made up. Skipped without promtool."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from datamover.api import names
+
+FILE = Path(__file__).resolve().parents[3] / "deploy" / "charts" / "datamover" / "files" / "alerts.yaml"
+RULES: dict[str, dict[str, Any]] = {
+    rule["alert"]: rule
+    for group in yaml.safe_load(FILE.read_text(encoding="utf-8"))["groups"]
+    for rule in group["rules"]
+}
+LEADS = f'leader_election_master_status{{name="{names.LEASE_NAME}",'
+FOREIGN = 'leader_election_master_status{name="9cf8bbf0.example.com",'
+Labels = dict[str, str]
+Series = Mapping[str, str]
+Evaluate = Callable[..., None]
+
+
+def expected(alert: str, labels: Labels) -> dict[str, Any]:
+    """Return what promtool is to find of an alert: the rule's labels and annotations, with these labels in them."""
+    rule = RULES[alert]
+
+    def fill(text: str) -> str:
+        kept = r"\1" if "namespace" in labels else ""
+        text = re.sub(r"\{\{ with \$labels\.namespace \}\}(.*?)\{\{ end \}\}", kept, text)
+        text = text.replace("{{ . }}", labels.get("namespace", ""))
+        return re.sub(r"\{\{ \$labels\.(\w+) \}\}", lambda found: labels.get(found[1], ""), text)
+
+    annotations = {key: fill(text) for key, text in rule["annotations"].items()}
+    return {"exp_labels": {**rule["labels"], **labels}, "exp_annotations": annotations}
+
+
+@pytest.fixture
+def evaluate(tmp_path: Path) -> Evaluate:
+    """Holds an alert against series with a sample each `step`: `evaluate(alert, series, at="1h", fires=({labels}, ...))`."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("no promtool: install Prometheus")
+
+    def run(alert: str, series: Series, *, at: str, fires: tuple[Labels, ...] = (), step: str = "1m") -> None:
+        test = {
+            "interval": step,
+            "input_series": [{"series": name, "values": values} for name, values in series.items()],
+            "alert_rule_test": [
+                {"eval_time": at, "alertname": alert, "exp_alerts": [expected(alert, labels) for labels in fires]}
+            ],
+        }
+        file = tmp_path / "test.yaml"
+        document = {"rule_files": [str(FILE)], "evaluation_interval": step, "tests": [test]}
+        file.write_text(yaml.safe_dump(document), encoding="utf-8")
+        done = subprocess.run(
+            [promtool, "test", "rules", file], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return run
+
+
+def test_the_rules_are_rules(evaluate: Evaluate) -> None:
+    promtool = shutil.which("promtool")
+    assert promtool
+    done = subprocess.run([promtool, "check", "rules", FILE], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with pytest.raises(AssertionError):  # the tests below can fail
+        evaluate("DataMoverOperatorNoLeader", {f'{LEADS}namespace="a",pod="p"}}': "0x20"}, at="10m")
+
+
+# --- a leader -----------------------------------------------------------------------------------------------------
+
+
+def test_an_operator_that_leads_is_no_alert_whatever_the_standby_says(evaluate: Evaluate) -> None:
+    series = {f'{LEADS}namespace="a",pod="p"}}': "1x20", f'{LEADS}namespace="a",pod="q"}}': "0x20"}
+    evaluate("DataMoverOperatorNoLeader", series, at="10m")
+
+
+def test_another_operator_that_leads_does_not_hide_that_ours_does_not(evaluate: Evaluate) -> None:
+    series = {
+        f'{LEADS}namespace="a",pod="p"}}': "0x20",
+        f'{LEADS}namespace="a",pod="q"}}': "0x20",
+        f'{FOREIGN}namespace="a",pod="r"}}': "1x20",
+        f'{FOREIGN}namespace="b",pod="r"}}': "1x20",
+    }
+    evaluate("DataMoverOperatorNoLeader", series, at="10m", fires=({"namespace": "a"},))
+
+
+def test_another_operator_without_a_leader_is_not_ours_to_tell(evaluate: Evaluate) -> None:
+    series = {f'{FOREIGN}namespace="b",pod="r"}}': "0x20", f'{LEADS}namespace="a",pod="p"}}': "1x20"}
+    evaluate("DataMoverOperatorNoLeader", series, at="10m")
+
+
+def test_of_two_releases_the_one_that_leads_does_not_hide_the_other(evaluate: Evaluate) -> None:
+    series = {
+        f'{LEADS}namespace="a",pod="p"}}': "1x20",
+        f'{LEADS}namespace="b",pod="q"}}': "0x20",
+        f'{LEADS}namespace="b",pod="r"}}': "0x20",
+    }
+    evaluate("DataMoverOperatorNoLeader", series, at="10m", fires=({"namespace": "b"},))
+
+
+def test_a_short_while_without_a_leader_is_no_alert(evaluate: Evaluate) -> None:
+    evaluate("DataMoverOperatorNoLeader", {f'{LEADS}namespace="a",pod="p"}}': "1x10 0x3 1x10"}, at="14m")
+
+
+# --- there at all -------------------------------------------------------------------------------------------------
+
+
+def informer(namespace: str, pod: str, resource: str = "jobs", state: str = "watching") -> str:
+    return f'datamover_informer_state{{namespace="{namespace}",pod="{pod}",resource="{resource}",state="{state}"}}'
+
+
+def test_an_operator_that_was_never_there_is_told(evaluate: Evaluate) -> None:
+    evaluate("DataMoverOperatorAbsent", {"up": "1x60"}, at="15m", fires=({},))
+
+
+def test_of_two_releases_the_one_that_is_there_does_not_hide_the_other(evaluate: Evaluate) -> None:
+    series = {informer("a", "p"): "1x120", informer("b", "q"): "1x30"}
+    evaluate("DataMoverOperatorAbsent", series, at="1h", fires=({"namespace": "b"},))
+
+
+def test_an_operator_that_went_is_told_once_and_told_still_after_a_day(evaluate: Evaluate) -> None:
+    series = {informer("a", "p"): "1x6"}
+    evaluate("DataMoverOperatorAbsent", series, at="1h", step="5m", fires=({"namespace": "a"},))
+    evaluate("DataMoverOperatorAbsent", series, at="26h", fires=({},), step="5m")
+
+
+def test_a_new_pod_in_the_place_of_the_old_is_no_alert(evaluate: Evaluate) -> None:
+    series = {informer("a", "p"): "1x30 stale", informer("a", "q"): "_x32 1x120"}
+    evaluate("DataMoverOperatorAbsent", series, at="2h")
+
+
+def test_a_kind_that_cannot_be_watched_is_told_across_pods(evaluate: Evaluate) -> None:
+    state = "forbidden"
+    series = {
+        informer("a", "p", state=state): "1x8 stale",
+        informer("a", "q", state=state): "_x8 1x20",
+        informer("b", "r", state=state): "0x30",
+        informer("a", "q", resource="volumesnapshots", state="absent"): "1x30",
+    }
+    labels = {"namespace": "a", "resource": "jobs", "state": state}
+    evaluate("DataMoverOperatorCannotWatch", series, at="14m", fires=(labels,))
+
+
+# --- backups ------------------------------------------------------------------------------------------------------
+
+
+def phase(pod: str, name: str = "nightly") -> str:
+    return f'datamover_current_phase{{namespace="shop",name="{name}",pod="{pod}"}}'
+
+
+STUCK = ({"namespace": "shop", "name": "nightly"},)
+
+
+def test_six_hours_without_an_end_are_told_and_less_is_not(evaluate: Evaluate) -> None:
+    evaluate("DataMoverStuck", {phase("p"): "3x80"}, at="365m", step="5m", fires=STUCK)
+    evaluate("DataMoverStuck", {phase("p"): "3x80"}, at="350m", step="5m")
+    evaluate("DataMoverStuck", {phase("p"): "3x60 5x20"}, at="365m", step="5m")
+
+
+def test_the_six_hours_go_on_when_another_replica_leads(evaluate: Evaluate) -> None:
+    """Nobody exports the series for a few minutes, then another Pod does."""
+    series = {phase("p"): "3x180 stale", phase("q"): "_x185 3x220"}
+    evaluate("DataMoverStuck", series, at="365m", fires=STUCK)
+
+
+def test_a_backup_that_ends_under_the_next_leader_is_not_stuck(evaluate: Evaluate) -> None:
+    series = {phase("p"): "3x358 stale", phase("q"): "_x359 5x20"}
+    evaluate("DataMoverStuck", series, at="365m")
+
+
+def test_a_claim_without_a_backup_for_26_hours_is_told(evaluate: Evaluate) -> None:
+    series = {
+        'datamover_source_last_success_timestamp_seconds{namespace="shop",source="app-data",pod="p"}': "0x320",
+        'datamover_source_last_success_timestamp_seconds{namespace="shop",source="fresh",pod="p"}': "90000x320",
+    }
+    alert = "DataMoverNoRecentSuccess"
+    evaluate(alert, series, at="25h", step="5m")
+    evaluate(alert, series, at="1565m", step="5m", fires=({"namespace": "shop", "source": "app-data"},))

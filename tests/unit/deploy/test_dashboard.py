@@ -1,0 +1,78 @@
+"""The dashboard: what its panels ask for, and how it gets to Grafana."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datamover.api import names
+from datamover.metrics.datamover import DataMoverMetrics
+from datamover.metrics.exposition import new_registry
+from datamover.metrics.runtime import RuntimeMetrics
+
+FILE = Path(__file__).resolve().parents[3] / "deploy/charts/datamover/files/dashboards/datamover.json"
+DASHBOARD: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+
+
+def exposed() -> set[str]:
+    """Return the name of every series that the operator may expose."""
+    registry = new_registry()
+    RuntimeMetrics(registry)
+    DataMoverMetrics(registry)
+    found = set()
+    for family in registry.collect():
+        suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"]}.get(family.type, [""])
+        found |= {f"{family.name}{suffix}" for suffix in suffixes}
+    return found
+
+
+def expressions() -> list[str]:
+    targets = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
+    return [*targets, *(each["definition"] for each in DASHBOARD["templating"]["list"] if "definition" in each)]
+
+
+@pytest.mark.parametrize(
+    "expression", [each for each in expressions() if re.search("workqueue_|leader_election_", each)]
+)
+def test_a_panel_leaves_other_operators_out(expression: str) -> None:
+    """These names are every operator's: the label `name` tells whose."""
+    bare = re.findall(r"\b(?:workqueue|leader_election)_\w+(?!\w)(\{[^}]*\})?", expression)
+    ours = {'{name="datamover"}', f'{{name="{names.LEASE_NAME}"}}'}
+    assert bare
+    assert set(bare) <= ours
+
+
+@pytest.mark.parametrize("expression", expressions())
+def test_a_panel_shows_metrics_that_exist(expression: str) -> None:
+    named = set(re.findall(r"\b(?:datamover|workqueue|leader_election|process|python)_\w+", expression))
+    assert named
+    assert named <= exposed()
+    assert expression.count("(") == expression.count(")")
+    grouped = {
+        word for words in re.findall(r"\b(?:by|on) \(([^)]*)\)", expression) for word in re.findall(r"\w+", words)
+    }
+    matched = set(re.findall(r"(\w+)(?:=|!=|=~)\"", expression))
+    assert grouped | matched <= {
+        "namespace", "source", "status", "phase", "error_type", "le", "outcome", "name", "verb", "resource", "code",
+        "state", "instance",
+    }  # fmt: skip
+
+
+def test_the_panels_have_their_own_places_and_numbers() -> None:
+    panels = DASHBOARD["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        assert not cells & taken, panel["title"]
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
+
+
+def test_the_dashboard_arrives_as_it_is_written(render: Any) -> None:
+    (found,) = [each for each in render("grafanaDashboard.enabled=true") if each["kind"] == "ConfigMap"]
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert json.loads(found["data"]["datamover.json"]) == DASHBOARD
