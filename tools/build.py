@@ -31,14 +31,16 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
 HERE = Path(__file__).resolve().parent
@@ -377,7 +379,10 @@ class Progress:
 
 
 def run_go(go: Go, arguments: tuple[str, ...], *, directory: Path, progress: Progress) -> str:
-    """Run the Go command in a module's folder and return its output, saying now and then how far it is. Raises BuildError with its words."""
+    """Run the Go command in a module's folder and return its output, saying now and then how far it is. Raises BuildError with its words.
+
+    The command has a process group of its own, which ends with this call, whatever ends it: a compiler does not end with its `go`.
+    """
     with subprocess.Popen(  # noqa: S603 - arguments are ours
         [go.command, *arguments],
         cwd=directory,
@@ -386,6 +391,7 @@ def run_go(go: Go, arguments: tuple[str, ...], *, directory: Path, progress: Pro
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -399,7 +405,7 @@ def run_go(go: Go, arguments: tuple[str, ...], *, directory: Path, progress: Pro
             output = process.stdout.read()
             status = process.wait()
         except BaseException:
-            process.terminate()
+            _end_group(process)
             raise
         finally:
             threads[0].join(timeout=5)
@@ -408,6 +414,16 @@ def run_go(go: Go, arguments: tuple[str, ...], *, directory: Path, progress: Pro
     if status != 0:
         raise BuildError(f"go {arguments[0]} failed with {status}:\n{progress.complaints}")
     return output
+
+
+def _end_group(process: subprocess.Popen[str]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # another one must not keep us from this
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=2)
 
 
 def compile_into(directory: Path, module: Module, go: Go) -> None:
@@ -456,6 +472,10 @@ def build(module: Module, environment: Mapping[str, str]) -> Path:
     return target
 
 
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> int:
     """Run the program; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -465,6 +485,7 @@ def main() -> int:
         "--print", action="store_true", help="only print the directory of programs that are there already"
     )
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)
     module = modules[arguments.module]
     try:
         directory = locate(module, os.environ) if arguments.print else build(module, os.environ)

@@ -4,9 +4,9 @@
     python tools/images.py build --help     options: base, names, where to
     python tools/images.py clean            remove all that is kept between builds
 
-The base is the public slim image of Python. `--base IMAGE` takes another; where no base is named and the public one cannot be pulled, or with
-`--local-base`, one is made here with debootstrap (about a minute, kept afterwards). That one has no security updates: it is for
-tests and for trying, see docs/container-images.md.
+The base is the public slim image of Python, as its registry has it at the time. `--base IMAGE` takes another; where no base is named and the
+public one cannot be pulled, or with `--local-base`, one is made here with debootstrap (about a minute, kept afterwards). That one has no
+security updates: it is for tests and for trying, see docs/container-images.md.
 
 Needs root and buildah; debootstrap as well for a local base. Everything lies in `${XDG_CACHE_HOME:-~/.cache}/datamover/images`, nothing in the
 user's own image store. An unchanged tree builds nothing. Archives are of docker-archive form: `docker load -i`, `podman load -i`,
@@ -25,6 +25,7 @@ import argparse
 import configparser
 import fcntl
 import hashlib
+import io
 import json
 import os
 import platform
@@ -44,7 +45,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTAINERFILE = "deploy/images/Containerfile"
@@ -94,6 +95,25 @@ class Stamp:
     def created(self) -> str:
         """The time as RFC 3339."""
         return f"{datetime.fromtimestamp(self.seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The label that is left out where it has nothing to say. The others come from the Containerfile."""
+        return {"org.opencontainers.image.source": self.source} if self.source else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base in the store. `digest` is that of its manifest: what a registry calls it, and what the label says."""
+
+    name: str
+    id: str
+    digest: str
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What an image tells of it beside the name, which the Containerfile knows."""
+        return {"org.opencontainers.image.base.digest": self.digest} if self.digest else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,35 +368,39 @@ class Builder:
         finally:
             self._run("rm", container, what="trying the image store")
 
-    def image_id(self, name: str) -> str | None:
-        """Return the id of an image in the store."""
+    def find(self, name: str) -> Base | None:
+        """Return an image in the store."""
         with suppress(ImageError):
-            return self._run(
-                "inspect", "--type", "image", "--format", "{{.FromImageID}}", name, what="looking for an image"
-            )
+            form = "{{.FromImageID}} {{.FromImageDigest}}"
+            answer = self._run("inspect", "--type", "image", "--format", form, name, what="looking for an image")
+            found, _, digest = answer.partition(" ")
+            return Base(name, found, digest)
         return None
 
-    def pull(self, name: str) -> str:
-        """Return the id of a base, fetched when it is not there. Raises ImageError (code 4)."""
-        known = self.image_id(name)
-        if known:
-            return known
+    def pull(self, name: str) -> Base:
+        """Return a base as its registry has it now, or as it was when that cannot be reached. Raises ImageError (code 4) when it never was."""
+        known = self.find(name)
+        if known and "@sha256:" in name:
+            return known  # it cannot have changed
         say(f"pulling {name}")
         try:
-            self._run("pull", "--quiet", name, what=f"pulling {name}", timeout=PULL_SECONDS)
+            self._run("pull", "--quiet", "--policy", "always", name, what=f"pulling {name}", timeout=PULL_SECONDS)
         except ImageError as error:
+            if known:
+                say(f"{name} cannot be pulled ({last_words(error)}); going on with the one of an earlier build")
+                return known
             raise ImageError(str(error), code=4) from None
-        return self.image_id(name) or name
+        return self.find(name) or Base(name, name, "")
 
-    def commit(self, archive: Path, name: str) -> str:
-        """Make an image of one layer from a tar file; return its id."""
+    def commit(self, archive: Path, name: str) -> Base:
+        """Make an image of one layer from a tar file."""
         container = self._run("from", "scratch", what="making the base").splitlines()[-1]
         try:
             self._run("add", "--quiet", container, archive, "/", what="making the base")
             self._run("commit", "--quiet", container, name, what="making the base")
         finally:
             self._run("rm", container, what="making the base")
-        return self.image_id(name) or name
+        return self.find(name) or Base(name, name, "")
 
     def build(
         self,
@@ -385,6 +409,7 @@ class Builder:
         target: str,
         name: str,
         arguments: Mapping[str, str],
+        labels: Mapping[str, str],
         secrets: Mapping[str, Path],
         seconds: int,
     ) -> None:
@@ -400,6 +425,8 @@ class Builder:
         ]
         for key, value in arguments.items():
             command += ["--build-arg", f"{key}={value}"]
+        for key, value in labels.items():
+            command += ["--label", f"{key}={value}"]
         for key, path in secrets.items():
             command += ["--secret", f"id={key},src={path}"]
         command += ["--target", target, "--tag", name, "--file", context / CONTAINERFILE, context]
@@ -424,13 +451,13 @@ class Builder:
 # The local base ------------------------------------------------------------------------------------------------------------
 
 
-def make_base(builder: Builder, *, mirror: str | None) -> tuple[str, str]:
-    """Return name and id of a base that is made here with debootstrap, or was."""
+def make_base(builder: Builder, *, mirror: str | None) -> Base:
+    """Return a base that is made here with debootstrap, or was."""
     key = base_key(mirror=mirror, machine=platform.machine())
     name = f"localhost/datamover-base:{key}"
-    known = builder.image_id(name)
+    known = builder.find(name)
     if known:
-        return name, known
+        return known
     require("debootstrap")
     say(f"making a base of Debian {SUITE} with debootstrap: about a minute, kept afterwards")
     room = builder.cache / f"base.new-{os.getpid()}"
@@ -443,7 +470,7 @@ def make_base(builder: Builder, *, mirror: str | None) -> tuple[str, str]:
         archive = room / "base.tar"
         with tarfile.open(archive, "w") as tar:
             tar.add(tree, arcname=".", filter=keep_in_base)
-        return name, builder.commit(archive, name)
+        return builder.commit(archive, name)
     finally:
         remove(room)
 
@@ -473,17 +500,24 @@ class Contents:
 
 
 def read_archive(path: Path) -> Contents:
-    """Read a docker-archive file. `special` are the files with setuid or setgid rights. Raises ImageError when it is none."""
+    """Read a docker-archive file. `special` are the files with setuid or setgid rights.
+
+    Raises ImageError when it is none, or when a part is not the one whose digest the image names.
+    """
     try:
         with tarfile.open(path) as archive:
             manifest = json.loads(_member(archive, "manifest.json"))[0]
-            config = json.loads(_member(archive, manifest["Config"]))
+            described = _member(archive, manifest["Config"])
+            _demand_digest(io.BytesIO(described), Path(manifest["Config"]).stem)
+            config = json.loads(described)
             size = files = 0
             special: list[str] = []
             sbom: bytes | None = None
-            for layer in manifest["Layers"]:
+            for layer, digest in zip(manifest["Layers"], config["rootfs"]["diff_ids"], strict=True):
                 stream = archive.extractfile(layer)
                 assert stream is not None
+                _demand_digest(stream, digest.removeprefix("sha256:"))
+                stream.seek(0)
                 with tarfile.open(fileobj=stream) as content:
                     for member in content:
                         size += member.size
@@ -495,6 +529,14 @@ def read_archive(path: Path) -> Contents:
     except (tarfile.TarError, KeyError, IndexError, ValueError) as error:
         raise ImageError(f"{path} is no archive of an image: {error}") from error
     return Contents(config, size, files, tuple(special), sbom)
+
+
+def _demand_digest(stream: IO[bytes], wanted: str) -> None:
+    digest = hashlib.sha256()
+    while chunk := stream.read(1 << 20):
+        digest.update(chunk)
+    if digest.hexdigest() != wanted:
+        raise ValueError(f"a part has the digest {digest.hexdigest()} and not {wanted}")
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
@@ -566,16 +608,21 @@ def require(program: str) -> None:
         raise ImageError(f"{program} is missing. Cure: {CURE}", code=3)
 
 
-def choose_base(builder: Builder, *, named: str | None, local: bool, mirror: str | None) -> tuple[str, str]:
-    """Return name and id of the base: the one named, the public one, or one made here. Raises ImageError."""
+def last_words(error: ImageError) -> str:
+    """Return the end of what a program said, short enough for a line."""
+    return str(error).splitlines()[-1][-160:]
+
+
+def choose_base(builder: Builder, *, named: str | None, local: bool, mirror: str | None) -> Base:
+    """Return the base: the one named, the public one, or one made here. Raises ImageError."""
     if not local:
         wanted = named or PUBLIC_BASE
         try:
-            return wanted, builder.pull(wanted)
+            return builder.pull(wanted)
         except ImageError as error:
             if named:
                 raise
-            say(f"{wanted} cannot be pulled ({str(error).splitlines()[-1][-160:]}); going on with a base made here")
+            say(f"{wanted} cannot be pulled ({last_words(error)}); going on with a base made here")
     return make_base(builder, mirror=mirror)
 
 
@@ -601,33 +648,59 @@ def build(arguments: argparse.Namespace, environment: Mapping[str, str]) -> list
         for leftover in cache.glob("*.new-*"):  # of a build that was killed
             remove(leftover)
         builder = Builder(cache)
-        base, base_id = choose_base(builder, named=arguments.base, local=arguments.local_base, mirror=arguments.mirror)
+        base = choose_base(builder, named=arguments.base, local=arguments.local_base, mirror=arguments.mirror)
         stamp = read_stamp(ROOT, environment, source=arguments.source)
         tag = arguments.tag or stamp.version
         names = {target: f"{arguments.repository}/{target}:{tag}" for target in TARGETS}
         files = input_files(ROOT)
         key = build_key(
-            inputs=digest_files(ROOT, files), base=base_id, stamp=stamp, names=names, machine=platform.machine()
+            inputs=digest_files(ROOT, files),
+            base=f"{base.id} {base.digest}",
+            stamp=stamp,
+            names=names,
+            machine=platform.machine(),
         )
         kept = cache / "builds" / key
-        if kept.is_dir():
-            say("nothing has changed, taking what was built")
-            os.utime(kept)
-        else:
+        reports = take_kept(kept, base=base, stamp=stamp, names=names)
+        if reports is None:
             _build_into(kept, builder, base=base, stamp=stamp, names=names, files=files, environment=environment)
-        reports = [
-            inspect(
-                target, kept / f"{target}.tar", reference=name, base=base, revision=stamp.revision, limit=LIMITS[target]
-            )
-            for target, name in names.items()
-        ]
+            reports = _inspect_all(kept, base=base, stamp=stamp, names=names)
         _hand_over(kept, arguments.output)
         _forget_old(cache / "builds")
     return reports
 
 
+def take_kept(kept: Path, *, base: Base, stamp: Stamp, names: Mapping[str, str]) -> list[Report] | None:
+    """Return the reports of what an earlier build left, if it did. What is damaged is removed, to be built anew."""
+    if not kept.is_dir():
+        return None
+    try:
+        reports = _inspect_all(kept, base=base, stamp=stamp, names=names)
+    except (ImageError, OSError) as error:
+        say(f"what was built is not as it was, building anew: {error}")
+        shutil.rmtree(kept)
+        return None
+    say("nothing has changed, taking what was built")
+    os.utime(kept)
+    return reports
+
+
+def _inspect_all(directory: Path, *, base: Base, stamp: Stamp, names: Mapping[str, str]) -> list[Report]:
+    return [
+        inspect(
+            target,
+            directory / f"{target}.tar",
+            reference=name,
+            base=base.name,
+            revision=stamp.revision,
+            limit=LIMITS[target],
+        )
+        for target, name in names.items()
+    ]
+
+
 def _build_into(
-    kept: Path, builder: Builder, *, base: str, stamp: Stamp, names: Mapping[str, str], files: Sequence[Path], environment: Mapping[str, str]
+    kept: Path, builder: Builder, *, base: Base, stamp: Stamp, names: Mapping[str, str], files: Sequence[Path], environment: Mapping[str, str]
 ) -> None:  # fmt: skip
     fresh = builder.cache / f"build.new-{os.getpid()}"
     fresh.mkdir(parents=True)
@@ -644,30 +717,23 @@ def _build_into(
             configuration.write_text(text, encoding="utf-8")
             secrets = {"pip.conf": configuration, **({"ca.crt": certificates} if certificates else {})}
             for target, name in names.items():
-                say(f"building {name} on {base}")
-                labels = {
-                    "VERSION": stamp.version,
-                    "REVISION": stamp.revision,
-                    "CREATED": stamp.created,
-                    "SOURCE": stamp.source,
-                }
+                say(f"building {name} on {base.name}")
                 builder.build(
                     context,
                     target=target,
                     name=name,
-                    arguments={"BASE": base, **labels},
+                    arguments={
+                        "BASE": base.name,
+                        "VERSION": stamp.version,
+                        "REVISION": stamp.revision,
+                        "CREATED": stamp.created,
+                    },
+                    labels=base.labels | stamp.labels,
                     secrets=secrets,
                     seconds=stamp.seconds,
                 )
                 builder.push(name, results / f"{target}.tar")
-                inspect(
-                    target,
-                    results / f"{target}.tar",
-                    reference=name,
-                    base=base,
-                    revision=stamp.revision,
-                    limit=LIMITS[target],
-                )
+        _inspect_all(results, base=base, stamp=stamp, names=names)
         kept.parent.mkdir(parents=True, exist_ok=True)
         results.rename(kept)
         say(f"built in {time.monotonic() - since:.0f} s")
@@ -726,7 +792,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--repository", default="localhost/datamover", help="names begin with this [default: %(default)s]"
     )
     making.add_argument("--tag", help="[default: the version]")
-    making.add_argument("--source", default="", metavar="URL", help="where the source is, for the label")
+    making.add_argument(
+        "--source", default="", metavar="URL", help="where the source is, for a label that is left out without it"
+    )
     making.add_argument("-o", "--format", choices=["table", "json"], default="table", help="form of the report")
     commands.add_parser("clean", help="remove all that is kept between builds")
     return parser

@@ -1,14 +1,18 @@
-"""The command line of the cluster. Exit codes: 0 done (for `status`: everything runs), 1 it could not be done, 2 wrong arguments."""
+"""The command line of the cluster. Exit codes: 0 done (for `status`: everything runs), 1 it could not be done, 2 wrong arguments,
+130 interrupted.
+"""
 
 import argparse
+import signal
+import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
 
 import cluster
-from cluster.daemons import DaemonError
-from cluster.layout import find_layout
-from cluster.machine import MachineError, say
-from cluster.rig import Rig, RigError, as_json, describe_status
+from cluster.layout import ClusterError, find_layout
+from cluster.machine import say
+from cluster.rig import Rig, as_json, describe_status
 
 
 def main() -> int:
@@ -24,24 +28,35 @@ def main() -> int:
     load = commands.add_parser("load", help="bring images to the node")
     load.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a docker-archive file")
     arguments = parser.parse_args()
-    rig = Rig(find_layout())
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        if arguments.command == "up":
-            rig.up()
-            print(f"export KUBECONFIG={rig.layout.kubeconfig}")
-        elif arguments.command == "down":
-            rig.down()
-            say("nothing of it is left")
-        elif arguments.command == "load":
-            rig.load(arguments.files)
-        else:
-            entries = rig.status()
-            print(as_json(entries) if arguments.output == "json" else describe_status(entries))
-            return 0 if all(entry["pid"] is not None for entry in entries) else 1
-    except (RigError, DaemonError, MachineError) as error:
+        return _run(arguments, Rig(find_layout()))
+    except (ClusterError, OSError, subprocess.SubprocessError) as error:
         say(str(error))
         return 1
+    except KeyboardInterrupt:
+        say("stopped halfway; `up` goes on from here, `down` takes away what there is")
+        return 130
+
+
+def _run(arguments: argparse.Namespace, rig: Rig) -> int:
+    if arguments.command == "up":
+        rig.up()
+        print(f"export KUBECONFIG={rig.layout.kubeconfig}")
+    elif arguments.command == "down":
+        gone = rig.down()
+        say("nothing of it is left" if gone else f"no cluster at {rig.layout.directory}; nothing was touched")
+    elif arguments.command == "load":
+        rig.load(arguments.files)
+    else:
+        entries = rig.status()
+        print(as_json(entries) if arguments.output == "json" else describe_status(entries))
+        return 0 if all(entry["pid"] is not None for entry in entries) else 1
     return 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-LIFETIME = dt.timedelta(days=30)
+LIFETIME = dt.timedelta(days=365)
+"""How long a cluster can last: nothing of it is renewed."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -82,6 +83,11 @@ class Authority:
         builder = builder.serial_number(x509.random_serial_number())
         builder = builder.not_valid_before(now - dt.timedelta(hours=1)).not_valid_after(now + LIFETIME)
         return builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+
+
+def ends_at(pem: bytes) -> dt.datetime:
+    """Return when a certificate ends, in UTC."""
+    return x509.load_pem_x509_certificate(pem).not_valid_after_utc
 
 
 def signing_key() -> tuple[bytes, bytes]:

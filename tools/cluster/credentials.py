@@ -27,7 +27,10 @@ CLIENTS: dict[str, tuple[str, Sequence[str]]] = {
 
 
 def write_credentials(layout: Layout) -> None:
-    """Make a new authority and everything that it signs. Keys are readable by root alone."""
+    """Make a new authority and everything that it signs. Keys are readable by root alone.
+
+    The administrator's kubeconfig comes last and at once: where it is, all the rest is.
+    """
     directory = layout.secrets
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     authority = Authority()
@@ -44,9 +47,11 @@ def write_credentials(layout: Layout) -> None:
     (directory / "tokens.key").touch(mode=0o600)
     (directory / "tokens.key").write_bytes(private)
     (directory / "tokens.pub").write_bytes(public)
-    write_kubeconfig(layout.kubeconfig, authority, authority.client("admin", [ADMIN_GROUP]))
     for part, (user, groups) in CLIENTS.items():
         write_kubeconfig(kubeconfig_of(layout, part), authority, authority.client(user, groups))
+    fresh = layout.kubeconfig.with_suffix(".new")
+    write_kubeconfig(fresh, authority, authority.client("admin", [ADMIN_GROUP]))
+    fresh.rename(layout.kubeconfig)
 
 
 def kubeconfig_of(layout: Layout, part: str) -> Path:

@@ -1,6 +1,7 @@
 """Processes that outlive the program that started them: a pid file, a log, and an end in order.
 
 A pid file holds the pid and the time at which the kernel started it, so that another process with the same number is never taken for ours.
+A part whose `up` was killed before it wrote that file is known by its command line.
 """
 
 import contextlib
@@ -12,10 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cluster.layout import Layout
+from cluster.layout import ClusterError, Layout
+from cluster.processes import age_of, find_programs, memory_of, reap, started_at
 
 
-class DaemonError(RuntimeError):
+class DaemonError(ClusterError):
     """A part did not start, or did not become ready. The message ends with the last lines of its log."""
 
 
@@ -40,11 +42,14 @@ class Daemon:
     @property
     def pid(self) -> int | None:
         """The pid of the running process; None when it does not run."""
-        try:
+        with contextlib.suppress(OSError, ValueError):
             record = json.loads(self._record.read_text())
-        except (OSError, ValueError):
+            # no time is noted of a process that ended before it could be
+            if record["started"] and started_at(record["pid"]) == record["started"]:
+                return record["pid"]
+        if not self.arguments:
             return None
-        return record["pid"] if started_at(record["pid"]) == record["started"] else None
+        return next(iter(find_programs(Path(self.arguments[0]).name, self.layout.directory)), None)
 
     def start(self) -> None:
         """Start it, unless it runs; does not wait until it is ready."""
@@ -64,7 +69,7 @@ class Daemon:
                 setsid=True,
             )
         fresh = self._record.with_suffix(".new")
-        fresh.write_text(json.dumps({"pid": pid, "started": started_at(pid), "since": time.time()}))
+        fresh.write_text(json.dumps({"pid": pid, "started": started_at(pid)}))
         fresh.rename(self._record)
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float = 60) -> None:
@@ -124,31 +129,5 @@ class Daemon:
     @property
     def age(self) -> float:
         """Seconds since the start; 0 when it does not run."""
-        if self.pid is None:
-            return 0
-        return time.time() - float(json.loads(self._record.read_text())["since"])
-
-
-def started_at(pid: int) -> str:
-    """Return when the kernel started a process, in its ticks; empty when there is none, or it is only a remainder."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    fields = stat.rpartition(")")[2].split()
-    return "" if fields[0] in {"Z", "X"} else fields[19]
-
-
-def memory_of(pid: int) -> int:
-    """Return a process's resident memory in bytes, 0 when there is none."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError):
-        return 0
-
-
-def reap() -> None:
-    """Take note of children of ours that have ended."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+        pid = self.pid
+        return age_of(pid) if pid is not None else 0

@@ -1,14 +1,17 @@
 """What the machine must have, and the settings of it that the cluster changes and puts back."""
 
+import contextlib
+import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster.layout import BRIDGE, NODE_ADDRESS, POD_NETWORK, Layout
+from cluster.layout import ClusterError, Layout
 
 PACKAGES = {
     "containerd": "containerd",
@@ -21,13 +24,16 @@ PACKAGES = {
     "losetup": "mount",
 }
 """Programs and the Debian packages that have them."""
-PLUGINS = Path("/usr/lib/cni")
+PLUGINS = ("bridge", "host-local", "loopback", "portmap")
+"""CNI plugins. Each distribution has a place of its own for them."""
+_PLUGIN_FOLDERS = ("/usr/lib/cni", "/usr/libexec/cni", "/opt/cni/bin")
 _PLUGIN_PACKAGE = "containernetworking-plugins"
+_PROGRAM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin")
 _SETTINGS = {"/proc/sys/net/ipv4/ip_forward": "1"}
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
-class MachineError(RuntimeError):
+class MachineError(ClusterError):
     """The machine cannot carry the cluster. The message says the cure."""
 
 
@@ -36,12 +42,28 @@ def say(message: str) -> None:
     print(f"cluster: {message}", file=sys.stderr, flush=True)
 
 
-def prepare_machine() -> None:
-    """Install what is missing where this is a Debian machine. Raises MachineError with the cure where it is not."""
+def demand_root() -> None:
+    """Raise MachineError unless this is Linux and we are root; have root's programs found, also where PATH is another user's."""
     if sys.platform != "linux" or os.geteuid() != 0:
         raise MachineError("the cluster's parts need Linux and root. Cure: run it as root, on a machine of your own")
+    folders = [folder for folder in os.environ.get("PATH", "").split(":") if folder]
+    missing = [folder for folder in _PROGRAM_FOLDERS if folder not in folders]
+    os.environ["PATH"] = ":".join((*folders, *missing))
+
+
+def find_plugins() -> Path | None:
+    """Return the folder of the CNI plugins: of `$CNI_PATH` (several with colons between), else of the usual places. None without one."""
+    named = [folder for folder in os.environ.get("CNI_PATH", "").split(":") if folder]
+    for folder in map(Path, (*named, *_PLUGIN_FOLDERS)):
+        if all((folder / name).is_file() for name in PLUGINS):
+            return folder
+    return None
+
+
+def prepare_machine() -> None:
+    """Install what is missing where this is a Debian machine. Raises MachineError with the cure where it is not."""
     packages = {package for program, package in PACKAGES.items() if shutil.which(program) is None}
-    if not all((PLUGINS / name).exists() for name in ("bridge", "host-local", "portmap", "loopback")):
+    if find_plugins() is None:
         packages.add(_PLUGIN_PACKAGE)
     if not packages:
         return
@@ -65,7 +87,9 @@ def _succeeds(command: Sequence[str], environment: dict[str, str]) -> bool:
 def change_settings(layout: Layout) -> None:
     """Let the kernel forward packets; what was set before is noted, once."""
     if not layout.before.exists():
-        layout.before.write_text(json.dumps({path: Path(path).read_text().strip() for path in _SETTINGS}))
+        fresh = layout.before.with_suffix(".new")
+        fresh.write_text(json.dumps({path: Path(path).read_text().strip() for path in _SETTINGS}))
+        fresh.rename(layout.before)
     for path, value in _SETTINGS.items():
         Path(path).write_text(value)
 
@@ -76,44 +100,6 @@ def restore_settings(layout: Layout) -> None:
         for path, value in json.loads(layout.before.read_text()).items():
             Path(path).write_text(value)
         layout.before.unlink()
-
-
-def add_bridge() -> None:
-    """Make the Pods' bridge, with the node's address. Raises MachineError when another network has that address."""
-    if Path(f"/sys/class/net/{BRIDGE}").exists():
-        return
-    prefix = POD_NETWORK.partition("/")[2]
-    for command in (
-        ["ip", "link", "add", BRIDGE, "type", "bridge"],
-        ["ip", "address", "add", f"{NODE_ADDRESS}/{prefix}", "dev", BRIDGE],
-        ["ip", "link", "set", BRIDGE, "up"],
-    ):
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)
-        if answer.returncode:
-            raise MachineError(f"`{' '.join(command)}` failed: {answer.stderr.strip()}")
-
-
-def remove_network() -> None:
-    """Take away the bridge, the Pods' ends of it, and kube-proxy's rules."""
-    if Path(f"/sys/class/net/{BRIDGE}").exists():
-        for port in sorted(Path(f"/sys/class/net/{BRIDGE}/brif").glob("*")):
-            subprocess.run(["ip", "link", "delete", port.name], capture_output=True, check=False)
-        subprocess.run(["ip", "link", "delete", BRIDGE], capture_output=True, check=False)
-    for family in ("ip", "ip6"):
-        subprocess.run(["nft", "delete", "table", family, "kube-proxy"], capture_output=True, check=False)
-    names = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False).stdout.splitlines()
-    for name in (line.split()[0] for line in names if line.startswith("cni-")):
-        subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
-
-
-def unmount_below(directory: Path) -> None:
-    """Unmount everything at and below a directory, the deepest first."""
-    table = Path("/proc/self/mountinfo").read_text().splitlines()
-    points = [line.split()[4].encode().decode("unicode_escape") for line in table]
-    inside = [point for point in points if Path(point) == directory or directory in Path(point).parents]
-    for point in sorted(inside, key=lambda point: point.count("/"), reverse=True):
-        if subprocess.run(["umount", point], capture_output=True, check=False).returncode:
-            subprocess.run(["umount", "--lazy", point], capture_output=True, check=False)
 
 
 def detach_loops(directory: Path) -> None:
@@ -130,17 +116,40 @@ def detach_loops(directory: Path) -> None:
             subprocess.run(["losetup", "--detach", device], capture_output=True, check=False)
 
 
-def remove_cgroups() -> None:
-    """Remove the empty control groups that the kubelet made."""
-    for root in [*_CGROUPS.glob("*/kubepods"), _CGROUPS / "kubepods"]:
-        if root.is_dir():
-            for folder in sorted((each for each in root.rglob("*") if each.is_dir()), reverse=True):
-                _remove_directory(folder)
-            _remove_directory(root)
+def pod_groups(layout: Layout) -> list[Path]:
+    """Return the control groups of our kubelet's Pods, in every hierarchy."""
+    names = {f"pod{folder.name}" for folder in (layout.kubelet / "pods").glob("*")}
+    return [group for root in _group_roots() for group in root.rglob("pod*") if group.name in names]
 
 
-def _remove_directory(path: Path) -> None:
-    try:
-        path.rmdir()
-    except OSError as error:
-        say(f"{path} stays: {error.strerror}")
+def remove_cgroups(layout: Layout) -> None:
+    """Remove the control groups of our kubelet's Pods, and those above them where no other kubelet has Pods in them.
+
+    None with a process in it is removed: the kernel refuses that.
+    """
+    deadline = time.monotonic() + 5
+    for group in pod_groups(layout):
+        for folder in sorted((each for each in group.rglob("*") if each.is_dir()), reverse=True):
+            _remove_group(folder, deadline)
+        _remove_group(group, deadline)
+    for root in _group_roots():
+        for folder in (root / "burstable", root / "besteffort", root):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def _group_roots() -> list[Path]:
+    return [root for root in (*_CGROUPS.glob("*/kubepods"), _CGROUPS / "kubepods") if root.is_dir()]
+
+
+def _remove_group(path: Path, deadline: float) -> None:
+    """Remove an empty group. A process that was killed stays in it until its parent has taken note."""
+    while True:
+        try:
+            path.rmdir()
+        except OSError as error:
+            if error.errno == errno.EBUSY and time.monotonic() < deadline:
+                time.sleep(0.02)
+                continue
+            say(f"{path} stays: {error.strerror}")
+        return

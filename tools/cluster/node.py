@@ -12,10 +12,12 @@ from cluster.daemons import Daemon
 from cluster.layout import (
     BRIDGE,
     DNS_HEALTH_PORT,
+    DNS_PORT,
     DNS_SERVICE,
     DOMAIN,
     KUBELET_HEALTH_PORT,
     KUBELET_PORT,
+    NETWORK,
     NODE,
     NODE_ADDRESS,
     POD_NETWORK,
@@ -23,18 +25,21 @@ from cluster.layout import (
     PROXY_METRICS_PORT,
     Layout,
 )
-from cluster.machine import PLUGINS
+from cluster.machine import MachineError, find_plugins
 
 PAUSE_IMAGE = "rig.datamover.invalid/pause:1"
 
 
 def write_files(layout: Layout) -> None:
-    """Write the configuration of all of them."""
+    """Write the configuration of all of them. Raises MachineError without CNI plugins."""
+    plugins = find_plugins()
+    if plugins is None:
+        raise MachineError("no CNI plugins were found. Cure: name their folder in CNI_PATH")
     network = layout.containerd / "net.d"
     for folder in (network, layout.kubelet, layout.registrations, layout.logs / "pods"):
         folder.mkdir(parents=True, exist_ok=True)
     for path, content in {
-        layout.containerd / "config.toml": _containerd(layout),
+        layout.containerd / "config.toml": _containerd(layout, plugins),
         network / "10-datamover.conflist": json.dumps(_network()),
         layout.secrets / "kubelet.yaml": yaml.safe_dump(_kubelet(layout)),
         layout.secrets / "proxy.yaml": yaml.safe_dump(_proxy(layout)),
@@ -66,7 +71,7 @@ def daemons(layout: Layout, programs: Path) -> dict[str, Daemon]:
     return {name: Daemon(name, layout, command) for name, command in commands.items()}
 
 
-def _containerd(layout: Layout) -> str:
+def _containerd(layout: Layout, plugins: Path) -> str:
     """Return containerd's configuration: nothing is shared with a containerd of the machine's own."""
     return f"""version = 2
 root = "{layout.containerd}/root"
@@ -82,7 +87,7 @@ oom_score = 0
   restrict_oom_score_adj = true
   max_container_log_line_size = 262144
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "{PLUGINS}"
+    bin_dir = "{plugins}"
     conf_dir = "{layout.containerd}/net.d"
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "overlayfs"
@@ -96,7 +101,7 @@ oom_score = 0
 def _network() -> dict[str, Any]:
     return {
         "cniVersion": "0.4.0",
-        "name": "datamover",
+        "name": NETWORK,
         "plugins": [
             {
                 "type": "bridge",
@@ -169,7 +174,7 @@ def _proxy(layout: Layout) -> dict[str, Any]:
 
 
 def _dns(layout: Layout) -> str:
-    return f"""{DOMAIN}:53 in-addr.arpa:53 {{
+    return f"""{DOMAIN}:{DNS_PORT} in-addr.arpa:{DNS_PORT} {{
     bind {NODE_ADDRESS}
     errors
     ready 127.0.0.1:{DNS_HEALTH_PORT}

@@ -11,27 +11,41 @@ from cluster.machine import MachineError, say
 
 SIZE = 24 << 30
 """Bytes that all volumes may take together; the file is sparse."""
+_FILE_SYSTEMS = Path("/proc/filesystems")
 
 
 def mount_volumes(layout: Layout) -> None:
-    """Make the file system of the volumes and mount it. Where the kernel has no btrfs, volumes are plain directories."""
-    if os.path.ismount(layout.volumes):
+    """Make the file system of the volumes and mount it. Where the kernel has no btrfs, volumes are plain directories.
+
+    Raises MachineError when it has btrfs, and the file system cannot be mounted all the same.
+    """
+    if not os.path.ismount(layout.volumes) and not _mount(layout):
         return
+    # also when it was mounted: the `up` that did it may have ended there
+    _run("btrfs", "quota", "enable", str(layout.volumes))
+
+
+def _mount(layout: Layout) -> bool:
     layout.volumes.mkdir(parents=True, exist_ok=True)
     if not layout.volumes_image.exists():
-        with layout.volumes_image.open("wb") as file:
+        fresh = layout.volumes_image.with_suffix(".new")
+        with fresh.open("wb") as file:
             file.truncate(SIZE)
-        _run("mkfs.btrfs", "--quiet", "--force", str(layout.volumes_image))
+        _run("mkfs.btrfs", "--quiet", "--force", str(fresh))
+        fresh.rename(layout.volumes_image)
     answer = subprocess.run(
         ["mount", "-o", "loop,noatime", layout.volumes_image, layout.volumes],
         capture_output=True,
         text=True,
         check=False,
     )
-    if answer.returncode:
-        say(f"btrfs cannot be mounted ({answer.stderr.strip()}): volumes are directories, and copies not of one moment")
-        return
-    _run("btrfs", "quota", "enable", str(layout.volumes))
+    if answer.returncode == 0:
+        return True
+    reason = answer.stderr.strip()
+    if "btrfs" in _FILE_SYSTEMS.read_text().split():  # mount(8) has brought the kernel's module, if there is one
+        raise MachineError(f"{layout.volumes_image} cannot be mounted, though the kernel has btrfs: {reason}")
+    say(f"btrfs cannot be mounted ({reason}): volumes are directories, and copies not of one moment")
+    return False
 
 
 def daemons(layout: Layout, programs: Path) -> dict[str, Daemon]:

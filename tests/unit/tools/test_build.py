@@ -1,8 +1,10 @@
 """tools/build.py with a pretended Go: what it finds, what it keeps, and how it fails."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -164,6 +166,33 @@ def test_a_build_that_lost_a_program_is_built_anew(machine: Machine) -> None:
 
     assert machine.run()[1] == str(directory)
     assert (directory / "kubectl").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_build_that_is_ended_ends_its_compilers_and_leaves_nothing(machine: Machine, number: signal.Signals) -> None:
+    """The Go command starts compilers, which do not end with it."""
+    pids = machine.log.with_name("pids")
+    waiting = f"build) sleep 60 & echo $! > {pids}.new; echo $$ >> {pids}.new; mv {pids}.new {pids}; wait; exit 1;"
+    machine.install("go", FAKE_GO.replace("build)", waiting))
+
+    with machine.start() as process:
+        while not pids.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
+
+    assert (process.returncode, output) == (1, "")
+    assert "stopped" in errors
+    assert [pid for pid in pids.read_text().split() if runs(pid)] == []
+    assert [path for path in (machine.cache / "datamover" / "kubernetes").iterdir() if path.is_dir()] == []
+
+
+def runs(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.parametrize("version", ["go1.25.9", "go1.9", ""])

@@ -1,5 +1,6 @@
 """tools/images.py and the Containerfile: what is kept, what is refused, what is handed on, and that everything is pinned."""
 
+import hashlib
 import importlib.util
 import io
 import json
@@ -246,16 +247,25 @@ def pack(entries: dict[str, tuple[bytes, int]]) -> bytes:
     return stream.getvalue()
 
 
-def write_archive(path: Path, *, user: str = "65532:65532", setuid: bool = False, bill: bool = True) -> Path:
+def write_archive(
+    path: Path, *, user: str = "65532:65532", setuid: bool = False, bill: bool = True, damaged: str = ""
+) -> Path:
     document = json.dumps({"components": [{}, {}]}).encode()
     layer = pack(
         {"bin/a": (b"x" * 1000, 0o4755 if setuid else 0o755)} | ({images.SBOM: (document, 0o644)} if bill else {})
     )
+    digest = f"sha256:{hashlib.sha256(layer).hexdigest()}"
+    config = json.dumps({"config": {"User": user}, "rootfs": {"diff_ids": [digest]}}).encode()
+    name = f"{hashlib.sha256(config).hexdigest()}.json"
+    if damaged == "layer":
+        layer = layer.replace(b"xxx", b"xyx", 1)
+    if damaged == "config":
+        config = config.replace(b"65532", b"65531")
     path.write_bytes(
         pack(
             {
-                "manifest.json": (json.dumps([{"Config": "c.json", "Layers": ["l.tar"]}]).encode(), 0o644),
-                "c.json": (json.dumps({"config": {"User": user}}).encode(), 0o644),
+                "manifest.json": (json.dumps([{"Config": name, "Layers": ["l.tar"]}]).encode(), 0o644),
+                name: (config, 0o644),
                 "l.tar": (layer, 0o644),
             }
         )
@@ -300,6 +310,163 @@ def test_what_is_no_archive_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(images.ImageError, match="no archive of an image"):
         images.read_archive(tmp_path / "mover.tar")
+
+
+@pytest.mark.parametrize("part", ["layer", "config"])
+def test_an_archive_with_a_part_that_is_not_the_one_it_names_is_told(tmp_path: Path, part: str) -> None:
+    archive = write_archive(tmp_path / "mover.tar", damaged=part)
+
+    with pytest.raises(images.ImageError, match="no archive of an image: a part has the digest"):
+        images.read_archive(archive)
+
+
+BASE = images.Base("b", "1", "sha256:2")
+NAMES = {"operator": "a/operator:1", "mover": "a/mover:1"}
+
+
+def keep(directory: Path, **wrong: str) -> Path:
+    directory.mkdir()
+    for target in NAMES:
+        write_archive(directory / f"{target}.tar", damaged=wrong.get(target, ""))
+    return directory
+
+
+def test_what_was_built_is_taken_again(tmp_path: Path) -> None:
+    reports = images.take_kept(keep(tmp_path / "key"), base=BASE, stamp=STAMP, names=NAMES)
+
+    assert [(each.image, each.reference, each.base) for each in reports] == [
+        ("operator", "a/operator:1", "b"),
+        ("mover", "a/mover:1", "b"),
+    ]
+
+
+def test_what_was_built_and_is_damaged_is_removed_to_be_built_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = keep(tmp_path / "key", mover="layer")
+
+    assert images.take_kept(kept, base=BASE, stamp=STAMP, names=NAMES) is None
+    assert not kept.exists()
+    assert "building anew" in capsys.readouterr().err
+
+
+def test_what_was_built_and_lost_an_archive_is_removed_as_well(tmp_path: Path) -> None:
+    kept = keep(tmp_path / "key")
+    (kept / "operator.tar").unlink()
+
+    assert images.take_kept(kept, base=BASE, stamp=STAMP, names=NAMES) is None
+    assert not kept.exists()
+
+
+def test_without_an_earlier_build_there_is_nothing_to_take(tmp_path: Path) -> None:
+    assert images.take_kept(tmp_path / "key", base=BASE, stamp=STAMP, names=NAMES) is None
+
+
+# The base
+
+
+class Buildah:
+    """A pretended buildah: its store, what its registry has, and what it was asked."""
+
+    def __init__(self, store: dict[str, str], registry: dict[str, str]) -> None:
+        self.store = store
+        self.registry = registry
+        self.asked: list[str] = []
+
+    def run(self, command: list[str], **_options: object) -> str:
+        verb = next(word for word in command if word in {"from", "mount", "rm", "inspect", "pull", "build"})
+        self.asked.append(verb)
+        name = command[-1]
+        if verb == "inspect" and name in self.store:
+            return f"id-of-{self.store[name]} sha256:{self.store[name]}"
+        if verb == "pull" and name in self.registry:
+            assert command[command.index("--policy") + 1] == "always"
+            self.store[name] = self.registry[name]
+            return ""
+        if verb in {"inspect", "pull"}:
+            raise images.ImageError(f"{verb} failed (125):\nno route to host")
+        self.asked.append(" ".join(str(word) for word in command))
+        return "container"
+
+
+def make_builder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, store: dict[str, str], registry: dict[str, str]
+) -> tuple[Any, Buildah]:
+    buildah = Buildah(store, registry)
+    monkeypatch.setattr(images, "run", buildah.run)
+    return images.Builder(tmp_path), buildah
+
+
+PUBLIC = images.PUBLIC_BASE
+DIGEST = f"{PUBLIC}@sha256:aa"
+PULLS = [
+    ("a tag that moved", PUBLIC, {PUBLIC: "old"}, {PUBLIC: "new"}, "new"),
+    ("a tag that is not there yet", PUBLIC, {}, {PUBLIC: "new"}, "new"),
+    ("a registry out of reach", PUBLIC, {PUBLIC: "old"}, {}, "old"),
+    ("a digest that is there", DIGEST, {DIGEST: "aa"}, {}, "aa"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "store", "registry", "found"), [row[1:] for row in PULLS], ids=[row[0] for row in PULLS]
+)
+def test_a_public_base_is_the_one_that_its_registry_has_now(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    name: str,
+    store: dict[str, str],
+    registry: dict[str, str],
+    found: str,
+) -> None:
+    builder, buildah = make_builder(monkeypatch, tmp_path, store=dict(store), registry=registry)
+
+    base = images.choose_base(builder, named=name, local=False, mirror=None)
+
+    assert base == images.Base(name, f"id-of-{found}", f"sha256:{found}")
+    assert ("pull" in buildah.asked) is ("@" not in name)
+
+
+def test_a_named_base_that_never_was_pulled_and_cannot_be_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    builder, _ = make_builder(monkeypatch, tmp_path, store={}, registry={})
+
+    with pytest.raises(images.ImageError, match="no route to host") as caught:
+        images.choose_base(builder, named="a/b:1", local=False, mirror=None)
+    assert caught.value.code == 4
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_a_base_made_here_is_never_asked_for_at_a_registry(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, local: bool
+) -> None:
+    name = f"localhost/datamover-base:{images.base_key(mirror=None, machine=images.platform.machine())}"
+    builder, buildah = make_builder(monkeypatch, tmp_path, store={name: "made"}, registry={})
+
+    assert images.choose_base(builder, named=None, local=local, mirror=None).name == name
+    assert buildah.asked.count("pull") == (0 if local else 1)  # of the public one
+
+
+@pytest.mark.parametrize(
+    ("source", "digest", "labels"),
+    [
+        ("", "", {}),
+        ("", "sha256:2", {"base.digest": "sha256:2"}),
+        ("https://a.example", "sha256:2", {"source": "https://a.example", "base.digest": "sha256:2"}),
+    ],
+)
+def test_a_label_that_has_nothing_to_say_is_left_out(source: str, digest: str, labels: dict[str, str]) -> None:
+    found = images.Base("b", "1", digest).labels | images.Stamp("1", "r", source, 0).labels
+
+    assert found == {f"org.opencontainers.image.{name}": value for name, value in labels.items()}
+
+
+def test_labels_are_handed_to_the_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    builder, buildah = make_builder(monkeypatch, tmp_path, store={}, registry={})
+
+    builder.build(tmp_path, target="mover", name="a/mover:1", arguments={}, labels={"x.y": "z"}, secrets={}, seconds=1)
+
+    assert "--label x.y=z" in buildah.asked[-1]
 
 
 def test_the_mover_stays_under_200_megabytes() -> None:
@@ -375,6 +542,10 @@ def stages() -> dict[str, str]:
     return {name: f"FROM {base}{body}" for base, name, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True)}
 
 
+def commands_and_labels() -> list[str]:
+    return [line for line in CONTAINERFILE.splitlines() if not line.lstrip().startswith("#")]
+
+
 def commands() -> list[str]:
     joined = re.sub(r"^\s*#.*\n", "", CONTAINERFILE, flags=re.MULTILINE).replace("\\\n", " ")
     return [part for line in joined.splitlines() if line.startswith("RUN") for part in line.split("&&")]
@@ -424,9 +595,14 @@ def test_an_image_is_one_layer_of_files_with_a_numeric_user_and_no_commands(targ
 
 
 @pytest.mark.parametrize("target", images.TARGETS)
-@pytest.mark.parametrize("label", ["title", "description", "licenses", "source", "version", "revision", "created"])
+@pytest.mark.parametrize("label", ["title", "description", "licenses", "version", "revision", "created", "base.name"])
 def test_an_image_has_the_usual_labels(target: str, label: str) -> None:
     assert f"org.opencontainers.image.{label}=" in stages()[target]
+
+
+@pytest.mark.parametrize("label", ["source", "base.digest"])
+def test_labels_that_may_be_empty_come_from_outside(label: str) -> None:
+    assert f"org.opencontainers.image.{label}=" not in "".join(commands_and_labels())
 
 
 def test_the_base_is_an_argument_with_the_default_that_the_program_pulls() -> None:
