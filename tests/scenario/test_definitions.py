@@ -1,10 +1,8 @@
 """An operator on a cluster whose CustomResourceDefinition is missing or an older one: it waits, says so, and heals."""
 
 import asyncio
-import copy
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
@@ -17,7 +15,9 @@ from datamover.cli.operator import Operator, Options, new_metrics
 from datamover.kube.client import Client
 from datamover.local.store.apiserver import ApiServer
 from datamover.local.transport import LocalTransport
+from datamover.runtime.precondition import PreconditionLost
 from support.clock import VirtualClock, settle
+from support.definitions import original_definition
 from support.scenario import ready_reason
 
 CRDS = Resource(
@@ -28,22 +28,6 @@ CRDS = Resource(
     PartialObject,
     namespaced=False,
 )
-
-
-def original() -> dict[str, Any]:
-    """The original operator's definition, as far as it matters: no run, no conditions, none of the additive fields."""
-    crd = copy.deepcopy(data_mover_crd())
-    version = crd["spec"]["versions"][0]
-    version["additionalPrinterColumns"] = version["additionalPrinterColumns"][:2]
-    properties = version["schema"]["openAPIV3Schema"]["properties"]
-    text = {"type": "string"}
-    properties["status"] = {"type": "object", "properties": {"phase": text, "restoredPvcName": text}}
-    spec = properties["spec"]["properties"]
-    properties["spec"] = {
-        "type": "object",
-        "properties": {name: spec[name] for name in ("sourcePvc", "secretName", "additionalEnv", "image")},
-    }
-    return crd
 
 
 class Place:
@@ -72,7 +56,8 @@ class Place:
 
 
 @asynccontextmanager
-async def place() -> AsyncIterator[Place]:
+async def place(*, ends: bool = False) -> AsyncIterator[Place]:
+    """A cluster and an operator on it; with `ends`, the operator's end is raised at the end."""
     server, clock = ApiServer(), VirtualClock()
     registry, metrics = new_metrics()
     operator = Operator(
@@ -89,7 +74,7 @@ async def place() -> AsyncIterator[Place]:
     try:
         await found.wait(1)
         yield found
-        assert not task.done()
+        assert task.done() == ends
     finally:
         stop.set()
         await asyncio.gather(task)
@@ -99,7 +84,7 @@ async def test_a_definition_that_comes_late_or_is_brought_up_to_date_lets_the_wo
     async with place() as here:
         assert INSTALL in (here.problem() or "")
         assert "has no CustomResourceDefinition" in (here.problem() or "")
-        await here.client.create(CRDS, original())
+        await here.client.create(CRDS, original_definition())
         manifest = {"metadata": {"name": "nightly"}, "spec": {"sourcePvc": "app-data", "secretName": "s"}}
         await here.client.create(DATA_MOVERS, manifest, namespace="default")
 
@@ -121,6 +106,27 @@ async def test_a_definition_that_comes_late_or_is_brought_up_to_date_lets_the_wo
         assert before >= 3
         await here.wait(120)
         assert here.asked("get", "customresourcedefinitions") == before, "what is right is not asked for again (L9)"
+
+
+async def test_a_definition_that_is_replaced_by_an_older_one_ends_the_work_before_anything_is_written_in_vain() -> None:
+    async def replace_it(here: Place) -> None:
+        await here.client.create(CRDS, data_mover_crd())
+        await here.wait(60)
+        assert here.problem() is None
+        await here.client.apply(CRDS, original_definition(), field_manager="somebody")
+        await here.wait(1)
+        manifest = {"metadata": {"name": "nightly"}, "spec": {"sourcePvc": "app-data", "secretName": "s"}}
+        await here.client.create(DATA_MOVERS, manifest, namespace="default")
+        await here.wait(60)
+        assert here.asked("patch", "datamovers") == here.asked("apply", "datamovers") == 0
+
+    with pytest.raises(PreconditionLost, match=r"status\.run"):
+        await _within(replace_it)
+
+
+async def _within(story: Callable[[Place], Awaitable[None]]) -> None:
+    async with place(ends=True) as here:
+        await story(here)
 
 
 @pytest.mark.parametrize("checked", [True, False])

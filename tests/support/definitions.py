@@ -1,9 +1,11 @@
 """The resource definitions that a real API server gets for the tests."""
 
+import copy
 from typing import Any
 
 import yaml
 
+from datamover.api.crd import data_mover_crd
 from datamover.local.store.furniture import furniture
 from support.kubernetes import REPOSITORY
 
@@ -23,3 +25,29 @@ def snapshot_definitions() -> list[dict[str, Any]]:
     found = [manifest for path, manifest in furniture() if path.endswith("/customresourcedefinitions")]
     assert len(found) == 3, [each["metadata"]["name"] for each in found]
     return found
+
+
+_ORIGINAL_FIELDS = (
+    "sourcePvc",
+    "secretName",
+    "additionalEnv",
+    "addTimestampPrefix",
+    "deletePvcAfterBackup",
+    "image",
+)
+
+
+def original_definition() -> dict[str, Any]:
+    """The original operator's definition, as far as it matters: no run, no conditions, none of the additive fields."""
+    crd = copy.deepcopy(data_mover_crd())
+    version = crd["spec"]["versions"][0]
+    version["additionalPrinterColumns"] = version["additionalPrinterColumns"][:2]
+    properties = version["schema"]["openAPIV3Schema"]["properties"]
+    text = {"type": "string"}
+    properties["status"] = {"type": "object", "properties": {"phase": text, "restoredPvcName": text}}
+    spec = properties["spec"]["properties"]
+    properties["spec"] = {
+        "type": "object",
+        "properties": {name: spec[name] for name in _ORIGINAL_FIELDS},
+    }
+    return crd

@@ -296,6 +296,7 @@ def operator(
     from datamover.cli.operator import MetricsAccess, Options, StartError, serve
     from datamover.kube.errors import KubeError
     from datamover.runtime.leader import LeadershipLost
+    from datamover.runtime.precondition import PreconditionLost
 
     logs.set_up(level=log_level, form="json" if log_format == "json" else "text")
     options = Options(
@@ -315,7 +316,7 @@ def operator(
     )
     try:
         _start(serve(options, kubeconfig=kubeconfig, context=context))
-    except (StartError, KubeError, LeadershipLost, OSError) as error:
+    except (StartError, KubeError, LeadershipLost, PreconditionLost, OSError) as error:
         click.echo(f"datamover operator: {error}", err=True)
         sys.exit(1)
 

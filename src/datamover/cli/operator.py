@@ -32,6 +32,7 @@ from datamover.reconcilers.datamover.reconciler import DataMoverReconciler
 from datamover.runtime.access import Gatekeeper
 from datamover.runtime.clock import Clock, SystemClock
 from datamover.runtime.events import EventRecorder
+from datamover.runtime.informer import Informer
 from datamover.runtime.leader import LeaderElector
 from datamover.runtime.manager import Elector, Manager
 from datamover.runtime.precondition import Precondition
@@ -48,6 +49,7 @@ _DEFINITIONS = Resource(
     PartialObject,
     namespaced=False,
 )
+_OUR_DEFINITION = f"metadata.name={DATA_MOVERS.group_resource}"
 _NAMESPACE_META = Resource("", "v1", NAMESPACES.plural, NAMESPACES.kind, PartialObject, namespaced=False)
 
 
@@ -131,12 +133,15 @@ class Operator:
             if options.leader_namespace
             else None
         )
+        # by name, so that a right to this one definition is enough
+        changes = Informer(client, _DEFINITIONS, field_selector=_OUR_DEFINITION, optional=True, clock=clock)
         self._definitions = definitions = (
-            _expect_definitions(client, clock=clock) if options.check_definitions else None
+            _expect_definitions(client, changes=changes, clock=clock) if options.check_definitions else None
         )
         self.manager = Manager(elector=_After(definitions, elector) if definitions is not None else elector)
         if definitions is not None:
             self.manager.add_task("definitions", definitions.run)
+            self.manager.add_task("changes of definitions", changes.run)
         for informer in self.caches.informers():
             self.manager.add_informer(informer)
         self.manager.add_task("secrets", self.caches.secrets.run)
@@ -182,7 +187,7 @@ class Operator:
         return {**({"definitions": definitions.check} if definitions else {}), **self.manager.checks()}
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run until `stop` is set. Raises LeadershipLost when another replica may lead."""
+        """Run until `stop` is set. Raises LeadershipLost when another replica may lead, PreconditionLost when the definitions change."""
         await self.manager.run(stop)
 
 
@@ -198,13 +203,14 @@ class _After:
         await self._precondition.hold(while_leading if elector is None else lambda: elector.run(while_leading))
 
 
-def _expect_definitions(client: Client, *, clock: Clock) -> Precondition:
+def _expect_definitions(client: Client, *, changes: Informer[PartialObject], clock: Clock) -> Precondition:
     wanted = data_mover_crd()
 
     def judge(found: Manifest | None) -> str | None:
         return describe_absence(wanted) if found is None else find_gap(found, wanted)
 
-    return Precondition(client, _DEFINITIONS.path(name=DATA_MOVERS.group_resource), judge=judge, clock=clock)
+    path = _DEFINITIONS.path(name=DATA_MOVERS.group_resource)
+    return Precondition(client, path, judge=judge, changes=changes, clock=clock)
 
 
 def _load_certificate(access: MetricsAccess, *, clock: Clock) -> ServingCertificate | None:
@@ -237,11 +243,11 @@ async def find_cluster(client: Client) -> str:
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Return host and port of `host:port` or `:port`. Raises StartError."""
+    """Return host and port of `host:port` or `:port`; an empty host is every address. Raises StartError."""
     host, _, port = address.rpartition(":")
     if not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise StartError(f"{address!r} is not an address such as :8082 or 127.0.0.1:8082")
-    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - as the original operator: scrapers come from outside the Pod
+    return host.strip("[]"), int(port)
 
 
 def _end_process() -> None:

@@ -4,7 +4,9 @@ Health and readiness are for everybody; the metrics too, unless a guard says oth
 """
 
 import asyncio
+import errno
 import logging
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
@@ -65,7 +67,7 @@ class StatusServer:
     def __init__(
         self,
         *,
-        host: str = "0.0.0.0",  # noqa: S104 - kubelets and scrapers come from outside the Pod
+        host: str = "",
         port: int = 8080,
         alive: Mapping[str, Check] | None = None,
         ready: Callable[[], Mapping[str, Check]] | None = None,
@@ -73,7 +75,7 @@ class StatusServer:
         guard: Guard | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`port` 0 takes a free one; `ready` is asked at each request, so checks may come and go. `tls` is for all that is served."""
+        """An empty `host` takes every address of every family; `port` 0 takes a free one; `ready` is asked at each request, so checks may come and go. `tls` is for all that is served."""
         self._host = host
         self._wanted_port = port
         self._alive: Mapping[str, Check] = alive or {}
@@ -95,7 +97,11 @@ class StatusServer:
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
         try:
-            await web.TCPSite(runner, self._host, self._wanted_port, ssl_context=self._tls).start()
+            if self._host:
+                site: web.BaseSite = web.TCPSite(runner, self._host, self._wanted_port, ssl_context=self._tls)
+            else:
+                site = web.SockSite(runner, _listen_everywhere(self._wanted_port), ssl_context=self._tls)
+            await site.start()
         except BaseException:
             await runner.cleanup()
             raise
@@ -160,3 +166,14 @@ def _ask(check: Check) -> str | None:
         return check()
     except Exception as error:  # noqa: BLE001 - a check that fails is a failed check
         return type(error).__name__
+
+
+def _listen_everywhere(port: int) -> socket.socket:
+    """Return one socket for IPv4 and IPv6, or for IPv4 where the kernel has no other: kubelets come by the Pod's family. Raises OSError."""
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise
+    return socket.create_server(("", port))

@@ -22,7 +22,7 @@ from datamover.kube.errors import KubeError, TransportError
 from support.scripted_transport import ScriptedTransport, answer, failure
 
 ADDRESSES = {
-    ":8082": ("0.0.0.0", 8082),
+    ":8082": ("", 8082),
     "127.0.0.1:0": ("127.0.0.1", 0),
     "localhost:65535": ("localhost", 65535),
     "[::1]:80": ("::1", 80),

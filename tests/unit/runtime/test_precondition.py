@@ -4,9 +4,10 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from datamover.api.meta import ObjectMeta, PartialObject
 from datamover.kube.client import Client
 from datamover.kube.errors import TransportError
-from datamover.runtime.precondition import Precondition
+from datamover.runtime.precondition import Precondition, PreconditionLost
 from support.clock import VirtualClock, settle
 from support.scripted_transport import ScriptedTransport, answer, failure
 
@@ -19,12 +20,24 @@ def judge(found) -> str | None:
     return None if found["size"] > 1 else f"size {found['size']} is too small"
 
 
+class Changes:
+    """Stands for the informer: hands on what a watch would have seen."""
+
+    def add_handler(self, handler) -> None:
+        self.handler = handler
+
+    def see(self, generation: int | None) -> None:
+        after = None if generation is None else PartialObject(metadata=ObjectMeta(name="a", generation=generation))
+        self.handler(None, after)
+
+
 class World:
     def __init__(self, *script) -> None:
         self.clock = VirtualClock()
         self.transport = ScriptedTransport(*script)
         client = Client(self.transport, clock=self.clock, jitter=lambda: 0.0)
-        self.precondition = Precondition(client, PATH, judge=judge, clock=self.clock)
+        self.changes = Changes()
+        self.precondition = Precondition(client, PATH, judge=judge, changes=self.changes, clock=self.clock)  # type: ignore[arg-type]
         self.worked = 0
 
     async def work(self) -> None:
@@ -107,3 +120,46 @@ async def test_the_end_of_the_work_is_the_end_of_holding() -> None:
     assert not run.done(), "a background task that ends would stop everything"
     run.cancel()
     await asyncio.gather(run, return_exceptions=True)
+
+
+def sized(size: int, generation: int):
+    return answer(body={"size": size, "metadata": {"generation": generation}})
+
+
+async def test_a_change_that_is_as_it_has_to_be_costs_one_look_and_one_of_the_status_none() -> None:
+    async with running(sized(2, 1), sized(3, 2)) as world:
+        world.changes.see(1)
+        await settle()
+        assert len(world.transport.requests) == 1
+        world.changes.see(2)
+        await settle()
+        assert len(world.transport.requests) == 2
+        world.changes.see(2)
+        await settle()
+        assert len(world.transport.requests) == 2
+        assert world.precondition.check() is None
+
+
+@pytest.mark.parametrize(("late", "words"), [(sized(1, 2), "size 1 is too small"), (failure(404), "there is none")])
+async def test_a_change_for_the_worse_ends_the_work(late, words: str) -> None:
+    world = World(sized(2, 1), late)
+    task = asyncio.create_task(world.precondition.run())
+    await settle()
+    world.changes.see(None if words == "there is none" else 2)
+    with pytest.raises(PreconditionLost, match=words):
+        await task
+
+
+async def test_a_change_that_cannot_be_read_is_looked_at_again() -> None:
+    world = World(sized(2, 1), failure(403), failure(400), sized(1, 3))
+    task = asyncio.create_task(world.precondition.run())
+    await settle()
+    world.changes.see(2)
+    await settle()
+    assert len(world.transport.requests) == 2, "what may not be read is not asked for in vain"
+    world.changes.see(3)
+    await settle()
+    assert not task.done()
+    await world.clock.advance(31)
+    with pytest.raises(PreconditionLost, match="size 1"):
+        await task

@@ -1,4 +1,6 @@
 import asyncio
+import errno
+import socket
 import ssl
 from contextlib import suppress
 from pathlib import Path
@@ -134,3 +136,24 @@ async def test_everything_is_served_over_tls_with_a_certificate():
             assert answer.status == 200
         with pytest.raises(aiohttp.ClientError):
             await session.get(f"http://127.0.0.1:{server.port}/healthz")
+
+
+async def test_without_a_host_every_family_is_served():
+    async with StatusServer(port=0) as server, aiohttp.ClientSession() as session:
+        hosts = ["127.0.0.1", *(["[::1]"] if socket.has_dualstack_ipv6() else [])]
+        for host in hosts:
+            async with session.get(f"http://{host}:{server.port}/healthz") as answer:
+                assert answer.status == 200
+
+
+async def test_without_ipv6_the_other_family_is_served(monkeypatch):
+    real = socket.create_server
+
+    def create(address, *, family=socket.AF_INET, **options):
+        if family == socket.AF_INET6:
+            raise OSError(errno.EADDRNOTAVAIL, "no such family")
+        return real(address, family=family, **options)
+
+    monkeypatch.setattr(socket, "create_server", create)
+    async with StatusServer(port=0) as server:
+        assert (await fetch(server, "/healthz"))[0] == 200
