@@ -74,6 +74,20 @@ def test_a_server_that_comes_up_a_little_later_is_waited_for(container: Containe
         ended = running.wait()
     assert ended.code == 0, ended.output
     assert len(s3.objects()) == 3
+    assert any("connection refused" in progress.trouble for progress in ended.progress), (
+        "nobody is told what is waited for"
+    )
+    assert not ended.progress[-1].trouble
+
+
+def test_a_mover_that_is_stopped_while_it_waits_says_for_what(container: Container, s3: S3Server) -> None:
+    fill(container)
+    s3.stop()
+    with container.start() as running:
+        wait_for(lambda: '"trouble":"' in running.output.replace('"trouble":""', ""))
+        running.terminate()
+        ended = running.wait()
+    expect(ended, transfer.INTERRUPTED, transfer.REASON_INTERRUPTED, "connection refused", f"127.0.0.1:{s3.port}")
 
 
 def test_an_unknown_host_is_told_as_network(container: Container) -> None:

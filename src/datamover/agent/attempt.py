@@ -78,6 +78,7 @@ class Attempt:
             environment=given.options.records,
             scratch=given.scratch,
             show=self._show_grave,
+            wait=given.report.wait,
         )
         self.sync = Sync(
             given.engine,

@@ -13,6 +13,12 @@ from datamover.agent.errors import Failure
 from datamover.api import transfer
 
 _EXAMPLES = 5
+KILLED = -9
+"""What ended by SIGKILL. Nobody sends that to an engine whose errors are then asked for, but the kernel when memory runs out."""
+_OUT_OF_MEMORY = (
+    "rclone was killed, as the kernel does when a container reaches its memory limit. Raise spec.mover.resources.limits.memory, or lower "
+    "RCLONE_TRANSFERS and RCLONE_CHECKERS in spec.additionalEnv."
+)
 
 
 class Cause(msgspec.Struct, frozen=True):
@@ -48,7 +54,14 @@ _CAUSES = (
         " (and AWS_SESSION_TOKEN, if it is a temporary one).",
     ),
     Cause(
-        r"AccessDenied|AllAccessDisabled|AccountProblem|UnauthorizedAccess|StatusCode: 403|StatusCode: 401",
+        r"UserSuspended|AllAccessDisabled|AccountProblem",
+        transfer.DENIED,
+        transfer.REASON_ACCESS_DENIED,
+        "The server at {endpoint} has suspended the account that the credentials belong to: let whoever runs it enable the account again, or put"
+        " another one's keys into the Secret.",
+    ),
+    Cause(
+        r"AccessDenied|UnauthorizedAccess|StatusCode: 403|StatusCode: 401",
         transfer.DENIED,
         transfer.REASON_ACCESS_DENIED,
         "The credentials are known, but they may not do this at {place}: they need the rights to list the bucket and to get, put and"
@@ -140,8 +153,9 @@ _CAUSES = (
 )
 """In the order in which they are told; the first whose pattern is in any error line wins."""
 
-# a file that changes under the engine's hands looks to it like a request that failed
-_MATCHING = sorted(range(len(_CAUSES)), key=lambda number: _CAUSES[number].failure_class != transfer.SOURCE_CHANGED)
+# a file that changes under the engine's hands looks to it like a request that failed, and Ceph answers 403 when a quota is used up
+_SPECIFIC = frozenset({transfer.SOURCE_CHANGED, transfer.NO_SPACE})
+_MATCHING = sorted(range(len(_CAUSES)), key=lambda number: _CAUSES[number].failure_class not in _SPECIFIC)
 
 _ERROR_LEVELS = frozenset({"emergency", "alert", "critical", "error"})
 _LOCAL_WRITE = re.compile(r"(open|write|create|mkdir) \S+: no space left", re.IGNORECASE)
@@ -149,6 +163,9 @@ _LOCAL_WRITE = re.compile(r"(open|write|create|mkdir) \S+: no space left", re.IG
 _EARLY = re.compile(r"panic:|fatal error:|\d{4}/\d\d/\d\d [\d:]+ (ERROR|CRITICAL|ALERT|EMERGENCY|Fatal)")
 _MISSING = re.compile(r"object not found|NoSuchKey|StatusCode: 404")
 _OF_DATA = frozenset({transfer.SOURCE_UNREADABLE, transfer.SOURCE_CHANGED, transfer.VERIFY})
+_BOILERPLATE = re.compile(
+    r"exceeded maximum number of attempts, \d+, |https response error StatusCode: 0, |request send failed, "
+)
 _XML_CODE = re.compile(r"<Code>(\w+)</Code>")
 
 
@@ -192,6 +209,8 @@ class Errors:
 
     def failure(self, *, code: int, place: str, bucket: str, endpoint: str) -> Failure:
         """Return what to tell about a command that ended with `code`."""
+        if code == KILLED:
+            return Failure(transfer.INTERNAL, transfer.REASON_OUT_OF_MEMORY, _OUT_OF_MEMORY)
         if not self._first:
             quoted = f": {_brief(self._other)}" if self._other else ""
             return Failure(
@@ -249,7 +268,8 @@ def about_record(failure: Failure, text: str, *, place: str, reading: bool) -> F
 
 
 def _brief(text: str) -> str:
-    """Return the telling end of an engine's error: without request ids, at most 300 letters."""
+    """Return the telling part of an engine's error: without request ids and what its SDK says of every request, at most 300 letters."""
     text = re.sub(r"\b(RequestID|HostID): [^,]*, ", "", text.replace("\n", " "))
+    text = _BOILERPLATE.sub("", text)
     text = re.sub(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d ", "", text)
     return text if len(text) <= 300 else f"{text[:120]}…{text[-170:]}"

@@ -37,7 +37,11 @@ class Item(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 class ControlError(OSError):
-    """The engine gave no answer: it is gone, or the time is up."""
+    """The engine gave no answer: it is gone (`killed`: by SIGKILL), or the time is up."""
+
+    def __init__(self, message: str, *, killed: bool = False) -> None:
+        super().__init__(message)
+        self.killed = killed
 
 
 class Control:
@@ -96,7 +100,8 @@ class Control:
                 answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
         except OSError as error:
             self._engine.stop.check()
-            raise ControlError(f"no answer to a small request: {error or 'timeout'}") from None
+            killed = self._child is not None and self._child.killed
+            raise ControlError(f"no answer to a small request: {error or 'timeout'}", killed=killed) from None
         self._engine.stop.check()
         return msgspec.json.decode(answer.partition(b"\r\n\r\n")[2] or b"{}", type=Answer)
 

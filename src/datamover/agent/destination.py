@@ -47,7 +47,10 @@ class Destination:
         environment: Mapping[str, str],
         scratch: str,
         show: Callable[[logs.Line], None],
+        wait: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """`wait` hears what the server's trouble is while it is waited for, and an empty text when that is over."""
+        self._wait = wait
         self._settings = settings
         self._engine = engine
         self._environment = dict(environment)
@@ -82,11 +85,15 @@ class Destination:
         limit = self._settings.outage_limit if limit is None else limit
         while True:
             try:
-                return act()
+                found = act()
             except Failure as failure:
                 waited = time.monotonic() - started
                 if failure.failure_class != transfer.NETWORK or not failure.retryable or waited + wait > limit:
                     raise
+                self._wait(failure.message)
+            else:
+                self._wait("")
+                return found
             self._engine.stop.pause(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
 
@@ -290,6 +297,8 @@ class Destination:
             try:
                 answer = self.control.ask(command, parameters, timeout=self._settings.outage_limit + seconds)
             except ControlError as error:
+                if error.killed:
+                    raise self.explain(classify.Errors(), classify.KILLED) from None
                 text = str(error)
             else:
                 if not answer.error:

@@ -108,12 +108,13 @@ def _attempt(
         from datamover.agent.timestamped import Timestamped as Kind
     else:
         from datamover.agent.mirror import Mirror as Kind
+    report = Reporter(settings.run_id, write=write, monotonic=time.monotonic)
     attempt = Kind(
         Surroundings(
             settings=settings,
             options=options,
             engine=engine,
-            report=Reporter(settings.run_id, write=write, monotonic=time.monotonic),
+            report=report,
             show=lambda line: write(logs.written(line)) if logs.shown(line, level=options.level) else None,
             say=write,
             scratch=scratch,
@@ -154,7 +155,7 @@ def _attempt(
             )
             attempt.record(done)
         except Stopped as stopped:
-            return _stopped(so_far(), stopped, settings)
+            return _stopped(so_far(), stopped, settings, trouble=report.trouble)
         except Failure as failure:
             return _failed(so_far(), failure)
         except AgentError as error:
@@ -246,19 +247,20 @@ def _failed(begun: transfer.Outcome, failure: Failure) -> transfer.Outcome:
     )
 
 
-def _stopped(begun: transfer.Outcome, stopped: Stopped, settings: Settings) -> transfer.Outcome:
+def _stopped(begun: transfer.Outcome, stopped: Stopped, settings: Settings, *, trouble: str) -> transfer.Outcome:
+    waiting = f" It was waiting for the server: {trouble}" if trouble else ""
     if stopped.why == transfer.DEADLINE_EXCEEDED:
         failure = Failure(
             transfer.DEADLINE_EXCEEDED,
             transfer.REASON_DEADLINE_EXCEEDED,
             f"The run did not end within its deadline of {settings.deadline:g} s. What arrived stays, and another run goes on from there; raise"
-            " the deadline, or look at what is slow.",
+            f" the deadline, or look at what is slow.{waiting}",
         )
     else:
         failure = Failure(
             transfer.INTERRUPTED,
             transfer.REASON_INTERRUPTED,
-            "The mover was told to stop. What arrived stays, and another attempt goes on from there.",
+            f"The mover was told to stop. What arrived stays, and another attempt goes on from there.{waiting}",
         )
     return _failed(begun, failure)
 

@@ -11,6 +11,7 @@ INTERVAL = 1.0
 """Seconds between two progress lines of one phase."""
 PEOPLE_INTERVAL = 10.0
 """Seconds between two blocks of `Transferred:` lines."""
+_LONGEST_TROUBLE = 600
 
 
 class Reporter:
@@ -29,6 +30,18 @@ class Reporter:
         """Begin a phase."""
         if phase != self._now.phase or self._said is None:
             self._now = msgspec.structs.replace(self._now, phase=phase)
+            self._say()
+
+    @property
+    def trouble(self) -> str:
+        """What the attempt waits for now, or empty."""
+        return self._now.trouble
+
+    def wait(self, trouble: str) -> None:
+        """Say that the server does not answer and why; empty: it does again."""
+        trouble = trouble[:_LONGEST_TROUBLE]
+        if trouble != self._now.trouble:
+            self._now = msgspec.structs.replace(self._now, trouble=trouble)
             self._say()
 
     def due(self) -> bool:

@@ -131,6 +131,11 @@ class Child:
         """Whether the process is gone."""
         return self._process.poll() is not None
 
+    @property
+    def killed(self) -> bool:
+        """Whether the process was ended by SIGKILL."""
+        return self._process.poll() == -signal.SIGKILL
+
     def follow(self, on_line: LineHandler, *, wanted: Sequence[bytes] | None = None) -> int:
         """Handle every line of the log in this thread until the process ends; return its exit code.
 

@@ -79,7 +79,13 @@ class Sync:
         `by_size` gets the names of files that were taken for unchanged by their size alone, `uploaded` those that were moved.
         """
         last: list[logs.Line] = []
-        watch = _Watch(self._destination, limit=self._outage_limit, grace=self._grace, monotonic=self._monotonic)
+        watch = _Watch(
+            self._destination,
+            limit=self._outage_limit,
+            grace=self._grace,
+            monotonic=self._monotonic,
+            wait=self._report.wait,
+        )
         # debug lines come by the million: only those that are asked for are read, unless the user wants to see them all
         wanted = None if environment.get("RCLONE_LOG_LEVEL") == "DEBUG" else (SIZE_ONLY.encode(),)
         if by_size is not None:
@@ -118,7 +124,16 @@ class Sync:
 class _Watch:
     """Ends a copy that cannot come to anything. Ticks with every line of statistics, about once a second."""
 
-    def __init__(self, destination: Destination, *, limit: float, grace: float, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        destination: Destination,
+        *,
+        limit: float,
+        grace: float,
+        monotonic: Callable[[], float],
+        wait: Callable[[str], None],
+    ) -> None:
+        self._wait = wait
         self.failure: Failure | None = None
         self._destination = destination
         self._limit = limit
@@ -143,6 +158,7 @@ class _Watch:
         state = (stats.checks, stats.transfers, stats.listed)
         if state != self._before:
             self._before, self._advance, self._outage = state, now, None
+            self._wait("")
             return
         if self._question is not None:
             self._hear(now, child)
@@ -158,8 +174,10 @@ class _Watch:
         failure = self._destination.explain(question.errors, code) if code else None
         if failure is None or failure.failure_class != transfer.NETWORK:
             self._advance, self._outage = now, None  # it answers; the engine is busy with something of its own
+            self._wait("")
             return
         self._outage = self._advance if self._outage is None else self._outage
+        self._wait(failure.message)
         if now - self._outage >= self._limit:
             failure.message = f"The server has not answered for {now - self._outage:.0f} s. {failure.message}"
             self._give_up(failure, child)

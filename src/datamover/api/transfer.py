@@ -163,6 +163,7 @@ REASON_VERIFICATION_FAILED: Final = "VerificationFailed"
 REASON_DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
 REASON_INTERRUPTED: Final = "Interrupted"
 REASON_ENGINE_FAILED: Final = "EngineFailed"
+REASON_OUT_OF_MEMORY: Final = "OutOfMemory"
 REASON_INTERNAL_ERROR: Final = "InternalError"
 
 # --- exit codes --------------------------------------------------------------------------------------------------
@@ -234,7 +235,8 @@ class Progress(
     """How far a run is. Sizes in bytes, `speed` in bytes a second, `eta` in seconds or null while unknown.
 
     `total_bytes` and `total_files` are what the walk of the source found (while `walking`: so far). `files` counts what is
-    known to be at the destination: transferred, or compared and found unchanged.
+    known to be at the destination: transferred, or compared and found unchanged. `trouble` is a sentence about the server while it
+    does not answer, else empty.
     """
 
     run_id: str
@@ -247,6 +249,7 @@ class Progress(
     eta: int | None = None
     errors: int = 0
     elapsed: float = 0.0
+    trouble: str = ""
 
 
 _PROGRESS_MARK: Final = b'{"datamover":"progress"'

@@ -12,6 +12,7 @@ KNOWN_REASONS: Final = frozenset(value for name, value in vars(transfer).items()
 """Reasons that our own agent gives. An image of somebody else's may say anything, and a reason becomes a metric's label."""
 _PULL: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
 _NOT_STARTED: Final = frozenset({"StartError", "ContainerCannotRun"})
+_OOM: Final = "OOMKilled"
 _CONFIG: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 
 
@@ -49,6 +50,14 @@ def is_running(pod: Pod) -> bool:
 def has_ended(pod: Pod) -> bool:
     """Tell whether the Pod is over, one way or the other."""
     return (pod.status and pod.status.phase) in ("Succeeded", "Failed")
+
+
+def ran_out_of_memory(pod: Pod) -> bool:
+    """Tell whether the kernel ended the mover's container because it had reached its memory limit."""
+    return any(
+        status.name == CONTAINER and status.state and status.state.terminated and status.state.terminated.reason == _OOM
+        for status in (pod.status and pod.status.container_statuses) or ()
+    )
 
 
 def describe_end(pod: Pod) -> str:

@@ -52,6 +52,7 @@ def tell(*texts: str, level: str = "error", code: int = 1) -> Failure:
         ),
         (S3.format(403, "api error AccessDenied: Access Denied"), transfer.DENIED, transfer.REASON_ACCESS_DENIED),
         (S3.format(403, "api error Forbidden: Forbidden"), transfer.DENIED, transfer.REASON_ACCESS_DENIED),
+        (S3.format(403, "api error UserSuspended: UnknownError"), transfer.DENIED, transfer.REASON_ACCESS_DENIED),
         (
             S3.format(404, "api error NoSuchBucket: The specified bucket does not exist"),
             transfer.NOT_FOUND,
@@ -110,7 +111,7 @@ def tell(*texts: str, level: str = "error", code: int = 1) -> Failure:
             transfer.REASON_NO_SPACE,
         ),
         ("Failed to copy: No space left on device", transfer.NO_SPACE, transfer.REASON_NO_SPACE),
-        (S3.format(403, "api error QuotaExceeded: Quota exceeded"), transfer.DENIED, transfer.REASON_ACCESS_DENIED),
+        (S3.format(403, "api error QuotaExceeded: UnknownError"), transfer.NO_SPACE, transfer.REASON_NO_SPACE),
         ("write /config/datamover-1/x: no space left on device", transfer.NO_SPACE, transfer.REASON_NO_LOCAL_SPACE),
         (
             "failed to open source object: open /data/x: permission denied",
@@ -178,11 +179,30 @@ def test_the_message_quotes_the_error_without_request_ids_and_names_the_objects(
     assert failure.problems == ("some/file",)
 
 
+def test_a_used_up_quota_of_ceph_is_tried_again_and_a_suspended_account_is_no_missing_right() -> None:
+    assert tell(S3.format(403, "api error QuotaExceeded: UnknownError")).retryable
+    assert "suspended" in tell(S3.format(403, "api error UserSuspended: UnknownError")).message
+
+
 def test_certificates_and_protocols_do_not_heal_by_themselves_but_outages_may() -> None:
     assert not tell(SENT.format("x509: certificate signed by unknown authority")).retryable
     assert not tell(SENT.format("http: server gave HTTP response to HTTPS client")).retryable
     assert tell(SENT.format("connection refused")).retryable
     assert not tell(S3.format(404, "api error NoSuchBucket")).retryable
+
+
+def test_the_words_of_every_request_are_left_out() -> None:
+    message = tell(SENT.format("dial tcp 10.0.0.1:9000: connect: connection refused")).message
+    assert "operation error S3: ListObjects, Get" in message
+    assert "connection refused" in message
+    for words in ("maximum number of attempts", "StatusCode: 0", "request send failed", "RequestID"):
+        assert words not in message
+
+
+def test_an_engine_that_was_killed_is_told_as_a_want_of_memory() -> None:
+    failure = Errors().failure(code=-9, place="p", bucket="b", endpoint="e")
+    assert failure.reason == transfer.REASON_OUT_OF_MEMORY
+    assert "spec.mover.resources" in failure.message
 
 
 def test_lines_that_are_no_errors_do_not_count() -> None:

@@ -77,3 +77,17 @@ def test_people_see_the_statistics_every_ten_seconds_and_at_the_end(scene: Scene
     assert scene.lines.count("Transferred:   5 B / 9 B") == 2
     scene.report.show(stats(bytes=9))
     assert scene.lines[-1] == "Transferred:   5 B / 9 B"
+
+
+def test_a_server_that_does_not_answer_is_told_once_and_taken_back(scene: Scene) -> None:
+    scene.report.phase(transfer.SYNCING)
+    for _ in range(3):
+        scene.report.wait("connection refused")
+    scene.report.wait("")
+    assert [progress.trouble for progress in scene.told] == ["", "connection refused", ""]
+    assert scene.report.trouble == ""
+
+
+def test_what_is_waited_for_is_told_in_few_words(scene: Scene) -> None:
+    scene.report.wait("x" * 10_000)
+    assert 100 < len(scene.told[0].trouble) < 1000

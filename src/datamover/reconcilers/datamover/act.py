@@ -4,6 +4,7 @@ Guarantees: steps run in order and stop at the first that fails. A create that f
 carries the UID (law L2). What our writes return goes into the caches at once, so that the next decision sees it (law L7).
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,6 +29,7 @@ from datamover.api.names import (
     CREATED_BY_VALUE,
     FIELD_MANAGER,
     OWNER_UID_LABEL,
+    ConditionType,
 )
 from datamover.api.snapshot import VOLUME_SNAPSHOTS
 from datamover.api.transfer import read_progress
@@ -59,6 +61,8 @@ from datamover.reconcilers.datamover.plan import (
 )
 from datamover.reconcilers.datamover.refusals import LONGEST_WAIT, Attempts, describe, grant, is_kind_missing, right
 from datamover.reconcilers.datamover.vigil import Sample
+
+_log = logging.getLogger(__name__)
 
 _LOG_TAIL = 50
 _REMEMBERED = 4096
@@ -164,6 +168,10 @@ class Actor:
                 raise
         self._caches.movers.store.observe(written)
         self._on_status(mover, status)
+        if status.phase != (mover.status.phase if mover.status else None):
+            meta, ready = mover.metadata, status.condition(ConditionType.READY)
+            reason = f" ({ready.reason})" if ready is not None else ""
+            _log.info("%s/%s: phase %s%s: %s", meta.namespace, meta.name, status.phase, reason, status.message)
         return written
 
     def _complain(self, mover: DataMover, error: Forbidden) -> None:
@@ -188,6 +196,13 @@ class Actor:
                 raise
             raise RefusedError(describe(step.resource, "create", name, namespace, error, attempts)) from error
         self._observe(step.resource, created)
+        _log.info(
+            "%s/%s: created %s %s",
+            mover.metadata.namespace,
+            mover.metadata.name,
+            step.resource.kind,
+            created.metadata.name,
+        )
 
     async def _adopt(self, mover: DataMover, step: Create) -> HasMeta:
         """A child of ours that the cache has not seen yet counts as created; anybody else's is only looked at.
@@ -229,6 +244,14 @@ class Actor:
                 raise
             refusal = describe(step.resource, "delete", target.name, target.namespace, error, attempts)
             raise RefusedError(refusal) from error
+        # the documents look for these words in the log
+        _log.info(
+            "%s/%s: cleanup: deleted %s %s",
+            mover.metadata.namespace,
+            mover.metadata.name,
+            step.resource.kind,
+            target.name,
+        )
         self._deleted[target.uid] = None
         if len(self._deleted) > _REMEMBERED:
             self._deleted.popitem(last=False)
@@ -285,7 +308,7 @@ class Actor:
         try:
             events = await self._client.list(
                 EVENTS,
-                namespace=step.target.namespace,
+                namespace=step.target.namespace or "default",  # where events about what is in no namespace are
                 field_selector=f"involvedObject.uid={step.target.uid},type=Warning",
             )
         except KubeError:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from datamover.api import names, reasons
 from datamover.api.batch import JOBS
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
+from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
 from datamover.api.meta import HasMeta, Resource
 from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.snapshot import VOLUME_SNAPSHOTS
@@ -18,7 +18,7 @@ from datamover.reconcilers.datamover.absence import confirm_clean
 from datamover.reconcilers.datamover.blocking import age_of, block, say_refusal
 from datamover.reconcilers.datamover.conditions import Said, State, compose, cut, merge
 from datamover.reconcilers.datamover.facts import Facts, Settings
-from datamover.reconcilers.datamover.plan import REST, Delete, Emit, Plan, Step, WriteStatus
+from datamover.reconcilers.datamover.plan import REST, Delete, Emit, Inquire, Plan, Step, WriteStatus
 from datamover.reconcilers.datamover.removal import PATIENCE, describe_holders, inquire_users
 from datamover.reconcilers.datamover.retention import describe_retained
 
@@ -63,6 +63,7 @@ def clean_up(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> Pl
         return Plan(tuple(steps), wake_after=PATIENCE - waited + 0.1)
     going = [(resource, child) for resource, child in doomed if child.metadata.terminating]
     inquiries = [inquire_users(facts, resource, child, settings=settings) for resource, child in going]
+    inquiries += [_inquire_volume(facts, volume, settings=settings) for volume in _draining(facts)]
     inquiry = next((each for each in inquiries if each is not None), Plan())
     if inquiry.steps:
         return Plan((*steps, *inquiry.steps), wake_after=inquiry.wake_after)
@@ -71,6 +72,7 @@ def clean_up(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> Pl
         f"{describe_holders(facts, resource, child)}"
         for resource, child in going
     )
+    held = held or _describe_driver(facts)
     message = f"waiting until {', '.join(remaining)} is gone{f'; {held}' if held else ''}"
     waiting = {ConditionType.CLEANED_UP: ("False", reasons.CLEANUP_WAITING, message)}
     told = block(facts, reasons.CLEANUP_WAITING, message, action="CleanUp", now=now, said=waiting)
@@ -181,6 +183,21 @@ def _draining(facts: Facts) -> tuple[HasMeta, ...]:
         for volume in facts.volumes
         if facts.clone is None and volume.spec is not None and volume.spec.persistent_volume_reclaim_policy == "Delete"
     )
+
+
+def _inquire_volume(facts: Facts, volume: HasMeta, *, settings: Settings) -> Plan:
+    """Return the question why a driver does not delete a volume; without steps while the answer is fresh."""
+    known = facts.diagnosis
+    if known is None or known.target != volume.metadata.uid or known.age >= settings.inquire_interval:
+        return Plan((Inquire(PERSISTENT_VOLUMES.kind, volume.metadata),), wake_after=settings.inquire_interval)
+    return Plan(wake_after=settings.inquire_interval - known.age + 0.05)
+
+
+def _describe_driver(facts: Facts) -> str:
+    """Return what the driver says of a volume that it does not delete, empty when it says nothing."""
+    known = facts.diagnosis
+    about = known is not None and known.target in {volume.metadata.uid for volume in _draining(facts)}
+    return f"its driver says: {known.text}" if known is not None and about and known.text else ""
 
 
 def _describe(resource: Resource[Any], child: HasMeta) -> str:

@@ -101,7 +101,15 @@ def _amounts(run: Run) -> tuple[int | None, ...]:
 
 
 def describe_work(progress: Progress) -> str:
-    """Return what the mover is doing, in words."""
+    """Return what the mover is doing, in words, and what it waits for."""
+    return (
+        f"{_describe_phase(progress)}. The server does not answer, and is waited for: {progress.trouble}"
+        if progress.trouble
+        else _describe_phase(progress)
+    )
+
+
+def _describe_phase(progress: Progress) -> str:
     of = f"{progress.files} of {progress.total_files} files"
     match progress.phase:
         case transfer.WALKING:

@@ -11,7 +11,7 @@ from datamover.api import reasons
 from datamover.api.batch import JOBS, Job
 from datamover.api.core import Pod
 from datamover.api.names import ConditionType, CopyMethod, Phase
-from datamover.api.transfer import REASON_VERIFICATION_FAILED, Outcome
+from datamover.api.transfer import REASON_OUT_OF_MEMORY, REASON_VERIFICATION_FAILED, Outcome
 from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
 from datamover.movers.outcomes import (
     KNOWN_REASONS,
@@ -20,6 +20,7 @@ from datamover.movers.outcomes import (
     has_ended,
     is_running,
     newest,
+    ran_out_of_memory,
     read_outcome,
 )
 from datamover.reconcilers.datamover.absence import confirm_copy_gone
@@ -166,6 +167,9 @@ def _end_failed(facts: Facts, run: Run, job: Job, outcome: Outcome | None, *, ca
         reason = outcome.reason if outcome.reason in KNOWN_REASONS else reasons.MOVER_FAILED
         return fail(facts, ended, reason=reason, message=outcome.message or "the mover failed", now=now)
     pod = newest(facts.pods)
+    if pod is not None and ran_out_of_memory(pod):
+        message = f"{describe_end(pod)}: it reached its memory limit. Raise spec.mover.resources.limits.memory"
+        return fail(facts, ended, reason=REASON_OUT_OF_MEMORY, message=message, now=now)
     message = (
         describe_end(pod)
         if pod is not None

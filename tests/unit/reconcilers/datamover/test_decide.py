@@ -419,6 +419,18 @@ DECISIONS = {
         ),
         ["status Failed BackoffLimitExceeded", "event Warning BackoffLimitExceeded"],
     ),
+    "the kernel killed the mover at its memory limit: that is the reason": (
+        at(
+            Phase.CREATING_POD,
+            clone=builders.clone(),
+            job=FAILED,
+            pods=tuple(
+                builders.pod(FAILED, name=f"m{n}", phase="Failed", exit_code=137, terminated_reason="OOMKilled")
+                for n in range(3)
+            ),
+        ),
+        ["status Failed OutOfMemory", "event Warning OutOfMemory"],
+    ),
     "cleaning up: what is left is deleted": (
         at(Phase.CLEANING_UP, spec=CLEANS, clone=builders.clone()),
         [f"delete PersistentVolumeClaim {CLONE}"],
@@ -734,6 +746,17 @@ class TestRemoval:
         assert f"WaitingForCloneRemoval: PersistentVolumeClaim {CLONE} is being deleted since" in message
         assert words in message
 
+    def test_a_driver_that_does_not_delete_the_volume_is_asked_for_and_quoted(self) -> None:
+        volume = builders.persistent_volume()
+        known = at(Phase.CLEANING_UP, spec=CLEANS, volumes=(volume,))
+        plan = decide(known, now=LATER, settings=SETTINGS)
+        assert plan.steps == (Inquire("PersistentVolume", volume.metadata),)
+        said = Diagnosis(volume.metadata.uid, "VolumeFailedDelete: the array is read-only")
+        message = self.told(with_facts(known, diagnosis=said))
+        assert f"volume {volume.metadata.name} is gone; its driver says: VolumeFailedDelete: the array is" in message
+        silent = self.told(with_facts(known, diagnosis=Diagnosis(volume.metadata.uid, None)))
+        assert silent.endswith(f"waiting until volume {volume.metadata.name} is gone")
+
     def test_our_own_pods_that_use_an_old_clone_need_not_be_asked_for(self) -> None:
         message = self.told(at(Phase.CREATING_CLONE, clone=self.old, strays=(builders.pod(phase="Succeeded"),)))
         assert "Pod mover-1 (Succeeded) is still there" in message
@@ -833,10 +856,10 @@ class TestLastWords:
 
     def test_a_pod_that_was_killed_is_described(self) -> None:
         job = builders.job(condition="Failed", reason="BackoffLimitExceeded", failed=1)
-        killed = builders.pod(job, phase="Failed", exit_code=137, terminated_reason="OOMKilled")
+        killed = builders.pod(job, phase="Failed", exit_code=137, terminated_reason="ContainerStatusUnknown")
         known = at(Phase.CREATING_POD, clone=builders.clone(), job=job, pods=(killed,))
         message = decide(known, now=NOW, settings=SETTINGS).steps[0].status.message
-        assert "exit code 137 (OOMKilled)" in message
+        assert "exit code 137 (ContainerStatusUnknown)" in message
         assert f"kubectl logs job/{JOB}" in message
 
     @pytest.mark.parametrize(

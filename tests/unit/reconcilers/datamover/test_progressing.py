@@ -55,6 +55,13 @@ def condition(plan_or_status, type_: str):
     return found.status, found.reason
 
 
+def test_a_server_that_does_not_answer_is_told_in_the_status() -> None:
+    plan = decide(running(Vigil(), progress=replace(HALF, trouble="connection refused")), now=LATER, settings=SETTINGS)
+    assert (
+        told(plan).message == "moving: 1 of 3 files. The server does not answer, and is waited for: connection refused"
+    )
+
+
 class TestNoProgress:
     def test_ten_minutes_without_a_change_are_told_with_one_event(self) -> None:
         known = running(idle(600))

@@ -1,5 +1,6 @@
 """Carrying out plans, and what is remembered between two reconciles, with a client that keeps no server."""
 
+import logging
 from dataclasses import dataclass, field
 from dataclasses import replace as with_fields
 from pathlib import Path
@@ -202,6 +203,18 @@ async def test_a_run_is_recorded_then_the_clone_made_and_own_writes_are_read_at_
     assert lived.server.calls[1:] == [f"create PersistentVolumeClaim {CLONE}"]
     assert await lived.rest() == After(pytest.approx(10.1)), "the created clone is known without a watch"
     assert lived.recorder.recorded == [], "the phase says it"
+
+
+async def test_the_log_tells_the_story_in_the_words_that_the_documents_look_for(caplog) -> None:
+    caplog.set_level(logging.INFO, "datamover.reconcilers")
+    begun = world()
+    await begun.rest()
+    cleaning = world(Phase.CLEANING_UP, builders.clone(), delete_pvc_after_backup=True)
+    await cleaning.rest()
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0].startswith(f"default/nightly: phase {Phase.CREATING_CLONE} (CreatingClone): ")
+    assert f"default/nightly: created PersistentVolumeClaim {CLONE}" in lines
+    assert f"default/nightly: cleanup: deleted PersistentVolumeClaim {CLONE}" in lines
 
 
 async def test_an_object_at_rest_costs_no_request() -> None:
