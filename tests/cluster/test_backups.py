@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support.cluster import TREE, Place, condition, digests_of, restricted_pod, wait_for
+from support.cluster import condition, wait_for
 from support.documents import data_movers
+from support.place import TREE, Place, digests_of
+from support.pods import restricted_pod
 
 TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}-\d{6}")
 
@@ -38,7 +40,7 @@ def test_a_manifest_of_the_documents_does_what_it_says(place: Place, path: Path)
     assert objects == digests_of(TREE)
     assert status["phase"] == "Completed"
     clone = status["restoredPvcName"]
-    claims = {claim["metadata"]["name"] for claim in place.kubectl.items("pvc", "-n", place.namespace)}
+    claims = place.claims()
     if spec.get("deletePvcAfterBackup"):
         assert claims == {spec["sourcePvc"]}
         volumes = place.kubectl.items("pv")
@@ -57,7 +59,7 @@ def test_every_way_to_copy_with_every_way_to_bind(place: Place, method: str, sto
     place.create_mover("backup", copyMethod=method, deletePvcAfterBackup=method != "Direct")
     place.wait_complete("backup")
     assert place.store.digests(place.bucket) == digests_of(TREE)
-    assert [claim["metadata"]["name"] for claim in place.kubectl.items("pvc", "-n", place.namespace)] == ["app-data"]
+    assert place.claims() == {"app-data"}
     assert place.kubectl.items("volumesnapshots", "-n", place.namespace) == []
 
 
@@ -140,4 +142,4 @@ def test_thirty_at_once_all_complete(place: Place) -> None:
     place.run("wait", "--for=condition=Complete", "datamover", "--all", "--timeout=240s", seconds=260)
     folders, _ = below_timestamp(place.store.digests(place.bucket))
     assert len(folders) == len(names), "two runs shared a folder"
-    wait_for(lambda: len(place.kubectl.items("pvc", "-n", place.namespace)) == 1, seconds=10)
+    wait_for(lambda: place.claims() == {"app-data"}, seconds=10)

@@ -6,38 +6,39 @@ import pytest
 
 from cluster.rig import Rig
 from datamover.api.names import Phase
-from support.cluster import OPERATOR_NAMESPACE, SLOWLY, Place, wait_for
+from support.cluster import wait_for
+from support.place import PHASES, SLOWLY, Place
 
 STORAGE = ("storage-driver", "csi-provisioner", "csi-snapshotter")
 """What is one Pod elsewhere: the provisioner ends when it loses its driver."""
 
 
-@pytest.mark.parametrize("phase", [Phase.CREATING_CLONE, Phase.CREATING_POD, Phase.CLEANING_UP])
+@pytest.mark.disrupts
+@pytest.mark.parametrize("phase", PHASES)
 def test_the_operator_killed_in_any_phase_ends_as_if_nothing_had_been(place: Place, phase: str) -> None:
     place.create_volume()
     place.create_secret()
     place.create_mover("backup", deletePvcAfterBackup=True, addTimestampPrefix=True, additionalEnv=SLOWLY)
     place.wait_phase("backup", phase)
-    place.kubectl.run(
-        "delete", "pod", "-n", OPERATOR_NAMESPACE, *place.cluster.operator_pods(), "--grace-period=0", "--force"
-    )
+    place.cluster.kill_operator()
     place.demand_one_run("backup")
 
 
+@pytest.mark.disrupts
 def test_the_other_replica_takes_over(place: Place) -> None:
     place.create_volume()
     place.create_secret()
-    leases = place.kubectl.items("leases", "-n", OPERATOR_NAMESPACE)
-    holder = leases[0]["spec"]["holderIdentity"]
-    leader = next(name for name in place.cluster.operator_pods() if name in holder)
+    leader = place.cluster.leader()
     place.create_mover("backup", deletePvcAfterBackup=True, addTimestampPrefix=True, additionalEnv=SLOWLY)
-    place.kubectl.run("delete", "pod", "-n", OPERATOR_NAMESPACE, leader, "--grace-period=0", "--force")
+    place.cluster.kill_operator(leader)
     place.demand_one_run("backup")
-    taken = place.kubectl.items("leases", "-n", OPERATOR_NAMESPACE)[0]["spec"]["holderIdentity"]
-    assert leader not in taken
+    assert place.cluster.leader() != leader
 
 
-@pytest.mark.parametrize("parts", [("kubelet",), ("kube-apiserver",), ("etcd", "kube-apiserver"), STORAGE])
+@pytest.mark.disrupts
+@pytest.mark.parametrize(
+    "parts", [("kubelet",), ("kube-apiserver",), ("etcd", "kube-apiserver"), STORAGE], ids="+".join
+)
 def test_a_part_of_the_cluster_that_is_restarted_in_the_middle_changes_nothing(
     place: Place, parts: tuple[str, ...]
 ) -> None:
@@ -49,6 +50,19 @@ def test_a_part_of_the_cluster_that_is_restarted_in_the_middle_changes_nothing(
     place.wait_phase("backup", Phase.CREATING_POD)
     time.sleep(1)
     restart(place.cluster.rig, parts)
+    place.demand_one_run("backup")
+
+
+@pytest.mark.disrupts
+def test_a_storage_driver_that_dies_while_it_clones_clones_once(place: Place) -> None:
+    if place.cluster.rig is None:
+        pytest.skip("only the parts of our own rig are ours to kill")
+    place.create_volume(storage_class="rig-slow")
+    place.create_secret()
+    place.create_mover("backup", deletePvcAfterBackup=True, addTimestampPrefix=True)
+    place.wait_phase("backup", Phase.CREATING_CLONE)
+    time.sleep(2)
+    restart(place.cluster.rig, STORAGE)
     place.demand_one_run("backup")
 
 
@@ -64,21 +78,27 @@ def test_a_mover_that_is_killed_is_tried_again(place: Place) -> None:
     place.create_volume()
     place.create_secret()
     place.create_mover("backup", deletePvcAfterBackup=True, addTimestampPrefix=True, additionalEnv=SLOWLY)
-    wait_for(
-        lambda: any(pod["status"]["phase"] == "Running" for pod in place.kubectl.items("pods", "-n", place.namespace))
-    )
+    place.wait_running()
     place.run("delete", "pod", "-l", "app.kubernetes.io/component=mover", "--grace-period=0", "--force")
     place.demand_one_run("backup")
 
 
-def test_a_server_that_dies_in_the_middle_and_comes_back_is_waited_for(place: Place) -> None:
+def test_a_mover_that_is_evicted_is_tried_again(place: Place) -> None:
+    """As when a node is drained: the Pod is told to end, and has time to say so."""
     place.create_volume()
     place.create_secret()
     place.create_mover("backup", deletePvcAfterBackup=True, addTimestampPrefix=True, additionalEnv=SLOWLY)
-    wait_for(
-        lambda: any(pod["status"]["phase"] == "Running" for pod in place.kubectl.items("pods", "-n", place.namespace))
-    )
-    place.store.stop()
-    time.sleep(3)
-    place.store.start()
+    place.wait_running()
+    place.evict_mover()
     place.demand_one_run("backup")
+
+
+def test_a_mover_that_runs_out_of_memory_says_so(place: Place) -> None:
+    place.create_volume()
+    place.create_secret()
+    place.create_mover("backup", mover={"resources": {"limits": {"memory": "24Mi"}}})
+    wait_for(
+        lambda: place.mover("backup").get("status", {}).get("phase") == Phase.FAILED,
+        what=lambda: place.explain(),
+    )
+    assert "memory" in place.ready("backup")["message"].lower()

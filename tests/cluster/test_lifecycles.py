@@ -1,29 +1,47 @@
 """What people do around a run: delete what it works on, upgrade the operator, take it away and bring it back."""
 
+import pytest
+import yaml
+
 from datamover.api import reasons
 from datamover.api.names import Phase
-from support.cluster import SLOWLY, TREE, Place, digests_of, wait_for
+from support.cluster import wait_for
+from support.definitions import original_definition
+from support.kubernetes import REPOSITORY
+from support.place import PHASES, SLOWLY, TREE, Place, digests_of
 
 
-def test_a_namespace_that_is_deleted_in_the_middle_goes_with_all_that_is_in_it(place: Place) -> None:
-    inner = Place(place.cluster, place.store, f"{place.namespace}-inner", place.bucket)
-    place.cluster.create_namespace(inner.namespace)
-    inner.create_volume()
-    inner.create_secret()
-    inner.create_mover("backup", deletePvcAfterBackup=True, additionalEnv=SLOWLY)
-    inner.wait_phase("backup", Phase.CREATING_POD)
-    place.kubectl.run("delete", "namespace", inner.namespace, "--wait=true", "--timeout=90s")
+@pytest.mark.parametrize("phase", PHASES)
+def test_deleting_a_datamover_in_any_phase_leaves_nothing(place: Place, phase: str) -> None:
+    place.create_volume(tree=TREE)
+    place.create_secret()
+    place.create_mover("backup", deletePvcAfterBackup=True)
+    place.wait_phase("backup", phase)
+    place.run("delete", "datamover/backup", "--wait=true")
+    wait_for(lambda: not place.kubectl.items("jobs,pods", "-n", place.namespace))
+    wait_for(lambda: place.claims() == {"app-data"})
 
 
-def test_a_source_that_is_deleted_in_the_middle_is_backed_up_from_its_clone(place: Place) -> None:
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_namespace_that_is_deleted_in_any_phase_goes_with_all_that_is_in_it(place: Place, phase: str) -> None:
+    with place.beside("inner") as inner:
+        inner.create_volume()
+        inner.create_secret()
+        inner.create_mover("backup", deletePvcAfterBackup=True, additionalEnv=SLOWLY)
+        inner.wait_phase("backup", phase)
+        place.kubectl.run("delete", "namespace", inner.namespace, "--wait=true", "--timeout=90s")
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_source_that_is_deleted_in_any_phase_is_backed_up_from_its_clone(place: Place, phase: str) -> None:
     place.create_volume()
     place.create_secret()
     place.create_mover("backup", deletePvcAfterBackup=True, additionalEnv=SLOWLY)
-    place.wait_phase("backup", Phase.CREATING_POD)
+    place.wait_phase("backup", phase)
     place.run("delete", "pvc/app-data", "--wait=true", "--timeout=60s")
     place.wait_complete("backup")
     assert place.store.digests(place.bucket) == digests_of(TREE)
-    assert place.kubectl.items("pvc", "-n", place.namespace) == []
+    assert not place.claims()
 
 
 def test_a_block_volume_is_refused_clearly(place: Place) -> None:
@@ -45,7 +63,7 @@ def test_a_block_volume_is_refused_clearly(place: Place) -> None:
     place.create_mover("backup", deletePvcAfterBackup=True)
     ready = place.wait_reason("backup", reasons.BLOCK_NOT_SUPPORTED)
     assert "app-data" in ready["message"]
-    assert len(place.kubectl.items("pvc", "-n", place.namespace)) == 1, "a clone was made for nothing"
+    assert place.claims() == {"app-data"}, "a clone was made for nothing"
 
 
 def test_two_runs_of_one_source_in_one_second_are_two_runs(place: Place) -> None:
@@ -58,6 +76,7 @@ def test_two_runs_of_one_source_in_one_second_are_two_runs(place: Place) -> None
     assert {key.split("/", 1)[0] for key in place.store.digests(place.bucket)} == stamps
 
 
+@pytest.mark.disrupts
 def test_an_upgrade_of_the_chart_does_not_disturb_a_mover_at_work(place: Place) -> None:
     place.create_volume()
     place.create_secret()
@@ -70,6 +89,27 @@ def test_an_upgrade_of_the_chart_does_not_disturb_a_mover_at_work(place: Place) 
         place.cluster.install()
 
 
+@pytest.mark.disrupts
+def test_the_original_definition_applied_over_ours_stops_the_work_until_ours_is_back(place: Place) -> None:
+    """Its schema knows no status but the phase: whoever wrote over it would forget what runs."""
+    place.create_volume()
+    place.create_secret()
+    place.create_mover("before", deletePvcAfterBackup=True, addTimestampPrefix=True)
+    before = place.wait_complete("before")["status"]["run"]
+    apply = ("apply", "--server-side", "--force-conflicts", "-f")
+    try:
+        place.kubectl.run(*apply, "-", text=yaml.safe_dump(original_definition()))
+        wait_for(lambda: "it has no status" in place.cluster.operator_log(), what=place.cluster.operator_log)
+        wait_for(lambda: not place.cluster.ready_pods(), what=place.cluster.describe_operator)
+        place.create_mover("meanwhile", deletePvcAfterBackup=True, addTimestampPrefix=True)
+    finally:
+        place.kubectl.run(*apply, str(REPOSITORY / "deploy" / "crds"))
+    place.wait_complete("meanwhile")
+    assert place.mover("before")["status"]["run"] == before, "what the older schema hid is back"
+    wait_for(lambda: len(place.cluster.ready_pods()) == 2)
+
+
+@pytest.mark.disrupts
 def test_datamovers_outlive_the_operator_and_go_on_when_it_is_back(place: Place) -> None:
     place.create_volume()
     place.create_secret()

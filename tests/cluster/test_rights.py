@@ -2,7 +2,8 @@
 
 import pytest
 
-from support.cluster import OPERATOR_NAMESPACE, Place, RealCluster, wait_for
+from support.cluster import OPERATOR_NAMESPACE, RealCluster, wait_for
+from support.place import Place
 from support.request_counts import AuditEntry, read_audit_log
 
 ACCOUNT = f"system:serviceaccount:{OPERATOR_NAMESPACE}:datamover-operator-controller-manager"
@@ -17,6 +18,7 @@ ONLY_AFTER_FAULTS: set[Right] = {
     ("batch", "jobs", "patch"),  # a run that is suspended half-way
     ("datamover.a-cup-of.coffee", "datamovers", "get"),  # after a conflict
     ("events.k8s.io", "events", "get"),  # after a conflict
+    ("events.k8s.io", "events", "patch"),  # the same thing again within minutes
     ("snapshot.storage.k8s.io", "volumesnapshots", "get"),  # whose a snapshot is that is there already
 }
 """Rights whose moment may not come in a session: a race or a fault calls for them."""

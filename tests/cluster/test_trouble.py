@@ -1,12 +1,8 @@
 """What goes wrong in a cluster: told with a reason and a sentence, nothing lost, and healed without a restart where it can be."""
 
-import pytest
-
 from datamover.api import reasons
-from datamover.api.names import Phase
-from support.cluster import TREE, Place, digests_of, wait_for
-
-PHASES = [Phase.CREATING_CLONE, Phase.CLONE_READY, Phase.CREATING_POD, Phase.CLEANING_UP, Phase.COMPLETED]
+from support.cluster import wait_for
+from support.place import TREE, Place, digests_of
 
 
 def test_a_missing_secret_that_appears_later_heals_the_run(place: Place) -> None:
@@ -26,28 +22,6 @@ def test_a_missing_source_is_told_and_heals(place: Place) -> None:
     assert "app-data" in ready["message"]
     place.create_volume()
     place.wait_complete("backup")
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason", "words"),
-    [
-        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "WrongCredentials", "AWS_SECRET_ACCESS_KEY"),
-        ({"BUCKET_NAME": "no-such-bucket"}, "BucketNotFound", "no-such-bucket"),
-        ({"CA_CERT": ""}, "TLSUntrusted", "CA_CERT"),
-    ],
-    ids=["a wrong key", "no bucket", "an authority that is not trusted"],
-)
-def test_a_destination_that_refuses_fails_the_run_with_a_sentence(
-    place: Place, changes: dict[str, str], reason: str, words: str
-) -> None:
-    place.create_volume(tree={"a": b"a"})
-    place.create_secret(**changes)
-    place.create_mover("backup", deletePvcAfterBackup=True)
-    ready = place.wait_reason("backup", reason)
-    assert words in ready["message"]
-    assert place.mover("backup")["status"]["phase"] == "Failed"
-    events = place.run("get", "events", "--field-selector", "type=Warning")
-    assert reason in events
 
 
 def test_a_class_that_cannot_clone_is_told(place: Place) -> None:
@@ -98,14 +72,3 @@ def test_a_name_of_200_characters_works(place: Place) -> None:
     place.create_mover(name, deletePvcAfterBackup=True)
     place.wait_complete(name)
     assert place.store.digests(place.bucket) == digests_of({"a": b"a"})
-
-
-@pytest.mark.parametrize("phase", PHASES)
-def test_deleting_a_datamover_in_any_phase_leaves_nothing(place: Place, phase: str) -> None:
-    place.create_volume(tree=TREE)
-    place.create_secret()
-    place.create_mover("backup", deletePvcAfterBackup=True)
-    place.wait_phase("backup", phase)
-    place.run("delete", "datamover/backup", "--wait=true")
-    wait_for(lambda: not place.kubectl.items("jobs,pods", "-n", place.namespace))
-    wait_for(lambda: len(place.kubectl.items("pvc", "-n", place.namespace)) == 1)

@@ -1,69 +1,128 @@
 """What must not be left after a scenario: in the cluster, on the driver's disk, in the bucket, and in what can be read."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable
+from pathlib import Path
 
-from support.cluster import SECRET_KEY, Place, RealCluster, Store, wait_for
+from datamover.api.names import CHILDREN_SELECTOR
+from support.cluster import Kubectl, RealCluster, wait_for
+from support.place import Place
+from support.store import SECRET_KEY
 
 _UNHANDLED = ("Traceback (most recent call last)", "Task exception was never retrieved", "never awaited")
+_NOT_KEPT = {
+    "events",
+    "events.events.k8s.io",
+    "leases.coordination.k8s.io",
+    "componentstatuses",
+    "csinodes.storage.k8s.io",
+    "ipaddresses.networking.k8s.io",
+}
+"""Kinds that come and go by themselves, or belong to the node."""
 
 
-class Leftovers:
-    """Compares the cluster with what it was before the first scenario."""
+def demand_no_secret(place: Place) -> None:
+    """Search the secret key in every object, event and log that is not a Secret's own (law L8)."""
+    kinds = [kind for kind in kinds_of(place.kubectl, namespaced=True) if kind != "secrets"]
+    seen = place.run("get", ",".join(kinds), "-o", "json", "--ignore-not-found")
+    assert SECRET_KEY not in seen, "the secret key is in an object or event"
+    for name, log in place.mover_logs().items():
+        assert SECRET_KEY not in log, f"the secret key is in the log of {name}"
 
-    def __init__(self, cluster: RealCluster, store: Store, *, ignored: Sequence[str]) -> None:
-        self._cluster = cluster
-        self._store = store
-        self._ignored = tuple(ignored)
-        self._before = self._cluster_wide()
-        self._disk_before = self._on_disk()
 
-    def demand_no_secret(self, place: Place) -> None:
-        """Search the secret key in every object, event, and log that is not a Secret's own (law L8)."""
-        kubectl = self._cluster.kubectl
-        kinds = "pods,jobs,pvc,events,configmaps,datamovers"
-        seen = kubectl.run("get", kinds, "-n", place.namespace, "-o", "json")
-        assert SECRET_KEY not in seen, "the secret key is in an object or event"
-        for pod in json.loads(seen)["items"]:
-            if pod["kind"] == "Pod":
-                log = kubectl.run(
-                    "logs", "-n", place.namespace, pod["metadata"]["name"], "--all-containers", check=False
-                )
-                assert SECRET_KEY not in log, f"the secret key is in the log of {pod['metadata']['name']}"
+def demand_no_children(place: Place) -> None:
+    """Demand that nothing of the operator's own is left of any kind, once its DataMovers are gone."""
+    kinds = ",".join(kinds_of(place.kubectl, namespaced=True) - _NOT_KEPT)
 
-    def demand_nothing(self, place: Place) -> None:
-        """Demand that everything that the scenario made is gone, and that the operator has nothing unhandled in its log."""
-        wait_for(
-            lambda: self._cluster_wide() <= self._before,
-            seconds=60,
-            what=lambda: str(self._cluster_wide() - self._before),
-        )
-        wait_for(
-            lambda: self._on_disk() <= self._disk_before,
-            seconds=30,
-            what=lambda: str(self._on_disk() - self._disk_before),
-        )
-        pending = json.loads(self._store.rclone("backend", "list-multipart-uploads", f"s3:{place.bucket}") or "{}")
-        assert not any(pending.values()), f"uploads that nobody ended: {pending}"
-        log = self._cluster.operator_log()
-        for words in (*_UNHANDLED, SECRET_KEY):
-            assert words not in log, f"{words!r} in the operator's log:\n{log[-6000:]}"
+    def children() -> list[str]:
+        return place.run("get", kinds, "-l", CHILDREN_SELECTOR, "-o", "name", "--ignore-not-found").split()
 
-    def _cluster_wide(self) -> set[str]:
-        listed = self._cluster.kubectl.run(
-            "get",
-            "pv,volumesnapshotcontents,namespaces",
-            "-o",
-            'jsonpath={range .items[*]}{.kind}/{.metadata.name}{"\\n"}{end}',
-        )
-        return set(listed.split()) - {f"Namespace/{name}" for name in self._ignored}
+    wait_for(lambda: not children(), seconds=30, what=lambda: str(children()))
 
-    def _on_disk(self) -> set[str]:
-        if self._cluster.rig is None:
-            return set()  # somebody else's storage, of which we see the volumes only
-        volumes = self._cluster.rig.layout.volumes
-        return {
-            str(path.relative_to(volumes))
-            for folder in ("volumes", "snapshots")
-            for path in (volumes / folder).glob("*")
-        }
+
+def demand_nothing(place: Place) -> None:
+    """Demand that everything that the scenario made is gone, and that the operator has nothing unhandled in its log."""
+    wait_for(lambda: not _of(place), seconds=60, what=lambda: str(_of(place)))
+    if place.cluster.rig is not None:
+        _demand_gone(lambda: _volumes_of_nobody(place.cluster))
+        _demand_gone(lambda: _mounts_of_nobody(place.cluster))
+    demand_good_log(place.cluster)
+
+
+def demand_no_uploads(place: Place) -> None:
+    """Demand that no upload in parts waits for an end: it would be stored, and paid for, and seen by nobody."""
+    pending = place.store.pending_uploads(place.bucket)
+    assert not pending, f"uploads that nobody ended: {pending}"
+
+
+def demand_good_log(cluster: RealCluster) -> None:
+    """Demand that the operator has met nothing that it does not handle, and does not tell secrets."""
+    log = cluster.operator_log()
+    for words in (*_UNHANDLED, SECRET_KEY):
+        assert words not in log, f"{words!r} in the operator's log:\n{_around(log, words)}"
+
+
+def cluster_wide(kubectl: Kubectl) -> set[str]:
+    """Return the names of all objects that are in no namespace, but for kinds that come and go by themselves."""
+    kinds = ",".join(kinds_of(kubectl, namespaced=False) - _NOT_KEPT)
+    return set(kubectl.run("get", kinds, "-o", "name", "--ignore-not-found").split())
+
+
+def kinds_of(kubectl: Kubectl, *, namespaced: bool) -> set[str]:
+    """Return every kind that can be listed."""
+    listed = kubectl.run(
+        "api-resources", f"--namespaced={str(namespaced).lower()}", "--verbs=list", "-o", "name", "--cached=true"
+    )
+    return set(listed.split())
+
+
+# Inner ----------------------------------------------------------------------------------------------------------------
+
+
+def _of(place: Place) -> list[str]:
+    """Return what is there of a scenario's namespaces, in no namespace."""
+    kubectl, prefix = place.kubectl, place.namespace
+    found = [
+        f"PersistentVolume/{each['metadata']['name']}"
+        for each in kubectl.items("pv")
+        if each["spec"].get("claimRef", {}).get("namespace", "").startswith(prefix)
+    ]
+    found += [
+        f"VolumeSnapshotContent/{each['metadata']['name']}"
+        for each in kubectl.items("volumesnapshotcontents")
+        if each["spec"]["volumeSnapshotRef"]["namespace"].startswith(prefix)
+    ]
+    namespaces = kubectl.run("get", "namespaces", "-o", "name").split()
+    return found + [name for name in namespaces if name.removeprefix("namespace/").startswith(prefix)]
+
+
+def _demand_gone(orphans: Callable[[], set[str]]) -> None:
+    """Demand that what nobody owns now is gone soon. What others are about to make has an owner by then."""
+    suspects = orphans()
+    if suspects:
+        wait_for(lambda: not suspects & orphans(), seconds=45, what=lambda: str(suspects & orphans()))
+
+
+def _volumes_of_nobody(cluster: RealCluster) -> set[str]:
+    """Return the driver's volumes and snapshots that no object stands for."""
+    assert cluster.rig is not None
+    place = cluster.rig.layout.volumes
+    on_disk = {f"{folder}/{path.name}" for folder in ("volumes", "snapshots") for path in (place / folder).glob("*")}
+    volumes = {f"volumes/{each['spec'].get('csi', {}).get('volumeHandle')}" for each in cluster.kubectl.items("pv")}
+    contents = cluster.kubectl.items("volumesnapshotcontents")
+    snapshots = {f"snapshots/{each.get('status', {}).get('snapshotHandle')}" for each in contents}
+    return on_disk - volumes - snapshots
+
+
+def _mounts_of_nobody(cluster: RealCluster) -> set[str]:
+    """Return the mounts of volumes of Pods that are gone."""
+    assert cluster.rig is not None
+    pods = f"{cluster.rig.layout.kubelet}/pods/"
+    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    alive = {pod["metadata"]["uid"] for pod in cluster.kubectl.items("pods", "--all-namespaces")}
+    mounted = {point for point in points if point.startswith(pods)}
+    return {point for point in mounted if point.removeprefix(pods).split("/", 1)[0] not in alive}
+
+
+def _around(log: str, words: str) -> str:
+    at = log.index(words)
+    return log[max(0, at - 1500) : at + 3000]
