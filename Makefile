@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_WORKERS ?= 2
-CLUSTER_WORKERS ?= 3
+CLUSTER_WORKERS ?= 5
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast test-cluster lint format bench crds manifests kubernetes s3 images cluster-programs cluster-up cluster-down cluster-status lock clean
@@ -34,8 +34,9 @@ test: $(READY) kubernetes s3 ## Run all tests, also against a real Kubernetes AP
 test-fast: $(READY) ## Run the tests that need no Kubernetes API server
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m "not kubernetes and not cluster"
 
-test-cluster: cluster-up ## Run the tests that want a node, in the cluster of cluster-up (or of DATAMOVER_TEST_KUBECONFIG)
-	@DATAMOVER_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest tests/cluster -n $(CLUSTER_WORKERS) --dist loadgroup --no-loadscope-reorder
+test-cluster: $(if $(DATAMOVER_TEST_KUBECONFIG),$(READY),cluster-up) ## Run the tests that want a node, in the cluster of cluster-up (or of DATAMOVER_TEST_KUBECONFIG)
+	@$(if $(DATAMOVER_TEST_KUBECONFIG),,echo "==> images"; PYTHONPATH=tools $(BIN)/python -m cluster images >/dev/null &&) \
+	  DATAMOVER_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest tests/cluster -n $(CLUSTER_WORKERS) --dist loadgroup --no-loadscope-reorder
 
 lint: $(READY) ## Check style, types, import rules and generated files
 	@echo "==> ruff"; $(BIN)/ruff check . && $(BIN)/ruff format --check .

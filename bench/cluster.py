@@ -22,14 +22,14 @@ sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "tools")]
 from support.cluster import (  # noqa: E402 - the path is set above
     OPERATOR_NAMESPACE,
     Kubectl,
-    Place,
     RealCluster,
     condition,
     find_cluster,
-    run_store,
     wait_for,
 )
 from support.images import find_images  # noqa: E402
+from support.place import Place  # noqa: E402
+from support.store import create_store  # noqa: E402
 
 RUNS = 5
 AT_ONCE = 30
@@ -155,14 +155,16 @@ def main() -> None:
     cluster.create_namespace(OPERATOR_NAMESPACE)
     cluster.install()
     with tempfile.TemporaryDirectory() as scratch:
-        for store in run_store(cluster, Path(scratch)):
-            cluster.create_namespace("bench")
-            store.make_bucket("bench")
-            place = Place(cluster, store, "bench", "bench")
-            place.create_volume(tree={f"file-{number}": b"x" * 1000 for number in range(100)})
-            place.create_secret()
-            results = {"one backup of 100 files, s": measure_one(place), "at once, s": measure_many(place)}
-            place.remove()
+        cluster.create_namespace("bench-store")
+        store = create_store(cluster, "bench-store", scratch=Path(scratch))
+        cluster.create_namespace("bench")
+        store.make_bucket("bench")
+        place = Place(cluster, store, "bench", "bench", Path(scratch))
+        place.create_volume(tree={f"file-{number}": b"x" * 1000 for number in range(100)})
+        place.create_secret()
+        results = {"one backup of 100 files, s": measure_one(place), "at once, s": measure_many(place)}
+        place.remove()
+        cluster.kubectl.run("delete", "namespace", "bench-store", "--wait=true")
     cluster.run_helm("uninstall", "datamover", "--wait")
     cluster.kubectl.run("delete", "namespace", OPERATOR_NAMESPACE, "--wait=true")
     for title, figures in results.items():

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from support.bundle import write_bundle
+from datamover.api.v1alpha1.datamover import DATA_MOVERS
+from support.bundle import clear_bundles, write_bundle
 from support.cluster import (
     OPERATOR_NAMESPACE,
     STORE_NAMESPACE,
@@ -29,12 +30,15 @@ from support.cluster import (
 from support.images import find_images
 from support.leftovers import (
     cluster_wide,
+    demand_cleaned_up,
+    demand_good_log,
     demand_no_children,
     demand_no_secret,
     demand_no_uploads,
     demand_nothing,
 )
 from support.place import Place
+from support.request_counts import count_audit_lines
 from support.store import Store, create_store, forwarded_port
 from support.turns import shared, turn
 from support.witness import Witness
@@ -73,6 +77,9 @@ def installation(common: Path) -> Iterator[dict[str, Any]]:
     def make() -> dict[str, Any]:
         found = RealCluster(Kubectl(kubectl, kubeconfig), find_images(rig), helm, rig)
         _clear_away(found.kubectl)
+        clear_bundles()
+        _demand_own_cluster(found.kubectl)
+        audit = count_audit_lines(rig.layout.audit) if rig is not None else 0
         found.create_namespace(OPERATOR_NAMESPACE)
         found.install()
         found.create_namespace(STORE_NAMESPACE)
@@ -80,6 +87,7 @@ def installation(common: Path) -> Iterator[dict[str, Any]]:
         return {
             "images": asdict(found.images),
             "store": {"authority": store.authority, "address": store.address},
+            "audit": audit,
             "before": sorted(cluster_wide(found.kubectl)),
         }
 
@@ -101,6 +109,17 @@ def installation(common: Path) -> Iterator[dict[str, Any]]:
 
     with shared(common, make=make, remove=remove) as made:
         yield made
+
+
+def _demand_own_cluster(kubectl: Kubectl) -> None:
+    """Refuse to install over somebody's operator, whom these tests would kill, upgrade and uninstall."""
+    for namespace in (OPERATOR_NAMESPACE, STORE_NAMESPACE):
+        if kubectl.get("namespace", namespace):
+            pytest.fail(
+                f"namespace {namespace} is not these tests' own: they want a cluster without datamover", pytrace=False
+            )
+    if kubectl.get("crd", DATA_MOVERS.group_resource) and kubectl.items("datamovers", "--all-namespaces"):
+        pytest.fail("there are DataMovers in this cluster, whom these tests would disturb", pytrace=False)
 
 
 def _clear_away(kubectl: Kubectl) -> None:
@@ -131,6 +150,12 @@ def cluster(installation: dict[str, Any]) -> Iterator[RealCluster]:
 
 
 @pytest.fixture(scope="session")
+def audited_since(installation: dict[str, Any]) -> int:
+    """How many lines the API server's audit log had when the session began."""
+    return int(installation["audit"])
+
+
+@pytest.fixture(scope="session")
 def store(
     cluster: RealCluster, installation: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Store]:
@@ -149,30 +174,39 @@ def place(
 ) -> Iterator[Place]:
     """A namespace under the restricted profile and a bucket; afterwards nothing is left of either, nor anywhere else."""
     name = f"test-{secrets.token_hex(4)}"
+    disrupts = bool(request.node.get_closest_marker("disrupts"))
+    own_store = request.node.get_closest_marker("own_store")
+    if own_store and cluster.rig is None:
+        pytest.skip("needs an S3 server of its own, whose Service is reached from the node")
     with contextlib.ExitStack() as stack:
-        stack.enter_context(turn(common, alone=bool(request.node.get_closest_marker("disrupts"))))
+        stack.enter_context(turn(common, alone=disrupts))
         witness = stack.enter_context(Witness(cluster.rig.layout, name)) if cluster.rig else None
-        cluster.create_namespace(name)
-        if request.node.get_closest_marker("own_store"):
-            size = request.node.get_closest_marker("own_store").kwargs.get("size", "1Gi")
-            store = create_store(cluster, name, scratch=tmp_path, size=size)
-        store.make_bucket(name)
-        found = Place(cluster, store, name, name, witness)
+        since = cluster.witness.mark() if cluster.witness else {}
+        restarts = cluster.restarts()
+        found = Place(cluster, store, name, name, tmp_path, witness)
         try:
+            cluster.create_namespace(name)
+            if own_store:
+                size = own_store.kwargs.get("size", "1Gi")
+                found.store = create_store(cluster, name, scratch=tmp_path, size=size)
+            found.store.make_bucket(name)
             yield found
             if _STORY not in request.node.stash:
                 _demand_clean_end(found)
+                found.remove()
+                demand_nothing(found)
+                demand_good_log(cluster, since=since)
+                assert disrupts or cluster.restarts() == restarts, "the operator has ended and begun again"
         finally:
-            story = request.node.stash.get(_STORY, None) or _story_of(sys.exc_info()[1])
-            if story:
+            if story := request.node.stash.get(_STORY, None) or _story_of(sys.exc_info()[1]):
                 directory = write_bundle(found, test=request.node.name, story=story)
                 print(f"\n{directory}:\n{(directory / 'printed.txt').read_text()}")
                 found.free_claims()
-            found.remove()
-        demand_nothing(found)
+                found.remove()
 
 
 def _demand_clean_end(place: Place) -> None:
+    demand_cleaned_up(place)
     demand_no_secret(place)
     place.run("delete", "datamovers", "--all", "--wait=true", "--timeout=60s")
     demand_no_children(place)
@@ -187,6 +221,6 @@ def _story_of(error: BaseException | None) -> str:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     """Note how a test failed, for the bundle that its fixture writes."""
     report = yield
-    if report.failed and report.when == "call":
+    if report.failed and report.when in {"setup", "call"}:
         item.stash[_STORY] = report.longreprtext
     return report

@@ -44,7 +44,10 @@ def test_a_manifest_of_the_documents_does_what_it_says(place: Place, path: Path)
     if spec.get("deletePvcAfterBackup"):
         assert claims == {spec["sourcePvc"]}
         volumes = place.kubectl.items("pv")
-        assert clone not in {volume["spec"]["claimRef"]["name"] for volume in volumes}, "the storage is not freed"
+        claims_of_volumes = {
+            (volume["spec"]["claimRef"]["namespace"], volume["spec"]["claimRef"]["name"]) for volume in volumes
+        }
+        assert (place.namespace, clone) not in claims_of_volumes, "the storage is not freed"
     else:
         assert claims == {spec["sourcePvc"], clone}
     verify = {"name": "VERIFY_BACKUP", "value": "true"} in spec.get("additionalEnv", [])
@@ -133,6 +136,7 @@ def test_the_second_run_of_a_mirror_moves_what_changed_and_deletes_what_is_gone(
     assert run.get("files") == 2 or run.get("transferredFiles") == 1, run
 
 
+@pytest.mark.disrupts
 def test_thirty_at_once_all_complete(place: Place) -> None:
     place.create_volume(tree={"hello": b"hello"})
     place.create_secret()

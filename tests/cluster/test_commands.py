@@ -45,7 +45,8 @@ def test_what_the_documents_tell_to_look_at_is_there(place: Place, done: str) ->
     events = here(place, "kubectl get events --field-selector involvedObject.kind=PersistentVolumeClaim")
     assert done in events
     secret = here(place, "kubectl get secret <secret-name> -o yaml", secret_name="storage-credentials")
-    assert "AWS_ACCESS_KEY_ID" in secret
+    named = "AWS_ACCESS_KEY_ID" in secret
+    assert named, "the Secret is not shown"  # and not what it holds
 
 
 def test_the_operators_log_and_rights_read_as_the_documents_say(place: Place) -> None:
@@ -68,7 +69,7 @@ def test_the_metrics_are_where_the_documents_say(place: Place, done: str) -> Non
     if place.cluster.rig is None:
         pytest.skip("the addresses of Services are reached from the node")
     # the short name is one of the operator's namespace; curl is told its address as a Pod there would be
-    (place.store.scratch / ".curlrc").write_text(f"connect-to = operator-metrics-service:8080:{address}:8080\nsilent\n")
+    (place.scratch / ".curlrc").write_text(f"connect-to = operator-metrics-service:8080:{address}:8080\nsilent\n")
     assert "cleanup" in here(place, "curl http://operator-metrics-service:8080/metrics | grep cleanup")
     assert done
 
@@ -128,7 +129,7 @@ def test_the_script_that_verifies_a_backup_from_outside(place: Place) -> None:
     place.create_secret()
     prefix = {"name": "CUSTOM_PATH_PREFIX", "value": "latest"}
     place.create_mover("my-backup", deletePvcAfterBackup=True, additionalEnv=[prefix])
-    local = place.store.scratch / f"verify-{place.namespace}"
+    local = place.scratch / f"verify-{place.namespace}"
     for path, content in TREE.items():
         (local / path).parent.mkdir(parents=True, exist_ok=True)
         (local / path).write_bytes(content)

@@ -55,7 +55,7 @@ def test_a_server_that_stays_down_is_named_and_the_run_can_be_tried_again(place:
     place.create_volume()
     place.create_secret()
     place.store.stop()
-    place.create_mover("backup", deletePvcAfterBackup=True, addTimestampPrefix=True, deadlineSeconds=25)
+    place.create_mover("backup", deletePvcAfterBackup=True, addTimestampPrefix=True, deadlineSeconds=60)
     wait_for(lambda: "connection refused" in place.ready("backup").get("message", ""), what=place.explain)
     assert place.ready("backup")["reason"] == reasons.SYNCHRONIZING
     message = place.wait_reason("backup", reasons.DEADLINE_EXCEEDED)["message"]

@@ -7,7 +7,7 @@ import pytest
 from cluster.rig import Rig
 from datamover.api.names import Phase
 from support.cluster import wait_for
-from support.place import PHASES, SLOWLY, Place
+from support.place import PHASES, SLOWLY, Place, class_for
 
 STORAGE = ("storage-driver", "csi-provisioner", "csi-snapshotter")
 """What is one Pod elsewhere: the provisioner ends when it loses its driver."""
@@ -16,7 +16,7 @@ STORAGE = ("storage-driver", "csi-provisioner", "csi-snapshotter")
 @pytest.mark.disrupts
 @pytest.mark.parametrize("phase", PHASES)
 def test_the_operator_killed_in_any_phase_ends_as_if_nothing_had_been(place: Place, phase: str) -> None:
-    place.create_volume()
+    place.create_volume(storage_class=class_for(phase))
     place.create_secret()
     place.create_mover("backup", deletePvcAfterBackup=True, addTimestampPrefix=True, additionalEnv=SLOWLY)
     place.wait_phase("backup", phase)
@@ -28,11 +28,14 @@ def test_the_operator_killed_in_any_phase_ends_as_if_nothing_had_been(place: Pla
 def test_the_other_replica_takes_over(place: Place) -> None:
     place.create_volume()
     place.create_secret()
-    leader = place.cluster.leader()
+    leader, replicas = place.cluster.leader(), place.cluster.operator_pods()
+    assert leader
+    assert len(replicas) == 2
     place.create_mover("backup", deletePvcAfterBackup=True, addTimestampPrefix=True, additionalEnv=SLOWLY)
-    place.cluster.kill_operator(leader)
+    place.cluster.delete_operator(leader)
+    wait_for(lambda: place.cluster.leader() not in {"", leader})
+    assert place.cluster.leader() in replicas, "the replica that was there has not taken over"
     place.demand_one_run("backup")
-    assert place.cluster.leader() != leader
 
 
 @pytest.mark.disrupts

@@ -3,19 +3,20 @@
 import pytest
 import yaml
 
+from cluster.certificates import Authority
 from datamover.api import reasons
 from datamover.api.names import Phase
-from support.cluster import wait_for
+from support.cluster import OPERATOR_NAMESPACE, wait_for
 from support.definitions import original_definition
 from support.kubernetes import REPOSITORY
-from support.place import PHASES, SLOWLY, TREE, Place, digests_of
+from support.place import PHASES, SLOWLY, TREE, Place, class_for, digests_of, mover_manifest
 
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_deleting_a_datamover_in_any_phase_leaves_nothing(place: Place, phase: str) -> None:
-    place.create_volume(tree=TREE)
+    place.create_volume(storage_class=class_for(phase))
     place.create_secret()
-    place.create_mover("backup", deletePvcAfterBackup=True)
+    place.create_mover("backup", deletePvcAfterBackup=True, additionalEnv=SLOWLY)
     place.wait_phase("backup", phase)
     place.run("delete", "datamover/backup", "--wait=true")
     wait_for(lambda: not place.kubectl.items("jobs,pods", "-n", place.namespace))
@@ -25,7 +26,7 @@ def test_deleting_a_datamover_in_any_phase_leaves_nothing(place: Place, phase: s
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_namespace_that_is_deleted_in_any_phase_goes_with_all_that_is_in_it(place: Place, phase: str) -> None:
     with place.beside("inner") as inner:
-        inner.create_volume()
+        inner.create_volume(storage_class=class_for(phase))
         inner.create_secret()
         inner.create_mover("backup", deletePvcAfterBackup=True, additionalEnv=SLOWLY)
         inner.wait_phase("backup", phase)
@@ -34,7 +35,7 @@ def test_a_namespace_that_is_deleted_in_any_phase_goes_with_all_that_is_in_it(pl
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_source_that_is_deleted_in_any_phase_is_backed_up_from_its_clone(place: Place, phase: str) -> None:
-    place.create_volume()
+    place.create_volume(storage_class=class_for(phase))
     place.create_secret()
     place.create_mover("backup", deletePvcAfterBackup=True, additionalEnv=SLOWLY)
     place.wait_phase("backup", phase)
@@ -53,7 +54,7 @@ def test_a_block_volume_is_refused_clearly(place: Place) -> None:
             "spec": {
                 "accessModes": ["ReadWriteOnce"],
                 "volumeMode": "Block",
-                "storageClassName": "rig",
+                "storageClassName": place.cluster.storage_class("rig"),
                 "resources": {"requests": {"storage": "64Mi"}},
             },
         },
@@ -69,8 +70,8 @@ def test_a_block_volume_is_refused_clearly(place: Place) -> None:
 def test_two_runs_of_one_source_in_one_second_are_two_runs(place: Place) -> None:
     place.create_volume(tree={"a": b"a"})
     place.create_secret()
-    for name in ("first", "second"):
-        place.create_mover(name, deletePvcAfterBackup=True, addTimestampPrefix=True)
+    names, wanted = ("first", "second"), {"deletePvcAfterBackup": True, "addTimestampPrefix": True}
+    place.kubectl.apply(*(mover_manifest(name, **wanted) for name in names), namespace=place.namespace)
     stamps = {place.wait_complete(name)["status"]["run"]["timestamp"] for name in ("first", "second")}
     assert len(stamps) == 2
     assert {key.split("/", 1)[0] for key in place.store.digests(place.bucket)} == stamps
@@ -124,3 +125,60 @@ def test_datamovers_outlive_the_operator_and_go_on_when_it_is_back(place: Place)
     place.wait_complete("meanwhile")
     assert place.mover("before")["status"]["phase"] == Phase.COMPLETED
     wait_for(lambda: len({key.split("/", 1)[0] for key in place.store.digests(place.bucket)}) == 2)
+
+
+@pytest.mark.disrupts
+def test_metrics_are_served_to_those_who_may_read_them(place: Place) -> None:
+    """With `metrics.secure`: over TLS, to a bearer of a token whose account may get /metrics, and to nobody else."""
+    cluster, kubectl = place.cluster, place.kubectl
+    if cluster.rig is None:
+        pytest.skip("Pods are reached from the node")
+    authority = Authority("datamover-test-metrics")
+    pair = authority.server("metrics", ["metrics.test"])
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "metrics-tls"},
+        "type": "kubernetes.io/tls",
+        "stringData": {"tls.crt": pair.certificate.decode(), "tls.key": pair.key.decode()},
+    }
+    kubectl.apply(secret, namespace=OPERATOR_NAMESPACE)
+    trusted = place.scratch / "metrics.pem"
+    trusted.write_bytes(authority.pem)
+    for account in ("reader", "stranger"):
+        place.run("create", "serviceaccount", account)
+    reader = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": f"{place.namespace}-reader"},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": "datamover-metrics-reader",
+        },
+        "subjects": [{"kind": "ServiceAccount", "name": "reader", "namespace": place.namespace}],
+    }
+    cluster.install("metrics.secure=true", "metrics.tls.secretName=metrics-tls")
+    try:
+        kubectl.apply(reader)
+        pods = kubectl.items("pods", "-n", OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/name=datamover")
+        address = next(pod["status"]["podIP"] for pod in pods if "deletionTimestamp" not in pod["metadata"])
+        curl = f"curl -sS -o answer -w '%{{http_code}}' --cacert {trusted} --resolve metrics.test:8082:{address}"
+        url = "https://metrics.test:8082"
+
+        def status(path: str, account: str = "") -> str:
+            token = place.run("create", "token", account).strip() if account else ""
+            header = f"-H 'Authorization: Bearer {token}'" if token else ""
+            return place.run_shell(f"cd {place.scratch} && {curl} {header} {url}{path}")
+
+        assert status("/readyz") == "200"
+        assert status("/metrics") == "401"
+        assert status("/metrics", "stranger") == "403"
+        assert status("/metrics", "reader") == "200"
+        assert "datamover_" in (place.scratch / "answer").read_text()
+        refused = place.run_shell(f"curl -sS http://{address}:8082/metrics || true")
+        assert "datamover_" not in refused
+    finally:
+        kubectl.run("delete", "clusterrolebinding", f"{place.namespace}-reader", "--ignore-not-found")
+        cluster.install()
+        kubectl.run("delete", "secret", "metrics-tls", "-n", OPERATOR_NAMESPACE)

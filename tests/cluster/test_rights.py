@@ -1,5 +1,7 @@
 """The operator's rights, held against what the API server's audit log says it asked for in all the scenarios before. Runs last."""
 
+from pathlib import Path
+
 import pytest
 
 from support.cluster import OPERATOR_NAMESPACE, RealCluster, wait_for
@@ -24,6 +26,13 @@ ONLY_AFTER_FAULTS: set[Right] = {
 """Rights whose moment may not come in a session: a race or a fault calls for them."""
 
 
+WITH_SECURE_METRICS: set[Right] = {
+    ("authentication.k8s.io", "tokenreviews", "create"),
+    ("authorization.k8s.io", "subjectaccessreviews", "create"),
+}
+"""Granted while a scenario has the metrics served with authentication, and taken back after it."""
+
+
 def granted(cluster: RealCluster) -> set[Right]:
     """Return what the installed roles allow."""
     roles = [
@@ -40,11 +49,11 @@ def granted(cluster: RealCluster) -> set[Right]:
     }
 
 
-def asked(cluster: RealCluster) -> list[AuditEntry]:
-    """Return what the operator asked of resources."""
+def asked(cluster: RealCluster, *, since: int) -> list[AuditEntry]:
+    """Return what the operator asked of resources since that line of the log."""
     if cluster.rig is None:
         pytest.skip("the audit log of somebody else's API server is not ours to read")
-    entries = read_audit_log(cluster.rig.layout.audit, user=ACCOUNT)
+    entries = read_audit_log(cluster.rig.layout.audit, user=ACCOUNT, since=since)
     return [entry for entry in entries if entry.resource]
 
 
@@ -54,26 +63,30 @@ def right_of(entry: AuditEntry) -> Right:
     return entry.group, resource, entry.verb
 
 
-def test_nothing_is_asked_for_that_is_not_granted_but_secrets(cluster: RealCluster, place: Place) -> None:
+def test_nothing_is_asked_for_that_is_not_granted_but_secrets(
+    cluster: RealCluster, place: Place, audited_since: int
+) -> None:
     """Secrets are asked for one by one, and refused: preflight goes without where nobody grants them."""
     place.create_volume(tree={"a": b"a"})
     place.create_secret()
     place.create_mover("backup", deletePvcAfterBackup=True)
     place.wait_complete("backup")
-    entries = asked(cluster)
+    entries = asked(cluster, since=audited_since)
     assert entries, "there is nothing in the log of this account"
     # by the roles and not by the answers: an API server that has just started refuses what it has not read the roles for yet
-    tried = {right_of(entry) for entry in entries} - granted(cluster)
+    tried = {right_of(entry) for entry in entries} - granted(cluster) - WITH_SECURE_METRICS
     assert tried <= {("", "secrets", "list"), ("", "secrets", "watch")}
     by_name = [entry for entry in entries if entry.resource == "secrets"]
     assert all("metadata.name" in entry.uri and entry.namespace for entry in by_name)
     assert not any(entry.subresource == "exec" for entry in entries)
 
 
-def test_everything_that_is_granted_is_used(cluster: RealCluster, request: pytest.FixtureRequest) -> None:
+def test_everything_that_is_granted_is_used(
+    cluster: RealCluster, request: pytest.FixtureRequest, audited_since: int
+) -> None:
     if len(request.session.items) < 30:
         pytest.skip("says something only after all the scenarios")
-    used = {right_of(entry) for entry in asked(cluster) if entry.code < 400}
+    used = {right_of(entry) for entry in asked(cluster, since=audited_since) if entry.code < 400}
     unused = granted(cluster) - used
     assert unused <= ONLY_AFTER_FAULTS, unused - ONLY_AFTER_FAULTS
 
@@ -85,7 +98,7 @@ def test_a_user_with_the_view_role_may_look_and_not_touch(cluster: RealCluster) 
         )
         return answer.strip().splitlines()[-1] == "yes"
 
-    for role in ("view", "edit"):
+    for role in ("view", "edit", "admin"):
         cluster.kubectl.apply(
             {
                 "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -97,7 +110,20 @@ def test_a_user_with_the_view_role_may_look_and_not_touch(cluster: RealCluster) 
             namespace="default",
         )
     try:
-        wait_for(lambda: may("list", "view") and may("create", "edit"), seconds=20)  # aggregation takes a moment
+        wait_for(
+            lambda: may("list", "view") and may("create", "edit") and may("delete", "admin"), seconds=20
+        )  # aggregation takes a moment
         assert not may("create", "view")
     finally:
-        cluster.kubectl.run("delete", "rolebinding", "test-view", "test-edit", "-n", "default")
+        cluster.kubectl.run("delete", "rolebinding", "test-view", "test-edit", "test-admin", "-n", "default")
+
+
+def test_the_whole_cluster_takes_less_than_4_gib(cluster: RealCluster) -> None:
+    if cluster.rig is None:
+        pytest.skip("the memory of somebody else's cluster is not ours to count")
+    parts = sum(part["memory"] for part in cluster.rig.status())
+    names = ("memory.usage_in_bytes", "memory.current")  # of the first and of the second kind of control groups
+    groups = [file for name in names for file in Path("/sys/fs/cgroup").glob(f"**/kubepods/{name}")]
+    pods = max(int(group.read_text()) for group in groups)
+    assert min(parts, pods) > 50 << 20, "nothing was counted"
+    assert parts + pods < 4 << 30

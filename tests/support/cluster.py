@@ -1,12 +1,13 @@
 """A cluster with a real node, as a user meets it: by kubectl, Helm and the objects that they show.
 
-Any cluster will do: `DATAMOVER_TEST_KUBECONFIG` names its kubeconfig, and `DATAMOVER_TEST_IMAGES=present` says that the images are on its
-nodes. Without one, the cluster of `make cluster-up` is taken.
+Any cluster will do: `DATAMOVER_TEST_KUBECONFIG` names its kubeconfig. Without one, the cluster of `make cluster-up` is taken. Scenarios
+name storage classes of that cluster; elsewhere the default class stands for `rig`, variables name others, and what has none is skipped.
 """
 
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ import yaml
 from cluster.layout import find_layout
 from cluster.rig import SERVER_IMAGE, Rig
 from support.kubernetes import REPOSITORY
+from support.pods import signal_pod
 from support.witness import Witness
 
 CURE = "no cluster: run `make cluster-up` (Linux, root), or set DATAMOVER_TEST_KUBECONFIG"
@@ -31,6 +33,8 @@ RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("e
 TEST_LABEL = {"purpose": "datamover-test"}
 """On every namespace that tests make."""
 PATIENCE = 90.0
+DEFAULT_CLASS = "rig"
+_CLASS_VARIABLES = {"rig": "DATAMOVER_TEST_STORAGE_CLASS", "rig-wait": "DATAMOVER_TEST_WAITING_CLASS"}
 
 
 class Kubectl:
@@ -70,10 +74,11 @@ class Kubectl:
 
 def wait_for(holds: Callable[[], bool], *, seconds: float = PATIENCE, what: Callable[[], str] = str) -> None:
     """Wait until something holds; `what` tells the last state."""
-    deadline = time.monotonic() + seconds
+    begun, pause = time.monotonic(), 0.3
     while not holds():
-        assert time.monotonic() < deadline, f"not after {seconds:.0f} s: {what()}"
-        time.sleep(0.3)
+        assert time.monotonic() < begun + seconds, f"not after {seconds:.0f} s: {what()}"
+        time.sleep(pause)
+        pause = min(1.0, pause * 1.3)  # each look is a process, and others want the cores
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,27 @@ class RealCluster:
             }
         )
         wait_for(lambda: bool(self.kubectl.get("serviceaccount", "default", "-n", name)), seconds=30)
+
+    def has_snapshots(self) -> bool:
+        """Tell whether the cluster has the kinds of snapshots."""
+        listed = self.kubectl.run("api-resources", "--api-group=snapshot.storage.k8s.io", "-o", "name", "--cached=true")
+        return "volumesnapshots" in listed
+
+    def storage_class(self, name: str) -> str:
+        """Return the class that stands for one of the rig's. Skips the test where there is none."""
+        if self.rig is not None:
+            return name
+        variable = _CLASS_VARIABLES.get(name)
+        chosen = os.environ.get(variable, "") if variable else ""
+        if not chosen and name == DEFAULT_CLASS:
+            marked = "storageclass.kubernetes.io/is-default-class"
+            classes = self.kubectl.items("storageclasses")
+            defaults = (each for each in classes if each["metadata"].get("annotations", {}).get(marked) == "true")
+            chosen = next((each["metadata"]["name"] for each in defaults), "")
+        if not chosen:
+            cure = f"; name one in {variable}" if variable else ", which only the rig's driver has"
+            pytest.skip(f"needs a storage class like `{name}` (docs/cluster.md){cure}")
+        return chosen
 
     def install(self, *values: str) -> None:
         """Install or upgrade the operator by its chart."""
@@ -148,10 +174,11 @@ class RealCluster:
         log = self.operator_log()
         return f"{pods}\n{log[-4000:]}"
 
-    def operator_log(self) -> str:
-        """Return what all replicas have logged; on the rig also those that are gone."""
+    def operator_log(self, *, since: Mapping[str, int] | None = None) -> str:
+        """Return what all replicas have logged; on the rig also those that are gone, and only what is new `since` (`Witness.mark`)."""
         if self.witness is not None:
-            return "\n".join(self.witness.logs().values())
+            known = since or {}
+            return "\n".join(log[known.get(name, 0) :] for name, log in self.witness.logs().items())
         return self.kubectl.run(
             "logs", "-n", OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/name=datamover", "--tail=-1", check=False
         )
@@ -162,14 +189,30 @@ class RealCluster:
         return [pod["metadata"]["name"] for pod in listed if condition(pod, "Ready").get("status") == "True"]
 
     def leader(self) -> str:
-        """Return the name of the operator's Pod that leads."""
-        holder = self.kubectl.items("leases", "-n", OPERATOR_NAMESPACE)[0]["spec"]["holderIdentity"]
-        return next(name for name in self.operator_pods() if name in holder)
+        """Return the name of the operator's Pod that leads; empty while none does."""
+        holder = self.kubectl.items("leases", "-n", OPERATOR_NAMESPACE)[0]["spec"].get("holderIdentity") or ""
+        return next((name for name in self.operator_pods() if name in holder), "")
 
-    def kill_operator(self, *pods: str) -> None:
-        """Kill replicas without a word, all of them when none is named."""
-        chosen = pods or tuple(self.operator_pods())
-        self.kubectl.run("delete", "pod", "-n", OPERATOR_NAMESPACE, *chosen, "--grace-period=0", "--force")
+    def kill_operator(self) -> None:
+        """Kill all replicas without a word. Where the node is another machine they are deleted, and may have time to say something."""
+        pods = self.kubectl.items("pods", "-n", OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/name=datamover")
+        if self.rig is not None:
+            killed = sum(signal_pod(pod["metadata"]["uid"], signal.SIGKILL) for pod in pods)
+            assert killed >= len(pods) > 0, "there was nothing to kill"
+        else:
+            self.delete_operator(*(pod["metadata"]["name"] for pod in pods))
+
+    def delete_operator(self, *pods: str) -> None:
+        """Delete replicas at once."""
+        self.kubectl.run("delete", "pod", "-n", OPERATOR_NAMESPACE, *pods, "--grace-period=0", "--force")
+
+    def restarts(self) -> dict[str, int]:
+        """Return how often the operator's containers have started anew, by Pod."""
+        pods = self.kubectl.items("pods", "-n", OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/name=datamover")
+        return {
+            pod["metadata"]["name"]: sum(each["restartCount"] for each in pod["status"].get("containerStatuses", []))
+            for pod in pods
+        }
 
     @contextlib.contextmanager
     def failing(self, operation: str, *, words: str = "") -> Iterator[None]:

@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from datamover.api.names import Phase
-from support.cluster import PATIENCE, Kubectl, RealCluster, condition, wait_for
+from support.cluster import DEFAULT_CLASS, PATIENCE, Kubectl, RealCluster, condition, wait_for
+from support.cookbook import demand_documented
 from support.pods import restricted_pod
 from support.s3 import find_rclone
 from support.store import Store
@@ -24,6 +26,14 @@ SLOWLY = [{"name": "RCLONE_BWLIMIT", "value": "4M"}]
 """With these the 8 MiB of TREE take some seconds, so that a mover can be met at work."""
 PHASES = (Phase.CREATING_CLONE, Phase.CLONE_READY, Phase.CREATING_POD, Phase.CLEANING_UP, Phase.COMPLETED)
 """Where something may happen to a run that goes well."""
+LASTING = {Phase.CREATING_CLONE, Phase.CREATING_POD, Phase.COMPLETED}
+"""Those that last, with the class of `class_for` and with SLOWLY."""
+
+
+def class_for(phase: str) -> str:
+    """Return the class whose volumes make a phase last."""
+    return "rig-slow" if phase == Phase.CREATING_CLONE else DEFAULT_CLASS
+
 
 TREE: dict[str, bytes] = {
     "hello.txt": b"hello\n",
@@ -51,6 +61,18 @@ def digests_of(tree: Mapping[str, bytes]) -> dict[str, str]:
     return {path: hashlib.md5(content).hexdigest() for path, content in tree.items()}
 
 
+def mover_manifest(
+    name: str, *, source: str = "app-data", secret: str = "storage-credentials", **spec: Any
+) -> dict[str, Any]:
+    """Return a DataMover."""
+    return {
+        "apiVersion": "datamover.a-cup-of.coffee/v1alpha1",
+        "kind": "DataMover",
+        "metadata": {"name": name},
+        "spec": {"sourcePvc": source, "secretName": secret, **spec},
+    }
+
+
 @dataclass
 class Place:
     """A namespace and a bucket of one test's own. `witness` is missing where the node is not this machine."""
@@ -59,6 +81,7 @@ class Place:
     store: Store
     namespace: str
     bucket: str
+    scratch: Path
     witness: Witness | None = None
 
     @property
@@ -72,14 +95,14 @@ class Place:
 
     def run_shell(self, script: str, *, seconds: float = 60, **environment: str) -> str:
         """Run what a document or a message tells people to type, with bash, and return what it prints."""
-        kubectl, chosen = self.kubectl, self.store.scratch / "kubeconfig"
+        kubectl, chosen = self.kubectl, self.scratch / "kubeconfig"
         answer = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
             env=environment
             | {
                 "PATH": f"{Path(kubectl.program).parent}:{Path(find_rclone() or '').parent}:{os.environ['PATH']}",
                 "KUBECONFIG": str(chosen if chosen.exists() else kubectl.kubeconfig),
-                "HOME": str(self.store.scratch),
+                "HOME": str(self.scratch),
             },
             capture_output=True,
             text=True,
@@ -94,7 +117,7 @@ class Place:
         config = yaml.safe_load(self.kubectl.kubeconfig.read_text())
         for context in config["contexts"]:
             context["context"]["namespace"] = self.namespace
-        (self.store.scratch / "kubeconfig").write_text(yaml.safe_dump(config))
+        (self.scratch / "kubeconfig").write_text(yaml.safe_dump(config))
 
     def create_secret(self, name: str = "storage-credentials", **changes: str) -> None:
         """Create the Secret of the bucket; an empty value leaves a key out."""
@@ -105,7 +128,12 @@ class Place:
         )
 
     def create_volume(
-        self, name: str = "app-data", *, storage_class: str = "rig", size: str = "1Gi", tree: Mapping[str, bytes] = TREE
+        self,
+        name: str = "app-data",
+        *,
+        storage_class: str = DEFAULT_CLASS,
+        size: str = "1Gi",
+        tree: Mapping[str, bytes] = TREE,
     ) -> None:
         """Make a claim with files in it, written by a Pod."""
         self.kubectl.apply(
@@ -115,7 +143,7 @@ class Place:
                 "metadata": {"name": name},
                 "spec": {
                     "accessModes": ["ReadWriteOnce"],
-                    "storageClassName": storage_class,
+                    "storageClassName": self.cluster.storage_class(storage_class),
                     "resources": {"requests": {"storage": size}},
                 },
             },
@@ -151,15 +179,9 @@ class Place:
         self, name: str, *, source: str = "app-data", secret: str = "storage-credentials", **spec: Any
     ) -> None:
         """Create a DataMover."""
-        self.kubectl.apply(
-            {
-                "apiVersion": "datamover.a-cup-of.coffee/v1alpha1",
-                "kind": "DataMover",
-                "metadata": {"name": name},
-                "spec": {"sourcePvc": source, "secretName": secret, **spec},
-            },
-            namespace=self.namespace,
-        )
+        if spec.get("copyMethod") == "Snapshot" and not self.cluster.has_snapshots():
+            pytest.skip("needs the kinds of external-snapshotter")
+        self.kubectl.apply(mover_manifest(name, source=source, secret=secret, **spec), namespace=self.namespace)
 
     def mover(self, name: str) -> dict[str, Any]:
         """Return a DataMover."""
@@ -190,15 +212,19 @@ class Place:
             seconds=seconds,
             what=lambda: yaml.safe_dump(self.mover(name).get("status")),
         )
-        return self.ready(name)
+        ready = self.ready(name)
+        demand_documented(reason, ready["message"])
+        return ready
 
     def wait_phase(self, name: str, phase: str) -> None:
-        """Wait until a DataMover is in a phase or past it."""
+        """Wait until a DataMover is in a phase, or past one that is over in a moment (all but those of `LASTING`)."""
         reached = Phase.ORDER[Phase.ORDER.index(phase) :]
         wait_for(
             lambda: self.mover(name).get("status", {}).get("phase") in reached,
             what=lambda: yaml.safe_dump(self.mover(name).get("status")),
         )
+        found = self.mover(name)["status"]["phase"]
+        assert found == phase or phase not in LASTING, f"{phase} was over before anybody looked; now {found}"
 
     def claims(self) -> set[str]:
         """Return the names of the namespace's claims, but for that of a server of its own."""

@@ -1,6 +1,9 @@
 """Pods of tests, under the restricted Pod Security profile."""
 
+import contextlib
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -37,3 +40,22 @@ def restricted_pod(name: str, *, image: str, command: Sequence[str], claim: str 
             "volumes": [*volumes, *more.get("volumes", [])],
         },
     }
+
+
+def processes_of(uid: str) -> list[int]:
+    """Return the processes of a Pod's containers on this machine: its UID is in the names of their control groups."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if uid in (process / "cgroup").read_text() and b"/pause" not in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+    return found
+
+
+def signal_pod(uid: str, number: int) -> int:
+    """Send a signal to all processes of a Pod on this machine; return how many there were."""
+    processes = processes_of(uid)
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, number)
+    return len(processes)

@@ -12,7 +12,7 @@ from typing import Any
 
 from cluster.certificates import Authority
 from support.cluster import Kubectl, RealCluster
-from support.pods import restricted_pod
+from support.pods import restricted_pod, signal_pod
 from support.s3 import find_rclone
 
 ACCESS_KEY, SECRET_KEY = "AKIDCLUSTERTEST", "canary-3f9a1c7e5b"  # the second is searched in everything that can be read
@@ -107,26 +107,12 @@ class Store:
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """Let the server take connections and answer none. Only where the node is this machine."""
-        pids = self._pids()
-        assert pids, "the server does not run on this machine"
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+        uid = self.kubectl.get("pod", "store", "-n", self.namespace)["metadata"]["uid"]
+        assert signal_pod(uid, signal.SIGSTOP), "the server does not run on this machine"
         try:
             yield
         finally:
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
-
-    def _pids(self) -> list[int]:
-        """Return the server's processes: its Pod's uid is in the name of their control group."""
-        uid = self.kubectl.get("pod", "store", "-n", self.namespace)["metadata"]["uid"]
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if uid in (process / "cgroup").read_text() and b"versitygw" in (process / "cmdline").read_bytes():
-                    found.append(int(process.name))
-        return found
+            signal_pod(uid, signal.SIGCONT)
 
 
 def store_pod(cluster: RealCluster) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from pathlib import Path
 from types import FrameType
 
 import cluster
+from cluster.images import bring_images
 from cluster.layout import ClusterError, find_layout
 from cluster.machine import say
-from cluster.rig import Rig, as_json, describe_status
+from cluster.rig import SERVER_IMAGE, Rig, as_json, describe_status
 
 
 def main() -> int:
@@ -27,6 +28,9 @@ def main() -> int:
     status.add_argument("-o", "--output", choices=["table", "json"], default="table")
     load = commands.add_parser("load", help="bring images to the node")
     load.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a docker-archive file")
+    commands.add_parser("images", help="build the project's images and bring them to the node")
+    image = commands.add_parser("server-image", help="write the image of the tests' S3 server, for another cluster")
+    image.add_argument("file", type=Path, metavar="FILE", help="the docker-archive file to write")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -48,6 +52,11 @@ def _run(arguments: argparse.Namespace, rig: Rig) -> int:
         say("nothing of it is left" if gone else f"no cluster at {rig.layout.directory}; nothing was touched")
     elif arguments.command == "load":
         rig.load(arguments.files)
+    elif arguments.command == "images":
+        print("\n".join(bring_images(rig).values()))
+    elif arguments.command == "server-image":
+        rig.write_server_image(arguments.file)
+        print(SERVER_IMAGE)
     else:
         entries = rig.status()
         print(as_json(entries) if arguments.output == "json" else describe_status(entries))

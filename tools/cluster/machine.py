@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cluster.layout import ClusterError, Layout
@@ -61,13 +61,18 @@ def find_plugins() -> Path | None:
 
 
 def prepare_machine() -> None:
-    """Install what is missing where this is a Debian machine. Raises MachineError with the cure where it is not."""
-    packages = {package for program, package in PACKAGES.items() if shutil.which(program) is None}
-    if find_plugins() is None:
-        packages.add(_PLUGIN_PACKAGE)
-    if not packages:
+    """Install what the cluster needs and is missing. Raises MachineError with the cure."""
+    install_missing(PACKAGES, also=() if find_plugins() is not None else (_PLUGIN_PACKAGE,))
+
+
+def install_missing(packages: Mapping[str, str], *, also: Sequence[str] = ()) -> None:
+    """Install the packages (by program) whose programs are missing, where this is a Debian machine, and `also`.
+
+    Raises MachineError with the cure where it is another one, or apt-get cannot.
+    """
+    wanted = sorted({package for program, package in packages.items() if shutil.which(program) is None} | set(also))
+    if not wanted:
         return
-    wanted = sorted(packages)
     if shutil.which("apt-get") is None:
         raise MachineError(f"missing: {', '.join(wanted)} (names of Debian packages). Cure: install them")
     say(f"installing {', '.join(wanted)} by apt-get")

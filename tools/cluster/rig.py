@@ -103,6 +103,11 @@ class Rig:
         for file in files:
             self._ctr("images", "import", str(file))
 
+    def write_server_image(self, file: Path) -> None:
+        """Write the image of the tests' S3 server as a docker-archive file. Needs no cluster."""
+        gateway = self.build("s3") / "versitygw"
+        write_image(file, name=SERVER_IMAGE, program=gateway, machine=platform.machine())
+
     def build(self, module: str) -> Path:
         """Build the programs of a module of tools/ where they are missing, and return their directory."""
         with subprocess.Popen(

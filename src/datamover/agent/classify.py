@@ -16,7 +16,7 @@ _EXAMPLES = 5
 KILLED = -9
 """What ended by SIGKILL. Nobody sends that to an engine whose errors are then asked for, but the kernel when memory runs out."""
 _OUT_OF_MEMORY = (
-    "rclone was killed, as the kernel does when a container reaches its memory limit. Raise spec.mover.resources.limits.memory, or lower "
+    "rclone was killed, as the kernel does when a container reaches its memory limit, or the node's memory runs out. Raise spec.mover.resources.limits.memory, or lower "
     "RCLONE_TRANSFERS and RCLONE_CHECKERS in spec.additionalEnv."
 )
 
@@ -97,12 +97,24 @@ _CAUSES = (
         retryable=False,
     ),
     Cause(
+        r"timeout awaiting response headers",
+        transfer.NETWORK,
+        transfer.REASON_SERVER_UNREACHABLE,
+        "The server at {endpoint} takes requests and does not answer them: it hangs, or its storage does, as when that is full.",
+    ),
+    Cause(
+        r"unseekable stream is not supported without TLS",
+        transfer.CONFIG,
+        transfer.REASON_INVALID_CONFIGURATION,
+        "RCLONE_S3_PROVIDER is one that needs TLS: set TLS_HOST to true, or leave the provider out.",
+    ),
+    Cause(
         r"connection refused|no such host|server misbehaving|name resolution|network is unreachable|no route to host|i/o timeout|timeout"
         r"|deadline exceeded|connection reset|broken pipe|unexpected EOF|: EOF|use of closed network|http2: |connection timed out|StatusCode: 0,"
         r"|host is down|proxyconnect",
         transfer.NETWORK,
         transfer.REASON_SERVER_UNREACHABLE,
-        "The server at {endpoint} cannot be reached: check BUCKET_HOST, BUCKET_PORT, network policies and the server itself.",
+        "The server at {endpoint} cannot be reached: check BUCKET_HOST, BUCKET_PORT, TLS_HOST, network policies and the server itself.",
     ),
     Cause(
         r"KeyTooLong|file name too long|InvalidArgument.*key|InvalidObjectName|XMinioInvalidObjectName|ObjectParentIsFile|IsDirectory",
@@ -166,6 +178,7 @@ _OF_DATA = frozenset({transfer.SOURCE_UNREADABLE, transfer.SOURCE_CHANGED, trans
 _BOILERPLATE = re.compile(
     r"exceeded maximum number of attempts, \d+, |https response error StatusCode: 0, |request send failed, "
 )
+_URL = re.compile(r'"https?://[^"]*"')
 _XML_CODE = re.compile(r"<Code>(\w+)</Code>")
 
 
@@ -192,8 +205,10 @@ class Errors:
         summary = final or line.msg.startswith("Attempt ")
         if not summary:
             self.count += 1
+        # names of files are not what the server says, whatever words they hold
+        said = _URL.sub("", line.msg.replace(line.object, "") if line.object else line.msg)
         for number in _MATCHING:
-            if self._patterns[number].search(line.msg):
+            if self._patterns[number].search(said):
                 self._first.setdefault(number, line.msg)
                 if not summary:
                     self._counts[number] = self._counts.get(number, 0) + 1

@@ -20,6 +20,8 @@ from datamover.agent import logs, rclone
 _SOCKET = "control"
 _START_SECONDS = 30.0
 _LONGEST_PATH = 100
+_END_SECONDS = 0.5
+"""An engine that is killed closes its connections a moment before it is gone."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -97,13 +99,13 @@ class Control:
                     f"POST /{command} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
                 )
                 connection.sendall(head.encode() + body)
-                answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+                answer = _decode(b"".join(iter(lambda: connection.recv(1 << 16), b"")))
         except OSError as error:
             self._engine.stop.check()
-            killed = self._child is not None and self._child.killed
+            killed = self._child is not None and self._child.was_killed(patience=_END_SECONDS)
             raise ControlError(f"no answer to a small request: {error or 'timeout'}", killed=killed) from None
         self._engine.stop.check()
-        return msgspec.json.decode(answer.partition(b"\r\n\r\n")[2] or b"{}", type=Answer)
+        return answer
 
     def close(self) -> None:
         """End the process."""
@@ -141,3 +143,17 @@ class Control:
                 if time.monotonic() > end or (self._child is not None and self._child.ended):
                     raise
                 time.sleep(0.002)
+
+
+def _decode(answer: bytes) -> Answer:
+    """Return what the engine said. Raises OSError when it ended before it had said everything: silence is no success (law L4)."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/"):
+        raise ConnectionResetError("the engine closed the connection")
+    length = next((line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), b"")
+    if (length and len(body) != int(length.partition(b":")[2])) or not body:
+        raise ConnectionResetError("the engine closed the connection in the middle of its answer")
+    try:
+        return msgspec.json.decode(body, type=Answer)
+    except msgspec.DecodeError:  # long answers come without a length
+        raise ConnectionResetError("the engine closed the connection in the middle of its answer") from None

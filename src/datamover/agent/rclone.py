@@ -131,10 +131,12 @@ class Child:
         """Whether the process is gone."""
         return self._process.poll() is not None
 
-    @property
-    def killed(self) -> bool:
-        """Whether the process was ended by SIGKILL."""
-        return self._process.poll() == -signal.SIGKILL
+    def was_killed(self, *, patience: float) -> bool:
+        """Whether the process was ended by SIGKILL, or is within `patience` seconds."""
+        try:
+            return self._process.wait(patience) == -signal.SIGKILL
+        except subprocess.TimeoutExpired:
+            return False
 
     def follow(self, on_line: LineHandler, *, wanted: Sequence[bytes] | None = None) -> int:
         """Handle every line of the log in this thread until the process ends; return its exit code.

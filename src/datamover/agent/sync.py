@@ -23,7 +23,9 @@ _STALL = 15.0
 """Seconds without a finished file after which the server is asked whether it is there; it may just be a large one."""
 _HOPELESS = 40
 """Errors of a class that concerns every file alike, after which there is no point in going on."""
-_HOPELESS_CLASSES = (transfer.CREDENTIALS, transfer.DENIED, transfer.NO_SPACE, transfer.NOT_FOUND)
+_HOPELESS_CLASSES = (transfer.CREDENTIALS, transfer.DENIED, transfer.NOT_FOUND)
+_FULL = 3
+"""Uploads that a full destination refuses, after which there is no point: each may be a large file, sent whole before it is refused."""
 
 SIZE_ONLY = "Size of src and dst objects identical"
 """What the engine logs, at debug level, when it took a file for unchanged without a checksum to go by."""
@@ -153,6 +155,9 @@ class _Watch:
                 if child.errors.amount(failure_class) >= _HOPELESS:
                     self._give_up(self._destination.explain(child.errors, 1), child)
                     return
+            if child.errors.amount(transfer.NO_SPACE) >= _FULL:
+                self._give_up(self._destination.explain(child.errors, 1), child)
+                return
         now = self._monotonic()
         # bytes say nothing: they go on counting while the same file is tried again and again
         state = (stats.checks, stats.transfers, stats.listed)

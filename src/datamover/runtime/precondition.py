@@ -27,6 +27,9 @@ _log = logging.getLogger(__name__)
 INTERVAL = 30.0
 _FIRST = "not looked at yet"
 
+_Edition = tuple[str, int | None]
+"""UID and generation: what makes it another object than the one that was judged."""
+
 Judge = Callable[[Manifest | None], str | None]
 """Given an object, or None when there is none: returns what is wrong with it and what to do, or None."""
 
@@ -56,8 +59,8 @@ class Precondition:
         self._interval = interval
         self._met = asyncio.Event()
         self._problem: str | None = _FIRST
-        self._judged: int | None = None
-        self._latest: int | None = None
+        self._judged: _Edition | None = None
+        self._latest: _Edition | None = None
         self._changed = asyncio.Event()
         if changes is not None:
             changes.add_handler(self._observe)
@@ -95,7 +98,7 @@ class Precondition:
 
     def _observe(self, _before: PartialObject | None, after: PartialObject | None) -> None:
         """Take in that the object is another one. What only its status says is left out: that changes by itself."""
-        self._latest = after.metadata.generation if after is not None else None
+        self._latest = (after.metadata.uid, after.metadata.generation) if after is not None else None
         if self._latest != self._judged:
             self._changed.set()
 
@@ -105,7 +108,8 @@ class Precondition:
         except NotFound:
             self._judged = None
             return self._judge(None)
-        self._judged = found.get("metadata", {}).get("generation")
+        metadata = found.get("metadata", {})
+        self._judged = (metadata.get("uid", ""), metadata.get("generation"))
         return self._judge(found)
 
     async def _look(self) -> str | None:

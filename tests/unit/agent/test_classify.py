@@ -191,6 +191,26 @@ def test_certificates_and_protocols_do_not_heal_by_themselves_but_outages_may() 
     assert not tell(S3.format(404, "api error NoSuchBucket")).retryable
 
 
+def test_the_name_of_a_file_is_not_taken_for_what_the_server_says() -> None:
+    for name in ("StorageFull-report.txt", "enospc.txt"):
+        text = f'{name}: Failed to copy: operation error S3: PutObject, https response error StatusCode: 403, Put "http://s3/b/{name}?x-id=PutObject": api error AccessDenied: Access Denied.'
+        errors = Errors()
+        errors.add(Line(level="error", msg=text, object=name))
+        assert errors.failure(code=1, place="p", bucket="b", endpoint="e").reason == transfer.REASON_ACCESS_DENIED
+
+
+def test_a_server_that_hangs_is_not_told_as_one_that_is_not_there() -> None:
+    message = tell(SENT.format("net/http: timeout awaiting response headers")).message
+    assert "does not answer them" in message
+    assert "check BUCKET_HOST" not in message
+
+
+def test_a_provider_that_needs_tls_is_a_configuration_that_cannot_be() -> None:
+    failure = tell("Failed to copy: unseekable stream is not supported without TLS and trailing checksum")
+    assert (failure.failure_class, failure.retryable) == (transfer.CONFIG, False)
+    assert "TLS_HOST" in failure.message
+
+
 def test_the_words_of_every_request_are_left_out() -> None:
     message = tell(SENT.format("dial tcp 10.0.0.1:9000: connect: connection refused")).message
     assert "operation error S3: ListObjects, Get" in message

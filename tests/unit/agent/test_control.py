@@ -1,6 +1,7 @@
 """Small requests to a running engine, with a script in the engine's place."""
 
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -85,7 +86,8 @@ def test_an_answer_is_read_however_long_the_directorys_name(control: Control) ->
 def test_the_engine_is_started_by_the_first_request_and_again_when_it_is_gone(control: Control, folder: Path) -> None:
     assert not control.ready
     control.ask("operations/list", {}, timeout=10)
-    assert control.ask("die", {}, timeout=10).list is None
+    with pytest.raises(ControlError):
+        control.ask("die", {}, timeout=10)
     for _ in range(20):
         try:
             assert control.ask("operations/list", {}, timeout=10).list
@@ -110,3 +112,37 @@ def test_a_stop_ends_it(control: Control, stop: Stop) -> None:
     stop.request(transfer.INTERRUPTED)
     with pytest.raises(Stopped):
         control.ask("operations/list", {}, timeout=10)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.0 200 OK\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\n{}",
+        b'HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{"list": [{"Pa',
+    ],
+    ids=["nothing", "a head alone", "half of it", "half of a long one"],
+)
+def test_an_engine_that_goes_in_the_middle_of_a_request_has_not_done_it(
+    control: Control, answer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = socket.socketpair()
+    theirs.sendall(answer)
+    theirs.shutdown(socket.SHUT_WR)
+    monkeypatch.setattr(control, "_wait_ready", lambda *, timeout: ours)
+    with theirs, pytest.raises(ControlError, match="closed the connection") as told:
+        control.ask("operations/list", {}, timeout=5)
+    assert not told.value.killed
+
+
+def test_an_engine_that_was_killed_is_told_so(control: Control) -> None:
+    control.ask("rc/noop", {}, timeout=5)
+    assert control._child is not None
+    control._child._process.kill()
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    control._wait_ready = lambda *, timeout: ours  # type: ignore[method-assign]
+    with pytest.raises(ControlError) as told:
+        control.ask("rc/noop", {}, timeout=5)
+    assert told.value.killed

@@ -26,8 +26,9 @@ class Changes:
     def add_handler(self, handler) -> None:
         self.handler = handler
 
-    def see(self, generation: int | None) -> None:
-        after = None if generation is None else PartialObject(metadata=ObjectMeta(name="a", generation=generation))
+    def see(self, generation: int | None, *, uid: str = "u") -> None:
+        metadata = ObjectMeta(name="a", uid=uid, generation=generation)
+        after = None if generation is None else PartialObject(metadata=metadata)
         self.handler(None, after)
 
 
@@ -122,8 +123,17 @@ async def test_the_end_of_the_work_is_the_end_of_holding() -> None:
     await asyncio.gather(run, return_exceptions=True)
 
 
-def sized(size: int, generation: int):
-    return answer(body={"size": size, "metadata": {"generation": generation}})
+def sized(size: int, generation: int, *, uid: str = "u"):
+    return answer(body={"size": size, "metadata": {"uid": uid, "generation": generation}})
+
+
+async def test_another_object_of_the_same_name_is_looked_at_though_it_counts_from_one_again() -> None:
+    world = World(sized(2, 1), sized(1, 1, uid="another"))
+    task = asyncio.create_task(world.precondition.run())
+    await settle()
+    world.changes.see(1, uid="another")
+    with pytest.raises(PreconditionLost, match="size 1"):
+        await task
 
 
 async def test_a_change_that_is_as_it_has_to_be_costs_one_look_and_one_of_the_status_none() -> None:

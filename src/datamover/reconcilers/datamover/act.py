@@ -171,7 +171,8 @@ class Actor:
         if status.phase != (mover.status.phase if mover.status else None):
             meta, ready = mover.metadata, status.condition(ConditionType.READY)
             reason = f" ({ready.reason})" if ready is not None else ""
-            _log.info("%s/%s: phase %s%s: %s", meta.namespace, meta.name, status.phase, reason, status.message)
+            said = " ".join((status.message or "").split())  # an image of somebody else's may say lines
+            _log.info("%s/%s: phase %s%s: %s", meta.namespace, meta.name, status.phase, reason, said)
         return written
 
     def _complain(self, mover: DataMover, error: Forbidden) -> None:
