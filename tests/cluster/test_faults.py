@@ -5,6 +5,7 @@ import time
 import pytest
 
 from cluster.rig import Rig
+from datamover.api import transfer
 from datamover.api.names import Phase
 from support.cluster import wait_for
 from support.place import PHASES, SLOWLY, Place, class_for
@@ -100,8 +101,4 @@ def test_a_mover_that_runs_out_of_memory_says_so(place: Place) -> None:
     place.create_volume()
     place.create_secret()
     place.create_mover("backup", mover={"resources": {"limits": {"memory": "24Mi"}}})
-    wait_for(
-        lambda: place.mover("backup").get("status", {}).get("phase") == Phase.FAILED,
-        what=lambda: place.explain(),
-    )
-    assert "memory" in place.ready("backup")["message"].lower()
+    place.wait_reason("backup", transfer.REASON_OUT_OF_MEMORY, seconds=180)

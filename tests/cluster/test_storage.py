@@ -126,7 +126,7 @@ def test_a_clone_that_is_deleted_before_its_data_were_moved_fails_the_run_and_to
     place.run("delete", f"pvc/{clone}", "--wait=false")
     place.run("delete", "pods", "-l", "app.kubernetes.io/component=mover", "--wait=true")
     wait_for(lambda: place.mover("backup")["status"]["phase"] == Phase.FAILED, what=place.explain)
-    assert place.ready("backup")["reason"] == reasons.CLONE_LOST
+    place.wait_reason("backup", reasons.CLONE_LOST)
     assert condition(place.mover("backup"), "Complete").get("status") != "True"
     assert place.claims() == {"app-data"}
 
