@@ -28,7 +28,7 @@ from support.cluster import (  # noqa: E402 - the path is set above
     wait_for,
 )
 from support.images import find_images  # noqa: E402
-from support.place import Place  # noqa: E402
+from support.place import Place, mover_manifest  # noqa: E402
 from support.store import create_store  # noqa: E402
 
 RUNS = 5
@@ -50,7 +50,8 @@ STEPS = (
 class Moments:
     """When we first saw what, in seconds of one clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._name = name
         self.seen: dict[str, float] = {}
 
     def note(self, event: dict[str, Any]) -> None:
@@ -69,7 +70,7 @@ class Moments:
             self._see("pod scheduled", bool(found["spec"].get("nodeName")), now)
             self._see("pod running", status.get("phase") in {"Running", "Succeeded"}, now)
             self._see("pod ended", status.get("phase") == "Succeeded", now)
-        elif kind == "DataMover":
+        elif found["metadata"]["name"] == self._name:  # earlier ones are still there
             self._see("completed", status.get("phase") == "Completed", now)
 
     def _see(self, what: str, holds: bool, now: float) -> None:
@@ -94,7 +95,7 @@ def watching(kubectl: Kubectl, namespace: str, note: Callable[[dict[str, Any]], 
     threads = [threading.Thread(target=_read, args=(watch.stdout, note), daemon=True) for watch in watches]
     for thread in threads:
         thread.start()
-    time.sleep(1.5)  # until all of them watch
+    time.sleep(2)  # until all of them watch: those that find nothing say nothing
     try:
         yield
     finally:
@@ -106,21 +107,16 @@ def watching(kubectl: Kubectl, namespace: str, note: Callable[[dict[str, Any]], 
 
 
 def _read(stream: Any, note: Callable[[dict[str, Any]], None]) -> None:
-    decoder, text = json.JSONDecoder(), ""
     for line in stream:
-        text += line
-        if not line.startswith("}"):
-            continue
-        event, end = decoder.raw_decode(text)
-        text = text[end:].lstrip()
-        note(event)
+        note(json.loads(line))
 
 
 def measure_one(place: Place) -> dict[str, float]:
     """Return the seconds of each step of one backup, the whole, and the operator's share; medians of some."""
     found: dict[str, list[float]] = {}
     for number in range(RUNS):
-        moments, name = Moments(), f"one-{number}"
+        name = f"one-{number}"
+        moments = Moments(name)
         with watching(place.kubectl, place.namespace, moments.note):
             moments.seen["applied"] = time.monotonic()
             place.create_mover(name, deletePvcAfterBackup=True)
@@ -138,8 +134,9 @@ def measure_one(place: Place) -> dict[str, float]:
 def measure_many(place: Place) -> dict[str, float]:
     """Return the seconds until that many DataMovers that are created together are Completed."""
     begun = time.monotonic()
-    for number in range(AT_ONCE):
-        place.create_mover(f"many-{number}", deletePvcAfterBackup=True, addTimestampPrefix=True)
+    wanted = {"deletePvcAfterBackup": True, "addTimestampPrefix": True}
+    manifests = (mover_manifest(f"many-{number}", **wanted) for number in range(AT_ONCE))
+    place.kubectl.apply(*manifests, namespace=place.namespace)
     created = time.monotonic()
     place.run("wait", "--for=condition=Complete", "datamover", "--all", "--timeout=300s", seconds=320)
     return {
@@ -148,25 +145,31 @@ def measure_many(place: Place) -> dict[str, float]:
     }
 
 
+def _measure(cluster: RealCluster, scratch: Path) -> dict[str, dict[str, float]]:
+    cluster.create_namespace(OPERATOR_NAMESPACE)
+    cluster.install()
+    cluster.create_namespace("bench-store")
+    store = create_store(cluster, "bench-store", scratch=scratch)
+    cluster.create_namespace("bench")
+    store.make_bucket("bench")
+    place = Place(cluster, store, "bench", "bench", scratch)
+    place.create_volume(tree={f"file-{number}": b"x" * 1000 for number in range(100)})
+    place.create_secret()
+    return {"one backup of 100 files, s": measure_one(place), "at once, s": measure_many(place)}
+
+
 def main() -> None:
     """Install, measure, print, and take everything away."""
     kubeconfig, rig, kubectl, helm = find_cluster()
     cluster = RealCluster(Kubectl(kubectl, kubeconfig), find_images(rig), helm, rig)
-    cluster.create_namespace(OPERATOR_NAMESPACE)
-    cluster.install()
     with tempfile.TemporaryDirectory() as scratch:
-        cluster.create_namespace("bench-store")
-        store = create_store(cluster, "bench-store", scratch=Path(scratch))
-        cluster.create_namespace("bench")
-        store.make_bucket("bench")
-        place = Place(cluster, store, "bench", "bench", Path(scratch))
-        place.create_volume(tree={f"file-{number}": b"x" * 1000 for number in range(100)})
-        place.create_secret()
-        results = {"one backup of 100 files, s": measure_one(place), "at once, s": measure_many(place)}
-        place.remove()
-        cluster.kubectl.run("delete", "namespace", "bench-store", "--wait=true")
-    cluster.run_helm("uninstall", "datamover", "--wait")
-    cluster.kubectl.run("delete", "namespace", OPERATOR_NAMESPACE, "--wait=true")
+        try:
+            results = _measure(cluster, Path(scratch))
+        finally:
+            for namespace in ("bench", "bench-store"):
+                cluster.kubectl.run("delete", "namespace", namespace, "--ignore-not-found", "--wait=true")
+            cluster.run_helm("uninstall", "datamover", "--wait", "--ignore-not-found")
+            cluster.kubectl.run("delete", "namespace", OPERATOR_NAMESPACE, "--ignore-not-found", "--wait=true")
     for title, figures in results.items():
         print(f"\n{title}")
         for name, value in figures.items():
