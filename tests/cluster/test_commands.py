@@ -42,6 +42,11 @@ def test_what_the_documents_tell_to_look_at_is_there(place: Place, done: str) ->
     assert "finalizers" in here(
         place, "kubectl get pvc <cloned-pvc-name> -o yaml | grep finalizers", cloned_pvc_name=done
     )
+    pods = here(
+        place, "kubectl get pods --all-namespaces -o wide | grep <cloned-pvc-name>", cloned_pvc_name=f"verify-{done}"
+    )
+    assert "Completed" in pods
+    place.run_shell("kubectl get volumeattachment")  # there are none where a driver needs no attaching
     events = here(place, "kubectl get events --field-selector involvedObject.kind=PersistentVolumeClaim")
     assert done in events
     secret = here(place, "kubectl get secret <secret-name> -o yaml", secret_name="storage-credentials")

@@ -22,7 +22,10 @@ def test_the_operator_killed_in_any_phase_ends_as_if_nothing_had_been(place: Pla
     place.create_mover("backup", deletePvcAfterBackup=True, addTimestampPrefix=True, additionalEnv=SLOWLY)
     place.wait_phase("backup", phase)
     place.cluster.kill_operator()
-    place.demand_one_run("backup")
+    try:
+        place.demand_one_run("backup")
+    finally:
+        place.cluster.renew_operator()
 
 
 @pytest.mark.disrupts

@@ -1,5 +1,7 @@
 """What people do around a run: delete what it works on, upgrade the operator, take it away and bring it back."""
 
+import re
+
 import pytest
 import yaml
 
@@ -108,6 +110,34 @@ def test_the_original_definition_applied_over_ours_stops_the_work_until_ours_is_
     place.wait_complete("meanwhile")
     assert place.mover("before")["status"]["run"] == before, "what the older schema hid is back"
     wait_for(lambda: len(place.cluster.ready_pods()) == 2)
+
+
+@pytest.mark.disrupts
+def test_the_plain_manifest_installs_an_operator_that_works(place: Place) -> None:
+    cluster, kubectl = place.cluster, place.kubectl
+    text = (REPOSITORY / "deploy" / "install.yaml").read_text()
+    for target, image in (("operator", cluster.images.operator), ("mover", cluster.images.mover)):
+        text = re.sub(rf"localhost/datamover/{target}:[^\s\"]+", image, text)
+    kept = {"CustomResourceDefinition", "Namespace"}
+    ours = [each for each in yaml.safe_load_all(text) if each and each["kind"] not in kept]
+    cluster.run_helm("uninstall", "datamover", "--wait", "--timeout", "90s")
+    try:
+        apply = ("apply", "--server-side", "--force-conflicts", "-f", "-")  # the definition is still Helm's
+        kubectl.run(*apply, text=text)
+        place.run_shell(
+            "kubectl -n datamover-operator-system rollout status --timeout=90s deployment/datamover-operator-controller-manager",
+            seconds=100,
+        )
+        place.create_volume()
+        place.create_secret()
+        place.create_mover("backup", deletePvcAfterBackup=True, addTimestampPrefix=True)
+        place.demand_one_run("backup")
+        before = cluster.operator_pods()
+        kubectl.run(*apply, text=text)
+        assert cluster.operator_pods() == before, "the same manifest once more has changed something"
+    finally:
+        kubectl.run("delete", "--ignore-not-found", "-f", "-", text=yaml.safe_dump_all(ours))
+        cluster.install()
 
 
 @pytest.mark.disrupts

@@ -65,10 +65,11 @@ def test_a_mover_that_cannot_be_scheduled_is_told(place: Place) -> None:
     assert "node" in place.wait_reason("backup", reasons.MOVER_UNSCHEDULABLE)["message"]
 
 
-def test_a_name_of_200_characters_works(place: Place) -> None:
-    name = "a" * 200
-    place.create_volume(tree={"a": b"a"})
-    place.create_secret()
-    place.create_mover(name, deletePvcAfterBackup=True)
+def test_names_of_200_characters_work(place: Place) -> None:
+    name, claim, secret = "a" * 200, "b" * 200, "c" * 200
+    place.create_volume(claim, tree={"a": b"a"})
+    place.create_secret(secret)
+    place.create_mover(name, source=claim, secret=secret, deletePvcAfterBackup=True)
     place.wait_complete(name)
     assert place.store.digests(place.bucket) == digests_of({"a": b"a"})
+    assert place.claims() == {claim}

@@ -153,7 +153,7 @@ class Place:
 
     def fill_volume(self, name: str, tree: Mapping[str, bytes]) -> None:
         """Write files into a claim."""
-        writer = f"fill-{name}"
+        writer = f"fill-{name[:40]}"  # the kubelet's folder of its log is named after namespace, Pod and UID together
         encoded = json.dumps(
             {path: base64.b64encode(content).decode() for path, content in tree.items() if path != "large"}
         )
