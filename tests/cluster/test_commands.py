@@ -83,18 +83,19 @@ def test_watching_shows_the_phases_in_order(place: Place) -> None:
     place.create_volume()
     place.create_secret()
     command = [place.kubectl.program, "--kubeconfig", place.kubectl.kubeconfig, "-n", place.namespace]
-    place.create_mover("my-backup", deletePvcAfterBackup=True, suspend=True)
+    place.create_mover("my-backup", deletePvcAfterBackup=True, suspend=True, additionalEnv=SLOWLY)
     with subprocess.Popen(
         [*command, "get", "datamover", "my-backup", "-w"], stdout=subprocess.PIPE, text=True
     ) as watch:
         try:
+            assert watch.stdout is not None
+            lines = [watch.stdout.readline(), watch.stdout.readline()]  # it watches now
             place.run("patch", "datamover/my-backup", "--type=merge", "-p", '{"spec":{"suspend":false}}')
             place.wait_complete("my-backup")
             time.sleep(1)
         finally:
             watch.terminate()
-        assert watch.stdout is not None
-        lines = watch.stdout.read().splitlines()
+        lines += watch.stdout.read().splitlines()
     assert lines[0].split()[:2] == ["NAME", "PHASE"]
     phases = [phase for line in lines[1:] for phase in Phase.ORDER if phase and phase in line.split()]
     assert phases == sorted(phases, key=Phase.ORDER.index), lines

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import threading
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -53,8 +54,18 @@ class Witness:
         while not self._end.wait(PERIOD):
             self._take()
 
+    def _logs(self) -> list[Path]:
+        """Return the files that are there now; folders go while they are listed."""
+        found: list[Path] = []
+        with contextlib.suppress(OSError):
+            for pod in self._pods.iterdir():
+                if pod.name.startswith(self._prefix):
+                    with contextlib.suppress(OSError):
+                        found += [file for container in pod.iterdir() for file in container.iterdir()]
+        return found
+
     def _take(self) -> None:
-        for file in self._pods.glob(f"{self._prefix}*_*/*/*.log"):
+        for file in self._logs():
             pod = file.parents[1].name
             # the number of a file is part of its name here: a rotated log is another file
             with contextlib.suppress(OSError):
