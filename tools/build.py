@@ -24,7 +24,6 @@ Standard library only: it runs before anything is installed.
 """
 
 import argparse
-import fcntl
 import hashlib
 import importlib.util
 import os
@@ -36,12 +35,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import IO
+
+from locks import locked
 
 HERE = Path(__file__).resolve().parent
 BUILD_FLAGS = ("-trimpath", "-buildvcs=false", "-mod=readonly")
@@ -313,25 +314,6 @@ def find_go(wanted: str, environment: Mapping[str, str]) -> Go:
 
 
 # Building ------------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold `path` against other builds of the same key; says so while it waits. The lock ends with the process."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        since = time.monotonic()
-        told = since - PROGRESS_SECONDS
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() - told >= PROGRESS_SECONDS:
-                    told = time.monotonic()
-                    say(f"another build is under way, waiting ({told - since:.0f} s)")
-                time.sleep(0.5)
-        yield
 
 
 class Progress:

@@ -23,7 +23,6 @@ Standard library only: it runs before anything is installed.
 
 import argparse
 import configparser
-import fcntl
 import hashlib
 import io
 import json
@@ -39,13 +38,16 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
+
+from cluster.mounts import mount_points, unmount_below
+from locks import locked
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTAINERFILE = "deploy/images/Containerfile"
@@ -303,45 +305,12 @@ def _group_lives(group: int) -> bool:
     return True
 
 
-def mounts_below(directory: Path, mountinfo: str) -> list[str]:
-    """Return the mount points below `directory`, the inner ones first. `mountinfo` is the text of /proc/self/mountinfo."""
-    prefix = f"{directory}/"
-    points = [line.split(" ")[4] for line in mountinfo.splitlines() if line]
-    decoded = [re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), point) for point in points]
-    return sorted((point for point in decoded if point.startswith(prefix)), key=len, reverse=True)
-
-
-def unmount_below(directory: Path) -> None:
-    """Unmount everything below `directory`."""
-    for point in mounts_below(directory.resolve(), Path("/proc/self/mountinfo").read_text(encoding="utf-8")):
-        subprocess.run(["umount", "--lazy", point], check=False, capture_output=True)  # noqa: S603, S607
-
-
 def remove(directory: Path) -> None:
     """Remove a directory, but nothing that is mounted into it."""
-    unmount_below(directory)
-    if mounts_below(directory.resolve(), Path("/proc/self/mountinfo").read_text(encoding="utf-8")):
+    unmount_below(directory.resolve())
+    if mount_points(directory.resolve()):
         raise ImageError(f"something is still mounted below {directory}; nothing was removed")
     shutil.rmtree(directory, ignore_errors=True)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold `path` against other builds; says so while it waits. The lock ends with the process."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        since = time.monotonic()
-        told = since - PROGRESS_SECONDS
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() - told >= PROGRESS_SECONDS:
-                    told = time.monotonic()
-                    say(f"another build is under way, waiting ({told - since:.0f} s)")
-                time.sleep(0.5)
-        yield
 
 
 class Builder:
@@ -466,7 +435,7 @@ def make_base(builder: Builder, *, mirror: str | None) -> Base:
     try:
         command = ["debootstrap", "--variant=minbase", f"--include={','.join(BASE_PACKAGES)}", SUITE, str(tree)]
         run([*command, *([mirror] if mirror else [])], what="debootstrap")
-        unmount_below(tree)
+        unmount_below(tree.resolve())
         archive = room / "base.tar"
         with tarfile.open(archive, "w") as tar:
             tar.add(tree, arcname=".", filter=keep_in_base)
@@ -644,7 +613,7 @@ def build(arguments: argparse.Namespace, environment: Mapping[str, str]) -> list
         raise ImageError("building in a chroot needs root; run it with sudo", code=3)
     require("buildah")
     cache = cache_directory(environment)
-    with locked(cache / "lock"):
+    with locked(cache / "lock", say):
         for leftover in cache.glob("*.new-*"):  # of a build that was killed
             remove(leftover)
         builder = Builder(cache)
@@ -772,7 +741,7 @@ def clean(environment: Mapping[str, str]) -> None:
     cache = cache_directory(environment)
     if not cache.exists():
         return
-    with locked(cache / "lock"):
+    with locked(cache / "lock", say):
         remove(cache)
 
 

@@ -12,6 +12,7 @@ Assumptions: a listing shows every write that ended before it began.
 
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
@@ -54,7 +55,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     scratch: str
 
 
-class Attempt:
+class Attempt(ABC):
     """What both kinds of attempts share; `Mirror` and `Timestamped` differ in where the files go and what may be there."""
 
     def __init__(self, given: Surroundings) -> None:
@@ -111,28 +112,28 @@ class Attempt:
 
     # --- what the kinds of attempts define ------------------------------------------------------------------------
 
+    @abstractmethod
     def begin(self) -> None:
         """Start what runs beside the walk."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def may_look(self) -> bool:
         """Whether a look would not have to wait."""
-        raise NotImplementedError
 
+    @abstractmethod
     def look(self) -> None:
         """Have the first look at the destination: one try. Raises Failure."""
-        raise NotImplementedError
 
+    @abstractmethod
     def settle(self, writer: manifest.Writer) -> str:
         """Look at the destination, ask the guards, add to the manifest what it must say; return the folder for the data."""
-        raise NotImplementedError
 
+    @abstractmethod
     def announce(self, manifest_path: str) -> None:
         """Put the intent to the destination."""
-        raise NotImplementedError
 
-    def complete(self, folder: str, manifest_path: str) -> None:
+    def complete(self, folder: str, manifest_path: str) -> None:  # noqa: B027 - for most there is nothing
         """Do what remains when everything has arrived."""
 
     # --- the steps ------------------------------------------------------------------------------------------------

@@ -205,8 +205,7 @@ class Errors:
         summary = final or line.msg.startswith("Attempt ")
         if not summary:
             self.count += 1
-        # names of files are not what the server says, whatever words they hold
-        said = _URL.sub("", line.msg.replace(line.object, "") if line.object else line.msg)
+        said = _without_names(line)
         for number in _MATCHING:
             if self._patterns[number].search(said):
                 self._first.setdefault(number, line.msg)
@@ -280,6 +279,14 @@ def about_record(failure: Failure, text: str, *, place: str, reading: bool) -> F
         f"{doing}. {failure.message}",
         retryable=failure.retryable,
     )
+
+
+def _without_names(line: logs.Line) -> str:
+    """Return what was said without the file's name where it stands as one, in an address or a path: whatever words it holds, nobody said them."""
+    text = _URL.sub('""', line.msg)
+    if line.object:
+        text = text.removeprefix(f"{line.object}: ").replace(f"/{line.object}:", "/:")
+    return text
 
 
 def _brief(text: str) -> str:

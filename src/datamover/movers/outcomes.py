@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from datamover.api import reasons, transfer
-from datamover.api.core import Pod
+from datamover.api.core import ContainerStateTerminated, Pod
 from datamover.api.transfer import Outcome, decode_outcome
 from datamover.movers.rclone import CONTAINER
 
@@ -27,11 +27,8 @@ class Hindrance:
 
 def read_outcome(pod: Pod) -> Outcome | None:
     """Return what the mover wrote into its termination message; None when it has not ended or wrote nothing readable."""
-    for status in (pod.status and pod.status.container_statuses) or ():
-        if status.name != CONTAINER or status.state is None or status.state.terminated is None:
-            continue
-        return decode_outcome(status.state.terminated.message)
-    return None
+    ended = _end_of(pod)
+    return decode_outcome(ended.message) if ended is not None else None
 
 
 def newest(pods: tuple[Pod, ...]) -> Pod | None:
@@ -54,22 +51,19 @@ def has_ended(pod: Pod) -> bool:
 
 def ran_out_of_memory(pod: Pod) -> bool:
     """Tell whether the kernel ended the mover's container because it had reached its memory limit."""
-    return any(
-        status.name == CONTAINER and status.state and status.state.terminated and status.state.terminated.reason == _OOM
-        for status in (pod.status and pod.status.container_statuses) or ()
-    )
+    ended = _end_of(pod)
+    return ended is not None and ended.reason == _OOM
 
 
 def describe_end(pod: Pod) -> str:
     """Return how a Pod without a readable outcome ended: exit code, signal or the node's reason."""
-    for status in (pod.status and pod.status.container_statuses) or ():
-        ended = status.state and status.state.terminated
-        if status.name == CONTAINER and ended:
-            if ended.reason in _NOT_STARTED:
-                # there is no log to look into, and the message is the node's own
-                return f"the mover could not be started ({ended.reason}): {ended.message or 'no reason given'}"
-            why = f" ({ended.reason})" if ended.reason and ended.reason != "Error" else ""
-            return f"the mover ended with exit code {ended.exit_code}{why} and left no outcome"
+    ended = _end_of(pod)
+    if ended is not None:
+        if ended.reason in _NOT_STARTED:
+            # there is no log to look into, and the message is the node's own
+            return f"the mover could not be started ({ended.reason}): {ended.message or 'no reason given'}"
+        why = f" ({ended.reason})" if ended.reason and ended.reason != "Error" else ""
+        return f"the mover ended with exit code {ended.exit_code}{why} and left no outcome"
     reason = pod.status and pod.status.reason
     message = pod.status and pod.status.message
     return f"the mover's Pod failed: {reason or 'no reason given'}{f' ({message})' if message else ''}"
@@ -105,4 +99,12 @@ def find_hindrance(pod: Pod) -> Hindrance | None:
                 f"no node takes the mover: {condition.message or condition.reason or 'no reason given'}",
                 10,
             )
+    return None
+
+
+def _end_of(pod: Pod) -> ContainerStateTerminated | None:
+    """Return how the mover's container ended, None when it has not."""
+    for status in (pod.status and pod.status.container_statuses) or ():
+        if status.name == CONTAINER and status.state is not None and status.state.terminated is not None:
+            return status.state.terminated
     return None

@@ -88,7 +88,7 @@ class Precondition:
                     await self._clock.sleep(self._interval)
                     continue
                 if problem is not None:
-                    raise PreconditionLost(f"{problem}. The work ends until then")
+                    raise PreconditionLost(f"{problem}. The work ends here, and begins again when that is mended")
                 break
 
     async def hold(self, work: Callable[[], Awaitable[None]]) -> None:

@@ -191,12 +191,30 @@ def test_certificates_and_protocols_do_not_heal_by_themselves_but_outages_may() 
     assert not tell(S3.format(404, "api error NoSuchBucket")).retryable
 
 
-def test_the_name_of_a_file_is_not_taken_for_what_the_server_says() -> None:
-    for name in ("StorageFull-report.txt", "enospc.txt"):
-        text = f'{name}: Failed to copy: operation error S3: PutObject, https response error StatusCode: 403, Put "http://s3/b/{name}?x-id=PutObject": api error AccessDenied: Access Denied.'
-        errors = Errors()
-        errors.add(Line(level="error", msg=text, object=name))
-        assert errors.failure(code=1, place="p", bucket="b", endpoint="e").reason == transfer.REASON_ACCESS_DENIED
+SAID_OF_FILES = {
+    "in an address": (
+        'Failed to copy: operation error S3: PutObject, https response error StatusCode: 403, Put "http://s3/b/{name}?x-id=PutObject": api error AccessDenied: Access Denied.',
+        transfer.REASON_ACCESS_DENIED,
+    ),
+    "in front": ("{name}: Failed to copy: api error AccessDenied: Access Denied.", transfer.REASON_ACCESS_DENIED),
+    "in a path": (
+        "Failed to copy: failed to open source object: open /data/{name}: permission denied",
+        transfer.REASON_SOURCE_UNREADABLE,
+    ),
+    "nowhere": (
+        "Failed to copy: dial tcp 10.0.0.1:443: connect: connection refused",
+        transfer.REASON_SERVER_UNREACHABLE,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ["StorageFull-report.txt", "sub/enospc.txt", "e", "connection refused"])
+@pytest.mark.parametrize("where", SAID_OF_FILES)
+def test_the_name_of_a_file_is_neither_taken_for_words_nor_takes_any_away(name: str, where: str) -> None:
+    text, reason = SAID_OF_FILES[where]
+    errors = Errors()
+    errors.add(Line(level="error", msg=text.format(name=name), object=name))
+    assert errors.failure(code=1, place="p", bucket="b", endpoint="e").reason == reason
 
 
 def test_a_server_that_hangs_is_not_told_as_one_that_is_not_there() -> None:

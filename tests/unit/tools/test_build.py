@@ -58,7 +58,7 @@ class Machine:
         return path
 
     def start(self, *arguments: str, module: str = "kubernetes") -> subprocess.Popen[str]:
-        command = [sys.executable, "-I", str(PROGRAM), module, *arguments]
+        command = [sys.executable, "-Es", str(PROGRAM), module, *arguments]
         return subprocess.Popen(
             command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

@@ -187,19 +187,6 @@ def test_without_settings_pip_is_told_nothing() -> None:
 # What a build leaves behind
 
 
-def test_mounts_are_found_inner_first_and_only_below_the_directory() -> None:
-    text = "\n".join(
-        f"1 2 0:1 / {point} rw - tmpfs tmpfs rw"
-        for point in ("/c/images/tree", "/c/images/tree/proc", "/c/images-of-another", "/c/images/with\\040space")
-    )
-
-    assert images.mounts_below(Path("/c/images"), text) == [
-        "/c/images/with space",
-        "/c/images/tree/proc",
-        "/c/images/tree",
-    ]
-
-
 def test_a_program_that_outlives_its_time_ends_with_its_children(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -616,7 +603,7 @@ def test_the_base_is_an_argument_with_the_default_that_the_program_pulls() -> No
 
 def start(*arguments: str, path: str, cache: Path) -> tuple[int, str]:
     done = subprocess.run(
-        [sys.executable, "-I", str(ROOT / "tools/images.py"), *arguments],
+        [sys.executable, "-Es", str(ROOT / "tools/images.py"), *arguments],
         env={"PATH": path, "HOME": str(cache), "XDG_CACHE_HOME": str(cache)},
         capture_output=True,
         text=True,

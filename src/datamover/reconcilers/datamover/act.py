@@ -30,6 +30,7 @@ from datamover.api.names import (
     FIELD_MANAGER,
     OWNER_UID_LABEL,
     ConditionType,
+    Phase,
 )
 from datamover.api.snapshot import VOLUME_SNAPSHOTS
 from datamover.api.transfer import read_progress
@@ -169,10 +170,10 @@ class Actor:
         self._caches.movers.store.observe(written)
         self._on_status(mover, status)
         if status.phase != (mover.status.phase if mover.status else None):
-            meta, ready = mover.metadata, status.condition(ConditionType.READY)
+            ready = status.condition(ConditionType.READY)
             reason = f" ({ready.reason})" if ready is not None else ""
             said = " ".join((status.message or "").split())  # an image of somebody else's may say lines
-            _log.info("%s/%s: phase %s%s: %s", meta.namespace, meta.name, status.phase, reason, said)
+            _tell(mover, f"phase {status.phase}{reason}: {said}")
         return written
 
     def _complain(self, mover: DataMover, error: Forbidden) -> None:
@@ -196,14 +197,9 @@ class Actor:
             if not attempts.settle(error) and not is_kind_missing(error):
                 raise
             raise RefusedError(describe(step.resource, "create", name, namespace, error, attempts)) from error
+        else:
+            _tell(mover, f"created {step.resource.kind} {created.metadata.name}")
         self._observe(step.resource, created)
-        _log.info(
-            "%s/%s: created %s %s",
-            mover.metadata.namespace,
-            mover.metadata.name,
-            step.resource.kind,
-            created.metadata.name,
-        )
 
     async def _adopt(self, mover: DataMover, step: Create) -> HasMeta:
         """A child of ours that the cache has not seen yet counts as created; anybody else's is only looked at.
@@ -245,14 +241,10 @@ class Actor:
                 raise
             refusal = describe(step.resource, "delete", target.name, target.namespace, error, attempts)
             raise RefusedError(refusal) from error
-        # the documents look for these words in the log
-        _log.info(
-            "%s/%s: cleanup: deleted %s %s",
-            mover.metadata.namespace,
-            mover.metadata.name,
-            step.resource.kind,
-            target.name,
-        )
+        else:
+            cleaning = mover.status is not None and mover.status.phase == Phase.CLEANING_UP
+            # the documents look for the first of these words in the log
+            _tell(mover, f"{'cleanup: ' if cleaning else ''}deleted {step.resource.kind} {target.name}")
         self._deleted[target.uid] = None
         if len(self._deleted) > _REMEMBERED:
             self._deleted.popitem(last=False)
@@ -374,3 +366,8 @@ def _describe_user(pod: PodMounts) -> str:
 
 def _moment(event: Event) -> str:
     return event.last_timestamp or event.event_time or event.metadata.creation_timestamp or ""
+
+
+def _tell(mover: DataMover, text: str) -> None:
+    """Log what was done for a DataMover: one form for all lines, so that its story can be searched."""
+    _log.info("%s/%s: %s", mover.metadata.namespace, mover.metadata.name, text)
