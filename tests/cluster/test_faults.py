@@ -54,9 +54,9 @@ def test_a_part_of_the_cluster_that_is_restarted_in_the_middle_changes_nothing(
     place.create_secret()
     place.create_mover("backup", deletePvcAfterBackup=True, addTimestampPrefix=True, additionalEnv=SLOWLY)
     place.wait_phase("backup", Phase.CREATING_POD)
-    time.sleep(1)
+    place.wait_running()
     restart(place.cluster.rig, parts)
-    place.demand_one_run("backup")
+    place.demand_one_run("backup", movers=1)
 
 
 @pytest.mark.disrupts
@@ -86,7 +86,7 @@ def test_a_mover_that_is_killed_is_tried_again(place: Place) -> None:
     place.create_mover("backup", deletePvcAfterBackup=True, addTimestampPrefix=True, additionalEnv=SLOWLY)
     place.wait_running()
     place.run("delete", "pod", "-l", "app.kubernetes.io/component=mover", "--grace-period=0", "--force")
-    place.demand_one_run("backup")
+    place.demand_one_run("backup", movers=2)
 
 
 def test_a_mover_that_is_evicted_is_tried_again(place: Place) -> None:
@@ -96,7 +96,7 @@ def test_a_mover_that_is_evicted_is_tried_again(place: Place) -> None:
     place.create_mover("backup", deletePvcAfterBackup=True, addTimestampPrefix=True, additionalEnv=SLOWLY)
     place.wait_running()
     place.evict_mover()
-    place.demand_one_run("backup")
+    place.demand_one_run("backup", movers=2)
 
 
 def test_a_mover_that_runs_out_of_memory_says_so(place: Place) -> None:

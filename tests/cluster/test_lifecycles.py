@@ -84,10 +84,10 @@ def test_an_upgrade_of_the_chart_does_not_disturb_a_mover_at_work(place: Place) 
     place.create_volume()
     place.create_secret()
     place.create_mover("backup", deletePvcAfterBackup=True, addTimestampPrefix=True, additionalEnv=SLOWLY)
-    place.wait_phase("backup", Phase.CREATING_POD)
+    place.wait_running()
     place.cluster.install("log.level=debug")
     try:
-        place.demand_one_run("backup")
+        place.demand_one_run("backup", movers=1)
     finally:
         place.cluster.install()
 

@@ -32,17 +32,19 @@ def test_kubectl_creates_a_job_and_the_controllers_make_its_pod(kubernetes: Cont
 
 
 def test_request_counters_tell_verbs_resources_and_codes_apart(kubernetes: ControlPlane, namespace: str) -> None:
+    # Secrets, because the controllers make a ConfigMap of their own in each new namespace, at any time.
+    secret = {**config_map(namespace, "a"), "kind": "Secret"}
     before = kubernetes.counts()
 
-    kubernetes.create(config_map(namespace, "a"))
-    kubernetes.call("POST", f"/api/v1/namespaces/{namespace}/configmaps", config_map(namespace, "a"))
-    kubernetes.call("GET", f"/api/v1/namespaces/{namespace}/configmaps/a")
+    kubernetes.create(secret)
+    kubernetes.call("POST", f"/api/v1/namespaces/{namespace}/secrets", secret)
+    kubernetes.call("GET", f"/api/v1/namespaces/{namespace}/secrets/a")
 
     happened = kubernetes.counts() - before
-    assert happened[RequestKind("POST", "", "configmaps", "", 201)] == 1
-    assert happened[RequestKind("POST", "", "configmaps", "", 409)] == 1
-    assert happened.total(verbs=["GET"], resource="configmaps", code=200) == 1
-    assert happened.total(verbs=WRITES, resource="configmaps") == 2
+    assert happened[RequestKind("POST", "", "secrets", "", 201)] == 1
+    assert happened[RequestKind("POST", "", "secrets", "", 409)] == 1
+    assert happened.total(verbs=["GET"], resource="secrets", code=200) == 1
+    assert happened.total(verbs=WRITES, resource="secrets") == 2
 
 
 def test_the_audit_log_tells_who_asked(kubernetes: ControlPlane, namespace: str) -> None:

@@ -259,13 +259,20 @@ class Place:
                 text=json.dumps(eviction),
             )
 
-    def demand_one_run(self, name: str) -> None:
-        """Demand that one timestamped run of TREE took place, whatever happened meanwhile: one folder, and no clone left."""
+    def demand_one_run(self, name: str, *, movers: int | None = None) -> None:
+        """Demand that one timestamped run of TREE took place, whatever happened meanwhile: one folder, and no clone left.
+
+        `movers`: how many Pods it took, where that can be seen (on the rig).
+        """
         found = self.wait_complete(name, seconds=180)
         objects = self.store.digests(self.bucket)
         assert {key.split("/", 1)[0] for key in objects} == {found["status"]["run"]["timestamp"]}
         assert {key.split("/", 1)[1]: digest for key, digest in objects.items()} == digests_of(TREE)
         wait_for(lambda: len(self.claims()) == 1, seconds=5, what=lambda: str(self.claims()))
+        if movers is not None and self.witness is not None:
+            logs = (log.split("_")[1] for log in self.witness.logs())
+            seen = {pod for pod in logs if pod.startswith("verify-")}
+            assert len(seen) == movers, f"{movers} movers were expected: {sorted(seen)}"
 
     def explain(self) -> str:
         """Return what somebody on call would look at."""
