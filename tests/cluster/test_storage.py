@@ -64,6 +64,44 @@ def test_storage_that_is_not_freed_keeps_the_run_from_being_complete(place: Plac
     place.wait_complete("backup", seconds=180)
 
 
+def test_a_volume_of_no_csi_driver_is_read_directly_and_never_cloned(place: Place) -> None:
+    """Its provisioner would not look at what to clone, and deliver an empty volume."""
+    if place.cluster.rig is None:
+        pytest.skip("needs a directory of the node")
+    directory, name = place.scratch / "disk", f"by-hand-{place.namespace}"
+    directory.mkdir()
+    directory.chmod(0o777)
+    volume = {
+        "storageClassName": name,
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "persistentVolumeReclaimPolicy": "Retain",
+        "hostPath": {"path": str(directory)},
+        "claimRef": {"namespace": place.namespace, "name": "app-data"},
+    }
+    place.kubectl.apply(
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {"name": name},
+            "provisioner": "example.com/host-path",
+        },
+        {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": volume},
+    )
+    try:
+        place.create_volume(storage_class=name)
+        place.create_secret()
+        place.create_mover("cloned")
+        assert name in place.wait_reason("cloned", reasons.CLASS_CANNOT_CLONE)["message"]
+        assert place.claims() == {"app-data"}
+        place.create_mover("direct", copyMethod="Direct")
+        place.wait_complete("direct")
+        assert place.store.digests(place.bucket) == digests_of(TREE)
+        place.run("delete", "datamover/cloned")
+    finally:
+        place.kubectl.run("delete", f"storageclass/{name}", f"pv/{name}", "--wait=false")
+
+
 def test_a_class_that_keeps_volumes_is_told_at_the_end(place: Place) -> None:
     place.create_volume(storage_class="rig-retain", tree={"a": b"a"})
     place.create_secret()

@@ -54,6 +54,11 @@ CLASSES = {
     ),
     "an in-tree provisioner": Row(CANNOT, ("in-tree provisioners have no cloning", *WAYS_OUT), "kubernetes.io/aws-ebs"),
     "minikube's provisioner": Row(CANNOT, ("minikube", *WAYS_OUT), "k8s.io/minikube-hostpath"),
+    "a provisioner that nobody knows, and not the volume's": Row(
+        CANNOT,
+        ("(example.com/nfs) cannot clone", f"is of driver {PROVISIONER}", "copyMethod: Direct"),
+        "example.com/nfs",
+    ),
 }
 
 
@@ -93,6 +98,25 @@ async def test_a_driver_that_refuses_is_quoted(parameters: dict[str, str], words
             words,
             left=("PersistentVolumeClaim",),
         )
+
+
+async def test_a_volume_of_no_csi_driver_is_told_before_an_empty_clone_is_made_of_it(stage: Stage) -> None:
+    async with stage.act("an NFS volume") as act:
+        shared = {"accessModes": ["ReadWriteOnce"], "storageClassName": f"nfs-{act.namespace}"}
+        await create_class(act, shared["storageClassName"], "example.com/nfs")
+        name = f"nfs-{act.namespace}"
+        volume = {
+            **shared,
+            "capacity": {"storage": "1Gi"},
+            "nfs": {"server": "nas.example.com", "path": "/export"},
+            "claimRef": {"namespace": act.namespace, "name": "shared-files"},
+        }
+        await act.client.create(PERSISTENT_VOLUMES, {"metadata": {"name": name}, "spec": volume}, field_manager="test")
+        await create_claim(act, "shared-files", storageClassName=shared["storageClassName"], volumeName=name)
+        await act.create_secret()
+        await act.start(sourcePvc="shared-files")
+        await act.expect_blocked(CANNOT, f"PersistentVolume {name} is not of a CSI driver", "set copyMethod: Direct")
+        await act.client.delete(PERSISTENT_VOLUMES, name)
 
 
 async def test_a_source_that_is_missing_and_then_comes(stage: Stage) -> None:

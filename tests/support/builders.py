@@ -17,6 +17,7 @@ from datamover.api.core import (
     ContainerStateTerminated,
     ContainerStateWaiting,
     ContainerStatus,
+    DriverVolumeSource,
     ObjectReference,
     PersistentVolume,
     PersistentVolumeClaim,
@@ -207,13 +208,17 @@ def persistent_volume(
     claim: str = CLONE,
     namespace: str = NAMESPACE,
     persistent_volume_reclaim_policy: str = "Delete",
+    driver: str | None = "csi.example.com",
+    flex_driver: str | None = None,
 ) -> PersistentVolume:
-    """The volume of a claim."""
+    """The volume of a claim, of a CSI driver unless `driver` is None."""
     return PersistentVolume(
         metadata=ObjectMeta(name=name, uid=f"uid-of-{name}", resource_version="1"),
         spec=PersistentVolumeSpec(
             claim_ref=ObjectReference(kind="PersistentVolumeClaim", namespace=namespace, name=claim),
             persistent_volume_reclaim_policy=persistent_volume_reclaim_policy,
+            csi=DriverVolumeSource(driver) if driver is not None else None,
+            flex_volume=DriverVolumeSource(flex_driver) if flex_driver is not None else None,
         ),
     )
 

@@ -1,7 +1,5 @@
 """Narrow views of the core group: the fields that controllers read, nothing else."""
 
-from typing import Any
-
 import msgspec
 
 from datamover.api.meta import Model, ObjectMeta, Resource
@@ -58,10 +56,10 @@ class ObjectReference(Model, frozen=True):
     api_version: str | None = None
 
 
-class LocalVolumeSource(Model, frozen=True):
-    """A directory of a node, for PVs of type `local` and `hostPath`."""
+class DriverVolumeSource(Model, frozen=True):
+    """The driver of a volume, for PVs of type `csi` and `flexVolume`."""
 
-    path: str = ""
+    driver: str = ""
 
 
 class PersistentVolumeSpec(Model, frozen=True):
@@ -73,9 +71,8 @@ class PersistentVolumeSpec(Model, frozen=True):
     persistent_volume_reclaim_policy: str | None = None
     storage_class_name: str | None = None
     volume_mode: str | None = None
-    local: LocalVolumeSource | None = None
-    host_path: LocalVolumeSource | None = None
-    node_affinity: Any = None
+    csi: DriverVolumeSource | None = None
+    flex_volume: DriverVolumeSource | None = None
 
 
 class PersistentVolumeStatus(Model, frozen=True):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from datamover.api import reasons
-from datamover.api.core import PersistentVolumeClaim
+from datamover.api.core import PersistentVolume, PersistentVolumeClaim
 from datamover.api.names import CopyMethod
 from datamover.api.snapshot import IS_DEFAULT_CLASS, VolumeSnapshotClass
 from datamover.api.storage import StorageClass
@@ -18,8 +18,13 @@ _WITHOUT_CLONES: Final = {
     "rancher.io/local-path": "the local-path provisioner has no cloning",
     "k8s.io/minikube-hostpath": "the minikube host-path provisioner has no cloning",
     "docker.io/hostpath": "the Docker Desktop host-path provisioner has no cloning",
+    "microk8s.io/hostpath": "the MicroK8s host-path provisioner has no cloning",
+    "openebs.io/local": "the OpenEBS host-path provisioner has no cloning",
 }
-"""Provisioners that are known to ignore or refuse a data source. A driver that is not here is asked, and its refusal reported."""
+"""Provisioners that are known to ignore a data source, where the volume cannot be asked whether a CSI driver serves it."""
+
+_NFS_SUBDIR: Final = "nfs-subdir-external-provisioner"
+"""The end of the names that its chart and its manifests give to this provisioner: `cluster.local/RELEASE-…`, `k8s-sigs.io/…`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +75,17 @@ def check_source(
 
 
 def check_class(
-    source: PersistentVolumeClaim, *, wanted: str | None, storage_class: StorageClass | None
+    source: PersistentVolumeClaim,
+    *,
+    wanted: str | None,
+    storage_class: StorageClass | None,
+    volume: PersistentVolume | None = None,
 ) -> Obstacle | None:
-    """Return why a clone in the class `wanted` (the source's own when None) cannot be made, or None."""
+    """Return why a copy in the class `wanted` (the source's own when None) cannot be made, or None.
+
+    `volume` is the source's. A CSI driver clones its own volumes and restores its own snapshots only; a provisioner that is none ignores
+    what to make the volume from and delivers an empty one, which would be backed up as if it were the data (law L4).
+    """
     name = wanted if wanted is not None else (source.spec and source.spec.storage_class_name)
     if not name:
         return Obstacle(
@@ -87,14 +100,39 @@ def check_class(
             f"StorageClass {name} does not exist: create it, or set spec.storageClassName to one that does",
             waits=True,
         )
-    why = _WITHOUT_CLONES.get(storage_class.provisioner)
-    if why is None and storage_class.provisioner.startswith("kubernetes.io/"):
+    provisioner = storage_class.provisioner
+    why = _WITHOUT_CLONES.get(provisioner)
+    if why is None and provisioner.startswith("kubernetes.io/"):
         why = "in-tree provisioners have no cloning"
+    if why is None and provisioner.endswith(_NFS_SUBDIR):
+        why = "the NFS subdirectory provisioner has no cloning"
     if why is not None:
         return Obstacle(
             reasons.CLASS_CANNOT_CLONE,
-            f"StorageClass {name} ({storage_class.provisioner}) cannot clone: {why}. "
+            f"StorageClass {name} ({provisioner}) cannot clone: {why}. "
             "Set spec.storageClassName to a class of a CSI driver that can, or copyMethod: Direct",
+            waits=False,
+        )
+    return None if volume is None else _check_driver(volume, name, provisioner)
+
+
+def _check_driver(volume: PersistentVolume, class_name: str, provisioner: str) -> Obstacle | None:
+    """Return why a provisioner cannot copy this volume. A flexVolume may stand for anything: virtual clusters show their host's so."""
+    spec = volume.spec
+    if spec is None or spec.flex_volume is not None:
+        return None
+    if spec.csi is None:
+        return Obstacle(
+            reasons.CLASS_CANNOT_CLONE,
+            f"PersistentVolume {volume.metadata.name} is not of a CSI driver, so nothing can copy it: set copyMethod: Direct",
+            waits=False,
+        )
+    if spec.csi.driver != provisioner:
+        return Obstacle(
+            reasons.CLASS_CANNOT_CLONE,
+            f"StorageClass {class_name} ({provisioner}) cannot clone: PersistentVolume {volume.metadata.name} is of driver "
+            f"{spec.csi.driver}, and a driver copies its own volumes only. Set spec.storageClassName to a class of that driver, "
+            "or copyMethod: Direct",
             waits=False,
         )
     return None

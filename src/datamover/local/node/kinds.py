@@ -7,6 +7,7 @@ from typing import Any
 
 from datamover.api.core import ObjectReference, TypedLocalReference, VolumeResources
 from datamover.api.meta import Model, ObjectMeta, Resource
+from datamover.local.node.names import DRIVER, PATH_ATTRIBUTE
 
 Quantities = dict[str, str | int | float]
 
@@ -88,6 +89,14 @@ class HostDirectory(Model, frozen=True):
     path: str = ""
 
 
+class CSIVolume(Model, frozen=True):
+    """A volume of a CSI driver."""
+
+    driver: str = ""
+    volume_handle: str = ""
+    volume_attributes: dict[str, str] | None = None
+
+
 class VolumeSpec(Model, frozen=True):
     """A volume of the cluster."""
 
@@ -99,6 +108,7 @@ class VolumeSpec(Model, frozen=True):
     volume_mode: str | None = None
     local: HostDirectory | None = None
     host_path: HostDirectory | None = None
+    csi: CSIVolume | None = None
     node_affinity: VolumeNodeAffinity | None = None
 
 
@@ -127,8 +137,13 @@ class PersistentVolume(Model, frozen=True):
 
     @property
     def directory(self) -> str:
-        """The directory behind it; empty when it is of another type."""
-        source = (self.spec.local or self.spec.host_path) if self.spec else None
+        """The directory behind it; empty when it is of another type or driver."""
+        if self.spec is None:
+            return ""
+        if self.spec.csi is not None:
+            ours = self.spec.csi.driver == DRIVER
+            return (self.spec.csi.volume_attributes or {}).get(PATH_ATTRIBUTE, "") if ours else ""
+        source = self.spec.local or self.spec.host_path
         return source.path if source else ""
 
     @property

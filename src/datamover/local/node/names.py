@@ -27,6 +27,9 @@ CHANGED_FILES: Final = f"{DRIVER}/changed-while-copied"
 """On the PV of a clone: how many files changed while they were copied. Such a copy is not of one moment."""
 LIMITS_ANNOTATION: Final = f"{DRIVER}/limits"
 
+PATH_ATTRIBUTE: Final = "path"
+"""Among the volumeAttributes of a PV of ours: its directory."""
+
 NO_PROVISIONER: Final = "kubernetes.io/no-provisioner"
 WAIT_FOR_FIRST_CONSUMER: Final = "WaitForFirstConsumer"
 

@@ -15,6 +15,7 @@ from datamover.local.node.names import (
     COPIED_BY,
     DRIVER,
     HOSTNAME_LABEL,
+    PATH_ATTRIBUTE,
     PROVISIONED_BY,
     SELECTED_NODE,
     STORAGE_PROVISIONER,
@@ -188,7 +189,7 @@ def volume_manifest(
             "finalizers": [CLAIM_REF_FINALIZER] if reclaim == "Delete" else [],
         },
         "spec": {
-            **_place(directory, node),
+            **_place(name, directory, node),
             "capacity": {"storage": claim.request},
             "accessModes": list((spec.access_modes if spec else None) or ("ReadWriteOnce",)),
             "persistentVolumeReclaimPolicy": reclaim,
@@ -219,7 +220,7 @@ def adopted_manifests(
             "metadata": {"name": volume, "annotations": {ADOPTED: "true"}},
             "spec": {
                 **shared,
-                **_place(directory, node),
+                **_place(volume, directory, node),
                 "capacity": {"storage": size},
                 "persistentVolumeReclaimPolicy": "Retain",
                 "claimRef": {"apiVersion": "v1", "kind": CLAIM_KIND, "namespace": namespace, "name": name},
@@ -232,9 +233,11 @@ def adopted_manifests(
     )
 
 
-def _place(directory: Path, node: str) -> dict[str, Any]:
+def _place(volume: str, directory: Path, node: str) -> dict[str, Any]:
+    """Volumes are a CSI driver's, as everywhere: of other types the operator knows that no driver clones them."""
     term = {"matchExpressions": [{"key": HOSTNAME_LABEL, "operator": "In", "values": [node]}]}
-    return {"local": {"path": str(directory)}, "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}}}
+    source = {"driver": DRIVER, "volumeHandle": volume, "volumeAttributes": {PATH_ATTRIBUTE: str(directory)}}
+    return {"csi": source, "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}}}
 
 
 def deletable(volume: PersistentVolume, directory: Path) -> str | None:

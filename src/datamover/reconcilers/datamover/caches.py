@@ -116,6 +116,10 @@ class Caches:
         """A PersistentVolumeClaim."""
         return self.claims.store.get(Key(namespace, name))
 
+    def volume(self, name: str) -> PersistentVolume | None:
+        """A PersistentVolume."""
+        return self.volumes.store.get(Key("", name))
+
     def storage_class(self, name: str) -> StorageClass | None:
         """A StorageClass."""
         return self.classes.store.get(Key("", name))

@@ -21,7 +21,15 @@ from datamover.reconcilers.datamover.facts import Facts, Settings
 from datamover.reconcilers.datamover.failing import CLONE_LOST_MESSAGE, fail, fail_without_clone
 from datamover.reconcilers.datamover.plan import REST, Create, Emit, Fence, Plan, Recount, Step, WriteStatus
 from datamover.reconcilers.datamover.removal import await_pods, await_removal
-from datamover.volumes.binding import Obstacle, binds_on_use, check_source, choose_snapshot_class, is_bound, is_lost
+from datamover.volumes.binding import (
+    Obstacle,
+    binds_on_use,
+    check_class,
+    check_source,
+    choose_snapshot_class,
+    is_bound,
+    is_lost,
+)
 from datamover.volumes.copies import build_clone, build_snapshot, child_labels
 from datamover.volumes.naming import clone_name, job_name
 
@@ -103,6 +111,13 @@ def _make_copy(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> 
     obstacle = check_source(
         run.source or spec.source_pvc, facts.source, method=method, storage_class=facts.source_class
     )
+    if obstacle is None and facts.source is not None:
+        obstacle = check_class(
+            facts.source,
+            wanted=spec.storage_class_name,
+            storage_class=facts.clone_class,
+            volume=facts.source_volume,
+        )
     if obstacle is not None or facts.source is None:
         return _blocked(facts, obstacle, now=now)
     if run.copy_method == CopyMethod.SNAPSHOT:
@@ -134,9 +149,8 @@ def _make_snapshot(facts: Facts, run: Run, *, now: datetime, settings: Settings)
         return REST
     snapshot = facts.snapshot
     if snapshot is None:
-        driver = facts.source_class.provisioner if facts.source_class else ""
         chosen = choose_snapshot_class(
-            facts.snapshot_classes or (), wanted=spec.volume_snapshot_class_name, driver=driver
+            facts.snapshot_classes or (), wanted=spec.volume_snapshot_class_name, driver=facts.driver
         )
         if isinstance(chosen, Obstacle):
             return _blocked(facts, chosen, now=now)

@@ -71,13 +71,14 @@ class Facts:
     """One DataMover and what belongs to it.
 
     `clone` and `job` are the objects of the recorded (or next) names, whoever owns them. `snapshot_classes` is None when the
-    cluster has no snapshot API. `volumes` are the PersistentVolumes whose claim is the clone. `strays` are the DataMover's Pods
-    whose Job is gone: they may still move data.
+    cluster has no snapshot API. `source_volume` is None as well when PersistentVolumes may not be read. `volumes` are those whose
+    claim is the clone. `strays` are the DataMover's Pods whose Job is gone: they may still move data.
     """
 
     mover: DataMover
     source: PersistentVolumeClaim | None = None
     source_class: StorageClass | None = None
+    source_volume: PersistentVolume | None = None
     clone_class: StorageClass | None = None
     secret: SecretKeys | Unread = Unread.NOT_SYNCED
     clone: PersistentVolumeClaim | None = None
@@ -94,6 +95,14 @@ class Facts:
     progress_age: float | None = None
     vigil: Vigil = UNWATCHED
     sightings: Sightings = Sightings()
+
+    @property
+    def driver(self) -> str:
+        """The driver of the source's volume; empty where nobody knows it."""
+        volume = self.source_volume and self.source_volume.spec
+        if volume and volume.csi:
+            return volume.csi.driver
+        return self.source_class.provisioner if self.source_class else ""
 
     def refused(self, *, patch: bool = False) -> Refusal | None:
         """Return the refusal that is to be waited out: that of changing the Job with `patch`, else that of any other step."""

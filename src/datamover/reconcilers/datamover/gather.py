@@ -24,6 +24,10 @@ class View(Protocol):
         """A PersistentVolumeClaim."""
         ...
 
+    def volume(self, name: str) -> PersistentVolume | None:
+        """A PersistentVolume; None also where they may not be read."""
+        ...
+
     def storage_class(self, name: str) -> StorageClass | None:
         """A StorageClass."""
         ...
@@ -108,6 +112,7 @@ def gather(mover: DataMover, *, view: View, notes: Notes, now: datetime) -> Fact
         mover=mover,
         source=source,
         source_class=source_class,
+        source_volume=_volume_of(source, view),
         clone_class=(view.storage_class(wanted) if wanted else _class_of(clone, view) or source_class),
         secret=view.secret(namespace, spec.secret_name),
         clone=clone,
@@ -167,6 +172,11 @@ def _sight(
 def _class_of(claim: PersistentVolumeClaim | None, view: View) -> StorageClass | None:
     name = claim.spec.storage_class_name if claim is not None and claim.spec is not None else None
     return view.storage_class(name) if name else None
+
+
+def _volume_of(claim: PersistentVolumeClaim | None, view: View) -> PersistentVolume | None:
+    name = claim.spec.volume_name if claim is not None and claim.spec is not None else None
+    return view.volume(name) if name else None
 
 
 def _clone_name(mover: DataMover, spec: DataMoverSpec, *, view: View, now: datetime) -> str | None:

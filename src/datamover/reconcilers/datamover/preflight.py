@@ -22,7 +22,12 @@ def find_obstacle(facts: Facts, spec: DataMoverSpec) -> Obstacle | None:
     method = spec.copy_method
     found = check_source(spec.source_pvc, facts.source, method=method, storage_class=facts.source_class)
     if found is None and facts.source is not None and method != CopyMethod.DIRECT:
-        found = check_class(facts.source, wanted=spec.storage_class_name, storage_class=facts.clone_class)
+        found = check_class(
+            facts.source,
+            wanted=spec.storage_class_name,
+            storage_class=facts.clone_class,
+            volume=facts.source_volume,
+        )
     if found is None and method == CopyMethod.SNAPSHOT:
         found = _check_snapshots(facts, spec)
     return found or check_secret(spec, facts.secret)
@@ -62,6 +67,5 @@ def _check_snapshots(facts: Facts, spec: DataMoverSpec) -> Obstacle | None:
             "this cluster has no snapshot.storage.k8s.io/v1 API: install the snapshot controller and its CRDs, or set copyMethod: Clone",
             waits=True,
         )
-    driver = facts.source_class.provisioner if facts.source_class else ""
-    chosen = choose_snapshot_class(facts.snapshot_classes, wanted=spec.volume_snapshot_class_name, driver=driver)
+    chosen = choose_snapshot_class(facts.snapshot_classes, wanted=spec.volume_snapshot_class_name, driver=facts.driver)
     return chosen if isinstance(chosen, Obstacle) else None

@@ -41,7 +41,7 @@ def project_claim(claim: PersistentVolumeClaim) -> PersistentVolumeClaim:
 
 def project_volume(volume: PersistentVolume) -> PersistentVolume:
     """Return a PersistentVolume as it is cached."""
-    spec = volume.spec and replace(volume.spec, node_affinity=None, access_modes=None, local=None, host_path=None)
+    spec = volume.spec and replace(volume.spec, access_modes=None, csi=_share(volume.spec.csi))
     return replace(volume, metadata=project_meta(volume.metadata), spec=spec)
 
 

@@ -166,7 +166,14 @@ def test_the_volume_is_reserved_for_its_claim_and_says_how_it_was_copied():
         claim(), storage_class(), name="pvc-x", directory=Path("/vol/pvc-x"), node="n", report=report
     )
     assert made["spec"]["claimRef"]["uid"] == "uid-c"
-    assert made["spec"]["local"] == {"path": "/vol/pvc-x"}
+    assert made["spec"]["csi"] == {
+        "driver": DRIVER,
+        "volumeHandle": "pvc-x",
+        "volumeAttributes": {"path": "/vol/pvc-x"},
+    }
+    assert msgspec.convert(made, PersistentVolume).directory == "/vol/pvc-x"
+    made["spec"]["csi"]["driver"] = "other.example.com"
+    assert msgspec.convert(made, PersistentVolume).directory == "", "a path of somebody else's is not ours to read"
     assert made["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"][0]["matchExpressions"][0]["values"] == ["n"]
     assert made["metadata"]["annotations"][f"{DRIVER}/copied-by"] == "reflink"
     assert made["metadata"]["annotations"][f"{DRIVER}/changed-while-copied"] == "3"

@@ -10,6 +10,7 @@ from support import builders
 from support.builders import (
     data_mover,
     facts,
+    persistent_volume,
     persistent_volume_claim,
     secret_keys,
     storage_class,
@@ -82,6 +83,56 @@ OBSTACLES = {
         facts(clone_class=storage_class(provisioner="kubernetes.io/aws-ebs")),
         reasons.CLASS_CANNOT_CLONE,
         ("in-tree",),
+    ),
+    "the NFS provisioner, by the name that its chart gives it": (
+        facts(clone_class=storage_class(provisioner="cluster.local/nas-nfs-subdir-external-provisioner")),
+        reasons.CLASS_CANNOT_CLONE,
+        ("NFS", "copyMethod: Direct"),
+    ),
+    "a volume of no CSI driver, whose provisioner nobody knows": (
+        facts(source_volume=persistent_volume(driver=None)),
+        reasons.CLASS_CANNOT_CLONE,
+        ("PersistentVolume pv-1 is not of a CSI driver", "set copyMethod: Direct"),
+    ),
+    "a volume of another driver than the class": (
+        facts(
+            data_mover(storage_class_name="slow"),
+            clone_class=storage_class(name="slow", provisioner="nfs.example.com"),
+            source_volume=persistent_volume(),
+        ),
+        reasons.CLASS_CANNOT_CLONE,
+        ("StorageClass slow (nfs.example.com)", "pv-1 is of driver csi.example.com", "copyMethod: Direct"),
+    ),
+    "a snapshot, to be restored by a provisioner that would not read it": (
+        facts(
+            data_mover(copy_method="Snapshot", storage_class_name="slow"),
+            clone_class=storage_class(name="slow", provisioner="nfs.example.com"),
+            source_volume=persistent_volume(),
+            snapshot_classes=(volume_snapshot_class(),),
+        ),
+        reasons.CLASS_CANNOT_CLONE,
+        ("a driver copies its own volumes only",),
+    ),
+    "the snapshots of the volume's own driver, whatever became of its class": (
+        facts(
+            data_mover(copy_method="Snapshot", storage_class_name="fast"),
+            source_class=None,
+            source_volume=persistent_volume(),
+            snapshot_classes=(volume_snapshot_class(),),
+        ),
+        None,
+        (),
+    ),
+    "a volume of the class's driver": (facts(source_volume=persistent_volume()), None, ()),
+    "a volume of a virtual cluster, which may be anything": (
+        facts(source_volume=persistent_volume(driver=None, flex_driver="fake")),
+        None,
+        (),
+    ),
+    "Direct, of a volume without a driver": (
+        facts(data_mover(copy_method="Direct"), source_volume=persistent_volume(driver=None)),
+        None,
+        (),
     ),
     "Snapshot without the API": (
         facts(data_mover(copy_method="Snapshot"), snapshot_classes=None),
