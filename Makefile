@@ -7,7 +7,7 @@ PYTEST_WORKERS ?= 2
 CLUSTER_WORKERS ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-cluster lint format bench crds manifests kubernetes s3 images cluster-programs cluster-up cluster-down cluster-status lock clean
+.PHONY: help setup demo test test-fast test-cluster lint format bench crds manifests kubernetes s3 prometheus images cluster-programs cluster-up cluster-down cluster-status lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,14 +27,14 @@ setup: $(READY) ## Make the virtual environment with everything in it
 demo: $(READY) ## Back up a volume to a real S3 server on this machine, twice, then once with a wrong key
 	@$(BIN)/python -m datamover.cli.main demo
 
-test: $(READY) kubernetes s3 ## Run all tests, also against a real Kubernetes API server and a faithful S3 server (builds both once)
+test: $(READY) kubernetes s3 prometheus ## Run all tests, also against a real Kubernetes API server and a faithful S3 server (builds both once)
 	@echo "==> running all tests"
 	@DATAMOVER_REQUIRE_KUBERNETES=$${DATAMOVER_REQUIRE_KUBERNETES:-} $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not cluster"
 
 test-fast: $(READY) ## Run the tests that need no Kubernetes API server
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m "not kubernetes and not cluster"
 
-test-cluster: $(if $(DATAMOVER_TEST_KUBECONFIG),$(READY),cluster-up) ## Run the tests that want a node, in the cluster of cluster-up (or of DATAMOVER_TEST_KUBECONFIG)
+test-cluster: $(if $(DATAMOVER_TEST_KUBECONFIG),$(READY),cluster-up) prometheus ## Run the tests that want a node, in the cluster of cluster-up (or of DATAMOVER_TEST_KUBECONFIG)
 	@$(if $(DATAMOVER_TEST_KUBECONFIG),,echo "==> images"; PYTHONPATH=tools $(BIN)/python -m cluster images >/dev/null &&) \
 	  DATAMOVER_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest tests/cluster -n $(CLUSTER_WORKERS) --dist loadgroup --no-loadscope-reorder
 
@@ -94,6 +94,10 @@ kubernetes: $(READY) ## Build etcd, kube-apiserver, kube-controller-manager and 
 
 s3: $(READY) ## Build versitygw, a faithful S3 server for the tests, once, outside this folder
 	$(call BUILD_TOOLS,s3,versitygw)
+
+prometheus: $(READY) ## Fetch Prometheus for the tests of alerts and panels, once, outside this folder (Debian; nothing is installed)
+	@$(BIN)/python tools/prometheus.py > /dev/null || { \
+	  [ -z "$${DATAMOVER_REQUIRE_PROMETHEUS:-}" ] && echo "WARNING: no Prometheus, so its tests will be skipped" >&2; }
 
 lock: ## Pin the newest packages that pyproject.toml allows (needs uv)
 	uv pip compile pyproject.toml --extra local --extra uvloop --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/dev.txt

@@ -108,7 +108,7 @@ class DataMoverMetrics:
         self._durations.labels(phase, namespace).observe(seconds)
 
     def phase_now(self, *, name: str, namespace: str, phase: str) -> None:
-        """The phase that a DataMover is in. The counters of its namespace begin at 0, so that the first failure shows as an increase."""
+        """The phase that a DataMover is in. The counters of its namespace begin at 0, so that what is counted first shows as an increase."""
         if namespace not in self._seen:
             self._begin(namespace)
         self._phase.set(ObjectName(name, namespace), Phase.ORDER.index(phase) if phase in Phase.ORDER else -1)
@@ -163,3 +163,8 @@ class DataMoverMetrics:
         for family in (self._syncs, self._cleanups, self._cleanup_alias):
             for status in ("success", "failure"):
                 family.labels(status, namespace)
+        for family in (self._clones, self._pods):
+            for status in ("started", "success", "failure"):
+                family.labels(status, namespace)
+        for family in (self._bytes, self._files, self._attempts, self._deleted):
+            family.labels(namespace)

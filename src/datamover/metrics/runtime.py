@@ -116,6 +116,7 @@ class RuntimeMetrics:
     def added(self, queue: str, /) -> None:
         """A key was added."""
         self._adds.labels(queue).inc()
+        self._retries.labels(queue)  # begins at 0, so that the first one shows as an increase
 
     def retried(self, queue: str, /) -> None:
         """A key was added after a failure."""

@@ -1,7 +1,6 @@
-"""The alert rules, evaluated by Prometheus' own promtool over series that are made up. Skipped without promtool."""
+"""The alert rules, evaluated by Prometheus' own promtool over series that are made up. Skipped without it."""
 
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 import yaml
 
 from datamover.api import names
+from support.prometheus import find_prometheus
 
 FILE = Path(__file__).resolve().parents[3] / "deploy" / "charts" / "datamover" / "files" / "alerts.yaml"
 RULES: dict[str, dict[str, Any]] = {
@@ -42,9 +42,7 @@ def expected(alert: str, labels: Labels) -> dict[str, Any]:
 @pytest.fixture
 def evaluate(tmp_path: Path) -> Evaluate:
     """Holds an alert against series with a sample each `step`: `evaluate(alert, series, at="1h", fires=({labels}, ...))`."""
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("no promtool: install Prometheus")
+    promtool = find_prometheus() / "promtool"
 
     def run(alert: str, series: Series, *, at: str, fires: tuple[Labels, ...] = (), step: str = "1m") -> None:
         test = {
@@ -66,9 +64,13 @@ def evaluate(tmp_path: Path) -> Evaluate:
 
 
 def test_the_rules_are_rules(evaluate: Evaluate) -> None:
-    promtool = shutil.which("promtool")
-    assert promtool
-    done = subprocess.run([promtool, "check", "rules", FILE], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [find_prometheus() / "promtool", "check", "rules", FILE],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     with pytest.raises(AssertionError):  # the tests below can fail
         evaluate("DataMoverOperatorNoLeader", {f'{LEADS}namespace="a",pod="p"}}': "0x20"}, at="10m")
@@ -174,6 +176,33 @@ def test_the_six_hours_go_on_when_another_replica_leads(evaluate: Evaluate) -> N
 def test_a_backup_that_ends_under_the_next_leader_is_not_stuck(evaluate: Evaluate) -> None:
     series = {phase("p"): "3x358 stale", phase("q"): "_x359 5x20"}
     evaluate("DataMoverStuck", series, at="365m")
+
+
+def failures(pod: str, namespace: str = "shop") -> str:
+    return f'datamover_data_sync_operations_total{{namespace="{namespace}",status="failure",pod="{pod}"}}'
+
+
+FAILED = ({"namespace": "shop"},)
+
+
+def test_a_failure_is_told_for_a_quarter_of_an_hour(evaluate: Evaluate) -> None:
+    series = {failures("p"): "0x30 1x60"}
+    evaluate("DataMoverSyncFailed", series, at="30m")
+    evaluate("DataMoverSyncFailed", series, at="32m", fires=FAILED)
+    evaluate("DataMoverSyncFailed", series, at="50m")
+
+
+def test_a_failure_that_came_before_the_first_scrape_is_told(evaluate: Evaluate) -> None:
+    """The first DataMover of a namespace may fail within seconds: nobody has seen the counter at 0."""
+    series = {failures("p", "other"): "0x90", failures("p"): "_x30 1x60"}
+    evaluate("DataMoverSyncFailed", series, at="31m", fires=FAILED)
+    evaluate("DataMoverSyncFailed", series, at="50m")
+
+
+def test_another_replica_that_leads_is_no_failure(evaluate: Evaluate) -> None:
+    series = {failures("p"): "0x10 3x30 stale", failures("q"): "_x42 0x60"}
+    evaluate("DataMoverSyncFailed", series, at="44m")
+    evaluate("DataMoverSyncFailed", series, at="70m")
 
 
 def test_a_claim_without_a_backup_for_26_hours_is_told(evaluate: Evaluate) -> None:

@@ -85,6 +85,18 @@ def test_the_documented_alert_fires_on_the_first_failure(metrics, registry) -> N
     assert (first_scrape, sample()) == (0, 1)
 
 
+def test_what_is_counted_first_shows_as_an_increase(metrics, registry) -> None:
+    """Prometheus takes a counter that is born with a value for one that has not moved."""
+    counted = ("transferred_bytes", "transferred_files", "sync_attempts", "deleted_objects")
+    metrics.phase_now(name="nightly", namespace="default", phase=Phase.NONE)
+    begun = {name: registry.get_sample_value(f"datamover_{name}_total", {"namespace": "default"}) for name in counted}
+    assert set(begun.values()) == {0}
+    for family in ("pvc_clone", "pod_creation"):
+        for status in ("started", "success", "failure"):
+            labels = {"namespace": "default", "status": status}
+            assert registry.get_sample_value(f"datamover_{family}_operations_total", labels) == 0
+
+
 def test_the_series_of_an_object_go_with_it(metrics, registry) -> None:
     lived(metrics)
     metrics.phase_now(name="other", namespace="default", phase=Phase.COMPLETED)
