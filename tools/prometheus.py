@@ -22,6 +22,7 @@ from pathlib import Path
 from locks import locked
 
 PROGRAMS = ("prometheus", "promtool")
+SECONDS = 120.0
 CURE = "install Prometheus, so that prometheus and promtool are on PATH"
 
 
@@ -62,6 +63,7 @@ def fetch(environment: Mapping[str, str]) -> Path:
             for name in PROGRAMS:
                 if not os.access(place / "tree" / "usr" / "bin" / name, os.X_OK):
                     raise FetchError(f"{package.name} has no {name}. Cure: {CURE}")
+            shutil.rmtree(target, ignore_errors=True)  # one that lacks a program
             (place / "tree" / "usr" / "bin").rename(target)
     return target
 
@@ -80,9 +82,12 @@ def _download(place: Path) -> None:
 
 
 def _run(*command: str, place: Path) -> None:
-    done = subprocess.run(  # noqa: S603 - arguments are ours
-        command, cwd=place, capture_output=True, text=True, check=False, timeout=300
-    )
+    try:
+        done = subprocess.run(  # noqa: S603 - arguments are ours
+            command, cwd=place, capture_output=True, text=True, check=False, timeout=SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        raise FetchError(f"`{' '.join(command)}` did not end in {SECONDS:.0f} s. Cure: {CURE}") from error
     if done.returncode != 0:
         raise FetchError(f"`{' '.join(command)}` failed: {done.stderr.strip()}. Cure: {CURE}")
 

@@ -27,6 +27,7 @@ from support.cluster import (
     find_cluster,
     wait_for,
 )
+from support.enforcement import forget_policy
 from support.images import find_images
 from support.leftovers import (
     cluster_wide,
@@ -77,6 +78,8 @@ def installation(common: Path) -> Iterator[dict[str, Any]]:
     def make() -> dict[str, Any]:
         found = RealCluster(Kubectl(kubectl, kubeconfig), find_images(rig), helm, rig)
         _clear_away(found.kubectl)
+        if rig is not None:
+            forget_policy()
         clear_bundles()
         _demand_own_cluster(found.kubectl)
         audit = count_audit_lines(rig.layout.audit) if rig is not None else 0

@@ -10,14 +10,25 @@ from support.enforcement import enforced
 from support.place import Place
 from support.pods import processes_of, restricted_pod
 
-CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3)"
+CONNECT = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3)
+except ConnectionRefusedError:
+    pass  # somebody has answered
+except TimeoutError:
+    sys.exit(7)
+"""
+SILENCE = 7
 
 
 def reaches(pod: dict[str, object], address: str, port: int) -> bool:
     """Tell whether a process in the Pod's network gets a connection."""
     process = processes_of(pod["metadata"]["uid"])[0]  # type: ignore[index]
     command = ["nsenter", f"--net=/proc/{process}/ns/net", "python3", "-c", CONNECT, address, str(port)]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode in {0, SILENCE}, done.stderr
+    return done.returncode == 0
 
 
 @pytest.mark.disrupts
@@ -40,7 +51,9 @@ def test_the_operator_works_behind_its_policy(place: Place) -> None:
         with enforced(policy, pods, node=NODE_ADDRESS):
             assert reaches(pods[0], server, 443)
             assert not reaches(pods[0], *elsewhere)
+            before = cluster.restarts()
             cluster.kill_operator()  # its connections are older than the policy
+            wait_for(lambda: all(cluster.restarts()[name] > before[name] for name in before))
             wait_for(lambda: len(cluster.ready_pods()) == len(pods), what=cluster.describe_operator)
             place.create_volume()
             place.create_secret()
@@ -51,17 +64,16 @@ def test_the_operator_works_behind_its_policy(place: Place) -> None:
             assert can_ask(place, address, 8082), "Prometheus is let in"
             assert not can_ask(place, address, 22)
     finally:
-        cluster.install()
-        cluster.renew_operator()
+        try:
+            cluster.install()
+        finally:
+            cluster.renew_operator()
 
 
 def can_ask(place: Place, address: str, port: int) -> bool:
-    """Tell whether a Pod of another namespace reaches an address; refused counts as reached, silence does not."""
-    name, said = f"ask-{port}", "try:\n    {}\nexcept ConnectionRefusedError:\n    pass\n"
-    program = "import socket, sys\n" + said.format(
-        "socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3)"
-    )
-    command = ["python3", "-c", program, address, str(port)]
+    """Tell whether a Pod of another namespace gets an answer."""
+    name = f"ask-{port}"
+    command = ["python3", "-c", CONNECT, address, str(port)]
     place.kubectl.apply(
         restricted_pod(name, image=place.cluster.images.mover, command=command), namespace=place.namespace
     )

@@ -188,7 +188,11 @@ async def test_a_source_without_a_class(stage: Stage) -> None:
                 "spec": {
                     "capacity": {"storage": "1Gi"},
                     "accessModes": ["ReadWriteOnce"],
-                    "hostPath": {"path": str(act.source)},
+                    "csi": {
+                        "driver": PROVISIONER,
+                        "volumeHandle": volume,
+                        "volumeAttributes": {"path": str(act.source)},
+                    },
                     "claimRef": {"namespace": act.namespace, "name": "by-hand"},
                 },
             },

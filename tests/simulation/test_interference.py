@@ -12,7 +12,7 @@ from support.simulation.endings import check_rest, check_telling
 from support.simulation.hand import Refused
 from support.simulation.stories import INTERFERENCE, check_idle
 from support.simulation.trees import name_of
-from support.simulation.world import SOURCE, SPACE, World, simulate
+from support.simulation.world import PRECIOUS, SOURCE, SPACE, World, simulate
 
 PHASES = [Phase.NONE, Phase.CREATING_CLONE, Phase.CLONE_READY, Phase.CREATING_POD, Phase.CLEANING_UP, Phase.COMPLETED]
 DELAYS = (0.0, 0.7)
@@ -60,7 +60,8 @@ def test_deleting_a_datamover_at_any_phase_leaves_nothing_behind(phase: str, act
         user = interfere(act, phase, delay, method=method).user
         assert not user.all(DATA_MOVERS)
         assert [name_of(claim) for claim in user.all(PERSISTENT_VOLUME_CLAIMS)] == [SOURCE]
-        for resource in (PERSISTENT_VOLUMES, VOLUME_SNAPSHOTS, JOBS, PODS):
+        assert all(name_of(volume).startswith(PRECIOUS) for volume in user.all(PERSISTENT_VOLUMES))
+        for resource in (VOLUME_SNAPSHOTS, JOBS, PODS):
             assert not user.all(resource)
 
 

@@ -182,6 +182,7 @@ def persistent_volume_claim(
     storage_class_name: str | None = "fast",
     volume_mode: str | None = None,
     access_modes: tuple[str, ...] = ("ReadWriteOnce",),
+    volume_name: str | None = None,
     **meta: Any,
 ) -> PersistentVolumeClaim:
     """A claim; further keywords are those of `child_meta`."""
@@ -192,6 +193,7 @@ def persistent_volume_claim(
             resources=VolumeResources(requests={"storage": storage}),
             storage_class_name=storage_class_name,
             volume_mode=volume_mode,
+            volume_name=volume_name,
         ),
         status=PersistentVolumeClaimStatus(phase=phase, capacity={"storage": capacity or storage}),
     )

@@ -11,9 +11,8 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from cluster.network import POLICY_TABLE as TABLE
 from support.pods import processes_of
-
-TABLE = "datamover_test_policy"
 
 
 @contextlib.contextmanager
@@ -33,13 +32,13 @@ def enforced(policy: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], *, no
     theirs = f"ip saddr != {{ {addresses} }} accept"
     # behind the Service's translation: towards other machines and Pods, and towards this node, where the API server is
     outside = _table([line for hook in ("forward", "input") for line in _chain(hook, [theirs, *outgoing], priority=10)])
-    for pod in pods:
-        _tell(inside, process=processes_of(pod["metadata"]["uid"])[0])
     try:
+        for pod in pods:
+            _tell(inside, process=processes_of(pod["metadata"]["uid"])[0])
         _tell(outside, process=os.getpid())
         yield
     finally:
-        subprocess.run(["nft", "delete", "table", "ip", TABLE], capture_output=True, check=False)
+        forget_policy()
         for pod in pods:
             for process in processes_of(pod["metadata"]["uid"])[:1]:
                 _tell(f"delete table ip {TABLE}\n", process=process)
@@ -76,7 +75,13 @@ def _chain(hook: str, rules: Sequence[str], *, priority: int = 0) -> list[str]:
 
 def _table(lines: Sequence[str]) -> str:
     body = "\n".join(lines)
-    return f"table ip {TABLE} {{\n{body}\n}}\n"
+    # whatever an earlier test left there goes first: rules are added to a chain, not put in its place
+    return f"table ip {TABLE} {{}}\ndelete table ip {TABLE}\ntable ip {TABLE} {{\n{body}\n}}\n"
+
+
+def forget_policy() -> None:
+    """Delete what is left of an enforcement on this machine itself. What is in a Pod's network goes with the Pod."""
+    subprocess.run(["nft", "delete", "table", "ip", TABLE], capture_output=True, check=False)
 
 
 def _tell(rules: str, *, process: int) -> None:

@@ -64,6 +64,7 @@ def running_prometheus(
     scratch: Path, *, kubectl: Kubectl, monitors: Sequence[Mapping[str, Any]], rules: Sequence[Mapping[str, Any]]
 ) -> Iterator[Prometheus]:
     """Run Prometheus over some ServiceMonitors and PrometheusRules, scraping and evaluating once a second."""
+    programs = find_prometheus()
     scratch.mkdir()
     (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"
@@ -81,7 +82,7 @@ def running_prometheus(
     (scratch / "prometheus.yaml").write_text(yaml.safe_dump(config))
     undertaker = Undertaker(scratch / "data")
     arguments = [
-        str(find_prometheus() / "prometheus"),
+        str(programs / "prometheus"),
         f"--config.file={scratch / 'prometheus.yaml'}",
         f"--storage.tsdb.path={scratch / 'data'}",
         f"--web.listen-address={address}",
@@ -99,6 +100,8 @@ def running_prometheus(
 def scrape_config(monitor: Mapping[str, Any], endpoint: Mapping[str, Any], *, kubectl: Kubectl) -> dict[str, Any]:
     """Return what a ServiceMonitor means: the ports of one name of all Services that it selects. Debian's Prometheus looks for none itself."""
     spec = monitor["spec"]
+    unknown = set(endpoint) - {"port", "path", "scheme", "interval", "honorLabels"}
+    assert not unknown, f"not known here: {unknown}"
     labels = ",".join(f"{key}={value}" for key, value in spec["selector"]["matchLabels"].items())
     targets = [
         {

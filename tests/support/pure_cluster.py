@@ -84,6 +84,9 @@ class PureCluster:
     def claim(self, namespace: str, name: str) -> PersistentVolumeClaim | None:
         return self.claims.get(name)
 
+    def volume(self, name: str) -> PersistentVolume | Unread:
+        return self.volumes.get(name, Unread.FORBIDDEN)
+
     def storage_class(self, name: str) -> StorageClass | None:
         return self.classes.get(name)
 

@@ -14,6 +14,8 @@ from cluster.layout import BRIDGE, NETWORK, NODE_ADDRESS, POD_NETWORK
 from cluster.machine import MachineError
 
 _TABLES = (("ip", "kube-proxy"), ("ip6", "kube-proxy"))
+POLICY_TABLE = "datamover_policy"
+"""Where a scenario has a NetworkPolicy enforced. One that was killed leaves it."""
 _PLUGIN_RECORDS = Path("/var/lib/cni")
 _IP_FREEBIND = 15  # linux/in.h
 
@@ -42,6 +44,7 @@ def remove_network() -> None:
         _run("ip", "link", "delete", BRIDGE)
     for family, name in rules():
         _run("nft", "delete", "table", family, name)
+    _run("nft", "delete", "table", "ip", POLICY_TABLE)
     _forget_addresses(_PLUGIN_RECORDS)
 
 

@@ -108,7 +108,7 @@ class DataMoverMetrics:
         self._durations.labels(phase, namespace).observe(seconds)
 
     def phase_now(self, *, name: str, namespace: str, phase: str) -> None:
-        """The phase that a DataMover is in. The counters of its namespace begin at 0, so that what is counted first shows as an increase."""
+        """The phase that a DataMover is in. Counters of its namespace begin at 0, but for those by phase or reason: what is counted first shows as an increase."""
         if namespace not in self._seen:
             self._begin(namespace)
         self._phase.set(ObjectName(name, namespace), Phase.ORDER.index(phase) if phase in Phase.ORDER else -1)

@@ -19,7 +19,7 @@ _WITHOUT_CLONES: Final = {
     "k8s.io/minikube-hostpath": "the minikube host-path provisioner has no cloning",
     "docker.io/hostpath": "the Docker Desktop host-path provisioner has no cloning",
     "microk8s.io/hostpath": "the MicroK8s host-path provisioner has no cloning",
-    "openebs.io/local": "the OpenEBS host-path provisioner has no cloning",
+    "openebs.io/local": "the OpenEBS local provisioner has no cloning",
 }
 """Provisioners that are known to ignore a data source, where the volume cannot be asked whether a CSI driver serves it."""
 
@@ -86,6 +86,12 @@ def check_class(
     `volume` is the source's. A CSI driver clones its own volumes and restores its own snapshots only; a provisioner that is none ignores
     what to make the volume from and delivers an empty one, which would be backed up as if it were the data (law L4).
     """
+    if volume is not None and _is_foreign(volume):
+        return Obstacle(
+            reasons.CLASS_CANNOT_CLONE,
+            f"PersistentVolume {volume.metadata.name} is not of a CSI driver, so nothing can copy it: set copyMethod: Direct",
+            waits=False,
+        )
     name = wanted if wanted is not None else (source.spec and source.spec.storage_class_name)
     if not name:
         return Obstacle(
@@ -117,25 +123,38 @@ def check_class(
 
 
 def _check_driver(volume: PersistentVolume, class_name: str, provisioner: str) -> Obstacle | None:
-    """Return why a provisioner cannot copy this volume. A flexVolume may stand for anything: virtual clusters show their host's so."""
-    spec = volume.spec
-    if spec is None or spec.flex_volume is not None:
+    """Return why the provisioner of a class cannot copy a CSI volume."""
+    driver = volume.spec.csi.driver if volume.spec and volume.spec.csi else provisioner
+    if driver == provisioner:
         return None
-    if spec.csi is None:
-        return Obstacle(
-            reasons.CLASS_CANNOT_CLONE,
-            f"PersistentVolume {volume.metadata.name} is not of a CSI driver, so nothing can copy it: set copyMethod: Direct",
-            waits=False,
-        )
-    if spec.csi.driver != provisioner:
-        return Obstacle(
-            reasons.CLASS_CANNOT_CLONE,
-            f"StorageClass {class_name} ({provisioner}) cannot clone: PersistentVolume {volume.metadata.name} is of driver "
-            f"{spec.csi.driver}, and a driver copies its own volumes only. Set spec.storageClassName to a class of that driver, "
-            "or copyMethod: Direct",
-            waits=False,
-        )
-    return None
+    return Obstacle(
+        reasons.CLASS_CANNOT_CLONE,
+        f"StorageClass {class_name} ({provisioner}) cannot clone: PersistentVolume {volume.metadata.name} is of driver {driver}, "
+        "and a driver copies its own volumes only. Set spec.storageClassName to a class of that driver, or copyMethod: Direct",
+        waits=False,
+    )
+
+
+def check_clone(clone: PersistentVolumeClaim, volumes: tuple[PersistentVolume, ...]) -> Obstacle | None:
+    """Return why a clone that is bound is none: what no CSI driver has made holds nothing of the source."""
+    bound_to = clone.spec.volume_name if clone.spec else None
+    volume = next((each for each in volumes if each.metadata.name == bound_to), None)
+    if volume is None or not _is_foreign(volume):
+        return None
+    return Obstacle(
+        reasons.CLASS_CANNOT_CLONE,
+        f"clone {clone.metadata.name} is not of a CSI driver, so it is no copy but an empty volume. Create the "
+        "DataMover anew with copyMethod: Direct",
+        waits=False,
+    )
+
+
+def _is_foreign(volume: PersistentVolume) -> bool:
+    """Tell whether a volume is of no CSI driver. A flexVolume without a vendor's name is a virtual cluster's way to show its host's."""
+    spec = volume.spec
+    if spec is None or spec.csi is not None:
+        return False
+    return spec.flex_volume is None or "/" in spec.flex_volume.driver
 
 
 def choose_snapshot_class(
@@ -181,7 +200,7 @@ def retains(snapshot_class: VolumeSnapshotClass) -> bool:
 def _of_other_driver(candidate: VolumeSnapshotClass, driver: str) -> Obstacle | None:
     """A driver is never asked for snapshots of another one's volumes, and not every snapshot controller says so.
 
-    Volumes of in-tree classes are served by a CSI driver of another name (CSI migration), so nothing is known of them.
+    Of an in-tree class nothing is known where its volumes may not be read (CSI migration gives them a driver of another name).
     """
     if not driver or driver.startswith("kubernetes.io/") or candidate.driver == driver:
         return None

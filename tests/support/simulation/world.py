@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from typing import Any
 
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, SECRETS
+from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, SECRETS
 from datamover.api.crd import crds
 from datamover.api.meta import PartialObject, Resource
 from datamover.api.names import COMPONENT
@@ -32,11 +32,13 @@ from support.simulation.objects import Objects
 from support.simulation.pods import Pods
 from support.simulation.replica import Replica
 from support.simulation.storage import Storage
-from support.simulation.trees import look
+from support.simulation.trees import look, uid_of
 from support.virtual_time import LoopClock, VirtualLoop, run_virtually
 
 SPACE = "default"
 SOURCE = "data"
+PRECIOUS = "precious"
+"""How the names of the source's volumes begin."""
 SECRET = "target"
 CLASS = "csi"
 CANARY = "canary-8f2c1e"
@@ -131,8 +133,18 @@ class World:
         """Create the source claim and bind it at once, whatever its class does."""
         spec: Tree = {"accessModes": ["ReadWriteOnce"], "storageClassName": CLASS}
         spec["resources"] = {"requests": {"storage": "1Gi"}}
-        spec["volumeName"] = "precious"
-        self.user.create(PERSISTENT_VOLUME_CLAIMS, {"metadata": {"name": SOURCE}, "spec": spec}, SPACE)
+        uid = uid_of(self.user.create(PERSISTENT_VOLUME_CLAIMS, {"metadata": {"name": SOURCE}, "spec": spec}, SPACE))
+        volume: Tree = {
+            "capacity": {"storage": "1Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "persistentVolumeReclaimPolicy": "Delete",
+            "storageClassName": CLASS,
+            "csi": {"driver": "csi.example.com", "volumeHandle": PRECIOUS},
+            "claimRef": {"kind": "PersistentVolumeClaim", "namespace": SPACE, "name": SOURCE, "uid": uid},
+        }
+        self.user.create(PERSISTENT_VOLUMES, {"metadata": {"name": f"{PRECIOUS}-{uid}"}, "spec": volume})
+        self.user.patch(PERSISTENT_VOLUMES, f"{PRECIOUS}-{uid}", {"status": {"phase": "Bound"}}, subresource="status")
+        self.user.patch(PERSISTENT_VOLUME_CLAIMS, SOURCE, {"spec": {"volumeName": f"{PRECIOUS}-{uid}"}}, SPACE)
         bound: Tree = {"phase": "Bound", "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"]}
         self.user.patch(PERSISTENT_VOLUME_CLAIMS, SOURCE, {"status": bound}, SPACE, "status")
         self.history.note("user", f"creates claim {SOURCE}")

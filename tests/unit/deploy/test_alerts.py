@@ -199,6 +199,10 @@ def test_a_failure_that_came_before_the_first_scrape_is_told(evaluate: Evaluate)
     evaluate("DataMoverSyncFailed", series, at="50m")
 
 
+def test_a_gap_in_the_scrapes_makes_no_old_failure_new(evaluate: Evaluate) -> None:
+    evaluate("DataMoverSyncFailed", {failures("p"): "0x30 3x570 _x20 3x100"}, at="625m")
+
+
 def test_another_replica_that_leads_is_no_failure(evaluate: Evaluate) -> None:
     series = {failures("p"): "0x10 3x30 stale", failures("q"): "_x42 0x60"}
     evaluate("DataMoverSyncFailed", series, at="44m")

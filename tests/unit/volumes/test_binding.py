@@ -3,8 +3,8 @@
 import pytest
 
 from datamover.api import reasons
-from datamover.volumes.binding import Obstacle, binds_on_use, choose_snapshot_class, is_bound
-from support.builders import persistent_volume_claim, storage_class, volume_snapshot_class
+from datamover.volumes.binding import Obstacle, binds_on_use, check_clone, choose_snapshot_class, is_bound
+from support.builders import clone, persistent_volume, persistent_volume_claim, storage_class, volume_snapshot_class
 
 A, B = volume_snapshot_class(name="a"), volume_snapshot_class(name="b")
 DEFAULT = volume_snapshot_class(name="c", default=True)
@@ -53,3 +53,15 @@ def test_who_binds() -> None:
     assert not binds_on_use(None)
     assert is_bound(persistent_volume_claim())
     assert not is_bound(persistent_volume_claim(phase="Pending"))
+
+
+def test_a_clone_that_no_csi_driver_made_is_no_clone() -> None:
+    bound = clone(volume_name="pv-1")
+    assert check_clone(bound, (persistent_volume(),)) is None
+    assert check_clone(bound, ()) is None, "volumes may not be read"
+    assert check_clone(bound, (persistent_volume(name="of-an-earlier-one", driver=None),)) is None
+    assert check_clone(bound, (persistent_volume(driver=None, flex_driver="fake"),)) is None
+    empty = check_clone(bound, (persistent_volume(driver=None),))
+    assert empty is not None
+    assert empty.reason == reasons.CLASS_CANNOT_CLONE
+    assert "no copy but an empty volume" in empty.message

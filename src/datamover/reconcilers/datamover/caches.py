@@ -116,9 +116,14 @@ class Caches:
         """A PersistentVolumeClaim."""
         return self.claims.store.get(Key(namespace, name))
 
-    def volume(self, name: str) -> PersistentVolume | None:
-        """A PersistentVolume."""
-        return self.volumes.store.get(Key("", name))
+    def volume(self, name: str) -> PersistentVolume | Unread:
+        """A PersistentVolume. NOT_SYNCED: its watch has not shown it yet."""
+        found = self.volumes.store.get(Key("", name))
+        if found is not None:
+            return found
+        outage = self.volumes.outage
+        readable = outage is None or outage[0] not in (State.ABSENT, State.FORBIDDEN)
+        return Unread.NOT_SYNCED if readable else Unread.FORBIDDEN
 
     def storage_class(self, name: str) -> StorageClass | None:
         """A StorageClass."""

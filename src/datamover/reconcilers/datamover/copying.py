@@ -20,11 +20,12 @@ from datamover.reconcilers.datamover.conditions import State, compose
 from datamover.reconcilers.datamover.facts import Facts, Settings
 from datamover.reconcilers.datamover.failing import CLONE_LOST_MESSAGE, fail, fail_without_clone
 from datamover.reconcilers.datamover.plan import REST, Create, Emit, Fence, Plan, Recount, Step, WriteStatus
+from datamover.reconcilers.datamover.preflight import check_copyable
 from datamover.reconcilers.datamover.removal import await_pods, await_removal
 from datamover.volumes.binding import (
     Obstacle,
     binds_on_use,
-    check_class,
+    check_clone,
     check_source,
     choose_snapshot_class,
     is_bound,
@@ -35,6 +36,8 @@ from datamover.volumes.naming import clone_name, job_name
 
 _LOOK_AGAIN = 60.0
 """Seconds after which a name that somebody else holds is looked at again: nothing tells us when a foreign snapshot goes."""
+
+_ANEW = ". This run keeps its copyMethod: for another one delete the DataMover and create it anew"
 
 _CLONING_ADVICE = ". The driver goes on trying; if it cannot clone at all, create the DataMover anew with copyMethod: Snapshot or Direct"
 
@@ -55,6 +58,9 @@ def advance_copy(facts: Facts, run: Run, *, now: datetime, settings: Settings) -
         return _make_copy(facts, run, now=now, settings=settings)
     if is_lost(clone):
         return fail_without_clone(facts, run, now=now)
+    empty = check_clone(clone, facts.volumes)
+    if empty is not None:
+        return fail(facts, run, reason=empty.reason, message=empty.message, now=now)
     if is_bound(clone):
         reason, message = reasons.CLONE_BOUND, f"clone {clone.metadata.name} is bound"
     elif binds_on_use(facts.clone_class):
@@ -112,12 +118,9 @@ def _make_copy(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> 
         run.source or spec.source_pvc, facts.source, method=method, storage_class=facts.source_class
     )
     if obstacle is None and facts.source is not None:
-        obstacle = check_class(
-            facts.source,
-            wanted=spec.storage_class_name,
-            storage_class=facts.clone_class,
-            volume=facts.source_volume,
-        )
+        obstacle = check_copyable(facts, facts.source, spec)
+        if obstacle is not None and not obstacle.waits:
+            obstacle = Obstacle(obstacle.reason, obstacle.message + _ANEW, waits=False)
     if obstacle is not None or facts.source is None:
         return _blocked(facts, obstacle, now=now)
     if run.copy_method == CopyMethod.SNAPSHOT:

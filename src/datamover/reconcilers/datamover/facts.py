@@ -16,7 +16,7 @@ from datamover.reconcilers.datamover.vigil import UNWATCHED, Vigil
 
 
 class Unread(Enum):
-    """Why nothing is known of a Secret."""
+    """Why nothing is known of an object that is watched apart, or need not be readable."""
 
     MISSING = "missing"
     NOT_SYNCED = "not synced"
@@ -71,14 +71,13 @@ class Facts:
     """One DataMover and what belongs to it.
 
     `clone` and `job` are the objects of the recorded (or next) names, whoever owns them. `snapshot_classes` is None when the
-    cluster has no snapshot API. `source_volume` is None as well when PersistentVolumes may not be read. `volumes` are those whose
-    claim is the clone. `strays` are the DataMover's Pods whose Job is gone: they may still move data.
+    cluster has no snapshot API. `volumes` are the PersistentVolumes whose claim is the clone. `strays` are the DataMover's Pods whose Job is gone: they may still move data.
     """
 
     mover: DataMover
     source: PersistentVolumeClaim | None = None
     source_class: StorageClass | None = None
-    source_volume: PersistentVolume | None = None
+    source_volume: PersistentVolume | Unread = Unread.FORBIDDEN
     clone_class: StorageClass | None = None
     secret: SecretKeys | Unread = Unread.NOT_SYNCED
     clone: PersistentVolumeClaim | None = None
@@ -99,9 +98,9 @@ class Facts:
     @property
     def driver(self) -> str:
         """The driver of the source's volume; empty where nobody knows it."""
-        volume = self.source_volume and self.source_volume.spec
-        if volume and volume.csi:
-            return volume.csi.driver
+        volume = self.source_volume
+        if not isinstance(volume, Unread) and volume.spec and volume.spec.csi:
+            return volume.spec.csi.driver
         return self.source_class.provisioner if self.source_class else ""
 
     def refused(self, *, patch: bool = False) -> Refusal | None:

@@ -24,8 +24,8 @@ class View(Protocol):
         """A PersistentVolumeClaim."""
         ...
 
-    def volume(self, name: str) -> PersistentVolume | None:
-        """A PersistentVolume; None also where they may not be read."""
+    def volume(self, name: str) -> PersistentVolume | Unread:
+        """A PersistentVolume, or why nothing is known of it."""
         ...
 
     def storage_class(self, name: str) -> StorageClass | None:
@@ -174,9 +174,9 @@ def _class_of(claim: PersistentVolumeClaim | None, view: View) -> StorageClass |
     return view.storage_class(name) if name else None
 
 
-def _volume_of(claim: PersistentVolumeClaim | None, view: View) -> PersistentVolume | None:
+def _volume_of(claim: PersistentVolumeClaim | None, view: View) -> PersistentVolume | Unread:
     name = claim.spec.volume_name if claim is not None and claim.spec is not None else None
-    return view.volume(name) if name else None
+    return view.volume(name) if name else Unread.MISSING
 
 
 def _clone_name(mover: DataMover, spec: DataMoverSpec, *, view: View, now: datetime) -> str | None:

@@ -5,7 +5,7 @@ appears (DESIGN: one backup, end to end, step 2).
 """
 
 from datamover.api import reasons
-from datamover.api.core import SecretKeys
+from datamover.api.core import PersistentVolumeClaim, SecretKeys
 from datamover.api.names import CopyMethod
 from datamover.api.transfer import REQUIRED_VARIABLES
 from datamover.api.v1alpha1.datamover import DataMoverSpec
@@ -22,15 +22,29 @@ def find_obstacle(facts: Facts, spec: DataMoverSpec) -> Obstacle | None:
     method = spec.copy_method
     found = check_source(spec.source_pvc, facts.source, method=method, storage_class=facts.source_class)
     if found is None and facts.source is not None and method != CopyMethod.DIRECT:
-        found = check_class(
-            facts.source,
-            wanted=spec.storage_class_name,
-            storage_class=facts.clone_class,
-            volume=facts.source_volume,
-        )
+        found = check_copyable(facts, facts.source, spec)
     if found is None and method == CopyMethod.SNAPSHOT:
         found = _check_snapshots(facts, spec)
     return found or check_secret(spec, facts.secret)
+
+
+def check_copyable(facts: Facts, source: PersistentVolumeClaim, spec: DataMoverSpec) -> Obstacle | None:
+    """Return why no driver can copy the source, or not yet. Where PersistentVolumes may not be read, only the class is judged."""
+    volume = facts.source_volume
+    if volume is Unread.NOT_SYNCED:
+        name = source.spec.volume_name if source.spec else ""
+        return Obstacle(
+            reasons.SOURCE_NOT_BOUND,
+            f"PersistentVolumeClaim {source.metadata.name} is bound to PersistentVolume {name}, which the operator has not seen yet; the "
+            "run begins when it has",
+            waits=True,
+        )
+    return check_class(
+        source,
+        wanted=spec.storage_class_name,
+        storage_class=facts.clone_class,
+        volume=None if isinstance(volume, Unread) else volume,
+    )
 
 
 def check_secret(spec: DataMoverSpec, secret: SecretKeys | Unread) -> Obstacle | None:

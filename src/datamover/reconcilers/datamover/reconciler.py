@@ -296,8 +296,11 @@ class DataMoverReconciler:
         return self._caches.movers_of_claim(found.metadata.namespace or "", found.metadata.name)
 
     def _of_volume(self, old: PersistentVolume | None, new: PersistentVolume | None) -> Iterable[Key]:
-        """A run that cleans up waits for its volume to go, or to be kept by somebody's decision."""
-        if old is None or old.spec is None or old.spec.claim_ref is None:
+        """A run waits at its beginning for the source's volume to be seen, and at its end for the clone's to go or to be kept."""
+        if old is None:
+            seen = new.spec.claim_ref if new is not None and new.spec is not None else None
+            return self._caches.movers_of_claim(seen.namespace or "", seen.name or "") if seen is not None else ()
+        if old.spec is None or old.spec.claim_ref is None:
             return ()
         if new is not None and new.spec is not None and _policy(new) == _policy(old):
             return ()

@@ -41,7 +41,7 @@ from datamover.reconcilers.datamover.plan import (
 )
 from datamover.reconcilers.datamover.progressing import follow_progress, is_told
 from datamover.reconcilers.datamover.removal import await_removal, describe_lost, find_lost
-from datamover.volumes.binding import is_bound, is_lost
+from datamover.volumes.binding import check_clone, is_bound, is_lost
 
 
 def follow_job(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> Plan:
@@ -109,6 +109,10 @@ def _succeed(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Setti
     if outcome is None and (wait := _outcome_wait(job, facts.pods, now=now, settings=settings)) > 0:
         return Plan(wake_after=wait)
     done = record_outcome(run, outcome, attempts=_attempts(job, facts.pods))
+    # A claim that waits for its first consumer is bound only now: what was moved must have been the source's (law L4).
+    empty = check_clone(facts.clone, facts.volumes) if facts.clone is not None else None
+    if empty is not None:
+        return fail(facts, done, reason=empty.reason, message=empty.message, now=now)
     said: dict[str, Said] = {
         ConditionType.SYNCHRONIZED: (
             "True",

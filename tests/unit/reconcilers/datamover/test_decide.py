@@ -84,6 +84,7 @@ CLEANS = {"delete_pvc_after_backup": True}
 SNAPSHOT = {"copy_method": "Snapshot", "run": run(copy_method="Snapshot")}
 RUNNING = builders.job(active=1)
 LOST = builders.clone(phase="Lost")
+EMPTY = builders.persistent_volume(driver=None)
 GONE_SOON = {"deletion_timestamp": builders.CREATED}
 RETRIED = {"annotations": {names.RETRY_ANNOTATION: "1"}}
 PENDING_POD = builders.pod(RUNNING, phase="Pending")
@@ -149,6 +150,18 @@ DECISIONS = {
     "the clone is bound": (
         at(Phase.CREATING_CLONE, clone=builders.clone()),
         ["status ClonedPVCReady CloneBound"],
+    ),
+    "the clone is bound to a volume of its driver": (
+        at(Phase.CREATING_CLONE, clone=builders.clone(volume_name="pv-1"), volumes=(builders.persistent_volume(),)),
+        ["status ClonedPVCReady CloneBound"],
+    ),
+    "the clone is bound to what no CSI driver has made: it is empty": (
+        at(Phase.CREATING_CLONE, clone=builders.clone(volume_name="pv-1"), volumes=(EMPTY,)),
+        ["status Failed StorageClassCannotClone", "event Warning StorageClassCannotClone"],
+    ),
+    "the clone to be made is one that no driver would make": (
+        at(Phase.CREATING_CLONE, clone=None, source_volume=EMPTY),
+        ["status CreatingClonedPVC StorageClassCannotClone", "event Warning StorageClassCannotClone"],
     ),
     "the clone waits for its first consumer: no waiting for it": (
         at(
@@ -396,6 +409,16 @@ DECISIONS = {
             pods=(builders.pod(COMPLETE, phase="Succeeded", outcome=outcome()),),
         ),
         ["status CleaningUp CleaningUp", f"delete Job {JOB}", f"delete PersistentVolumeClaim {CLONE}"],
+    ),
+    "the Job is complete, and what it moved was of an empty volume": (
+        at(
+            Phase.CREATING_POD,
+            clone=builders.clone(volume_name="pv-1"),
+            volumes=(EMPTY,),
+            job=COMPLETE,
+            pods=(builders.pod(COMPLETE, phase="Succeeded", outcome=outcome()),),
+        ),
+        ["status Failed StorageClassCannotClone", "event Warning StorageClassCannotClone"],
     ),
     "the Job is complete and somebody has deleted the clone already": (
         at(

@@ -129,6 +129,24 @@ OBSTACLES = {
         None,
         (),
     ),
+    "a volume of a vendor's flexVolume driver": (
+        facts(source_volume=persistent_volume(driver=None, flex_driver="ibm/ibmc-block")),
+        reasons.CLASS_CANNOT_CLONE,
+        ("PersistentVolume pv-1 is not of a CSI driver",),
+    ),
+    "a volume without a driver comes before its class, which no other one could help": (
+        facts(
+            source_volume=persistent_volume(driver=None),
+            clone_class=storage_class(provisioner="rancher.io/local-path"),
+        ),
+        reasons.CLASS_CANNOT_CLONE,
+        ("nothing can copy it: set copyMethod: Direct",),
+    ),
+    "a volume that has not been seen yet": (
+        facts(source_volume=Unread.NOT_SYNCED),
+        reasons.SOURCE_NOT_BOUND,
+        ("app-data is bound to PersistentVolume", "which the operator has not seen yet"),
+    ),
     "Direct, of a volume without a driver": (
         facts(data_mover(copy_method="Direct"), source_volume=persistent_volume(driver=None)),
         None,

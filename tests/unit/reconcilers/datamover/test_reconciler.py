@@ -949,7 +949,10 @@ class TestWakeUps:
         assert self.woken(lived, "_of_volume", volume, None) == [KEY]
         assert self.woken(lived, "_of_volume", volume, retained) == [KEY]
         assert self.woken(lived, "_of_volume", volume, volume) == []
-        assert self.woken(lived, "_of_volume", None, volume) == []
+
+    def test_the_volume_of_the_source_when_it_is_seen(self) -> None:
+        assert self.woken(world(), "_of_volume", None, builders.persistent_volume(claim="app-data")) == [KEY]
+        assert self.woken(world(), "_of_volume", None, builders.persistent_volume(claim="another")) == []
 
     def test_jobs_snapshots_and_pods(self) -> None:
         lived = world(Phase.CREATING_POD)

@@ -1,0 +1,28 @@
+"""What the caches say of what they have not got."""
+
+import pytest
+
+from datamover.api.core import PersistentVolume
+from datamover.reconcilers.datamover.caches import Caches
+from datamover.reconcilers.datamover.facts import Unread
+from datamover.runtime.informer import Informer, State
+from support import builders
+from support.clock import VirtualClock
+
+SILENT = {
+    None: Unread.NOT_SYNCED,
+    State.WAITING: Unread.NOT_SYNCED,
+    State.FORBIDDEN: Unread.FORBIDDEN,
+    State.ABSENT: Unread.FORBIDDEN,
+}
+
+
+@pytest.mark.parametrize("outage", SILENT)
+def test_a_volume_that_is_missing_is_not_seen_yet_unless_volumes_may_not_be_read(
+    outage: State | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caches = Caches(None, clock=VirtualClock())  # type: ignore[arg-type]
+    monkeypatch.setattr(Informer, "outage", property(lambda _: outage and (outage, 5.0)))
+    assert caches.volume("pv-1") is SILENT[outage]
+    caches.volumes.store.put(builders.persistent_volume())
+    assert isinstance(caches.volume("pv-1"), PersistentVolume), "what is known is believed"
