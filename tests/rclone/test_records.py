@@ -32,8 +32,6 @@ class Answering(Proxy):
         head = await reader.readuntil(b"\r\n\r\n")
         first = head.split(b"\r\n", 1)[0]
         if first.startswith(self.wanted) and self.word in first:
-            task = asyncio.current_task()
-            self._tasks.add(task)
             self._open.add(writer)
             try:
                 await self.tell(writer)
@@ -42,7 +40,6 @@ class Answering(Proxy):
             finally:
                 writer.close()
                 self._open.discard(writer)
-                self._tasks.discard(task)
             return
         theirs, upstream = await asyncio.open_connection("127.0.0.1", self._target)
         lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"connection:")]

@@ -32,7 +32,6 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -70,17 +69,21 @@ class Proxy:
     async def _shut(self) -> None:
         if self._server is not None:
             self._server.close()
-        for writer in tuple(self._open):
-            writer.transport.abort()
-        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ours = asyncio.current_task()
+        while True:
+            # what was accepted just before the end becomes a task of ours, and is not left behind half open
+            for _ in range(3):
+                await asyncio.sleep(0)
+            for writer in tuple(self._open):
+                writer.transport.abort()
+            tasks = asyncio.all_tasks() - {ours}
+            if not tasks:
+                return
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
-        self._tasks.add(task)
         self._open.add(writer)
         upstream = None
         try:
@@ -99,7 +102,6 @@ class Proxy:
                     end.close()
                     with contextlib.suppress(OSError, asyncio.CancelledError):
                         await end.wait_closed()
-            self._tasks.discard(task)
 
     async def _forward(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, rate: float | None, to_server: bool
