@@ -71,7 +71,8 @@ class Facts:
     """One DataMover and what belongs to it.
 
     `clone` and `job` are the objects of the recorded (or next) names, whoever owns them. `snapshot_classes` is None when the
-    cluster has no snapshot API. `volumes` are the PersistentVolumes whose claim is the clone. `strays` are the DataMover's Pods whose Job is gone: they may still move data.
+    cluster has no snapshot API. `volumes` are the PersistentVolumes whose claim is the clone. `strays` are the DataMover's Pods
+    whose Job is gone: they may still move data.
     """
 
     mover: DataMover
