@@ -1,0 +1,224 @@
+r"""What comes from outside: read within limits, decoded here, believed only as far as it is proved (law L11). Pure.
+
+Outside is everything that somebody else can write: termination messages and logs of movers, objects and listings at a store, answers of
+the engine, values of annotations and Secrets. Whoever reads such a thing reads it with what is here:
+
+`Decoder`    JSON into a struct: its size, its depth, its letters. Sizes and counts in that struct are `Count`, so they fit 64 bits
+`clean`      text for people: nothing in it moves a cursor, hides what follows or turns it around, and it has an end
+`integer`    a whole number from text: ASCII digits and a sign, nothing else (`"²".isdigit()` is true, and `int("²")` fails)
+`number`     the same with a fraction
+`known`      a word out of a closed list
+`unpack`     gzip, piece by piece
+`lines`      lines, none of them longer than the limit
+
+Errors: `Unusable`, and nothing else. All limits are constants of this module.
+
+Only msgspec and the standard library are imported, and nothing slow: the agent reads this at every start.
+"""
+
+import re
+import zlib
+from collections.abc import Collection, Iterable, Iterator
+from typing import Annotated, Final, Generic, TypeVar
+
+import msgspec
+
+_T = TypeVar("_T")
+
+# --- limits --------------------------------------------------------------------------------------------------------
+
+INT64: Final = (1 << 63) - 1
+"""The largest number in a field of the Kubernetes API, in SQLite, in a size."""
+RECORD_LIMIT: Final = 1 << 16
+"""Bytes of a record that says one thing: owner, claim, folder, outcome. Ours have a few hundred; a name in it has at most 4,096."""
+WORD_LIMIT: Final = 1 << 14
+"""Bytes of a line of JSON that a mover writes for the operator. The kubelet keeps 4,096 of a termination message."""
+LINE_LIMIT: Final = 1 << 23
+"""Bytes of a line of a manifest or a listing. The longest name has 4,096; what takes more are extended attributes, in base64."""
+DEPTH_LIMIT: Final = 64
+"""Brackets of JSON within each other. Our own records have three."""
+DIGITS_LIMIT: Final = 40
+"""Letters of a number that is given as text."""
+MESSAGE_LIMIT: Final = 1024
+"""Letters of a sentence for people, in conditions and events."""
+NAME_LIMIT: Final = 200
+"""Letters of one name within such a sentence."""
+UNPACKED_RATIO: Final = 400
+"""Bytes that a packed byte of a manifest may become. The most regular trees that were tried reach 210; a bomb has 1,000."""
+UNPACKED_FLOOR: Final = 1 << 20
+"""Bytes that are unpacked whatever the ratio is."""
+PIECE: Final = 1 << 16
+"""Bytes that are unpacked at once."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=INT64)]
+"""A size or a number of things in a struct that is decoded."""
+
+
+class Unusable(ValueError):  # noqa: N818 - it is the word for what came
+    """What came from outside cannot be used. The message goes on a sentence: `it is longer than 65536 bytes`. What it quotes is clean."""
+
+
+# --- JSON ----------------------------------------------------------------------------------------------------------
+
+_BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]+|[\]}]+', re.DOTALL)
+
+
+class Decoder(Generic[_T]):
+    """Reads JSON into `kind`, a struct. Made once, at the place where `kind` is; safe in threads."""
+
+    def __init__(self, kind: type[_T], *, limit: int = RECORD_LIMIT) -> None:
+        self._decode = msgspec.json.Decoder(kind).decode
+        self._limit = limit
+
+    def __call__(self, raw: bytes) -> _T:
+        """Return what `raw` says. Raises Unusable."""
+        if len(raw) > self._limit:
+            raise Unusable(f"it is longer than {self._limit} bytes")
+        if raw.count(b"[") + raw.count(b"{") > DEPTH_LIMIT and _depth(raw) > DEPTH_LIMIT:
+            raise Unusable(f"it has more than {DEPTH_LIMIT} brackets within each other")
+        try:
+            return self._decode(raw)
+        except msgspec.ValidationError as error:
+            raise Unusable(f"it does not fit: {clean(str(error), limit=NAME_LIMIT)}") from None
+        except UnicodeError:
+            raise Unusable("it is not UTF-8") from None
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            # a number of thousands of digits is a ValueError of Python's own
+            what = "a web page" if is_page(raw) else "no JSON, or only a part of it"
+            raise Unusable(f"it is {what}") from None
+
+
+def _depth(raw: bytes) -> int:
+    """Return how many brackets are open at most; those within strings do not count."""
+    deepest = now = 0
+    for found in _BRACKETS.finditer(raw):
+        token = found[0]
+        if token[0] in b"[{":
+            now += len(token)
+            deepest = max(deepest, now)
+        elif token[0] in b"]}":
+            now -= len(token)
+    return deepest
+
+
+def is_page(raw: bytes) -> bool:
+    """Tell whether this is HTML: a web server, a proxy or a login page answered in the place of a store."""
+    start = raw[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return start.startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
+
+
+# --- text for people -----------------------------------------------------------------------------------------------
+
+# control characters (C0, C1), formats without a glyph (soft hyphen, direction marks and overrides, zero-width space, word joiners,
+# byte order mark, annotations, tags), line and paragraph separators, halves of surrogate pairs. The joiners U+200C and U+200D stay:
+# some languages are written with them.
+_UNCLEAN: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0000-\U000e007f]"
+)
+
+
+def clean(text: str, *, limit: int = MESSAGE_LIMIT) -> str:
+    r"""Return text as a terminal, a log and a status can take it, of at most `limit` letters; `…` stands for what was cut.
+
+    White space becomes a space, everything else that has no shape of its own its escape: ESC is `\x1b`, a mirrored `\u202e`.
+    """
+    if len(text) > limit:
+        text = text[:limit] + "…"  # one more than fits, so that it is cut below
+    if _UNCLEAN.search(text):
+        text = _UNCLEAN.sub(_escape, text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _escape(match: re.Match[str]) -> str:
+    letter = match[0]
+    code = ord(letter)
+    if letter in "\t\n\v\f\r\x85\u2028\u2029":
+        return " "
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+# --- numbers and words ---------------------------------------------------------------------------------------------
+
+_INTEGER: Final = re.compile(r"[+-]?[0-9]+")
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
+
+def integer(text: str | bytes, *, low: int = 0, high: int = INT64) -> int:
+    """Return the whole number that a text is, of ASCII digits and perhaps a sign. Raises Unusable when it is none from `low` to `high`."""
+    word = text.decode("latin-1") if isinstance(text, bytes) else text
+    if len(word) > DIGITS_LIMIT or not _INTEGER.fullmatch(word) or not low <= (found := int(word)) <= high:
+        raise Unusable(f"it is no whole number from {low} to {high}")
+    return found
+
+
+def number(text: str, *, low: float, high: float) -> float:
+    """Return the number that a text is, in ASCII: `1`, `.5`, `2e3`. Raises Unusable when it is none from `low` to `high`."""
+    if len(text) > DIGITS_LIMIT or not _NUMBER.fullmatch(text) or not low <= (found := float(text)) <= high:
+        raise Unusable(f"it is no number from {low:g} to {high:g}")
+    return found
+
+
+def known(word: str, among: Collection[str], *, otherwise: str) -> str:
+    """Return a word of a closed list, and `otherwise` for any other: what is not known is not repeated."""
+    return word if word in among else otherwise
+
+
+# --- streams -------------------------------------------------------------------------------------------------------
+
+
+def unpack(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield what gzip members, one behind the other, hold: at most `PIECE` bytes at once, whatever they would become.
+
+    Raises Unusable when they are damaged, cut off, or become more than `UNPACKED_RATIO` times their size.
+    """
+    inflate = zlib.decompressobj(31)  # 31: with gzip's header and checksum
+    packed = unpacked = 0
+    begun = False
+    for chunk in chunks:
+        packed += len(chunk)
+        rest = chunk
+        while rest:
+            if inflate.eof:
+                inflate = zlib.decompressobj(31)
+            begun = True
+            try:
+                piece = inflate.decompress(rest, PIECE)
+            except zlib.error as error:
+                raise Unusable(f"it cannot be unpacked: {error}") from None
+            unpacked += len(piece)
+            if unpacked > UNPACKED_FLOOR + UNPACKED_RATIO * packed:
+                raise Unusable(f"it becomes more than {UNPACKED_RATIO} times its size when it is unpacked")
+            if piece:
+                yield piece
+            rest = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
+            while (
+                not inflate.eof and not rest and len(piece) == PIECE
+            ):  # all was taken, and there may be more of it inside
+                piece = inflate.decompress(b"", PIECE)
+                unpacked += len(piece)
+                if piece:
+                    yield piece
+    if not begun or not inflate.eof:
+        raise Unusable("it is cut off" if begun else "it is empty")
+
+
+def lines(pieces: Iterable[bytes], *, limit: int = LINE_LIMIT) -> Iterator[bytes]:
+    """Yield the lines without their ends, the last one also when it has no end. Raises Unusable when one is longer than `limit` bytes."""
+    rest = b""
+    for piece in pieces:
+        *whole, tail = piece.split(b"\n")
+        if whole:
+            whole[0] = rest + whole[0]
+            rest = b""
+            if max(map(len, whole)) > limit:
+                break
+            yield from whole
+        rest += tail
+        if len(rest) > limit:
+            break
+    else:
+        if rest:
+            yield rest
+        return
+    raise Unusable(f"it has a line longer than {limit} bytes")
