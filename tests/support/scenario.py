@@ -31,7 +31,12 @@ from datamover.local.node.snapshot_kinds import CONTENTS
 from support.kubernetes import ControlPlane
 
 AGENT = (sys.executable, "-m", "datamover.agent.main")
-IMAGES = {names.DEFAULT_IMAGE_REPOSITORY: AGENT}
+TALKER = "example.com/talking-mover"
+"""Repository of an image of somebody else's: see `support.talking_mover`."""
+IMAGES = {
+    names.DEFAULT_IMAGE_REPOSITORY: AGENT,
+    TALKER: (sys.executable, str(Path(__file__).with_name("talking_mover.py"))),
+}
 PATIENCE = 30.0
 CLASS = "scenario"
 

@@ -13,7 +13,6 @@ import msgspec
 from datamover.agent.errors import Misconfigured
 from datamover.api import transfer
 
-_TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{6}")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _CERTIFICATES = re.compile(
     r"(?:[^-]*-----BEGIN (?:TRUSTED )?CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END (?:TRUSTED )?CERTIFICATE-----)+[^-]*"
@@ -199,7 +198,7 @@ def write_timestamp(moment: datetime) -> str:
 
 def is_timestamp(text: str) -> bool:
     """Tell whether a text is the name of a timestamp folder: `YYYY-MM-DD-HHMMSS` of a moment that there is."""
-    if not _TIMESTAMP.fullmatch(text):
+    if not transfer.TIMESTAMP_FORM.fullmatch(text):
         return False
     try:
         read_timestamp(text)

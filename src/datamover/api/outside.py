@@ -3,7 +3,7 @@ r"""What comes from outside: read within limits, decoded here, believed only as 
 Outside is everything that somebody else can write: termination messages and logs of movers, objects and listings at a store, answers of
 the engine, values of annotations and Secrets. Whoever reads such a thing reads it with what is here:
 
-`Decoder`    JSON into a struct: its size, its depth, its letters. Sizes and counts in that struct are `Count`, so they fit 64 bits
+`Decoder`    JSON into a struct: its size, its depth, its letters. Numbers in that struct are `Count` or `Whole`, so they fit 64 bits
 `clean`      text for people: nothing in it moves a cursor, hides what follows or turns it around, and it has an end
 `integer`    a whole number from text: ASCII digits and a sign, nothing else (`"²".isdigit()` is true, and `int("²")` fails)
 `number`     the same with a fraction
@@ -52,6 +52,8 @@ PIECE: Final = 1 << 16
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=INT64)]
 """A size or a number of things in a struct that is decoded."""
+Whole = Annotated[int, msgspec.Meta(ge=-INT64, le=INT64)]
+"""A number in such a struct that may be negative."""
 
 
 class Unusable(ValueError):  # noqa: N818 - it is the word for what came
@@ -113,7 +115,7 @@ def is_page(raw: bytes) -> bool:
 # byte order mark, annotations, tags), line and paragraph separators, halves of surrogate pairs. The joiners U+200C and U+200D stay:
 # some languages are written with them.
 _UNCLEAN: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "[\t\n\v\f\r\x85\u2028\u2029]+|[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e007f]"
 )
 
@@ -131,10 +133,10 @@ def clean(text: str, *, limit: int = MESSAGE_LIMIT) -> str:
 
 
 def _escape(match: re.Match[str]) -> str:
-    letter = match[0]
+    letter = match[0][0]
     code = ord(letter)
     if letter in "\t\n\v\f\r\x85\u2028\u2029":
-        return " "
+        return " "  # for all of them in a row
     return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 

@@ -1,6 +1,6 @@
 """The words between the operator and the agent in a mover container: environment, progress, outcome, exit codes.
 
-Only msgspec and the standard library are imported, and nothing slow: the agent reads this at every start.
+Only msgspec, the standard library and `outside` are imported, and nothing slow: the agent reads this at every start.
 
 Environment
     The documents' variables (Secret keys and `additionalEnv`) are in `REQUIRED_VARIABLES` and in the constants below it.
@@ -18,9 +18,13 @@ Exit code
     once); `RETRYABLE_EXIT_CODES` when it may; 128 + signal number after SIGTERM (143) or SIGINT (130).
 """
 
+import re
 from typing import Final
 
 import msgspec
+
+from datamover.api import outside
+from datamover.api.outside import Count, Unusable, Whole
 
 # --- environment: the documents' names ---------------------------------------------------------------------------
 
@@ -50,6 +54,8 @@ RUN_ID: Final = "DATAMOVER_RUN_ID"
 """The run's identity, the same for every attempt (law L6): letters, digits, `.`, `_` and `-`, at most 128."""
 TIMESTAMP: Final = "DATAMOVER_TIMESTAMP"
 """`YYYY-MM-DD-HHMMSS` in UTC, decided once by the operator (law L6)."""
+TIMESTAMP_FORM: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{6}")
+"""The form of a timestamp; that there is such a moment it does not say."""
 OWNER_CLUSTER: Final = "DATAMOVER_OWNER_CLUSTER"
 """UID of the cluster. With namespace and claim it is the identity of the mirrored volume (law L3)."""
 OWNER_NAMESPACE: Final = "DATAMOVER_OWNER_NAMESPACE"
@@ -241,30 +247,41 @@ class Progress(
 
     run_id: str
     phase: str
-    bytes: int = 0
-    total_bytes: int = 0
-    files: int = 0
-    total_files: int = 0
+    bytes: Count = 0
+    total_bytes: Count = 0
+    files: Count = 0
+    total_files: Count = 0
     speed: float = 0.0
-    eta: int | None = None
-    errors: int = 0
+    eta: Whole | None = None
+    errors: Count = 0
     elapsed: float = 0.0
     trouble: str = ""
 
 
 _PROGRESS_MARK: Final = b'{"datamover":"progress"'
+_STAMP: Final = re.compile(rb"(?:[0-9TZ:.+-]{1,40} )?")
+"""What may stand before it: the time that the container runtime has put there. Not a name that the engine logs."""
+_decode_progress: Final = outside.Decoder(Progress, limit=outside.WORD_LIMIT)
 
 
 def read_progress(line: bytes | str) -> Progress | None:
-    """Return the progress that a log line carries, or None for every other line. Never raises."""
+    """Return the progress that a log line carries, or None for every other line. Never raises. Its words are clean, a phase that is
+    not known counts as `SYNCING`.
+    """
     raw = line.encode("utf-8", "replace") if isinstance(line, str) else line
-    start = raw.find(_PROGRESS_MARK)  # the container runtime may have put a time before it
-    if start < 0:
+    start = raw.find(_PROGRESS_MARK, 0, len(_PROGRESS_MARK) + 64)
+    if start < 0 or not _STAMP.fullmatch(raw, 0, start):
         return None
     try:
-        return msgspec.json.decode(raw[start:].strip(), type=Progress)
-    except msgspec.MsgspecError:
+        found = _decode_progress(raw[start:].strip())
+    except Unusable:
         return None
+    return msgspec.structs.replace(
+        found,
+        run_id=outside.clean(found.run_id, limit=outside.NAME_LIMIT),
+        phase=outside.known(found.phase, PHASES, otherwise=SYNCING),
+        trouble=outside.clean(found.trouble),
+    )
 
 
 # --- outcome -----------------------------------------------------------------------------------------------------
@@ -287,7 +304,7 @@ class Outcome(
     Times are RFC 3339 in UTC.
     """
 
-    version: int = OUTCOME_VERSION
+    version: Count = OUTCOME_VERSION
     run_id: str = ""
     succeeded: bool = False
     failure_class: str | None = msgspec.field(default=None, name="class")
@@ -296,13 +313,13 @@ class Outcome(
     retryable: bool = False
     destination: str = ""
     timestamp: str | None = None
-    files: int = 0
-    bytes: int = 0
-    transferred_files: int = 0
-    transferred_bytes: int = 0
-    deleted: int = 0
-    skipped_special: int = 0
-    symlinks: int = 0
+    files: Count = 0
+    bytes: Count = 0
+    transferred_files: Count = 0
+    transferred_bytes: Count = 0
+    deleted: Count = 0
+    skipped_special: Count = 0
+    symlinks: Count = 0
     verified: bool | None = None
     comparison: str = ""
     engine: str = ""
@@ -330,15 +347,43 @@ def encode_outcome(outcome: Outcome, *, limit: int = OUTCOME_LIMIT) -> bytes:
     return encoded
 
 
-def decode_outcome(text: bytes | str | None) -> Outcome | None:
-    """Return the outcome in a termination message or a log line, or None when there is none. Never raises."""
+_OUTCOME_MARK: Final = b'{"datamover":"outcome"'
+_decode_outcome: Final = outside.Decoder(Outcome, limit=outside.RECORD_LIMIT)
+
+
+def parse_outcome(text: bytes | str | None) -> Outcome | None:
+    """Return the outcome in a termination message, a log line or a record, or None when there is none. Its words are clean; a class that
+    is not known counts as `INTERNAL`. Raises `outside.Unusable` when there is one that cannot be read.
+    """
     if not text:
         return None
     raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
-    start = raw.find(b'{"datamover":"outcome"')
+    start = raw.find(_OUTCOME_MARK)
     if start < 0:
         return None
+    found = _decode_outcome(raw[start:].strip())
+    failure_class = found.failure_class
+    if failure_class is not None:
+        failure_class = outside.known(failure_class, FAILURE_CLASSES, otherwise=INTERNAL)
+    return msgspec.structs.replace(
+        found,
+        run_id=outside.clean(found.run_id, limit=outside.NAME_LIMIT),
+        failure_class=failure_class,
+        reason=outside.clean(found.reason, limit=outside.NAME_LIMIT),
+        message=outside.clean(found.message, limit=OUTCOME_LIMIT),
+        destination=outside.clean(found.destination, limit=OUTCOME_LIMIT),
+        timestamp=found.timestamp if TIMESTAMP_FORM.fullmatch(found.timestamp or "") else None,
+        comparison=outside.clean(found.comparison, limit=outside.NAME_LIMIT),
+        engine=outside.clean(found.engine, limit=outside.NAME_LIMIT),
+        started_at=outside.clean(found.started_at, limit=outside.NAME_LIMIT),
+        finished_at=outside.clean(found.finished_at, limit=outside.NAME_LIMIT),
+        problems=tuple(outside.clean(problem, limit=OUTCOME_LIMIT) for problem in found.problems),
+    )
+
+
+def decode_outcome(text: bytes | str | None) -> Outcome | None:
+    """Return the outcome as `parse_outcome` does, and None also for one that cannot be read. Never raises."""
     try:
-        return msgspec.json.decode(raw[start:].strip(), type=Outcome)
-    except msgspec.MsgspecError:
+        return parse_outcome(text)
+    except Unusable:
         return None

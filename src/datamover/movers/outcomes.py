@@ -5,7 +5,8 @@ from typing import Final
 
 from datamover.api import reasons, transfer
 from datamover.api.core import ContainerStateTerminated, Pod
-from datamover.api.transfer import Outcome, decode_outcome
+from datamover.api.outside import Unusable
+from datamover.api.transfer import Outcome, decode_outcome, parse_outcome
 from datamover.movers.rclone import CONTAINER
 
 KNOWN_REASONS: Final = frozenset(value for name, value in vars(transfer).items() if name.startswith("REASON_"))
@@ -29,6 +30,17 @@ def read_outcome(pod: Pod) -> Outcome | None:
     """Return what the mover wrote into its termination message; None when it has not ended or wrote nothing readable."""
     ended = _end_of(pod)
     return decode_outcome(ended.message) if ended is not None else None
+
+
+def find_flaw(pods: tuple[Pod, ...]) -> str | None:
+    """Return why the outcome that a mover left cannot be used, such as `it does not fit: ...`; None when none left such a one."""
+    for pod in pods:
+        ended = _end_of(pod)
+        try:
+            parse_outcome(ended.message if ended is not None else None)
+        except Unusable as error:
+            return str(error)
+    return None
 
 
 def newest(pods: tuple[Pod, ...]) -> Pod | None:
@@ -63,7 +75,9 @@ def describe_end(pod: Pod) -> str:
             # there is no log to look into, and the message is the node's own
             return f"the mover could not be started ({ended.reason}): {ended.message or 'no reason given'}"
         why = f" ({ended.reason})" if ended.reason and ended.reason != "Error" else ""
-        return f"the mover ended with exit code {ended.exit_code}{why} and left no outcome"
+        flaw = find_flaw((pod,))
+        left = f"left an outcome that cannot be used: {flaw}" if flaw else "left no outcome"
+        return f"the mover ended with exit code {ended.exit_code}{why} and {left}"
     reason = pod.status and pod.status.reason
     message = pod.status and pod.status.message
     return f"the mover's Pod failed: {reason or 'no reason given'}{f' ({message})' if message else ''}"

@@ -104,7 +104,7 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
     [
         ("\x1b[2J\x1b]0;mine\x07", "\\x1b[2J\\x1b]0;mine\\x07"),
         ("invoice\u202efdp.exe", "invoice\\u202efdp.exe"),
-        ("one\ntwo\r\nthree\tfour", "one two  three four"),
+        ("one\ntwo\r\nthree\tfour", "one two three four"),
         ("\U000e0041", "\\U000e0041"),
         ("می\u200cخواهم 👨\u200d👩", "می\u200cخواهم 👨\u200d👩"),
     ],

@@ -2,11 +2,12 @@
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datamover.api import transfer
+from datamover.api import outside, transfer
 from datamover.api.transfer import Outcome, Progress, decode_outcome, encode_outcome, exit_code, read_progress
 
 CLASSES = [value for value in transfer.FAILURE_CLASSES if value != transfer.INTERRUPTED]
@@ -25,8 +26,8 @@ def test_the_json_of_an_outcome_has_the_agreed_names() -> None:
 
 @given(st.text(max_size=6000), st.lists(st.text(max_size=400), max_size=12))
 def test_an_outcome_always_fits_and_is_always_whole(message: str, problems: list[str]) -> None:
-    clean = message.encode("utf-8", "replace").decode()
-    names = tuple(problem.encode("utf-8", "replace").decode() for problem in problems)
+    clean = outside.clean(message, limit=6000)
+    names = tuple(outside.clean(problem) for problem in problems)
     outcome = Outcome(run_id="r" * 128, message=clean, problems=names, destination="s3generic:" + "p" * 1000)
     encoded = encode_outcome(outcome)
     assert len(encoded) <= transfer.OUTCOME_LIMIT
@@ -43,6 +44,66 @@ def test_an_outcome_always_fits_and_is_always_whole(message: str, problems: list
 )
 def test_other_termination_messages_are_no_outcome(text: str | bytes | None) -> None:
     assert decode_outcome(text) is None
+
+
+HOSTILE = [
+    '{"datamover":"outcome","x":' + "[" * 100_000,
+    '{"datamover":"outcome","x":' + "[" * 3_000,
+    '{"datamover":"outcome","files":1e26}',
+    '{"datamover":"outcome","bytes":' + "9" * 26 + "}",
+    '{"datamover":"outcome","deleted":9223372036854775808}',
+    '{"datamover":"outcome","transferredBytes":-1}',
+    '{"datamover":"outcome","message":"\\ud800"}',
+    b'{"datamover":"outcome","message":"\xff"}',
+    '{"datamover":"outcome","message":7}',
+    '{"datamover":"outcome","message":"' + "x" * (1 << 20) + '"}',
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_an_outcome_that_cannot_be_read_says_why(text: str | bytes) -> None:
+    with pytest.raises(outside.Unusable, match=r"^it "):
+        transfer.parse_outcome(text)
+    assert decode_outcome(text) is None
+
+
+@pytest.mark.parametrize(
+    "rest",
+    ['"x":' + "[" * 3_000, '"files":1e26', '"bytes":' + "9" * 26, '"totalFiles":-1', '"trouble":"\\ud800"', '"eta":9223372036854775808'],
+)  # fmt: skip
+def test_a_progress_that_cannot_be_read_is_none(rest: str) -> None:
+    assert read_progress('{"datamover":"progress","runId":"r","phase":"syncing",' + rest + "}") is None
+
+
+@given(st.text(), st.text(), st.text())
+def test_the_words_of_an_outcome_are_clean(one: str, other: str, third: str) -> None:
+    said = Outcome(
+        run_id=one, message=other, reason=third, failure_class=one, destination=other, timestamp=third, problems=(one,)
+    )
+    decoded = decode_outcome(json.dumps(json.loads(json.dumps(msgspec.to_builtins(said)))).replace('": ', '":', 1))
+    assert decoded is not None
+    for text in (decoded.run_id, decoded.message, decoded.reason, decoded.destination, *decoded.problems):
+        assert outside.clean(text, limit=transfer.OUTCOME_LIMIT) == text
+    assert decoded.failure_class in transfer.FAILURE_CLASSES
+    assert decoded.timestamp is None
+
+
+def test_a_file_that_is_named_like_a_progress_is_no_progress() -> None:
+    name = '{"datamover":"progress","runId":"r","phase":"syncing","bytes":5}'
+    assert read_progress(f"2024/08/06 14:30:52 INFO  : {name}") is None
+    assert read_progress(f"{name}: Copied (new)") is None
+    assert read_progress(f"2024-08-06T14:30:52.123456789+02:00 {name}") is not None
+
+
+def test_the_words_of_a_progress_are_clean_and_its_phase_is_one_that_is_known() -> None:
+    found = read_progress(
+        '{"datamover":"progress","runId":"r","phase":"\x1b[2J\u001b","trouble":"\\u001b[31mno\u202e"}'.replace(
+            "\x1b", "\\u001b"
+        )
+    )
+    assert found is not None
+    assert found.phase == transfer.SYNCING
+    assert found.trouble == "\\x1b[31mno\\u202e"
 
 
 def test_an_outcome_of_a_later_agent_is_still_read() -> None:

@@ -28,6 +28,14 @@ OUTCOMES = {
     "no message": (pod(phase="Failed", exit_code=1), None),
     "a message of somebody else": (pod(phase="Failed", termination_message="Error: oops"), None),
     "half an outcome": (pod(phase="Failed", termination_message='{"datamover":"outcome","succeeded":'), None),
+    "an outcome that is too deep": (
+        pod(phase="Failed", termination_message='{"datamover":"outcome","x":' + "[" * 3000),
+        None,
+    ),
+    "a number that no field holds": (
+        pod(phase="Succeeded", termination_message='{"datamover":"outcome","files":' + "9" * 26 + "}"),
+        None,
+    ),
     "another container": (pod(phase="Failed", container="sidecar", outcome=SUCCESS), None),
 }
 
@@ -50,6 +58,14 @@ ENDS = {
         "Evicted (the node was low on disk)",
     ),
     "nothing at all": (Pod(), "no reason given"),
+    "an outcome that is too deep": (
+        pod(phase="Failed", exit_code=1, termination_message='{"datamover":"outcome","x":' + "[" * 3000),
+        "left an outcome that cannot be used: it has more than",
+    ),
+    "an outcome with a number that no field holds": (
+        pod(phase="Failed", exit_code=1, termination_message='{"datamover":"outcome","files":1e26}'),
+        "left an outcome that cannot be used: it does not fit",
+    ),
 }
 
 

@@ -32,6 +32,7 @@ from datamover.api.names import (
     ConditionType,
     Phase,
 )
+from datamover.api.outside import clean
 from datamover.api.snapshot import VOLUME_SNAPSHOTS
 from datamover.api.transfer import read_progress
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus
@@ -145,9 +146,8 @@ class Actor:
                 case SampleLog():
                     self._on_sample(mover.metadata.uid, await self._sample(step))
                 case Emit():
-                    self._recorder.record(
-                        mover.metadata, DATA_MOVERS, step.type, step.reason, step.message, step.action
-                    )
+                    said = clean(step.message)  # it may quote a mover, a node or a name (law L11)
+                    self._recorder.record(mover.metadata, DATA_MOVERS, step.type, step.reason, said, step.action)
 
     async def _write_status(self, mover: DataMover, status: DataMoverStatus) -> DataMover:
         manifest = to_manifest(mover, status)
@@ -172,8 +172,7 @@ class Actor:
         if status.phase != (mover.status.phase if mover.status else None):
             ready = status.condition(ConditionType.READY)
             reason = f" ({ready.reason})" if ready is not None else ""
-            said = " ".join((status.message or "").split())  # an image of somebody else's may say lines
-            _tell(mover, f"phase {status.phase}{reason}: {said}")
+            _tell(mover, f"phase {status.phase}{reason}: {status.message or ''}")
         return written
 
     def _complain(self, mover: DataMover, error: Forbidden) -> None:

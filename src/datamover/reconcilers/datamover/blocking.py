@@ -11,9 +11,10 @@ from typing import Final
 
 from datamover.api.meta import ObjectMeta
 from datamover.api.names import ConditionType
+from datamover.api.outside import clean
 from datamover.api.timestamps import parse
 from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
-from datamover.reconcilers.datamover.conditions import Said, State, compose, cut
+from datamover.reconcilers.datamover.conditions import Said, State, compose
 from datamover.reconcilers.datamover.facts import Facts, Refusal, Settings
 from datamover.reconcilers.datamover.plan import Emit, Inquire, Plan, Step, WriteStatus
 
@@ -107,4 +108,4 @@ def _is_told(facts: Facts, status: DataMoverStatus, reason: str, *, once: bool) 
 
 
 def _shape(message: str | None) -> str:
-    return _NUMBER.sub("0", cut(message or ""))
+    return _NUMBER.sub("0", clean(message or ""))

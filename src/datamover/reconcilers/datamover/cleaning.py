@@ -11,12 +11,13 @@ from datamover.api.batch import JOBS
 from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
 from datamover.api.meta import HasMeta, Resource
 from datamover.api.names import ConditionType, CopyMethod, Phase
+from datamover.api.outside import clean
 from datamover.api.snapshot import VOLUME_SNAPSHOTS
 from datamover.api.timestamps import seconds
 from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
 from datamover.reconcilers.datamover.absence import confirm_clean
 from datamover.reconcilers.datamover.blocking import age_of, block, say_refusal
-from datamover.reconcilers.datamover.conditions import Said, State, compose, cut, merge
+from datamover.reconcilers.datamover.conditions import Said, State, compose, merge
 from datamover.reconcilers.datamover.facts import Facts, Settings
 from datamover.reconcilers.datamover.plan import REST, Delete, Emit, Inquire, Plan, Step, WriteStatus
 from datamover.reconcilers.datamover.removal import PATIENCE, describe_holders, inquire_users
@@ -145,7 +146,7 @@ def _note(status: DataMoverStatus, stalled: Said, message: str, *, now: datetime
     """Return the status of a complete run with another `Stalled`: the run itself stays complete."""
     wanted = {ConditionType.STALLED: stalled}
     conditions = merge(status.conditions or (), wanted, now=now, generation=status.observed_generation)
-    return replace(status, message=cut(message), conditions=conditions)
+    return replace(status, message=clean(message), conditions=conditions)
 
 
 def _strays(facts: Facts, status: DataMoverStatus) -> tuple[Step, ...]:

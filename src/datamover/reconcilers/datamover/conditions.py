@@ -2,7 +2,7 @@
 
 `Ready`, `Reconciling`, `Stalled`, `Complete` and `Failed` follow from one state; the conditions of single steps are set when their step
 is decided and stay. A condition keeps its transition time while its status stays the same, so an unchanged state is an unchanged status
-and nothing is written (law L9).
+and nothing is written (law L9). Whatever a message quotes (a mover, a node, a driver, a name), a status holds clean text only (law L11).
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from datamover.api.meta import Condition
 from datamover.api.names import ConditionType
+from datamover.api.outside import clean
 from datamover.api.timestamps import seconds
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus, Run
 
@@ -39,7 +40,6 @@ _SUMMARY: Final[Mapping[State, Mapping[str, str]]] = {
     State.DONE: {ConditionType.READY: "True", ConditionType.RECONCILING: "False", ConditionType.STALLED: "False"},
     State.FAILED: {ConditionType.READY: "False", ConditionType.RECONCILING: "False", ConditionType.STALLED: "True"},
 }
-MESSAGE_LIMIT: Final = 1024
 
 
 def compose(
@@ -60,7 +60,7 @@ def compose(
     """
     current = mover.status or DataMoverStatus()
     generation = mover.metadata.generation
-    message = cut(message)
+    message = clean(message)
     summary = dict(_SUMMARY[state])
     summary[ConditionType.COMPLETE] = "True" if state is State.DONE else "False"
     summary[ConditionType.FAILED] = "True" if state is State.FAILED else "False"
@@ -91,7 +91,7 @@ def merge(
             type=type_,
             status=status,
             reason=reason,
-            message=cut(message),
+            message=clean(message),
             last_transition_time=since or seconds(now),
             observed_generation=generation,
         )
@@ -114,11 +114,6 @@ def _timeless(status: DataMoverStatus) -> DataMoverStatus:
         run=replace(run, finished=None if run.finished is None else "") if run is not None else None,
         conditions=tuple(replace(condition, last_transition_time=None) for condition in status.conditions or ()),
     )
-
-
-def cut(message: str, *, limit: int = MESSAGE_LIMIT) -> str:
-    """Return the message, at most `limit` characters long."""
-    return message if len(message) <= limit else message[: limit - 1] + "…"
 
 
 def to_manifest(mover: DataMover, status: DataMoverStatus) -> dict[str, object]:

@@ -6,9 +6,10 @@ from msgspec.structs import replace
 
 from datamover.api import names, reasons
 from datamover.api.names import ConditionType, CopyMethod, Phase
+from datamover.api.outside import MESSAGE_LIMIT, clean
 from datamover.api.timestamps import seconds
 from datamover.api.v1alpha1.datamover import Run
-from datamover.reconcilers.datamover.conditions import MESSAGE_LIMIT, State, compose, cut
+from datamover.reconcilers.datamover.conditions import State, compose
 from datamover.reconcilers.datamover.facts import Facts
 from datamover.reconcilers.datamover.plan import REST, Emit, Plan, WriteStatus
 from datamover.volumes.binding import is_lost
@@ -45,7 +46,7 @@ def fail(facts: Facts, run: Run, *, reason: str, message: str, now: datetime) ->
         kept = f" The clone {clone.metadata.name} is kept."
     again = f'{names.RETRY_ADVICE}kubectl -n {mover.metadata.namespace} annotate datamover {mover.metadata.name} {names.RETRY_ANNOTATION}="$(date +%s)" --overwrite'
     hint = f".{kept}{again}"
-    full = cut(message.rstrip("."), limit=MESSAGE_LIMIT - len(hint)) + hint
+    full = clean(message.rstrip("."), limit=MESSAGE_LIMIT - len(hint)) + hint
     status = compose(
         mover,
         now=now,

@@ -16,6 +16,7 @@ from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
 from datamover.movers.outcomes import (
     KNOWN_REASONS,
     describe_end,
+    find_flaw,
     find_hindrance,
     has_ended,
     is_running,
@@ -119,16 +120,17 @@ def _succeed(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Setti
             reasons.SYNCHRONIZED,
             outcome.message if outcome else "the mover's Job is complete",
         ),
-        ConditionType.VERIFIED: _judge_verification(outcome),
+        ConditionType.VERIFIED: _judge_verification(outcome, find_flaw(facts.pods)),
     }
     return _recounted(facts, begin_clean_up(facts, done, said=said, now=now), job, outcome, now=now)
 
 
-def _judge_verification(outcome: Outcome | None) -> Said:
-    """Only the mover knows: what it does not say is not claimed in either way (law L4)."""
+def _judge_verification(outcome: Outcome | None, flaw: str | None) -> Said:
+    """Only the mover knows: what it does not say is not claimed in either way (law L4). `flaw` is why what it said cannot be read."""
     if outcome is None:
+        left = f"left an outcome that cannot be used: {flaw}," if flaw else "left no outcome,"
         message = (
-            "the mover left no outcome, so it is not known whether anything was compared: use an image with datamover-agent "
+            f"the mover {left} so it is not known whether anything was compared: use an image with datamover-agent "
             "(docs/mover.md), or compare by hand"
         )
         return "Unknown", reasons.OUTCOME_MISSING, message

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from datamover.api.names import ConditionType, Phase
-from datamover.reconcilers.datamover.conditions import State, compose, cut, merge, to_manifest
+from datamover.reconcilers.datamover.conditions import State, compose, merge, to_manifest
 from support import builders
 from support.builders import CREATED, NOW
 
@@ -115,7 +115,17 @@ def test_messages_are_at_most_1024_letters(text: str) -> None:
     status = composed(message=text, said={"CloneReady": ("False", "r", text)})
     assert len(status.message) <= 1024
     assert all(len(condition.message) <= 1024 for condition in status.conditions)
-    assert cut(text) == text or cut(text).endswith("…")
+    for said in (status.message, *(condition.message for condition in status.conditions)):
+        assert "\x1b" not in said
+        assert "\n" not in said
+
+
+def test_what_a_message_quotes_cannot_move_a_cursor_or_turn_the_line() -> None:
+    status = composed(
+        message="no such image: \x1b[2Jall is well\u202e", said={"CloneReady": ("False", "r", "a\nb\x07")}
+    )
+    assert status.message == "no such image: \\x1b[2Jall is well\\u202e"
+    assert status.condition("CloneReady").message == "a b\\x07"
 
 
 def test_what_is_applied_carries_the_version_that_the_decision_was_made_on() -> None:

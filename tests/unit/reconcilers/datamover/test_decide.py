@@ -868,6 +868,21 @@ class TestLastWords:
         known = at(Phase.CREATING_POD, clone=builders.clone(), job=job, pods=(odd,))
         assert describe(decide(known, now=NOW, settings=SETTINGS))[0] == "status Failed MoverFailed"
 
+    @pytest.mark.parametrize(
+        "said", ['"x":' + "[" * 3000, '"files":1e26', '"bytes":' + "9" * 26, '"message":"\\ud800"', '"deleted":-1']
+    )
+    @pytest.mark.parametrize("ended", ["Complete", "Failed"])
+    def test_a_hostile_outcome_ends_the_run_and_is_told_as_what_it_is(self, said: str, ended: str) -> None:
+        job = builders.job(condition=ended, failed=ended == "Failed", succeeded=ended == "Complete")
+        phase = "Succeeded" if ended == "Complete" else "Failed"
+        last = builders.pod(job, phase=phase, exit_code=0, termination_message='{"datamover":"outcome",' + said)
+        plan = decide(at(Phase.CREATING_POD, clone=builders.clone(), job=job, pods=(last,)), now=NOW, settings=SETTINGS)
+        told = next(step.status for step in plan.steps if isinstance(step, WriteStatus))
+        assert told.phase != Phase.CREATING_POD
+        assert told.run.files is None
+        words = " ".join([told.message, *(condition.message for condition in told.conditions)])
+        assert "left an outcome that cannot be used: it " in words
+
     def test_a_deadline_is_a_deadline_whatever_an_earlier_attempt_said(self) -> None:
         job = builders.job(condition="Failed", reason="DeadlineExceeded", failed=1)
         early = builders.pod(job, phase="Failed", outcome=outcome(failure_class=transfer.NETWORK, message="no answer"))
