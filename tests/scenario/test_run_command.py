@@ -1,17 +1,32 @@
 """`datamover run` as its users run it: a process, real rclone, a real S3 server."""
 
+import asyncio
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
+from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
+from datamover.api.transfer import REQUIRED_VARIABLES
+from datamover.api.v1alpha1.datamover import DataMover
+from datamover.cli import patience
+from datamover.cli import run as command
+from datamover.cli.display import NoDisplay
+from datamover.cli.manifests import read_manifests
+from datamover.cli.outcome import Exit
+from datamover.cli.volumes import Volume
+from datamover.cli.world import World, WorldOptions
+from datamover.reconcilers.datamover import cleaning
 from support.documents import DOCUMENTS
 from support.s3 import S3Server
 
@@ -22,6 +37,7 @@ kind: DataMover
 metadata: {name: mirror}
 spec: {sourcePvc: production-data, secretName: backup-credentials, deletePvcAfterBackup: true}
 """
+NOWHERE = "mover: {nodeSelector: {kind: moon}}"
 
 
 @dataclass
@@ -111,6 +127,86 @@ def test_something_that_nobody_will_bring_ends_with_three(desk: Desk) -> None:
 
     assert ended.returncode == 3, ended.stdout
     assert "Secret backup-credentials does not exist" in ended.stdout
+
+
+class Holder(NoDisplay):
+    """Somebody who holds the clone by a finalizer, and lets it go when the DataMover is said to wait for that."""
+
+    def __init__(self, worlds: list[World]) -> None:
+        self.waits: list[str] = []
+        self._worlds = worlds
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def update(self, movers: tuple[DataMover, ...]) -> None:
+        """Hold or let go, by what is shown."""
+        for mover in movers:
+            phase = mover.status.phase if mover.status else None
+            if phase == "CreatingPod" and not self._tasks:
+                self._tasks.append(asyncio.create_task(self._set(mover, ["example.com/hold"])))
+            reason = patience.held_by(mover)
+            if reason is not None and not self.waits:
+                self.waits.append(reason)
+                self._tasks.append(asyncio.create_task(self._set(mover, [])))
+
+    async def _set(self, mover: DataMover, finalizers: list[str]) -> None:
+        assert mover.status is not None
+        await self._worlds[0].client.patch(
+            PERSISTENT_VOLUME_CLAIMS,
+            mover.status.restored_pvc_name or "",
+            {"metadata": {"finalizers": finalizers}},
+            namespace="default",
+            field_manager="test",
+        )
+
+
+async def test_a_good_backup_whose_clean_up_takes_long_ends_with_zero(
+    desk: Desk, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worlds: list[World] = []
+
+    @asynccontextmanager
+    async def start_world(options: WorldOptions) -> AsyncIterator[World]:
+        async with real_start(options) as world:
+            worlds.append(world)
+            yield world
+
+    real_start = command.start_world
+    monkeypatch.setattr(command, "start_world", start_world)
+    monkeypatch.setattr(
+        cleaning, "PATIENCE", 0.2
+    )  # seconds until the wait is told: half a minute is too long for a test
+    monkeypatch.setattr(patience, "PERSON_PATIENCE", 0.0)  # and what a person must end is given up at once
+    manifests = read_manifests(("-", str(desk.secret(s3.secret()))), stdin=io.StringIO(MIRROR), namespace="default")
+    options = command.RunOptions(
+        sources=manifests,
+        volumes=(Volume("production-data", desk.volume),),
+        namespace="default",
+        state=desk.place / "state",
+    )
+    holder = Holder(worlds)
+
+    async with asyncio.timeout(60):
+        result = await command.run(options, display=holder)
+
+    assert holder.waits == ["WaitingForCloneRemoval"]
+    assert result.code is Exit.COMPLETED
+    assert len(s3.objects()) == 20
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [("suspend: true", "suspended: set spec.suspend to false to go on"), (NOWHERE, "no node takes the mover")],
+)
+def test_what_does_not_come_ends_with_three_and_says_how_to_go_on(desk: Desk, spec: str, sentence: str) -> None:
+    secret = desk.secret(dict.fromkeys(REQUIRED_VARIABLES, "x"))
+    manifest = MIRROR.replace("spec: {", f"spec: {{{spec}, ")
+
+    ended = desk.run("-f", "-", "-f", str(secret), "--patience", "0.5", stdin=manifest)
+
+    assert ended.returncode == 3, ended.stdout + ended.stderr
+    assert sentence in ended.stdout
+    assert "gave up waiting; the same command goes on from here" in ended.stdout
+    assert ("That may come right by itself." in ended.stdout) == (spec == NOWHERE)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ Exit codes:
   0    every DataMover is Completed
   1    a DataMover has Failed; its message says why
   2    the command line or a manifest is wrong; nothing was run
-  3    something is missing that nobody will bring, such as a Secret
+  3    a DataMover waits for what did not come: a Secret that nobody brings, or --patience has passed
   4    --timeout has passed; the same command goes on from there
   130  interrupted; the same command goes on from there
 """
@@ -108,6 +108,15 @@ def main() -> None:
     help="Stop waiting after this time.",
 )
 @click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    default=600,
+    show_default=True,
+    callback=_check_timeout,
+    help="Wait so long for what may come by itself, such as room on the node; not for what only you can bring.",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Choice(["table", "json"]),
@@ -122,6 +131,7 @@ def run(
     namespace: str,
     state: Path | None,
     timeout: float | None,
+    patience: float,
     output: str,
     verbose: bool,
 ) -> None:
@@ -148,7 +158,9 @@ def run(
     try:
         sources = read_manifests(filenames, stdin=sys.stdin, namespace=namespace)
         check_request(sources, volumes, state=place)
-        options = RunOptions(sources=sources, volumes=volumes, namespace=namespace, state=place, timeout=timeout)
+        options = RunOptions(
+            sources=sources, volumes=volumes, namespace=namespace, state=place, timeout=timeout, patience=patience
+        )
         if not machine:
             console.print(f"state: {place}", highlight=False, soft_wrap=True)
         result = _start(run_world(options, display=choose_display(console, quiet=machine)))
@@ -166,6 +178,8 @@ def run(
                 console.print(f"\n{mover.metadata.name}: {why}", markup=False, highlight=False, soft_wrap=True)
         if result.code is Exit.TIMEOUT:
             console.print(f"gave up after {timeout:g} s; the same command goes on from here", highlight=False)
+        if result.code is Exit.BLOCKED:
+            console.print("gave up waiting; the same command goes on from here", highlight=False)
         if result.code is Exit.INTERRUPTED:
             console.print("interrupted; the same command goes on from here", highlight=False)
     sys.exit(result.code)

@@ -8,7 +8,9 @@ import msgspec
 
 from datamover.api.names import RETRY_ADVICE, ConditionType, Phase
 from datamover.api.reasons import SOURCE_NOT_FOUND
-from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
+from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus, Run
+from datamover.api.waits import EndedBy, are_data_safe, find_wait
+from datamover.cli.patience import held_by
 
 
 class Exit(IntEnum):
@@ -65,10 +67,22 @@ def explain(mover: DataMover) -> str | None:
     why, separator, _ = status.message.partition(RETRY_ADVICE)
     if separator:
         return f"{why} To try again: run the same command."
-    ready = status.condition(ConditionType.READY)
+    ready, reason = status.condition(ConditionType.READY), held_by(mover)
     if ready is not None and ready.reason == SOURCE_NOT_FOUND and mover.spec is not None:
         return f"{why}. Here a directory stands for it: --volume {mover.spec.source_pvc}=DIR"
-    return why
+    hints: list[str] = []
+    if are_data_safe(reason or "", status.phase or Phase.NONE):
+        hints.append(f"{_describe_data(status.run)} Only the clean-up is left.")
+    if reason is not None and find_wait(reason).ended_by is not EndedBy.PERSON:
+        hints.append("That may come right by itself.")
+    return " ".join((f"{why.rstrip('.')}.", *hints)) if hints else why
+
+
+def _describe_data(run: Run | None) -> str:
+    """Return that the data of a run are where they were to go, as far as is known how many."""
+    where = f" at {run.destination}" if run is not None and run.destination else " at the destination"
+    amount = f": {run.files} files, {run.bytes} bytes{where}" if run is not None and run.files is not None else where
+    return f"The data are safe{amount}."
 
 
 def exit_code(movers: tuple[DataMover, ...], *, timed_out: bool = False) -> Exit:

@@ -16,7 +16,8 @@ from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.cli.display import Display
 from datamover.cli.manifests import ManifestError, Source, data_movers
 from datamover.cli.operator import Options
-from datamover.cli.outcome import Exit, exit_code, show
+from datamover.cli.outcome import Exit, exit_code
+from datamover.cli.patience import DEFAULT_PATIENCE, Patience
 from datamover.cli.volumes import Volume, find_clash
 from datamover.cli.world import World, WorldOptions, adopt_volume, ensure_namespace, start_world
 from datamover.kube.client import Client
@@ -26,7 +27,6 @@ from datamover.runtime.store import Key, key_of
 from datamover.volumes.binding import is_bound
 
 _MANAGER = "datamover-run"
-_PATIENCE = 5.0  # seconds that something may be missing: nothing but the manifests can bring it
 _TICK = 0.2
 _BINDING = 10.0  # seconds that a volume may take to be bound before its DataMover comes
 _REMOVAL = 30.0  # seconds that the DataMover of the run before may take to go
@@ -38,13 +38,14 @@ _UNDECLARED = ": field not declared in schema"
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What `datamover run` was asked. `timeout` in seconds; None waits as long as it takes."""
+    """What `datamover run` was asked. `timeout` in seconds; None waits as long as it takes. `patience` as in `Patience`."""
 
     sources: tuple[Source, ...]
     volumes: tuple[Volume, ...]
     namespace: str
     state: Path
     timeout: float | None = None
+    patience: float = DEFAULT_PATIENCE
     progress_interval: float = 1.0
     job_backoff: float = 2.0
 
@@ -228,7 +229,7 @@ async def _wait(
             display.update((new,))
 
     begun = time.monotonic()
-    stalled_since: dict[Key, float] = {}
+    patience = Patience(limit=options.patience)
     with display:
         operator.caches.movers.add_handler(follow)
         while True:
@@ -237,17 +238,7 @@ async def _wait(
             movers = tuple(mover for mover in found.values() if mover is not None)
             display.update(movers)
             now = time.monotonic()
-            for key, mover in found.items():
-                if mover is not None and show(mover).stalled and not show(mover).ended:
-                    stalled_since.setdefault(key, now)
-                else:
-                    stalled_since.pop(key, None)
-            running = [
-                key
-                for key, mover in found.items()
-                if (mover is None or not show(mover).ended) and now - stalled_since.get(key, now) < _PATIENCE
-            ]
-            if not running:
+            if patience.is_over(found, now=now):
                 return RunResult(exit_code(movers), movers)
             if options.timeout is not None and now - begun > options.timeout:
                 return RunResult(exit_code(movers, timed_out=True), movers)

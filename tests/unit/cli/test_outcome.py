@@ -76,6 +76,34 @@ def test_a_volume_that_is_missing_is_told_with_the_option_that_brings_it() -> No
     )
 
 
+def waiting(phase: str, reason: str, message: str, **fields):
+    return mover(phase, reason=reason, message=message, conditions={"Stalled": "True"}, **fields)
+
+
+def test_when_only_the_clean_up_is_left_the_data_are_called_safe() -> None:
+    moved = run(files=254, bytes=3407872, destination="s3generic:backups/")
+    slow = waiting("CleaningUp", "WaitingForCloneRemoval", "waiting until volume pvc-1 is gone", run=moved)
+    assert explain(slow) == (
+        "waiting until volume pvc-1 is gone. The data are safe: 254 files, 3407872 bytes at s3generic:backups/. "
+        "Only the clean-up is left. That may come right by itself."
+    )
+    assert exit_code((slow,)) is Exit.BLOCKED
+    cut_off = mover("CleaningUp", reason="CleaningUp", message="removing Job x")
+    assert explain(cut_off) == ("removing Job x. The data are safe at the destination. Only the clean-up is left."), (
+        "an interrupt or a timeout in the first half minute"
+    )
+
+
+def test_an_old_clone_that_does_not_go_leaves_the_data_where_they_were() -> None:
+    stuck = waiting("CreatingClonedPVC", "WaitingForCloneRemoval", "clone x is being deleted")
+    assert explain(stuck) == "clone x is being deleted. That may come right by itself."
+
+
+def test_what_a_person_must_bring_is_told_as_it_is() -> None:
+    assert explain(waiting("", "SecretNotFound", "Secret s does not exist")) == "Secret s does not exist"
+    assert explain(mover("CreatingPod", reason="Synchronizing", message="the mover runs")) == "the mover runs"
+
+
 def test_the_result_as_json() -> None:
     movers = (mover("Completed", run=run(files=3)), data_mover(name="b", namespace="other"))
     document = json.loads(to_json(movers, code=Exit.BLOCKED, state="/state"))

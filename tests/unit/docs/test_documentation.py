@@ -19,6 +19,7 @@ from datamover.api import reasons, transfer
 from datamover.api.crd import data_mover_crd
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.api.validation import check_spec
+from datamover.api.waits import WAITS, EndedBy
 from datamover.cli.main import main
 from datamover.cli.outcome import Exit
 from datamover.kube.transport import Request
@@ -300,6 +301,23 @@ def test_every_page_is_reached_from_the_readme() -> None:
 def test_every_reason_has_a_row_and_no_row_is_made_up() -> None:
     rows = re.findall(r"^\| `(\w+)` \|", page("docs/reasons.md"), re.MULTILINE)
     assert sorted(rows) == sorted(ALL_REASONS)
+
+
+def test_the_reasons_say_of_each_wait_who_ends_it_whether_the_data_are_safe_and_how_urgent_it_is() -> None:
+    """The table of the page is the one that the command line and the alerts go by."""
+    text = page("docs/reasons.md")
+    rows = re.findall(
+        r"^\| `(\w+)` \| ([A-Z ]+) \| ([^|]*)\| ([^|]*)\| ([^|]*)\|", section(text, "Of the operator"), re.MULTILINE
+    )
+    told = {reason: tuple(map(str.strip, cells)) for reason, _, *cells in rows if "".join(cells).strip()}
+    apart = re.search(
+        r"`(InternalError)` of a run that has not ended: ([^;]+); ([^;]+);\s+(\w+)\.", text.replace("\n", " ")
+    )
+    assert apart
+    told[apart[1]] = (apart[2], apart[3], apart[4])
+    assert told == {reason: (w.ended_by.value, w.safe.value, w.severity.value) for reason, w in WAITS.items()}
+    assert {reason for reason, marks, *_ in rows if {"W", "S"} & set(marks)} == set(WAITS) - {apart[1]}
+    assert all(WAITS[reason].ended_by is EndedBy.PERSON for reason, marks, *_ in rows if "S" in marks.split())
 
 
 def test_every_reason_has_an_entry_in_the_cookbook() -> None:

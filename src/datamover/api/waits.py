@@ -1,0 +1,101 @@
+"""Waits: who can end each of them, whether the data are safe by then, and how urgent it is (law L10).
+
+One table for all who have to know: the command line (when to give up, and in which words), the alerts, and `docs/reasons.md`. A wait is a
+reason with which an unfinished run stands still. A run that is `Failed` waits for a person as well, whatever its reason: for a retry.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from datamover.api import reasons, transfer
+from datamover.api.names import Phase
+
+
+class EndedBy(Enum):
+    """Who can end a wait. The values are those of `docs/reasons.md`."""
+
+    PERSON = "person"
+    """Somebody has to do something: waiting alone never helps."""
+    EITHER = "person, time"
+    """A driver, a node, a server may end it; when that takes too long a person has to."""
+    TIME = "time"
+    """Work goes on meanwhile, and ends it."""
+
+
+class Safe(Enum):
+    """Whether the data of the run are at the destination when a wait is told. The values are those of `docs/reasons.md`."""
+
+    NO = "no"
+    YES = "yes"
+    CLEANING = "in `CleaningUp`"
+    """It may be told in any phase: yes once the sync has succeeded."""
+
+
+class Severity(Enum):
+    """How urgent a wait is. The values are those of the alerts' label `severity`."""
+
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What is known of a wait by its reason alone."""
+
+    ended_by: EndedBy
+    safe: Safe = Safe.NO
+    severity: Severity = Severity.WARNING
+
+
+_PERSON: Final = Wait(EndedBy.PERSON)
+_EITHER: Final = Wait(EndedBy.EITHER)
+_QUIET: Final = Wait(EndedBy.EITHER, severity=Severity.INFO)
+
+WAITS: Final[Mapping[str, Wait]] = {
+    reasons.SOURCE_NOT_FOUND: _PERSON,
+    reasons.SOURCE_TERMINATING: _PERSON,
+    reasons.SOURCE_LOST: _PERSON,
+    reasons.SOURCE_NOT_BOUND: _QUIET,
+    reasons.SECRET_NOT_FOUND: _PERSON,
+    reasons.SECRET_KEY_MISSING: _PERSON,
+    reasons.STORAGE_CLASS_NOT_FOUND: _PERSON,
+    reasons.SNAPSHOTS_NOT_SUPPORTED: _PERSON,
+    reasons.SNAPSHOT_CLASS_NOT_FOUND: _PERSON,
+    reasons.SNAPSHOT_FAILED: _QUIET,
+    reasons.CLONE_FORBIDDEN: _EITHER,  # a quota gets free when another run cleans up
+    reasons.CHILD_REFUSED: Wait(EndedBy.EITHER, Safe.CLEANING),  # an admission webhook that is down
+    reasons.PERMISSION_MISSING: Wait(EndedBy.PERSON, Safe.CLEANING),
+    reasons.STATUS_FORBIDDEN: Wait(EndedBy.PERSON, Safe.CLEANING),
+    reasons.SUSPENDED: Wait(EndedBy.PERSON, Safe.CLEANING, Severity.INFO),  # somebody wanted it
+    reasons.INVALID_SPEC: _PERSON,
+    reasons.INVALID_IMAGE: _PERSON,
+    reasons.INVALID_ENVIRONMENT: _PERSON,
+    reasons.CLASS_CANNOT_CLONE: _PERSON,
+    reasons.BLOCK_NOT_SUPPORTED: _PERSON,
+    reasons.NAME_TAKEN: _PERSON,
+    reasons.CLONE_PROVISIONING_FAILED: _QUIET,
+    reasons.MOVER_CANNOT_START: _EITHER,
+    reasons.MOVER_UNSCHEDULABLE: _QUIET,
+    reasons.IMAGE_PULL_FAILED: _EITHER,
+    reasons.MOVER_NODE_LOST: _EITHER,
+    reasons.NO_PROGRESS: Wait(EndedBy.TIME),  # the mover runs: ending it would cost what it has done
+    reasons.CLEANUP_WAITING: Wait(EndedBy.EITHER, Safe.CLEANING, Severity.INFO),
+    reasons.MOVER_REMOVAL_WAITING: _EITHER,
+    reasons.CLEANUP_FAILED: Wait(EndedBy.EITHER, Safe.YES),
+    transfer.REASON_INTERNAL_ERROR: Wait(EndedBy.EITHER, Safe.CLEANING),
+}
+"""Every reason that `Stalled` of an unfinished run may give, `Suspended`, and what cannot be written into a status."""
+
+_SYNCED: Final = frozenset({Phase.CLEANING_UP, Phase.COMPLETED})
+
+
+def find_wait(reason: str) -> Wait:
+    """Return what is known of a wait. One that is not known, of another version, is nobody's to give up quickly."""
+    return WAITS.get(reason, Wait(EndedBy.EITHER, Safe.CLEANING))
+
+
+def are_data_safe(reason: str, phase: str) -> bool:
+    """Tell whether the data of a run that waits are at the destination, so that only removing what was temporary is left."""
+    return phase in _SYNCED and find_wait(reason).safe is not Safe.NO

@@ -1,0 +1,75 @@
+"""When `datamover run` stops waiting for DataMovers that stand still. Pure: the time is given.
+
+What only a person can end is given up soon, for nobody is there to do it. What a driver, a node or a server may end is waited for as
+long as the user says, and work that goes on is never given up.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from datamover.api.names import ConditionType, Phase
+from datamover.api.reasons import SUSPENDED
+from datamover.api.v1alpha1.datamover import DataMover
+from datamover.api.waits import EndedBy, find_wait
+from datamover.runtime.store import Key
+
+PERSON_PATIENCE: Final = 5.0
+"""Seconds that something may be missing which only a person can bring: it may still be on its way through the caches."""
+DEFAULT_PATIENCE: Final = 600.0
+"""Seconds that something may be missing which may come by itself."""
+
+
+def held_by(mover: DataMover) -> str | None:
+    """Return the reason for which an unfinished run stands still, or None when it works."""
+    status = mover.status
+    if status is None or status.phase in Phase.TERMINAL:
+        return None
+    stalled, ready = status.condition(ConditionType.STALLED), status.condition(ConditionType.READY)
+    if stalled is not None and stalled.status == "True":
+        return stalled.reason
+    return SUSPENDED if ready is not None and ready.reason == SUSPENDED else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    ended_by: EndedBy
+    since: float
+
+
+class Patience:
+    """Follows DataMovers, and tells when none of them is worth waiting for any more.
+
+    `limit` is in seconds, for what may come by itself.
+    """
+
+    def __init__(self, *, limit: float = DEFAULT_PATIENCE) -> None:
+        self._limits = {EndedBy.PERSON: PERSON_PATIENCE, EndedBy.EITHER: limit}
+        self._held: dict[Key, _Held] = {}
+        self._worked = float("-inf")
+
+    def is_over(self, found: Mapping[Key, DataMover | None], *, now: float) -> bool:
+        """Tell whether every DataMover has ended or is given up. None is one that has not been seen yet. `now` in seconds, rising.
+
+        As long as one works nothing is given up, and the others' time begins anew when it ends: they may have waited for it.
+        """
+        left = {key: mover for key, mover in found.items() if mover is None or not _has_ended(mover)}
+        for key, mover in left.items():
+            reason = held_by(mover) if mover is not None else None
+            if reason is None:
+                self._worked = now
+                self._held.pop(key, None)
+                continue
+            ended_by = find_wait(reason).ended_by
+            held = self._held.get(key)
+            if held is None or held.ended_by is not ended_by:
+                self._held[key] = _Held(ended_by, now)
+        return all(key in self._held and self._is_given_up(self._held[key], now) for key in left)
+
+    def _is_given_up(self, held: _Held, now: float) -> bool:
+        limit = self._limits.get(held.ended_by)
+        return limit is not None and now - max(held.since, self._worked) >= limit
+
+
+def _has_ended(mover: DataMover) -> bool:
+    return mover.status is not None and mover.status.phase in Phase.TERMINAL
