@@ -7,7 +7,7 @@ the embedded API server does not evaluate CEL. Each finding carries a reason and
 import re
 from dataclasses import dataclass
 
-from datamover.api import names, reasons
+from datamover.api import affinity, names, reasons
 from datamover.api.quantity import parse_quantity
 from datamover.api.v1alpha1.datamover import DNS_SUBDOMAIN, DataMoverSpec, EnvVar, Image, Mover
 
@@ -41,7 +41,7 @@ def check_spec(spec: DataMoverSpec) -> Finding | None:
         _check_copy(spec)
         or _check_image(spec.image)
         or _check_environment(spec.additional_env or ())
-        or _check_resources(spec.mover)
+        or (check_mover(spec.mover, where="spec.mover.") if spec.mover else None)
     )
 
 
@@ -141,18 +141,33 @@ def _check_environment(variables: tuple[EnvVar, ...]) -> Finding | None:
     return None
 
 
-def _check_resources(mover: Mover | None) -> Finding | None:
+def check_mover(mover: Mover, *, where: str) -> Finding | None:
+    """Return what is wrong with how a mover is to run, or None. `where` is what the fields' names follow, such as `spec.mover.`."""
+    return _check_affinity(mover, where) or _check_resources(mover, where)
+
+
+def _check_affinity(mover: Mover, where: str) -> Finding | None:
+    unknown = affinity.find_unknown(mover.affinity or {})
+    if unknown is None:
+        return None
+    path, known = unknown
+    return Finding(
+        reasons.INVALID_SPEC,
+        f"{where}affinity has {quote(path, limit=200)}, which Kubernetes does not know and would leave out without a word: use "
+        f"{' or '.join(known)}",
+    )
+
+
+def _check_resources(mover: Mover, where: str) -> Finding | None:
     """The API server refuses a Job with such a quantity without naming the field, and only when the clone has been made."""
-    resources = mover.resources if mover is not None else None
     for kind in ("requests", "limits"):
-        quantities: dict[str, str | int] = getattr(resources, kind, None) or {}
+        quantities: dict[str, str | int] = getattr(mover.resources, kind, None) or {}
         for name, value in quantities.items():
             try:
                 parse_quantity(value)
             except (ValueError, ArithmeticError):
                 return Finding(
                     reasons.INVALID_SPEC,
-                    f"spec.mover.resources.{kind}[{name}] is {quote(str(value))}, which is no quantity: "
-                    "write one like 500m or 2Gi",
+                    f"{where}resources.{kind}[{name}] is {quote(str(value))}, which is no quantity: write one like 500m or 2Gi",
                 )
     return None

@@ -223,6 +223,13 @@ def run(
     help="Pull policy of that image where a DataMover asks for none but the default.  [default: Always, as documented]",
 )
 @click.option(
+    "--mover-defaults",
+    metavar="YAML",
+    envvar="MOVER_DEFAULTS",
+    show_envvar=True,
+    help="How movers run whose DataMover does not say: the fields of spec.mover, labels and annotations.",
+)
+@click.option(
     "--cluster-id",
     metavar="TEXT",
     help="Identity of the cluster at destinations. [default: UID of the namespace kube-system]",
@@ -291,6 +298,7 @@ def operator(
     workers: int,
     mover_image: str | None,
     mover_image_pull_policy: str | None,
+    mover_defaults: str | None,
     cluster_id: str | None,
     leader_elect: bool,
     leader_namespace: str,
@@ -307,17 +315,23 @@ def operator(
     Stops in order on SIGTERM and SIGINT: what is under way is finished or left to the next one.
     """
     from datamover.cli import logs
-    from datamover.cli.operator import MetricsAccess, Options, StartError, serve
+    from datamover.cli.operator import MetricsAccess, Options, StartError, read_mover_defaults, serve
     from datamover.kube.errors import KubeError
     from datamover.runtime.leader import LeadershipLost
     from datamover.runtime.precondition import PreconditionLost
 
     logs.set_up(level=log_level, form="json" if log_format == "json" else "text")
+    try:
+        defaults = read_mover_defaults(mover_defaults or "")
+    except StartError as error:
+        click.echo(f"datamover operator: {error}", err=True)
+        sys.exit(1)
     options = Options(
         namespace=namespace,
         workers=workers,
         mover_image=mover_image,
         mover_pull_policy=mover_image_pull_policy,
+        mover_defaults=defaults,
         cluster_id=cluster_id,
         status_address=None if metrics_bind_address == "0" else metrics_bind_address,
         metrics_access=MetricsAccess(

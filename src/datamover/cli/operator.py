@@ -26,6 +26,7 @@ from datamover.kube.http import HttpTransport
 from datamover.metrics.datamover import DataMoverMetrics
 from datamover.metrics.exposition import CONTENT_TYPE, expose, new_registry
 from datamover.metrics.runtime import RuntimeMetrics
+from datamover.movers.defaults import NONE, DefaultsError, MoverDefaults, read_defaults
 from datamover.reconcilers.datamover.caches import Caches
 from datamover.reconcilers.datamover.facts import Settings
 from datamover.reconcilers.datamover.reconciler import DataMoverReconciler
@@ -89,6 +90,7 @@ class Options:
     workers: int = 4
     mover_image: str | None = None
     mover_pull_policy: str | None = None
+    mover_defaults: MoverDefaults = NONE
     cluster_id: str | None = None
     progress_interval: float = 10.0
     status_address: str | None = None
@@ -157,6 +159,7 @@ class Operator:
                 cluster=cluster,
                 mover_image=options.mover_image,
                 mover_pull_policy=options.mover_pull_policy,
+                mover_defaults=options.mover_defaults,
                 progress_interval=options.progress_interval,
             ),
         )
@@ -240,6 +243,18 @@ async def find_cluster(client: Client) -> str:
     except KubeError as error:
         raise StartError(f"cannot reach the API server: {error}") from error
     return found.metadata.uid
+
+
+def read_mover_defaults(text: str) -> MoverDefaults:
+    """Return the movers' defaults that YAML (or JSON) says; no text says none. Raises StartError."""
+    import yaml
+
+    try:
+        return read_defaults(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise StartError(f"--mover-defaults is no YAML: {' '.join(str(error).split())}") from None
+    except DefaultsError as error:
+        raise StartError(f"--mover-defaults: {error}") from None
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -13,30 +13,29 @@ DATA_VOLUME: Final = "restored-data"  # (original operator)
 CONFIG_VOLUME: Final = "config-dir"  # (original operator)
 
 
-def build_pod_spec(*, container: Manifest, claim: str, mover: Mover | None, source: bool = False) -> Manifest:
+def build_pod_spec(*, container: Manifest, claim: str, mover: Mover, source: bool = False) -> Manifest:
     """Return the Pod's spec around one container that reads `claim` at /data/ and may write to /config.
 
     `source` tells that the claim is the user's own volume, not a copy: the node then mounts it read-only and leaves its ownership
     alone, where it would otherwise hand every file to fsGroup (law L1).
     """
-    chosen = mover or Mover()
     spec: Manifest = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
         # A Service called rclone would otherwise put RCLONE_ variables into the environment.
         "enableServiceLinks": False,
-        "automountServiceAccountToken": chosen.service_account_name is not None,
-        "securityContext": pod_security_context(chosen.security_context),
+        "automountServiceAccountToken": mover.service_account_name is not None,
+        "securityContext": pod_security_context(mover.security_context),
         "containers": [
             {
                 **container,
                 "terminationMessagePolicy": "File",
-                "securityContext": container_security_context(chosen.security_context),
+                "securityContext": container_security_context(mover.security_context),
                 "volumeMounts": [
                     {"name": DATA_VOLUME, "mountPath": "/data/", "readOnly": True},
                     {"name": CONFIG_VOLUME, "mountPath": "/config"},
                 ],
-                **({"resources": msgspec.to_builtins(chosen.resources)} if chosen.resources else {}),
+                **({"resources": msgspec.to_builtins(mover.resources)} if mover.resources else {}),
             }
         ],
         "volumes": [
@@ -48,12 +47,12 @@ def build_pod_spec(*, container: Manifest, claim: str, mover: Mover | None, sour
         ],
     }
     optional: dict[str, Any] = {
-        "nodeSelector": chosen.node_selector,
-        "tolerations": chosen.tolerations,
-        "affinity": chosen.affinity,
-        "priorityClassName": chosen.priority_class_name,
-        "serviceAccountName": chosen.service_account_name,
-        "imagePullSecrets": chosen.image_pull_secrets,
+        "nodeSelector": mover.node_selector,
+        "tolerations": mover.tolerations,
+        "affinity": mover.affinity,
+        "priorityClassName": mover.priority_class_name,
+        "serviceAccountName": mover.service_account_name,
+        "imagePullSecrets": mover.image_pull_secrets,
     }
     spec.update({key: msgspec.to_builtins(value) for key, value in optional.items() if value})
     return spec

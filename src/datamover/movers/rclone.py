@@ -8,6 +8,7 @@ from datamover.api import names, transfer
 from datamover.api.meta import Manifest, owner_reference
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverSpec, Guards, Image, Run
 from datamover.api.validation import image_reference
+from datamover.movers.defaults import NONE, MoverDefaults, fill
 from datamover.movers.pod import build_pod_spec
 
 CONTAINER: Final = "rclone"  # (original operator)
@@ -24,16 +25,19 @@ def build_job(
     labels: dict[str, str],
     image: str | None = None,
     pull_policy: str | None = None,
+    defaults: MoverDefaults = NONE,
 ) -> Manifest:
     """Return the Job that moves `claim` to the destination.
 
     `cluster` is the UID of the cluster (of its kube-system namespace): part of the identity of a mirror. `image` replaces the default
-    image where the DataMover names none, and `pull_policy` the default policy for it.
+    image where the DataMover names none, and `pull_policy` the default policy for it. `defaults` are the operator's for how movers run; `labels`
+    win over theirs.
     """
     spec = owner.spec
     if spec is None:
         raise ValueError("a DataMover without a spec has no mover")
     method = run.copy_method or spec.copy_method
+    labels = {**(defaults.labels or {}), **labels}
     reference, policy = _image(spec.image, substitute=image, pull_policy=pull_policy)
     container: Manifest = {
         "name": CONTAINER,
@@ -62,9 +66,9 @@ def build_job(
             ]
         },
         "template": {
-            "metadata": {"labels": labels},
+            "metadata": {"labels": labels, **({"annotations": defaults.annotations} if defaults.annotations else {})},
             "spec": build_pod_spec(
-                container=container, claim=claim, mover=spec.mover, source=method == transfer.DIRECT
+                container=container, claim=claim, mover=fill(spec.mover, defaults), source=method == transfer.DIRECT
             ),
         },
     }

@@ -47,8 +47,11 @@ def helm() -> str:
 def render_text(helm: str) -> RenderText:
     """Renders the chart: `render_text("image.tag=1", ..., release="other")`; settings are as after --set. Raises CalledProcessError."""
 
-    def run(*settings: str, release: str = "datamover", namespace: str = "datamover-operator-system") -> str:
+    def run(
+        *settings: str, release: str = "datamover", namespace: str = "datamover-operator-system", tests: bool = True
+    ) -> str:
         flags = [flag for setting in settings for flag in ("--set", setting)]
+        flags += [] if tests else ["--skip-tests"]
         command = [helm, "template", release, CHART, "--kube-version", OLDEST, "--namespace", namespace, *flags]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 

@@ -1,5 +1,6 @@
 """The chart: its values, its copies of what is elsewhere, and what becomes of its switches."""
 
+import base64
 import json
 import re
 import shutil
@@ -7,12 +8,15 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 import yaml
 
 from datamover import __version__
 from datamover.api import names
+from datamover.api.v1alpha1.datamover import LocalObjectReference, PodSecurityContext, ResourceRequirements, Toleration
+from datamover.cli.operator import read_mover_defaults
 
 ROOT = Path(__file__).resolve().parents[3]
 CHART = ROOT / "deploy" / "charts" / "datamover"
@@ -24,12 +28,16 @@ DEFINITION_VERSION = "datamover.a-cup-of.coffee/definition-version"
 ALERTS: list[dict[str, Any]] = yaml.safe_load((CHART / "files/alerts.yaml").read_text(encoding="utf-8"))["groups"]
 
 
+FREE = {"resources", "livenessProbe", "readinessProbe", "affinity", "strategy"}
+"""Values whose fields are Kubernetes' own: the schema names them, the table and the defaults need not."""
+
+
 def leaves(schema: dict[str, Any], values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return each value that people set, by its path, with its default: down to where the schema is free or of one kind of thing."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         child = schema["properties"][key]
-        whole = "properties" not in child or key in {"resources", "livenessProbe", "readinessProbe"}
+        whole = "properties" not in child or key in FREE
         found |= {f"{prefix}{key}": value} if whole else leaves(child, value, f"{prefix}{key}.")
     return found
 
@@ -66,15 +74,27 @@ def test_every_value_is_in_the_table_with_its_default() -> None:
     assert len(rows) == len(LEAVES)
 
 
+def test_the_readme_of_the_chart_has_the_same_table() -> None:
+    """It travels without the other pages, so links are only their words there."""
+    readme = (CHART / "README.md").read_text(encoding="utf-8")
+    assert readme.partition("## Values")[2] == re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", PAGE.partition("## Values")[2])
+
+
+def test_the_icon_is_a_picture_in_itself() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    kind, _, picture = chart["icon"].partition(",")
+    assert kind == "data:image/svg+xml;base64"
+    assert ET.fromstring(base64.b64decode(picture, validate=True)).tag.endswith("svg")
+
+
 def test_every_value_has_a_place_in_the_schema_and_the_schema_no_other() -> None:
     def check(schema: dict[str, Any], values: dict[str, Any], path: str) -> None:
         if "properties" not in schema:
             return
         assert schema["additionalProperties"] is False, path
-        named = set(schema["properties"]) - {"global", "claims", "successThreshold", "terminationGracePeriodSeconds"}
-        assert named - {"terminationGracePeriodSeconds"} == set(values) - {"terminationGracePeriodSeconds"}, path
+        assert set(schema["properties"]) - {"global"} == set(values), path
         for key, value in values.items():
-            if isinstance(value, dict):
+            if isinstance(value, dict) and key not in FREE:
                 check(schema["properties"][key], value, f"{path}.{key}")
 
     check(SCHEMA, VALUES, "values")
@@ -147,6 +167,16 @@ REFUSED = {
     "metrics.prometheusRule.disabled={DataMoverStuk}": "'/metrics/prometheusRule/disabled/0'",
     "metrics.prometheusRule.stuckHours=0": "minimum",
     "networkPolicy.apiServerPorts=null": "missing property 'apiServerPorts'",
+    "networkPolicy.apiServerCIDRs={10.0.0.1}": "'/networkPolicy/apiServerCIDRs/0': '10.0.0.1' does not match pattern",
+    "networkPolicy.apiServerCIDRs={10.0.0.256/32}": "does not match pattern",
+    "networkPolicy.apiServerCIDRs={10.0.0.0/33}": "does not match pattern",
+    "networkPolicy.apiServerCIDRs={fd00::/129}": "does not match pattern",
+    "affinity.nodeAfinity.x=y": "additional properties 'nodeAfinity' not allowed",
+    "moverDefaults.affinity.podAffinty.x=y": "additional properties 'podAffinty' not allowed",
+    "moverDefaults.nodeSelecter.a=b": "additional properties 'nodeSelecter' not allowed",
+    "strategy.type=Sometimes": "must be one of",
+    "imageRegistry=https://registry.example.com": "'/imageRegistry'",
+    "commonLabels.app\\.kubernetes\\.io/name=x": "commonLabels may not have app.kubernetes.io/name: the chart sets it",
     "livenessProbe=null": "missing property 'livenessProbe'",
     "image=null": "missing property 'image'",
     "log=null": "missing property 'log'",
@@ -237,7 +267,7 @@ def test_secure_metrics_have_certificate_rights_and_https_everywhere(render: Any
     assert (
         container["livenessProbe"]["httpGet"]["scheme"] == container["readinessProbe"]["httpGet"]["scheme"] == "HTTPS"
     )
-    assert {service["spec"]["ports"][0]["name"] for service in of_kind(objects, "Service")} == {"https"}
+    assert {service["spec"]["ports"][0]["appProtocol"] for service in of_kind(objects, "Service")} == {"https"}
     rules = named(objects, "ClusterRole", "datamover-operator-metrics-auth")["rules"]
     assert {rule["resources"][0]: rule["verbs"] for rule in rules} == {
         "tokenreviews": ["create"],
@@ -246,7 +276,7 @@ def test_secure_metrics_have_certificate_rights_and_https_everywhere(render: Any
     reader = named(objects, "ClusterRole", "datamover-metrics-reader")
     assert reader["rules"] == [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]
     (endpoint,) = of_kind(objects, "ServiceMonitor")[0]["spec"]["endpoints"]
-    assert (endpoint["port"], endpoint["scheme"]) == ("https", "https")
+    assert (endpoint["port"], endpoint["scheme"]) == ("metrics", "https")
     assert endpoint["bearerTokenFile"]
 
 
@@ -267,7 +297,7 @@ def test_each_pod_is_scraped_once_and_keeps_its_own_namespaces(render: Any) -> N
     selected = [each for each in of_kind(objects, "Service") if wanted <= each["metadata"]["labels"].items()]
     assert len(selected) == 1
     (endpoint,) = monitor["spec"]["endpoints"]
-    assert endpoint["port"] == selected[0]["spec"]["ports"][0]["name"] == "http"
+    assert endpoint["port"] == selected[0]["spec"]["ports"][0]["name"] == "metrics"
     assert endpoint["honorLabels"] is True
     assert monitor["metadata"]["labels"]["release"] == "p"
 
@@ -338,7 +368,7 @@ def test_a_value_without_which_nothing_can_be_rendered_cannot_be_taken_away() ->
             may_miss = value in ("", [], {}) or (isinstance(value, dict) and "properties" not in child)
             if not (may_miss and value is not False) and key not in {"resources", "maxUnavailable"}:
                 assert key in schema.get("required", ()), f"{path}{key}"
-            if "properties" in child and key not in {"resources", "livenessProbe", "readinessProbe"}:
+            if "properties" in child and key not in FREE:
                 check(child, value, f"{path}{key}.")
 
     check(SCHEMA, VALUES, "")
@@ -420,3 +450,110 @@ def test_what_is_given_for_the_pod_arrives_there(render: Any) -> None:
     assert template["metadata"]["labels"]["l"] == "1x"
     assert template["metadata"]["annotations"]["n"] == "2x"
     assert of_kind(objects, "PodDisruptionBudget")[0]["spec"]["minAvailable"] == "50%"
+
+
+# --- what belongs to all ------------------------------------------------------------------------------------------
+
+
+def test_common_labels_are_on_every_object_and_select_nothing(render: Any) -> None:
+    everything = ("metrics.serviceMonitor.enabled=true", "metrics.prometheusRule.enabled=true", "grafanaDashboard.enabled=true",
+                  "networkPolicy.enabled=true", "namespace.create=true")  # fmt: skip
+    objects = render("commonLabels.team=storage", *everything)
+    without = [each for each in objects if (each["metadata"].get("labels") or {}).get("team") != "storage"]
+    assert not [f"{each['kind']} {each['metadata']['name']}" for each in without]
+    (deployment,) = of_kind(objects, "Deployment")
+    assert deployment["spec"]["template"]["metadata"]["labels"]["team"] == "storage"
+    assert "team" not in deployment["spec"]["selector"]["matchLabels"]
+    assert not any("team" in each["spec"]["selector"] for each in of_kind(objects, "Service"))
+
+
+def test_labels_of_pods_and_services_win_over_the_common_ones(render: Any) -> None:
+    objects = render("commonLabels.team=storage", "podLabels.team=backup")
+    assert of_kind(objects, "Deployment")[0]["spec"]["template"]["metadata"]["labels"]["team"] == "backup"
+
+
+REGISTRIES = {
+    ("localhost/datamover/operator", "r.example.com"): "r.example.com/datamover/operator",
+    ("quay.io/team/operator", "r.example.com:5000/mirror"): "r.example.com:5000/mirror/team/operator",
+    ("registry:5000/operator", "r.example.com"): "r.example.com/operator",
+    ("team/operator", "r.example.com"): "r.example.com/team/operator",
+    ("operator", "r.example.com"): "r.example.com/operator",
+    ("quay.io/team/operator", ""): "quay.io/team/operator",
+}
+
+
+@pytest.mark.parametrize(("repository", "registry"), REGISTRIES)
+def test_one_registry_serves_both_images(render: Any, repository: str, registry: str) -> None:
+    objects = render(
+        f"image.repository={repository}", f"moverImage.repository={repository}", f"imageRegistry={registry}"
+    )
+    (container,) = of_kind(objects, "Deployment")[0]["spec"]["template"]["spec"]["containers"]
+    wanted = f"{REGISTRIES[repository, registry]}:{__version__}"
+    assert container["image"] == wanted
+    assert {"name": "MOVER_IMAGE", "value": wanted} in container["env"]
+
+
+def test_more_objects_are_installed_as_objects_or_as_text(render_values: Any) -> None:
+    extra = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-a"}},
+        "apiVersion: v1\nkind: Secret\nmetadata:\n  name: b\n",
+    ]
+    objects = render_values({"extraObjects": extra}, release="r", namespace="n")
+    assert named(objects, "ConfigMap", "r-a")
+    assert named(objects, "Secret", "b")
+
+
+def test_a_strategy_replaces_the_rolling_one(render: Any) -> None:
+    assert "strategy" not in of_kind(render(), "Deployment")[0]["spec"]
+    (deployment,) = of_kind(render("strategy.type=Recreate"), "Deployment")
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def defaults_of(objects: list[dict[str, Any]]) -> str:
+    (container,) = of_kind(objects, "Deployment")[0]["spec"]["template"]["spec"]["containers"]
+    (found,) = [each["value"] for each in container["env"] if each["name"] == "MOVER_DEFAULTS"]
+    return found
+
+
+def test_the_operator_reads_what_the_chart_says_of_movers(render: Any) -> None:
+    as_shipped = read_mover_defaults(defaults_of(render()))
+    assert as_shipped.resources == ResourceRequirements(requests={"cpu": "50m", "memory": "128Mi"})
+    set_ = "moverDefaults"
+    found = read_mover_defaults(
+        defaults_of(
+            render(
+                f"{set_}.tolerations[0].key=backup", f"{set_}.tolerations[0].operator=Exists", f"{set_}.nodeSelector.pool=x",
+                f"{set_}.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchFields[0].key=k",
+                f"{set_}.priorityClassName=low", f"{set_}.imagePullSecrets[0].name=r", f"{set_}.securityContext.runAsUser=1000",
+                f"{set_}.labels.team=storage", f"{set_}.annotations.a\\.b/c=d", f"{set_}.resources.limits.memory=1Gi",
+            )
+        )
+    )  # fmt: skip
+    assert found.tolerations == (Toleration(key="backup", operator="Exists"),)
+    assert found.node_selector == {"pool": "x"}
+    assert found.priority_class_name == "low"
+    assert found.image_pull_secrets == (LocalObjectReference(name="r"),)
+    assert found.security_context == PodSecurityContext(run_as_user=1000)
+    assert (found.labels, found.annotations) == ({"team": "storage"}, {"a.b/c": "d"})
+    assert found.affinity
+    assert found.resources is not None
+    assert found.resources.limits == {"memory": "1Gi"}
+
+
+def test_no_defaults_are_no_variable(render: Any) -> None:
+    (container,) = of_kind(render("moverDefaults.resources=null"), "Deployment")[0]["spec"]["template"]["spec"][
+        "containers"
+    ]
+    assert not [each for each in container["env"] if each["name"] == "MOVER_DEFAULTS"]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_helm_test_asks_the_service_of_the_metrics(render: Any, scheme: str) -> None:
+    objects = render(*(SECURE if scheme == "https" else ()))
+    (test,) = [each for each in of_kind(objects, "Pod") if each["metadata"]["annotations"]["helm.sh/hook"] == "test"]
+    (container,) = test["spec"]["containers"]
+    service = named(objects, "Service", "datamover-operator-controller-manager-metrics-service")
+    assert container["args"][-1] == f"{scheme}://{service['metadata']['name']}.datamover-operator-system:8082"
+    assert not service["spec"]["selector"].items() <= test["metadata"]["labels"].items(), "it would be asked itself"
+    compile(container["args"][0], "the test", "exec")
+    assert not of_kind(render("metrics.enabled=false"), "Pod")

@@ -24,7 +24,7 @@ PEOPLE = {"datamover-admin", "datamover-edit", "datamover-view"}
 
 
 def test_it_is_what_the_chart_gives(render_text: Any) -> None:
-    rendered = render_text("namespace.create=true", namespace=names.OPERATOR_NAMESPACE)
+    rendered = render_text("namespace.create=true", namespace=names.OPERATOR_NAMESPACE, tests=False)
     assert TEXT.partition("\n")[2] == rendered, "run `make manifests`"
 
 
@@ -103,12 +103,13 @@ def test_whatever_selects_pods_selects_these() -> None:
 
 def test_probes_and_services_lead_to_the_port_that_is_served() -> None:
     (container,) = POD["containers"]
-    (port,) = [each["containerPort"] for each in container["ports"]]
+    ((name, port),) = [(each["name"], each["containerPort"]) for each in container["ports"]]
+    assert name == "metrics"
     assert f"--metrics-bind-address=:{port}" in container["args"]
     for probe, path in (("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
-        assert container[probe]["httpGet"] == {"path": path, "port": port, "scheme": "HTTP"}
+        assert container[probe]["httpGet"] == {"path": path, "port": name, "scheme": "HTTP"}
     services = {each["metadata"]["name"]: each for each in OBJECTS if each["kind"] == "Service"}
-    assert all(each["spec"]["ports"][0]["targetPort"] == port for each in services.values())
+    assert all(each["spec"]["ports"][0]["targetPort"] == name for each in services.values())
     assert services["operator-metrics-service"]["spec"]["ports"][0]["port"] == 8080
 
 

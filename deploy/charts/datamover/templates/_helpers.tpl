@@ -63,12 +63,27 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end }}
 
-{{- define "datamover.labels" -}}
+{{/* The chart's own labels, which nothing replaces. */}}
+{{- define "datamover.ownLabels" -}}
 {{ include "datamover.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: datamover
 app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" | quote }}
+{{- end }}
+
+{{/* The labels of every object: the chart's own, and commonLabels. */}}
+{{- define "datamover.labels" -}}
+{{- $own := include "datamover.ownLabels" . | fromYaml -}}
+{{- range $key, $_ := .Values.commonLabels -}}
+{{- if hasKey $own $key -}}
+{{- fail (printf "commonLabels may not have %s: the chart sets it" $key) -}}
+{{- end -}}
+{{- end -}}
+{{ include "datamover.ownLabels" . }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{/* The chart's labels and those of the values, which win. Takes a list: the context, and the values' labels. */}}
@@ -81,7 +96,7 @@ The same where something selects by the chart's own labels: those are not to be 
 labels, and the path of those.
 */}}
 {{- define "datamover.labelsAnd" -}}
-{{- $own := include "datamover.labels" (index . 0) | fromYaml -}}
+{{- $own := include "datamover.ownLabels" (index . 0) | fromYaml -}}
 {{- $path := index . 2 -}}
 {{- range $key, $_ := index . 1 -}}
 {{- if hasKey $own $key -}}
@@ -91,13 +106,33 @@ labels, and the path of those.
 {{- include "datamover.labelsWith" (list (index . 0) (index . 1)) -}}
 {{- end }}
 
-{{/* An image by digest, or by tag. Takes a list: the image's values, and the tag where they have none. */}}
+{{/*
+An image by digest, or by tag. Takes a list: the context, and the image's values. With imageRegistry the first part of the repository goes
+where it is a registry: it has a dot or a port, or is localhost.
+*/}}
 {{- define "datamover.image" -}}
-{{- $image := index . 0 -}}
+{{- $image := index . 1 -}}
+{{- $repository := $image.repository -}}
+{{- with (index . 0).Values.imageRegistry -}}
+{{- $repository = printf "%s/%s" . (regexReplaceAll "^(localhost|[^/]*[.:][^/]*)/" $repository "") -}}
+{{- end -}}
 {{- if $image.digest -}}
-{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- printf "%s@%s" $repository $image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" $image.repository (default (index . 1) $image.tag) -}}
+{{- printf "%s:%s" $repository (default (index . 0).Chart.AppVersion $image.tag) -}}
+{{- end -}}
+{{- end }}
+
+{{/* What the operator is told of all movers, as JSON: the values that are not empty; nothing where all are. */}}
+{{- define "datamover.moverDefaults" -}}
+{{- $given := dict -}}
+{{- range $key, $value := .Values.moverDefaults -}}
+{{- if $value -}}
+{{- $_ := set $given $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- with $given -}}
+{{- toJson . -}}
 {{- end -}}
 {{- end }}
 

@@ -236,6 +236,7 @@ def _start_mover(facts: Facts, run: Run, *, claim: str, now: datetime, settings:
         labels=child_labels(mover, run_id=run.id, component=names.COMPONENT_MOVER),
         image=settings.mover_image,
         pull_policy=settings.mover_pull_policy,
+        defaults=settings.mover_defaults,
     )
     current = mover.status or DataMoverStatus()
     ready = current.condition(ConditionType.READY)

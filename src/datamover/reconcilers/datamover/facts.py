@@ -12,6 +12,7 @@ from datamover.api.snapshot import VolumeSnapshot, VolumeSnapshotClass
 from datamover.api.storage import StorageClass
 from datamover.api.transfer import Progress
 from datamover.api.v1alpha1.datamover import DataMover
+from datamover.movers.defaults import NONE, MoverDefaults
 from datamover.reconcilers.datamover.vigil import UNWATCHED, Vigil
 
 
@@ -122,13 +123,14 @@ class Facts:
 class Settings:
     """What the operator was started with. Durations in seconds.
 
-    `cluster` is the UID of the cluster. `mover_image` replaces the documented default image, and `mover_pull_policy` its policy. A mover
-    whose progress stays the same for `stall_after` is told, and a log that cannot be read for `log_patience`.
+    `cluster` is the UID of the cluster. `mover_image` replaces the documented default image, and `mover_pull_policy` its policy;
+    `mover_defaults` say how movers run whose DataMover does not. A mover whose progress stays the same for `stall_after` is told, and a log that cannot be read for `log_patience`.
     """
 
     cluster: str
     mover_image: str | None = None
     mover_pull_policy: str | None = None
+    mover_defaults: MoverDefaults = NONE
     progress_interval: float = 10.0
     inquire_after: float = 10.0
     inquire_interval: float = 60.0
