@@ -54,6 +54,12 @@ def test_what_the_documents_tell_to_look_at_is_there(place: Place, done: str) ->
     assert named, "the Secret is not shown"  # and not what it holds
 
 
+def test_helm_can_tell_whether_the_operator_answers(place: Place) -> None:
+    if place.cluster.rig is None:
+        pytest.skip("the operator may not be Helm's")
+    assert re.search(r"Phase:\s+Succeeded", place.cluster.run_helm("test", "datamover", "--timeout", "90s"))
+
+
 def test_the_operators_log_and_rights_read_as_the_documents_say(place: Place) -> None:
     place.create_volume()
     place.create_secret()

@@ -119,7 +119,11 @@ def test_a_data_mover_is_valid(manifest: dict[str, Any]) -> None:
     assert check_spec(mover.spec) is None
 
 
-@pytest.mark.parametrize("manifest", manifests())
+BEYOND = {"CronJob", "Role", "RoleBinding"}
+"""Kinds that the embedded world does not have. A scenario on the real cluster applies them."""
+
+
+@pytest.mark.parametrize("manifest", [each for each in manifests() if each.values[0]["kind"] not in BEYOND])
 async def test_an_object_is_accepted_by_an_api_server(manifest: dict[str, Any]) -> None:
     server = ApiServer()
     for needed in (data_mover_crd(), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}):
