@@ -109,6 +109,12 @@ def test_the_published_columns_are_there() -> None:
     assert crd.PRINTER_COLUMNS[0]["name"] == "Phase", "scripts read it as the first column after the name"
     shown = [column["name"] for column in crd.PRINTER_COLUMNS if not column.get("priority")]
     assert len(shown) <= 5, "more do not fit a terminal"
+    assert shown[1] == "Reason", "what tells a stuck run from one that works is not cut off"
+    assert shown[-1] == "Age", "as everywhere"
+
+
+def test_phases_can_be_selected() -> None:
+    assert VERSION["selectableFields"] == [{"jsonPath": ".status.phase"}]
 
 
 def walk(schema: dict[str, Any], path: str):

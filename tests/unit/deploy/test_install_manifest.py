@@ -1,6 +1,8 @@
 """deploy/install.yaml: rendered from the chart, restricted, and with no right too many."""
 
 import re
+import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,18 @@ def test_the_definition_is_ours_and_helm_keeps_it() -> None:
     assert found == yaml.safe_load((ROOT / "deploy/crds/datamovers.yaml").read_text(encoding="utf-8")), (
         "run `make crds`"
     )
+
+
+def test_what_kubernetes_1_29_does_not_know_can_be_left_out_as_documented() -> None:
+    page = (ROOT / "docs/install.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^(sed .*selectableFields.*) deploy/install.yaml > install-1.29.yaml$", page, re.MULTILINE)
+    done = subprocess.run(shlex.split(command), input=TEXT, capture_output=True, text=True, check=True)
+    (found,) = [each for each in yaml.safe_load_all(done.stdout) if each and each["kind"] == "CustomResourceDefinition"]
+    (whole,) = [each for each in OBJECTS if each["kind"] == "CustomResourceDefinition"]
+    versions = [
+        {key: value for key, value in v.items() if key != "selectableFields"} for v in whole["spec"]["versions"]
+    ]
+    assert found["spec"] == {**whole["spec"], "versions": versions}
 
 
 def test_what_is_to_be_kept_is_told_by_a_label_from_what_may_go() -> None:
