@@ -332,6 +332,7 @@ class Attempt(ABC):
                 target,
                 environment=environment,
                 extra=self.arguments(),
+                total=self.ledger.sources()[0],
                 by_size=by_size if watched else None,
                 uploaded=self._note,
             )

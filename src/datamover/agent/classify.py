@@ -6,169 +6,21 @@ be mended first is told: without a key nothing else can be known.
 
 import re
 
-import msgspec
-
-from datamover.agent import logs
+from datamover.agent import answers, logs
+from datamover.agent.causes import CAUSES, UNKNOWN, Cause
 from datamover.agent.errors import Failure
+from datamover.agent.guards import quote_names
 from datamover.api import transfer
 
 _EXAMPLES = 5
+_DISTINCT = 1 << 14
+"""Objects that are told apart when they are counted."""
 KILLED = -9
 """What ended by SIGKILL. Nobody sends that to an engine whose errors are then asked for, but the kernel when memory runs out."""
 _OUT_OF_MEMORY = (
     "rclone was killed, as the kernel does when a container reaches its memory limit, or the node's memory runs out. Raise spec.mover.resources.limits.memory, or lower "
     "RCLONE_TRANSFERS and RCLONE_CHECKERS in spec.additionalEnv."
 )
-
-
-class Cause(msgspec.Struct, frozen=True):
-    """One way to fail: how its lines look, and what people are told. `{…}` are `place`, `bucket`, `endpoint`."""
-
-    pattern: str
-    failure_class: str
-    reason: str
-    sentence: str
-    retryable: bool | None = None
-
-
-_CAUSES = (
-    Cause(
-        r"AuthorizationHeaderMalformed|IllegalLocationConstraint|PermanentRedirect",
-        transfer.CONFIG,
-        transfer.REASON_INVALID_CONFIGURATION,
-        "The server expects another region: set AWS_REGION to the bucket's.",
-    ),
-    Cause(
-        r"RequestTimeTooSkewed",
-        transfer.CREDENTIALS,
-        transfer.REASON_WRONG_CREDENTIALS,
-        "The server refuses the request's time: the clock of this node or of the server is wrong.",
-        retryable=True,
-    ),
-    Cause(
-        r"InvalidAccessKeyId|UserNotFound|NoSuchUser|SignatureDoesNotMatch|InvalidToken|ExpiredToken|TokenRefreshRequired|InvalidClientTokenId|UnrecognizedClient"
-        r"|InvalidSecurity|NoCredentialsErr|NoCredentialProviders|failed to refresh cached credentials|get credentials|XAmzContentSHA256Mismatch",
-        transfer.CREDENTIALS,
-        transfer.REASON_WRONG_CREDENTIALS,
-        "The server at {endpoint} does not accept the credentials: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the Secret"
-        " (and AWS_SESSION_TOKEN, if it is a temporary one).",
-    ),
-    Cause(
-        r"UserSuspended|AllAccessDisabled|AccountProblem",
-        transfer.DENIED,
-        transfer.REASON_ACCESS_DENIED,
-        "The server at {endpoint} has suspended the account that the credentials belong to: let whoever runs it enable the account again, or put"
-        " another one's keys into the Secret.",
-    ),
-    Cause(
-        r"AccessDenied|UnauthorizedAccess|StatusCode: 403|StatusCode: 401",
-        transfer.DENIED,
-        transfer.REASON_ACCESS_DENIED,
-        "The credentials are known, but they may not do this at {place}: they need the rights to list the bucket and to get, put and"
-        " delete objects in it.",
-    ),
-    Cause(
-        r"NoSuchBucket",
-        transfer.NOT_FOUND,
-        transfer.REASON_BUCKET_NOT_FOUND,
-        "There is no bucket {bucket!r} at {endpoint}: create it, or mend BUCKET_NAME or BUCKET_HOST.",
-    ),
-    Cause(
-        r"no space left on device|ENOSPC|StorageFull|QuotaExceeded|disk quota exceeded|InsufficientCapacity|StatusCode: 507",
-        transfer.NO_SPACE,
-        transfer.REASON_NO_SPACE,
-        "No space left on device: the destination {place} is full or over its quota. Make room there, then run again; what arrived stays.",
-    ),
-    Cause(
-        r"server gave HTTP response to HTTPS client|HTTP request to an HTTPS server|malformed HTTP response|first record does not look like a TLS"
-        # what a TLS server says to plain HTTP is no XML, and often cut off
-        r"|StatusCode: 400,.*deserialization failed",
-        transfer.NETWORK,
-        transfer.REASON_TLS_MISMATCH,
-        '{endpoint} does not speak what TLS_HOST says: set TLS_HOST to "false" for plain HTTP or "true" for HTTPS, and check BUCKET_PORT.',
-        retryable=False,
-    ),
-    Cause(
-        r"x509|certificate|tls: ",
-        transfer.NETWORK,
-        transfer.REASON_TLS_UNTRUSTED,
-        "The certificate of {endpoint} is not trusted: put the certificate (PEM) of the authority that signed it into the"
-        " Secret's key CA_CERT, or use the name that the certificate is for in BUCKET_HOST.",
-        retryable=False,
-    ),
-    Cause(
-        r"timeout awaiting response headers",
-        transfer.NETWORK,
-        transfer.REASON_SERVER_UNREACHABLE,
-        "The server at {endpoint} takes requests and does not answer them: it hangs, or its storage does, as when that is full.",
-    ),
-    Cause(
-        r"unseekable stream is not supported without TLS",
-        transfer.CONFIG,
-        transfer.REASON_INVALID_CONFIGURATION,
-        "RCLONE_S3_PROVIDER is one that needs TLS: set TLS_HOST to true, or leave the provider out.",
-    ),
-    Cause(
-        r"connection refused|no such host|server misbehaving|name resolution|network is unreachable|no route to host|i/o timeout|timeout"
-        r"|deadline exceeded|connection reset|broken pipe|unexpected EOF|: EOF|use of closed network|http2: |connection timed out|StatusCode: 0,"
-        r"|host is down|proxyconnect",
-        transfer.NETWORK,
-        transfer.REASON_SERVER_UNREACHABLE,
-        "The server at {endpoint} cannot be reached: check BUCKET_HOST, BUCKET_PORT, TLS_HOST, network policies and the server itself.",
-    ),
-    Cause(
-        r"KeyTooLong|file name too long|InvalidArgument.*key|InvalidObjectName|XMinioInvalidObjectName|ObjectParentIsFile|IsDirectory",
-        transfer.SOURCE_UNREADABLE,
-        transfer.REASON_NAME_REFUSED,
-        "The server does not take some of the source's names (too long for it, or a file where it has a folder). Rename them.",
-    ),
-    Cause(
-        r"can't copy - source file is being updated|source file is being updated|failed to open source object: .*no such file or directory",
-        transfer.SOURCE_CHANGED,
-        transfer.REASON_SOURCE_CHANGED,
-        "Files of the source changed while they were read. Back up a clone or a snapshot, or stop what writes.",
-    ),
-    Cause(
-        r"permission denied|operation not permitted|input/output error|failed to open source object|failed to open directory|failed to read"
-        r" directory|structure needs cleaning|stale (NFS )?file handle",
-        transfer.SOURCE_UNREADABLE,
-        transfer.REASON_SOURCE_UNREADABLE,
-        "Files of the source cannot be read by the mover; everything else was moved and nothing was deleted. Give its user the right to"
-        " read them (fsGroup, or the mover's securityContext).",
-    ),
-    Cause(
-        r"corrupted on transfer|BadDigest|hash(es)? differ|md5 differ|sizes differ|files differ|InvalidDigest|XAmzContentChecksumMismatch|IncompleteBody",
-        transfer.VERIFY,
-        transfer.REASON_VERIFICATION_FAILED,
-        "Bytes arrived at {place} other than they were sent.",
-    ),
-    Cause(
-        r"StatusCode: 5\d\d|StatusCode: 429|SlowDown|InternalError|ServiceUnavailable|Throttl|TooManyRequests|RequestTimeout|OperationAborted",
-        transfer.NETWORK,
-        transfer.REASON_SERVER_ERROR,
-        "The server at {endpoint} fails or is overloaded; look at its own log.",
-    ),
-    Cause(
-        r"default values: failed to|Invalid value when setting|invalid argument .* for|Failed to read --|Failed to create file system|malformed rule"
-        r"|failed to make fs for|can't use -|Can't set -|the usage of --files-from|didn't find section in config|unknown flag",
-        transfer.CONFIG,
-        transfer.REASON_INVALID_CONFIGURATION,
-        "rclone does not accept one of the RCLONE_ variables; correct or remove it in additionalEnv.",
-    ),
-    Cause(
-        r"directory not found|bucket (does not exist|not found)|StatusCode: 404|StatusCode: 301",
-        transfer.NOT_FOUND,
-        transfer.REASON_BUCKET_NOT_FOUND,
-        "The server at {endpoint} has no bucket {bucket!r}, or what answers there is not an S3 server: check BUCKET_NAME, BUCKET_HOST"
-        " and BUCKET_PORT.",
-    ),
-)
-"""In the order in which they are told; the first whose pattern is in any error line wins."""
-
-# a file that changes under the engine's hands looks to it like a request that failed, and Ceph answers 403 when a quota is used up
-_SPECIFIC = frozenset({transfer.SOURCE_CHANGED, transfer.NO_SPACE})
-_MATCHING = sorted(range(len(_CAUSES)), key=lambda number: _CAUSES[number].failure_class not in _SPECIFIC)
-
 _ERROR_LEVELS = frozenset({"emergency", "alert", "critical", "error"})
 _LOCAL_WRITE = re.compile(r"(open|write|create|mkdir) \S+: no space left", re.IGNORECASE)
 # what the engine says before its log is set up, and when it breaks down
@@ -178,6 +30,7 @@ _OF_DATA = frozenset({transfer.SOURCE_UNREADABLE, transfer.SOURCE_CHANGED, trans
 _BOILERPLATE = re.compile(
     r"exceeded maximum number of attempts, \d+, |https response error StatusCode: 0, |request send failed, "
 )
+_PLACES = {cause: place for place, cause in enumerate((*CAUSES, UNKNOWN))} | {None: 1 << 16}
 _URL = re.compile(r'"https?://[^"]*"')
 _XML_CODE = re.compile(r"<Code>(\w+)</Code>")
 
@@ -185,16 +38,15 @@ _XML_CODE = re.compile(r"<Code>(\w+)</Code>")
 class Errors:
     """Collects what the engine complained of. Memory does not grow with the number of errors.
 
-    `names` are the first few objects concerned, by cause.
+    Only the engine's latest attempt counts: it tries again what failed, and what arrived then has not failed.
     """
 
     def __init__(self) -> None:
         self.count = 0
-        self._first: dict[int, str] = {}
-        self._counts: dict[int, int] = {}
-        self._names: dict[int, list[str]] = {}
-        self._other = ""
-        self._patterns = [re.compile(cause.pattern, re.IGNORECASE) for cause in _CAUSES]
+        self._first: dict[Cause | None, str] = {}
+        self._counts: dict[str, int] = {}
+        self._objects: dict[Cause | None, _Objects] = {}
+        self._attempt_ended = False
 
     def add(self, line: logs.Line) -> None:
         """Take a line of the engine's log into account."""
@@ -202,53 +54,81 @@ class Errors:
         crash = not line.level and _EARLY.match(line.msg) is not None
         if not (line.level in _ERROR_LEVELS or final or crash):
             return
+        cause = answers.find(_without_names(line))
         summary = final or line.msg.startswith("Attempt ")
+        if self._attempt_ended and not summary:
+            self._attempt_ended = False
+            self._first.clear()
+            self._objects.clear()
+        self._attempt_ended = self._attempt_ended or summary
+        self._first.setdefault(cause, line.msg)
         if not summary:
             self.count += 1
-        said = _without_names(line)
-        for number in _MATCHING:
-            if self._patterns[number].search(said):
-                self._first.setdefault(number, line.msg)
-                if not summary:
-                    self._counts[number] = self._counts.get(number, 0) + 1
-                    examples = self._names.setdefault(number, [])
-                    if line.object and line.object not in examples and len(examples) < _EXAMPLES:
-                        examples.append(line.object)
-                return
-        self._other = self._other or line.msg
+            if cause is not None:
+                self._counts[cause.failure_class] = self._counts.get(cause.failure_class, 0) + 1
+            if line.object:
+                self._objects.setdefault(cause, _Objects()).add(line.object)
 
     def amount(self, failure_class: str) -> int:
         """Return how many lines belong to a class."""
-        return sum(count for number, count in self._counts.items() if _CAUSES[number].failure_class == failure_class)
+        return self._counts.get(failure_class, 0)
 
-    def failure(self, *, code: int, place: str, bucket: str, endpoint: str) -> Failure:
-        """Return what to tell about a command that ended with `code`."""
+    def failure(self, *, code: int, place: str, bucket: str, endpoint: str, total: int | None = None) -> Failure:
+        """Return what to tell about a command that ended with `code` and was about `total` objects, where that is known."""
         if code == KILLED:
             return Failure(transfer.INTERNAL, transfer.REASON_OUT_OF_MEMORY, _OUT_OF_MEMORY)
-        if not self._first:
-            quoted = f": {_brief(self._other)}" if self._other else ""
+        cause = min(self._first, key=_PLACES.__getitem__, default=None)
+        text = self._first.get(cause, "")
+        objects = self._objects.get(cause, _Objects())
+        if cause is None:
+            quoted = f": {_brief(text)}" if text else ""
             return Failure(
                 transfer.INTERNAL,
                 transfer.REASON_ENGINE_FAILED,
-                f"rclone ended with exit code {code}{quoted}. Its log has more.",
+                f"rclone ended with exit code {code}{quoted}. {objects.told(total)}Its log has more.",
+                problems=tuple(objects.names),
             )
-        number = min(self._first)
-        cause = _CAUSES[number]
-        text = self._first[number]
-        sentence = cause.sentence.format(place=place, bucket=bucket, endpoint=endpoint)
         if cause.failure_class == transfer.NO_SPACE and _LOCAL_WRITE.search(text):
             return Failure(
                 transfer.NO_SPACE,
                 transfer.REASON_NO_LOCAL_SPACE,
                 f"No space left on device in the mover's own scratch space (/config or /tmp): give it more. ({_brief(text)})",
             )
+        sentence = cause.sentence.format(place=place, bucket=bucket, endpoint=endpoint)
         return Failure(
             cause.failure_class,
             cause.reason,
-            f"{sentence} ({_brief(text)})",
+            f"{sentence} {objects.told(total) if cause.single else ''}({_brief(text)})",
             retryable=cause.retryable,
-            problems=tuple(self._names.get(number, ())),
+            problems=tuple(objects.names),
         )
+
+
+class _Objects:
+    """How many objects something is about, and the first few of them."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._seen: set[int] = set()
+        self._count = 0
+
+    def add(self, name: str) -> None:
+        """Count an object once; beyond the limit each line counts, which is at most a few for an object."""
+        if (known := hash(name)) in self._seen:
+            return
+        if len(self._seen) < _DISTINCT:
+            self._seen.add(known)
+        self._count += 1
+        if len(self.names) < _EXAMPLES:
+            self.names.append(name)
+
+    def told(self, total: int | None) -> str:
+        """Return a sentence with a space behind it, empty when there are none."""
+        if not self._count:
+            return ""
+        count = self._count if total is None else min(self._count, total)
+        of = f" of {total}" if total is not None else ""
+        return f"That is so for {count}{of} object{'' if (total or count) == 1 else 's'}: {quote_names(self.names, count)}. "
 
 
 def server_code(text: str) -> str | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from datamover.agent import classify, logs, names, rclone, records
+from datamover.agent import causes, classify, logs, names, rclone, records
 from datamover.agent.control import Control, ControlError, Item
 from datamover.agent.environment import Settings
 from datamover.agent.errors import Failure
@@ -29,6 +29,8 @@ _SLOWEST_LISTING = 500
 """Objects a second that any server lists."""
 _FETCH_SECONDS = 900.0
 """What bringing a manifest of millions of files here may take."""
+_FIRST = 1 << 16
+"""Bytes of an unexpected answer that are looked at."""
 _LIST = ("--recursive", "--files-only", "--format", "sp", "--separator", ";")
 
 
@@ -72,10 +74,12 @@ class Destination:
         """Return the engine's name of a folder (with a final slash, else the engine asks whether it is a file) or object."""
         return self.place + path
 
-    def explain(self, errors: classify.Errors, code: int) -> Failure:
-        """Return what to tell about errors of the engine at this destination."""
+    def explain(self, errors: classify.Errors, code: int, *, total: int | None = None) -> Failure:
+        """Return what to tell about errors of the engine at this destination, with `total` objects where that is known."""
         settings = self._settings
-        return errors.failure(code=code, place=self.place, bucket=settings.bucket, endpoint=settings.endpoint)
+        return errors.failure(
+            code=code, place=self.place, bucket=settings.bucket, endpoint=settings.endpoint, total=total
+        )
 
     # --- patience ------------------------------------------------------------------------------------------------
 
@@ -118,6 +122,34 @@ class Destination:
         child.wait(timeout=_PROBE_SECONDS)
         code = next(filter(None, map(classify.server_code, texts)), None)
         return self._told(f"the server answers {code}") if code else failure
+
+    def prove_empty(self, path: str, *, known: Callable[[bytes], bool]) -> None:
+        """Ask by its name for a record that a listing does not show; raise Failure when there is one.
+
+        A server that answers everything with success lists nothing, and so does an S3 server whose error came as a success. What is not
+        listed would be overwritten (law L3). `known` tells whether the first bytes are a record.
+        """
+        try:
+            with open(self.fetch(path, expected=False), "rb") as file:
+                found = file.read(_FIRST)
+        except Failure as failure:
+            if failure.failure_class == transfer.NETWORK:
+                raise
+            return
+        settings = self._settings
+        if not known(found):
+            raise Failure(
+                transfer.CONFIG,
+                transfer.REASON_NOT_S3,
+                causes.NOT_S3.format(endpoint=settings.endpoint)
+                + " It answers every request with success. Nothing was moved or deleted.",
+            )
+        raise Failure(
+            transfer.NETWORK,
+            transfer.REASON_SERVER_ERROR,
+            f"The server at {settings.endpoint} lists nothing at {self.place}, but {self.remote(path)} is there, so its listings cannot be believed."
+            " Nothing was moved or deleted; it is tried again. Look at the server, and at a proxy before it.",
+        )
 
     def _told(self, text: str) -> Failure:
         errors = classify.Errors()
@@ -200,8 +232,8 @@ class Destination:
         with open(self.fetch(path), "rb") as file:
             return file.read()
 
-    def fetch(self, path: str) -> str:
-        """Bring an object here; return the path of the file."""
+    def fetch(self, path: str, *, expected: bool = True) -> str:
+        """Bring an object here; return the path of the file. `expected`: a listing has shown it."""
         name = self._file("fetched")
         source = f"{self._settings.prefix}/{path}" if self._settings.prefix else path
         self._ask(
@@ -214,7 +246,7 @@ class Destination:
                 "_config": {"NoCheckDest": True},
             },
             seconds=_FETCH_SECONDS,
-            record=path,
+            record=path if expected else "",
         )
         return name
 
@@ -334,7 +366,9 @@ class Destination:
             )
             code = child.wait()
             if code:
-                raise self.explain(child.errors, code)
+                failure = self.explain(child.errors, code, total=count)
+                failure.message = f"Objects could not be deleted. {failure.message}"
+                raise failure
             return count
 
         return self.patiently(once)

@@ -87,9 +87,11 @@ class Mirror(Attempt):
         return ""
 
     def _read_owner(self) -> records.OwnerRecord | None:
-        if not self._before.owned:
-            return None
         path = f"{records.FOLDER}/{records.OWNER}"
+        if not self._before.owned:
+            if not self._before.runs and not self.ledger.remote_count():
+                self.destination.prove_empty(path, known=records.is_record)
+            return None
         return records.read_owner(self.destination.read(path), place=self.destination.remote(path))
 
     def _load_known(self) -> bool:

@@ -98,6 +98,12 @@ def read_holder(raw: bytes, *, place: str, run_id: str, source: Owner) -> ClaimR
     )
 
 
+def is_record(raw: bytes) -> bool:
+    """Tell whether these are the contents of an owner marker or of a claim, as any version of this agent may have written them."""
+    owner = _decode(raw, OwnerRecord)
+    return (owner is not None and bool(owner.pvc or owner.created_by)) or _decode(raw, ClaimRecord) is not None
+
+
 def _decode(raw: bytes, kind: type[_Record]) -> _Record | None:
     try:
         return msgspec.json.decode(raw, type=kind)

@@ -73,10 +73,11 @@ class Sync:
         *,
         environment: Mapping[str, str],
         extra: Iterable[str] = (),
+        total: int | None = None,
         by_size: Callable[[str], None] | None = None,
         uploaded: Callable[[str], None] | None = None,
     ) -> None:
-        """Copy `source` to `target`. Raises Failure when anything did not arrive.
+        """Copy `source`, of `total` files, to `target`. Raises Failure when anything did not arrive.
 
         `by_size` gets the names of files that were taken for unchanged by their size alone, `uploaded` those that were moved.
         """
@@ -117,10 +118,14 @@ class Sync:
                 self.moved.bytes += stats.bytes
                 self.moved.compared += stats.checks
                 self._report.show(last[0])
-        if watch.failure is not None:
-            raise watch.failure
-        if code:
-            raise self._destination.explain(child.errors, code)
+        failure = watch.failure
+        if failure is None and code:
+            failure = self._destination.explain(child.errors, code, total=total)
+        if failure is not None:
+            arrived = self.moved.files
+            what = f"{arrived} file{'' if arrived == 1 else 's'} arrived in this attempt; what arrived stays."
+            failure.message = f"{failure.message} {what if arrived else 'No file arrived in this attempt.'}"
+            raise failure
 
 
 class _Watch:

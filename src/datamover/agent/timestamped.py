@@ -49,6 +49,8 @@ class Timestamped(Attempt):
             self.destination.abandon_uploads(f"{folder}/")
             self.ledger.add_remote(self.destination.list_all(f"{folder}/").lines())
         else:
+            if not self._recorded:
+                self.destination.prove_empty(self.run_folder + records.HOLDER, known=records.is_record)
             folder = self._claim()
         self.facts.timestamp = folder
         return f"{folder}/"

@@ -47,8 +47,8 @@ class Scene:
         self.child = Child()
         self.watch = _Watch(self, limit=60, grace=1, monotonic=lambda: self.now, wait=self.troubles.append)  # type: ignore[arg-type]
 
-    def explain(self, errors: Errors, code: int) -> Failure:
-        return errors.failure(code=code, place="s3:b", bucket="b", endpoint="http://s3")
+    def explain(self, errors: Errors, code: int, *, total: int | None = None) -> Failure:
+        return errors.failure(code=code, place="s3:b", bucket="b", endpoint="http://s3", total=total)
 
     def start_question(self) -> Child:
         return self.answer

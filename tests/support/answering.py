@@ -1,0 +1,91 @@
+"""A proxy that gives answers of its own in the place of an S3 server."""
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from support.proxy import Proxy
+
+_LENGTH = re.compile(rb"(?i)\r\ncontent-length: (\d+)")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What is answered in the server's place."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def s3_error(status: int, code: str, message: str = "Something is wrong.") -> Reply:
+    """Return an error as an S3 server writes it."""
+    body = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{message}</Message><RequestId>R1</RequestId></Error>'
+    return Reply(status, body.encode(), {"Content-Type": "application/xml"})
+
+
+def web_page(status: int, title: str = "Something") -> Reply:
+    """Return a page as a web server or a proxy writes it; as so often, it is no XML."""
+    body = f"<html>\r\n<head><title>{title}</title></head>\r\n<body><center><h1>{title}</h1></center><hr><center>nginx</center></body></html>"
+    return Reply(status, body.encode(), {"Content-Type": "text/html"})
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request: method, path with query, body length."""
+
+    method: str
+    path: str
+    length: int
+
+    @property
+    def of_data(self) -> bool:
+        """Whether it is about an object that is no record."""
+        return "/.datamover/" not in self.path and "?" not in self.path.replace("?x-id=", "")
+
+
+class Answering(Proxy):
+    """Forwards to `target` what `rule` gives no reply for. `requests` has all that came, one for each connection."""
+
+    def __init__(self, target: int, rule: Callable[[Request], Reply | None]) -> None:
+        super().__init__(target)
+        self._rule = rule
+        self.requests: list[Request] = []
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._answer(reader, writer)
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        method, path, _ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+        length = int(found[1]) if (found := _LENGTH.search(head)) else 0
+        request = Request(method, path, length)
+        self.requests.append(request)
+        reply = self._rule(request)
+        if b"100-continue" in head.lower() and reply is None:
+            head = re.sub(rb"(?i)\r\nexpect: [^\r]*", b"", head)
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = await reader.readexactly(length) if reply is None or b"100-continue" not in head.lower() else b""
+        if reply is not None:
+            lines = {"Connection": "close", "Content-Length": str(len(reply.body)), **reply.headers}
+            written = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+            writer.write(f"HTTP/1.1 {reply.status} Whatever\r\n{written}\r\n".encode())
+            writer.write(b"" if method == "HEAD" else reply.body)
+            await writer.drain()
+            return
+        upstream_reader, upstream = await asyncio.open_connection("127.0.0.1", self._target)
+        try:
+            head = re.sub(rb"(?i)\r\nconnection: [^\r]*", b"", head).replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+            upstream.write(head + body)
+            await upstream.drain()
+            while data := await upstream_reader.read(1 << 16):
+                writer.write(data)
+                await writer.drain()
+        finally:
+            upstream.close()
