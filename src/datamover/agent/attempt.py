@@ -304,12 +304,19 @@ class Attempt(ABC):
         return profile.defaults(shape, user=self.options.data) | self._listing | self.options.data
 
     def arguments(self) -> list[str]:
-        """Return the flags that keep out what is never moved. A file of rules, because that leaves the user's own patterns alone."""
-        if not self.tally.lost_and_found or self.options.lists_files:
+        """Return the flags that keep out what is never moved, nor to be taken for what is. A file of rules, because that leaves the user's
+        own patterns alone.
+        """
+        if self.options.lists_files:
             return []  # the engine refuses rules beside a list of files, which says all by itself
         rules = f"{self.scratch}/never"
-        with open(rules, "w", encoding="utf-8") as file:
-            file.write("/lost+found/**\n")
+        with open(rules, "wb") as file:
+            if self.tally.lost_and_found:
+                file.write(b"/lost+found/**\n")
+            # the engine would take `a//b` for `a/b`, and replace that
+            file.writelines(names.rule_for(key) + b"\n" for key in self.ledger.split())
+        if not os.path.getsize(rules):
+            return []
         # a flag replaces the variable, so theirs come along
         given = [*file_lists(self.options.data, ("RCLONE_EXCLUDE_FROM",)), ("", rules)]
         return [word for _, path in given for word in ("--exclude-from", path)]

@@ -4,7 +4,7 @@
 An object goes only when all of this holds:
 
 a. it is *stale*: an earlier run of this mirror wrote it, the user's filters do not hide it, and the walk met no file or link that
-   becomes it (see `Ledger.stale`);
+   becomes it; and its key is one that a file's path can become, so that the engine deletes it and no other (see `Ledger.stale`);
 b. the engine did not move it in this attempt;
 c. a look at the source right before the deletion finds no such file (`ENOENT`, `ENOTDIR`, a name that no file can have, or
    something of another kind under the name; or a file that the walk has met under another spelling, where the volume takes both for one
@@ -23,10 +23,10 @@ in that time is moved by the next run, as one that comes later.
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from datamover.agent import names
-from datamover.agent.errors import Failure
+from datamover.agent.errors import AgentError, Failure
 from datamover.agent.guards import quote_names
 from datamover.agent.ledger import Ledger
 from datamover.agent.walk import Tally
@@ -36,6 +36,8 @@ IN_SOURCE = "its file is there"
 """Why an object stays: the file that becomes it is in the source."""
 MOVED = "it was just moved"
 """Why an object stays: the engine has just moved it."""
+OUT_OF_REACH = "rclone lists it by this name and does not find it under it"
+"""Why an object stays: the engine would delete nothing, or another one."""
 
 GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 """The errors that say that there is no such file; any other says nothing."""
@@ -123,7 +125,7 @@ def tell_deletions(count: int) -> str:
 class Deletions:
     """The deletions of one attempt. `delete` deletes exactly the objects that it is given; it takes all of them before the first goes.
 
-    `listed`: the engine itself has listed the source under the user's filters. `count` is how many went, `spared` how many stale ones stay; `spared_names` are the first few of these, with the reason.
+    `listed`: the engine itself has listed the source under the user's filters. `delete` returns how many went. `count` is how many did, `spared` how many stale ones stay; `spared_names` are the first few of these, with the reason.
     """
 
     def __init__(
@@ -155,7 +157,7 @@ class Deletions:
         if blockers:
             self._demand_readable(tally, moved=False)
             going = tuple(self._judged(blockers))
-            self.count += self._delete(going)
+            self._remove(going)
             self._cleared = frozenset(going)
 
     def sweep(self, tally: Tally) -> None:
@@ -163,7 +165,22 @@ class Deletions:
         if self._ledger.stale_count() > len(self._cleared):
             self._demand_readable(tally, moved=True)
             stale = (key for key in self._ledger.stale() if key not in self._cleared)
-            self.count += self._delete(self._judged(stale))
+            self._remove(self._judged(stale))
+
+    def _remove(self, keys: Iterable[bytes]) -> None:
+        try:
+            self.count += self._delete(keys)
+        except AgentError as error:
+            self.count += error.deleted
+            raise
+
+    def keep(self, keys: Sequence[bytes]) -> None:
+        """Note objects that are still there, because the engine does not find them under the keys by which it lists them."""
+        self._ledger.spare(keys)
+        self.count -= len(keys)
+        self.spared += len(keys)
+        room = max(0, _EXAMPLES - len(self.spared_names))
+        self.spared_names += [f"{names.readable(key)} ({OUT_OF_REACH})" for key in keys[:room]]
 
     def _demand_readable(self, tally: Tally, *, moved: bool) -> None:
         if tally.unreadable and not self._listed:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from datamover.agent import causes, classify, logs, names, rclone, records
 from datamover.agent.control import Control, ControlError, Item
 from datamover.agent.environment import Settings
-from datamover.agent.errors import Failure
+from datamover.agent.errors import AgentError, Failure
 from datamover.api import transfer
 
 T = TypeVar("T")
@@ -31,6 +31,10 @@ _FETCH_SECONDS = 900.0
 """What bringing a manifest of millions of files here may take."""
 _FIRST = 1 << 16
 """Bytes of an unexpected answer that are looked at."""
+_DELETED = "Deleted"
+"""What the engine logs for an object that it deleted."""
+_NO_VERSIONS = {f"RCLONE_CONFIG_{transfer.REMOTE.upper()}_VERSIONS": "false", "RCLONE_S3_VERSIONS": "false"}
+"""A name that looks like an older version of an object is that of an object, and no version ever goes (law L3)."""
 _LIST = ("--recursive", "--files-only", "--format", "sp", "--separator", ";")
 
 
@@ -348,30 +352,53 @@ class Destination:
     # --- deletions -----------------------------------------------------------------------------------------------
 
     def delete(self, keys: Iterable[bytes]) -> int:
-        """Delete exactly these objects below the root; return how many were asked for. None is looked for by pattern (law L3)."""
+        """Delete exactly these objects below the root; return how many went. None is looked for by pattern (law L3).
+
+        Raises AgentError, with the number of what had gone until then.
+        """
         listed = self._file("delete")
-        count = 0
+        asked = count = 0
         with open(listed, "wb") as file:
             for key in keys:
                 file.write(key + b"\n")
-                count += 1
-        if not count:
+                asked += 1
+        if not asked:
             return 0
 
-        def once() -> int:
+        def on_line(line: logs.Line) -> None:
+            nonlocal count
+            if line.level == "info" and line.msg == _DELETED:
+                count += 1
+            self._show(line)
+
+        def once() -> None:
             child = self._engine.start(
                 ["delete", "--files-from-raw", listed, self.remote()],
-                environment={"RCLONE_CHECKERS": "32", "RCLONE_TRANSFERS": "32"} | self._environment,
-                on_line=self._show,
+                environment={"RCLONE_CHECKERS": "32", "RCLONE_TRANSFERS": "32"} | self._environment | _NO_VERSIONS,
+                on_line=None,
             )
-            code = child.wait()
+            try:
+                code = child.follow(on_line)
+            finally:
+                child.close()
             if code:
-                failure = self.explain(child.errors, code, total=count)
+                failure = self.explain(child.errors, code, total=asked)
                 failure.message = f"Objects could not be deleted. {failure.message}"
                 raise failure
-            return count
 
-        return self.patiently(once)
+        try:
+            self.patiently(once)
+        except AgentError as error:
+            error.deleted = count
+            raise
+        return count
+
+        try:
+            self.patiently(once)
+        except AgentError as error:
+            error.deleted = count
+            raise
+        return count
 
     # --- names that XML cannot carry -------------------------------------------------------------------------------
 

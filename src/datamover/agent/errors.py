@@ -11,7 +11,9 @@ from datamover.api import transfer
 
 
 class AgentError(Exception):
-    """Anything that the agent turns into an outcome."""
+    """Anything that the agent turns into an outcome. `deleted` is what a deletion had deleted when it came."""
+
+    deleted: int = 0
 
 
 class Failure(AgentError):  # noqa: N818 - it is the word for what the outcome tells

@@ -21,6 +21,7 @@ Columns of a path (its key, see `names`):
 `uploaded` the engine logged that it moved it
 `paired`   an old object that is a new one's earlier name, or that new one
 `spared`   it seemed to be gone from the source and yet must not be deleted
+`odd`      the engine cannot be told to delete it and nothing else: no file's path becomes its key, or two objects are listed by it
 """
 
 import sqlite3
@@ -36,12 +37,14 @@ CREATE TABLE paths (
   known INTEGER NOT NULL DEFAULT 0, written INTEGER, remote INTEGER, visible INTEGER NOT NULL DEFAULT 1,
   after INTEGER, uploaded INTEGER NOT NULL DEFAULT 0, paired INTEGER NOT NULL DEFAULT 0,
   spared INTEGER NOT NULL DEFAULT 0, doomed INTEGER NOT NULL DEFAULT 0,
-  announced INTEGER NOT NULL DEFAULT 0
+  announced INTEGER NOT NULL DEFAULT 0, odd INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID
 """
 _BATCH = 2000
-_MIRRORED = "remote IS NOT NULL AND known IN (1, 2) AND visible = 1"
+_MIRRORED = "remote IS NOT NULL AND known IN (1, 2) AND visible = 1 AND odd = 0"
 _STALE = f"{_MIRRORED} AND walked = 0 AND source IS NULL"
+
+_ODD = "remote IS NOT NULL AND known IN (1, 2) AND source IS NULL AND visible = 1 AND walked = 0 AND odd = 1"
 
 _LOSSY = "\ufffd".encode()
 
@@ -142,10 +145,11 @@ class Ledger:
         self._database.execute("UPDATE paths SET known = 3 WHERE remote IS NOT NULL AND known = 0")
 
     def add_remote(self, paths: Sized) -> None:
-        """Objects at the destination before the run."""
+        """Objects at the destination before the run: one listing, given once."""
         self._put(
-            "INSERT INTO paths (key, remote) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET remote = excluded.remote",
-            paths,
+            "INSERT INTO paths (key, remote, odd) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
+            " odd = max(excluded.odd, remote IS NOT NULL), remote = excluded.remote",
+            ((key, size, not names.is_canonical(key)) for key, size in paths),
         )
 
     def adopt(self, *, as_written: bool) -> None:
@@ -170,10 +174,14 @@ class Ledger:
         )
 
     def add_after(self, paths: Sized) -> None:
-        """Objects at the destination after the run; a later listing replaces an earlier one."""
+        """Objects at the destination after the run; a later listing replaces an earlier one. Of two objects that are listed by one key,
+        the one counts that is as large as the file.
+        """
         self._database.execute("UPDATE paths SET after = NULL WHERE after IS NOT NULL")
         self._put(
-            "INSERT INTO paths (key, after) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET after = excluded.after", paths
+            "INSERT INTO paths (key, after) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET"
+            " after = CASE WHEN after = source THEN after ELSE excluded.after END",
+            paths,
         )
 
     def accept_after(self, vanished: Iterable[bytes]) -> None:
@@ -345,9 +353,27 @@ class Ledger:
         """Return deleted objects that the listing after the run still has."""
         return list(self._keys(f"{_STALE} AND spared = 0 AND after IS NOT NULL", limit=limit))
 
+    def beyond_reach(self) -> Iterator[bytes]:
+        """Yield those of them that may be stored under another key than that which the engine looks for."""
+        return (key for key in self._keys(f"{_STALE} AND spared = 0 AND after IS NOT NULL") if names.is_quoted(key))
+
+    def split(self) -> Iterator[bytes]:
+        """Yield the keys at the destination that have an empty part."""
+        return self._keys("remote IS NOT NULL AND odd = 1 AND (instr(key, x'2f2f') OR substr(key, 1, 1) = x'2f')")
+
     def kept(self) -> Iterator[bytes]:
-        """Yield what this mirror wrote, is not in the source any more, and yet must stay (filters, protected folders)."""
-        return self._keys("remote IS NOT NULL AND known IN (1, 2) AND source IS NULL AND (visible = 0 OR walked = 1)")
+        """Yield what this mirror wrote, is not in the source any more, and yet must stay (filters, protected folders, odd keys)."""
+        return self._keys(
+            "remote IS NOT NULL AND known IN (1, 2) AND source IS NULL AND (visible = 0 OR walked = 1 OR odd = 1)"
+        )
+
+    def odd_count(self) -> int:
+        """Return the number of objects that would have to go, but for their keys."""
+        return self._count(_ODD)
+
+    def odd(self, *, limit: int) -> list[bytes]:
+        """Return such objects."""
+        return list(self._keys(_ODD, limit=limit))
 
     def blockers(self) -> list[bytes]:
         """Return the objects to delete that stand in the way of a path of the source on servers with real folders.

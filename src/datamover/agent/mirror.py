@@ -237,7 +237,9 @@ class Mirror(Attempt):
 
     def remarks(self) -> list[str]:
         """Return also what is said about objects of unknown origin."""
-        return super().remarks() + remarks.about_found(self.ledger.found_count())
+        odd = [names.readable(key) for key in self.ledger.odd(limit=_EXAMPLES)]
+        told = remarks.about_found(self.ledger.found_count()) + remarks.about_odd(self.ledger.odd_count(), odd)
+        return super().remarks() + told
 
     def rehash_size(self) -> int:
         """Adopted objects may have come in parts of any size."""
@@ -250,11 +252,11 @@ class Mirror(Attempt):
             self._look_for_rivals()
         before = self.deletions.count
         self.deletions.sweep(self.tally)
+        if self.deletions.count > before or self.ledger.stale_count():
+            self._prove(folder)
         if self.deletions.spared:
             # a finished run vouches for what its manifest lists, so what stays must be in it
             self.append(manifest_path, (self.describe(key) for key in self.ledger.spared()), timeout=None)
-        if self.deletions.count > before:
-            self._prove(folder)
 
     def _prove(self, folder: str) -> None:
         """Look once more: the deletions have taken nothing of the source, and all that they were to take (law L4)."""
@@ -270,6 +272,7 @@ class Mirror(Attempt):
             direct=self.settings.direct,
             deleted=self.deletions.count,
         )
+        self.deletions.keep(tuple(self.ledger.beyond_reach()))
         left = self.ledger.undeleted(limit=_EXAMPLES)
         if left and not failure:
             failure = not_deleted([names.readable(key) for key in left], place=place)

@@ -35,6 +35,11 @@ _ESCAPED = re.compile("[\udc80-\udcff]")
 # what XML 1.0 cannot carry, or a parser turns into something else; listings come as XML
 _UNLISTABLE = re.compile(rb"[\x01-\x08\x0b-\x1f]|\xef\xbf[\xbe\xbf]")
 
+# parts that no path has between its slashes, and letters that no key has as they are
+_MADE_BY_HAND = re.compile(rb"\A/?\Z|\A/|/\Z|//|(?:\A|/)\.\.?(?:/|\Z)|[\x00-\x1f\x7f]")
+
+_GLOB = re.compile(rb"[\\*?\[\]{}]")
+
 
 def key_of(raw: bytes) -> bytes:
     """Return the key of a raw path (components separated by `/`)."""
@@ -66,6 +71,28 @@ def raw_of(key: bytes) -> bytes:
     if not _UNUSUAL.search(key):
         return key
     return b"/".join(_component_raw(component) for component in key.split(b"/"))
+
+
+def is_canonical(key: bytes) -> bool:
+    """Tell whether a file's path can be what becomes this key.
+
+    Others are made by hand or by other programs: `/x`, `a//b`, `x/`, a part that is a dot. The engine takes some of them for another
+    key when it is asked to delete them (`/x` for `x`), so none may be on a list of its (law L3).
+    """
+    if _MADE_BY_HAND.search(key):
+        return False
+    return not _UNUSUAL.search(key) or (b"\0" not in (raw := raw_of(key)) and key_of(raw) == key)
+
+
+def is_quoted(key: bytes) -> bool:
+    """Tell whether a key may be the engine's spelling of several stored ones: it quotes what other programs write plainly, or otherwise."""
+    return _QUOTE.encode() in key or _ESCAPED.search(key.decode("utf-8", "surrogateescape")) is not None
+
+
+def rule_for(key: bytes) -> bytes:
+    """Return the engine's filter pattern for this key alone, counted from the root."""
+    # a final slash would stand for a whole folder
+    return b"/" + _GLOB.sub(rb"\\\g<0>", key.removesuffix(b"/")) + (b"[/]" if key.endswith(b"/") else b"")
 
 
 def _component_raw(key: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """What people should know about an attempt although nothing is wrong. Pure. Sentences without their full stop."""
 
 from datamover.agent.deleting import Deletions
+from datamover.agent.guards import quote_names
 from datamover.agent.walk import Tally
 
 
@@ -37,9 +38,17 @@ def about_found(count: int) -> list[str]:
     return [f"{came}; nobody knows whose they are, so they stay"]
 
 
+def about_odd(count: int, examples: list[str]) -> list[str]:
+    """Return that objects stay because nothing deletes them and no others."""
+    if not count:
+        return []
+    those = f"{count} object(s) have keys that no file's path becomes, or that two objects are listed by: {quote_names(examples, count)}"
+    return [f"{those}; rclone could take them for other objects, so they stay until they are deleted by hand"]
+
+
 def about_deletions(deletions: Deletions) -> list[str]:
     """Return what was not deleted although it seemed to be gone."""
     if not deletions.spared:
         return []
-    stay = f"{deletions.spared} object(s) stay although their files seemed to be gone from the live source"
+    stay = f"{deletions.spared} object(s) stay although their files seemed to be gone from the source"
     return [f"{stay}: {', '.join(deletions.spared_names)}"]

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datamover.agent.ledger import Ledger
+from datamover.agent.names import is_canonical
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_nothing_unknown_present_in_the_source_or_protected_is_ever_deleted(
         assert stale == {
             key
             for key in (known - unknown) & remote - source
-            if not any(key.startswith(f"{folder}/") for folder in protected)
+            if not any(key.startswith(f"{folder}/") for folder in protected) and is_canonical(key.encode())
         }
         assert ledger.stale_count() == len(stale)
         assert {key.decode() for key in ledger.blockers()} <= stale
@@ -309,3 +310,39 @@ def test_times_of_any_year_are_taken(ledger: Ledger, mtime: int) -> None:
     ledger.add_known([(b"old", mtime, False)], finished=True, again=False)
     ledger.add_remote([(b"old", 3)])
     assert ledger.lost_count() == 0
+
+
+def test_keys_that_no_path_becomes_stay_whoever_wrote_them(ledger: Ledger) -> None:
+    ledger.add_source(timed(sized("f000")))
+    ledger.add_known(written("f000", "/f000", "f000/", "gone"), finished=True, again=False)
+    ledger.add_remote(sized("f000", "/f000", "f000/", "gone"))
+    ledger.adopt(as_written=False)
+    assert list(ledger.stale()) == keys("gone")
+    assert list(ledger.kept()) == keys("/f000", "f000/")
+    assert (ledger.odd_count(), ledger.odd(limit=1)) == (2, keys("/f000"))
+    assert (ledger.mirrored_count(), ledger.foreign_count()) == (2, 0)
+
+
+def test_two_objects_that_are_listed_by_one_key_stay_and_neither_is_amiss(ledger: Ledger) -> None:
+    ledger.add_source([(b"twin", 3, 7)])
+    ledger.add_known(written("twin", "gone"), finished=True, again=False)
+    ledger.add_remote([*sized("gone", "gone"), (b"twin", 3), (b"twin", 9)])
+    assert list(ledger.stale()) == []
+    assert ledger.odd(limit=5) == keys("gone")
+    for listed in ([(b"twin", 3), (b"twin", 9)], [(b"twin", 9), (b"twin", 3)]):
+        ledger.add_after(listed)
+        assert list(ledger.amiss()) == []
+
+
+def test_a_quoted_key_that_is_still_there_was_out_of_the_engines_reach(ledger: Ledger) -> None:
+    ledger.add_known(written("locked", "q\u201b\u201bq", "gone"), finished=True, again=False)
+    ledger.add_remote(sized("locked", "q\u201b\u201bq", "gone"))
+    ledger.add_after(sized("locked", "q\u201b\u201bq"))
+    assert list(ledger.beyond_reach()) == keys("q\u201b\u201bq")
+    ledger.spare(list(ledger.beyond_reach()))
+    assert ledger.undeleted(limit=5) == keys("locked")
+
+
+def test_keys_with_an_empty_part_are_found(ledger: Ledger) -> None:
+    ledger.add_remote(sized("a//b", "/a", "a/", "a/b", "./a", "a/b//"))
+    assert list(ledger.split()) == keys("/a", "a//b", "a/b//")

@@ -66,3 +66,66 @@ def test_the_size_at_the_server_counts_what_the_store_needs(raw: bytes, size: in
 )
 def test_names_that_xml_cannot_carry_are_found(raw: bytes, fine: bool) -> None:
     assert names.listable(raw) is fine
+
+
+@given(paths)
+def test_what_a_path_becomes_is_canonical(raw: bytes) -> None:
+    assert names.is_canonical(names.key_of(raw))
+    assert names.is_canonical(names.key_of(raw) + names.LINK_SUFFIX)
+
+
+BY_HAND = [
+    "",
+    "/",
+    "/x",
+    "//x",
+    "x/",
+    "x//",
+    "a//b",
+    "./x",
+    "../x",
+    "x/./y",
+    "x/../y",
+    "x/.",
+    "..",
+    "a\nb",
+    "a\r",
+    "\x7f",
+]
+LOOK_ALIKES = ["a\uff0fb", "\uff0e", "x/\uff0e\uff0e/y", "\u2400", "a\u201bb"]
+
+
+@pytest.mark.parametrize("key", [*BY_HAND, *LOOK_ALIKES])
+def test_keys_that_no_path_becomes_are_told_apart(key: str) -> None:
+    assert not names.is_canonical(key.encode())
+
+
+@pytest.mark.parametrize(
+    "key", ["#x", ";x", " x", "x ", "...", ".x", "x.", "a\\b", "*", "{a}", "e\u0301", "\u00e9", "\u240a"]
+)
+def test_keys_that_only_look_strange_are_ordinary(key: str) -> None:
+    assert names.is_canonical(key.encode())
+
+
+@given(st.binary(max_size=8) | st.text("a./\u201b\u2400\uff0f\uff0e\u2421", max_size=6).map(str.encode))
+def test_a_canonical_key_has_one_path_and_no_other_key_has_it(key: bytes) -> None:
+    if names.is_canonical(key):
+        raw = names.raw_of(key)
+        assert names.key_of(raw) == key
+        assert b"\0" not in raw
+        assert not {b"", b".", b".."} & set(raw.split(b"/"))
+
+
+@pytest.mark.parametrize(
+    ("key", "rule"),
+    [(b"a//b", b"/a//b"), (b"/f", b"//f"), (b"x//", b"/x/[/]"), (b"a//*?[x]{y}\\", rb"/a//\*\?\[x\]\{y\}\\")],
+)
+def test_a_rule_is_for_one_key_alone(key: bytes, rule: bytes) -> None:
+    assert names.rule_for(key) == rule
+
+
+@pytest.mark.parametrize(
+    ("key", "quoted"), [(b"a", False), ("é".encode(), False), (b"\xff", True), ("\u201b\u201b".encode(), True)]
+)
+def test_keys_that_may_be_stored_otherwise(key: bytes, quoted: bool) -> None:
+    assert names.is_quoted(key) == quoted
