@@ -87,7 +87,7 @@ def test_bytes_that_differ_are_found_by_verification_and_nothing_is_deleted(cont
     container.run()
     fill(container, {"b": b"yy", "more": b"55"})
     (container.data / "c").unlink()
-    checked = container.run(RCLONE_IGNORE_EXISTING="true", VERIFY_BACKUP="true")
+    checked = container.run(RCLONE_SIZE_ONLY="true", VERIFY_BACKUP="true")
     outcome = checked.outcome
     assert (outcome.failure_class, outcome.verified) == (transfer.VERIFY, False), checked.output
     assert "b" in outcome.problems

@@ -24,7 +24,7 @@ from datamover.agent.destination import Destination, Listing
 from datamover.agent.environment import Settings
 from datamover.agent.errors import AgentError, Failure
 from datamover.agent.ledger import Ledger
-from datamover.agent.options import Options, file_lists, keeps_links, without_filters
+from datamover.agent.options import Options, file_lists, for_checking, keeps_links, without_filters
 from datamover.agent.progress import Reporter
 from datamover.agent.sync import Sync
 from datamover.agent.verify import Check, Comparison, compare, mismatch
@@ -278,6 +278,7 @@ class Attempt(ABC):
     def remarks(self) -> list[str]:
         """Return what people should know about the source although nothing is wrong."""
         told = remarks.about_source(self.tally) + remarks.about_deletions(self.deletions)
+        told += remarks.about_comparison(size_only=self.options.size_only)
         return told + remarks.about_vanished(self._vanished)
 
     def list_controls(self) -> None:
@@ -437,7 +438,7 @@ class Attempt(ABC):
         check.run(
             os.fsdecode(self.source),
             self.destination.remote(folder),
-            environment=self.data_environment(),
+            environment=for_checking(self.data_environment()),
             extra=self.arguments(),
             deleted=self.deletions.count,
         )

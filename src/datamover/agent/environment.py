@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from datamover.agent import engine_options
 from datamover.agent.errors import Misconfigured
 from datamover.api import transfer
 
@@ -61,6 +62,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     grace: float
     outage_limit: float
     engine: str
+    commands: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
 
     @property
@@ -135,7 +137,12 @@ def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> S
     method = read.text(transfer.COPY_METHOD, transfer.CLONE)
     if method not in {transfer.CLONE, transfer.SNAPSHOT, transfer.DIRECT}:
         read.problems.append(f"{transfer.COPY_METHOD} is {method!r}; write Clone, Snapshot or Direct")
-    _check_engine_options(environ, read.problems)
+    commands = tuple(name for name in read.text(transfer.ALLOW_COMMANDS).replace(",", " ").split() if name)
+    read.problems.extend(engine_options.find_problems(environ, commands=commands))
+    read.notices.extend(
+        f"{name} is no variable that this mover knows of rclone; it has no effect"
+        for name in engine_options.find_unknown(environ)
+    )
     root = read.text(transfer.ROOT, "/").rstrip("/")
     # the documents: only the exact string enables it, anything else is off
     add_timestamp = environ.get(transfer.ADD_TIMESTAMP_PREFIX) == "true"
@@ -177,6 +184,7 @@ def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> S
         grace=read.number(transfer.GRACE_PERIOD, transfer.DEFAULT_GRACE_PERIOD, low=0, high=3600),
         outage_limit=read.number(transfer.OUTAGE_LIMIT, transfer.DEFAULT_OUTAGE_LIMIT, low=1, high=1e6),
         engine=read.text(transfer.RCLONE),
+        commands=commands,
         notices=tuple(read.notices),
     )
     if read.problems:
@@ -253,12 +261,3 @@ def _root(read: _Reader) -> tuple[str, str]:
     if odd or (given and bucket in {"", ".", ".."}):
         read.problems.append(f"{transfer.BUCKET_NAME} is {given!r}; that is not a bucket's name")
     return bucket, "/".join(prefixes)
-
-
-def _check_engine_options(environ: Mapping[str, str], problems: list[str]) -> None:
-    """Refuse options with which nothing would be moved although the engine says success (law L4)."""
-    problems.extend(
-        f"{name} is set; nothing would be moved, so remove it"
-        for name in ("RCLONE_DRY_RUN", "RCLONE_INTERACTIVE")
-        if environ.get(name, "").lower() in {"true", "1", "t"}
-    )

@@ -79,13 +79,20 @@ def _move(
     stop = rclone.Stop(grace=settings.grace)
     _listen(stop, deadline=settings.deadline)
     with _scratch(settings) as scratch:
-        config = _config_file(settings, scratch)
+        config = _config_file(scratch)
         _check_lists(environ)
         authorities = f"{scratch}/authorities.pem"
         if settings.authorities:
             with open(authorities, "w", encoding="utf-8") as file:  # noqa: PTH123 - pathlib would take a tenth of the start-up budget
                 file.write(f"{settings.authorities}\n")
-        options = engine_options(environ, settings, config_file=config, temporary=scratch, authorities_file=authorities)
+        options = engine_options(
+            environ,
+            settings,
+            config_file=config,
+            temporary=scratch,
+            authorities_file=authorities,
+            now=datetime.now(UTC),
+        )
         search = environ.get("PATH")
         engine = rclone.Engine(
             rclone.find_engine(settings.engine, search=search), stop=stop, wrapper=rclone.find_wrapper(search=search)
@@ -225,15 +232,13 @@ def _check_lists(environ: Mapping[str, str]) -> None:
         )
 
 
-def _config_file(settings: Settings, scratch: str) -> str:
-    """Return an existing, writable, empty configuration file for the engine; it would complain about a missing one."""
-    for path in (f"{settings.config}/rclone.conf", f"{scratch}/rclone.conf"):
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        except OSError:
-            continue
-        return path
-    return f"{scratch}/rclone.conf"
+def _config_file(scratch: str) -> str:
+    """Return an empty configuration file for the engine, which would complain about a missing one. One that lies in /config already is
+    not read: it could set any option in a way that nobody sees (law L4).
+    """
+    path = f"{scratch}/rclone.conf"
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    return path
 
 
 def _failed(begun: transfer.Outcome, failure: Failure) -> transfer.Outcome:

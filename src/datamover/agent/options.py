@@ -6,37 +6,17 @@ first: ours is set only when the user used neither.
 """
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 import msgspec
 
+from datamover.agent.engine_options import engine_variables
 from datamover.agent.environment import Settings
+from datamover.agent.periods import read_period
 from datamover.api import transfer
 
 _REMOTE = f"RCLONE_CONFIG_{transfer.REMOTE.upper()}_"
 _BACKEND = "RCLONE_S3_"
-
-# What the agent needs for itself: the log as JSON on standard error with statistics every second, nothing else.
-_OURS = frozenset(
-    {
-        "RCLONE_LOG_LEVEL",
-        "RCLONE_VERBOSE",
-        "RCLONE_QUIET",
-        "RCLONE_USE_JSON_LOG",
-        "RCLONE_LOG_FORMAT",
-        "RCLONE_LOG_FILE",
-        "RCLONE_LOG_SYSTEMD",
-        "RCLONE_SYSLOG",
-        "RCLONE_PROGRESS",
-        "RCLONE_PROGRESS_TERMINAL_TITLE",
-        "RCLONE_STATS",
-        "RCLONE_STATS_LOG_LEVEL",
-        "RCLONE_STATS_ONE_LINE",
-        "RCLONE_STATS_ONE_LINE_DATE",
-        "RCLONE_STATS_ONE_LINE_DATE_FORMAT",
-        "RCLONE_STATS_FILE_NAME_LENGTH",
-        "JOURNAL_STREAM",  # would turn the JSON log into one for the journal
-    }
-)
 
 # What an object of ours in `.datamover/` is read and written with: how to reach the server, and nothing that chooses, limits
 # or rewrites files.
@@ -88,7 +68,6 @@ _SELECTION = (
     "RCLONE_COPY_LINKS",
     "RCLONE_SKIP_LINKS",
     "RCLONE_ONE_FILE_SYSTEM",
-    "RCLONE_NAME_TRANSFORM",
     "RCLONE_LOCAL_",
 )
 
@@ -111,14 +90,13 @@ _COMPARISON = (
     "RCLONE_CHECKSUM",
     "RCLONE_SIZE_ONLY",
     "RCLONE_IGNORE_TIMES",
-    "RCLONE_IGNORE_SIZE",
     "RCLONE_IGNORE_CHECKSUM",
-    "RCLONE_IGNORE_EXISTING",
-    "RCLONE_UPDATE",
-    "RCLONE_USE_SERVER_MODTIME",
     "RCLONE_MODIFY_WINDOW",
     "RCLONE_NO_CHECK_DEST",
 )
+# What limits or forbids moving; a check moves nothing, and what it reads back counts as moved for the engine.
+_LIMITS = ("RCLONE_MAX_TRANSFER", "RCLONE_MAX_DURATION", "RCLONE_CUTOFF_MODE", "RCLONE_IMMUTABLE")
+_AGES = ("RCLONE_MIN_AGE", "RCLONE_MAX_AGE")
 
 LEVELS = ("EMERGENCY", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG")
 """The engine's log levels, from the gravest to the most talkative."""
@@ -131,7 +109,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     `data` is for moving and checking files, `records` for the objects below `.datamover/` and for listings. `level` is how much
     people see. `selects`: the user chose which files go; `lists_files`: by a list of them. `follows`: the engine follows links.
-    `comparison` names how unchanged files are recognised.
+    `comparison` names how unchanged files are recognised; `size_only`: by their size alone.
     """
 
     data: dict[str, str]
@@ -141,6 +119,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     lists_files: bool
     follows: bool
     compares: bool
+    size_only: bool = False
 
     @property
     def comparison(self) -> str:
@@ -151,6 +130,24 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def without_filters(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for a command that is given a list of files, which were chosen with the filters before."""
     return {name: value for name, value in environment.items() if not name.startswith(_FILTERS)}
+
+
+def for_checking(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for a check: nothing of what recognises unchanged files or limits moving, so that no such option weakens it
+    (law L4). The filters stay: they say what is to be checked.
+    """
+    return {name: value for name, value in environment.items() if not name.startswith((*_COMPARISON, *_LIMITS))}
+
+
+def _fix_ages(environment: dict[str, str], now: datetime) -> None:
+    """Turn ages into moments: each step of an attempt would reckon them from another now, and so take other files."""
+    for name in _AGES:
+        age = read_period(environment.get(name, ""))
+        if age is not None:
+            try:
+                environment[name] = f"{now - timedelta(seconds=age):%Y-%m-%dT%H:%M:%S.%fZ}"
+            except OverflowError:  # before the first year there are no files
+                continue
 
 
 def file_lists(environment: Mapping[str, str], variables: tuple[str, ...] = _FROM) -> list[tuple[str, str]]:
@@ -166,14 +163,22 @@ def file_lists(environment: Mapping[str, str], variables: tuple[str, ...] = _FRO
 
 
 def engine_options(
-    environ: Mapping[str, str], settings: Settings, *, config_file: str, temporary: str, authorities_file: str
+    environ: Mapping[str, str],
+    settings: Settings,
+    *,
+    config_file: str,
+    temporary: str,
+    authorities_file: str,
+    now: datetime,
 ) -> Options:
     """Return the engine's environments.
 
     `config_file` is where rclone may write a configuration if it wants to (it holds no secret of ours); `temporary` a
-    writable directory; `authorities_file` where the settings' authorities are, if there are any.
+    writable directory; `authorities_file` where the settings' authorities are, if there are any. Ages are reckoned from `now` (UTC).
     """
-    base = {name: value for name, value in environ.items() if name not in _OURS}
+    base = engine_variables(environ, commands=settings.commands)
+    base.pop("JOURNAL_STREAM", None)  # would turn the JSON log into one for the journal
+    _fix_ages(base, now)
     if "RCLONE_BW_LIMIT" in base:  # the documents' name for it
         base.setdefault("RCLONE_BWLIMIT", base["RCLONE_BW_LIMIT"])
     base.setdefault("RCLONE_CONFIG", config_file)
@@ -190,13 +195,11 @@ def engine_options(
     _set_remote(base, settings)
     level = _level(environ)
     base["RCLONE_LOG_LEVEL"] = max(level, "INFO", key=LEVELS.index)
-    base["RCLONE_USE_JSON_LOG"] = "true"
-    base["RCLONE_STATS"] = "1s"
-    base["RCLONE_STATS_LOG_LEVEL"] = "NOTICE"
+    base |= _LOG
     records = {
         name: value
         for name, value in base.items()
-        if not name.startswith("RCLONE_") or name.startswith(_CONNECTION) or name in _OURS
+        if not name.startswith("RCLONE_") or name.startswith(_CONNECTION) or name in {*_LOG, "RCLONE_LOG_LEVEL"}
     }
     records |= {
         "RCLONE_STATS": "0",
@@ -205,8 +208,7 @@ def engine_options(
         "RCLONE_LOCAL_ENCODING": "Raw",
         "RCLONE_NO_UNICODE_NORMALIZATION": "true",
     }
-    # what gets no answer says so soon; the agent tries again where that makes sense
-    records.setdefault("RCLONE_TIMEOUT", "20s")
+    # the agent tries again where that makes sense
     records.setdefault("RCLONE_LOW_LEVEL_RETRIES", "4")
     for name, value in _DEFAULTS.items():
         base.setdefault(name, value)
@@ -215,10 +217,11 @@ def engine_options(
         data=base,
         records=records,
         level=level,
-        selects=any(name.startswith(_SELECTION) for name in environ),
-        lists_files=any(name.startswith(_LISTS) and value for name, value in environ.items()),
+        selects=any(name.startswith(_SELECTION) and value.strip() for name, value in environ.items()),
+        lists_files=any(name.startswith(_LISTS) and value.strip() for name, value in environ.items()),
         follows=any(environ.get(name, "").strip().lower() not in _OFF for name in _FOLLOW),
-        compares=any(name.startswith(_COMPARISON) for name in environ),
+        compares=any(name.startswith(_COMPARISON) and value.strip() for name, value in environ.items()),
+        size_only=environ.get("RCLONE_SIZE_ONLY", "").strip().lower() not in _OFF,
     )
 
 
@@ -227,10 +230,10 @@ def keeps_links(environment: Mapping[str, str]) -> bool:
     return any(environment.get(name, "").strip().lower() not in _OFF for name in ("RCLONE_LINKS", "RCLONE_LOCAL_LINKS"))
 
 
+_LOG = {"RCLONE_USE_JSON_LOG": "true", "RCLONE_STATS": "1s", "RCLONE_STATS_LOG_LEVEL": "NOTICE"}
+"""The log as JSON on standard error with statistics every second, nothing else."""
+
 _DEFAULTS = {
-    # a server that is gone is noticed in a minute, not in five
-    "RCLONE_CONTIMEOUT": "15s",
-    "RCLONE_TIMEOUT": "1m",
     # never create a bucket that somebody misspelt; the probe says whether it is there
     "RCLONE_S3_NO_CHECK_BUCKET": "true",
 }

@@ -59,9 +59,7 @@ _EXCLUSIVE = {
     "RCLONE_CHECKSUM": (
         "RCLONE_SIZE_ONLY",
         "RCLONE_IGNORE_TIMES",
-        "RCLONE_UPDATE",
         "RCLONE_MODIFY_WINDOW",
-        "RCLONE_USE_SERVER_MODTIME",
     ),
 }
 """Defaults that are not set beside a variable of the user's that decides the same."""

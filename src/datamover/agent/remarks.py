@@ -30,6 +30,15 @@ def about_vanished(count: int) -> list[str]:
     return [f"{count} file(s) vanished from the live source meanwhile and are not counted"] if count else []
 
 
+def about_comparison(*, size_only: bool) -> list[str]:
+    """Return how unchanged files were recognised, where that can miss a change."""
+    if not size_only:
+        return []
+    return [
+        "unchanged files were told by their size alone (RCLONE_SIZE_ONLY), so a change that keeps the size is not at the destination"
+    ]
+
+
 def about_found(count: int) -> list[str]:
     """Return that objects stay of which nobody knows who wrote them."""
     if not count:

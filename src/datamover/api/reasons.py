@@ -8,6 +8,7 @@ SOURCE_TERMINATING: Final = "SourceTerminating"
 SOURCE_LOST: Final = "SourceLost"
 SOURCE_NOT_BOUND: Final = "SourceNotBound"
 SECRET_NOT_FOUND: Final = "SecretNotFound"  # noqa: S105 - a reason, not a secret
+SECRET_KEY_REFUSED: Final = "SecretKeyRefused"  # noqa: S105 - a reason, not a secret
 SECRET_KEY_MISSING: Final = "SecretKeyMissing"  # noqa: S105 - a reason, not a secret
 STORAGE_CLASS_NOT_FOUND: Final = "StorageClassNotFound"
 SNAPSHOTS_NOT_SUPPORTED: Final = "SnapshotsNotSupported"

@@ -82,9 +82,28 @@ OUTAGE_LIMIT: Final = "DATAMOVER_OUTAGE_LIMIT"
 RCLONE: Final = "DATAMOVER_RCLONE"
 """Path of the rclone program; default: found on PATH or beside the Python interpreter."""
 
+ALLOW_COMMANDS: Final = "DATAMOVER_ALLOW_COMMANDS"
+"""Names of variables, with commas between them, that may run programs: those that the DataMover's own spec sets (`runs_programs`)."""
+
 DEFAULT_MAX_DELETE_PERCENT: Final = 50.0
 DEFAULT_GRACE_PERIOD: Final = 20.0
 DEFAULT_OUTAGE_LIMIT: Final = 120.0
+
+AWS_FILES: Final = frozenset({"AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"})
+"""Variables that name files of profiles; a profile can name a program that is run for its keys."""
+_PROGRAMS: Final = re.compile(
+    r"PATH|LD_[A-Z_]+|PYTHON[A-Z_]*|OPENSSL_[A-Z_]+|GCONV_PATH|GLIBC_TUNABLES|BASH_ENV|ENV"
+    r"|RCLONE_[A-Z0-9_]*(_COMMAND|METADATA_MAPPER|_SSH|SHARED_CREDENTIALS_FILE|S3_PROFILE|S3GENERIC_PROFILE)|RCLONE_PASSWORD_COMMAND"
+)
+
+
+def runs_programs(variable: str) -> bool:
+    """Tell whether a variable can make the mover run a program that its image does not mean to run.
+
+    Only the DataMover's own spec may set such a one; a Secret, whose every key is a variable, may not.
+    """
+    return variable in AWS_FILES or _PROGRAMS.fullmatch(variable) is not None
+
 
 CLONE: Final = "Clone"
 SNAPSHOT: Final = "Snapshot"

@@ -59,6 +59,7 @@ WAITS: Final[Mapping[str, Wait]] = {
     reasons.SOURCE_LOST: _PERSON,
     reasons.SOURCE_NOT_BOUND: _QUIET,
     reasons.SECRET_NOT_FOUND: _PERSON,
+    reasons.SECRET_KEY_REFUSED: _PERSON,
     reasons.SECRET_KEY_MISSING: _PERSON,
     reasons.STORAGE_CLASS_NOT_FOUND: _PERSON,
     reasons.SNAPSHOTS_NOT_SUPPORTED: _PERSON,

@@ -125,6 +125,9 @@ def _environment(owner: DataMover, spec: DataMoverSpec, run: Run, cluster: str) 
         transfer.DEADLINE: str(spec.deadline_seconds or 0),
         transfer.ROOT: "/",
         transfer.RCLONE: "",  # found on the image's PATH
+        transfer.ALLOW_COMMANDS: ",".join(
+            dict.fromkeys(each.name for each in spec.additional_env or () if transfer.runs_programs(each.name))
+        ),
         transfer.GRACE_PERIOD: f"{transfer.DEFAULT_GRACE_PERIOD:g}",
         transfer.OUTAGE_LIMIT: f"{transfer.DEFAULT_OUTAGE_LIMIT:g}",
     }

@@ -344,3 +344,14 @@ def test_a_datamover_without_a_spec_has_no_mover() -> None:
 
     with pytest.raises(ValueError, match="without a spec"):
         job(replace(data_mover(), spec=None))
+
+
+def test_the_mover_is_told_which_programs_the_data_mover_itself_allows() -> None:
+    def allowed(*names_: str) -> str:
+        mover = data_mover(additional_env=tuple(EnvVar(name=name, value="x") for name in names_))
+        (container,) = job(mover)["spec"]["template"]["spec"]["containers"]
+        return next(each["value"] for each in container["env"] if each["name"] == transfer.ALLOW_COMMANDS)
+
+    assert allowed() == ""
+    assert allowed("RCLONE_TRANSFERS", "RCLONE_METADATA_MAPPER", "PATH") == "RCLONE_METADATA_MAPPER,PATH"
+    assert allowed("LD_PRELOAD,RCLONE_PASSWORD_COMMAND") == ""

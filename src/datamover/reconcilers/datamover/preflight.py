@@ -7,7 +7,7 @@ appears (DESIGN: one backup, end to end, step 2).
 from datamover.api import reasons
 from datamover.api.core import PersistentVolumeClaim, SecretKeys
 from datamover.api.names import CopyMethod
-from datamover.api.transfer import REQUIRED_VARIABLES
+from datamover.api.transfer import REQUIRED_VARIABLES, runs_programs
 from datamover.api.v1alpha1.datamover import DataMoverSpec
 from datamover.api.validation import check_spec, quote
 from datamover.reconcilers.datamover.facts import Facts, Unread
@@ -48,7 +48,7 @@ def check_copyable(facts: Facts, source: PersistentVolumeClaim, spec: DataMoverS
 
 
 def check_secret(spec: DataMoverSpec, secret: SecretKeys | Unread) -> Obstacle | None:
-    """Return what the Secret lacks. Without the right to read it nothing is claimed: the mover says it then."""
+    """Return what the Secret lacks, or has that it may not have. Without the right to read it nothing is claimed: the mover says it then."""
     if secret is Unread.MISSING:
         return Obstacle(
             reasons.SECRET_NOT_FOUND,
@@ -58,6 +58,15 @@ def check_secret(spec: DataMoverSpec, secret: SecretKeys | Unread) -> Obstacle |
         )
     if isinstance(secret, Unread):
         return None
+    said = {variable.name for variable in spec.additional_env or ()}
+    programs = [key for key in secret.keys if runs_programs(key) and key not in said]
+    if programs:
+        return Obstacle(
+            reasons.SECRET_KEY_REFUSED,
+            f"Secret {spec.secret_name} has {', '.join(map(quote, programs))}: each key becomes a variable of the mover, and with these it would run other "
+            "programs than its image means to. Remove them there, or set them in spec.additionalEnv if that is meant",
+            waits=True,
+        )
     given = {variable.name for variable in spec.additional_env or () if variable.value or variable.value_from}
     missing = [key for key in REQUIRED_VARIABLES if key not in given and key not in secret.keys]
     empty = [key for key in REQUIRED_VARIABLES if key not in given and key in secret.empty]

@@ -3,6 +3,7 @@
 import pytest
 
 from datamover.api import reasons
+from datamover.api.transfer import REQUIRED_VARIABLES
 from datamover.api.v1alpha1.datamover import EnvVar, EnvVarSource, Image, KeySelector
 from datamover.reconcilers.datamover.facts import Unread
 from datamover.reconcilers.datamover.preflight import find_obstacle
@@ -184,6 +185,19 @@ OBSTACLES = {
         facts(secret=secret_keys(empty=("BUCKET_HOST",))),
         reasons.SECRET_KEY_MISSING,
         ("has no value for BUCKET_HOST",),
+    ),
+    "a Secret that says what is run": (
+        facts(secret=secret_keys(keys=(*REQUIRED_VARIABLES, "PATH", "RCLONE_PASSWORD_COMMAND"))),
+        reasons.SECRET_KEY_REFUSED,
+        ("'PATH', 'RCLONE_PASSWORD_COMMAND'", "Remove them", "spec.additionalEnv"),
+    ),
+    "a program that the DataMover itself names": (
+        facts(
+            data_mover(additional_env=(EnvVar(name="RCLONE_PASSWORD_COMMAND", value="/bin/true"),)),
+            secret=secret_keys(keys=(*REQUIRED_VARIABLES, "RCLONE_PASSWORD_COMMAND")),
+        ),
+        None,
+        (),
     ),
     "a Secret whose key is nearly right": (
         facts(secret=secret_keys(keys=("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "bucket_host ", "BUCKET_NAME"))),
