@@ -32,6 +32,8 @@ from datamover.api import transfer
 
 _MULTIPART = 5 << 20
 """Bytes from which an object may have come in parts, and so may have no checksum in listings."""
+_PLAIN = ("PATH", "HOME", "TMPDIR", "RCLONE_CONFIG", "RCLONE_CACHE_DIR", "RCLONE_LOG_LEVEL", "RCLONE_USE_JSON_LOG")
+"""What the engine needs to say its version."""
 _LAST_WORDS = 8.0
 """Seconds for what is still recorded when an attempt fails or is ended."""
 
@@ -263,7 +265,11 @@ class Attempt(ABC):
     def _ask_version(self) -> None:
         """Begin to ask the engine for its version, beside something that waits for the server."""
         self._version = self.engine.start(
-            ["version"], environment=self.options.records, on_line=self.show, even_stopped=True
+            ["version"],
+            # no Secret: it asks nobody anything
+            environment={name: self.options.records[name] for name in _PLAIN if name in self.options.records},
+            on_line=self.show,
+            even_stopped=True,
         )
 
     def engine_version(self) -> str:

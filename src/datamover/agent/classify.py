@@ -5,6 +5,7 @@ be mended first is told: without a key nothing else can be known.
 """
 
 import re
+from collections.abc import Callable
 
 from datamover.agent import answers, logs
 from datamover.agent.causes import CAUSES, UNKNOWN, Cause
@@ -41,8 +42,10 @@ class Errors:
     Only the engine's latest attempt counts: it tries again what failed, and what arrived then has not failed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, redact: Callable[[str], str] = str) -> None:
+        """`redact` takes secrets out of what is kept: it is cut and quoted later (law L8)."""
         self.count = 0
+        self._redact = redact
         self._first: dict[Cause | None, str] = {}
         self._counts: dict[str, int] = {}
         self._objects: dict[Cause | None, _Objects] = {}
@@ -54,6 +57,7 @@ class Errors:
         crash = not line.level and _EARLY.match(line.msg) is not None
         if not (line.level in _ERROR_LEVELS or final or crash):
             return
+        line = logs.Line(msg=self._redact(line.msg), level=line.level, object=self._redact(line.object))
         cause = answers.find(_without_names(line))
         summary = final or line.msg.startswith("Attempt ")
         if self._attempt_ended and not summary:

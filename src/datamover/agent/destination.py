@@ -156,7 +156,7 @@ class Destination:
         )
 
     def _told(self, text: str) -> Failure:
-        errors = classify.Errors()
+        errors = classify.Errors(self._engine.redact)
         errors.add(logs.Line(level="error", msg=text))
         return self.explain(errors, 1)
 
@@ -339,7 +339,7 @@ class Destination:
             else:
                 if not answer.error:
                     return answer.list or ()
-                text = answer.error
+                text = self._engine.redact(answer.error)
             failure = self._told(text)
             if record or written:
                 failure = classify.about_record(

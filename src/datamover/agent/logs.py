@@ -1,54 +1,14 @@
-"""What the engine logs: reading it, showing it to people, keeping secrets out of it. Pure.
+"""What the engine logs: reading it, and showing it to people. Pure.
 
 The engine writes one JSON object a line. People get the classic form back (`2024/08/06 14:30:52 INFO  : name: Copied (new)`), so that
 the documents' `grep "Transferred:"`, `AccessDenied: Access Denied` and `No space left on device` find what they look for.
 """
 
-import re
-from collections.abc import Iterable, Mapping
-from urllib.parse import quote
+from collections.abc import Iterable
 
 import msgspec
 
 from datamover.agent.options import LEVELS
-
-_SECRET_NAME = re.compile(r"SECRET|KEY|TOKEN|PASS|CREDENTIAL", re.IGNORECASE)
-_SHORTEST_SECRET = 4
-_HARMLESS = frozenset({"true", "false", "none", "null", "auto"})
-_REDACTED = "[redacted]"
-# headers and query parameters that carry a signature or a token, as --dump prints them
-_SIGNED = (
-    r"(?P<signed>(?i:authorization|x-amz-security-token|x-amz-server-side-encryption-customer-key|cookie)[\"']?\s*:\s*)[^\r\n]+"
-    r"|(?P<parameter>(?i:x-amz-signature|x-amz-credential|x-amz-security-token|signature|awsaccesskeyid)=)[^\s&,\"']+"
-)
-
-
-class Redactor:
-    """Replaces secret values in text (law L8).
-
-    Guarantees: no value of at least four letters of a variable whose name looks like a secret's (SECRET, KEY, TOKEN, PASS,
-    CREDENTIAL) leaves, also not in its percent-encoded form; neither does a signature or an Authorization header.
-    Caveats: shorter values are left alone, because they would blank out ordinary words.
-    """
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        values: set[str] = set()
-        for name, raw in environ.items():
-            value = raw.strip()
-            if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET and value.lower() not in _HARMLESS:
-                values |= {value, quote(value, safe=""), quote(value)}
-                values |= {line.strip() for line in value.splitlines() if len(line.strip()) >= _SHORTEST_SECRET}
-        # the longest first, so that a secret that contains another one goes as a whole
-        alternatives = [re.escape(value) for value in sorted(values, key=len, reverse=True)]
-        self._pattern = re.compile("|".join([*alternatives, _SIGNED]))
-
-    def __call__(self, text: str) -> str:
-        """Return the text without secrets."""
-        return self._pattern.sub(_replace, text)
-
-
-def _replace(match: re.Match[str]) -> str:
-    return f"{match['signed'] or match['parameter'] or ''}{_REDACTED}"
 
 
 class Stats(msgspec.Struct, frozen=True, gc=False, rename="camel"):

@@ -23,6 +23,7 @@ from datamover.agent.environment import Settings, read_settings
 from datamover.agent.errors import AgentError, Failure, Misconfigured, Stopped
 from datamover.agent.options import Options, engine_options, file_lists
 from datamover.agent.progress import Reporter
+from datamover.agent.redaction import Redactor
 from datamover.api import transfer
 
 
@@ -32,7 +33,7 @@ def main() -> int:
         from datamover.agent import restoration
 
         return restoration.main(sys.argv[2:])
-    redact = logs.Redactor(os.environ)
+    redact = Redactor(os.environ)
     lock = threading.Lock()
 
     def write(text: str) -> None:
@@ -48,7 +49,7 @@ def main() -> int:
 _signal = int(signal.SIGTERM)
 
 
-def _run(environ: Mapping[str, str], *, write: Callable[[str], None], redact: logs.Redactor) -> transfer.Outcome:
+def _run(environ: Mapping[str, str], *, write: Callable[[str], None], redact: Redactor) -> transfer.Outcome:
     started = datetime.now(UTC)
     result = transfer.Outcome(
         run_id=environ.get(transfer.RUN_ID, ""), started_at=_rfc3339(started), reason=transfer.REASON_INTERNAL_ERROR
@@ -58,23 +59,33 @@ def _run(environ: Mapping[str, str], *, write: Callable[[str], None], redact: lo
         settings = read_settings(environ, now=started, token=os.urandom(3).hex())
         for notice in settings.notices:
             write(f"Note: {notice}.")
-        result = _move(settings, environ, begun=result, write=write)
+        result = _move(settings, environ, begun=result, write=write, redact=redact)
     except Failure as failure:
         result = _failed(result, failure)
     except Exception as error:  # noqa: BLE001 - whatever it is, it becomes an outcome (law L10)
         result = _broken(result, error, write=write)
-    result = msgspec.structs.replace(
-        result,
-        message=redact(result.message),
-        problems=logs.shorten(redact(problem) for problem in result.problems),
-        finished_at=_rfc3339(datetime.now(UTC)),
-    )
+    result = msgspec.structs.replace(_clean(result, redact), finished_at=_rfc3339(datetime.now(UTC)))
     outcome.tell(result, path=termination, write=write)
     return result
 
 
+def _clean(told: transfer.Outcome, redact: Redactor) -> transfer.Outcome:
+    """Return an outcome as it may leave: without secrets, and only then with long names cut."""
+    return msgspec.structs.replace(
+        told,
+        message=redact(told.message),
+        destination=redact(told.destination),
+        problems=logs.shorten(redact(problem) for problem in told.problems),
+    )
+
+
 def _move(
-    settings: Settings, environ: Mapping[str, str], *, begun: transfer.Outcome, write: Callable[[str], None]
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    begun: transfer.Outcome,
+    write: Callable[[str], None],
+    redact: Redactor,
 ) -> transfer.Outcome:
     stop = rclone.Stop(grace=settings.grace)
     _listen(stop, deadline=settings.deadline)
@@ -95,9 +106,12 @@ def _move(
         )
         search = environ.get("PATH")
         engine = rclone.Engine(
-            rclone.find_engine(settings.engine, search=search), stop=stop, wrapper=rclone.find_wrapper(search=search)
+            rclone.find_engine(settings.engine, search=search),
+            stop=stop,
+            wrapper=rclone.find_wrapper(search=search),
+            redact=redact,
         )
-        return _attempt(settings, options, engine, scratch=scratch, begun=begun, write=write)
+        return _attempt(settings, options, engine, scratch=scratch, begun=begun, write=write, redact=redact)
 
 
 def _attempt(
@@ -108,6 +122,7 @@ def _attempt(
     scratch: str,
     begun: transfer.Outcome,
     write: Callable[[str], None],
+    redact: Redactor,
 ) -> transfer.Outcome:
     from datamover.agent.attempt import Surroundings
 
@@ -160,6 +175,7 @@ def _attempt(
                 problems=tuple(attempt.tally.special_names),
                 finished_at=_rfc3339(datetime.now(UTC)),
             )
+            done = _clean(done, redact)
             attempt.record(done)
         except Stopped as stopped:
             return _stopped(so_far(), stopped, settings, trouble=report.trouble)

@@ -114,8 +114,15 @@ class Stop:
 class Child:
     """A running rclone. Its log is drained by a thread unless the caller reads it with `follow`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], *, stop: Stop, on_line: LineHandler | None) -> None:
-        self.errors = classify.Errors()
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        *,
+        stop: Stop,
+        on_line: LineHandler | None,
+        redact: Callable[[str], str] = str,
+    ) -> None:
+        self.errors = classify.Errors(redact)
         self.output = b""
         self.timed_out = False
         self._process = process
@@ -209,10 +216,13 @@ class Child:
 
 
 class Engine:
-    """Starts rclone."""
+    """Starts rclone. `redact` takes secrets out of what it says (law L8)."""
 
-    def __init__(self, program: str, *, stop: Stop, wrapper: Sequence[str] = ()) -> None:
+    def __init__(
+        self, program: str, *, stop: Stop, wrapper: Sequence[str] = (), redact: Callable[[str], str] = str
+    ) -> None:
         self.stop = stop
+        self.redact = redact
         self._command = [*wrapper, program]
 
     def start(
@@ -247,7 +257,7 @@ class Engine:
                 target.close()
         stop = Stop(grace=0) if even_stopped else self.stop
         stop.watch(process)
-        return Child(process, stop=stop, on_line=on_line)
+        return Child(process, stop=stop, on_line=on_line, redact=self.redact)
 
 
 def reap_orphans(ours: frozenset[int]) -> None:

@@ -1,71 +1,10 @@
-"""The engine's log: read, shown, redacted."""
+"""The engine's log: read and shown."""
 
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from datamover.agent.logs import Redactor, read_line, shorten, shown, transferred, written
-
-KEY = "AKIAIOSFODNN7EXAMPLE"
-SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCY=EXAMPLEKEY"
-ENVIRON = {
-    "AWS_ACCESS_KEY_ID": KEY,
-    "AWS_SECRET_ACCESS_KEY": f"{SECRET}\n",
-    "RCLONE_CONFIG_S3GENERIC_SSE_CUSTOMER_KEY": "sse-key-0123456789",
-    "DB_PASSWORD": "correct horse",
-    "SHORT_TOKEN": "abc",
-    "KEY_FLAG": "true",
-    "BUCKET_NAME": "backups",
-}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        f"key {KEY} and secret {SECRET}",
-        f"https://user:wJalrXUtnFEMI%2FK7MDENG%2BbPxRfiCY%3DEXAMPLEKEY@host/?AWSAccessKeyId={KEY}",
-        f"Authorization: AWS4-HMAC-SHA256 Credential={KEY}/20240806/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0123abcd",
-        "authorization: Bearer something-else-entirely",
-        "X-Amz-Security-Token: FwoGZXIvYXdzEJr",
-        '"X-Amz-Signature=fedcba9876543210&X-Amz-Date=1"',
-        "password is correct horse!",
-        "sse-key-0123456789",
-    ],
-)
-def test_secrets_and_signatures_are_taken_out(text: str) -> None:
-    clean = Redactor(ENVIRON)(text)
-    for secret in (
-        KEY,
-        SECRET,
-        "wJalrXUtnFEMI",
-        "0123abcd",
-        "something-else",
-        "FwoGZ",
-        "fedcba98",
-        "correct horse",
-        "sse-key",
-    ):
-        assert secret not in clean
-    assert "[redacted]" in clean
-
-
-def test_ordinary_text_is_left_as_it_is() -> None:
-    text = "true: backups/abc.txt: Copied (new) https://host:443/backups?prefix=key"
-    assert Redactor(ENVIRON)(text) == text
-
-
-@given(
-    st.text(min_size=4, max_size=30).filter(lambda value: value.strip() == value and len(value) >= 4),
-    st.text(),
-    st.text(),
-)
-def test_no_secret_of_any_shape_gets_through(secret: str, before: str, after: str) -> None:
-    if secret.lower() in {"true", "false", "none", "null", "auto"} or secret in "[redacted]":
-        return
-    assert secret not in Redactor({"MY_SECRET": secret})(f"{before}{secret}{after}").replace("[redacted]", "")
-
+from datamover.agent.logs import read_line, shorten, shown, transferred, written
 
 LINE = {
     "time": "2026-11-21T08:07:03.531588869Z",
