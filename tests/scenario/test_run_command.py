@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -229,8 +230,8 @@ def test_a_manifest_that_is_wrong_ends_with_two_and_one_clear_line(desk: Desk, m
     assert "Traceback" not in ended.stderr
 
 
-def test_an_interrupted_run_ends_in_order_and_the_same_command_goes_on(desk: Desk, s3: S3Server) -> None:
-    secret = desk.secret(s3.secret())
+def interrupt(desk: Desk, secret: Path) -> None:
+    """Stop a run by Ctrl-C while its mover works."""
     (desk.volume / "large.bin").write_bytes(os.urandom(3_000_000))
     slow = MIRROR.replace("spec: {", 'spec: {additionalEnv: [{name: RCLONE_BWLIMIT, value: "500k"}], ')
     (desk.place / "mover.yaml").write_text(slow)
@@ -245,11 +246,35 @@ def test_an_interrupted_run_ends_in_order_and_the_same_command_goes_on(desk: Des
         process.communicate(timeout=40)
     assert process.returncode == 130
 
+
+def test_an_interrupted_run_ends_in_order_and_the_same_command_goes_on(desk: Desk, s3: S3Server) -> None:
+    secret = desk.secret(s3.secret())
+    interrupt(desk, secret)
+    (desk.volume / "new.txt").write_text("of the next day")
     (desk.place / "mover.yaml").write_text(MIRROR)
+
     ended = desk.run("-f", str(desk.place / "mover.yaml"), "-f", str(secret))
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert len(s3.objects()) == 21
+    assert re.search(
+        r"default/mirror: goes on with the run that was interrupted, from its copy of the volume of \d{4}-",
+        ended.stdout,
+    )
+
+
+def test_an_interrupted_run_with_too_old_a_copy_is_given_up_for_a_fresh_one(desk: Desk, s3: S3Server) -> None:
+    secret = desk.secret(s3.secret())
+    interrupt(desk, secret)
+    (desk.volume / "new.txt").write_text("of the next day")
+    (desk.place / "mover.yaml").write_text(MIRROR)
+
+    ended = desk.run("-f", str(desk.place / "mover.yaml"), "-f", str(secret), "--max-copy-age", "0")
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert s3.objects()["new.txt"] == b"of the next day"
+    assert "older than --max-copy-age 0s: it is given up, and a new run takes a fresh copy" in ended.stdout
+    assert os.listdir(desk.place / "state" / "node" / "volumes") == []
 
 
 def test_a_secret_is_nowhere_on_disk_after_a_run_and_in_no_output(desk: Desk, s3: S3Server) -> None:

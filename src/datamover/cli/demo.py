@@ -27,8 +27,9 @@ from datamover.cli.manifests import read_manifests
 from datamover.cli.operator import StartError
 from datamover.cli.outcome import Exit, explain
 from datamover.cli.run import RunOptions, RunResult, run
+from datamover.cli.state import WorldError
 from datamover.cli.volumes import Volume
-from datamover.cli.world import World, WorldError
+from datamover.cli.world import World
 
 _BUCKET: Final = "backups"
 _KEY: Final = "demo-key"

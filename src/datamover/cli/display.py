@@ -12,6 +12,7 @@ from rich.text import Text
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
 from datamover.cli.outcome import Shown, show
+from datamover.cli.resuming import copied_at, tell_moment
 
 _STYLES = {Phase.COMPLETED: "green", Phase.FAILED: "bold red", "Pending": "dim"}
 
@@ -124,7 +125,7 @@ def progress_table(movers: Iterable[DataMover]) -> Table:
 def summary_table(movers: Iterable[DataMover]) -> Table:
     """Return what is shown at the end."""
     table = Table(box=None, pad_edge=False)
-    for heading in ("NAME", "PHASE", "FILES", "MOVED", "DESTINATION"):
+    for heading in ("NAME", "PHASE", "FILES", "MOVED", "COPY OF", "DESTINATION"):
         table.add_column(heading, justify="right" if heading in ("FILES", "MOVED") else "left", overflow="fold")
     for mover in movers:
         shown = show(mover)
@@ -134,9 +135,16 @@ def summary_table(movers: Iterable[DataMover]) -> Table:
             Text(shown.phase, style=_style(shown)),
             "" if run is None or run.files is None else str(run.files),
             "" if run is None or run.transferred_bytes is None else size(run.transferred_bytes),
+            _copy_of(mover),
             Text((run.destination if run else None) or ""),
         )
     return table
+
+
+def _copy_of(mover: DataMover) -> str:
+    """Say of when what was copied is: the data of a run that was interrupted are those of its beginning."""
+    moment = copied_at(mover)
+    return tell_moment(moment) if moment is not None else ""
 
 
 def size(count: int) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import math
 import sys
 from collections.abc import Coroutine
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ import click
 
 from datamover import __version__
 from datamover.cli.completion import CompletedGroup
+from datamover.cli.durations import DurationType
 from datamover.cli.volumes import Volume, VolumeType, parse_namespace
 
 T = TypeVar("T")
@@ -52,7 +54,7 @@ def _check_timeout(context: click.Context, option: click.Parameter, seconds: flo
 
 def _place_state(state: Path | None) -> Path:
     """Return the state directory in full, so that what is printed of it can be used from anywhere."""
-    from datamover.cli.world import default_state
+    from datamover.cli.state import default_state
 
     return (state or default_state()).expanduser().absolute()
 
@@ -117,6 +119,13 @@ def main() -> None:
     help="Wait so long for what may come by itself, such as room on the node; not for what only you can bring.",
 )
 @click.option(
+    "--max-copy-age",
+    type=DurationType(),
+    default="12h",
+    show_default=True,
+    help="Go on with an interrupted run only when its copy of the volume is not older; else begin anew.",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Choice(["table", "json"]),
@@ -132,6 +141,7 @@ def run(
     state: Path | None,
     timeout: float | None,
     patience: float,
+    max_copy_age: timedelta,
     output: str,
     verbose: bool,
 ) -> None:
@@ -149,7 +159,7 @@ def run(
     from datamover.cli.outcome import Exit, explain, to_json
     from datamover.cli.run import RunOptions, check_request
     from datamover.cli.run import run as run_world
-    from datamover.cli.world import WorldError
+    from datamover.cli.state import WorldError
 
     logs.set_up(level="info" if verbose else "error")
     machine = output == "json"
@@ -159,11 +169,21 @@ def run(
         sources = read_manifests(filenames, stdin=sys.stdin, namespace=namespace)
         check_request(sources, volumes, state=place)
         options = RunOptions(
-            sources=sources, volumes=volumes, namespace=namespace, state=place, timeout=timeout, patience=patience
+            sources=sources,
+            volumes=volumes,
+            namespace=namespace,
+            state=place,
+            timeout=timeout,
+            patience=patience,
+            max_copy_age=max_copy_age,
         )
         if not machine:
             console.print(f"state: {place}", highlight=False, soft_wrap=True)
-        result = _start(run_world(options, display=choose_display(console, quiet=machine)))
+
+        def say(line: str) -> None:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+        result = _start(run_world(options, display=choose_display(console, quiet=machine), say=say))
     except (ManifestError, WorldError, StartError, OSError) as error:
         click.echo(f"datamover: {error}", err=True)
         sys.exit(Exit.USAGE)
@@ -393,7 +413,7 @@ def up(
     """
     from datamover.cli import logs
     from datamover.cli.local import UpOptions, serve_world
-    from datamover.cli.world import WorldError
+    from datamover.cli.state import WorldError
 
     logs.set_up(level="info" if verbose else "warning")
     place = _place_state(state)

@@ -1,44 +1,39 @@
 """`datamover run`: apply manifests to the embedded world, wait, show progress, explain what went wrong."""
 
 import asyncio
-import re
 import signal
 import time
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
-from datamover.api.meta import Manifest, PartialObject, Resource
-from datamover.api.names import Phase
-from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from datamover.api.v1alpha1.datamover import DataMover
+from datamover.cli.applying import apply
 from datamover.cli.display import Display
 from datamover.cli.manifests import ManifestError, Source, data_movers
 from datamover.cli.operator import Options
 from datamover.cli.outcome import Exit, exit_code
 from datamover.cli.patience import DEFAULT_PATIENCE, Patience
+from datamover.cli.resuming import DEFAULT_MAX_COPY_AGE
 from datamover.cli.volumes import Volume, find_clash
 from datamover.cli.world import World, WorldOptions, adopt_volume, ensure_namespace, start_world
-from datamover.kube.client import Client
-from datamover.kube.errors import ApiError, NotFound
-from datamover.kube.requests import APPLY
+from datamover.runtime.clock import SystemClock
 from datamover.runtime.store import Key, key_of
 from datamover.volumes.binding import is_bound
 
-_MANAGER = "datamover-run"
 _TICK = 0.2
 _BINDING = 10.0  # seconds that a volume may take to be bound before its DataMover comes
-_REMOVAL = 30.0  # seconds that the DataMover of the run before may take to go
-
-_PATCH_OBJECT = re.compile(r"^failed to create typed patch object \([^)]*\): ")
-_UNSTRUCTURED = re.compile(r"&?value\.valueUnstructured\{Value:(.*)\}")
-_UNDECLARED = ": field not declared in schema"
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What `datamover run` was asked. `timeout` in seconds; None waits as long as it takes. `patience` as in `Patience`."""
+    """What `datamover run` was asked. `timeout` in seconds; None waits as long as it takes. `patience` as in `Patience`.
+
+    A run that was interrupted goes on from its copy of the volume unless that is older than `max_copy_age`.
+    """
 
     sources: tuple[Source, ...]
     volumes: tuple[Volume, ...]
@@ -46,6 +41,7 @@ class RunOptions:
     state: Path
     timeout: float | None = None
     patience: float = DEFAULT_PATIENCE
+    max_copy_age: timedelta = DEFAULT_MAX_COPY_AGE
     progress_interval: float = 1.0
     job_backoff: float = 2.0
 
@@ -58,6 +54,10 @@ class RunResult:
     movers: tuple[DataMover, ...]
 
 
+def _be_silent(line: str) -> None:
+    del line
+
+
 def check_request(sources: tuple[Source, ...], volumes: tuple[Volume, ...], *, state: Path) -> None:
     """Say what is wrong with a request before anything is started. Raises ManifestError."""
     if not data_movers(sources):
@@ -68,11 +68,15 @@ def check_request(sources: tuple[Source, ...], volumes: tuple[Volume, ...], *, s
 
 
 async def run(
-    options: RunOptions, *, display: Display, on_end: Callable[[World], Awaitable[None]] | None = None
+    options: RunOptions,
+    *,
+    display: Display,
+    say: Callable[[str], None] = _be_silent,
+    on_end: Callable[[World], Awaitable[None]] | None = None,
 ) -> RunResult:
-    """Run to the end. Raises ManifestError, WorldError and StartError; an interrupt ends it in order.
+    """Run to the end. Raises ManifestError, WorldError and StartError; an interrupt ends it in order, whatever it is at.
 
-    `on_end` sees the world before it is taken down.
+    `say` hears a line on each DataMover that does not begin from nothing. `on_end` sees the world before it is taken down.
     """
     world_options = WorldOptions(
         state=options.state,
@@ -85,10 +89,10 @@ async def run(
         loop.add_signal_handler(number, interrupted.set)
     try:
         async with start_world(world_options) as world:
-            await _adopt_volumes(world, options)
-            wanted = await _apply(world.client, options)
-            result = await _wait(world, wanted, options, display=display, interrupted=interrupted)
-            if on_end is not None:
+            result = await _unless(interrupted, _work(world, options, display=display, say=say))
+            if result is None:
+                result = RunResult(Exit.INTERRUPTED, _asked_for(world, options))
+            elif on_end is not None:
                 await on_end(world)
             return result
     finally:
@@ -118,109 +122,47 @@ async def _wait_bound(world: World, namespace: str, name: str) -> None:
         await asyncio.sleep(_TICK / 4)
 
 
-async def _apply(client: Client, options: RunOptions) -> tuple[Key, ...]:
-    """Apply everything; a DataMover whose run is over is created anew, as one would with kubectl.
-
-    Everything is rehearsed first: where one object is refused, none is applied and nothing runs.
-    """
-    wanted: list[Key] = []
-    known = [(source, await _find_resource(client, source.manifest, source.place)) for source in options.sources]
-    for source, resource in known:
-        meta = source.manifest["metadata"]
-        with _placed(source):
-            if resource.namespaced:
-                await ensure_namespace(client, meta["namespace"])
-            else:
-                meta.pop("namespace", None)
-            await _rehearse(client, resource, source.manifest)
-    for source, resource in known:
-        meta = source.manifest["metadata"]
-        with _placed(source):
-            if source.manifest["kind"] == DATA_MOVERS.kind:
-                await _remove_finished(client, source)
-                wanted.append(Key(meta["namespace"], meta["name"]))
-            await client.apply(resource, source.manifest, field_manager=_MANAGER)
-    return tuple(wanted)
-
-
-@contextmanager
-def _placed(source: Source) -> Generator[None]:
-    """Say where what the server refuses was read."""
+async def _unless(interrupted: asyncio.Event, work: Coroutine[Any, Any, RunResult]) -> RunResult | None:
+    """Return what the work comes to, or None when the interrupt comes first; the work has ended then."""
+    working = asyncio.create_task(work)
+    waiting = asyncio.create_task(interrupted.wait())
     try:
-        yield
-    except ApiError as error:
-        raise ManifestError(f"{source.place}: {_in_short(error.message)}") from error
+        await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        return None
+    finally:
+        for task in (working, waiting):
+            task.cancel()
+        await asyncio.gather(working, waiting, return_exceptions=True)
 
 
-def _in_short(message: str) -> str:
-    """Return the server's words about an object that does not fit its schema without those about its own workings."""
-    text = _UNSTRUCTURED.sub(r"\1", _PATCH_OBJECT.sub("", message))
-    if text.endswith(_UNDECLARED):
-        return f"{text.removesuffix(_UNDECLARED).removeprefix('.')} is not a field that there is: check the spelling"
-    return text
+def _asked_for(world: World, options: RunOptions) -> tuple[DataMover, ...]:
+    """Return the DataMovers as they are, as far as they are there."""
+    store = world.movers.store
+    keys = [
+        Key(source.manifest["metadata"]["namespace"], source.manifest["metadata"]["name"])
+        for source in data_movers(options.sources)
+    ]
+    return tuple(mover for key in keys if (mover := store.get(key)) is not None)
 
 
-async def _rehearse(client: Client, resource: Resource[PartialObject], manifest: Manifest) -> None:
-    """Let the server check an object without keeping it. Raises ApiError."""
-    meta = manifest["metadata"]
-    await client.request_json(
-        "PATCH",
-        resource.path(namespace=meta.get("namespace"), name=meta["name"]),
-        query=(("fieldManager", _MANAGER), ("force", "true"), ("dryRun", "All")),
-        body=manifest,
-        content_type=APPLY,
+async def _work(world: World, options: RunOptions, *, display: Display, say: Callable[[str], None]) -> RunResult:
+    await _adopt_volumes(world, options)
+    wanted = await apply(
+        world.client,
+        options.sources,
+        kept=world.kept,
+        max_copy_age=options.max_copy_age,
+        clock=SystemClock(),
+        say=say,
     )
+    return await _wait(world, wanted, options, display=display)
 
 
-async def _remove_finished(client: Client, source: Source) -> None:
-    meta = source.manifest["metadata"]
-    try:
-        found = await client.get(DATA_MOVERS, meta["name"], namespace=meta["namespace"])
-    except NotFound:
-        return
-    if not (found.status and found.status.phase in Phase.TERMINAL):
-        return
-    await client.delete(DATA_MOVERS, meta["name"], namespace=meta["namespace"], uid=found.metadata.uid)
-    end = time.monotonic() + _REMOVAL
-    while time.monotonic() < end:
-        try:
-            found = await client.get(DATA_MOVERS, meta["name"], namespace=meta["namespace"])
-        except NotFound:
-            return
-        await asyncio.sleep(_TICK)
-    held = ", ".join(found.metadata.finalizers or ()) or "nothing known"
-    raise ManifestError(
-        f"{source.place}: the DataMover {meta['name']} of the run before does not go away (held by {held}): "
-        "whoever set that must let it go; until then give this one another name"
-    )
-
-
-async def _find_resource(client: Client, manifest: Manifest, place: str) -> Resource[PartialObject]:
-    """Return the kind as the embedded world serves it. Raises ManifestError for one that it does not know."""
-    version, kind = manifest["apiVersion"], manifest["kind"]
-    group, _, short = version.rpartition("/")
-    path = f"/apis/{version}" if group else f"/api/{version}"
-    try:
-        listed: Manifest = await client.request_json("GET", path)
-    except ApiError:
-        listed = {}
-    entries: list[Manifest] = listed.get("resources", [])
-    for entry in entries:
-        if entry["kind"] == kind and "/" not in entry["name"]:
-            return Resource(group, short, entry["name"], kind, PartialObject, namespaced=entry["namespaced"])
-    raise ManifestError(
-        f"{place}: the embedded world has no {kind} of {version}: it knows what a DataMover needs "
-        "(Secret, ConfigMap, PersistentVolumeClaim, StorageClass and the like); check the spelling, or leave the object out"
-    )
-
-
-async def _wait(
-    world: World, wanted: tuple[Key, ...], options: RunOptions, *, display: Display, interrupted: asyncio.Event
-) -> RunResult:
-    operator = world.operator
-    if operator is None:
-        raise RuntimeError("datamover run needs the operator")
-    store = operator.caches.movers.store
+async def _wait(world: World, wanted: tuple[Key, ...], options: RunOptions, *, display: Display) -> RunResult:
+    movers_seen = world.movers
+    store = movers_seen.store
     wanted_keys = frozenset(wanted)
 
     def follow(old: DataMover | None, new: DataMover | None) -> None:
@@ -231,7 +173,7 @@ async def _wait(
     begun = time.monotonic()
     patience = Patience(limit=options.patience)
     with display:
-        operator.caches.movers.add_handler(follow)
+        movers_seen.add_handler(follow)
         while True:
             world.check()
             found = {key: store.get(key) for key in wanted}
@@ -242,10 +184,4 @@ async def _wait(
                 return RunResult(exit_code(movers), movers)
             if options.timeout is not None and now - begun > options.timeout:
                 return RunResult(exit_code(movers, timed_out=True), movers)
-            if interrupted.is_set():
-                return RunResult(Exit.INTERRUPTED, movers)
-            try:
-                async with asyncio.timeout(_TICK):
-                    await interrupted.wait()
-            except TimeoutError:
-                continue
+            await asyncio.sleep(_TICK)

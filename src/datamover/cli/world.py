@@ -3,26 +3,27 @@
 State lives in one directory: what the API server holds (without Secrets), the clones, and the identity of this world, so that a second
 run is incremental.
 
-WorldError    the state directory cannot be used; the message says what to do
+Raises datamover.cli.state.WorldError when the state directory cannot be used.
 """
 
 import asyncio
-import fcntl
-import os
+import logging
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 
 from datamover.api import names
-from datamover.api.core import SECRETS
 from datamover.api.crd import crds
 from datamover.api.meta import Manifest, PartialObject, Resource
+from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.cli.operator import Operator, Options, find_cluster, new_metrics
+from datamover.cli.saving import Saver
+from datamover.cli.state import NODE, OBJECTS, WorldError, held, restore
 from datamover.cli.volumes import Volume
 from datamover.kube.client import Client
 from datamover.kube.errors import AlreadyExists, NotFound
@@ -31,14 +32,15 @@ from datamover.local.node.adoption import AdoptionError
 from datamover.local.node.node import LocalNode
 from datamover.local.store.apiserver import ApiServer
 from datamover.local.transport import LocalTransport
+from datamover.runtime.informer import Informer
+from datamover.runtime.store import Key, key_of
+
+_log = logging.getLogger(__name__)
 
 STORAGE_CLASS: Final = "local"
 SNAPSHOT_CLASS: Final = "local"
 LOCAL_MOVER_IMAGE: Final = "datamover.local/mover"
 PROVISIONER: Final = "local.datamover.a-cup-of.coffee"
-_SAVE_INTERVAL: Final = 2.0
-_OWN_NAMES: Final = frozenset({"lock", "objects", "node"})
-"""What a state directory has in it, one or the other, from its first moment on."""
 _CRDS: Final = Resource(
     "apiextensions.k8s.io",
     "v1",
@@ -48,10 +50,6 @@ _CRDS: Final = Resource(
     namespaced=False,
 )
 _MANAGER: Final = "datamover-local"
-
-
-class WorldError(Exception):
-    """The embedded world cannot be started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +73,23 @@ class World:
         node: LocalNode,
         operator: Operator | None,
         registry: CollectorRegistry,
+        kept: Mapping[Key, DataMover],
     ) -> None:
         self.server = server
         self.client = client
         self.node = node
         self.operator = operator
         self.registry = registry
+        self.kept = kept
+        """The DataMovers that there were before anything ran here."""
         self._tasks: tuple[asyncio.Task[None], ...] = ()
+
+    @property
+    def movers(self) -> Informer[DataMover]:
+        """The operator's cache of DataMovers. Raises RuntimeError where no operator runs."""
+        if self.operator is None:
+            raise RuntimeError("this world runs no operator")
+        return self.operator.caches.movers
 
     def watch_over(self, tasks: tuple[asyncio.Task[None], ...]) -> None:
         """Take note of what keeps this world going."""
@@ -105,12 +113,6 @@ class World:
             self.check()
 
 
-def default_state() -> Path:
-    """Return the directory for state: `$XDG_STATE_HOME/datamover`, by default (and where that is no absolute path) below ~/.local/state."""
-    root = Path(os.environ.get("XDG_STATE_HOME", ""))
-    return (root if root.is_absolute() else Path("~/.local/state").expanduser()) / "datamover"
-
-
 def mover_images() -> dict[str, tuple[str, ...]]:
     """Return what the node runs in the place of the documented mover images: the agent, with this interpreter."""
     agent = (sys.executable, "-m", "datamover.agent.main")
@@ -121,13 +123,15 @@ def mover_images() -> dict[str, tuple[str, ...]]:
 async def start_world(options: WorldOptions) -> AsyncGenerator[World]:
     """Start everything; on leaving, stop it in order and save. Raises WorldError."""
     state = options.state
-    _make_private(state)
-    with _locked(state / "lock"):
+    with held(state):
         server = ApiServer()
-        _restore(server, state / "objects")
+        restore(server, state)
+        saver = Saver(server, state / OBJECTS)
         client = Client(LocalTransport(server), user_agent=_MANAGER)
         await _furnish(client)
-        node = LocalNode(client, state_dir=state / "node", images=options.images or mover_images())
+        await _save_first(saver, state)
+        kept = {key_of(mover.metadata): mover for mover in await client.list(DATA_MOVERS)}
+        node = LocalNode(client, state_dir=state / NODE, images=options.images or mover_images(), settle=saver.settle)
         server.set_log_reader(node.read_log)
         registry, metrics = new_metrics()
         operator = None
@@ -140,13 +144,13 @@ async def start_world(options: WorldOptions) -> AsyncGenerator[World]:
                 registry=registry,
                 metrics=metrics,
             )
-        world = World(server=server, client=client, node=node, operator=operator, registry=registry)
+        world = World(server=server, client=client, node=node, operator=operator, registry=registry, kept=kept)
         stop = asyncio.Event()
         controllers = LocalControllers(client, job_backoff_base=options.job_backoff)
         tasks = [
             asyncio.create_task(node.run(), name="node"),
             asyncio.create_task(controllers.run(), name="controllers"),
-            asyncio.create_task(_save_regularly(server, state / "objects"), name="saver"),
+            asyncio.create_task(saver.run(), name="saver"),
         ]
         running = [asyncio.create_task(operator.run(stop), name="operator")] if operator is not None else []
         world.watch_over((*tasks, *running))
@@ -158,7 +162,29 @@ async def start_world(options: WorldOptions) -> AsyncGenerator[World]:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            save(server, state / "objects")
+            await _save_last(saver, state)
+
+
+async def _save_first(saver: Saver, state: Path) -> None:
+    """What cannot be saved now cannot be relied upon later: nothing begins. Raises WorldError."""
+    try:
+        await saver.save()
+    except OSError as error:
+        raise WorldError(
+            f"{state / OBJECTS} cannot be saved: {error.strerror}: nothing was run; mend that, or choose another directory with --state"
+        ) from error
+
+
+async def _save_last(saver: Saver, state: Path) -> None:
+    """What was done is done: a save that fails now is told and changes no exit code. What it relied upon was saved before it."""
+    try:
+        await saver.save()
+    except OSError as error:
+        _log.error(
+            "%s cannot be saved: %s: the next run goes on from what was saved before; the bucket is as it was told here",
+            state / OBJECTS,
+            error.strerror,
+        )
 
 
 async def adopt_volume(world: World, volume: Volume, *, namespace: str) -> None:
@@ -178,17 +204,6 @@ async def ensure_namespace(client: Client, name: str) -> None:
         await client.get(resource, name)
     except NotFound:
         await client.apply(resource, {"metadata": {"name": name}}, field_manager=_MANAGER)
-
-
-def save(server: ApiServer, path: Path) -> None:
-    """Write what the server holds but Secrets, whole or not at all: they come with the manifests of each run (law L8)."""
-    draft = path.with_suffix(".new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(server.snapshot(without={SECRETS.group_resource}))
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 async def _furnish(client: Client) -> None:
@@ -232,68 +247,3 @@ def _furniture() -> tuple[tuple[Resource[PartialObject], Manifest], ...]:
             },
         ),
     )
-
-
-async def _save_regularly(server: ApiServer, path: Path) -> None:
-    saved = -1
-    while True:
-        await asyncio.sleep(_SAVE_INTERVAL)
-        if server.storage.revision != saved:
-            saved = server.storage.revision
-            save(server, path)
-
-
-def _restore(server: ApiServer, path: Path) -> None:
-    if not path.exists():
-        return
-    try:
-        server.restore(path.read_bytes())
-    except (ValueError, OSError, EOFError) as error:
-        raise WorldError(
-            f"{path} cannot be read ({error}): move it away to begin with an empty world; the volumes and buckets are not touched"
-        ) from error
-
-
-def _make_private(state: Path) -> None:
-    """Make the directory ours alone. One that holds anything else stays as it is: `--state .` must not close a user's own folder."""
-    try:
-        state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        found = {path.name for path in state.iterdir()}
-        if found and not found & _OWN_NAMES:
-            raise WorldError(f"{state} holds other things than state: choose an empty or new directory with --state")
-        state.chmod(0o700)
-    except OSError as error:
-        raise WorldError(
-            f"{state} cannot be used for state: {error.strerror}: choose another directory with --state"
-        ) from error
-
-
-class _locked:  # noqa: N801 - a context manager that reads as a phrase
-    """Hold a directory against a second process."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: Any = None
-
-    def __enter__(self) -> None:
-        try:
-            self._file = self._path.open("a+")
-        except OSError as error:
-            raise WorldError(
-                f"{self._path} cannot be opened: {error.strerror}: choose another directory with --state"
-            ) from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.seek(0)
-            holder = self._file.read().strip() or "unknown"
-            self._file.close()
-            raise WorldError(
-                f"{self._path.parent} is used by another datamover (pid {holder}): wait for it, or choose another directory with --state"
-            ) from error
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
-
-    def __exit__(self, *exc: object) -> None:
-        self._file.close()

@@ -9,7 +9,7 @@ import pytest
 from datamover.cli import demo
 from datamover.cli.demo import DemoError, Server, change_volume, make_volume, run_demo, serve_s3
 from datamover.cli.manifests import read_manifests
-from datamover.cli.world import WorldError
+from datamover.cli.state import WorldError
 
 
 def names(volume: Path) -> set[str]:

@@ -100,12 +100,12 @@ def test_markup_in_a_message_is_shown_and_not_obeyed() -> None:
 
 def test_the_summary_says_what_was_moved_and_where_to() -> None:
     made = console()
-    done = run(files=254, transferred_bytes=1536, destination="s3generic:backups/[x]/")
+    done = run(started="2026-01-31T02:00:00Z", files=254, transferred_bytes=1536, destination="s3generic:backups/[x]/")
     made.print(summary_table((mover("Completed", run=done), mover("", "waiting"), data_mover(name="new"))))
     rows = [line.split() for line in printed(made).splitlines()]
-    assert rows[0] == ["NAME", "PHASE", "FILES", "MOVED", "DESTINATION"]
-    assert rows[1] == ["nightly", "Completed", "254", "1.5", "KiB", "s3generic:backups/[x]/"]
-    assert rows[2] == ["waiting", "Pending"]
+    assert rows[0] == ["NAME", "PHASE", "FILES", "MOVED", "COPY", "OF", "DESTINATION"]
+    assert rows[1] == ["nightly", "Completed", "254", "1.5", "KiB", "2026-01-31", "02:00:00Z", "s3generic:backups/[x]/"]
+    assert rows[2] == ["waiting", "Pending", "2024-08-06", "14:30:52Z"]
     assert rows[3] == ["new", "Pending"]
 
 

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from datamover.cli.local import UpOptions, serve_world
+from datamover.cli.state import WorldError
 from datamover.cli.volumes import Volume
-from datamover.cli.world import WorldError
 
 
 def options(tmp_path: Path, *volumes: str, port: int = 0, state: str = "state") -> UpOptions:

@@ -16,7 +16,7 @@ from datamover.cli.main import main
 from datamover.cli.operator import MetricsAccess, Options, StartError
 from datamover.cli.outcome import Exit
 from datamover.cli.run import RunResult
-from datamover.cli.world import WorldError
+from datamover.cli.state import WorldError
 from datamover.runtime.leader import LeadershipLost
 from support.builders import data_mover
 

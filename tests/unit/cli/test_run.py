@@ -96,7 +96,7 @@ async def test_a_bad_object_keeps_the_good_ones_out(tmp_path: Path) -> None:
 
 async def test_a_finished_datamover_that_does_not_go_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A finalizer of somebody else's would otherwise hold the command for ever."""
-    from datamover.cli import run as module
+    from datamover.cli import applying as module
 
     monkeypatch.setattr(module, "_REMOVAL", 0.1)
     held = MOVER.replace("name: nightly", "name: nightly, finalizers: [example.com/hold]")

@@ -11,16 +11,15 @@ from pathlib import Path
 import pytest
 
 from datamover.api.core import CONFIG_MAPS, NAMESPACES, PERSISTENT_VOLUME_CLAIMS, SECRETS
+from datamover.cli.saving import Saver
+from datamover.cli.state import WorldError, default_state
 from datamover.cli.volumes import Volume
 from datamover.cli.world import (
     World,
-    WorldError,
     WorldOptions,
     adopt_volume,
-    default_state,
     ensure_namespace,
     mover_images,
-    save,
     start_world,
 )
 from datamover.kube.errors import NotFound
@@ -83,7 +82,7 @@ async def test_secrets_are_on_disk_at_no_time(tmp_path: Path) -> None:
         await found.client.create(
             CONFIG_MAPS, {"metadata": {"name": "c", "namespace": "default"}, "data": {"k": "kept"}}
         )
-        save(found.server, tmp_path / "state" / "objects")
+        await Saver(found.server, tmp_path / "state" / "objects").save()
         assert "kept" in unpacked(tmp_path)
         assert CANARY not in unpacked(tmp_path)
         assert "canary" not in unpacked(tmp_path), "nor in base64"
@@ -218,3 +217,76 @@ def test_the_documented_images_stand_for_our_own_mover() -> None:
     images = mover_images()
     assert {"ghcr.io/qjoly/datamover-rclone", "ttl.sh/rclone_op"} <= images.keys()
     assert len(set(images.values())) == 1
+
+
+async def identity(found: World) -> str:
+    return (await found.client.get(NAMESPACES, "kube-system")).metadata.uid
+
+
+async def test_who_this_world_is_is_on_disk_before_anything_relies_on_it(tmp_path: Path) -> None:
+    async with world(tmp_path / "state") as found:
+        known = (tmp_path / "state" / "identity").read_text().strip()
+        assert known == await identity(found)
+        assert (tmp_path / "state" / "objects").exists()
+
+
+async def test_a_world_whose_objects_were_lost_is_still_the_one_that_mirrors_know(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    async with world(state) as found:
+        before = await identity(found)
+    (state / "objects").unlink()
+    clone = state / "node" / "volumes" / "pvc-6f0e9a1c"
+    clone.mkdir(parents=True)
+    for _ in range(2):
+        async with world(state) as found:
+            assert await identity(found) == before
+            await found.node.ready.wait()
+    assert clone.is_dir(), "no object knows it, but a person may"
+
+
+async def test_a_state_from_before_identities_were_kept_has_that_of_its_node(tmp_path: Path) -> None:
+    """Such a process was killed before its first save: all that it left was its node's note."""
+    state = tmp_path / "state"
+    (state / "node").mkdir(parents=True)
+    (state / "node" / "cluster").write_text("0c5a7a34-5b0f-4a39-9d3c-7a3d6b1d6c11")
+    async with world(state) as found:
+        assert await identity(found) == "0c5a7a34-5b0f-4a39-9d3c-7a3d6b1d6c11"
+
+
+async def test_objects_of_another_world_are_told(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        async with world(tmp_path / name):
+            pass
+    (tmp_path / "one" / "objects").write_bytes((tmp_path / "two" / "objects").read_bytes())
+    with pytest.raises(
+        WorldError, match="identity and objects are of two worlds: move objects away to go on as the first"
+    ):
+        async with world(tmp_path / "one"):
+            pass
+    (tmp_path / "one" / "objects").unlink()
+    async with world(tmp_path / "one"):
+        pass
+
+
+@pytest.mark.parametrize("content", [b"", b"somebody", b"\xff" * 40, b"0" * 5000])
+async def test_a_damaged_identity_is_told_and_left_as_it_is(content: bytes, tmp_path: Path) -> None:
+    async with world(tmp_path / "state"):
+        pass
+    (tmp_path / "state" / "identity").write_bytes(content)
+    with pytest.raises(WorldError, match="holds no UID: write back the UID that the mirrors of this state know"):
+        async with world(tmp_path / "state"):
+            pass
+    assert (tmp_path / "state" / "identity").read_bytes() == content
+
+
+async def test_a_first_save_that_fails_begins_nothing(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    async with world(state):
+        pass
+    (state / "objects.new").mkdir()
+    with pytest.raises(WorldError, match="objects cannot be saved: Is a directory: nothing was run; mend that"):
+        async with world(state):
+            pass
+    (state / "objects.new").rmdir()
+    async with world(state):
+        pass

@@ -5,13 +5,15 @@ filled, `.removing-<name>` is going, `.report-<name>` says how a copy came about
 
 Guarantees: a directory appears complete, by one rename, or not at all; the name decides the place, so a repeated or resumed request finds
 what is there and never makes a second one; nothing outside the root is ever removed (laws L1, L2): places are made from checked
-names, never taken from an API object; what a crash left half-made or half-removed is cleared by `open`.
+names, never taken from an API object; what a crash left half-made or half-removed is cleared by `open`; before anything is made or removed,
+what the API server holds is durable (`settle`), for it is what says whose the directory is and that it may go (law L6).
 Assumptions: one node serves the root (`datamover.local.node.process` sees to that).
 """
 
 import asyncio
 import re
 import threading
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +28,14 @@ COPY_THREADS = 4
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
+Settle = Callable[[], Awaitable[None]]
+"""Returns when all that the API server has told so far survives a crash of it."""
+
+
+async def settled() -> None:
+    """For an API server that answers only when a write is durable, as those on etcd do: there is nothing to wait for."""
+
+
 class InUse(Exception):  # noqa: N818 - says what is the matter
     """The directory is being copied from; try again later."""
 
@@ -33,8 +43,9 @@ class InUse(Exception):  # noqa: N818 - says what is the matter
 class Directories:
     """See the module's docstring. Every method that touches the disk runs in a thread, at most `COPY_THREADS` at a time."""
 
-    def __init__(self, root: Path, *, reflink: bool = True) -> None:
+    def __init__(self, root: Path, *, reflink: bool = True, settle: Settle = settled) -> None:
         self.root = root
+        self._settle = settle
         self._reflink = reflink
         self._threads = ThreadPoolExecutor(COPY_THREADS, thread_name_prefix="volumes")
         self._readers: dict[Path, int] = {}
@@ -68,6 +79,7 @@ class Directories:
         """Make an empty directory unless it is there, and return its place."""
         place = self.place(name)
         async with self._lock(name):
+            await self._settle()
             await self._in_thread(place.mkdir, 0o777, exist_ok=True)
         return place
 
@@ -78,6 +90,7 @@ class Directories:
         """
         place = self.place(name)
         async with self._lock(name):
+            await self._settle()
             self._readers[source] = self._readers.get(source, 0) + 1
             try:
                 return place, await self._in_thread(self._copy, place, source)
@@ -90,6 +103,7 @@ class Directories:
         """Remove a volume or snapshot; a missing one is fine. Raises InUse, OSError."""
         place = self.place(name)
         async with self._lock(name):
+            await self._settle()
             if place in self._readers:
                 raise InUse(f"{name} is being copied")
             await self._in_thread(self._remove, place)

@@ -4,6 +4,7 @@ Level-triggered like everything else: each look at a Pod takes the object, what 
 
 Guarantees:
 - a container of a Pod with restartPolicy Never is never started twice, also over crashes of the node;
+- before a container starts, and before what is on disk of a Pod goes, what the API server holds is durable (`settle`, law L6);
 - no process of a Pod runs any more when the Pod is reported as ended or is gone;
 - what cannot be done is said in a container's waiting reason and an event, and is taken up again when what was missing appears.
 Assumptions: one node for each state directory; `processes` was opened, so nothing of an earlier node runs any more.
@@ -24,6 +25,7 @@ from datamover.api.meta import Manifest
 from datamover.kube.client import Client
 from datamover.kube.errors import Conflict, NotFound
 from datamover.local.node import pods
+from datamover.local.node.directories import Settle, settled
 from datamover.local.node.launch import Launcher, NotReady, Unready
 from datamover.local.node.names import FIELD_MANAGER
 from datamover.local.node.pod_kinds import PODS, Container, Pod
@@ -61,6 +63,7 @@ class Kubelet:
         events: EventRecorder,
         pods_informer: Informer[Pod],
         crash_base: float = DEFAULT_CRASH_BASE,
+        settle: Settle = settled,
     ) -> None:
         self._client = client
         self._node = node
@@ -71,6 +74,7 @@ class Kubelet:
         self._events = events
         self._pods = pods_informer
         self._crash_base = crash_base
+        self._settle = settle
         self._local: dict[str, Resident] = {}
         self._uids: dict[Key, set[str]] = {}
         self._by_id: dict[str, tuple[str, str]] = {}
@@ -162,6 +166,7 @@ class Kubelet:
         if local.running:
             return self._kill(local, 2)
         self._launcher.forget(local.uid)
+        await self._settle()
         await asyncio.to_thread(local.directory.remove)
         self._leave(local)
         return None
@@ -248,6 +253,7 @@ class Kubelet:
         except Unready as problem:
             self._hold(pod, local, container, problem)
             return problem.again
+        await self._settle()
         last = view.state if isinstance(view.state, Terminated) else view.last
         self._by_id[id_] = (local.uid, container.name)
         try:
@@ -333,6 +339,7 @@ class Kubelet:
         """Nothing of it runs again: volumes go, logs stay until the object goes."""
         self._launcher.forget(local.uid)
         if not local.volumes_gone:
+            await self._settle()
             await asyncio.to_thread(local.directory.remove_volumes)
             local.volumes_gone = True
 

@@ -18,6 +18,7 @@ DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
 HOSTNAME_LABEL: Final = "kubernetes.io/hostname"
 CLAIM_REF_FINALIZER: Final = "external-provisioner.volume.kubernetes.io/finalizer"
 """On PVs that this node deletes from disk before the object goes, as external-provisioner does."""
+PV_PROTECTION: Final = "kubernetes.io/pv-protection"
 
 ADOPTED: Final = f"{DRIVER}/adopted"
 """On the PV of a user's own directory: never written to, never deleted."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from datamover.kube.client import Client
 from datamover.local.node.adoption import adopt_directory
-from datamover.local.node.directories import Directories
+from datamover.local.node.directories import Directories, Settle, settled
 from datamover.local.node.endpoint import LogEndpoint
 from datamover.local.node.images import Images
 from datamover.local.node.kinds import (
@@ -71,7 +71,7 @@ class NodeOptions:
 
 
 class LocalNode:
-    """See the module's docstring. `images` says which images it runs, and by which local command."""
+    """See the module's docstring. `images` says which images it runs, and by which local command; `settle` returns when what the API server told is durable."""
 
     def __init__(
         self,
@@ -81,6 +81,7 @@ class LocalNode:
         images: Images,
         clock: Clock | None = None,
         options: NodeOptions | None = None,
+        settle: Settle = settled,
     ) -> None:
         self._client = client
         self._state_dir = state_dir.absolute()
@@ -92,7 +93,7 @@ class LocalNode:
         offers = capacity(self._state_dir, max_pods=options.max_pods)
         self._events = EventRecorder(client, component=COMPONENT, instance=options.name, clock=clock)
         self._supervisor = Supervisor(self._state_dir, clock=clock, grace=options.stop_grace)
-        self._directories = Directories(self._state_dir / "volumes", reflink=options.reflink)
+        self._directories = Directories(self._state_dir / "volumes", reflink=options.reflink, settle=settle)
         self._registration = Registration(
             client, name=options.name, offers=offers, clock=clock, heartbeat=options.heartbeat
         )
@@ -166,6 +167,7 @@ class LocalNode:
             events=self._events,
             pods_informer=self._pods,
             crash_base=options.crash_base,
+            settle=settle,
         )
 
         self._endpoint = (

@@ -4,6 +4,7 @@ Stands where external-provisioner and a CSI driver stand: the same annotations, 
 `ProvisioningFailed` event and tried again later, later each time, and at once when the source changes.
 """
 
+import asyncio
 import logging
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from datamover.kube.client import Client
 from datamover.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound
 from datamover.local.node.directories import Directories, InUse
 from datamover.local.node.kinds import CLAIMS, VOLUMES, Claim, PersistentVolume, StorageClass
-from datamover.local.node.names import CLAIM_REF_FINALIZER, DRIVER, FIELD_MANAGER, PROVISIONED_BY
+from datamover.local.node.names import CLAIM_REF_FINALIZER, DRIVER, FIELD_MANAGER, PROVISIONED_BY, PV_PROTECTION
 from datamover.local.node.provisioning import (
     CLAIM_KIND,
     SNAPSHOT_KIND,
@@ -20,6 +21,7 @@ from datamover.local.node.provisioning import (
     ProvisionFacts,
     Refused,
     Snapshot,
+    belongs,
     decide,
     deletable,
     volume_manifest,
@@ -209,8 +211,13 @@ class Provisioner:
         volume = self._volumes.store.get(key)
         if volume is None or not _is_ours(volume):
             return DONE
-        if deletable(volume, self._directories.place(volume.metadata.name)) is not None:
-            if volume.metadata.terminating and volume.spec and volume.spec.persistent_volume_reclaim_policy == "Retain":
+        place = self._directories.place(volume.metadata.name)
+        if deletable(volume, place) is not None:
+            if belongs(volume, place) and not await asyncio.to_thread(place.is_dir):
+                await self._lose(volume)
+            elif (
+                volume.metadata.terminating and volume.spec and volume.spec.persistent_volume_reclaim_policy == "Retain"
+            ):
                 await self._let_go(volume)
             return DONE
         if not volume.metadata.terminating and await self._claim_exists(volume):
@@ -230,6 +237,26 @@ class Provisioner:
         await self._let_go(volume)
         return DONE
 
+    async def _lose(self, volume: PersistentVolume) -> None:
+        """A volume without its directory is none: its claim must not look Bound, or its Pods would wait for ever (law L10).
+
+        `pv-protection` would keep it as long as its claim exists; what it protects is gone.
+        """
+        reference = volume.claim_ref
+        key = Key((reference.namespace if reference else None) or "", (reference.name if reference else None) or "")
+        claim = self._claims.store.get(key)
+        if claim is not None and claim.volume_name == volume.metadata.name:
+            message = (
+                f"the directory {volume.directory} of volume {volume.metadata.name} is gone, and with it what was in the volume: "
+                "delete the claim and make it again; a DataMover that used it as its copy is to be run again"
+            )
+            self._tell(claim, "Warning", "VolumeLost", message)
+        try:
+            await self._client.delete(VOLUMES, volume.metadata.name, uid=volume.metadata.uid)
+        except (NotFound, Conflict):
+            return
+        await self._let_go(volume, PV_PROTECTION)
+
     async def _claim_exists(self, volume: PersistentVolume) -> bool:
         """Ask the server before data is removed: the cache may be behind."""
         reference = volume.claim_ref
@@ -241,11 +268,11 @@ class Provisioner:
             return False
         return claim.metadata.uid == reference.uid
 
-    async def _let_go(self, volume: PersistentVolume) -> None:
-        """Drop our finalizer."""
+    async def _let_go(self, volume: PersistentVolume, *also: str) -> None:
+        """Drop our finalizer, and those that are named."""
         try:
             current = await self._client.get(VOLUMES, volume.metadata.name)
-            kept = [f for f in current.metadata.finalizers or () if f != CLAIM_REF_FINALIZER]
+            kept = [f for f in current.metadata.finalizers or () if f not in (CLAIM_REF_FINALIZER, *also)]
             if current.metadata.uid != volume.metadata.uid or len(kept) == len(current.metadata.finalizers or ()):
                 return
             patch = {"metadata": {"resourceVersion": current.metadata.resource_version, "finalizers": kept}}

@@ -240,6 +240,21 @@ def _place(volume: str, directory: Path, node: str) -> dict[str, Any]:
     return {"csi": source, "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}}}
 
 
+def belongs(volume: PersistentVolume, directory: Path) -> bool:
+    """Tell whether the directory is all that there is of a volume, and this node's to make and remove.
+
+    Without it the volume is lost. A user's own directory, and one that was to be retained, may come back: those are waited for.
+    """
+    meta = volume.metadata
+    return (
+        meta.annotation(PROVISIONED_BY) == DRIVER
+        and meta.annotation(ADOPTED) is None
+        and volume.spec is not None
+        and volume.spec.persistent_volume_reclaim_policy == "Delete"
+        and volume.directory == str(directory)
+    )
+
+
 def deletable(volume: PersistentVolume, directory: Path) -> str | None:
     """Say why a volume's directory must not be removed by this node, or None when it must be (law L2)."""
     meta = volume.metadata

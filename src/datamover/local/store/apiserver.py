@@ -207,7 +207,21 @@ class ApiServer:
 
     def snapshot(self, *, without: Collection[str] = ()) -> bytes:
         """Return everything that the server holds but the resources (`plural.group`) in `without`, for `restore`."""
-        return persistence.save(self.storage, without=without)
+        return self.capture(without=without).encode()
+
+    def capture(self, *, without: Collection[str] = ()) -> persistence.Captured:
+        """The same, not encoded yet: that may be done in a thread."""
+        return persistence.capture(self.storage, without=without)
+
+    def take_identity(self, uid: str) -> None:
+        """Be the cluster that this UID names: the namespace kube-system has it from now on. For a server that knows of nothing else yet."""
+        kind = self.registry.of_resource("", "namespaces")
+        record = self._ledger.shelf(kind).get("", "kube-system") if kind is not None else None
+        if kind is None or record is None:
+            raise RuntimeError("a server without the namespace kube-system has no identity")
+        tree = mapping(decode(record.data))
+        mapping(tree["metadata"])["uid"] = uid
+        self._ledger.commit_stored(kind, tree, record)
 
     def restore(self, data: bytes) -> None:
         """Hold what `snapshot` returned, and what a fresh server brings besides, in place of everything else.

@@ -6,6 +6,7 @@ Caveat: the history is not saved. Watches and pages from before a restore answer
 
 import zlib
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 
 from datamover.local.store import crds
 from datamover.local.store.kinds import Kind
@@ -17,19 +18,35 @@ _FORMAT = "datamover-objects/1"
 _LEVEL = 3
 
 
-def save(storage: Storage, *, without: Collection[str] = ()) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What a storage held at one moment. Nothing in it changes any more, so a thread may encode it."""
+
+    revision: int
+    records: tuple[tuple[str, tuple[bytes, ...]], ...]
+
+    def encode(self) -> bytes:
+        """Return the saved state."""
+        press = zlib.compressobj(_LEVEL)
+        pieces = [press.compress(encode({"format": _FORMAT, "revision": self.revision}) + b"\n")]
+        for name, found in self.records:
+            label = encode(name)
+            pieces += [press.compress(b"[%s,%s]\n" % (label, data)) for data in found]
+        pieces.append(press.flush())
+        return b"".join(pieces)
+
+
+def capture(storage: Storage, *, without: Collection[str] = ()) -> Captured:
     """Return everything in the storage but the resources (`plural.group`) in `without`."""
-    press = zlib.compressobj(_LEVEL)
-    head = encode({"format": _FORMAT, "revision": storage.revision})
-    pieces = [press.compress(head + b"\n")]
     names = sorted(storage.shelves(), key=lambda name: (name != crds.RESOURCE, name))
-    for name in names:
-        if name in without:
-            continue
-        label = encode(name)
-        pieces += [press.compress(b"[%s,%s]\n" % (label, record.data)) for record in storage.shelf(name).scan("")]
-    pieces.append(press.flush())
-    return b"".join(pieces)
+    return Captured(
+        storage.revision,
+        tuple(
+            (name, tuple(record.data for record in storage.shelf(name).scan("")))
+            for name in names
+            if name not in without
+        ),
+    )
 
 
 def load(data: bytes) -> tuple[int, list[tuple[str, Tree]]]:

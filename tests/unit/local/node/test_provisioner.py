@@ -74,6 +74,56 @@ async def test_a_clone_has_the_content_of_its_source_and_lives_on_its_own(world)
     assert volume.metadata.annotation(f"{DRIVER}/changed-while-copied") == "0"
 
 
+async def test_a_volume_whose_directory_is_gone_is_lost_and_told(world):
+    """Records that are newer than the disk: a Pod that waited for such a volume would wait for ever."""
+    await world.storage_class()
+    await world.claim()
+    directory = await world.bound()
+    await world.stop_node()
+    directory.rmdir()
+    await world.start_node()
+
+    async def lost():
+        claim = await world.get(CLAIMS, "c")
+        return claim.phase == "Lost" and not await world.client.list(VOLUMES)
+
+    await world.until(lost)
+    assert "is gone, and with it what was in the volume: delete the claim" in await world.told("VolumeLost")
+
+
+async def test_a_volume_of_a_user_or_one_to_retain_is_never_given_up(world, tmp_path):
+    """A disk that is not mounted comes back."""
+    await world.storage_class(reclaim="Retain")
+    await world.claim()
+    directory = await world.bound()
+    own = tmp_path / "own"
+    own.mkdir()
+    await world.node.adopt_directory(name="own", namespace=world.namespace, path=own, storage_class="local")
+    await world.bound("own")
+    await world.stop_node()
+    directory.rmdir()
+    own.rmdir()
+    await world.start_node()
+    await world.quiet()
+    assert [(await world.get(CLAIMS, name)).phase for name in ("c", "own")] == ["Bound", "Bound"]
+
+
+async def test_what_the_server_holds_is_durable_before_a_directory_comes_or_goes(tmp_path):
+    """Order is all: a directory that went before the record of its removal would be missed for ever."""
+    steps = []
+
+    async def settle():
+        steps.append(sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")))
+
+    made = Directories(tmp_path, settle=settle)
+    await made.open()
+    await made.create("a")
+    await made.copy("b", tmp_path / "a")
+    await made.remove("a")
+    await made.close()
+    assert steps == [[], ["a"], ["a", "b"]]
+
+
 async def test_retain_keeps_the_directory(world):
     await world.storage_class(reclaim="Retain")
     directory = await source(world)

@@ -1,0 +1,87 @@
+"""Whether `datamover run` goes on with the run that it finds, or begins a new one; and of when the copy of a run is. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from datamover.api import timestamps
+from datamover.api.names import CopyMethod, Phase
+from datamover.api.v1alpha1.datamover import DataMover
+from datamover.cli.durations import tell_duration
+
+DEFAULT_MAX_COPY_AGE: Final = timedelta(hours=12)
+"""A nightly backup that was interrupted does not tell tomorrow that yesterday's files are all there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A DataMover as it was before this world began, and as it is now; None where there is none.
+
+    The two differ when the operator has brought an interrupted run on meanwhile: it is that run which was asked for.
+    """
+
+    before: DataMover | None
+    now: DataMover | None
+
+
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """Go on with what is there. `words` are for people, None when there is nothing to say."""
+
+    words: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Begin a new run, in the place of the one that is there."""
+
+    words: str | None = None
+
+
+Decision = GoOn | Begin
+
+
+def copied_at(mover: DataMover | None) -> datetime | None:
+    """Return a moment that is not after the copy of a run, and hardly before it; None without a run, and where no copy is made."""
+    status = mover.status if mover is not None else None
+    run = status.run if status is not None else None
+    if run is None or run.started is None or run.copy_method == CopyMethod.DIRECT:
+        return None
+    try:
+        return timestamps.parse(run.started)
+    except ValueError:
+        return None
+
+
+def decide(kept: Kept, *, now: datetime, max_copy_age: timedelta) -> Decision:
+    """Return what becomes of a DataMover that is asked for.
+
+    A run that was over begins anew. So does one that has failed since this world began: it was over before anybody waited for it. One that was
+    interrupted goes on (law L6), unless its copy is older than `max_copy_age`: what it would deliver as today's is of another day.
+    """
+    if kept.now is None or kept.before is None or kept.now.metadata.uid != kept.before.metadata.uid:
+        return GoOn()
+    if _phase(kept.before) in Phase.TERMINAL or _phase(kept.now) == Phase.FAILED:
+        return Begin()
+    copied = copied_at(kept.before)
+    if copied is None:
+        return GoOn()
+    age = now - copied
+    if age > max_copy_age:
+        return Begin(
+            f"the run that was interrupted has a copy of the volume of {tell_moment(copied)}, {tell_duration(age)} ago. That is older than "
+            f"--max-copy-age {tell_duration(max_copy_age)}: it is given up, and a new run takes a fresh copy"
+        )
+    return GoOn(
+        f"goes on with the run that was interrupted, from its copy of the volume of {tell_moment(copied)}, {tell_duration(age)} ago. "
+        "What was changed since then is not in it: run the same command again afterwards, or begin anew with --max-copy-age 0"
+    )
+
+
+def tell_moment(moment: datetime) -> str:
+    """Return `2026-01-31 02:00:00Z`."""
+    return timestamps.seconds(moment).replace("T", " ")
+
+
+def _phase(mover: DataMover) -> str:
+    return (mover.status.phase if mover.status is not None else None) or Phase.NONE
