@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from datamover.api import reasons
+from datamover.api import reasons, transfer
 from support.cluster import CHART, wait_for
 from support.place import Place
 from support.prometheus import Prometheus, running_prometheus
@@ -62,11 +62,15 @@ def test_alerts_fire_and_panels_have_answers(
     place.create_mover("waiting", source="missing")
     place.wait_complete("good")
     place.wait_reason("waiting", reasons.SOURCE_NOT_FOUND)
-    expected = {"DataMoverSyncFailed", "DataMoverObstacle"}
+    expected = {"DataMoverSyncFailed", "DataMoverFailed", "DataMoverObstacle"}
     wait_for(
         lambda: expected <= firing(prometheus, place.namespace),
         what=lambda: f"firing: {prometheus.alerts()}\n{place.explain()}",
     )
+    named = [labels for labels in prometheus.alerts() if labels["alertname"] == "DataMoverFailed"]
+    assert [(each["name"], each["reason"]) for each in named if each.get("namespace") == place.namespace] == [
+        ("refused", transfer.REASON_WRONG_CREDENTIALS)
+    ]
     unexpected = {"DataMoverCleanupFailing", "DataMoverNoRecentSuccess", "DataMoverSourceForgotten", "DataMoverStuck"}
     assert not firing(prometheus, place.namespace) & unexpected
 

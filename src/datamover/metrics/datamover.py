@@ -1,14 +1,16 @@
 """Metrics of DataMovers. Names and labels of the first group are the documents' and the original operator's.
 
-Labels are bounded: phases, outcomes, reasons and namespaces. Only `datamover_current_phase` (as published),
-`datamover_last_success_timestamp_seconds` and `datamover_source_last_success_timestamp_seconds` carry an object's name, and their
-series go with the object: the DataMover, or the claim that was backed up.
+Labels are bounded: phases, outcomes, reasons and namespaces. Only gauges carry an object's name, at most one series of each family for an
+object: `datamover_current_phase` (as published), those of the last success, and what stands of failures and waits. Their series go with the
+object: the DataMover, or the claim that is backed up.
 """
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from datamover.api.names import Phase
+from datamover.api.reasons import RETRYING
 from datamover.metrics.buckets import PHASE_BUCKETS
+from datamover.metrics.failures import Failures, OneSeries, WaitName
 from datamover.metrics.objects import ObjectGauge, ObjectName, SourceName
 
 
@@ -84,6 +86,21 @@ class DataMoverMetrics:
             key=SourceName,
             registry=registry,
         )
+        self._first_attempt = ObjectGauge(
+            "datamover_source_first_attempt_timestamp_seconds",
+            "When the first backup of a claim was asked for of which none is known to have completed, in seconds since 1970.",
+            key=SourceName,
+            registry=registry,
+        )
+        self._failures = Failures(registry)
+        self._waits = OneSeries(
+            ObjectGauge(
+                "datamover_waiting_since_timestamp_seconds",
+                "Since when a DataMover that has not ended waits, in seconds since 1970, and what for.",
+                key=WaitName,
+                registry=registry,
+            )
+        )
         self._bytes = Counter(
             "datamover_transferred_bytes", "Bytes moved by successful syncs.", ("namespace",), registry=registry
         )
@@ -115,8 +132,10 @@ class DataMoverMetrics:
 
     def forget(self, *, name: str, namespace: str) -> None:
         """Drop the series of a DataMover that is gone."""
-        for family in (self._phase, self._success):
-            family.forget(ObjectName(name, namespace))
+        owner = ObjectName(name, namespace)
+        for family in (self._phase, self._success, self._failures):
+            family.forget(owner)
+        self._waits.drop(owner)
 
     def clone(self, *, status: str, namespace: str) -> None:
         """A clone was started, became ready, or failed."""
@@ -152,11 +171,51 @@ class DataMoverMetrics:
 
     def source_succeeded(self, *, source: str, namespace: str, at: float) -> None:
         """A moment at which a claim was backed up, in seconds since 1970. The latest one counts."""
-        self._source_success.raise_to(SourceName(namespace, source), at)
+        name = SourceName(namespace, source)
+        self._source_success.raise_to(name, at)
+        self._first_attempt.forget(name)
 
     def forget_source(self, *, source: str, namespace: str) -> None:
         """Drop the series of a claim that is gone."""
-        self._source_success.forget(SourceName(namespace, source))
+        name = SourceName(namespace, source)
+        for family in (self._source_success, self._first_attempt):
+            family.forget(name)
+        self._failures.forget_source(name)
+
+    def tried(self, *, source: str, namespace: str, at: float) -> None:
+        """A backup of a claim was asked for at this moment, and has not completed. The first one counts, until one has completed."""
+        name = SourceName(namespace, source)
+        if name not in self._source_success:
+            self._first_attempt.lower_to(name, at)
+
+    def failed(self, *, name: str, namespace: str, source: str, reason: str, at: float, began: float) -> None:
+        """A run that began at `began` has failed at `at`."""
+        self._failures.fail(
+            ObjectName(name, namespace), SourceName(namespace, source), reason=reason, at=at, began=began
+        )
+
+    def retrying(self, *, name: str, namespace: str, source: str, at: float, began: float) -> None:
+        """A failed DataMover is being tried again: its failure stands until that has succeeded."""
+        self._failures.retry(
+            ObjectName(name, namespace), SourceName(namespace, source), reason=RETRYING, at=at, began=began
+        )
+
+    def recovered(self, *, name: str, namespace: str) -> None:
+        """A DataMover has no failure that stands."""
+        self._failures.forget(ObjectName(name, namespace))
+
+    def settle(self, *, source: str, namespace: str, began: float) -> None:
+        """A run of a claim that began at this moment has completed: failures of earlier ones are dealt with."""
+        self._failures.settle(SourceName(namespace, source), began=began)
+
+    def waits(self, *, name: str, namespace: str, reason: str, safe: bool, severity: str, since: float) -> None:
+        """A DataMover that has not ended stands still; `safe` is whether its data are at the destination."""
+        labels = WaitName(namespace, name, reason, "true" if safe else "false", severity)
+        self._waits.put(ObjectName(name, namespace), labels, since)
+
+    def goes_on(self, *, name: str, namespace: str) -> None:
+        """A DataMover does not wait."""
+        self._waits.drop(ObjectName(name, namespace))
 
     def _begin(self, namespace: str) -> None:
         self._seen.add(namespace)

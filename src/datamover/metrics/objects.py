@@ -22,7 +22,7 @@ class SourceName(NamedTuple):
     source: str
 
 
-K = TypeVar("K", ObjectName, SourceName)
+K = TypeVar("K", bound=tuple[str, ...])
 
 
 class ObjectGauge(Collector, Generic[K]):
@@ -32,9 +32,10 @@ class ObjectGauge(Collector, Generic[K]):
     """
 
     def __init__(self, name: str, documentation: str, *, key: type[K], registry: CollectorRegistry) -> None:
+        """`key` is a NamedTuple: its fields are the labels."""
         self._name = name
         self._documentation = documentation
-        self._labels: tuple[str, ...] = key._fields
+        self._labels: tuple[str, ...] = getattr(key, "_fields", ())
         self._values: dict[K, float] = {}
         registry.register(self)
 
@@ -45,6 +46,13 @@ class ObjectGauge(Collector, Generic[K]):
     def raise_to(self, key: K, value: float) -> None:
         """Set an object's number unless it is higher already."""
         self._values[key] = max(value, self._values.get(key, value))
+
+    def lower_to(self, key: K, value: float) -> None:
+        """Set an object's number unless it is lower already."""
+        self._values[key] = min(value, self._values.get(key, value))
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
 
     def forget(self, key: K) -> None:
         """Drop an object's series; one that never was is no error."""

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from datamover.api import names
+from datamover.api import names, reasons, transfer
+from datamover.api.waits import WAITS, EndedBy, Severity
 from support.prometheus import find_prometheus
 
 FILE = Path(__file__).resolve().parents[3] / "deploy" / "charts" / "datamover" / "files" / "alerts.yaml"
@@ -30,6 +31,9 @@ def expected(alert: str, labels: Labels) -> dict[str, Any]:
     rule = RULES[alert]
 
     def fill(text: str) -> str:
+        safe = r"\1" if labels.get("data_safe") == "true" else ""
+        text = re.sub(r'\{\{ if eq \$labels\.data_safe "true" \}\}(.*?)\{\{ end \}\}', safe, text)
+        text = re.sub(r"\{\{ \$labels\.(\w+) \| toLower \}\}", lambda found: labels.get(found[1], "").lower(), text)
         kept = r"\1" if "namespace" in labels else ""
         text = re.sub(r"\{\{ with \$labels\.namespace \}\}(.*?)\{\{ end \}\}", kept, text)
         text = text.replace("{{ . }}", labels.get("namespace", ""))
@@ -217,3 +221,100 @@ def test_a_claim_without_a_backup_for_26_hours_is_told(evaluate: Evaluate) -> No
     alert = "DataMoverNoRecentSuccess"
     evaluate(alert, series, at="25h", step="5m")
     evaluate(alert, series, at="1565m", step="5m", fires=({"namespace": "shop", "source": "app-data"},))
+
+
+def test_a_claim_whose_first_backups_do_not_complete_is_told_as_one_whose_last_ones_do_not(evaluate: Evaluate) -> None:
+    first = 'datamover_source_first_attempt_timestamp_seconds{namespace="shop",source="app-data",pod="p"}'
+    last = 'datamover_source_last_success_timestamp_seconds{namespace="shop",source="app-data",pod="p"}'
+    told = ({"namespace": "shop", "source": "app-data"},)
+    alert = "DataMoverNoRecentSuccess"
+    evaluate(alert, {first: "0x320"}, at="25h", step="5m")
+    evaluate(alert, {first: "0x320"}, at="1565m", step="5m", fires=told)
+    evaluate(alert, {first: "0x300 stale", last: "_x301 90000x30"}, at="1565m", step="5m")
+
+
+def failed(pod: str, *, name: str = "nightly", reason: str = "AccessDenied") -> str:
+    labels = f'namespace="shop",name="{name}",source="app-data",reason="{reason}",pod="{pod}"'
+    return f"datamover_failed_timestamp_seconds{{{labels}}}"
+
+
+REFUSED = {"namespace": "shop", "name": "nightly", "source": "app-data", "reason": "AccessDenied"}
+
+
+def test_a_failed_one_is_named_until_its_series_goes(evaluate: Evaluate) -> None:
+    series = {failed("p"): "1722954652x600 stale", failed("p", name="weekly"): "1722954652x900"}
+    other = {**REFUSED, "name": "weekly"}
+    evaluate("DataMoverFailed", series, at="1m", fires=(REFUSED, other))
+    evaluate("DataMoverFailed", series, at="10h", fires=(REFUSED, other))
+    evaluate("DataMoverFailed", series, at="615m", fires=(other,))
+
+
+def test_a_failed_one_is_named_once_across_replicas(evaluate: Evaluate) -> None:
+    """Nobody exports the series for a few minutes, then another Pod does."""
+    series = {failed("p"): "1722954652x30 stale", failed("q"): "_x36 1722954652x60"}
+    for moment in ("31m", "34m", "38m"):
+        evaluate("DataMoverFailed", series, at=moment, fires=(REFUSED,))
+
+
+def waits(reason: str, severity: str, *, safe: str = "false") -> str:
+    labels = f'namespace="shop",name="nightly",reason="{reason}",data_safe="{safe}",severity="{severity}",pod="p"'
+    return f"datamover_waiting_since_timestamp_seconds{{{labels}}}"
+
+
+def wait_labels(reason: str, *, safe: str = "false") -> Labels:
+    return {"namespace": "shop", "name": "nightly", "reason": reason, "data_safe": safe}
+
+
+def test_what_somebody_must_do_is_told_after_a_quarter_of_an_hour(evaluate: Evaluate) -> None:
+    series = {waits("SecretNotFound", "warning"): "1722954652x60"}
+    evaluate("DataMoverBlocked", series, at="14m")
+    evaluate("DataMoverBlocked", series, at="16m", fires=(wait_labels("SecretNotFound"),))
+    evaluate("DataMoverWaiting", series, at="61m")
+
+
+def test_what_may_come_right_by_itself_is_told_after_an_hour_and_says_when_the_data_are_safe(
+    evaluate: Evaluate,
+) -> None:
+    series = {waits("WaitingForCloneRemoval", "info", safe="true"): "1722954652x90"}
+    evaluate("DataMoverWaiting", series, at="59m")
+    evaluate("DataMoverWaiting", series, at="61m", fires=(wait_labels("WaitingForCloneRemoval", safe="true"),))
+    evaluate("DataMoverBlocked", series, at="61m")
+    expectation = expected("DataMoverWaiting", wait_labels("WaitingForCloneRemoval", safe="true"))
+    assert "Its data are safe" in expectation["exp_annotations"]["description"]
+
+
+def test_each_severity_of_a_wait_has_one_alert_of_the_same() -> None:
+    selected = {
+        severity: name
+        for name, rule in RULES.items()
+        for severity in re.findall(r'waiting_since_timestamp_seconds\{severity="(\w+)"\}', rule["expr"])
+    }
+    assert selected == {"warning": "DataMoverBlocked", "info": "DataMoverWaiting"}
+    assert {severity.value for severity in Severity} == set(selected)
+    assert all(RULES[name]["labels"]["severity"] == severity for severity, name in selected.items())
+    assert {WAITS[reason].ended_by for reason in (reasons.SECRET_NOT_FOUND, reasons.NAME_TAKEN)} == {EndedBy.PERSON}
+
+
+# --- where to read on ---------------------------------------------------------------------------------------------
+
+PAGE = "docs/failures.md"
+HEADINGS = re.findall(r"^#+ (.+)$", (FILE.parents[4] / PAGE).read_text(encoding="utf-8"), re.MULTILINE)
+ANCHORS = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADINGS}
+FAILURES = {value for name, value in vars(transfer).items() if name.startswith("REASON_")} - {
+    transfer.REASON_SUCCEEDED
+} | {
+    *(reasons.CLASS_CANNOT_CLONE, reasons.CLONE_LOST, reasons.CLONE_VOLUME_LOST, reasons.DEADLINE_EXCEEDED),
+    *(reasons.BACKOFF_LIMIT_EXCEEDED, reasons.MOVER_FAILED, reasons.RETRYING),
+}
+"""Reasons that a failure which stands may give."""
+
+
+@pytest.mark.parametrize("alert", RULES)
+def test_a_runbook_leads_to_an_entry_of_the_failures_page(alert: str) -> None:
+    page, _, anchor = RULES[alert]["annotations"]["runbook_url"].partition("#")
+    assert page == PAGE
+    label = re.fullmatch(r"\{\{ \$labels\.(\w+) \| toLower \}\}", anchor)
+    told = {anchor} if label is None else {reason.lower() for reason in {*WAITS, *FAILURES}}
+    assert told <= ANCHORS
+    assert label is None or label[1] in {"reason", "error_type"}
+    assert label is None or re.search(rf"by \([^)]*{label[1]}", RULES[alert]["expr"])

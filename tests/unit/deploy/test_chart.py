@@ -326,6 +326,16 @@ def test_the_hours_of_the_alert_rules_are_values(render: Any) -> None:
     }
 
 
+def test_runbooks_lead_to_where_the_page_is_served(render: Any) -> None:
+    rule, page = "metrics.prometheusRule", "https://docs.example.com/failures"
+    (found,) = of_kind(render(f"{rule}.enabled=true", f"{rule}.runbookPage={page}"), "PrometheusRule")
+    rules = [each for group in found["spec"]["groups"] for each in group["rules"]]
+    written = [each for group in ALERTS for each in group["rules"]]
+    assert [each["annotations"]["runbook_url"] for each in rules] == [
+        each["annotations"]["runbook_url"].replace("docs/failures.md", page) for each in written
+    ]
+
+
 def test_only_rules_that_exist_can_be_left_out() -> None:
     rule = SCHEMA["properties"]["metrics"]["properties"]["prometheusRule"]["properties"]
     assert rule["disabled"]["items"]["enum"] == [each["alert"] for group in ALERTS for each in group["rules"]]

@@ -60,6 +60,20 @@ def test_a_panel_shows_metrics_that_exist(expression: str) -> None:
     }  # fmt: skip
 
 
+def test_failed_and_waiting_ones_are_listed_by_name() -> None:
+    tables = {
+        panel["title"]: (panel["targets"][0]["expr"], panel["transformations"][0]["options"]["excludeByName"])
+        for panel in DASHBOARD["panels"]
+        if panel["type"] == "table"
+    }
+    shown = {"Failed, and nobody has dealt with it": "datamover_failed_", "Waiting": "datamover_waiting_since_"}
+    for title, family in shown.items():
+        expression, hidden = tables[title]
+        assert family in expression
+        assert {"pod", "instance", "Time"} <= set(hidden)
+        assert not {"name", "namespace", "reason"} & set(hidden)
+
+
 def test_the_panels_have_their_own_places_and_numbers() -> None:
     panels = DASHBOARD["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)

@@ -497,7 +497,7 @@ def test_an_alert_names_metrics_and_labels_that_exist(rule: dict[str, Any]) -> N
     text = " ".join(rule["annotations"].values())
     assert set(re.findall(r"\$labels\.(\w+)", text)) <= labels
     assert rule["labels"]["severity"] in {"critical", "warning", "info"}
-    assert {"summary", "description"} <= set(rule["annotations"])
+    assert {"summary", "description", "runbook_url"} <= set(rule["annotations"])
 
 
 def test_the_documented_alert_is_there_as_it_was_published() -> None:

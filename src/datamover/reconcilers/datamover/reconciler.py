@@ -42,6 +42,7 @@ from datamover.reconcilers.datamover.report import (
     report_present,
     report_status,
 )
+from datamover.reconcilers.datamover.standing import source_of
 from datamover.reconcilers.datamover.vigil import UNWATCHED, Sample, Vigil
 from datamover.runtime.clock import Clock
 from datamover.runtime.controller import DONE, After, Controller, Result
@@ -149,8 +150,7 @@ class DataMoverReconciler:
     async def _work_on(self, key: Key, mover: DataMover) -> Result:
         self._want_secret(key, mover)
         memory = self._memory.setdefault(mover.metadata.uid, _Memory())
-        run = mover.status and mover.status.run
-        source = run and run.source and self._caches.claim(key.namespace, run.source)
+        source = self._caches.claim(key.namespace, source_of(mover))
         report_present(mover, meter=self._meter, source_exists=source is not None)
         for _ in range(_ROUNDS):
             explained = self.explain(key)

@@ -8,13 +8,14 @@ from datamover.api.meta import ObjectMeta
 from datamover.api.names import ConditionType, Phase
 from datamover.api.timestamps import parse
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
+from datamover.reconcilers.datamover.standing import Standings, report_standing
 
 _CLONE_GONE = (reasons.CLEANED_UP, reasons.VOLUME_RETAINED)
 _REMARKABLE = (reasons.PROGRESS_UNKNOWN, reasons.OUTCOME_MISSING, reasons.VOLUME_RETAINED)
 """Reasons of conditions other than `Stalled` that somebody has to look into."""
 
 
-class Meter(Protocol):
+class Meter(Standings, Protocol):
     """What is needed of `datamover.metrics`. Durations in seconds."""
 
     def phase_started(self, *, phase: str, namespace: str) -> None:
@@ -93,6 +94,7 @@ def report_present(mover: DataMover, *, meter: Meter, source_exists: bool = True
         meter.succeeded(name=mover.metadata.name, namespace=namespace, at=at)
         if status.run.source and source_exists:
             meter.source_succeeded(source=status.run.source, namespace=namespace, at=at)
+    report_standing(mover, meter=meter, source_exists=source_exists)
 
 
 def report_cleanup_failure(meta: ObjectMeta, *, meter: Meter) -> None:

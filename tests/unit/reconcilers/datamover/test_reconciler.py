@@ -22,6 +22,7 @@ from datamover.api.transfer import REASON_INTERNAL_ERROR, REQUIRED_VARIABLES, Pr
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMoverStatus
 from datamover.kube.errors import AlreadyExists, Conflict, Forbidden, NotFound, ServerError
 from datamover.metrics.datamover import DataMoverMetrics
+from datamover.metrics.exposition import expose
 from datamover.reconcilers.datamover.caches import Caches
 from datamover.reconcilers.datamover.reconciler import DataMoverReconciler
 from datamover.runtime.controller import DONE, After
@@ -924,6 +925,18 @@ async def test_an_object_that_is_gone_leaves_no_series() -> None:
     assert await lived.reconcile() == DONE
     assert lived.metric("datamover_current_phase", name="nightly") is None
     assert lived.caches.secrets.wanted[KEY] == ()
+
+
+@pytest.mark.parametrize("phase", [Phase.FAILED, Phase.CREATING_POD])
+async def test_what_stands_of_an_object_goes_with_it(phase: str) -> None:
+    lived = World(builders.data_mover(status=builders.status(phase, conditions={"Stalled": "True"})))
+    lived.put()
+    await lived.reconcile()
+    family = b"datamover_failed" if phase == Phase.FAILED else b"datamover_waiting_since"
+    assert family + b"_timestamp_seconds{" in expose(lived.registry)
+    lived.caches.movers.store.remove(replace(builders.data_mover().metadata, resource_version="9999"))
+    await lived.reconcile()
+    assert b'name="nightly"' not in expose(lived.registry)
 
 
 class TestWakeUps:

@@ -6,8 +6,9 @@ import pytest
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
-from datamover.api import reasons, transfer
+from datamover.api import names, reasons, transfer
 from datamover.api.names import Phase
+from datamover.api.v1alpha1.datamover import DataMoverStatus
 from datamover.metrics.datamover import DataMoverMetrics
 from datamover.reconcilers.datamover.report import report_cleanup_failure, report_present, report_status
 from support import builders
@@ -134,3 +135,140 @@ def test_a_refused_delete_counts_as_a_failed_cleanup(registry: CollectorRegistry
     report_cleanup_failure(builders.data_mover().metadata, meter=DataMoverMetrics(registry))
     assert value(registry, "datamover_cleanup_operations_total", status="failure") == 1
     assert value(registry, "datamover_pvc_cleanup_operations_total", status="failure") == 1
+
+
+# --- what stands until somebody deals with it -----------------------------------------------------------------------
+
+REFUSED = [builders.outcome(failure_class=transfer.CREDENTIALS)]
+FAILED = {"source": "app-data", "reason": "WrongCredentials"}
+
+
+def failed_at(registry: CollectorRegistry, name: str = "nightly", **labels: str) -> float | None:
+    return value(registry, "datamover_failed_timestamp_seconds", name=name, **{**FAILED, **labels})
+
+
+def waits(registry: CollectorRegistry) -> dict[str, tuple[str, str]]:
+    """Return whether the data are safe, and the severity, of each wait by its reason."""
+    family = "datamover_waiting_since_timestamp_seconds"
+    samples = [sample for each in registry.collect() if each.name == family for sample in each.samples]
+    return {sample.labels["reason"]: (sample.labels["data_safe"], sample.labels["severity"]) for sample in samples}
+
+
+def test_a_failure_stands_until_its_retry_has_succeeded(registry: CollectorRegistry) -> None:
+    lived = world(registry, script=[*REFUSED, builders.outcome()])
+    lived.run()
+    failed = lived.now.timestamp()
+    assert failed_at(registry) == failed
+    lived.now += timedelta(hours=3)
+    lived.mover = replace(
+        lived.mover, metadata=replace(lived.mover.metadata, annotations={names.RETRY_ANNOTATION: "1"})
+    )
+    while lived.mover.status.phase == Phase.FAILED:
+        lived.reconcile()
+        lived.step()
+    assert failed_at(registry) == failed, "the retry is under way, and may fail"
+    lived.run()
+    assert lived.mover.status.phase == Phase.COMPLETED
+    assert failed_at(registry) is None
+
+
+def test_a_retry_that_was_under_way_before_a_restart_still_stands(registry: CollectorRegistry) -> None:
+    lived = world(CollectorRegistry(), script=[*REFUSED, builders.outcome()])
+    lived.run()
+    lived.mover = replace(
+        lived.mover, metadata=replace(lived.mover.metadata, annotations={names.RETRY_ANNOTATION: "1"})
+    )
+    while lived.mover.status.phase == Phase.FAILED:
+        lived.reconcile()
+        lived.step()
+    report_present(lived.mover, meter=DataMoverMetrics(registry))
+    assert failed_at(registry, reason="Retrying") == lived.now.timestamp()
+
+
+def test_a_later_run_of_the_same_claim_settles_a_failure_in_any_order(registry: CollectorRegistry) -> None:
+    finished = {"started": "2024-08-06T15:00:00Z", "finished": "2024-08-06T15:01:00Z"}
+    failed = builders.data_mover(name="first", status=builders.status("Failed", reason="WrongCredentials"))
+    later = builders.data_mover(name="second", status=builders.status("Completed", run=builders.run(**finished)))
+    twin = builders.data_mover(name="twin", status=builders.status("Completed", run=builders.run()))
+    for order in ((failed, later), (later, failed)):
+        fresh = CollectorRegistry()
+        meter = DataMoverMetrics(fresh)
+        for mover in order:
+            report_present(mover, meter=meter)
+        assert failed_at(fresh, "first") is None
+    meter = DataMoverMetrics(registry)
+    for mover in (failed, twin):
+        report_present(mover, meter=meter)
+    assert failed_at(registry, "first") is not None, "one that began in the same second is no later one"
+
+
+def test_the_series_of_a_failed_one_go_with_it_and_with_nothing_else(registry: CollectorRegistry) -> None:
+    meter = DataMoverMetrics(registry)
+    failed = builders.data_mover(status=builders.status("Failed", reason="WrongCredentials"))
+    report_present(failed, meter=meter)
+    report_present(failed, meter=meter, source_exists=False)
+    assert failed_at(registry) is not None, "the claim is gone, but nobody has dealt with the failure"
+    meter.forget(name="nightly", namespace="default")
+    assert failed_at(registry) is None
+
+
+def test_one_that_was_made_anew_under_the_same_name_has_not_failed(registry: CollectorRegistry) -> None:
+    meter = DataMoverMetrics(registry)
+    report_present(builders.data_mover(status=builders.status("Failed", reason="WrongCredentials")), meter=meter)
+    report_present(builders.data_mover(uid=builders.OTHER_UID), meter=meter)
+    assert failed_at(registry) is None
+
+
+def test_what_the_original_operator_has_left_is_named_too(registry: CollectorRegistry) -> None:
+    status = DataMoverStatus(phase="Failed", phase_started="not a time")
+    report_present(builders.data_mover(status=status), meter=DataMoverMetrics(registry))
+    assert failed_at(registry, reason=reasons.MOVER_FAILED) == builders.NOW.timestamp()
+
+
+def test_a_wait_is_named_with_its_urgency_and_goes_with_it(registry: CollectorRegistry) -> None:
+    blocked = world(registry)
+    claim = blocked.claims.pop("app-data")
+    blocked.run()
+    assert waits(registry) == {reasons.SOURCE_NOT_FOUND: ("false", "warning")}
+    blocked.claims["app-data"] = claim
+    blocked.run()
+    assert blocked.mover.status.phase == Phase.COMPLETED
+    assert waits(registry) == {}
+
+
+@pytest.mark.parametrize(
+    ("phase", "reason", "conditions", "told"),
+    [
+        ("CleaningUp", reasons.CLEANUP_WAITING, {"Stalled": "True"}, ("true", "info")),
+        ("CreatingClonedPVC", reasons.CLEANUP_WAITING, {"Stalled": "True"}, ("false", "info")),
+        ("Completed", reasons.CLEANUP_FAILED, {"Stalled": "True"}, ("true", "warning")),
+        ("", reasons.SUSPENDED, {"Reconciling": "False"}, ("false", "info")),
+        ("CreatingPod", "SomethingNew", {"Stalled": "True"}, ("false", "warning")),
+        ("Failed", "WrongCredentials", {"Stalled": "True"}, None),
+        ("CreatingPod", reasons.SYNCHRONIZING, {}, None),
+    ],
+)
+def test_which_waits_are_told_and_whether_the_data_are_safe(
+    phase: str, reason: str, conditions: dict[str, str], told: tuple[str, str] | None, registry: CollectorRegistry
+) -> None:
+    status = builders.status(phase, reason=reason, conditions=conditions)
+    report_present(builders.data_mover(status=status), meter=DataMoverMetrics(registry))
+    assert waits(registry) == ({reason: told} if told is not None else {})
+
+
+def test_a_claim_without_any_backup_is_told_from_its_first_try_on(registry: CollectorRegistry) -> None:
+    tried = world(registry, script=[*REFUSED, builders.outcome()])
+    tried.run()
+    assert value(registry, "datamover_source_first_attempt_timestamp_seconds", source="app-data") == (
+        builders.NOW.timestamp()
+    )
+    tried.mover = replace(
+        tried.mover, metadata=replace(tried.mover.metadata, annotations={names.RETRY_ANNOTATION: "1"})
+    )
+    tried.run()
+    assert value(registry, "datamover_source_first_attempt_timestamp_seconds", source="app-data") is None
+
+
+def test_of_a_claim_that_does_not_exist_nothing_is_said(registry: CollectorRegistry) -> None:
+    report_present(builders.data_mover(), meter=DataMoverMetrics(registry), source_exists=False)
+    assert value(registry, "datamover_source_first_attempt_timestamp_seconds", source="app-data") is None

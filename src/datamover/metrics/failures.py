@@ -1,0 +1,130 @@
+"""Failures that stand until they are dealt with, and what else is one series for each object with labels that change."""
+
+from typing import Generic, NamedTuple, TypeVar
+
+from prometheus_client import CollectorRegistry
+
+from datamover.metrics.objects import ObjectGauge, ObjectName, SourceName
+
+
+class FailureName(NamedTuple):
+    """What a failed DataMover's series is labelled with."""
+
+    namespace: str
+    name: str
+    source: str
+    reason: str
+
+
+class WaitName(NamedTuple):
+    """What a waiting DataMover's series is labelled with."""
+
+    namespace: str
+    name: str
+    reason: str
+    data_safe: str
+    severity: str
+
+
+L = TypeVar("L", FailureName, WaitName)
+
+
+class OneSeries(Generic[L]):
+    """At most one series for each object: with other labels it takes the place of the one before."""
+
+    def __init__(self, gauge: ObjectGauge[L]) -> None:
+        self._gauge = gauge
+        self._labels: dict[ObjectName, L] = {}
+
+    def put(self, owner: ObjectName, labels: L, value: float) -> None:
+        """Set an object's series."""
+        if self._labels.get(owner) not in (None, labels):
+            self.drop(owner)
+        self._labels[owner] = labels
+        self._gauge.set(labels, value)
+
+    def drop(self, owner: ObjectName) -> None:
+        """Drop an object's series; one that never was is no error."""
+        labels = self._labels.pop(owner, None)
+        if labels is not None:
+            self._gauge.forget(labels)
+
+    def __contains__(self, owner: object) -> bool:
+        return owner in self._labels
+
+
+class _Failure(NamedTuple):
+    source: SourceName
+    began: float
+
+
+class Failures:
+    """Failures by object. A later run of the same claim that completed settles them, for good. Moments are seconds since 1970."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._series = OneSeries(
+            ObjectGauge(
+                "datamover_failed_timestamp_seconds",
+                "When a DataMover failed that was not dealt with since: by a retry or a later run of the same claim that completed.",
+                key=FailureName,
+                registry=registry,
+            )
+        )
+        self._known: dict[ObjectName, _Failure] = {}
+        self._of_source: dict[SourceName, set[ObjectName]] = {}
+        self._completed: dict[SourceName, float] = {}
+        self._gone: set[SourceName] = set()
+
+    def fail(self, owner: ObjectName, source: SourceName, *, reason: str, at: float, began: float) -> None:
+        """Note a failure. One that is settled stays so."""
+        self._note(owner, _Failure(source, began))
+        if began < self._completed.get(source, began):
+            self._series.drop(owner)
+            return
+        self._series.put(owner, FailureName(owner.namespace, owner.name, source.source, reason), at)
+
+    def retry(self, owner: ObjectName, source: SourceName, *, reason: str, at: float, began: float) -> None:
+        """Note that a failure is being tried again: what stands of it stays; where nothing is known of it, `reason` and `at` stand for it."""
+        known = self._known.get(owner)
+        if known is None or known.source != source:
+            self.fail(owner, source, reason=reason, at=at, began=began)
+
+    def settle(self, source: SourceName, *, began: float) -> None:
+        """Drop the failures of runs of a claim that began before this one, which has completed."""
+        if began <= self._completed.get(source, float("-inf")):
+            return
+        self._completed[source] = began
+        self._gone.discard(source)
+        for owner in self._of_source.get(source, ()):
+            if self._known[owner].began < began:
+                self._series.drop(owner)
+
+    def forget(self, owner: ObjectName) -> None:
+        """Forget an object: it is gone, or has succeeded."""
+        self._series.drop(owner)
+        found = self._known.pop(owner, None)
+        if found is None:
+            return
+        owners = self._of_source[found.source]
+        owners.discard(owner)
+        if not owners:
+            del self._of_source[found.source]
+            if found.source in self._gone:
+                self.forget_source(found.source)
+
+    def forget_source(self, source: SourceName) -> None:
+        """Forget what completed of a claim that is gone, as soon as no failure needs it."""
+        if source in self._of_source:
+            self._gone.add(source)
+            return
+        self._gone.discard(source)
+        self._completed.pop(source, None)
+
+    def _note(self, owner: ObjectName, failure: _Failure) -> None:
+        known = self._known.get(owner)
+        if known == failure:
+            return
+        if known is not None and known.source != failure.source:
+            self.forget(owner)
+        self._known[owner] = failure
+        self._of_source.setdefault(failure.source, set()).add(owner)
