@@ -101,6 +101,7 @@ class Attempt(ABC):
             delete=self.destination.delete,
         )
         self._vanished = 0
+        self._shortened: list[str] = []
         self._looked = False
         self._beyond: list[bytes] = []
         self._listing: dict[str, str] = {}
@@ -146,6 +147,7 @@ class Attempt(ABC):
         self.begin()
         path = f"{self.scratch}/manifest"
         writer = manifest.Writer(path, self._header())
+        self._shortened = writer.shortened
         try:
             self._walk(writer)
             self._check_names()
@@ -285,7 +287,7 @@ class Attempt(ABC):
         """Return what people should know about the source although nothing is wrong."""
         told = remarks.about_source(self.tally) + remarks.about_deletions(self.deletions)
         told += remarks.about_comparison(size_only=self.options.size_only)
-        return told + remarks.about_vanished(self._vanished)
+        return told + remarks.about_vanished(self._vanished) + remarks.about_shortened(self._shortened)
 
     def list_controls(self) -> None:
         """Find out how names with control characters are listed, when the source has any. Raises Failure when they are not."""

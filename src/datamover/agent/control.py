@@ -16,6 +16,8 @@ from typing import Any
 import msgspec
 
 from datamover.agent import logs, rclone
+from datamover.api import outside
+from datamover.api.outside import Unusable
 
 _SOCKET = "control"
 _START_SECONDS = 30.0
@@ -90,7 +92,7 @@ class Control:
         return True
 
     def ask(self, command: str, parameters: Mapping[str, Any], *, timeout: float) -> Answer:
-        """Return the answer to a request. Raises ControlError without one, Stopped when the attempt is to end."""
+        """Return the answer to a request. Raises ControlError without one, Unusable when it is too long, Stopped when the attempt is to end."""
         body = msgspec.json.encode(parameters)
         try:
             connection = self._wait_ready(timeout=timeout)
@@ -99,11 +101,15 @@ class Control:
                     f"POST /{command} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
                 )
                 connection.sendall(head.encode() + body)
-                answer = _decode(b"".join(iter(lambda: connection.recv(1 << 16), b"")))
+                answer = _decode(_receive(connection))
         except OSError as error:
             self._engine.stop.check()
             killed = self._child is not None and self._child.was_killed(patience=_END_SECONDS)
-            raise ControlError(f"no answer to a small request: {error or 'timeout'}", killed=killed) from None
+            if isinstance(error, TimeoutError) and self._child is not None:
+                # what was asked for may go on for ever, as a listing without an end does, and takes more memory all the time
+                self._child.close()
+            what = "timeout" if isinstance(error, TimeoutError) else error
+            raise ControlError(f"no answer to a small request: {what}", killed=killed) from None
         self._engine.stop.check()
         return answer
 
@@ -145,15 +151,30 @@ class Control:
                 time.sleep(0.002)
 
 
+def _receive(connection: socket.socket) -> bytes:
+    """Return all that the engine sends. Raises Unusable when that is more than an answer may have."""
+    parts: list[bytes] = []
+    size = 0
+    while part := connection.recv(1 << 16):
+        parts.append(part)
+        size += len(part)
+        if size > outside.ANSWER_LIMIT:
+            raise Unusable(f"it is longer than {outside.ANSWER_LIMIT} bytes")
+    return b"".join(parts)
+
+
+_decode_answer = outside.Decoder(Answer, limit=outside.ANSWER_LIMIT)
+
+
 def _decode(answer: bytes) -> Answer:
     """Return what the engine said. Raises OSError when it ended before it had said everything: silence is no success (law L4)."""
     head, _, body = answer.partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/"):
         raise ConnectionResetError("the engine closed the connection")
     length = next((line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), b"")
-    if (length and len(body) != int(length.partition(b":")[2])) or not body:
-        raise ConnectionResetError("the engine closed the connection in the middle of its answer")
     try:
-        return msgspec.json.decode(body, type=Answer)
-    except msgspec.DecodeError:  # long answers come without a length
-        raise ConnectionResetError("the engine closed the connection in the middle of its answer") from None
+        if not length or outside.integer(length.partition(b":")[2].strip()) == len(body):
+            return _decode_answer(body)
+    except Unusable:  # long answers come without a length
+        pass
+    raise ConnectionResetError("the engine closed the connection in the middle of its answer")

@@ -6,17 +6,18 @@ Errors: `Failure` with the class of what went wrong; `Stopped` when the attempt 
 """
 
 import os
-import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from datamover.agent import causes, classify, logs, names, rclone, records
 from datamover.agent.control import Control, ControlError, Item
 from datamover.agent.environment import Settings
 from datamover.agent.errors import AgentError, Failure
-from datamover.api import transfer
+from datamover.agent.listing import Listing
+from datamover.api import outside, transfer
+from datamover.api.outside import Unusable
 
 T = TypeVar("T")
 
@@ -29,12 +30,12 @@ _SLOWEST_LISTING = 500
 """Objects a second that any server lists."""
 _FETCH_SECONDS = 900.0
 """What bringing a manifest of millions of files here may take."""
-_FIRST = 1 << 16
-"""Bytes of an unexpected answer that are looked at."""
 _DELETED = "Deleted"
 """What the engine logs for an object that it deleted."""
 _NO_VERSIONS = {f"RCLONE_CONFIG_{transfer.REMOTE.upper()}_VERSIONS": "false", "RCLONE_S3_VERSIONS": "false"}
 """A name that looks like an older version of an object is that of an object, and no version ever goes (law L3)."""
+_TOO_LONG = "max transfer limit reached"
+"""What the engine says when an object has more bytes than a request may move."""
 _LIST = ("--recursive", "--files-only", "--format", "sp", "--separator", ";")
 
 
@@ -131,11 +132,13 @@ class Destination:
         """Ask by its name for a record that a listing does not show; raise Failure when there is one.
 
         A server that answers everything with success lists nothing, and so does an S3 server whose error came as a success. What is not
-        listed would be overwritten (law L3). `known` tells whether the first bytes are a record.
+        listed would be overwritten (law L3). `known` tells whether these bytes are a record.
         """
         try:
-            with open(self.fetch(path, expected=False), "rb") as file:
-                found = file.read(_FIRST)
+            with open(self.fetch(path, limit=outside.RECORD_LIMIT, expected=False), "rb") as file:
+                found = file.read()
+        except Unusable:
+            found = b""  # too long to be one
         except Failure as failure:
             if failure.failure_class == transfer.NETWORK:
                 raise
@@ -162,16 +165,16 @@ class Destination:
 
     # --- listings of data ----------------------------------------------------------------------------------------
 
-    def start_listing(self, path: str = "", *, patient: bool = True) -> "Listing":
+    def start_listing(self, path: str = "", *, patient: bool = True) -> Listing:
         """Begin to list all below `path`. Without `patient` the engine does not try again by itself, so that errors come at once."""
         retries = {} if patient else {"RCLONE_LOW_LEVEL_RETRIES": "1"}
         return self._start_lsf(self.remote(path), environment=self._environment | retries)
 
-    def start_local_listing(self, path: str, *, environment: Mapping[str, str], extra: Sequence[str]) -> "Listing":
+    def start_local_listing(self, path: str, *, environment: Mapping[str, str], extra: Sequence[str]) -> Listing:
         """Begin to list what the engine itself would move from a local directory, under the user's filters and `extra` flags."""
         return self._start_lsf(path, environment=environment, extra=extra)
 
-    def list_visible(self, *, environment: Mapping[str, str], objects: int) -> "Listing":
+    def list_visible(self, *, environment: Mapping[str, str], objects: int) -> Listing:
         """Return what the engine sees at the destination under the user's filters, of about so many `objects`."""
         # what the filters hide takes its time and shows nothing
         patience = self._settings.outage_limit + objects / _SLOWEST_LISTING
@@ -179,19 +182,25 @@ class Destination:
             lambda: self.finish(self._start_lsf(self.remote(), environment=environment), patience=patience)
         )
 
-    def list_all(self, path: str = "") -> "Listing":
+    def list_all(self, path: str = "") -> Listing:
         """Return all below `path`."""
         return self.patiently(lambda: self.finish(self.start_listing(path)))
 
-    def finish(self, listing: "Listing", *, patience: float | None = None) -> "Listing":
+    def finish(self, listing: Listing, *, patience: float | None = None) -> Listing:
         """Wait for a listing; raise what went wrong with it.
 
         One that shows nothing new for `patience` seconds (the outage limit) is given up: a server that trickles keeps the engine's own
         timeouts from ever passing.
         """
         patience = self._settings.outage_limit if patience is None else patience
-        with _watch_growth(listing, patience):
-            code = listing.child.wait()
+        code = listing.wait(patience=patience)
+        if listing.endless:
+            raise Failure(
+                transfer.INTERNAL,
+                transfer.REASON_SERVER_ERROR,
+                f"The listing of {self.place} has no end: {listing.endless}. So nobody can tell what is there. Nothing was deleted. Look at the"
+                " server, and at what stands before it, such as a proxy.",
+            )
         if listing.child.timed_out:
             failure = self._told("i/o timeout")
             failure.message = f"A listing made no progress for {patience:.0f} s. {failure.message}"
@@ -200,13 +209,14 @@ class Destination:
             raise self.explain(listing.child.errors, code)
         return listing
 
-    def _start_lsf(self, place: str, *, environment: Mapping[str, str], extra: Sequence[str] = ()) -> "Listing":
+    def _start_lsf(self, place: str, *, environment: Mapping[str, str], extra: Sequence[str] = ()) -> Listing:
         output = self._file("listing")
         return Listing(
             self._engine.start(
                 ["lsf", *_LIST, *extra, place], environment=environment, on_line=self._show, output=output
             ),
             output,
+            place=place,
         )
 
     def start_question(self) -> rclone.Child:
@@ -232,12 +242,29 @@ class Destination:
         return [item.path[start:] for item in found]
 
     def read(self, path: str) -> bytes:
-        """Return a small object."""
-        with open(self.fetch(path), "rb") as file:
-            return file.read()
+        """Return a record that says one thing. Raises Failure when it is too long for one, or when it is no record but a web page."""
+        try:
+            with open(self.fetch(path, limit=outside.RECORD_LIMIT), "rb") as file:
+                raw = file.read(outside.RECORD_LIMIT + 1)
+        except Unusable as why:
+            raise Failure(
+                transfer.GUARD,
+                transfer.REASON_RECORD_UNUSABLE,
+                f"{self.remote(path)} is no record of datamover's: {why}. Nothing was moved or deleted. Find out who writes there; then restore that"
+                " object, or use another prefix.",
+            ) from None
+        if outside.is_page(raw):
+            raise Failure(
+                transfer.CONFIG,
+                transfer.REASON_NOT_S3,
+                f"{causes.NOT_S3.format(endpoint=self._settings.endpoint)} It gave a web page for {self.remote(path)}. Nothing was deleted.",
+            )
+        return raw
 
-    def fetch(self, path: str, *, expected: bool = True) -> str:
-        """Bring an object here; return the path of the file. `expected`: a listing has shown it."""
+    def fetch(self, path: str, *, limit: int = outside.MANIFEST_LIMIT, expected: bool = True) -> str:
+        """Bring an object of at most `limit` bytes here; return the path of the file. `expected`: a listing has shown it. Raises Unusable
+        for a longer one, whatever the server says of its size.
+        """
         name = self._file("fetched")
         source = f"{self._settings.prefix}/{path}" if self._settings.prefix else path
         self._ask(
@@ -247,11 +274,15 @@ class Destination:
                 "srcRemote": source,
                 "dstFs": self._scratch,
                 "dstRemote": os.path.basename(name),
-                "_config": {"NoCheckDest": True},
+                # the engine counts what comes, and ends when it is too much
+                "_config": {"NoCheckDest": True, "MaxTransfer": limit, "CutoffMode": "HARD"},
             },
             seconds=_FETCH_SECONDS,
             record=path if expected else "",
+            limit=limit,
         )
+        if os.path.getsize(name) > limit:
+            raise Unusable(f"it is longer than {limit} bytes")
         return name
 
     def put(self, path: str, contents: Mapping[str, bytes | str]) -> None:
@@ -323,15 +354,24 @@ class Destination:
         seconds: float = 0,
         record: str = "",
         written: str = "",
+        limit: int = 0,
     ) -> tuple[Item, ...]:
         """Ask the running engine; `seconds` is what the request may take beyond the outage limit.
 
-        `record` is the path of what it reads, `written` of what it writes, when that is one of our records.
+        `record` is the path of what it reads, `written` of what it writes, when that is one of our records. `limit` is what the request
+        lets the engine move; Unusable is raised when that is not enough.
         """
 
         def once() -> tuple[Item, ...]:
             try:
                 answer = self.control.ask(command, parameters, timeout=self._settings.outage_limit + seconds)
+            except Unusable as why:
+                raise Failure(
+                    transfer.GUARD,
+                    transfer.REASON_RECORD_UNUSABLE,
+                    f"What the server lists below {self.place}{records.FOLDER}/ cannot be taken in: {why}. Nothing was deleted. Look at what is there,"
+                    " and at what stands before the server.",
+                ) from None
             except ControlError as error:
                 if error.killed:
                     raise self.explain(classify.Errors(), classify.KILLED) from None
@@ -340,6 +380,8 @@ class Destination:
                 if not answer.error:
                     return answer.list or ()
                 text = self._engine.redact(answer.error)
+            if _TOO_LONG in text:
+                raise Unusable(f"it is longer than {limit} bytes")
             failure = self._told(text)
             if record or written:
                 failure = classify.about_record(
@@ -425,50 +467,6 @@ class Destination:
     def _file(self, kind: str) -> str:
         self._count += 1
         return f"{self._scratch}/{kind}-{self._count}"
-
-
-class Listing:
-    """A listing that is being written into a file."""
-
-    def __init__(self, child: rclone.Child, path: str) -> None:
-        self.child = child
-        self._path = path
-
-    @property
-    def size(self) -> int:
-        """Bytes written so far."""
-        return os.path.getsize(self._path)
-
-    def lines(self) -> Iterator[tuple[bytes, int]]:
-        """Yield key and size of every object."""
-        with open(self._path, "rb") as file:
-            for line in file:
-                size, _, key = line.rstrip(b"\n").partition(b";")
-                yield key, int(size)
-
-
-@contextmanager
-def _watch_growth(listing: Listing, patience: float) -> Generator[None]:
-    """Kill a listing whose output does not grow for `patience` seconds."""
-    done = threading.Event()
-
-    def watch() -> None:
-        size, since = -1, time.monotonic()
-        while not done.wait(min(patience / 4, 5.0)):
-            now, found = time.monotonic(), listing.size
-            if found != size:
-                size, since = found, now
-            elif now - since >= patience:
-                listing.child.expire()
-                return
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
 
 
 def _ignore(line: logs.Line) -> None:

@@ -236,7 +236,13 @@ RULES = (
         COUNTED,
         "it says what becomes of symbolic links and of other file systems",
     ),
-    _rule("MAX_DELETE", COUNTED, "a mirror that would lose more is refused"),
+    _rule(
+        "MAX_DELETE",
+        COUNTED,
+        "a mirror that would lose more is refused",
+        "Write how many objects may be deleted, in digits, or -1 for any number.",
+        fine=r"|-1|[0-9]{1,18}",
+    ),
     _rule(
         "MAX_TRANSFER MAX_DURATION CUTOFF_MODE IMMUTABLE",
         COUNTED,

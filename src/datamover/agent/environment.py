@@ -12,7 +12,8 @@ import msgspec
 
 from datamover.agent import engine_options
 from datamover.agent.errors import Misconfigured
-from datamover.api import transfer
+from datamover.api import outside, transfer
+from datamover.api.outside import Unusable
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _CERTIFICATES = re.compile(
@@ -109,13 +110,10 @@ class _Reader:
         if not value:
             return default
         try:
-            number = float(value)
-        except ValueError:
-            number = float("nan")
-        if not low <= number <= high:
+            return outside.number(value, low=low, high=high)
+        except Unusable:
             self.problems.append(f"{name} is {value!r}; write a number from {low:g} to {high:g}")
             return default
-        return number
 
 
 def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> Settings:
@@ -132,7 +130,7 @@ def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> S
     if not is_timestamp(timestamp):
         read.problems.append(f"{transfer.TIMESTAMP} is {timestamp!r}; write YYYY-MM-DD-HHMMSS in UTC")
     run_id = read.text(transfer.RUN_ID, f"{timestamp}-{token}")
-    if not _RUN_ID.fullmatch(run_id):
+    if not is_run_id(run_id):
         read.problems.append(f"{transfer.RUN_ID} is {run_id!r}; use letters, digits, '.', '_' and '-', at most 128")
     method = read.text(transfer.COPY_METHOD, transfer.CLONE)
     if method not in {transfer.CLONE, transfer.SNAPSHOT, transfer.DIRECT}:
@@ -204,6 +202,11 @@ def write_timestamp(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d-%H%M%S}"
 
 
+def is_run_id(text: str) -> bool:
+    """Tell whether a text can be the name of a run: letters, digits, `.`, `_` and `-`, at most 128."""
+    return _RUN_ID.fullmatch(text) is not None
+
+
 def is_timestamp(text: str) -> bool:
     """Tell whether a text is the name of a timestamp folder: `YYYY-MM-DD-HHMMSS` of a moment that there is."""
     if not transfer.TIMESTAMP_FORM.fullmatch(text):
@@ -223,7 +226,9 @@ def _endpoint(read: _Reader) -> str:
             f" (the port goes into {transfer.BUCKET_PORT}, https or http into {transfer.TLS_HOST})"
         )
     port = read.text(transfer.BUCKET_PORT, str(transfer.DEFAULT_PORT))
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    try:
+        port = str(outside.integer(port, low=1, high=65535))
+    except Unusable:
         read.problems.append(f"{transfer.BUCKET_PORT} is {port!r}; write a number from 1 to 65535")
     tls = read.switch(transfer.TLS_HOST, default=True)
     bracketed = f"[{host}]" if ":" in host and not host.startswith("[") else host

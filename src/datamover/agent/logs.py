@@ -9,6 +9,8 @@ from collections.abc import Iterable
 import msgspec
 
 from datamover.agent.options import LEVELS
+from datamover.api import outside
+from datamover.api.outside import Unusable
 
 
 class Stats(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -40,15 +42,15 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     stats: Stats | None = None
 
 
-_decoder = msgspec.json.Decoder(Line)
+_decode = outside.Decoder(Line, limit=outside.LOG_LINE_LIMIT)
 
 
 def read_line(raw: bytes) -> Line:
     """Return the line; what is not JSON (a Go panic, a word before the log is set up) comes as the message. Never raises."""
     if raw.startswith(b"{"):
         try:
-            return _decoder.decode(raw)
-        except msgspec.MsgspecError:
+            return _decode(raw)
+        except Unusable:
             pass
     return Line(msg=raw.decode("utf-8", "replace").rstrip("\r\n"))
 
@@ -73,7 +75,6 @@ def transferred(line: Line) -> list[str]:
     return [text.rstrip() for text in line.msg.partition("Transferring:")[0].splitlines() if text.strip()]
 
 
-def shorten(texts: Iterable[str], *, limit: int = 200) -> tuple[str, ...]:
-    """Return the texts, each cut to `limit` letters and fit for JSON (names in file systems need not be)."""
-    clean = (text.encode("utf-8", "backslashreplace").decode() for text in texts)
-    return tuple(text if len(text) <= limit else f"{text[: limit - 1]}…" for text in clean)
+def shorten(texts: Iterable[str], *, limit: int = outside.NAME_LIMIT) -> tuple[str, ...]:
+    """Return the texts clean, each cut to `limit` letters (names in file systems need not be UTF-8, nor harmless)."""
+    return tuple(outside.clean(text.encode("utf-8", "backslashreplace").decode(), limit=limit) for text in texts)

@@ -12,12 +12,14 @@ one the same without `stale`. `found` is what an earlier run may have written, s
 import gzip
 import zlib
 from collections.abc import Callable, Generator, Iterator
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
 
 import msgspec
 
 from datamover.agent import names
 from datamover.agent.environment import Owner
+from datamover.api import outside
+from datamover.api.outside import Count
 
 VERSION = 1
 FILE = "file"
@@ -31,13 +33,14 @@ VANISHED = "vanished"
 FOUND = "found"
 END = "end"
 
+_Id = Annotated[int, msgspec.Meta(ge=0, le=(1 << 32) - 1)]
 _LEVEL = 3  # a third of the time of level 6 for a tenth more bytes
 
 
 class Header(msgspec.Struct, frozen=True, rename="camel", kw_only=True, tag_field="datamover", tag="manifest"):
     """Whose files these are. Every field is written, the version above all. Times RFC 3339."""
 
-    version: int = VERSION
+    version: Count = VERSION
     run_id: str = ""
     object: str = ""
     source: Owner = Owner()
@@ -56,18 +59,18 @@ class Entry(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True,
     type: str
     path: str = ""
     raw: bytes | None = None
-    size: int = 0
-    mtime: int = 0
-    mode: int = 0
-    uid: int = 0
-    gid: int = 0
+    size: Count = 0
+    mtime: int = 0  # file systems know years that 64 bits of nanoseconds do not
+    mode: _Id = 0
+    uid: _Id = 0
+    gid: _Id = 0
     target: str | None = None
     raw_target: bytes | None = None
     hardlink: str | None = None
     device: str | None = None
     xattrs: dict[str, bytes] | None = None
     sparse: bool = False
-    entries: int = 0
+    entries: Count = 0
 
     @property
     def raw_path(self) -> bytes:
@@ -82,6 +85,10 @@ class Entry(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True,
         return self.raw_path
 
 
+_decode_header = outside.Decoder(Header)
+_decode_entry = outside.Decoder(Entry, limit=outside.LINE_LIMIT)
+
+
 def about(kind: str, key: bytes) -> Entry:
     """Return a line about a key at the destination."""
     try:
@@ -91,7 +98,7 @@ def about(kind: str, key: bytes) -> Entry:
 
 
 class Writer:
-    """Streams a manifest into a file."""
+    """Streams a manifest into a file. `shortened` names paths whose extended attributes are too long for a line and were left out."""
 
     def __init__(self, path: str, header: Header) -> None:
         self._file: BinaryIO = open(path, "wb")  # noqa: SIM115 - closed by close()
@@ -99,12 +106,17 @@ class Writer:
         self._encode = msgspec.json.Encoder().encode_into
         self._buffer = bytearray()
         self._entries = 0
+        self.shortened: list[str] = []
         self._encode(header, self._buffer)
         self._buffer += b"\n"
 
     def add(self, entry: Entry) -> None:
         """Add a line."""
-        self._encode(entry, self._buffer, len(self._buffer))
+        start = len(self._buffer)
+        self._encode(entry, self._buffer, start)
+        if len(self._buffer) - start > outside.LINE_LIMIT:  # nobody would read it again
+            self._encode(msgspec.structs.replace(entry, xattrs=None), self._buffer, start)
+            self.shortened.append(names.readable(entry.raw_path))
         self._buffer += b"\n"
         self._entries += 1
         if len(self._buffer) > 1 << 16:
@@ -176,11 +188,10 @@ def entries(path: str, *, absent: set[bytes] | None = None) -> Iterator[Entry]:
     the end. `absent` is filled with the keys that the run did not move: excluded, or vanished.
     """
     _read_header(path)
-    decode = msgspec.json.Decoder(Entry).decode
     ended = False
     for number, line in enumerate(_lines(path)):
         if number:
-            entry = decode(line)
+            entry = _decode_entry(line)
             ended = ended or entry.type == END
             if entry.type in {FILE, LINK, DIRECTORY} or entry.type in SPECIAL:
                 yield entry
@@ -191,10 +202,9 @@ def entries(path: str, *, absent: set[bytes] | None = None) -> Iterator[Entry]:
 
 
 def _keys(path: str, kinds: set[str], seen: set[str]) -> Iterator[Known]:
-    decode = msgspec.json.Decoder(Entry).decode
     for number, line in enumerate(_lines(path)):
         if number:
-            entry = decode(line)
+            entry = _decode_entry(line)
             seen.add(entry.type)
             if entry.type in kinds:
                 yield entry.key, entry.mtime if entry.type in {FILE, LINK} else None, entry.type == STALE
@@ -202,7 +212,7 @@ def _keys(path: str, kinds: set[str], seen: set[str]) -> Iterator[Known]:
 
 def _read_header(path: str) -> Header:
     lines = _lines(path)
-    header = msgspec.json.decode(next(lines, b""), type=Header)
+    header = _decode_header(next(lines, b""))
     lines.close()
     if header.version != VERSION:
         raise ValueError(f"it has version {header.version}, which this agent does not know")
@@ -210,9 +220,6 @@ def _read_header(path: str) -> Header:
 
 
 def _lines(path: str) -> Generator[bytes]:
-    """Yield the lines of a gzip file; damage comes as ValueError."""
-    try:
-        with gzip.open(path, "rb") as file:
-            yield from file
-    except (EOFError, OSError, zlib.error) as error:
-        raise ValueError(f"it cannot be unpacked: {error}") from error
+    """Yield the lines of a gzip file, as they are unpacked; damage, and what is too much to be a manifest, comes as ValueError."""
+    with open(path, "rb") as file:
+        yield from outside.lines(outside.unpack(iter(lambda: file.read(outside.PIECE), b"")))

@@ -15,7 +15,7 @@ from datamover.agent.deleting import tell_deletions
 from datamover.agent.destination import Listing
 from datamover.agent.environment import Owner
 from datamover.agent.verify import compare, mismatch, not_deleted
-from datamover.api import transfer
+from datamover.api import outside, transfer
 
 _EXAMPLES = 3
 
@@ -101,10 +101,9 @@ class Mirror(Attempt):
         beyond = damaged = False
         for run_id in latest:
             run = self._before.runs[run_id]
-            path = self.destination.fetch(f"{records.FOLDER}/runs/{run_id}/{records.MANIFEST}")
             try:
                 header = manifest.load_known(
-                    path,
+                    self._fetch_manifest(run_id),
                     run_id=run_id,
                     finished=run.finished,
                     add=partial(ledger.add_known, finished=run.finished, again=run_id == self.settings.run_id),
@@ -112,7 +111,7 @@ class Mirror(Attempt):
                     doubt=ledger.doubt,
                     find=ledger.add_found,
                 )
-            except (ValueError, msgspec.MsgspecError) as error:
+            except ValueError as error:
                 # what it lists stays unknown, so the guards will refuse rather than delete
                 self.say(f"The manifest of run {run_id} is damaged: {error}")
                 damaged = True
@@ -125,16 +124,18 @@ class Mirror(Attempt):
             ledger.tolerate()
         return damaged
 
+    def _fetch_manifest(self, run_id: str) -> str:
+        return self.destination.fetch(f"{records.FOLDER}/runs/{run_id}/{records.MANIFEST}")
+
     def _look_back(self) -> None:
         """Ask the manifests of the runs before about objects that are there although the latest run says that their files vanished.
 
         Earlier versions of this agent said so of files that had only changed before, and whose objects stayed.
         """
         for run_id in self._before.runs_before():
-            path = self.destination.fetch(f"{records.FOLDER}/runs/{run_id}/{records.MANIFEST}")
             try:
                 manifest.load_known(
-                    path,
+                    self._fetch_manifest(run_id),
                     run_id=run_id,
                     finished=self._before.runs[run_id].finished,
                     add=lambda known: self.ledger.confirm(key for key, _, _ in known),
@@ -142,7 +143,7 @@ class Mirror(Attempt):
                     doubt=_exhaust,
                     find=_exhaust,
                 )
-            except (ValueError, msgspec.MsgspecError) as error:
+            except ValueError as error:
                 self.say(f"The manifest of run {run_id} is damaged: {error}")
 
     def _ask_guards(self, found_owner: Owner | None) -> None:
@@ -162,12 +163,14 @@ class Mirror(Attempt):
             written_bytes=ledger.written_bytes(),
             nested=tuple(self._before.nested),
         )
-        limit = self.options.data.get("RCLONE_MAX_DELETE", "")
+        limit = self.options.data.get("RCLONE_MAX_DELETE", "").strip()
         failure = guards.check_owner(found, owner=settings.owner, adopt=settings.adopt) or guards.check_source_size(
             found,
             allow_empty=settings.allow_empty,
             max_delete_percent=settings.max_delete_percent,
-            max_delete=int(limit) if limit.lstrip("-").isdigit() else None,
+            max_delete=outside.integer(limit, low=-1)
+            if limit
+            else None,  # what it may be was looked at when it was read
         )
         if failure:
             raise failure

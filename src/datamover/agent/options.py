@@ -13,7 +13,8 @@ import msgspec
 from datamover.agent.engine_options import engine_variables
 from datamover.agent.environment import Settings
 from datamover.agent.periods import read_period
-from datamover.api import transfer
+from datamover.api import outside, transfer
+from datamover.api.outside import Unusable
 
 _REMOTE = f"RCLONE_CONFIG_{transfer.REMOTE.upper()}_"
 _BACKEND = "RCLONE_S3_"
@@ -260,7 +261,10 @@ def _level(environ: Mapping[str, str]) -> str:
         asked.append(level)
     verbose = environ.get("RCLONE_VERBOSE", "").strip().lower()
     if verbose:
-        count = int(verbose) if verbose.isascii() and verbose.isdigit() else int(verbose == "true")
+        try:
+            count = outside.integer(verbose)
+        except Unusable:
+            count = int(verbose == "true")
         asked.append("DEBUG" if count >= 2 else "INFO" if count == 1 else "NOTICE")
     if environ.get("RCLONE_QUIET", "").strip().lower() in {"true", "1"}:
         asked.append("ERROR")

@@ -17,10 +17,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import IO
 
 from datamover.agent import classify, logs
 from datamover.agent.errors import Failure, Stopped
-from datamover.api import transfer
+from datamover.api import outside, transfer
 
 LineHandler = Callable[[logs.Line], None]
 
@@ -168,7 +169,7 @@ class Child:
             timer.start()
         try:
             if self._process.stdout is not None:
-                self.output = self._process.stdout.read()
+                self.output = _read_start(self._process.stdout)
             code = self._process.wait()
         finally:
             if timer:
@@ -207,7 +208,8 @@ class Child:
         pipe = self._process.stderr
         if pipe is None:
             return
-        for raw in pipe:
+        # what is longer than a line may be comes in parts, so that memory stays flat whatever the engine quotes
+        for raw in iter(lambda: pipe.readline(outside.LOG_LINE_LIMIT), b""):
             if wanted is not None and _DEBUG in raw and not any(word in raw for word in wanted):
                 continue
             line = logs.read_line(raw)
@@ -258,6 +260,14 @@ class Engine:
         stop = Stop(grace=0) if even_stopped else self.stop
         stop.watch(process)
         return Child(process, stop=stop, on_line=on_line, redact=self.redact)
+
+
+def _read_start(pipe: IO[bytes]) -> bytes:
+    """Read a pipe to its end; return the beginning, which is all that is asked for of what does not go into a file."""
+    start = pipe.read(outside.RECORD_LIMIT)
+    while pipe.read(outside.RECORD_LIMIT):
+        pass
+    return start
 
 
 def reap_orphans(ours: frozenset[int]) -> None:

@@ -15,15 +15,14 @@ contradicts what it is found under is a `Failure` of class `guard` that names th
 """
 
 from collections.abc import Iterable
-from typing import TypeVar
+from contextlib import suppress
 
 import msgspec
 
-from datamover.agent.environment import Owner, is_timestamp
+from datamover.agent.environment import Owner, is_run_id, is_timestamp
 from datamover.agent.errors import Failure
-from datamover.api import transfer
-
-_Record = TypeVar("_Record", "OwnerRecord", "ClaimRecord")
+from datamover.api import outside, transfer
+from datamover.api.outside import Count, Unusable
 
 FOLDER = transfer.STATE_FOLDER
 OWNER = "owner.json"
@@ -31,6 +30,8 @@ MANIFEST = "manifest.jsonl.gz"
 OUTCOME = "outcome.json"
 HOLDER = "folder.json"
 _PLACE = "mirror-"
+_LAST_PLACE = 10**15
+"""Places in a mirror's history. A run each nanosecond would take eleven days to reach it, so a higher one is no place."""
 _MARK = f"{FOLDER}/".encode()
 _NESTED = f"/{FOLDER}/".encode()
 
@@ -38,7 +39,7 @@ _NESTED = f"/{FOLDER}/".encode()
 class OwnerRecord(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """The contents of `owner.json`, every field written. `previous` is whose it was before it was adopted."""
 
-    version: int = 1
+    version: Count = 1
     cluster: str = ""
     namespace: str = ""
     pvc: str = ""
@@ -66,22 +67,30 @@ class ClaimRecord(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omi
 
 def read_owner(raw: bytes, *, place: str) -> OwnerRecord:
     """Return an owner marker; `place` is the object's name for people. Raises Failure when it cannot be one."""
-    record = _decode(raw, OwnerRecord)
-    if record is None or record.version != OwnerRecord().version:
+    try:
+        record = _decode_owner(raw)
+        if record.version != OwnerRecord().version:
+            raise Unusable(f"it has version {record.version}")  # noqa: TRY301 - it is told like what cannot be decoded
+    except Unusable as why:
         raise Failure(
             transfer.GUARD,
             transfer.REASON_DESTINATION_NOT_OWNED,
-            f"{place} cannot be read as a marker of this version's, so it is unknown whose mirror this is. Nothing was moved or deleted. Restore"
+            f"{place} cannot be read as a marker of this version's ({why}), so it is unknown whose mirror this is. Nothing was moved or deleted. Restore"
             " the object, or use another prefix.",
-        )
+        ) from None
     return record
 
 
 def read_holder(raw: bytes, *, place: str, run_id: str, source: Owner) -> ClaimRecord:
     """Return the record of the folder that a run holds. Raises Failure when it cannot be that of this run of this source."""
-    record = _decode(raw, ClaimRecord)
+    try:
+        record = _decode_claim(raw)
+    except Unusable as why:
+        record, flaw = None, str(why)
+    else:
+        flaw = ""
     if record is None:
-        wrong = "is damaged"
+        wrong = f"is damaged ({flaw})"
     elif not is_timestamp(record.timestamp):
         wrong = f"names the folder {record.timestamp!r}, which is no timestamp"
     elif record.run_id != run_id:
@@ -98,17 +107,23 @@ def read_holder(raw: bytes, *, place: str, run_id: str, source: Owner) -> ClaimR
     )
 
 
+_decode_owner = outside.Decoder(OwnerRecord)
+_decode_claim = outside.Decoder(ClaimRecord)
+
+
 def is_record(raw: bytes) -> bool:
     """Tell whether these are the contents of an owner marker or of a claim, as any version of this agent may have written them."""
-    owner = _decode(raw, OwnerRecord)
-    return (owner is not None and bool(owner.pvc or owner.created_by)) or _decode(raw, ClaimRecord) is not None
-
-
-def _decode(raw: bytes, kind: type[_Record]) -> _Record | None:
     try:
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.MsgspecError, ValueError):
-        return None
+        owner = _decode_owner(raw)
+        if owner.pvc or owner.created_by:
+            return True
+    except Unusable:
+        pass
+    try:
+        _decode_claim(raw)
+    except Unusable:
+        return False
+    return True
 
 
 class Run(msgspec.Struct):
@@ -149,15 +164,16 @@ class State:
         match parts:
             case ["owner.json"]:
                 self.owned = True
-            case ["runs", run_id, name]:
+            case ["runs", run_id, name] if is_run_id(run_id):  # no other is a run of ours
                 run = self.runs.setdefault(run_id, Run())
                 if name == MANIFEST:
                     run.manifest = True
                 elif name == OUTCOME:
                     run.finished = True
-                elif name.startswith(_PLACE) and name.removeprefix(_PLACE).isdigit():
-                    run.place = max(run.place or 0, int(name.removeprefix(_PLACE)))
-            case ["claims", timestamp, _]:
+                elif name.startswith(_PLACE):
+                    with suppress(Unusable):  # not a name that we give
+                        run.place = max(run.place or 0, outside.integer(name.removeprefix(_PLACE), high=_LAST_PLACE))
+            case ["claims", timestamp, _] if is_timestamp(timestamp):
                 self.claimed.add(timestamp)
             case _:
                 pass

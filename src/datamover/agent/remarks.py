@@ -1,8 +1,11 @@
 """What people should know about an attempt although nothing is wrong. Pure. Sentences without their full stop."""
 
+from collections.abc import Sequence
+
 from datamover.agent.deleting import Deletions
 from datamover.agent.guards import quote_names
 from datamover.agent.walk import Tally
+from datamover.api import outside
 
 
 def about_success(files: int, size: int, *, moved: int, deleted: int) -> str:
@@ -23,6 +26,16 @@ def about_source(tally: Tally) -> list[str]:
     if tally.lost_and_found:
         lines.append("lost+found at the top of the volume is left out")
     return lines
+
+
+def about_shortened(paths: Sequence[str]) -> list[str]:
+    """Return that attributes of files are not in the manifest."""
+    if not paths:
+        return []
+    limit = outside.LINE_LIMIT >> 20
+    return [
+        f"{len(paths)} path(s) have more than {limit} MiB of extended attributes, which are left out of the manifest: {', '.join(paths[:3])}"
+    ]
 
 
 def about_vanished(count: int) -> list[str]:

@@ -31,6 +31,14 @@ INT64: Final = (1 << 63) - 1
 """The largest number in a field of the Kubernetes API, in SQLite, in a size."""
 RECORD_LIMIT: Final = 1 << 16
 """Bytes of a record that says one thing: owner, claim, folder, outcome. Ours have a few hundred; a name in it has at most 4,096."""
+MANIFEST_LIMIT: Final = 1 << 33
+"""Bytes of a packed manifest: about 40 a file, so two hundred million files."""
+LISTING_LIMIT: Final = 1 << 30
+"""Objects of a listing: more than any file system holds that a mover can read within a day."""
+LOG_LINE_LIMIT: Final = 1 << 20
+"""Bytes of a line of the engine's log, which quotes answers of the server."""
+ANSWER_LIMIT: Final = 1 << 28
+"""Bytes of an answer of the engine to a small request: the records of a million runs."""
 WORD_LIMIT: Final = 1 << 14
 """Bytes of a line of JSON that a mover writes for the operator. The kubelet keeps 4,096 of a termination message."""
 LINE_LIMIT: Final = 1 << 23

@@ -1,14 +1,18 @@
 """Manifests: written, read back, damaged."""
 
 import gzip
+import tracemalloc
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from datamover.agent import manifest
 from datamover.agent.environment import Owner
 from datamover.agent.manifest import Entry, Header, Writer, about, append, load_known
+from datamover.api import outside
 
 HEADER = Header(run_id="run-1", source=Owner(namespace="production", pvc="app-data"), copy_method="Direct")
 
@@ -159,3 +163,55 @@ def test_a_damaged_manifest_is_never_taken_for_a_whole_one(tmp_path: Path, damag
     )
     with pytest.raises(ValueError):  # msgspec's errors are ValueErrors, too
         known(str(path), finished=True)
+
+
+def bomb(line: bytes, times: int) -> bytes:
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, 31)
+    head = msgspec.json.encode(HEADER) + b"\n"
+    return squeeze.compress(head) + b"".join(squeeze.compress(line) for _ in range(times)) + squeeze.flush()
+
+
+HOSTILE = {
+    "a line without an end": bomb(b" " * (1 << 20), 256),
+    "a name without an end": bomb(b"x" * (1 << 20), 256),
+    "lines without an end": bomb(b"\n" * (1 << 20), 256),
+    "depth": gzip.compress(msgspec.json.encode(HEADER) + b'\n{"type":"file","x":' + b"[" * 100_000),
+    "a size that no field holds": gzip.compress(msgspec.json.encode(HEADER) + b'\n{"type":"file","size":1e26}\n'),
+    "an owner that no system has": gzip.compress(msgspec.json.encode(HEADER) + b'\n{"type":"file","uid":4294967296}\n'),
+    "a time of many digits": gzip.compress(
+        msgspec.json.encode(HEADER) + b'\n{"type":"file","mtime":' + b"9" * 100_000 + b"}\n"
+    ),
+    "a web page": b"<!doctype html><html></html>",
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_manifest_is_damaged_and_memory_stays_flat(tmp_path: Path, case: str) -> None:
+    path = tmp_path / "manifest"
+    path.write_bytes(HOSTILE[case])
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"^it "):
+            known(str(path), finished=True)
+        with pytest.raises(ValueError, match=r"^it "):
+            list(manifest.entries(str(path)))
+        assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_manifest_with_years_beyond_64_bits_of_nanoseconds_is_still_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "manifest", Entry(type=manifest.FILE, path="later", mtime=1 << 64))
+    assert known(path, finished=True) == {b"later"}
+
+
+def test_attributes_that_nobody_would_read_again_are_left_out_and_named(tmp_path: Path) -> None:
+    writer = Writer(str(tmp_path / "manifest"), HEADER)
+    writer.add(Entry(type=manifest.FILE, path="much", size=3, xattrs={"user.x": bytes(outside.LINE_LIMIT)}))
+    writer.add(Entry(type=manifest.FILE, path="little", xattrs={"user.x": b"y"}))
+    writer.close()
+    assert writer.shortened == ["much"]
+    assert list(manifest.entries(str(tmp_path / "manifest"))) == [
+        Entry(type=manifest.FILE, path="much", size=3),
+        Entry(type=manifest.FILE, path="little", xattrs={"user.x": b"y"}),
+    ]

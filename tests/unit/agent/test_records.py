@@ -2,8 +2,10 @@
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from datamover.agent.environment import Owner
+from datamover.agent.environment import Owner, is_timestamp
 from datamover.agent.errors import Failure
 from datamover.agent.records import (
     ClaimRecord,
@@ -86,6 +88,11 @@ DAMAGE = {
     "no JSON": b"<html>",
     "not UTF-8": b'{"runId":"\xff","createdBy":"\xff"}',
     "a list": b"[]",
+    "depth": b'{"pvc":' + b"[" * 100_000,
+    "depth within the limit of its size": b'{"x":' + b"[" * 30_000,
+    "a number that no field holds": b'{"version":1e26,"runId":7}',
+    "a number of digits without an end": b'{"version":' + b"9" * 5_000 + b',"timestamp":7}',
+    "megabytes": b'{"pvc":"' + b"x" * (1 << 20) + b'","runId":"run-1"}',
     "null": b"null",
     "a wrong type": b'{"runId":1,"timestamp":[],"source":"x","cluster":{},"pvc":7}',
 }
@@ -103,6 +110,34 @@ def test_a_damaged_record_is_a_guards_refusal_by_the_objects_name(case: str) -> 
         assert failed.failure_class == transfer.GUARD
         assert PLACE in failed.message
         assert not failed.retryable
+
+
+@pytest.mark.parametrize(
+    "place", ["mirror-²", "mirror-٣", "mirror-", "mirror--1", "mirror-1_0", "mirror-" + "9" * 5_000]
+)
+def test_a_name_that_only_looks_like_a_place_is_none(place: str) -> None:
+    found = state(".datamover/runs/a/manifest.jsonl.gz", f".datamover/runs/a/{place}")
+    assert found.latest == 0
+    assert not found.runs["a"].begun
+
+
+@given(st.text(min_size=1))
+def test_whatever_a_listing_says_is_read(text: str) -> None:
+    keys = [f".datamover/{text}", f".datamover/runs/{text}", f".datamover/runs/a/{text}", f".datamover/claims/{text}/a"]
+    found = read_state(key.encode("utf-8", "replace") for key in keys)
+    assert found.latest >= 0
+    assert all(is_timestamp(folder) for folder in found.claimed)
+
+
+@pytest.mark.parametrize("run_id", ["..", ".", "-a", "a b", "x" * 129, "\x1b[2J", "é"])
+def test_what_cannot_be_the_name_of_a_run_is_no_run(run_id: str) -> None:
+    found = state(f".datamover/runs/{run_id}/manifest.jsonl.gz", f".datamover/runs/{run_id}/{place_name(9)}")
+    assert found.runs == {}
+    assert found.latest == 0
+
+
+def test_a_folder_that_is_no_timestamp_is_claimed_by_nobody() -> None:
+    assert state(".datamover/claims/data/x.json").claimed == set()
 
 
 def test_a_marker_of_a_later_version_is_not_guessed_at() -> None:
