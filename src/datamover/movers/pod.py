@@ -13,11 +13,11 @@ DATA_VOLUME: Final = "restored-data"  # (original operator)
 CONFIG_VOLUME: Final = "config-dir"  # (original operator)
 
 
-def build_pod_spec(*, container: Manifest, claim: str, mover: Mover, source: bool = False) -> Manifest:
+def build_pod_spec(*, container: Manifest, claim: str, mover: Mover, read_only: bool = False) -> Manifest:
     """Return the Pod's spec around one container that reads `claim` at /data/ and may write to /config.
 
-    `source` tells that the claim is the user's own volume, not a copy: the node then mounts it read-only and leaves its ownership
-    alone, where it would otherwise hand every file to fsGroup (law L1).
+    `read_only`: the node itself mounts the volume read-only. It then leaves its ownership alone, where it would otherwise hand every file
+    to fsGroup, and its SELinux labels, which cannot be written on a volume that only has ReadOnlyMany.
     """
     spec: Manifest = {
         "restartPolicy": "Never",
@@ -41,7 +41,7 @@ def build_pod_spec(*, container: Manifest, claim: str, mover: Mover, source: boo
         "volumes": [
             {
                 "name": DATA_VOLUME,
-                "persistentVolumeClaim": {"claimName": claim, **({"readOnly": True} if source else {})},
+                "persistentVolumeClaim": {"claimName": claim, **({"readOnly": True} if read_only else {})},
             },
             {"name": CONFIG_VOLUME, "emptyDir": {}},
         ],

@@ -23,13 +23,15 @@ def build_job(
     claim: str,
     cluster: str,
     labels: dict[str, str],
+    read_only: bool = False,
     image: str | None = None,
     pull_policy: str | None = None,
     defaults: MoverDefaults = NONE,
 ) -> Manifest:
     """Return the Job that moves `claim` to the destination.
 
-    `cluster` is the UID of the cluster (of its kube-system namespace): part of the identity of a mirror. `image` replaces the default
+    `cluster` is the UID of the cluster (of its kube-system namespace): part of the identity of a mirror. `read_only`: the claim
+    can only be mounted so; the user's own volume always is (law L1). `image` replaces the default
     image where the DataMover names none, and `pull_policy` the default policy for it. `defaults` are the operator's for how movers run; `labels`
     win over theirs.
     """
@@ -68,7 +70,10 @@ def build_job(
         "template": {
             "metadata": {"labels": labels, **({"annotations": defaults.annotations} if defaults.annotations else {})},
             "spec": build_pod_spec(
-                container=container, claim=claim, mover=fill(spec.mover, defaults), source=method == transfer.DIRECT
+                container=container,
+                claim=claim,
+                mover=fill(spec.mover, defaults),
+                read_only=read_only or method == transfer.DIRECT,
             ),
         },
     }

@@ -222,6 +222,11 @@ def is_lost(claim: PersistentVolumeClaim) -> bool:
     return claim.status is not None and claim.status.phase == "Lost"
 
 
+def is_read_only(claim: PersistentVolumeClaim) -> bool:
+    """Tell whether a claim can be mounted for reading only: ReadOnlyMany is its one access mode."""
+    return claim.spec is not None and claim.spec.access_modes == ("ReadOnlyMany",)
+
+
 def is_bound(claim: PersistentVolumeClaim) -> bool:
     """Tell whether the claim has its volume."""
     return claim.status is not None and claim.status.phase == "Bound"

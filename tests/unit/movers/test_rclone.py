@@ -331,6 +331,11 @@ class TestTheSourceIsNeverWritten:
     def test_data_are_mounted_read_only(self) -> None:
         assert container(job())["volumeMounts"][0]["readOnly"] is True
 
+    def test_a_copy_that_can_only_be_read_is_mounted_so_by_the_node_which_else_would_relabel_it(self) -> None:
+        volume = pod_spec(job(read_only=True))["volumes"][0]["persistentVolumeClaim"]
+        assert volume == {"claimName": CLONE, "readOnly": True}
+        assert pod_spec(job())["volumes"][0]["persistentVolumeClaim"] == {"claimName": CLONE}
+
     def test_direct_mounts_the_source_read_only_on_the_node_so_that_its_ownership_stays(self) -> None:
         made = job(recorded=run(copy_method="Direct"), claim="app-data")
         assert pod_spec(made)["volumes"][0]["persistentVolumeClaim"] == {"claimName": "app-data", "readOnly": True}

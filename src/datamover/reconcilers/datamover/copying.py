@@ -30,6 +30,7 @@ from datamover.volumes.binding import (
     choose_snapshot_class,
     is_bound,
     is_lost,
+    is_read_only,
 )
 from datamover.volumes.copies import build_clone, build_snapshot, child_labels
 from datamover.volumes.naming import clone_name, job_name
@@ -234,6 +235,7 @@ def _start_mover(facts: Facts, run: Run, *, claim: str, now: datetime, settings:
         claim=claim,
         cluster=settings.cluster,
         labels=child_labels(mover, run_id=run.id, component=names.COMPONENT_MOVER),
+        read_only=run.copy_method != CopyMethod.DIRECT and facts.clone is not None and is_read_only(facts.clone),
         image=settings.mover_image,
         pull_policy=settings.mover_pull_policy,
         defaults=settings.mover_defaults,

@@ -923,6 +923,23 @@ class TestLastWords:
         assert message.endswith(f'{names.RETRY_ANNOTATION}="$(date +%s)" --overwrite')
 
 
+@pytest.mark.parametrize(
+    ("modes", "read_only"),
+    [
+        (("ReadOnlyMany",), True),
+        (("ReadWriteOnce",), False),
+        (("ReadOnlyMany", "ReadWriteOnce"), False),
+        (("ReadWriteMany",), False),
+    ],
+)
+def test_the_node_mounts_a_copy_read_only_when_it_cannot_be_written(modes: tuple[str, ...], read_only: bool) -> None:
+    known = at(Phase.CLONE_READY, clone=builders.clone(access_modes=modes))
+    plan = decide(known, now=NOW, settings=SETTINGS)
+    made = next(step.manifest for step in plan.steps if isinstance(step, Create) and step.resource.kind == "Job")
+    volume = made["spec"]["template"]["spec"]["volumes"][0]["persistentVolumeClaim"]
+    assert volume.get("readOnly", False) is read_only
+
+
 class TestNoFlapping:
     """A stuck run costs nothing until there is news (L9)."""
 
