@@ -9,10 +9,7 @@ import re
 import msgspec
 
 from datamover.agent.causes import CAUSES, UNKNOWN, Cause
-from datamover.api import transfer
 
-# a file that changes under the engine's hands looks to it like a request that failed
-_BEFORE_ANSWERS = (transfer.SOURCE_CHANGED,)
 # codes that say so little that the words beside them say more
 _GENERIC = frozenset({"accessdenied", "forbidden", "invalidrequest", "invalidargument", "internal"})
 # what these say holds whatever code stands beside them
@@ -54,7 +51,7 @@ def read(text: str) -> Answer | None:
 
 def find(text: str) -> Cause | None:
     """Return what a text of the engine means, None when it tells of no answer and nothing in it is known."""
-    cause = _by_pattern(text, classes=_BEFORE_ANSWERS)
+    cause = _by_pattern(text, first=True)
     if cause is not None:
         return cause
     answer = read(text)
@@ -101,9 +98,9 @@ def _index() -> dict[str, Cause]:
     return {_normal(code): cause for cause in CAUSES if not cause.narrowed for code in cause.codes}
 
 
-def _by_pattern(text: str, *, classes: tuple[str, ...] = ()) -> Cause | None:
+def _by_pattern(text: str, *, first: bool = False) -> Cause | None:
     for cause in CAUSES:
-        wanted = cause.pattern and (not classes or cause.failure_class in classes)
+        wanted = cause.pattern and (not first or cause.first)
         if wanted and re.search(cause.pattern, text, re.IGNORECASE):
             return cause
     return None

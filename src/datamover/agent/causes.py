@@ -25,7 +25,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
 
     `codes` and `statuses` are those of an answer (`KMS.*` stands for all that begin so), `words` a pattern of what it says besides; one of them is
     enough, unless `narrowed` asks for code and words. `shape` is a pattern for answers that are no S3 server's. `pattern` is for texts
-    that are no answer. `single` tells that it may be about some objects and not about others.
+    that are no answer; `first`: although an answer stands in them. `single` tells that it may be about some objects and not about others.
     """
 
     failure_class: str
@@ -38,10 +38,30 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     statuses: tuple[int, ...] = ()
     shape: str = ""
     pattern: str = ""
+    first: bool = False
     single: bool = True
 
 
 CAUSES = (
+    Cause(
+        failure_class=transfer.NETWORK,
+        reason=transfer.REASON_SERVER_UNREACHABLE,
+        sentence="Who hands out the mover's credentials (STS, the Pod identity agent, instance metadata) does not answer: check AWS_ENDPOINT_URL_STS,"
+        " AWS_REGION, AWS_CONTAINER_CREDENTIALS_FULL_URI, network policies and proxies.",
+        first=True,
+        single=False,
+        pattern=r"get credentials: (?!.*IMDS).*(no such host|connection refused|connection reset|i/o timeout|deadline exceeded|no route to host"
+        r"|network is unreachable|EOF|timeout|StatusCode: (429|5\d\d)|IDPCommunicationError|Throttling)",
+    ),
+    Cause(
+        failure_class=transfer.CREDENTIALS,
+        reason=transfer.REASON_WRONG_CREDENTIALS,
+        sentence="No credentials can be had: look at the role (AWS_ROLE_ARN), whether it trusts the mover's service account, and at the file of its token;"
+        " or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+        first=True,
+        single=False,
+        pattern=r"NoCredentialsErr|NoCredentialProviders|failed to refresh cached credentials|get credentials|failed to get shared config profile",
+    ),
     Cause(
         failure_class=transfer.CREDENTIALS,
         reason=transfer.REASON_WRONG_CREDENTIALS,
@@ -428,6 +448,8 @@ CAUSES = (
         failure_class=transfer.SOURCE_CHANGED,
         reason=transfer.REASON_SOURCE_CHANGED,
         sentence="Files of the source changed while they were read. Back up a clone or a snapshot, or stop what writes.",
+        # a file that changes under the engine's hands looks to it like a request that failed
+        first=True,
         pattern=r"can't copy - source file is being updated|source file is being updated|failed to open source object: .*no such file or directory",
     ),
     Cause(
@@ -527,14 +549,6 @@ CAUSES = (
         sentence="An object at {place} that was there a moment ago is gone: something else deletes there.",
         retryable=True,
         codes=("NoSuchKey", "NoSuchVersion", "NoSuchUpload"),
-    ),
-    Cause(
-        failure_class=transfer.CREDENTIALS,
-        reason=transfer.REASON_WRONG_CREDENTIALS,
-        sentence="No credentials can be had: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or look at the mover's service account and at the role that"
-        " it may take.",
-        single=False,
-        pattern=r"NoCredentialsErr|NoCredentialProviders|failed to refresh cached credentials|get credentials",
     ),
     Cause(
         failure_class=transfer.CONFIG,

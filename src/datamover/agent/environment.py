@@ -12,7 +12,7 @@ import msgspec
 
 from datamover.agent import engine_options
 from datamover.agent.errors import Misconfigured
-from datamover.api import outside, transfer
+from datamover.api import credentials, outside, transfer
 from datamover.api.outside import Unusable
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -88,6 +88,9 @@ class _Reader:
             self.notices.append(f"{name} has white space at its ends; it is ignored")
         return trimmed or default
 
+    def has(self, name: str) -> bool:
+        return bool(self._environ.get(name, "").strip())
+
     def required(self, name: str) -> str:
         value = self.text(name)
         if not value:
@@ -122,8 +125,7 @@ def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> S
     `now` (UTC) and `token` (a few random letters) stand in for what the operator did not decide: stand-alone runs.
     """
     read = _Reader(environ)
-    access_key = read.required(transfer.ACCESS_KEY)
-    secret_key = read.required(transfer.SECRET_KEY)
+    access_key, secret_key = _keys(read)
     endpoint = _endpoint(read)
     bucket, prefix = _root(read)
     timestamp = read.text(transfer.TIMESTAMP, write_timestamp(now))
@@ -216,6 +218,23 @@ def is_timestamp(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _keys(read: _Reader) -> tuple[str, str]:
+    """Return both keys; both are empty where the credentials come from somewhere else."""
+    access_key, secret_key = read.text(transfer.ACCESS_KEY), read.text(transfer.SECRET_KEY)
+    metadata = read.text(credentials.METADATA_DISABLED) == credentials.METADATA_WANTED
+    found = credentials.find_credentials(read.has, promised=metadata)
+    for name in found.missing:
+        read.required(name)
+    if len(found.missing) == len(credentials.KEYS):
+        read.problems.append(
+            f"nothing else brings credentials either: {', '.join(found.half)} is missing beside what is set"
+            if found.half
+            else "nothing else brings credentials either: no variable of a web identity, of a Pod's identity or of a file of profiles is set. Has the"
+            " service account in spec.mover.serviceAccountName a role, and did the cluster's webhook see this Pod?"
+        )
+    return access_key, secret_key
 
 
 def _endpoint(read: _Reader) -> str:

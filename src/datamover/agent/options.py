@@ -13,7 +13,7 @@ import msgspec
 from datamover.agent.engine_options import engine_variables
 from datamover.agent.environment import Settings
 from datamover.agent.periods import read_period
-from datamover.api import outside, transfer
+from datamover.api import credentials, outside, transfer
 from datamover.api.outside import Unusable
 
 _REMOTE = f"RCLONE_CONFIG_{transfer.REMOTE.upper()}_"
@@ -187,10 +187,16 @@ def engine_options(
     base["HOME"] = settings.config
     base["TMPDIR"] = temporary
     # trimmed, where the Secret had white space around them
-    base[transfer.ACCESS_KEY] = settings.access_key
-    base[transfer.SECRET_KEY] = settings.secret_key
-    if not base.get(transfer.SESSION_TOKEN, "").strip():
-        base.pop(transfer.SESSION_TOKEN, None)
+    keys = {transfer.ACCESS_KEY: settings.access_key, transfer.SECRET_KEY: settings.secret_key}
+    for name in (*keys, transfer.SESSION_TOKEN):
+        value = keys.get(name, base.get(name, "").strip() if settings.access_key else "")
+        if value:
+            base[name] = value
+        else:
+            base.pop(name, None)
+    # a mover that is nobody would otherwise become its node (and a wrong role would first be waited for)
+    base.setdefault(credentials.METADATA_DISABLED, "true")
+    base.setdefault(transfer.REGION, settings.region)
     if settings.authorities:
         base.setdefault("RCLONE_CA_CERT", authorities_file)
     _set_remote(base, settings)

@@ -24,7 +24,8 @@ def build_pod_spec(*, container: Manifest, claim: str, mover: Mover, read_only: 
         "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
         # A Service called rclone would otherwise put RCLONE_ variables into the environment.
         "enableServiceLinks": False,
-        "automountServiceAccountToken": mover.service_account_name is not None,
+        # the mover asks the API server nothing; a cloud's webhook brings tokens of its own for a role
+        "automountServiceAccountToken": False,
         "securityContext": pod_security_context(mover.security_context),
         "containers": [
             {

@@ -39,6 +39,44 @@ def test_the_documents_minio_example_is_read() -> None:
     assert settings.endpoint == "http://minio.example.com:9000"
 
 
+ROLE = {"AWS_WEB_IDENTITY_TOKEN_FILE": "/var/token", "AWS_ROLE_ARN": "arn:aws:iam::1:role/mover"}
+
+
+def test_no_keys_are_needed_where_something_else_brings_credentials() -> None:
+    settings = read(AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY="", **ROLE)
+    assert (settings.access_key, settings.secret_key) == ("", "")
+    assert read(AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None, AWS_EC2_METADATA_DISABLED="false")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"AWS_ACCESS_KEY_ID": None, **ROLE}, ("AWS_ACCESS_KEY_ID is not set",)),
+        ({"AWS_SECRET_ACCESS_KEY": " ", **ROLE}, ("AWS_SECRET_ACCESS_KEY is empty",)),
+        (
+            {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None},
+            ("AWS_ACCESS_KEY_ID is not set", "AWS_SECRET_ACCESS_KEY is not set", "spec.mover.serviceAccountName"),
+        ),
+        (
+            {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None, "AWS_EC2_METADATA_DISABLED": "true"},
+            ("AWS_ACCESS_KEY_ID is not set",),
+        ),
+        (
+            {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None, "AWS_ROLE_ARN": "arn:aws:iam::1:role/mover"},
+            ("AWS_WEB_IDENTITY_TOKEN_FILE is missing",),
+        ),
+    ],
+    ids=["one of two", "the other of two", "nothing", "metadata that nobody asks for", "half of a role"],
+)
+def test_keys_that_are_missing_are_told_with_what_else_would_do(
+    changes: dict[str, str | None], words: tuple[str, ...]
+) -> None:
+    with pytest.raises(Misconfigured) as told:
+        read(**changes)
+    for word in words:
+        assert word in told.value.message
+
+
 def test_a_run_alone_has_an_identity_from_its_start() -> None:
     settings = read()
     assert settings.timestamp == "2024-08-06-143052"

@@ -48,6 +48,17 @@ def test_a_bucket_is_never_made() -> None:
     assert options().records["RCLONE_S3_NO_CHECK_BUCKET"] == "true"
 
 
+def test_without_keys_the_engine_looks_where_the_environment_says_and_never_at_its_node_unless_that_is_said() -> None:
+    role = {"AWS_WEB_IDENTITY_TOKEN_FILE": "/var/token", "AWS_ROLE_ARN": "arn:aws:iam::1:role/mover"}
+    data = options(**role, AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY=" ", AWS_SESSION_TOKEN="left over").data
+    assert not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} & set(data)
+    assert role.items() <= data.items()
+    assert data["AWS_EC2_METADATA_DISABLED"] == "true"
+    assert data["AWS_REGION"] == "us-east-1"
+    said = options(AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="", AWS_EC2_METADATA_DISABLED="false")
+    assert said.data["AWS_EC2_METADATA_DISABLED"] == said.records["AWS_EC2_METADATA_DISABLED"] == "false"
+
+
 @pytest.mark.parametrize("name", ["RCLONE_CONFIG_S3GENERIC_ENDPOINT", "RCLONE_S3_ENDPOINT"])
 def test_either_way_to_set_an_option_of_the_remote_wins(name: str) -> None:
     data = options(**{name: "https://elsewhere"}).data

@@ -148,7 +148,12 @@ def test_nothing_slow_is_imported_at_the_start() -> None:
         "click",
     }
     ours = {name for name in loaded if name.startswith("datamover.") and not name.startswith("datamover.agent")}
-    assert ours == {"datamover.api", "datamover.api.outside", "datamover.api.transfer"}
+    assert ours == {
+        "datamover.api",
+        "datamover.api.credentials",
+        "datamover.api.outside",
+        "datamover.api.transfer",
+    }
 
 
 def test_children_hear_of_the_agents_death_where_the_system_can_tell_them(tmp_path: Path) -> None:

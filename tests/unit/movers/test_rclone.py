@@ -317,11 +317,11 @@ class TestIdentity:
             "capabilities": {"drop": ["ALL"], "add": ["DAC_READ_SEARCH"]},
         }
 
-    def test_no_api_token_unless_a_service_account_is_named(self) -> None:
+    def test_no_api_token_also_where_a_service_account_is_named(self) -> None:
         assert pod_spec(job())["automountServiceAccountToken"] is False
         assert "serviceAccountName" not in pod_spec(job())
         made = job(data_mover(mover=Mover(service_account_name="mover")))
-        assert pod_spec(made)["automountServiceAccountToken"] is True
+        assert pod_spec(made)["automountServiceAccountToken"] is False
         assert pod_spec(made)["serviceAccountName"] == "mover"
 
 

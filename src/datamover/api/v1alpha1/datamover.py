@@ -163,7 +163,10 @@ class Mover(Model, frozen=True):
     priority_class_name: Annotated[str | None, doc("Priority class of the mover's Pod.")] = None
     service_account_name: Annotated[
         str | None,
-        doc("Service account of the mover; its token is mounted only when this is set (workload identity)."),
+        doc(
+            "Service account of the mover. One with a role at the cloud (workload identity) takes the place of keys in the Secret. "
+            "No token for the API server is mounted."
+        ),
     ] = None
     image_pull_secrets: Annotated[tuple[LocalObjectReference, ...] | None, doc("Secrets for pulling the image.")] = None
     security_context: Annotated[PodSecurityContext | None, doc("Identity of the mover.")] = None
@@ -207,8 +210,8 @@ class DataMoverSpec(Model, frozen=True):
     secret_name: Annotated[
         str,
         doc(
-            "Secret in the same namespace, given to the mover as environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, "
-            "BUCKET_HOST, BUCKET_NAME; optionally AWS_REGION, BUCKET_PORT, TLS_HOST, CA_CERT and any RCLONE_ variable.",
+            "Secret in the same namespace, given to the mover as environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY "
+            "(unless mover.serviceAccountName has a role), BUCKET_HOST, BUCKET_NAME; optionally AWS_REGION, BUCKET_PORT, TLS_HOST, CA_CERT and any RCLONE_ variable.",
             minLength=1,
             maxLength=253,
             pattern=DNS_SUBDOMAIN,

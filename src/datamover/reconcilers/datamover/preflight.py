@@ -6,6 +6,7 @@ appears (DESIGN: one backup, end to end, step 2).
 
 from datamover.api import reasons
 from datamover.api.core import PersistentVolumeClaim, SecretKeys
+from datamover.api.credentials import KEYS, METADATA_DISABLED, find_credentials
 from datamover.api.names import CopyMethod
 from datamover.api.transfer import REQUIRED_VARIABLES, runs_programs
 from datamover.api.v1alpha1.datamover import DataMoverSpec
@@ -49,10 +50,12 @@ def check_copyable(facts: Facts, source: PersistentVolumeClaim, spec: DataMoverS
 
 def check_secret(spec: DataMoverSpec, secret: SecretKeys | Unread) -> Obstacle | None:
     """Return what the Secret lacks, or has that it may not have. Without the right to read it nothing is claimed: the mover says it then."""
+    promised = spec.mover is not None and spec.mover.service_account_name is not None
     if secret is Unread.MISSING:
+        wanted = [key for key in REQUIRED_VARIABLES if not promised or key not in KEYS]
         return Obstacle(
             reasons.SECRET_NOT_FOUND,
-            f"Secret {spec.secret_name} does not exist in this namespace: create it with {', '.join(REQUIRED_VARIABLES)}, "
+            f"Secret {spec.secret_name} does not exist in this namespace: create it with {', '.join(wanted)}, "
             "or correct spec.secretName",
             waits=True,
         )
@@ -68,17 +71,28 @@ def check_secret(spec: DataMoverSpec, secret: SecretKeys | Unread) -> Obstacle |
             waits=True,
         )
     given = {variable.name for variable in spec.additional_env or () if variable.value or variable.value_from}
-    missing = [key for key in REQUIRED_VARIABLES if key not in given and key not in secret.keys]
-    empty = [key for key in REQUIRED_VARIABLES if key not in given and key in secret.empty]
+    found = find_credentials(
+        lambda name: name in given or (name in secret.keys and name not in secret.empty),
+        # the Secret's values are not known here; the mover looks whether it is meant
+        promised=promised or METADATA_DISABLED in given or METADATA_DISABLED in secret.keys,
+    )
+    required = [key for key in REQUIRED_VARIABLES if key not in KEYS or key in found.missing]
+    missing = [key for key in required if key not in given and key not in secret.keys]
+    empty = [key for key in required if key not in given and key in secret.empty]
     if not missing and not empty:
         return None
     parts = [f"lacks {', '.join(missing)}"] if missing else []
     parts += [f"has no value for {', '.join(empty)}"] if empty else []
     near = [key for key in secret.keys if key.strip().upper() in missing and key not in REQUIRED_VARIABLES]
     hint = f" (it has {', '.join(quote(key) for key in near)}: names are exact)" if near else ""
+    keyless = (
+        ""
+        if len(found.missing) < len(KEYS)
+        else "; or name a service account with a role in spec.mover.serviceAccountName"
+    )
     return Obstacle(
         reasons.SECRET_KEY_MISSING,
-        f"Secret {spec.secret_name} {' and '.join(parts)}{hint}: add the keys there or to spec.additionalEnv",
+        f"Secret {spec.secret_name} {' and '.join(parts)}{hint}: add the keys there or to spec.additionalEnv{keyless}",
         waits=True,
     )
 

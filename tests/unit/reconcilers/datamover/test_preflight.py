@@ -4,7 +4,7 @@ import pytest
 
 from datamover.api import reasons
 from datamover.api.transfer import REQUIRED_VARIABLES
-from datamover.api.v1alpha1.datamover import EnvVar, EnvVarSource, Image, KeySelector
+from datamover.api.v1alpha1.datamover import EnvVar, EnvVarSource, Image, KeySelector, Mover
 from datamover.reconcilers.datamover.facts import Unread
 from datamover.reconcilers.datamover.preflight import find_obstacle
 from support import builders
@@ -180,6 +180,53 @@ OBSTACLES = {
         facts(secret=secret_keys(keys=("AWS_ACCESS_KEY_ID", "BUCKET_NAME"))),
         reasons.SECRET_KEY_MISSING,
         ("lacks AWS_SECRET_ACCESS_KEY, BUCKET_HOST", "spec.additionalEnv"),
+    ),
+    "no keys, and nobody who brings others": (
+        facts(secret=secret_keys(keys=("BUCKET_HOST", "BUCKET_NAME"))),
+        reasons.SECRET_KEY_MISSING,
+        ("lacks AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY", "spec.mover.serviceAccountName"),
+    ),
+    "no keys, but a service account that is named": (
+        facts(
+            data_mover(mover=Mover(service_account_name="backup")),
+            secret=secret_keys(keys=("BUCKET_HOST", "BUCKET_NAME")),
+        ),
+        None,
+        (),
+    ),
+    "no keys, but the variables of a role": (
+        facts(
+            data_mover(additional_env=(EnvVar(name="AWS_WEB_IDENTITY_TOKEN_FILE", value="/var/token"),)),
+            secret=secret_keys(keys=("BUCKET_HOST", "BUCKET_NAME", "AWS_ROLE_ARN")),
+        ),
+        None,
+        (),
+    ),
+    "no keys, and half of a role": (
+        facts(secret=secret_keys(keys=("BUCKET_HOST", "BUCKET_NAME", "AWS_ROLE_ARN"))),
+        reasons.SECRET_KEY_MISSING,
+        ("lacks AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY",),
+    ),
+    "no keys, but the node's own are asked for": (
+        facts(
+            data_mover(additional_env=(EnvVar(name="AWS_EC2_METADATA_DISABLED", value="false"),)),
+            secret=secret_keys(keys=("BUCKET_HOST", "BUCKET_NAME")),
+        ),
+        None,
+        (),
+    ),
+    "one key of two beside a service account": (
+        facts(
+            data_mover(mover=Mover(service_account_name="backup")),
+            secret=secret_keys(keys=("AWS_ACCESS_KEY_ID", "BUCKET_HOST", "BUCKET_NAME")),
+        ),
+        reasons.SECRET_KEY_MISSING,
+        ("lacks AWS_SECRET_ACCESS_KEY",),
+    ),
+    "no Secret beside a service account": (
+        facts(data_mover(mover=Mover(service_account_name="backup")), secret=Unread.MISSING),
+        reasons.SECRET_NOT_FOUND,
+        ("create it with BUCKET_HOST, BUCKET_NAME",),
     ),
     "a Secret with an empty key": (
         facts(secret=secret_keys(empty=("BUCKET_HOST",))),
