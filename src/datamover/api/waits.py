@@ -10,7 +10,9 @@ from enum import Enum
 from typing import Final
 
 from datamover.api import reasons, transfer
-from datamover.api.names import Phase
+from datamover.api.meta import Condition
+from datamover.api.names import ConditionType, Phase
+from datamover.api.v1alpha1.datamover import DataMoverStatus
 
 
 class EndedBy(Enum):
@@ -90,6 +92,16 @@ WAITS: Final[Mapping[str, Wait]] = {
 """Every reason that `Stalled` of an unfinished run may give, `Suspended`, and what cannot be written into a status."""
 
 _SYNCED: Final = frozenset({Phase.CLEANING_UP, Phase.COMPLETED})
+
+
+def find_hold(status: DataMoverStatus) -> Condition | None:
+    """Return the condition that holds up a DataMover, with its reason and since when; None when nothing does. A failed run is held up as well."""
+    stalled, ready = status.condition(ConditionType.STALLED), status.condition(ConditionType.READY)
+    if stalled is not None and stalled.status == "True":
+        return stalled
+    if ready is not None and ready.reason == reasons.SUSPENDED:
+        return status.condition(ConditionType.RECONCILING) or ready
+    return None
 
 
 def find_wait(reason: str) -> Wait:

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from datamover.api.names import ConditionType, Phase
-from datamover.api.reasons import SUSPENDED
+from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover
-from datamover.api.waits import EndedBy, find_wait
+from datamover.api.waits import EndedBy, find_hold, find_wait
 from datamover.runtime.store import Key
 
 PERSON_PATIENCE: Final = 5.0
@@ -25,10 +24,8 @@ def held_by(mover: DataMover) -> str | None:
     status = mover.status
     if status is None or status.phase in Phase.TERMINAL:
         return None
-    stalled, ready = status.condition(ConditionType.STALLED), status.condition(ConditionType.READY)
-    if stalled is not None and stalled.status == "True":
-        return stalled.reason
-    return SUSPENDED if ready is not None and ready.reason == SUSPENDED else None
+    hold = find_hold(status)
+    return hold.reason if hold is not None else None
 
 
 @dataclass(frozen=True, slots=True)

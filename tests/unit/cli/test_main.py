@@ -74,6 +74,8 @@ USAGE = {
     "an output that there is not": (["run", "-f", "x", "-o", "yaml"], "'table', 'json'"),
     "a volume without a directory": (["run", "-f", "x", "--volume", "a"], "is not NAME=DIR"),
     "a namespace that is none": (["run", "-f", "x", "-n", "No Name"], "is not the name of a namespace"),
+    "a patience that never ends": (["run", "-f", "x", "--patience", "nan"], "nan is not a number of seconds"),
+    "a patience below zero": (["run", "-f", "x", "--patience", "-1"], "is not in the range"),
     "a timeout that never passes": (["run", "-f", "x", "--timeout", "nan"], "nan is not a number of seconds"),
     "a volume that is missing": (["run", "-f", "x", "--volume", "a=none"], "create the directory or correct the path"),
     "a volume that is a file": (["run", "-f", "x", "--volume", f"a={__file__}"], "is not a directory"),

@@ -9,7 +9,7 @@ from datamover.api import reasons
 from datamover.api.names import ConditionType, Phase
 from datamover.api.timestamps import parse
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
-from datamover.api.waits import are_data_safe, find_wait
+from datamover.api.waits import are_data_safe, find_hold, find_wait
 
 
 class Standings(Protocol):
@@ -49,7 +49,8 @@ def report_standing(mover: DataMover, *, meter: Standings, source_exists: bool) 
     status = mover.status or DataMoverStatus()
     _report_failure(mover, status, meter=meter)
     _report_wait(mover, status, meter=meter)
-    if status.phase != Phase.COMPLETED and source_exists and not mover.metadata.terminating:
+    wanted = mover.spec is not None and not mover.spec.suspend and not mover.metadata.terminating
+    if status.phase != Phase.COMPLETED and source_exists and wanted:
         source = source_of(mover)
         meter.tried(source=source, namespace=mover.metadata.namespace or "", at=_created(mover))
 
@@ -82,10 +83,7 @@ def _report_failure(mover: DataMover, status: DataMoverStatus, *, meter: Standin
 
 def _report_wait(mover: DataMover, status: DataMoverStatus, *, meter: Standings) -> None:
     name, namespace = mover.metadata.name, mover.metadata.namespace or ""
-    stalled, ready = status.condition(ConditionType.STALLED), status.condition(ConditionType.READY)
-    held = stalled if stalled is not None and stalled.status == "True" else None
-    if held is None and ready is not None and ready.reason == reasons.SUSPENDED:
-        held = status.condition(ConditionType.RECONCILING)
+    held = find_hold(status)
     if held is None or status.phase == Phase.FAILED:
         meter.goes_on(name=name, namespace=namespace)
         return

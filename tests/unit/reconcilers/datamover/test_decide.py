@@ -13,6 +13,7 @@ from datamover.api import names, reasons, transfer
 from datamover.api.core import PodSpec
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import EnvVar
+from datamover.api.waits import WAITS, Safe, find_hold
 from datamover.reconcilers.datamover.decide import decide
 from datamover.reconcilers.datamover.facts import Diagnosis, Refusal, Sightings, Unread
 from datamover.reconcilers.datamover.plan import (
@@ -1148,6 +1149,12 @@ def test_no_plan_breaks_a_law_whatever_the_facts(known, now) -> None:
             stalled = new.condition("Stalled")
             assert stalled.message, "L10: a sentence"
             assert stalled.reason in KNOWN, "L10: a reason"
+            hold = find_hold(new)
+            if hold is not None and new.phase != Phase.FAILED:
+                safe = WAITS[hold.reason].safe  # L10: who ends it is known
+                assert safe is not Safe.YES or new.phase in {Phase.CLEANING_UP, Phase.COMPLETED}
+                # what the original operator left in this phase has no record, and begins anew
+                assert safe is not Safe.NO or new.phase != Phase.CLEANING_UP or new.run is None
 
 
 class TestAbsence:

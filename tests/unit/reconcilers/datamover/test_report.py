@@ -272,3 +272,8 @@ def test_a_claim_without_any_backup_is_told_from_its_first_try_on(registry: Coll
 def test_of_a_claim_that_does_not_exist_nothing_is_said(registry: CollectorRegistry) -> None:
     report_present(builders.data_mover(), meter=DataMoverMetrics(registry), source_exists=False)
     assert value(registry, "datamover_source_first_attempt_timestamp_seconds", source="app-data") is None
+
+
+def test_one_that_was_created_suspended_is_no_try(registry: CollectorRegistry) -> None:
+    report_present(builders.data_mover(suspend=True), meter=DataMoverMetrics(registry))
+    assert value(registry, "datamover_source_first_attempt_timestamp_seconds", source="app-data") is None
