@@ -6,7 +6,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ import pytest
 from datamover.api import transfer
 from support.agent import Container, Ended
 from support.proxy import Proxy
-from support.s3 import S3Server
+from support.s3 import S3Server, run_server
 
 # somebody else's tool: in parts, and without a checksum beside it
 IN_PARTS = {
@@ -113,6 +113,136 @@ def test_verification_reads_back_what_has_no_checksum(any_container: Container, 
     assert ended.outcome.verified is True
     if any_s3.name == "versitygw":
         assert "1 hashes could not be checked" in ended.said
+
+
+@pytest.fixture
+def faithful(tmp_path: Path) -> Iterator[S3Server]:
+    """versitygw, which answers with the checksums that it recorded; `rclone serve s3` makes them anew of what lies there."""
+    for server in run_server("versitygw", tmp_path):
+        server.bucket()
+        yield server
+
+
+SMALL_PARTS = {"RCLONE_S3_UPLOAD_CUTOFF": "5M", "RCLONE_S3_CHUNK_SIZE": "5M"}
+LARGE = bytes(range(256)) * (6 << 12)
+
+
+def flip(path: Path) -> None:
+    """Change one byte of an object at rest."""
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        before = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([before[0] ^ 1]))
+
+
+@pytest.fixture
+def resting(tmp_path: Path, faithful: S3Server) -> Container:
+    """A container whose files, 30 small and one in parts, are at a faithful server."""
+    container = Container(tmp_path / "container", dict(faithful.secret()) | SMALL_PARTS)
+    fill(container, {**{f"small/{number:02}": f"file {number}".encode() for number in range(30)}, "large": LARGE})
+    assert container.run().code == 0
+    return container
+
+
+@pytest.mark.parametrize("name", ["small/07", "large"])
+@pytest.mark.parametrize("mode", ["mirror", "timestamped"])
+def test_reading_everything_back_finds_every_byte_that_was_flipped_at_rest(
+    resting: Container, faithful: S3Server, name: str, mode: str
+) -> None:
+    given = {"ADD_TIMESTAMP_PREFIX": "true"} if mode == "timestamped" else {}
+    place = {"DATAMOVER_TIMESTAMP": "2026-01-01-000000", "DATAMOVER_RUN_ID": "run-1"}
+    folder = faithful.directory / "backups" / (place["DATAMOVER_TIMESTAMP"] if given else "")
+    if given:
+        assert resting.run(**given, **place).code == 0
+    flip(folder / name)
+    ended = resting.run(VERIFY_BACKUP="download", **given, **(place if given else {}))
+    outcome = ended.outcome
+    assert (outcome.reason, outcome.verified) == (transfer.REASON_VERIFICATION_FAILED, False), ended.output
+    assert outcome.problems == (name,)
+
+
+def test_recorded_checksums_do_not_show_rot_and_do_not_claim_to(resting: Container, faithful: S3Server) -> None:
+    flip(faithful.directory / "backups" / "small/07")
+    outcome = resting.run(VERIFY_BACKUP="true").outcome
+    assert (outcome.verified, outcome.verification) == (True, "checksums")
+    assert (outcome.checked_files, outcome.read_files, outcome.files) == (30, 1, 31)
+    assert "30 of 31 files were compared with the source by checksums recorded by the store" in outcome.message
+    assert "rot at rest shows only in what is read back" in outcome.message
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["flipped", "replaced"])
+def test_what_came_in_parts_is_read_back_whatever_checksum_lies_beside_it(
+    resting: Container, faithful: S3Server, replaced: bool
+) -> None:
+    if replaced:  # by another object with the same metadata
+        (faithful.directory / "backups" / "large").write_bytes(bytes(len(LARGE)))
+    else:
+        flip(faithful.directory / "backups" / "large")
+    outcome = resting.run(VERIFY_BACKUP="true").outcome
+    assert (outcome.reason, outcome.verified) == (transfer.REASON_VERIFICATION_FAILED, False)
+    assert outcome.problems == ("large",)
+
+
+def test_names_that_the_store_spells_otherwise_are_read_back_too(tmp_path: Path, faithful: S3Server) -> None:
+    container = Container(tmp_path / "container", dict(faithful.secret()) | SMALL_PARTS)
+    path = os.path.join(os.fsencode(container.data), b"bad\xff \xc3\xa9+%")
+    with open(path, "wb") as file:
+        file.write(LARGE)
+    fill(container, {"d é/big +%": LARGE, "small": b"1"})
+    outcome = container.run(VERIFY_BACKUP="true").outcome
+    assert outcome.verified is True
+    assert outcome.read_files >= 2
+    assert outcome.checked_files + outcome.read_files == outcome.files == 3
+
+
+@pytest.mark.parametrize("variable", ["SIZE_ONLY", "IGNORE_TIMES", "IGNORE_CHECKSUM", "NO_CHECK_DEST"])
+@pytest.mark.parametrize("method", ["true", "download"])
+def test_no_option_about_unchanged_files_weakens_a_check(
+    resting: Container, faithful: S3Server, variable: str, method: str
+) -> None:
+    outcome = resting.run(VERIFY_BACKUP=method, **{f"RCLONE_{variable}": "true"}).outcome
+    assert outcome.verified is True
+    assert outcome.checked_files == (30 if method == "true" else 0)
+    (resting.data / "small/07").write_bytes(b"FILE 7")
+    differs = resting.run(VERIFY_BACKUP=method, RCLONE_MAX_TRANSFER="1G", RCLONE_SIZE_ONLY="true").outcome
+    assert differs.reason == transfer.REASON_VERIFICATION_FAILED
+    assert differs.problems == ("small/07",)
+
+
+def test_a_sample_reads_back_so_many_and_finds_what_is_in_it(resting: Container, faithful: S3Server) -> None:
+    for number in range(30):
+        flip(faithful.directory / "backups" / f"small/{number:02}")
+    flip(faithful.directory / "backups" / "large")
+    outcome = resting.run(VERIFY_BACKUP="sample:0.1%", DATAMOVER_RUN_ID="run-2").outcome
+    assert outcome.reason == transfer.REASON_VERIFICATION_FAILED
+    assert len(outcome.problems) == 1
+    again = resting.run(VERIFY_BACKUP="sample:0.1%", DATAMOVER_RUN_ID="run-2").outcome
+    assert again.problems == outcome.problems
+
+
+def test_a_sample_is_named_as_one(resting: Container) -> None:
+    outcome = resting.run(VERIFY_BACKUP="sample:10%").outcome
+    assert (outcome.verified, outcome.verification, outcome.read_files) == (True, "sample:10%", 4)
+    assert "A sample of 4 of 31 files (sample:10%) was read back" in outcome.message
+
+
+def test_what_filters_leave_out_is_not_said_to_be_verified(resting: Container) -> None:
+    outcome = resting.run(VERIFY_BACKUP="download", RCLONE_EXCLUDE="/small/**").outcome
+    assert (outcome.verified, outcome.read_files, outcome.files) == (True, 1, 1)
+    nothing = resting.run(VERIFY_BACKUP="true", RCLONE_EXCLUDE="**", DATAMOVER_ALLOW_EMPTY_SOURCE="true").outcome
+    assert (nothing.succeeded, nothing.verified, nothing.verification) == (True, None, "checksums")
+    assert "There was no file to compare" in nothing.message
+
+
+@pytest.mark.parametrize("value", ["True", "yes", "1", "sample", "sample:0%", "sample:101%", "sample:5", "downloads"])
+def test_an_unknown_method_is_told_and_nothing_is_begun(tmp_path: Path, value: str) -> None:
+    nobody = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "BUCKET_HOST": "127.0.0.1", "BUCKET_PORT": "1"}
+    container = Container(tmp_path / "container", nobody | {"BUCKET_NAME": "backups", "TLS_HOST": "false"})
+    outcome = container.run(VERIFY_BACKUP=value).outcome
+    assert outcome.reason == transfer.REASON_INVALID_CONFIGURATION
+    assert f"VERIFY_BACKUP is {value!r}" in outcome.message
+    assert '"sample:5%"' in outcome.message
 
 
 @pytest.mark.parametrize("same_volume", [True, False])

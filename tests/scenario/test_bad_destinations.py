@@ -74,10 +74,17 @@ UNREACHABLE = {
     "a prefix that is ours": prefix(".datamover", "keeps its own records"),
     "a prefix that is ours further down": prefix("a/.datamover/runs", "keeps its own records"),
     "a switch that is none": Row(
-        CONFIG, ("VERIFY_BACKUP is 'on'", 'write "true" or "false"'), spec={"additionalEnv": env(VERIFY_BACKUP="on")}
+        CONFIG, ("VERIFY_BACKUP is 'on'", 'write "true"', '"download"'), {"VERIFY_BACKUP": "on"}
     ),
     "an engine that would only pretend": Row(
-        CONFIG, ("RCLONE_DRY_RUN is set", "remove it"), spec={"additionalEnv": env(RCLONE_DRY_RUN="true")}
+        CONFIG,
+        ("RCLONE_DRY_RUN is set: nothing would be moved", "Remove it"),
+        spec={"additionalEnv": env(RCLONE_DRY_RUN="true")},
+    ),
+    "an engine that takes other places for this one": Row(
+        CONFIG,
+        ("RCLONE_COMPARE_DEST is set", "the destination would not be whole", "Remove it"),
+        spec={"additionalEnv": env(RCLONE_COMPARE_DEST="s3generic:backups/old")},
     ),
 }
 

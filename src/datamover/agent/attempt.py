@@ -27,7 +27,7 @@ from datamover.agent.ledger import Ledger
 from datamover.agent.options import Options, file_lists, for_checking, keeps_links, without_filters
 from datamover.agent.progress import Reporter
 from datamover.agent.sync import Sync
-from datamover.agent.verify import Check, Comparison, compare, mismatch
+from datamover.agent.verify import Comparison, compare, mismatch
 from datamover.api import transfer
 
 _MULTIPART = 5 << 20
@@ -43,6 +43,9 @@ class Facts(msgspec.Struct):
 
     timestamp: str | None = None
     verified: bool | None = None
+    verification: str = ""
+    checked: int = 0
+    read: int = 0
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -262,7 +265,13 @@ class Attempt(ABC):
         """Return a sentence about a success."""
         files, size = self.ledger.sources()
         done = remarks.about_success(files, size, moved=self.sync.moved.files, deleted=self.deletions.count)
-        return ". ".join([done, *self.remarks()]) + "."
+        facts = self.facts
+        told = (
+            [transfer.tell_verification(method=facts.verification, checked=facts.checked, read=facts.read, files=files)]
+            if facts.verification
+            else []
+        )
+        return ". ".join([done, *(f"{each[0].upper()}{each[1:]}" for each in told), *self.remarks()]) + "."
 
     def _ask_version(self) -> None:
         """Begin to ask the engine for its version, beside something that waits for the server."""
@@ -431,8 +440,12 @@ class Attempt(ABC):
             self.say("What was moved beyond the announced files could not be recorded")
 
     def _check(self, folder: str) -> None:
-        if not self.settings.verify:
+        method = self.settings.verification
+        if not method.name:
             return
+        from datamover.agent.check import Check  # what is only needed now and then is not paid for at every start
+
+        self.facts.verification = str(method)
         self.facts.verified = False
         check = Check(
             self.engine,
@@ -442,15 +455,21 @@ class Attempt(ABC):
             scratch=self.scratch,
             direct=self.settings.direct,
             level=self.options.level,
+            trusted=True,
         )
-        check.run(
+        done = check.run(
             os.fsdecode(self.source),
             self.destination.remote(folder),
+            method=method,
             environment=for_checking(self.data_environment()),
             extra=self.arguments(),
+            keys=self.ledger.selected(),
+            count=self.ledger.sources()[0],
+            seed=self.settings.run_id,
             deleted=self.deletions.count,
         )
-        self.facts.verified = True
+        self.facts.checked, self.facts.read = done.compared, done.read
+        self.facts.verified = True if done.compared + done.read else None
 
     @property
     def run_folder(self) -> str:

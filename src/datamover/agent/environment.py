@@ -44,7 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     bucket: str
     prefix: str
     add_timestamp: bool
-    verify: bool
+    verification: transfer.Verification
     owner: Owner
     object_name: str
     access_key: str
@@ -163,7 +163,7 @@ def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> S
         bucket=bucket,
         prefix=prefix,
         add_timestamp=add_timestamp,
-        verify=read.switch(transfer.VERIFY_BACKUP),
+        verification=_verification(read),
         owner=owner,
         object_name=read.text(transfer.OBJECT),
         access_key=access_key,
@@ -252,6 +252,15 @@ def _endpoint(read: _Reader) -> str:
     tls = read.switch(transfer.TLS_HOST, default=True)
     bracketed = f"[{host}]" if ":" in host and not host.startswith("[") else host
     return f"{'https' if tls else 'http'}://{bracketed}:{port}"
+
+
+def _verification(read: _Reader) -> transfer.Verification:
+    value = read.text(transfer.VERIFY_BACKUP)
+    try:
+        return transfer.read_verification(value)
+    except ValueError as error:
+        read.problems.append(f"{transfer.VERIFY_BACKUP} is {value[:40]!r}; {error}")
+        return transfer.Verification()
 
 
 def _authorities(read: _Reader) -> str:

@@ -160,6 +160,9 @@ def _attempt(
             skipped_special=attempt.tally.special,
             symlinks=attempt.tally.symlinks,
             verified=attempt.facts.verified,
+            verification=attempt.facts.verification,
+            checked_files=attempt.facts.checked,
+            read_files=attempt.facts.read,
             comparison=options.comparison,
             engine=attempt.engine_version(),
         )

@@ -31,8 +31,6 @@ SIZE_ONLY = "Size of src and dst objects identical"
 """What the engine logs, at debug level, when it took a file for unchanged without a checksum to go by."""
 _MOVED = "Copied ("
 """What it logs for a file that it moved; before it may be `Multi-thread `."""
-UNCHECKED = "OK - could not check hash"
-"""What `check` logs, at debug level, for a file without a checksum."""
 
 
 class Moved(msgspec.Struct):

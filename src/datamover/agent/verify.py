@@ -1,29 +1,19 @@
-# ruff: noqa: PTH116, PTH118, PTH123  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
-"""Proving that the bytes arrived.
-
-Always: a listing of the destination is compared with the walk, names and sizes. When asked for (`VERIFY_BACKUP`): `rclone check`, which
-compares checksums, and reads back what the store has no checksum of.
-"""
+# ruff: noqa: PTH116, PTH118  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
+"""Proving that everything arrived: a listing of the destination is compared with the walk, names and sizes. More is in `check`."""
 
 import os
-import re
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from datamover.agent import logs, names, rclone
+from datamover.agent import names
 from datamover.agent.deleting import GONE, tell_deletions
-from datamover.agent.destination import Destination
 from datamover.agent.errors import Failure
 from datamover.agent.ledger import Ledger
-from datamover.agent.options import without_filters
-from datamover.agent.progress import Reporter
-from datamover.agent.sync import UNCHECKED
 from datamover.api import transfer
 
 _EXAMPLES = 5
-_WITHOUT = re.compile(r"(\d+) hashes could not be checked")
 
 
 class Comparison(msgspec.Struct):
@@ -99,7 +89,7 @@ def mismatch(result: Comparison, *, place: str, direct: bool, deleted: int = 0) 
     """Return the failure that a comparison means, if any; `deleted` is the number of objects that the attempt has deleted before it."""
     if not result.amiss:
         return None
-    return _mismatch(
+    return mismatched(
         f"{result.missing} files are missing at {place} and {result.differing} have another size: {', '.join(result.examples)}",
         direct=direct,
         problems=tuple(result.examples),
@@ -118,7 +108,8 @@ def not_deleted(examples: Sequence[str], *, place: str) -> Failure:
     )
 
 
-def _mismatch(finding: str, *, direct: bool, problems: tuple[str, ...], deleted: int = 0) -> Failure:
+def mismatched(finding: str, *, direct: bool, problems: tuple[str, ...], deleted: int = 0) -> Failure:
+    """Return the failure that a `finding` means; `deleted` as for `mismatch`."""
     before = tell_deletions(deleted)
     if direct:
         return Failure(
@@ -134,108 +125,3 @@ def _mismatch(finding: str, *, direct: bool, problems: tuple[str, ...], deleted:
         f"{finding}. {before}. Run again; if it comes back, look at the server and at what else writes there.",
         problems=problems,
     )
-
-
-class Check:
-    """`rclone check` of source against destination. `level` is the log level that people see."""
-
-    def __init__(
-        self,
-        engine: rclone.Engine,
-        *,
-        destination: Destination,
-        report: Reporter,
-        show: Callable[[logs.Line], None],
-        scratch: str,
-        direct: bool,
-        level: str,
-    ) -> None:
-        self._engine = engine
-        self._destination = destination
-        self._report = report
-        self._show = show
-        self._scratch = scratch
-        self._direct = direct
-        self._level = level
-        self._deleted = 0
-
-    def run(
-        self, source: str, target: str, *, environment: Mapping[str, str], extra: Sequence[str], deleted: int
-    ) -> None:
-        """Check that everything of the source is at the target, by checksum; without one by reading it back. Raises Failure, which says
-        that the attempt has `deleted` so many objects.
-        """
-        self._deleted = deleted
-        _, unchecked = self._check(source, target, environment=environment, arguments=extra)
-        if not unchecked:
-            return
-        # the log of a first pass at debug level would be a line or two for every file, for nothing
-        unnamed, _ = self._check(
-            source, target, environment=dict(environment) | {"RCLONE_LOG_LEVEL": "DEBUG"}, arguments=extra
-        )
-        listed = f"{self._scratch}/unchecked"
-        with open(listed, "wb") as file:
-            file.writelines(name.encode() + b"\n" for name in unnamed)
-        self._check(
-            source,
-            target,
-            environment=without_filters(environment),
-            arguments=["--download", "--files-from-raw", listed],
-        )
-
-    def _check(
-        self, source: str, target: str, *, environment: Mapping[str, str], arguments: Sequence[str]
-    ) -> tuple[list[str], int]:
-        """Run one check; return the names (when debug lines are asked for) and the number of files without a checksum."""
-        names_without: list[str] = []
-        count_without = 0
-        wanted = (UNCHECKED.encode(),) if environment.get("RCLONE_LOG_LEVEL") != self._level else None
-        reports = {kind: f"{self._scratch}/{kind}" for kind in ("differ", "missing-on-dst", "error")}
-        for path in reports.values():
-            with open(path, "wb"):
-                pass
-        flags = [flag for kind, path in reports.items() for flag in (f"--{kind}", path)]
-        child = self._engine.start(
-            ["check", "--one-way", *arguments, *flags, source, target], environment=environment, on_line=None
-        )
-
-        def on_line(line: logs.Line) -> None:
-            nonlocal count_without
-            if line.stats is not None:
-                self._report.checked(line)
-                return
-            if line.level == "debug" and line.msg == UNCHECKED:
-                names_without.append(line.object)
-            elif line.level == "notice" and (match := _WITHOUT.match(line.msg)):
-                count_without = int(match[1])
-            self._show(line)
-
-        try:
-            code = child.follow(on_line, wanted=wanted)
-        finally:
-            child.close()
-        found = {kind: _first_lines(path) for kind, path in reports.items()}
-        count = sum(number for number, _ in found.values())
-        examples = tuple(name for _, some in found.values() for name in some)[:_EXAMPLES]
-        if found["differ"][0] or found["missing-on-dst"][0]:
-            raise _mismatch(
-                f"Verification found {count} files that are not at {target} as they are in the source: {', '.join(examples)}",
-                direct=self._direct,
-                problems=examples,
-                deleted=self._deleted,
-            )
-        if code:
-            raise self._destination.explain(child.errors, code)
-        return names_without, count_without
-
-
-def _first_lines(path: str) -> tuple[int, list[str]]:
-    """Return the number of lines of a report, and the first few."""
-    some: list[str] = []
-    count = 0
-    with open(path, "rb") as file:
-        for line in file:
-            count += 1
-            if len(some) < _EXAMPLES:
-                some.append(names.readable(line.rstrip(b"\n")))
-    return count, some

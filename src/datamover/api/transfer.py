@@ -247,6 +247,62 @@ def destination(bucket: str, *, prefix: str = "", timestamp: str | None = None) 
     return f"{REMOTE}:{'/'.join(parts)}/"
 
 
+# --- verification ------------------------------------------------------------------------------------------------
+
+CHECKSUMS: Final = "checksums"
+DOWNLOAD: Final = "download"
+SAMPLE: Final = "sample"
+_SAMPLE: Final = re.compile(r"sample:([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
+
+
+class Verification(msgspec.Struct, frozen=True, gc=False):
+    """What `VERIFY_BACKUP` asks for: `name` is empty (nothing) or one of the three methods; `percent` is that of a sample."""
+
+    name: str = ""
+    percent: float = 0.0
+
+    def __str__(self) -> str:
+        """Return the method as the outcome names it."""
+        return f"{self.name}:{self.percent:g}%" if self.name == SAMPLE else self.name
+
+
+def read_verification(text: str) -> Verification:
+    """Return what `VERIFY_BACKUP` asks for. Raises ValueError with what to write instead."""
+    text = text.strip()
+    if text in {"", "false"}:
+        return Verification()
+    if text == "true":
+        return Verification(CHECKSUMS)
+    if text == DOWNLOAD:
+        return Verification(DOWNLOAD)
+    match = _SAMPLE.fullmatch(text)
+    if match and 0 < float(match[1]) <= 100:
+        return Verification(SAMPLE, float(match[1]))
+    raise ValueError(
+        'write "true" (checksums recorded by the store), "download" (read everything back), "sample:5%" (read that share back, more than 0 and at most'
+        ' 100) or "false", in small letters'
+    )
+
+
+def tell_verification(*, method: str, checked: int, read: int, files: int) -> str:
+    """Return what was compared with what: no more than was done (law L4). `method` as in an outcome, with `files` in all."""
+    if not method:
+        return "the mover compared what is at the destination with the source; it does not say how"
+    if not checked + read:
+        return "there was no file to compare"
+    if method == DOWNLOAD:
+        return f"{read} of {files} files were read back and compared with the source"
+    if method.startswith(SAMPLE):
+        return f"a sample of {read} of {files} files ({method}) was read back and compared with the source, the others by name and size only"
+    if not checked:
+        return f"{read} of {files} files were read back and compared with the source, for the store has no checksums of them"
+    rest = f", and {read} of which it has none were read back" if read else ""
+    return (
+        f"{checked} of {files} files were compared with the source by checksums recorded by the store{rest}; rot at rest shows only in what"
+        ' is read back (VERIFY_BACKUP: "download")'
+    )
+
+
 # --- progress ----------------------------------------------------------------------------------------------------
 
 WALKING: Final = "walking"
@@ -321,7 +377,9 @@ class Outcome(
     `failure_class` (JSON `class`) is null after a success, else one of `FAILURE_CLASSES`; `reason` is a CamelCase constant;
     `message` a sentence for people that says what to do. `files` and `bytes` are what the source holds and the destination
     should now hold; `transferred_*` what this attempt moved. `deleted` counts objects removed from a mirror.
-    `verified` is null when verification was not asked for. `comparison` says how unchanged files were recognised:
+    `verified` is null when verification was not asked for, or had nothing to compare; `verification` is the method (`checksums`, `download`,
+    `sample:5%`; empty in outcomes of movers that knew one only), `checked_files` how many files were compared with a checksum that the
+    store had recorded, `read_files` how many were read back. `comparison` says how unchanged files were recognised:
     `checksum`, or `user` when an `RCLONE_*` variable chose another way. `problems` names the first few paths concerned.
     Times are RFC 3339 in UTC.
     """
@@ -343,6 +401,9 @@ class Outcome(
     skipped_special: Count = 0
     symlinks: Count = 0
     verified: bool | None = None
+    verification: str = ""
+    checked_files: Count = 0
+    read_files: Count = 0
     comparison: str = ""
     engine: str = ""
     started_at: str = ""
@@ -395,6 +456,7 @@ def parse_outcome(text: bytes | str | None) -> Outcome | None:
         message=outside.clean(found.message, limit=OUTCOME_LIMIT),
         destination=outside.clean(found.destination, limit=OUTCOME_LIMIT),
         timestamp=found.timestamp if TIMESTAMP_FORM.fullmatch(found.timestamp or "") else None,
+        verification=outside.clean(found.verification, limit=outside.NAME_LIMIT),
         comparison=outside.clean(found.comparison, limit=outside.NAME_LIMIT),
         engine=outside.clean(found.engine, limit=outside.NAME_LIMIT),
         started_at=outside.clean(found.started_at, limit=outside.NAME_LIMIT),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from datamover.api import affinity, names, reasons
 from datamover.api.quantity import parse_quantity
+from datamover.api.transfer import VERIFY_BACKUP, read_verification
 from datamover.api.v1alpha1.datamover import DNS_SUBDOMAIN, DataMoverSpec, EnvVar, Image, Mover
 
 _DNS_SUBDOMAIN = re.compile(DNS_SUBDOMAIN)
@@ -114,6 +115,8 @@ def _check_environment(variables: tuple[EnvVar, ...]) -> Finding | None:
             )
         source = variable.value_from
         if source is None:
+            if variable.name == VERIFY_BACKUP and (finding := _check_verification(variable.value or "")):
+                return finding
             continue
         if variable.value:
             return Finding(
@@ -156,6 +159,18 @@ def _check_affinity(mover: Mover, where: str) -> Finding | None:
         f"{where}affinity has {quote(path, limit=200)}, which Kubernetes does not know and would leave out without a word: use "
         f"{' or '.join(known)}",
     )
+
+
+def _check_verification(value: str) -> Finding | None:
+    if "$(" in value:  # the kubelet puts another variable in
+        return None
+    try:
+        read_verification(value)
+    except ValueError as error:
+        return Finding(
+            reasons.INVALID_ENVIRONMENT, f"spec.additionalEnv sets {VERIFY_BACKUP} to {quote(value)}: {error}"
+        )
+    return None
 
 
 def _check_resources(mover: Mover, where: str) -> Finding | None:

@@ -28,7 +28,7 @@ def test_the_documents_defaults_hold() -> None:
     assert settings.region == "us-east-1"
     assert settings.endpoint == "https://minio.example.com:443"
     assert not settings.add_timestamp
-    assert not settings.verify
+    assert settings.verification == transfer.Verification()
     assert settings.root == "backups"
     assert settings.max_delete_percent == 50
     assert (settings.data, settings.config, settings.termination) == ("/data", "/config", "/dev/termination-log")

@@ -17,7 +17,7 @@ def test_the_json_of_an_outcome_has_the_agreed_names() -> None:
     encoded = json.loads(encode_outcome(Outcome(run_id="r", failure_class="network", reason="ServerUnreachable")))
     assert set(encoded) == {
         "datamover", "version", "runId", "succeeded", "class", "reason", "message", "retryable", "destination", "timestamp", "files",
-        "bytes", "transferredFiles", "transferredBytes", "deleted", "skippedSpecial", "symlinks", "verified", "comparison", "engine",
+        "bytes", "transferredFiles", "transferredBytes", "deleted", "skippedSpecial", "symlinks", "verified", "verification", "checkedFiles", "readFiles", "comparison", "engine",
         "startedAt", "finishedAt", "problems",
     }  # fmt: skip
     assert encoded["class"] == "network"
@@ -173,3 +173,56 @@ def test_a_prefix_is_refused_or_safe(text: str) -> None:
     segments = prefix.split("/") if prefix else []
     assert not {"", ".", "..", ".datamover"} & set(segments)
     assert all(letter >= " " and letter != "\x7f" for letter in prefix)
+
+
+@pytest.mark.parametrize(
+    ("text", "method"),
+    [
+        ("", ""), ("false", ""), (" true\n", "checksums"), ("download", "download"), ("sample:5%", "sample:5%"),
+        ("sample:0.5%", "sample:0.5%"), ("sample:100%", "sample:100%"),
+    ],
+)  # fmt: skip
+def test_a_method_of_verification_is_read(text: str, method: str) -> None:
+    assert str(transfer.read_verification(text)) == method
+
+
+@given(st.text(max_size=20))
+def test_an_unknown_method_is_never_taken_for_off(text: str) -> None:
+    known = {"", "true", "false", "download"}
+    if text.strip() in known or text.strip().startswith("sample:"):
+        return
+    with pytest.raises(ValueError, match=r'"sample:5%"'):
+        transfer.read_verification(text)
+
+
+@pytest.mark.parametrize(
+    ("method", "checked", "read", "files", "words", "never"),
+    [
+        (
+            "checksums",
+            9,
+            0,
+            9,
+            "9 of 9 files were compared with the source by checksums recorded by the store; rot",
+            "read back and",
+        ),
+        ("checksums", 7, 2, 9, "and 2 of which it has none were read back", "9 of 9"),
+        ("checksums", 0, 9, 9, "9 of 9 files were read back", "checksums recorded"),
+        ("download", 0, 8, 9, "8 of 9 files were read back", "checksums"),
+        ("sample:5%", 0, 1, 9, "a sample of 1 of 9 files (sample:5%)", "9 of 9"),
+        ("checksums", 0, 0, 0, "there was no file to compare", "compared with"),
+        ("", 0, 0, 9, "does not say how", "checksum"),
+    ],
+)
+def test_no_method_says_more_than_it_did(
+    method: str, checked: int, read: int, files: int, words: str, never: str
+) -> None:
+    told = transfer.tell_verification(method=method, checked=checked, read=read, files=files)
+    assert words in told
+    assert never not in told
+
+
+def test_an_outcome_of_an_earlier_mover_is_still_understood() -> None:
+    told = decode_outcome(b'{"datamover":"outcome","version":1,"runId":"r","succeeded":true,"files":3,"verified":true}')
+    assert told is not None
+    assert (told.verified, told.verification, told.checked_files, told.read_files) == (True, "", 0, 0)

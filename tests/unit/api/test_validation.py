@@ -92,6 +92,11 @@ BAD = {
     "a tag with a space": (spec(image=Image(tag="v 1")), reasons.INVALID_IMAGE, "'v 1'"),
     "a tag with a line break at its end": (spec(image=Image(tag="v1\n")), reasons.INVALID_IMAGE, "spec.image.tag"),
     "a digest that is too short": (spec(image=Image(tag="sha256:abc")), reasons.INVALID_IMAGE, "64 hex digits"),
+    "a verification that is none": (
+        env(EnvVar(name="VERIFY_BACKUP", value="on")),
+        reasons.INVALID_ENVIRONMENT,
+        '"download" (read everything back)',
+    ),
     "a variable without a name": (env(EnvVar(name="")), reasons.INVALID_ENVIRONMENT, "''"),
     "a variable with an equals sign": (env(EnvVar(name="A=B")), reasons.INVALID_ENVIRONMENT, "without '='"),
     "a variable in another script": (env(EnvVar(name="GRÖSSE")), reasons.INVALID_ENVIRONMENT, "ASCII"),

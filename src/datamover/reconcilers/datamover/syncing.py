@@ -11,7 +11,7 @@ from datamover.api import reasons
 from datamover.api.batch import JOBS, Job
 from datamover.api.core import Pod
 from datamover.api.names import ConditionType, CopyMethod, Phase
-from datamover.api.transfer import REASON_OUT_OF_MEMORY, REASON_VERIFICATION_FAILED, Outcome
+from datamover.api.transfer import REASON_OUT_OF_MEMORY, REASON_VERIFICATION_FAILED, SAMPLE, Outcome, tell_verification
 from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
 from datamover.movers.outcomes import (
     KNOWN_REASONS,
@@ -134,10 +134,16 @@ def _judge_verification(outcome: Outcome | None, flaw: str | None) -> Said:
             "(docs/mover.md), or compare by hand"
         )
         return "Unknown", reasons.OUTCOME_MISSING, message
+    told = tell_verification(
+        method=outcome.verification, checked=outcome.checked_files, read=outcome.read_files, files=outcome.files
+    )
     if outcome.verified is None:
+        if outcome.verification:
+            return "False", reasons.NOTHING_VERIFIED, told
         return "False", reasons.NOT_REQUESTED, 'not asked for: set VERIFY_BACKUP to "true" in spec.additionalEnv'
     if outcome.verified:
-        return "True", reasons.VERIFIED, "every file at the destination was compared with the source"
+        sample = outcome.verification.startswith(SAMPLE)
+        return "True", reasons.SAMPLE_VERIFIED if sample else reasons.VERIFIED, told
     return "False", REASON_VERIFICATION_FAILED, "the mover compared, and found differences: run again"
 
 

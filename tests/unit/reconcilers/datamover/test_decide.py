@@ -980,11 +980,14 @@ class TestNoFlapping:
     ("said", "status_", "reason"),
     [
         (outcome(verified=True), "True", reasons.VERIFIED),
+        (outcome(verified=True, verification="download", read_files=3), "True", reasons.VERIFIED),
+        (outcome(verified=True, verification="sample:5%", read_files=1), "True", reasons.SAMPLE_VERIFIED),
+        (outcome(verified=None, verification="checksums"), "False", reasons.NOTHING_VERIFIED),
         (outcome(verified=None), "False", reasons.NOT_REQUESTED),
         (outcome(verified=False), "False", transfer.REASON_VERIFICATION_FAILED),
         (None, "Unknown", reasons.OUTCOME_MISSING),
     ],
-    ids=["compared", "not asked for", "differs", "nothing said"],
+    ids=["compared", "read back", "a sample", "nothing there", "not asked for", "differs", "nothing said"],
 )
 def test_verified_claims_no_more_than_the_mover_said(said, status_, reason) -> None:
     ended = builders.pod(COMPLETE, phase="Succeeded", outcome=said, exit_code=0 if said is None else None)
