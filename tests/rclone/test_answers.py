@@ -290,6 +290,72 @@ PLAUSIBLE = {
 }
 
 
+PROXIES = {
+    "that wants a password": (web_page(407), CONFIG, INVALID, FINAL, "NO_PROXY"),
+    "that forbids": (web_page(403), NETWORK, transfer.REASON_SERVER_UNREACHABLE, AGAIN, "the proxy's own rules"),
+    "that does not reach the server": (
+        web_page(502),
+        NETWORK,
+        transfer.REASON_SERVER_UNREACHABLE,
+        AGAIN,
+        "HTTPS_PROXY",
+    ),
+    "that is out of order": (web_page(503), NETWORK, transfer.REASON_SERVER_UNREACHABLE, AGAIN, "HTTPS_PROXY"),
+}
+
+
+@pytest.mark.parametrize(
+    ("proxy", "tls"), [*((proxy, "true") for proxy in PROXIES), ("that wants a password", "false")]
+)
+def test_a_proxy_on_the_way_is_told_as_one(container: Container, proxy: str, tls: str) -> None:
+    reply, failure_class, reason, retryable, word = PROXIES[proxy]
+    reasons = {407: "Proxy Authentication Required", 403: "Forbidden", 502: "Bad Gateway", 503: "Service Unavailable"}
+    with Answering(1, lambda _: reply, reasons=reasons) as server:
+        ended = container.run(
+            BUCKET_HOST="s3.invalid",
+            TLS_HOST=tls,
+            HTTPS_PROXY=f"http://somebody:secret-word@127.0.0.1:{server.port}",
+            HTTP_PROXY=f"http://somebody:secret-word@127.0.0.1:{server.port}",
+            DATAMOVER_OUTAGE_LIMIT="3",
+        )
+    outcome = ended.outcome
+    assert (outcome.failure_class, outcome.reason, outcome.retryable) == (failure_class, reason, retryable), (
+        ended.output
+    )
+    assert word in outcome.message
+    assert "secret-word" not in ended.output
+
+
+def test_a_proxy_that_is_not_there_is_told_as_one(container: Container) -> None:
+    ended = container.run(
+        BUCKET_HOST="s3.invalid", TLS_HOST="true", HTTPS_PROXY="http://127.0.0.1:1", DATAMOVER_OUTAGE_LIMIT="2"
+    )
+    assert ended.outcome.reason == transfer.REASON_SERVER_UNREACHABLE, ended.output
+    assert "The proxy on the way" in ended.outcome.message
+
+
+def test_a_web_server_without_such_a_page_is_no_s3_server_either(container: Container) -> None:
+    (container.data / "a").write_text("a")
+    with Answering(1, lambda _: web_page(404, "404 Not Found")) as server:
+        outcome = container.run(BUCKET_PORT=str(server.port)).outcome
+    assert (outcome.failure_class, outcome.reason) == (CONFIG, NOT_S3)
+
+
+def test_a_setting_that_the_server_never_takes_ends_the_run_soon(container: Container, s3: S3Server) -> None:
+    for number in range(400):
+        (container.data / f"file-{number}").write_text("a")
+
+    def refuse(request: Request) -> Reply | None:
+        return s3_error(400, "InvalidStorageClass") if request.method == "PUT" and request.of_data else None
+
+    with Answering(s3.port, refuse) as server:
+        ended = container.run(BUCKET_PORT=str(server.port), RCLONE_S3_STORAGE_CLASS="COLD", RCLONE_TPSLIMIT="100")
+        tried = sum(request.method == "PUT" and request.of_data for request in server.requests)
+    assert ended.outcome.reason == INVALID, ended.output
+    assert "RCLONE_S3_STORAGE_CLASS" in ended.outcome.message
+    assert tried < 400
+
+
 @pytest.mark.parametrize("timestamped", ["false", "true"])
 @pytest.mark.parametrize("page", PLAUSIBLE)
 def test_a_web_server_that_likes_everything_is_no_destination(

@@ -126,7 +126,7 @@ WRONG = {
         AWS_SECRET_ACCESS_KEY="canary/Wr0ng+Secret",
     ),
     "a run that would only pretend": row(
-        CONFIG, "RCLONE_DRY_RUN is set", "nothing would be moved, so remove it", RCLONE_DRY_RUN="true"
+        CONFIG, "RCLONE_DRY_RUN is set: nothing would be moved", "Remove it", RCLONE_DRY_RUN="true"
     ),
     "a setting of the engine that is none": row(
         CONFIG, "RCLONE_ variables", "correct or remove it", "lots", RCLONE_TRANSFERS="lots"
@@ -179,6 +179,28 @@ async def test_a_secret_that_only_looks_wrong_serves(case: str, stage: Stage) ->
         await prepare(act, {key: value.format(plain.get(key)) for key, value in SERVING[case].items()})
         await act.start()
         assert await act.copied() == TREE
+
+
+WITH_PASSWORDS = {
+    "in the host": {"BUCKET_HOST": "https://somebody:canary-word@s3.example.com"},
+    "in a proxy": {"RCLONE_HTTP_PROXY": "http://somebody:canary-word %zz@proxy.invalid:3128"},
+    "in a header": {"RCLONE_HEADER": '"Authorization: Bearer canary-word'},
+    "in a switch": {"TLS_HOST": "https://somebody:canary-word@s3.example.com"},
+    "in a token": {"AWS_SESSION_TOKEN": "canary-word", "AWS_SECRET_ACCESS_KEY": "canary-word-2"},
+}
+
+
+@pytest.mark.parametrize("case", WITH_PASSWORDS)
+async def test_a_password_wherever_it_stands_is_read_nowhere(case: str, stage: Stage) -> None:
+    """Law L8: in no status, event, metric or termination message, also where the value is what is wrong."""
+    async with stage.act(f"a password {case}") as act:
+        await prepare(act, WITH_PASSWORDS[case])
+        await act.start(
+            image={"repository": IMPATIENT}, additionalEnv=env(RCLONE_LOG_LEVEL="DEBUG", RCLONE_DUMP="headers,bodies")
+        )
+        await act.cluster.wait_phase("mover", "Failed")
+        for part in ("canary", "-word"):
+            assert part not in await act._everything()
 
 
 async def test_a_folder_in_the_buckets_name_is_a_prefix(stage: Stage) -> None:

@@ -48,9 +48,13 @@ class Request:
 class Answering(Proxy):
     """Forwards to `target` what `rule` gives no reply for. `requests` has all that came, one for each connection."""
 
-    def __init__(self, target: int, rule: Callable[[Request], Reply | None]) -> None:
+    def __init__(
+        self, target: int, rule: Callable[[Request], Reply | None], *, reasons: Mapping[int, str] | None = None
+    ) -> None:
+        """`reasons` are the words behind the status; some clients tell nothing else of a proxy's answer."""
         super().__init__(target)
         self._rule = rule
+        self._reasons = reasons or {}
         self.requests: list[Request] = []
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -75,7 +79,9 @@ class Answering(Proxy):
         if reply is not None:
             lines = {"Connection": "close", "Content-Length": str(len(reply.body)), **reply.headers}
             written = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-            writer.write(f"HTTP/1.1 {reply.status} Whatever\r\n{written}\r\n".encode())
+            writer.write(
+                f"HTTP/1.1 {reply.status} {self._reasons.get(reply.status, 'Whatever')}\r\n{written}\r\n".encode()
+            )
             writer.write(b"" if method == "HEAD" else reply.body)
             await writer.drain()
             return

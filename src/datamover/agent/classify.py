@@ -33,6 +33,7 @@ _BOILERPLATE = re.compile(
 )
 _PLACES = {cause: place for place, cause in enumerate((*CAUSES, UNKNOWN))} | {None: 1 << 16}
 _URL = re.compile(r'"https?://[^"]*"')
+_WEB_PAGE = re.compile(r"<!doctype html|<html[\s>]", re.IGNORECASE)
 _XML_CODE = re.compile(r"<Code>(\w+)</Code>")
 
 
@@ -139,6 +140,11 @@ def server_code(text: str) -> str | None:
     """Return the S3 error code in a dumped answer of the server, or None when there is none (not an S3 server)."""
     match = _XML_CODE.search(text)
     return match[1] if match else None
+
+
+def is_web_page(text: str) -> bool:
+    """Tell whether a dumped answer is a page for people, as web servers and proxies send."""
+    return _WEB_PAGE.search(text) is not None
 
 
 def about_record(failure: Failure, text: str, *, place: str, reading: bool) -> Failure:

@@ -126,7 +126,13 @@ class Destination:
         )
         child.wait(timeout=_PROBE_SECONDS)
         code = next(filter(None, map(classify.server_code, texts)), None)
-        return self._told(f"the server answers {code}") if code else failure
+        if code:
+            return self._told(f"the server answers {code}")
+        return self._no_s3("") if any(map(classify.is_web_page, texts)) else failure
+
+    def _no_s3(self, more: str) -> Failure:
+        sentence = causes.NOT_S3.format(endpoint=self._settings.endpoint)
+        return Failure(transfer.CONFIG, transfer.REASON_NOT_S3, f"{sentence}{more} Nothing was moved or deleted.")
 
     def prove_empty(self, path: str, *, known: Callable[[bytes], bool]) -> None:
         """Ask by its name for a record that a listing does not show; raise Failure when there is one.
@@ -143,18 +149,12 @@ class Destination:
             if failure.failure_class == transfer.NETWORK:
                 raise
             return
-        settings = self._settings
         if not known(found):
-            raise Failure(
-                transfer.CONFIG,
-                transfer.REASON_NOT_S3,
-                causes.NOT_S3.format(endpoint=settings.endpoint)
-                + " It answers every request with success. Nothing was moved or deleted.",
-            )
+            raise self._no_s3(" It answers every request with success.")
         raise Failure(
             transfer.NETWORK,
             transfer.REASON_SERVER_ERROR,
-            f"The server at {settings.endpoint} lists nothing at {self.place}, but {self.remote(path)} is there, so its listings cannot be believed."
+            f"The server at {self._settings.endpoint} lists nothing at {self.place}, but {self.remote(path)} is there, so its listings cannot be believed."
             " Nothing was moved or deleted; it is tried again. Look at the server, and at a proxy before it.",
         )
 

@@ -23,7 +23,7 @@ _STALL = 15.0
 """Seconds without a finished file after which the server is asked whether it is there; it may just be a large one."""
 _HOPELESS = 40
 """Errors of a class that concerns every file alike, after which there is no point in going on."""
-_HOPELESS_CLASSES = (transfer.CREDENTIALS, transfer.DENIED, transfer.NOT_FOUND)
+_HOPELESS_CLASSES = (transfer.CONFIG, transfer.CREDENTIALS, transfer.DENIED, transfer.NOT_FOUND)
 _FULL = 3
 """Uploads that a full destination refuses, after which there is no point: each may be a large file, sent whole before it is refused."""
 
