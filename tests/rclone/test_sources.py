@@ -230,7 +230,9 @@ def test_the_manifest_has_what_a_store_cannot_keep(container: Container, s3: S3S
     assert by_path["sparse"]["sparse"] is True
     if noted:
         assert script["xattrs"] == {"user.note": "AHJlbWVtYmVy"}
-    assert entries[-1] == {"type": "end", "entries": 2}
+    assert entries[0]["type"] == "top"
+    assert (entries[0]["mode"], entries[0]["mtime"]) == (data.stat().st_mode & 0o7777, data.stat().st_mtime_ns)
+    assert entries[-1] == {"type": "end", "entries": 3}
 
 
 def close_to(container: Container, path: Path) -> None:

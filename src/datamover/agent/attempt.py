@@ -239,7 +239,13 @@ class Attempt(ABC):
         listing = self.destination.start_local_listing(
             os.fsdecode(self.source), environment=self.data_environment(), extra=self.arguments()
         )
-        self.ledger.select(self.destination.finish(listing, patience=math.inf).lines())
+        try:
+            selected = self.destination.finish(listing, patience=math.inf)
+        except Failure:
+            if any(self.tally.out_of_reach.values()):
+                self._check_names()  # the engine cannot look there; a rule that keeps it from looking would have let it list the rest
+            raise
+        self.ledger.select(selected.lines())
         for key in self.ledger.excluded():
             writer.add(manifest.about(manifest.EXCLUDED, key))
         for key, size in self.ledger.selected_unwalked():
@@ -309,7 +315,7 @@ class Attempt(ABC):
                 transfer.SOURCE_UNREADABLE,
                 transfer.REASON_NAME_REFUSED,
                 f"The server cannot list names with control characters, and {self.tally.unlistable} path(s) of the source have such: "
-                f"{', '.join(map(repr, examples))}. What cannot be listed cannot be restored. Rename them, or exclude them (RCLONE_EXCLUDE)."
+                f"{guards.quote_names(examples, self.tally.unlistable)}. What cannot be listed cannot be restored. Rename them, or exclude them (RCLONE_EXCLUDE)."
                 " Nothing was moved.",
                 problems=examples,
             )
@@ -333,6 +339,9 @@ class Attempt(ABC):
                 file.write(b"/lost+found/**\n")
             # the engine would take `a//b` for `a/b`, and replace that
             file.writelines(names.rule_for(key) + b"\n" for key in self.ledger.split())
+            # of empty folders alone: where there is a file, the engine's complaint must not be lost
+            reach = self.tally.out_of_reach
+            file.writelines(names.rule_below(folder) + b"\n" for folder, content in reach.items() if not content)
         if not os.path.getsize(rules):
             return []
         # a flag replaces the variable, so theirs come along

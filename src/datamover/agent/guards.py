@@ -56,7 +56,7 @@ def check_source_names(
             transfer.SOURCE_UNREADABLE,
             transfer.REASON_NAME_TOO_LONG,
             f"{_files(too_long_count)} in the source {_have(too_long_count)} a path of more than 1024 bytes together with the destination's prefix,"
-            f" which object stores do not take: {quote_names(too_long, too_long_count)}. Shorten the names, or use a shorter {transfer.CUSTOM_PATH_PREFIX}."
+            f" which object stores do not take: {quote_names(too_long, too_long_count)}. Shorten the names, use a shorter {transfer.CUSTOM_PATH_PREFIX}, or exclude them (RCLONE_EXCLUDE)."
             " Nothing was moved.",
             problems=too_long,
         )

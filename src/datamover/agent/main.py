@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from datamover.agent import logs, outcome, rclone
+from datamover.agent import logs, names, outcome, rclone
 from datamover.agent.environment import Settings, read_settings
 from datamover.agent.errors import AgentError, Failure, Misconfigured, Stopped
 from datamover.agent.options import Options, engine_options, file_lists
@@ -37,7 +37,7 @@ def main() -> int:
     lock = threading.Lock()
 
     def write(text: str) -> None:
-        line = redact(text).encode("utf-8", "backslashreplace") + b"\n"
+        line = logs.tamed(redact(text)).encode() + b"\n"
         with lock, suppress(OSError):  # logs are drained by threads; a run does not fail because nobody listens
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
@@ -73,9 +73,9 @@ def _clean(told: transfer.Outcome, redact: Redactor) -> transfer.Outcome:
     """Return an outcome as it may leave: without secrets, and only then with long names cut."""
     return msgspec.structs.replace(
         told,
-        message=redact(told.message),
-        destination=redact(told.destination),
-        problems=logs.shorten(redact(problem) for problem in told.problems),
+        message=names.printable(redact(told.message)),
+        destination=names.printable(redact(told.destination)),
+        problems=logs.shorten(names.printable(redact(problem)) for problem in told.problems),
     )
 
 

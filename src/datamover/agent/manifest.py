@@ -2,7 +2,7 @@
 """The manifest of a run: every path of the source with what a store cannot keep. JSON lines, gzip.
 
 It is uploaded before the first byte of data (the *intent*), so that whatever a crash leaves behind, the next run knows what
-may be there (law L3). The first line is the `Header`, then one line a path, then lines about objects that are not in the
+may be there (law L3). The first line is the `Header`, then one line a path (the volume's own top folder first, which manifests of before do not have), then lines about objects that are not in the
 source, then the `end` line. Lines added after the run (a live source) form a second gzip member.
 
 Known to the mirror after an unfinished run: files, links, `stale` and `kept`, without `excluded` and `vanished`; after a finished
@@ -25,6 +25,8 @@ VERSION = 1
 FILE = "file"
 LINK = "link"
 DIRECTORY = "directory"
+TOP = "top"
+"""The volume's own top folder, without a path. A type of its own, so that readers of before pass over it."""
 SPECIAL = frozenset({"fifo", "socket", "character device", "block device", "unknown"})
 STALE = "stale"
 KEPT = "kept"
@@ -184,7 +186,7 @@ def load_known(
 
 
 def entries(path: str, *, absent: set[bytes] | None = None) -> Iterator[Entry]:
-    """Yield the lines of a manifest about paths of the source, in their order. Raises ValueError as `load_known` does, at the latest at
+    """Yield the lines of a manifest about paths of the source, its top folder among them, in their order. Raises ValueError as `load_known` does, at the latest at
     the end. `absent` is filled with the keys that the run did not move: excluded, or vanished.
     """
     _read_header(path)
@@ -193,7 +195,7 @@ def entries(path: str, *, absent: set[bytes] | None = None) -> Iterator[Entry]:
         if number:
             entry = _decode_entry(line)
             ended = ended or entry.type == END
-            if entry.type in {FILE, LINK, DIRECTORY} or entry.type in SPECIAL:
+            if entry.type in {FILE, LINK, DIRECTORY, TOP} or entry.type in SPECIAL:
                 yield entry
             elif absent is not None and entry.type in {EXCLUDED, VANISHED}:
                 absent.add(entry.key)

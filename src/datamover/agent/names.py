@@ -15,6 +15,8 @@ test holds them against the real engine.
 
 import re
 
+from datamover.api import outside
+
 LINK_SUFFIX = b".rclonelink"
 """What the engine puts behind the name of a symbolic link; the object holds the target."""
 KEY_LIMIT = 1024
@@ -32,6 +34,7 @@ _DELETE = 0x7F
 _UNUSUAL = re.compile(rb"[\x00-\x1f\x7f]|\xe2\x80\x9b|\xe2\x90[\x80-\xa1]|\xef\xbc[\x8e\x8f]")
 _QUOTED = re.compile(f"{_QUOTE}(.)|([{chr(_SYMBOLS)}-{chr(_SYMBOLS + 0x1F)}{_DELETE_SYMBOL}{_SLASH}])", re.DOTALL)
 _ESCAPED = re.compile("[\udc80-\udcff]")
+_TRICKS = re.compile(outside.SHAPELESS)
 # what XML 1.0 cannot carry, or a parser turns into something else; listings come as XML
 _UNLISTABLE = re.compile(rb"[\x01-\x08\x0b-\x1f]|\xef\xbf[\xbe\xbf]")
 
@@ -95,6 +98,12 @@ def rule_for(key: bytes) -> bytes:
     return b"/" + _GLOB.sub(rb"\\\g<0>", key.removesuffix(b"/")) + (b"[/]" if key.endswith(b"/") else b"")
 
 
+def rule_below(raw: bytes) -> bytes:
+    """Return the pattern for everything below this folder. A byte that is not UTF-8, which no pattern may hold, is any letter."""
+    rule = rule_for(key_of(raw)).decode("utf-8", "surrogateescape")
+    return _ESCAPED.sub("?", rule).encode() + b"/**"
+
+
 def _component_raw(key: bytes) -> bytes:
     name = key.decode("utf-8", "surrogateescape")
     if name in {_QUOTE + _DOT, (_QUOTE + _DOT) * 2}:
@@ -147,5 +156,12 @@ def listable(raw: bytes) -> bool:
 
 
 def readable(raw: bytes) -> str:
-    r"""Return a name as people and JSON can take it; bytes that are not UTF-8 as `\xff`."""
-    return raw.decode("utf-8", "backslashreplace")
+    r"""Return a name as people, terminals and JSON can take it, on one line: bytes that are not UTF-8 as `\xff`, control characters and those
+    that turn the direction of writing as `\x1b` or `\u202e`.
+    """
+    return printable(raw.decode("utf-8", "backslashreplace"))
+
+
+def printable(text: str) -> str:
+    r"""Return text in which nothing plays tricks on a terminal and which can be encoded: what `readable` escapes comes escaped."""
+    return _TRICKS.sub(lambda match: ascii(match[0])[1:-1], text)

@@ -5,7 +5,8 @@ Whoever may write to the bucket may write manifests and files, and a restore oft
 Guarantees: nothing outside the given directory is touched, whatever the manifest says and whatever links were restored into the
 directory: names that are absolute or hold `..` are refused, no folder is entered through a link, and the last part of a path is never
 followed. No privilege comes back unasked: set-user-ID and set-group-ID bits of files, file capabilities and other attributes of the
-kernel's, and special files need a flag. Whatever is left out is said, and counts in the exit code. Running it twice does no harm.
+kernel's, and special files need a flag. Contents stay what they are. One thing that cannot be had keeps nothing else from coming back, and
+each kind of loss is told, once. Running it twice does no harm.
 Assumptions: Linux (`O_PATH`, /proc); nobody else writes to the directory meanwhile.
 Caveats: contents are not compared with the manifest; it has no checksums. Memory grows with the number of folders, of hard links,
 and of files that the run did not move (which may be missing).
@@ -13,18 +14,20 @@ and of files that the run did not move (which may be missing).
 
 import os
 import stat
+import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 
-from datamover.agent import manifest, names
+from datamover.agent import losses, manifest, names
+from datamover.agent.dressing import Dresser
+from datamover.agent.losses import Losses, because
 
 LEFT_OUT = 1
 """Exit code when something was left out."""
 UNUSABLE = 2
 """Exit code when the manifest or the directory cannot be used at all."""
 
-_SET_ID = stat.S_ISUID | stat.S_ISGID
-_PRIVILEGED = ("security.", "trusted.")
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LEAF = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
@@ -34,20 +37,33 @@ _KINDS: dict[str, Callable[[int], bool]] = {
     manifest.LINK: stat.S_ISLNK,
 }
 _DEVICES = {"fifo": stat.S_IFIFO, "character device": stat.S_IFCHR, "block device": stat.S_IFBLK}
+_OLD = (
+    "the manifest is of an earlier version and has nothing about the volume's own top folder: give the directory its owner and mode"
+    " yourself, where a program asks for them"
+)
 
 
 class Refused(Exception):  # noqa: N818 - it is the word for what happens to the entry
-    """An entry is left out; the message says why."""
+    """An entry is left out; `kind` is the loss (see `losses`)."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the subcommand; return the exit code: 0, `LEFT_OUT` or `UNUSABLE` (argparse's own for wrong usage)."""
     import argparse
 
-    parser = argparse.ArgumentParser(
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            super().error(names.printable(message))
+
+    parser = Parser(
         prog="datamover-agent apply-manifest",
-        description="Give restored files the modes, owners, times, attributes, hard links and empty directories that a manifest lists."
-        " Nothing outside DIRECTORY is touched. What is left out is said, and the exit code is then 1.",
+        description="Give restored files the modes, owners, times, attributes, hard links, holes and empty directories that a manifest lists, and"
+        " the directory itself what the volume's own top folder had. Nothing outside DIRECTORY is touched. What is left out is said, and the"
+        " exit code is then 1.",
     )
     parser.add_argument("manifest", metavar="MANIFEST", help="the manifest.jsonl.gz of the run")
     parser.add_argument("directory", metavar="DIRECTORY", help="where the files of that run were copied to")
@@ -58,93 +74,118 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--special", action="store_true", help="also make pipes and device nodes")
     given = parser.parse_args(arguments)
-
-    def say(text: str) -> None:
-        print(text)  # noqa: T201 - a command for people
-
     try:
-        left_out = apply(given.manifest, given.directory, privileges=given.privileges, special=given.special, say=say)
+        left_out = apply(given.manifest, given.directory, privileges=given.privileges, special=given.special, say=_say)
     except (OSError, ValueError) as error:
-        say(f"{given.manifest} cannot be applied to {given.directory}: {error}")
+        why = (error.strerror if isinstance(error, OSError) else None) or error
+        _say(f"{names.printable(f'{given.manifest} cannot be applied to {given.directory}: {why}')}")
         return UNUSABLE
     if left_out:
-        say(f"{left_out} left out.")
+        _say(f"{left_out} left out.")
     return LEFT_OUT if left_out else 0
 
 
+def _say(text: str) -> None:
+    """Print a line in whatever encoding standard output has; what that lacks comes escaped."""
+    encoding = sys.stdout.encoding or "utf-8"
+    with suppress(BrokenPipeError):
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)  # noqa: T201 - a command for people
+
+
 def apply(path: str, directory: str, *, privileges: bool, special: bool, say: Callable[[str], None]) -> int:
-    """Apply the manifest at `path` to `directory`; return how many things were left out, each of which `say` has told.
+    """Apply the manifest at `path` to `directory`; return how many things were left out, of which `say` has told each kind.
+
+    What the backup itself left out (sockets; pipes and devices unless they are asked for) is told, and not counted.
 
     Raises ValueError when the manifest is damaged (what came before the damage has been applied) and OSError when `directory` cannot
     be opened.
     """
     top = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    lost, unkept = Losses(), Losses()
     try:
-        return _Restoration(top, privileges=privileges, special=special, say=say).run(path)
+        restoration = _Restoration(top, privileges=privileges, special=special, lost=lost, unkept=unkept)
+        try:
+            whole = restoration.run(path)
+        finally:
+            for line in lost.lines():
+                say(f"left out: {line}")
+            for line in unkept.lines():
+                say(f"not in the backup: {line}")
+        if not whole:
+            say(f"note: {_OLD}.")
     finally:
         os.close(top)
+    return lost.count
 
 
 class _Restoration:
-    def __init__(self, top: int, *, privileges: bool, special: bool, say: Callable[[str], None]) -> None:
+    def __init__(self, top: int, *, privileges: bool, special: bool, lost: Losses, unkept: Losses) -> None:
         self._top = top
-        self._privileges = privileges
         self._special = special
-        self._say = say
-        self._left_out = 0
-        self._owners = 0
+        self._lost = lost
+        self._unkept = unkept
+        self._dresser = Dresser(lost=lost, privileges=privileges)
         self._first_names: dict[str, bytes] = {}
         self._absent: set[bytes] = set()
-        self._root = os.geteuid() == 0
 
-    def run(self, path: str) -> int:
+    def run(self, path: str) -> bool:
+        """Apply the manifest; return whether it knows the volume's top folder."""
+        tops: list[manifest.Entry] = []
         folders: list[manifest.Entry] = []
+        linked = False
         for entry in manifest.entries(path, absent=self._absent):
-            if entry.type == manifest.DIRECTORY:
-                self._try(entry, self._make_folder)
+            if entry.type == manifest.TOP:
+                tops.append(entry)
+                self._dresser.unlock(self._top, os.fstat(self._top), stat.S_IRWXU)
+            elif entry.type == manifest.DIRECTORY and self._try(entry, self._make_folder):
                 folders.append(entry)
+            linked = linked or entry.hardlink is not None
+        if linked:
+            # before any file gets a mode with which its contents cannot be compared
+            for entry in manifest.entries(path):
+                if entry.type == manifest.FILE and entry.hardlink is not None:
+                    self._join(entry, entry.hardlink)
         for entry in manifest.entries(path):
             if entry.type in manifest.SPECIAL:
-                self._try(entry, self._make_special)
-            elif entry.type != manifest.DIRECTORY:
+                self._make_special_if_asked(entry)
+            elif entry.type not in {manifest.DIRECTORY, manifest.TOP}:
                 self._try(entry, self._finish)
         # what is in a folder changes its time and may need its mode, so what is deeper comes first
         for entry in reversed(folders):
             self._try(entry, self._finish)
-        if self._owners:
-            self._leave_out(f"owner or group of {self._owners} paths: only root may give files away")
-        return self._left_out
+        for entry in tops[:1]:
+            self._dresser.dress(entry, self._top, os.fstat(self._top))
+        return bool(tops)
 
-    def _try(self, entry: manifest.Entry, act: Callable[[manifest.Entry, int, bytes], None]) -> None:
+    def _try(self, entry: manifest.Entry, act: Callable[[manifest.Entry, int, bytes], None]) -> bool:
+        raw = entry.raw_path
         try:
-            with self._parent(entry.raw_path) as (folder, name):
+            with self._parent(raw) as (folder, name):
                 act(entry, folder, name)
         except Refused as refused:
-            self._leave_out(f"{_shown(entry)}: {refused}")
+            self._lost.add(refused.kind, raw)
         except FileNotFoundError:
-            if entry.key in self._absent:
-                return  # the run itself did not move it
-            self._leave_out(f"{_shown(entry)}: it was not restored")
+            if entry.key not in self._absent:  # else the run itself did not move it
+                self._lost.add(losses.NOT_RESTORED, raw)
         except (OSError, ValueError, OverflowError) as error:
-            self._leave_out(f"{_shown(entry)}: {getattr(error, 'strerror', None) or error}")
-
-    def _leave_out(self, text: str) -> None:
-        self._left_out += 1
-        self._say(f"left out: {text}")
+            self._lost.add(because("everything", error), raw)
+        else:
+            return True
+        return False
 
     @contextmanager
     def _parent(self, raw: bytes) -> Generator[tuple[int, bytes]]:
         """Give the folder of a path, opened without following anything, and the last part of its name."""
         *above, name = raw.split(b"/")
         if any(part in {b"", b".", b".."} or b"\0" in part for part in (*above, name)):
-            raise Refused("that is no path below the directory")
+            raise Refused(losses.NO_PATH)
         folder = os.dup(self._top)
         try:
             for part in above:
                 try:
                     inner = os.open(part, _FOLDER, dir_fd=folder)
                 except NotADirectoryError:
-                    raise Refused(f"it leads through {names.readable(part)!r}, which is no folder") from None
+                    raise Refused(losses.THROUGH) from None
                 os.close(folder)
                 folder = inner
             yield folder, name
@@ -155,36 +196,60 @@ class _Restoration:
 
     def _make_folder(self, entry: manifest.Entry, folder: int, name: bytes) -> None:
         del entry
-        with suppress(FileExistsError):  # what it is shows when it is finished
+        with suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=folder)
+        with _opened(folder, name) as (leaf, status):
+            if stat.S_ISDIR(status.st_mode):  # what else it is shows when it is finished
+                self._dresser.unlock(leaf, status, stat.S_IRWXU)
+
+    def _make_special_if_asked(self, entry: manifest.Entry) -> None:
+        if entry.type not in _DEVICES:
+            self._unkept.add(losses.SOCKET, entry.raw_path)
+        elif not self._special:
+            self._unkept.add(losses.SPECIAL, entry.raw_path)
+        else:
+            self._try(entry, self._make_special)
 
     def _make_special(self, entry: manifest.Entry, folder: int, name: bytes) -> None:
-        kind = _DEVICES.get(entry.type)
-        if kind is None:
-            raise Refused(f"a {entry.type} cannot be restored")
-        if not self._special:
-            raise Refused(f"a {entry.type} (--special makes it)")
+        kind = _DEVICES[entry.type]
         major, _, minor = (entry.device or "0:0").partition(":")
+        device = os.makedev(int(major), int(minor))
         with suppress(FileExistsError):
-            os.mknod(name, kind | 0o600, os.makedev(int(major), int(minor)), dir_fd=folder)
+            os.mknod(name, kind | 0o600, device, dir_fd=folder)
         with _opened(folder, name) as (leaf, status):
-            if stat.S_IFMT(status.st_mode) != kind:
-                raise Refused("something else is there")
-            self._dress(entry, folder, name, leaf, status)
+            if stat.S_IFMT(status.st_mode) != kind or (kind != stat.S_IFIFO and status.st_rdev != device):
+                raise Refused(losses.OTHER)
+            self._dresser.dress(entry, leaf, status)
 
     # --- finishing ------------------------------------------------------------------------------------------------
 
     def _finish(self, entry: manifest.Entry, folder: int, name: bytes) -> None:
-        linked = entry.hardlink if entry.type == manifest.FILE else None
-        first = self._first_names.get(linked) if linked else None
-        if first is not None and first != entry.raw_path:
-            self._link(first, folder, name)
         with _opened(folder, name) as (leaf, status):
             if not _KINDS[entry.type](status.st_mode):
-                raise Refused("something else is there")
-            self._dress(entry, folder, name, leaf, status)
-        if linked:
-            self._first_names.setdefault(linked, entry.raw_path)
+                raise Refused(losses.OTHER)
+            if entry.type == manifest.LINK:
+                self._dresser.dress_link(entry, leaf, status, folder=folder, name=name)
+            else:
+                self._dresser.dress(entry, leaf, status)
+
+    def _join(self, entry: manifest.Entry, group: str) -> None:
+        """Make a file another name of the first one of its group, if both have the same content. A file of its own is better than none."""
+        raw = entry.raw_path
+        try:
+            with self._parent(raw) as (folder, name):
+                first = self._first_names.get(group)
+                if first is None:
+                    os.stat(name, dir_fd=folder, follow_symlinks=False)
+                    self._first_names[group] = raw
+                elif first != raw:
+                    self._link(first, folder, name)
+        except FileNotFoundError:
+            return  # told when it is to be finished
+        except Refused as refused:
+            if refused.kind == losses.DIFFERENT:
+                self._lost.add(refused.kind, raw)
+        except (OSError, ValueError) as error:
+            self._lost.add(because("the hard link", error), raw)
 
     def _link(self, first: bytes, folder: int, name: bytes) -> None:
         """Make `name` another name of the file `first`, if both have the same content."""
@@ -194,49 +259,20 @@ class _Restoration:
             if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
                 return
             if not (stat.S_ISREG(there.st_mode) and stat.S_ISREG(here.st_mode)):
-                raise Refused("something else is there")
+                raise Refused(losses.OTHER)
+            for where, called, status in ((other, first_name, there), (folder, name, here)):
+                if not status.st_mode & stat.S_IRUSR:
+                    with _opened(where, called) as (leaf, _):
+                        self._dresser.unlock(leaf, status, stat.S_IRUSR)
             if not _same_content(other, first_name, folder, name):
-                raise Refused(f"it is no other name of {names.readable(first)!r}: their contents differ")
+                raise Refused(losses.DIFFERENT)
             new = b".datamover-%s" % os.urandom(6).hex().encode()
             os.link(first_name, new, src_dir_fd=other, dst_dir_fd=folder, follow_symlinks=False)
-            os.replace(new, name, src_dir_fd=folder, dst_dir_fd=folder)
-
-    def _dress(self, entry: manifest.Entry, folder: int, name: bytes, leaf: int, status: os.stat_result) -> None:
-        """Give owner, mode, attributes and time, in the order in which none undoes another."""
-        if (status.st_uid, status.st_gid) != (entry.uid, entry.gid):
-            if self._root:
-                os.chown(name, entry.uid, entry.gid, dir_fd=folder, follow_symlinks=False)
-            else:
-                self._owners += 1
-        if entry.type != manifest.LINK:
-            # by way of /proc, because a file that may not be opened can be given a mode all the same
-            handle = f"/proc/self/fd/{leaf}"
-            self._set_mode(entry, handle)
-            self._set_attributes(entry, handle)
-        os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=folder, follow_symlinks=False)
-
-    def _set_mode(self, entry: manifest.Entry, handle: str) -> None:
-        mode = stat.S_IMODE(entry.mode)
-        # of a folder, the group's bit only says to which group new files belong
-        if mode & _SET_ID and entry.type != manifest.DIRECTORY and not self._privileges:
-            mode &= ~_SET_ID
-            self._leave_out(f"{_shown(entry)}: its set-user-ID or set-group-ID bit (--privileges sets it)")
-        os.chmod(handle, mode)  # noqa: PTH101 - a path is not what this is
-
-    def _set_attributes(self, entry: manifest.Entry, handle: str) -> None:
-        for attribute, value in (entry.xattrs or {}).items():
-            if attribute.startswith(_PRIVILEGED) and not self._privileges:
-                self._leave_out(f"{_shown(entry)}: its attribute {attribute!r} (--privileges sets it)")
-                continue
             try:
-                os.setxattr(handle, attribute, value)
-            except OSError as error:
-                self._leave_out(f"{_shown(entry)}: its attribute {attribute!r}: {error.strerror}")
-
-
-def _shown(entry: manifest.Entry) -> str:
-    """Return an entry's path for people; what would play tricks on a terminal comes escaped."""
-    return repr(names.readable(entry.raw_path))
+                os.replace(new, name, src_dir_fd=folder, dst_dir_fd=folder)
+            except OSError:
+                os.unlink(new, dir_fd=folder)
+                raise
 
 
 @contextmanager
@@ -250,7 +286,7 @@ def _opened(folder: int, name: bytes) -> Generator[tuple[int, os.stat_result]]:
 
 
 def _same_content(folder: int, name: bytes, other: int, other_name: bytes) -> bool:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with (
         os.fdopen(os.open(name, flags, dir_fd=folder), "rb") as one,
         os.fdopen(os.open(other_name, flags, dir_fd=other), "rb") as two,

@@ -7,6 +7,7 @@ Caveats: of a live source it is a view while files come and go; what vanishes be
 copy nothing can vanish, so there it counts as unreadable.
 """
 
+import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -23,11 +24,23 @@ LOST_AND_FOUND = b"lost+found"
 _OWN_FOLDER = transfer.STATE_FOLDER.encode()
 _SKIPPED_XATTRS = frozenset({"security.selinux"})  # the node's own label, different on every node
 _LARGE = 64 << 20
+_PATH_MAX = 4096
+"""Bytes of a path that the kernel takes in one call, the NUL at its end counted."""
+_LONGEST_NAME = 256
+"""A slash and the longest name of a file."""
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _VANISHED = (FileNotFoundError, NotADirectoryError)
 
 
+Reach = dict[bytes, bool]
+
+
 class Tally(msgspec.Struct):
-    """What the walk found. Sizes in bytes; the lists hold the first few names for people."""
+    """What the walk found. Sizes in bytes; the lists hold the first few names for people.
+
+    `out_of_reach` are folders below which the engine cannot look, because paths there are longer than the kernel takes, and whether there is
+    any file or link, which no object can be: keys are shorter still.
+    """
 
     files: int = 0
     bytes: int = 0
@@ -47,6 +60,7 @@ class Tally(msgspec.Struct):
     unlistable_names: list[str] = []
     too_long_names: list[str] = []
     link_like_names: list[str] = []
+    out_of_reach: Reach = {}
 
     @property
     def objects(self) -> int:
@@ -78,21 +92,22 @@ def walk(
     """Yield key, size and time of change (ns) of every file and link below `source`; fill `tally`; give every path to `add`.
 
     `frozen`: the source is a copy that nobody writes to. `prefix_size` is what the destination puts before a key, in bytes. `tick` is called every now and then; it may raise. Raises
-    OSError only when `source` itself cannot be read.
+    OSError only when `source` itself cannot be read. The first line given to `add` is about `source` itself.
     """
+    add(msgspec.structs.replace(_entry(source, os.stat(source), b"", Tally()), type=manifest.TOP))
     waiting: list[bytes] = [b""]
     met = 0
     while waiting:
         folder = waiting.pop()
-        try:
-            scan = os.scandir(source + b"/" + folder if folder else source)
-        except OSError as error:
-            if not folder:
-                raise
-            if frozen or not isinstance(error, _VANISHED):
-                _miss(tally, folder)
-            continue
-        with scan:
+        with contextlib.ExitStack() as stack:
+            try:
+                scan = stack.enter_context(_scan(source, folder, stack))
+            except OSError as error:
+                if not folder:
+                    raise
+                if frozen or not isinstance(error, _VANISHED):
+                    _miss(tally, folder)
+                continue
             for item in _items(scan, tally, folder):
                 met += 1
                 if met % _CHECK_EVERY == 0:
@@ -110,6 +125,8 @@ def walk(
                         _miss(tally, path)
                     continue
                 add(entry)
+                if len(source) + 1 + len(path) >= _PATH_MAX:
+                    _lose_reach(path, tally, content=entry.type in {manifest.FILE, manifest.LINK})
                 if entry.type == manifest.DIRECTORY:
                     waiting.append(path)
                 elif entry.type in {manifest.FILE, manifest.LINK}:
@@ -123,6 +140,40 @@ def walk(
                         tally.link_like += 1
                         _note(tally.link_like_names, path)
                     yield entry.key, entry.size, entry.mtime
+
+
+def _scan(source: bytes, folder: bytes, stack: contextlib.ExitStack) -> "os._ScandirIterator[bytes]":  # pyright: ignore[reportPrivateUsage] - typeshed has no public name
+    """List a folder. One whose path is longer than the kernel takes is opened piece by piece, links not followed."""
+    place = source + b"/" + folder if folder else source
+    if len(place) + _LONGEST_NAME < _PATH_MAX:
+        return os.scandir(place)
+    descriptor = os.open(source, _FOLDER)
+    try:
+        for piece in _pieces(folder):
+            deeper = os.open(piece, _FOLDER, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = deeper
+    except OSError:
+        os.close(descriptor)
+        raise
+    stack.callback(os.close, descriptor)
+    return os.scandir(b"/proc/self/fd/%d" % descriptor)
+
+
+def _pieces(folder: bytes) -> Iterator[bytes]:
+    """Cut a path at its slashes into pieces that the kernel takes."""
+    start = 0
+    while len(folder) - start >= _PATH_MAX:
+        cut = folder.rindex(b"/", start, start + _PATH_MAX)
+        yield folder[start:cut]
+        start = cut + 1
+    yield folder[start:]
+
+
+def _lose_reach(path: bytes, tally: Tally, *, content: bool) -> None:
+    """Note the first folder on the way to `path` whose own path is too long for a key, so that nothing below can be an object."""
+    cut = path.index(b"/", names.KEY_LIMIT)
+    tally.out_of_reach[path[:cut]] = content or tally.out_of_reach.get(path[:cut], False)
 
 
 def measure(source: bytes, keys: Iterable[bytes], *, tally: Tally, prefix_size: int) -> None:

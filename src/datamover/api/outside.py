@@ -122,10 +122,12 @@ def is_page(raw: bytes) -> bool:
 # control characters (C0, C1), formats without a glyph (soft hyphen, direction marks and overrides, zero-width space, word joiners,
 # byte order mark, annotations, tags), line and paragraph separators, halves of surrogate pairs. The joiners U+200C and U+200D stay:
 # some languages are written with them.
-_UNCLEAN: Final = re.compile(
-    "[\t\n\v\f\r\x85\u2028\u2029]+|[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+SHAPELESS: Final = (
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e007f]"
 )
+"""A pattern of one such letter."""
+_UNCLEAN: Final = re.compile("[\t\n\v\f\r\x85\u2028\u2029]+|" + SHAPELESS)
 
 
 def clean(text: str, *, limit: int = MESSAGE_LIMIT) -> str:

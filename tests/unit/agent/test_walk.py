@@ -10,6 +10,7 @@ import pytest
 
 from datamover.agent import manifest
 from datamover.agent.walk import Tally, describe, measure, walk
+from datamover.local.node.walking import remove_tree
 
 
 def go(source: Path, *, prefix_size: int = 0) -> tuple[Tally, dict[bytes, int], dict[str, manifest.Entry]]:
@@ -39,6 +40,7 @@ def test_files_and_links_become_objects_and_everything_is_described(tmp_path: Pa
     assert tally.bytes == 13
     assert sorted(tally.special_names) == ["fifo", "socket"]
     assert {path: entry.type for path, entry in entries.items()} == {
+        "": "top",
         "dir": "directory",
         "dir/file": "file",
         "empty": "directory",
@@ -261,10 +263,76 @@ def test_a_file_that_vanishes_before_it_is_looked_at_counts_in_a_frozen_copy_onl
         (tmp_path / name).touch()
 
     def add(entry: manifest.Entry) -> None:
-        (tmp_path / ("b" if entry.path == "a" else "a")).unlink()
+        if entry.path:
+            (tmp_path / ("b" if entry.path == "a" else "a")).unlink()
 
     tally = Tally()
     source = os.fsencode(tmp_path)
     found = list(walk(source, tally=tally, add=add, prefix_size=0, tick=lambda: None, frozen=frozen))
     assert len(found) == 1
     assert tally.unreadable == int(frozen)
+
+
+# --- beyond what the kernel takes in one call ------------------------------------------------------------------------------
+
+
+def dig(source: Path, *, levels: int, name: bytes = b"d" * 200) -> int:
+    """Make folders in one another, opened step by step; return a handle on the deepest."""
+    folder = os.open(source, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir(name, dir_fd=folder)
+        deeper = os.open(name, os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = deeper
+    return folder
+
+
+def test_every_path_is_walked_however_deep_and_files_there_are_too_long_by_name(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    folder = dig(source, levels=60)
+    os.close(os.open(b"deep", os.O_CREAT | os.O_WRONLY, dir_fd=folder))
+    os.symlink("target", b"link", dir_fd=folder)
+    os.close(folder)
+    tally, found, entries = go(source)
+    assert (tally.files, tally.directories, tally.unreadable, tally.too_long) == (1, 60, 0, 2)
+    assert {len(key) for key in found} == {60 * 201 + 4, 60 * 201 + len("link.rclonelink")}
+    assert entries["/".join(["d" * 200] * 60 + ["link"])].target == "target"
+    assert list(tally.out_of_reach.values()) == [True]
+    remove_tree(source)
+
+
+@pytest.mark.parametrize("name", [b"d" * 255, b"[a]{b}*?\\" * 20, b"\xff\n\x1b" * 60, b" " * 200])
+def test_empty_folders_at_any_depth_are_in_the_manifest_and_kept_from_the_engine_by_a_pattern(
+    tmp_path: Path, name: bytes
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "file").touch()
+    levels = 4200 // (len(name) + 1) + 1
+    os.close(dig(source, levels=levels, name=name))
+    tally, found, _ = go(source)
+    assert set(found) == {b"file"}
+    assert (tally.directories, tally.unreadable, tally.too_long) == (levels, 0, 0)
+    [(folder, content)] = tally.out_of_reach.items()
+    assert not content
+    assert 1024 <= len(folder) <= 1024 + len(name)
+    assert set(folder.split(b"/")) == {name}
+    remove_tree(source)
+
+
+def test_a_folder_that_ends_right_where_the_kernel_stops_is_walked(tmp_path: Path) -> None:
+    for length in (*range(3838, 3844), *range(4093, 4099)):
+        room = length - len(os.fsencode(tmp_path)) - 1 - 2
+        source = tmp_path / "s"
+        source.mkdir()
+        folder = dig(source, levels=room // 101, name=b"d" * 100)
+        rest = room % 101
+        if rest > 1:
+            os.mkdir(b"r" * (rest - 1), dir_fd=folder)
+        os.close(os.open(b"f", os.O_CREAT, dir_fd=folder))
+        os.close(folder)
+        tally, found, _ = go(source)
+        assert (tally.files, tally.directories, tally.unreadable) == (1, room // 101 + (rest > 1), 0), length
+        assert len(found) == 1
+        remove_tree(source)
