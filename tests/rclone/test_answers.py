@@ -290,6 +290,41 @@ PLAUSIBLE = {
 }
 
 
+def test_a_server_that_sends_requests_on_to_one_that_is_not_there_is_told_as_that(scripted: Scripted) -> None:
+    scripted.reply = Reply(302, b"", {"Location": "https://login.invalid/"})
+    told = scripted.list()
+    assert told.reason == transfer.REASON_SERVER_UNREACHABLE
+    assert "sent on to login.invalid" in told.message
+
+
+@pytest.mark.parametrize("size", [10, 6 << 20], ids=["whole", "in parts"])
+def test_an_upload_whose_error_comes_as_a_success_is_not_completed(
+    container: Container, s3: S3Server, size: int
+) -> None:
+    (container.data / "a").write_bytes(b"x" * size)
+    error = s3_error(200, "InternalError", "We encountered an internal error.")
+
+    def lie(request: Request) -> Reply | None:
+        if "/.datamover/" in request.path:
+            return None
+        ends = request.method == "POST" and "uploadId=" in request.path
+        return error if ends or (request.method == "PUT" and "uploadId=" not in request.path) else None
+
+    with Answering(s3.port, lie) as server:
+        ended = container.run(
+            BUCKET_PORT=str(server.port),
+            RCLONE_S3_UPLOAD_CUTOFF="5Mi",
+            RCLONE_LOW_LEVEL_RETRIES="1",
+            RCLONE_RETRIES="1",
+        )
+    outcome = ended.outcome
+    assert not outcome.succeeded, ended.output
+    assert outcome.reason in {SERVER, transfer.REASON_VERIFICATION_FAILED}
+    assert outcome.retryable
+    assert outcome.problems[0].split(" ")[0] == "a"
+    assert not any(name.endswith("outcome.json") for name in s3.objects(records=True))
+
+
 PROXIES = {
     "that wants a password": (web_page(407), CONFIG, INVALID, FINAL, "NO_PROXY"),
     "that forbids": (web_page(403), NETWORK, transfer.REASON_SERVER_UNREACHABLE, AGAIN, "the proxy's own rules"),
@@ -454,6 +489,13 @@ def test_a_retention_that_refuses_deletions_says_so_and_what_to_do(container: Co
         ended = container.run(BUCKET_PORT=str(server.port), DATAMOVER_MAX_DELETE_PERCENT="100")
     outcome = ended.outcome
     assert (outcome.failure_class, outcome.reason) == (DENIED, LOCKED), ended.output
-    for words in ("could not be deleted", "2 of 2 objects", "'gone-1'", "legal hold", "addTimestampPrefix"):
+    for words in (
+        "could not be deleted",
+        "2 of 2 objects",
+        "'gone-1'",
+        "legal hold",
+        "addTimestampPrefix",
+        "All files arrived",
+    ):
         assert words in outcome.message
     assert set(s3.objects()) == {"keep", "gone-1", "gone-2"}

@@ -43,7 +43,7 @@ def read(text: str) -> Answer | None:
         return None
     code = (found[1] or found[3]) if found else ""
     words = (found[2] or "") if found else ""
-    if code.lower() == words.strip().replace(" ", "").lower():
+    if code.lower() == words.strip().replace(" ", "").lower() and _normal(code) not in _index():
         code, words = "", ""  # the engine's own words for a status, where the server said nothing
     # whatever words a name has, nobody said them
     return Answer(status=int(status[1]) if status else 0, code=code, words=_NAMES.sub("''", words))

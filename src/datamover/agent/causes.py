@@ -56,7 +56,7 @@ CAUSES = (
     Cause(
         failure_class=transfer.CREDENTIALS,
         reason=transfer.REASON_WRONG_CREDENTIALS,
-        sentence="No credentials can be had: look at the role (AWS_ROLE_ARN), whether it trusts the mover's service account, and at the file of its token;"
+        sentence="No credentials can be had: look at the role (AWS_ROLE_ARN), whether it trusts the mover's service account, and at the file of its token, at AWS_PROFILE if that is set;"
         " or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
         first=True,
         single=False,
@@ -190,6 +190,7 @@ CAUSES = (
             "SSEEncryptedObject",
             "InvalidSSE",
             "InsecureSSECustomerRequest",
+            "EncryptionTypeMismatch",
             "MissingSSECustomerKey",
             "SSECustomerKeyMismatch",
         ),
@@ -245,6 +246,21 @@ CAUSES = (
     Cause(
         failure_class=transfer.CONFIG,
         reason=transfer.REASON_INVALID_CONFIGURATION,
+        sentence="The bucket {bucket!r} at {endpoint} is somebody else's: choose another BUCKET_NAME, and leave RCLONE_S3_NO_CHECK_BUCKET out.",
+        single=False,
+        codes=("BucketAlreadyExists", "BucketConflict", "BucketNameUnavailable"),
+    ),
+    Cause(
+        failure_class=transfer.CONFIG,
+        reason=transfer.REASON_INVALID_CONFIGURATION,
+        sentence="Whoever asks the bucket {bucket!r} pays for it, and has to say so: set RCLONE_S3_REQUESTER_PAYS to true in spec.additionalEnv.",
+        single=False,
+        codes=("UserProjectMissing", "RequesterPaysNotAccepted"),
+        words=r"requester.pays",
+    ),
+    Cause(
+        failure_class=transfer.CONFIG,
+        reason=transfer.REASON_INVALID_CONFIGURATION,
         sentence="The account at {endpoint} may have no more buckets: create {bucket!r} yourself in the place of another one, and leave"
         " RCLONE_S3_NO_CHECK_BUCKET out.",
         single=False,
@@ -275,6 +291,7 @@ CAUSES = (
         sentence='{endpoint} does not speak what TLS_HOST says: set TLS_HOST to "false" for plain HTTP or "true" for HTTPS, and check BUCKET_PORT.',
         retryable=False,
         single=False,
+        codes=("SslRequired",),
         # what a TLS server says to plain HTTP is no XML, and often cut off
         shape=r"StatusCode: 400,.*deserialization failed",
         pattern=r"server gave HTTP response to HTTPS client|HTTP request to an HTTPS server|malformed HTTP response"
@@ -351,8 +368,8 @@ CAUSES = (
         failure_class=transfer.CONFIG,
         reason=transfer.REASON_TOO_LARGE,
         sentence="The server at {endpoint}, or a proxy before it, takes no request of that size. Raise the proxy's limit (nginx: client_max_body_size,"
-        " ingress-nginx: the annotation nginx.ingress.kubernetes.io/proxy-body-size), or send large files in parts: RCLONE_S3_UPLOAD_CUTOFF: 5Mi"
-        " in spec.additionalEnv (and RCLONE_S3_CHUNK_SIZE: 5Mi, if it was set).",
+        " ingress-nginx: the annotation nginx.ingress.kubernetes.io/proxy-body-size) to 6 MiB or more, and send large files in parts that are smaller:"
+        " RCLONE_S3_UPLOAD_CUTOFF: 5Mi in spec.additionalEnv (and RCLONE_S3_CHUNK_SIZE: 5Mi, if it was set).",
         codes=(
             "EntityTooLarge",
             "RequestEntityTooLarge",

@@ -32,6 +32,7 @@ _BOILERPLATE = re.compile(
     r"exceeded maximum number of attempts, \d+, |https response error StatusCode: 0, |request send failed, "
 )
 _PLACES = {cause: place for place, cause in enumerate((*CAUSES, UNKNOWN))} | {None: 1 << 16}
+_SERVER = re.compile(r'"https?://([^"/:]+|\[[^"/\]]+\])[":/]')
 _URL = re.compile(r'"https?://[^"]*"')
 _WEB_PAGE = re.compile(r"<!doctype html|<html[\s>]", re.IGNORECASE)
 _XML_CODE = re.compile(r"<Code>(\w+)</Code>")
@@ -99,7 +100,7 @@ class Errors:
                 transfer.REASON_NO_LOCAL_SPACE,
                 f"No space left on device in the mover's own scratch space (/config or /tmp): give it more. ({_brief(text)})",
             )
-        sentence = cause.sentence.format(place=place, bucket=bucket, endpoint=endpoint)
+        sentence = cause.sentence.format(place=place, bucket=bucket, endpoint=endpoint) + _sent_on(text, endpoint)
         return Failure(
             cause.failure_class,
             cause.reason,
@@ -169,6 +170,15 @@ def about_record(failure: Failure, text: str, *, place: str, reading: bool) -> F
         f"{doing}. {failure.message}",
         retryable=failure.retryable,
     )
+
+
+def _sent_on(text: str, endpoint: str) -> str:
+    """Return a sentence, with a space before it, when the request ended at another server than it was sent to."""
+    found = _SERVER.search(text) if "request send failed" in text and "get credentials" not in text else None
+    host = _SERVER.match(f'"{endpoint}/')
+    if not found or not host or f".{found[1]}".endswith(f".{host[1]}"):
+        return ""
+    return f" The request had been sent on to {found[1]}: is BUCKET_HOST the S3 server itself?"
 
 
 def _without_names(line: logs.Line) -> str:

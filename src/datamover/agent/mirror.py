@@ -14,6 +14,7 @@ from datamover.agent.attempt import Attempt, Surroundings
 from datamover.agent.deleting import tell_deletions
 from datamover.agent.destination import Listing
 from datamover.agent.environment import Owner
+from datamover.agent.errors import Failure
 from datamover.agent.verify import compare, mismatch, not_deleted
 from datamover.api import outside, transfer
 
@@ -254,7 +255,11 @@ class Mirror(Attempt):
         if self.ledger.stale_count():
             self._look_for_rivals()
         before = self.deletions.count
-        self.deletions.sweep(self.tally)
+        try:
+            self.deletions.sweep(self.tally)
+        except Failure as failure:
+            failure.message = f"All files arrived. {failure.message}"
+            raise
         if self.deletions.count > before or self.ledger.stale_count():
             self._prove(folder)
         if self.deletions.spared:
