@@ -83,6 +83,21 @@ def test_a_file_of_profiles_takes_the_place_of_keys_where_the_datamover_itself_n
     expect_arrival(ended, s3)
 
 
+@pytest.mark.parametrize("prefix", ["RCLONE_S3_", "RCLONE_CONFIG_S3GENERIC_"])
+def test_the_engines_own_options_take_the_place_of_keys(container: Container, s3: S3Server, prefix: str) -> None:
+    (container.data / "a").write_text("a")
+    options = {f"{prefix}ACCESS_KEY_ID": s3.access_key, f"{prefix}SECRET_ACCESS_KEY": s3.secret_key}
+    expect_arrival(container.run(**NO_KEYS, **options, **LOUD), s3)
+
+
+def test_a_profile_that_is_nowhere_is_told(container: Container, s3: S3Server) -> None:
+    for keys in (NO_KEYS | {"AWS_EC2_METADATA_DISABLED": "false"}, {}):
+        outcome = container.run(**keys, AWS_PROFILE="nowhere").outcome
+        assert outcome.reason == transfer.REASON_WRONG_CREDENTIALS
+        assert "AWS_PROFILE" in outcome.message
+        assert not outcome.retryable
+
+
 def test_keys_win_over_a_role(container: Container, s3: S3Server, token: Path) -> None:
     (container.data / "a").write_text("a")
     with Identity(access_key="AKIAOTHER", secret_key="other") as elsewhere:

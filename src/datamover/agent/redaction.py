@@ -29,6 +29,8 @@ _PLACES = frozenset(
 _SHORTEST = 4
 _SHORTEST_CODED = 5
 """Letters of base64 that are looked for: fewer would be found in ordinary words."""
+_MANY = 300
+"""Forms above which a text is walked through once, letter by letter."""
 _HARMLESS = frozenset({"true", "false", "none", "null", "auto"})
 
 _PARAMETER = re.compile(
@@ -63,17 +65,30 @@ class Redactor:
         forms = {form for secret in find_secrets(environ) for form in written_forms(secret)}
         # the longest first, so that a secret that contains another one goes as a whole
         self._forms = sorted(forms, key=lambda form: (-len(form), form))
+        # a key file has many lines, and each of them is written in many ways
+        self._starts: dict[str, list[str]] = {}
+        if len(forms) > _MANY:
+            for form in self._forms:
+                self._starts.setdefault(form[:_SHORTEST], []).append(form)
 
     def __call__(self, text: str) -> str:
         """Return the text without secrets."""
-        # looked for one by one: an expression of hundreds of alternatives would be tried at every letter
-        found = [form for form in self._forms if form in text]
+        found = self._find(text)
         if found:
             text = re.compile("|".join(map(re.escape, found))).sub(REDACTED, text)
         small = text.lower()
         if any(word in small for word in _TELLTALE):
             text = _SIGNED.sub(_replace, text)
         return text
+
+    def _find(self, text: str) -> list[str]:
+        """Return the forms in a text, the longest first. An expression with hundreds of alternatives would be tried at every letter."""
+        if not self._starts:
+            return [form for form in self._forms if form in text]
+        starts = self._starts
+        places = ((at, starts.get(text[at : at + _SHORTEST], ())) for at in range(len(text) - _SHORTEST + 1))
+        found = {form for at, forms in places for form in forms if text.startswith(form, at)}
+        return sorted(found, key=len, reverse=True)
 
 
 def find_secrets(environ: Mapping[str, str]) -> set[str]:

@@ -2,10 +2,11 @@
 
 import base64
 import json
+import os
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from datamover.agent.redaction import REDACTED, Redactor, find_secrets
@@ -160,6 +161,23 @@ def test_no_secret_of_any_shape_gets_through(secret: str, before: str, after: st
     assume(secret.lower() not in {"true", "false", "none", "null", "auto"})
     clean = Redactor({"MY_SECRET": secret})(f"{before}{secret}{after}")
     assert secret not in clean.replace(REDACTED, "") or secret in (before + after)
+
+
+@given(st.lists(INNER, min_size=40, max_size=60), st.sampled_from(sorted(WAYS)), st.integers(0, 39))
+@settings(max_examples=30)
+def test_no_line_of_a_file_of_keys_leaves(lines: list[str], way: str, number: int) -> None:
+    redact = Redactor({"TLS_KEY": "\n".join(lines), "OTHER_TOKEN": lines[0]})
+    written = WAYS[way](lines[number])
+    assert not leaves(lines[number], written, redact(f"2026/11/21 said <{written}> of it"))
+    assert lines[number] not in redact("\n".join(lines))
+
+
+@given(st.dictionaries(st.sampled_from([*VARIABLES, *EMBEDDED]), st.binary(max_size=60)), st.text())
+def test_whatever_an_environment_holds_is_read(raw: dict[str, bytes], text: str) -> None:
+    environ = {name: os.fsdecode(value) for name, value in raw.items()}
+    redact = Redactor(environ)
+    for value in (text, *environ.values()):
+        assert isinstance(redact(value), str)
 
 
 @pytest.mark.parametrize(
