@@ -14,17 +14,20 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
 
 from datamover.agent import guards, logs, manifest, names, profile, rclone, records, remarks, walk
+from datamover.agent.changes import has_changed
 from datamover.agent.deleting import Deletions
 from datamover.agent.destination import Destination, Listing
 from datamover.agent.environment import Settings
 from datamover.agent.errors import AgentError, Failure
 from datamover.agent.ledger import Ledger
-from datamover.agent.options import Options, file_lists, for_checking, keeps_links, without_filters
+from datamover.agent.moving import Moving
+from datamover.agent.options import Options, file_lists, for_checking, keeps_links
 from datamover.agent.progress import Reporter
 from datamover.agent.sync import Sync
 from datamover.agent.verify import Comparison, compare, mismatch
@@ -94,6 +97,14 @@ class Attempt(ABC):
             outage_limit=settings.outage_limit,
             grace=settings.grace,
         )
+        self.moving = Moving(
+            self.sync,
+            destination=self.destination,
+            ledger=self.ledger,
+            settings=settings,
+            source=self.source,
+            scratch=given.scratch,
+        )
         self.deletions = Deletions(
             self.ledger,
             source=self.source,
@@ -106,7 +117,6 @@ class Attempt(ABC):
         self._vanished = 0
         self._shortened: list[str] = []
         self._looked = False
-        self._beyond: list[bytes] = []
         self._listing: dict[str, str] = {}
         self._version: rclone.Child | None = None
         self._engine_version = ""
@@ -145,7 +155,7 @@ class Attempt(ABC):
     # --- the steps ------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Run the attempt; return when all is done. Raises AgentError otherwise. `facts`, `tally` and `sync.moved` tell the rest."""
+        """Run the attempt; return when all is done. Raises AgentError otherwise. `facts`, `tally` and `moving.moved` tell the rest."""
         self.report.phase(transfer.PROBING)
         self.begin()
         path = f"{self.scratch}/manifest"
@@ -270,7 +280,7 @@ class Attempt(ABC):
     def summary(self) -> str:
         """Return a sentence about a success."""
         files, size = self.ledger.sources()
-        done = remarks.about_success(files, size, moved=self.sync.moved.files, deleted=self.deletions.count)
+        done = remarks.about_success(files, size, moved=self.moving.moved[0], deleted=self.deletions.count)
         facts = self.facts
         told = (
             [transfer.tell_verification(method=facts.verification, checked=facts.checked, read=facts.read, files=files)]
@@ -350,43 +360,16 @@ class Attempt(ABC):
 
     def _copy(self, folder: str) -> None:
         self.report.phase(transfer.SYNCING)
-        environment = self.data_environment()
-        source, target = os.fsdecode(self.source), self.destination.remote(folder)
-        listed = f"{self.scratch}/by-size"
-        with open(listed, "wb") as file:
-
-            def by_size(name: str) -> None:
-                key = self.ledger.spelled(name) if "\ufffd" in name else name.encode()
-                if key is not None:
-                    file.write(key + b"\n")
-
-            watched = not self.options.compares and self.ledger.rehash_candidates(at_least=self.rehash_size())
-            self.sync.copy(
-                source,
-                target,
-                environment=environment,
-                extra=self.arguments(),
-                total=self.ledger.sources()[0],
-                by_size=by_size if watched else None,
-                uploaded=self._note,
-            )
-        if os.path.getsize(listed):
-            # no checksum at the store to go by: time of change decides for these, as the engine does by itself
-            again = without_filters(environment) | {"RCLONE_CHECKSUM": "false"}
-            self.sync.copy(source, target, environment=again, extra=["--files-from-raw", listed], uploaded=self._note)
+        self.moving.run(
+            folder,
+            environment=self.data_environment(),
+            arguments=self.arguments(),
+            rehash=not self.options.compares and self.ledger.rehash_candidates(at_least=self.rehash_size()),
+        )
 
     def rehash_size(self) -> int:
         """Return the size from which an object of ours may have no checksum at the store."""
         return _MULTIPART
-
-    def _note(self, name: str) -> None:
-        self._beyond.append(name.encode())
-        if len(self._beyond) >= 1 << 12:
-            self._flush()
-
-    def _flush(self) -> None:
-        self.ledger.add_uploaded(self._beyond)
-        self._beyond.clear()
 
     def after_listing(self, listing: Listing) -> Iterator[tuple[bytes, int]]:
         """Yield the objects of a listing after the run."""
@@ -422,7 +405,7 @@ class Attempt(ABC):
 
     def _amend(self, path: str, comparison: Comparison | None, *, timeout: float | None) -> None:
         """Add to the manifest what the engine moved beyond the intent; best effort when the attempt has failed."""
-        self._flush()
+        self.moving.flush()
 
         def lines() -> Iterator[manifest.Entry]:
             for key in self.ledger.beyond_intent():
@@ -437,6 +420,11 @@ class Attempt(ABC):
     def describe(self, key: bytes) -> manifest.Entry:
         """Return the manifest's line about an object whose file the walk has not seen."""
         return walk.describe(self.source, key, follows=self.options.follows)
+
+    def remove_arrived(self, run_id: str) -> None:
+        """Remove what an attempt that was killed left beside; best effort, for it costs only space."""
+        with suppress(Failure):
+            self.destination.purge(records.arriving_folder(run_id))
 
     def append(self, path: str, lines: Iterator[manifest.Entry], *, timeout: float | None) -> None:
         """Add lines to the manifest, here and at the destination; with a `timeout` in seconds it is best effort."""
@@ -465,6 +453,7 @@ class Attempt(ABC):
             direct=self.settings.direct,
             level=self.options.level,
             trusted=True,
+            has_changed=lambda key: has_changed(self.source, key, self.ledger),
         )
         done = check.run(
             os.fsdecode(self.source),

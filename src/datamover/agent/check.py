@@ -66,7 +66,10 @@ class Check:
         direct: bool,
         level: str,
         trusted: bool,
+        has_changed: Callable[[bytes], bool] = lambda _: True,
     ) -> None:
+        """`has_changed` tells of a key whether its file has changed since it was moved, as a live source's may."""
+        self._has_changed = has_changed
         self._engine = engine
         self._destination = destination
         self._report = report
@@ -187,13 +190,21 @@ class Check:
             examples = tuple(name for _, some in found.values() for name in some)[:_EXAMPLES]
             raise mismatched(
                 f"Verification found {count} files that are not at {target} as they are in the source: {', '.join(examples)}",
-                direct=self._direct,
+                direct=self._direct and self._have_changed(reports["differ"], reports["missing-on-dst"]),
                 problems=examples,
                 deleted=self._deleted,
             )
         if code:
             raise self._destination.explain(child.errors, code)
         return same
+
+    def _have_changed(self, *reports: str) -> bool:
+        """Tell whether every file of these reports has changed; of one that has not the store has something else."""
+        for path in reports:
+            with open(path, "rb") as file:
+                if not all(self._has_changed(line.rstrip(b"\n")) for line in file):
+                    return False
+        return True
 
 
 def asked_key(request: str, *, target: str) -> bytes | None:

@@ -33,6 +33,9 @@ _BOILERPLATE = re.compile(
 )
 _PLACES = {cause: place for place, cause in enumerate((*CAUSES, UNKNOWN))} | {None: 1 << 16}
 _SERVER = re.compile(r'"https?://([^"/:]+|\[[^"/\]]+\])[":/]')
+# what an engine says that may replace nothing (see `live`): that a file differs is what it was asked for
+_NOT_REPLACED = "immutable file modified"
+_NO_ERRORS = "Can't retry any of the errors"
 _URL = re.compile(r'"https?://[^"]*"')
 _WEB_PAGE = re.compile(r"<!doctype html|<html[\s>]", re.IGNORECASE)
 _XML_CODE = re.compile(r"<Code>(\w+)</Code>")
@@ -60,13 +63,15 @@ class Errors:
         if not (line.level in _ERROR_LEVELS or final or crash):
             return
         line = logs.Line(msg=self._redact(line.msg), level=line.level, object=self._redact(line.object))
-        cause = answers.find(_without_names(line))
         summary = final or line.msg.startswith("Attempt ")
         if self._attempt_ended and not summary:
             self._attempt_ended = False
             self._first.clear()
             self._objects.clear()
         self._attempt_ended = self._attempt_ended or summary
+        if is_about_replacing(line.msg):
+            return
+        cause = answers.find(_without_names(line))
         self._first.setdefault(cause, line.msg)
         if not summary:
             self.count += 1
@@ -74,6 +79,11 @@ class Errors:
                 self._counts[cause.failure_class] = self._counts.get(cause.failure_class, 0) + 1
             if line.object:
                 self._objects.setdefault(cause, _Objects()).add(line.object)
+
+    @property
+    def none(self) -> bool:
+        """Whether nothing went wrong in the latest attempt."""
+        return not self._first
 
     def amount(self, failure_class: str) -> int:
         """Return how many lines belong to a class."""
@@ -135,6 +145,11 @@ class _Objects:
         count = self._count if total is None else min(self._count, total)
         of = f" of {total}" if total is not None else ""
         return f"That is so for {count}{of} object{'' if (total or count) == 1 else 's'}: {quote_names(self.names, count)}. "
+
+
+def is_about_replacing(text: str) -> bool:
+    """Tell whether an engine that may replace nothing says only that it did not, for one file or in the end."""
+    return text.startswith(_NO_ERRORS) or (text.endswith(_NOT_REPLACED) and not text.startswith("Attempt "))
 
 
 def server_code(text: str) -> str | None:

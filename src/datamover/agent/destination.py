@@ -317,6 +317,15 @@ class Destination:
             if failure.failure_class != transfer.NOT_FOUND:
                 raise
 
+    def purge(self, folder: str) -> None:
+        """Delete all in a folder of records, which must be this mirror's alone."""
+        prefix = f"{self._settings.prefix}/" if self._settings.prefix else ""
+        try:
+            self._ask("operations/purge", {"fs": self._bucket, "remote": (prefix + folder).rstrip("/")}, patient=False)
+        except Failure as failure:
+            if failure.failure_class != transfer.NOT_FOUND:
+                raise
+
     def abandon_uploads(self, folder: str) -> None:
         """Abort uploads in parts that an attempt which was killed left pending below `folder`, which must be this run's alone.
 

@@ -19,6 +19,8 @@ Columns of a path (its key, see `names`):
 `visible`  the user's own filters let the engine see it at the destination
 `after`    size at the destination after the run
 `uploaded` the engine logged that it moved it
+`arrivals` how many files the engine logged so as moved, and `moved` their bytes: one, but where its log spells several alike (U+FFFD)
+`removed`  the engine removed what had arrived of it, because it was not what had been sent
 `paired`   an old object that is a new one's earlier name, or that new one
 `spared`   it seemed to be gone from the source and yet must not be deleted
 `odd`      the engine cannot be told to delete it and nothing else: no file's path becomes its key, or two objects are listed by it
@@ -37,7 +39,8 @@ CREATE TABLE paths (
   known INTEGER NOT NULL DEFAULT 0, written INTEGER, remote INTEGER, visible INTEGER NOT NULL DEFAULT 1,
   after INTEGER, uploaded INTEGER NOT NULL DEFAULT 0, paired INTEGER NOT NULL DEFAULT 0,
   spared INTEGER NOT NULL DEFAULT 0, doomed INTEGER NOT NULL DEFAULT 0,
-  announced INTEGER NOT NULL DEFAULT 0, odd INTEGER NOT NULL DEFAULT 0
+  announced INTEGER NOT NULL DEFAULT 0, odd INTEGER NOT NULL DEFAULT 0, arrivals INTEGER NOT NULL DEFAULT 0,
+  moved INTEGER NOT NULL DEFAULT 0, removed INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID
 """
 _BATCH = 2000
@@ -56,7 +59,7 @@ Timed = Iterable[tuple[bytes, int, int]]
 _LAST = (1 << 63) - 1
 
 
-def _fit(mtime: int) -> int:
+def fit(mtime: int) -> int:
     """Return a time of change that the table can hold: file systems know years that 64 bits of nanoseconds do not."""
     return max(-_LAST, min(mtime, _LAST))
 
@@ -90,7 +93,7 @@ class Ledger:
         self._put(
             "INSERT INTO paths (key, source, mtime, walked) VALUES (?, ?, ?, 1) ON CONFLICT (key) DO UPDATE SET"
             " twice = source IS NOT NULL, source = excluded.source, mtime = excluded.mtime, walked = 1",
-            ((key, size, _fit(mtime)) for key, size, mtime in paths),
+            ((key, size, fit(mtime)) for key, size, mtime in paths),
         )
 
     def select(self, paths: Sized) -> None:
@@ -110,7 +113,7 @@ class Ledger:
             " announced = CASE WHEN known = 1 THEN min(announced, excluded.announced) ELSE excluded.announced END, known = 1,"
             " written = coalesce(excluded.written, written), doomed = excluded.doomed",
             (
-                (key, None if mtime is None else _fit(mtime), stale and again, not finished and not stale)
+                (key, None if mtime is None else fit(mtime), stale and again, not finished and not stale)
                 for key, mtime, stale in paths
             ),
         )
@@ -197,6 +200,19 @@ class Ledger:
             ((key,) for key in keys),
         )
 
+    def add_moved(self, files: Sized) -> None:
+        """Objects that the engine logged as moved, with their sizes; one that it moved again is still one."""
+        self._put(
+            "INSERT INTO paths (key, uploaded, arrivals, moved) VALUES (?, 1, 1, ?) ON CONFLICT (key) DO UPDATE SET uploaded = 1,"
+            " arrivals = excluded.arrivals + CASE WHEN instr(key, x'efbfbd') THEN arrivals ELSE 0 END,"
+            " moved = excluded.moved + CASE WHEN instr(key, x'efbfbd') THEN moved ELSE 0 END",
+            files,
+        )
+
+    def add_removed(self, key: bytes) -> None:
+        """An object that the engine removed because another checksum had arrived."""
+        self._database.execute("UPDATE paths SET removed = 1 WHERE key = ?", (key,))
+
     def spare(self, keys: Iterable[bytes]) -> None:
         """Stale objects that stay after all."""
         self._put("UPDATE paths SET spared = 1 WHERE key = ?", ((key,) for key in keys))
@@ -215,6 +231,22 @@ class Ledger:
         """Return number and bytes of what is to be moved."""
         row = self._database.execute("SELECT count(source), coalesce(sum(source), 0) FROM paths").fetchone()
         return int(row[0]), int(row[1])
+
+    def moved(self) -> tuple[int, int]:
+        """Return number and bytes of what the engine moved."""
+        row = self._database.execute("SELECT coalesce(sum(arrivals), 0), coalesce(sum(moved), 0) FROM paths").fetchone()
+        return int(row[0]), int(row[1])
+
+    def removed_count(self) -> int:
+        """Return the number of objects that were there, and that the engine first replaced and then removed."""
+        return self._count("removed = 1 AND uploaded = 0 AND remote IS NOT NULL")
+
+    def walked_as(self, key: bytes) -> tuple[int, int] | None:
+        """Return size and time of change (ns) of the file that the walk met and that is to be moved, None when it met none."""
+        found = self._database.execute(
+            "SELECT source, mtime FROM paths WHERE key = ? AND source IS NOT NULL AND mtime IS NOT NULL", (key,)
+        )
+        return found.fetchone()
 
     def collisions(self, *, limit: int) -> list[bytes]:
         """Return keys that two paths of the source share and that are to be moved."""
@@ -437,6 +469,10 @@ class Ledger:
         """Return the one key of the source that the engine's JSON log spells so (U+FFFD for bytes that are not UTF-8)."""
         found = self._spelled(lossy.encode(), limit=2)
         return found[0] if len(found) == 1 else None
+
+    def spelled_all(self, lossy: str) -> list[bytes]:
+        """Return all keys of the source that the engine's JSON log spells so."""
+        return self._spelled(lossy.encode(), limit=-1)
 
     def _spelled(self, lossy: bytes, *, limit: int) -> list[bytes]:
         if not self._spellings:

@@ -90,6 +90,15 @@ def _escape(match: re.Match[str]) -> str:
     return "".join(f"\\u{units[place : place + 4]}" for place in range(0, len(units), 4))
 
 
+def without_errors(line: Line, stats: Stats, count: int) -> tuple[Line, Stats]:
+    """Return a line and its statistics without `count` of its errors, which are none."""
+    if not count:
+        return line, stats
+    stats = msgspec.structs.replace(stats, errors=max(0, stats.errors - count))
+    shown = [text for text in line.msg.splitlines() if stats.errors or not text.startswith("Errors:")]
+    return msgspec.structs.replace(line, msg="\n".join(shown), stats=stats), stats
+
+
 def shorten(texts: Iterable[str], *, limit: int = outside.NAME_LIMIT) -> tuple[str, ...]:
     """Return the texts clean, each cut to `limit` letters (names in file systems need not be UTF-8, nor harmless)."""
     return tuple(outside.clean(text.encode("utf-8", "backslashreplace").decode(), limit=limit) for text in texts)

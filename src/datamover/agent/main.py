@@ -145,6 +145,7 @@ def _attempt(
 
     def so_far() -> transfer.Outcome:
         files, size = attempt.ledger.sources()
+        moved_files, moved_bytes = attempt.moving.moved
         return msgspec.structs.replace(
             begun,
             run_id=settings.run_id,
@@ -154,9 +155,9 @@ def _attempt(
             timestamp=attempt.facts.timestamp,
             files=files,
             bytes=size,
-            transferred_files=attempt.sync.moved.files,
-            transferred_bytes=attempt.sync.moved.bytes,
-            deleted=attempt.deletions.count,
+            transferred_files=moved_files,
+            transferred_bytes=moved_bytes,
+            deleted=attempt.deletions.count + attempt.moving.removed,
             skipped_special=attempt.tally.special,
             symlinks=attempt.tally.symlinks,
             verified=attempt.facts.verified,

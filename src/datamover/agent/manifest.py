@@ -83,7 +83,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True,
     def key(self) -> bytes:
         """The key at the destination."""
         if self.type in {FILE, LINK}:
-            return names.key_of(self.raw_path) + (names.LINK_SUFFIX if self.type == LINK else b"")
+            return names.key_of(self.raw_path + (names.LINK_SUFFIX if self.type == LINK else b""))
         return self.raw_path
 
 

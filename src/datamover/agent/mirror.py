@@ -196,6 +196,11 @@ class Mirror(Attempt):
         if self.ledger.blockers():
             self._look_for_rivals()
         self.deletions.clear_the_way(self.tally)
+        for run_id in sorted(self._before.arriving):
+            # a mirror's run that began before this one is over, and so is this one's earlier attempt
+            run = self._before.runs.get(run_id, records.Run())
+            if run.place is not None or run.finished:
+                self.remove_arrived(run_id)
 
     def _look_for_rivals(self) -> None:
         """List the runs again and refuse to go on beside another one: what was listed before may be hours old. Raises Failure."""

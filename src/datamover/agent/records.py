@@ -5,6 +5,7 @@
     runs/<run id>/mirror-000000012   the run's place in the mirror's history, as a name, so that a listing tells it
     runs/<run id>/folder.json        the timestamp folder that the run holds
     runs/<run id>/outcome.json       written last; makes the run finished
+    runs/<run id>/arriving/...       changed files of a live source, before they replace what is there (see `live`)
     claims/<timestamp>/<run id>.json who wants a timestamp folder
 
 A run of a mirror has begun when both its manifest and its place are there.
@@ -21,6 +22,7 @@ import msgspec
 
 from datamover.agent.environment import Owner, is_run_id, is_timestamp
 from datamover.agent.errors import Failure
+from datamover.agent.names import is_canonical
 from datamover.api import outside, transfer
 from datamover.api.outside import Count, Unusable
 
@@ -29,6 +31,7 @@ OWNER = "owner.json"
 MANIFEST = "manifest.jsonl.gz"
 OUTCOME = "outcome.json"
 HOLDER = "folder.json"
+_ARRIVING = "arriving"
 _PLACE = "mirror-"
 _LAST_PLACE = 10**15
 """Places in a mirror's history. A run each nanosecond would take eleven days to reach it, so a higher one is no place."""
@@ -142,13 +145,14 @@ class Run(msgspec.Struct):
 class State:
     """What a listing of `<root>` says about the records in it.
 
-    `nested` names folders below with records of their own: other movers' destinations.
+    `nested` names folders below with records of their own: other movers' destinations. `arriving` are the runs that have something left there.
     """
 
     def __init__(self) -> None:
         self.owned = False
         self.runs: dict[str, Run] = {}
         self.claimed: set[str] = set()
+        self.arriving: set[str] = set()
         self.nested: list[str] = []
 
     def take(self, key: bytes) -> bool:
@@ -173,6 +177,8 @@ class State:
                 elif name.startswith(_PLACE):
                     with suppress(Unusable):  # not a name that we give
                         run.place = max(run.place or 0, outside.integer(name.removeprefix(_PLACE), high=_LAST_PLACE))
+            case ["runs", run_id, "arriving", *_] if is_run_id(run_id) and is_canonical(key):
+                self.arriving.add(run_id)
             case ["claims", timestamp, _] if is_timestamp(timestamp):
                 self.claimed.add(timestamp)
             case _:
@@ -221,3 +227,8 @@ def read_state(keys: Iterable[bytes]) -> State:
 def place_name(place: int) -> str:
     """Return the name of the object that says a run's place in the mirror's history."""
     return f"{_PLACE}{place:09d}"
+
+
+def arriving_folder(run_id: str, *, word: str = "") -> str:
+    """Return the folder, with a final slash, in which an attempt's changed files arrive; without its `word` that of all attempts of a run."""
+    return f"{FOLDER}/runs/{run_id}/{_ARRIVING}/{f'{word}/' if word else ''}"

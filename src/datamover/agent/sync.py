@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from datamover.agent import logs, rclone
+from datamover.agent import classify, logs, rclone
 from datamover.agent.destination import Destination
 from datamover.agent.errors import Failure
 from datamover.agent.progress import Reporter
@@ -27,14 +27,21 @@ _HOPELESS_CLASSES = (transfer.CONFIG, transfer.CREDENTIALS, transfer.DENIED, tra
 _FULL = 3
 """Uploads that a full destination refuses, after which there is no point: each may be a large file, sent whole before it is refused."""
 
+_DIFFERING = (1, 6)
+"""Exit codes of an engine that has only found files which it may not replace."""
+
 SIZE_ONLY = "Size of src and dst objects identical"
 """What the engine logs, at debug level, when it took a file for unchanged without a checksum to go by."""
+APART = "Source and destination exist but do not match: immutable file modified"
+"""What it logs, as an error, for a file that differs from the object that is there, when it may replace none."""
 _MOVED = "Copied ("
 """What it logs for a file that it moved; before it may be `Multi-thread `."""
+_REMOVED = "Removing failed copy"
+"""What it logs before it removes an object that has another checksum than what it sent. What was there before is gone then."""
 
 
 class Moved(msgspec.Struct):
-    """What the engine did so far, all passes together."""
+    """What the engine did so far, all passes together. What it sent and did not see arrive is not moved."""
 
     files: int = 0
     bytes: int = 0
@@ -73,11 +80,16 @@ class Sync:
         extra: Iterable[str] = (),
         total: int | None = None,
         by_size: Callable[[str], None] | None = None,
-        uploaded: Callable[[str], None] | None = None,
+        uploaded: Callable[[str, int], None] | None = None,
+        apart: Callable[[str], None] | None = None,
+        removed: Callable[[str], None] | None = None,
+        arriving: bool = False,
     ) -> None:
         """Copy `source`, of `total` files, to `target`. Raises Failure when anything did not arrive.
 
-        `by_size` gets the names of files that were taken for unchanged by their size alone, `uploaded` those that were moved.
+        `by_size` gets the names of files that were taken for unchanged by their size alone, `uploaded` those that were moved, with their
+        sizes, `removed` those that arrived otherwise and were removed again, and `apart` those that an engine which may replace nothing (`--immutable`) found to have changed. `arriving`: what is moved is
+        not yet where it shall be, and does not count.
         """
         last: list[logs.Line] = []
         watch = _Watch(
@@ -93,16 +105,32 @@ class Sync:
             environment = dict(environment) | {"RCLONE_LOG_LEVEL": "DEBUG"}
         child = self._engine.start(["copy", *extra, source, target], environment=environment, on_line=None)
 
+        differing = 0
+
         def on_line(line: logs.Line) -> None:
+            nonlocal differing
+            if apart is not None and line.level == "error" and line.msg == APART:
+                differing += 1
+                apart(line.object)
+                return
+            if differing and classify.is_about_replacing(line.msg):
+                return
             if line.stats is not None:
+                line, stats = logs.without_errors(line, line.stats, differing)
                 last[:] = [line]
                 self._report.statistics(line)
-                watch.tick(line.stats, child)
+                watch.tick(stats, child)
                 return
             if by_size is not None and line.level == "debug" and line.msg == SIZE_ONLY:
                 by_size(line.object)
-            elif uploaded is not None and line.level == "info" and _MOVED in line.msg:
-                uploaded(line.object)
+            elif removed is not None and line.level == "info" and line.msg == _REMOVED:
+                removed(line.object)
+            elif line.level == "info" and _MOVED in line.msg:
+                if not arriving:
+                    self.moved.files += 1
+                    self.moved.bytes += line.size
+                if uploaded is not None:
+                    uploaded(line.object, line.size)
             self._show(line)
 
         try:
@@ -111,13 +139,10 @@ class Sync:
             watch.close()
             child.close()
             if last and last[0].stats:
-                stats = last[0].stats
-                self.moved.files += stats.transfers
-                self.moved.bytes += stats.bytes
-                self.moved.compared += stats.checks
+                self.moved.compared += last[0].stats.checks
                 self._report.show(last[0])
         failure = watch.failure
-        if failure is None and code:
+        if failure is None and code and not (differing and child.errors.none and code in _DIFFERING):
             failure = self._destination.explain(child.errors, code, total=total)
         if failure is not None:
             arrived = self.moved.files

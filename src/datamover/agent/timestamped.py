@@ -47,6 +47,7 @@ class Timestamped(Attempt):
             ).timestamp
             self._held = True
             self.destination.abandon_uploads(f"{folder}/")
+            self.remove_arrived(self.settings.run_id)
             self.ledger.add_remote(self.destination.list_all(f"{folder}/").lines())
         else:
             if not self._recorded:

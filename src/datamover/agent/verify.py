@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from datamover.agent import names
+from datamover.agent.changes import has_changed
 from datamover.agent.deleting import GONE, tell_deletions
 from datamover.agent.errors import Failure
 from datamover.agent.ledger import Ledger
@@ -20,10 +21,12 @@ class Comparison(msgspec.Struct):
     """What a listing after the run showed. Counts, and the first few names.
 
     `vanished` are the files that went from a live source and are not at the destination, `outlived` those of which it has an older object.
+    `still` are those that did not arrive as they are although they look as the walk met them: then it is not the source that changed.
     """
 
     missing: int = 0
     differing: int = 0
+    still: int = 0
     vanished: list[bytes] = []
     outlived: list[bytes] = []
     changed: int = 0
@@ -55,6 +58,7 @@ def compare(ledger: Ledger, *, source: bytes, frozen: bool) -> Comparison:
         else:
             result.missing += after is None
             result.differing += after is not None
+            result.still += not has_changed(source, key, ledger)
             if len(result.examples) < _EXAMPLES:
                 shown = f"{size} bytes, {after} arrived" if after is not None else "missing"
                 if now is None and not trouble:
@@ -91,7 +95,7 @@ def mismatch(result: Comparison, *, place: str, direct: bool, deleted: int = 0) 
         return None
     return mismatched(
         f"{result.missing} files are missing at {place} and {result.differing} have another size: {', '.join(result.examples)}",
-        direct=direct,
+        direct=direct and not result.still,
         problems=tuple(result.examples),
         deleted=deleted,
     )

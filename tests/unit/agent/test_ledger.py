@@ -346,3 +346,20 @@ def test_a_quoted_key_that_is_still_there_was_out_of_the_engines_reach(ledger: L
 def test_keys_with_an_empty_part_are_found(ledger: Ledger) -> None:
     ledger.add_remote(sized("a//b", "/a", "a/", "a/b", "./a", "a/b//"))
     assert list(ledger.split()) == keys("/a", "a//b", "a/b//")
+
+
+def test_what_moved_twice_is_one_file_and_what_the_log_spells_alike_is_several(ledger: Ledger) -> None:
+    ledger.add_moved([(b"a", 3), (b"b", 4), (b"a", 5)])
+    assert ledger.moved() == (2, 9)
+    ledger.add_moved([("bad\ufffd".encode(), 1), ("bad\ufffd".encode(), 2)])
+    assert ledger.moved() == (4, 12)
+    assert ledger.was_uploaded(b"a")
+
+
+def test_what_was_there_and_was_removed_by_the_engine_is_counted_unless_it_arrived_after_all(ledger: Ledger) -> None:
+    ledger.add_remote(sized("lost", "arrived"))
+    ledger.add_source(timed(sized("lost", "arrived", "new")))
+    for key in keys("lost", "arrived", "new"):
+        ledger.add_removed(key)
+    ledger.add_moved([(b"arrived", 7)])
+    assert ledger.removed_count() == 1
