@@ -17,6 +17,7 @@ _EXACT = 2**53
 """Below it every integer is a float of its own."""
 _TOO_DEEP = f"is nested more than {_MAX_DEPTH} levels deep; that is not a manifest"
 
+_QUOTED = re.compile(r"\b(alias|anchor|tag) '[^']*'")
 _TAG = "tag:yaml.org,2002:"
 _BOOLEANS = {"y": True, "yes": True, "true": True, "on": True, "n": False, "no": False, "false": False, "off": False}
 _WORDS = (
@@ -105,11 +106,24 @@ def read_documents(text: str) -> list[Any]:
         error.document = len(found) + 1
         raise
     except yaml.YAMLError as error:
-        words = " ".join(str(error).split()).replace('in "<unicode string>", line', "at line")
-        raise DocumentError(f"is not YAML: {words[:200]}", document=len(found) + 1) from error
+        # not as its cause: that would quote the line, which may be a Secret's (law L8)
+        raise DocumentError(f"is not YAML: {_told(error)}", document=len(found) + 1) from None
     except RecursionError:
         raise DocumentError(_TOO_DEEP, document=len(found) + 1) from None
     return found
+
+
+def _told(error: yaml.YAMLError) -> str:
+    """Return what is wrong and where, without the text itself: an alias or a tag may be a password that nobody has quoted (law L8)."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return " ".join(str(error).split())[:200]
+    parts: list[str] = []
+    for words, mark in ((error.context, error.context_mark), (error.problem, error.problem_mark)):
+        if words:
+            place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+            parts.append(_QUOTED.sub(r"\1", words) + place)
+    hint = "; quote text that begins with * & or !" if _QUOTED.search(error.problem or "") else ""
+    return f"{', '.join(parts)}{hint}"
 
 
 def _read_integer(text: str) -> int:

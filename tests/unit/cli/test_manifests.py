@@ -138,6 +138,31 @@ WRONG = {
 }
 
 
+BROKEN = {
+    "an open quote": 'KEY: "hunter2',
+    "an alias": "KEY: *hunter2",
+    "a tag": "KEY: !hunter2 x",
+    "two colons": "KEY: hunter2: hunter2",
+    "a percent sign": "KEY: %hunter2",
+    "an escape": '"hunter2\\q"',
+    "a list that does not end": "[hunter2, hunter2",
+    "a tab": "KEY:\n\thunter2: x",
+    "a control character": "KEY: hunter2\x01",
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_is_no_yaml_is_told_without_the_text_itself(case: str) -> None:
+    """Law L8: the line that cannot be read may be a Secret's."""
+    text = SECRET + "stringData:\n  " + BROKEN[case]
+    with pytest.raises(ManifestError) as refused:
+        read("-", text=text)
+    told = str(refused.value)
+    assert "hunter" not in told
+    assert "is not YAML: " in told or "!hunter" in BROKEN[case]
+    assert refused.value.__cause__ is None or "hunter" not in str(refused.value.__cause__)
+
+
 @pytest.mark.parametrize("case", WRONG)
 def test_what_is_wrong_is_told_with_its_place(case: str) -> None:
     text, words = WRONG[case]
