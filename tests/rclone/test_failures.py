@@ -150,7 +150,9 @@ def test_a_server_that_is_gone_for_good_meets_the_limit(container: Container, s3
     fill(container, count=200, size=20_000)
     with Proxy(s3.port, rate=300_000) as proxy:
         begun = time.monotonic()
-        with container.start(BUCKET_PORT=str(proxy.port), DATAMOVER_OUTAGE_LIMIT="6", RCLONE_TRANSFERS="2") as running:
+        with container.start(
+            BUCKET_PORT=str(proxy.port), DATAMOVER_OUTAGE_LIMIT="6", RCLONE_TRANSFERS="2", RCLONE_VERBOSE="1"
+        ) as running:
             wait_for(lambda: "Copied (new)" in running.output)
             proxy.cut()
             ended = running.wait(timeout=90)
@@ -164,7 +166,7 @@ def test_a_server_that_comes_back_is_gone_on_with(container: Container, s3: S3Se
     fill(container, count=60, size=20_000)
     with (
         Proxy(s3.port, rate=300_000) as proxy,
-        container.start(BUCKET_PORT=str(proxy.port), RCLONE_TRANSFERS="2") as running,
+        container.start(BUCKET_PORT=str(proxy.port), RCLONE_TRANSFERS="2", RCLONE_VERBOSE="1") as running,
     ):
         wait_for(lambda: "Copied (new)" in running.output)
         proxy.cut()

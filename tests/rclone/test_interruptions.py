@@ -49,7 +49,7 @@ def test_kill_9_and_another_attempt_end_in_one_whole_copy(container: Container, 
     for _ in range(3):
         with (
             Proxy(s3.port, rate=400_000) as proxy,
-            container.start(BUCKET_PORT=str(proxy.port), RCLONE_TRANSFERS="2", **same) as running,
+            container.start(BUCKET_PORT=str(proxy.port), RCLONE_TRANSFERS="2", RCLONE_VERBOSE="1", **same) as running,
         ):
             wait_for(lambda: running.output.count("Copied (new)") > 20 or "There was nothing" in running.output)
             children = running.children()
@@ -120,7 +120,9 @@ def test_a_mirror_that_failed_half_way_goes_on_with_a_new_run(container: Contain
         (container.data / f"file-{number:03}").write_bytes(bytes(3000))
     with (
         Proxy(s3.port, rate=200_000) as proxy,
-        container.start(BUCKET_PORT=str(proxy.port), RCLONE_TRANSFERS="2", DATAMOVER_RUN_ID="run-1") as running,
+        container.start(
+            BUCKET_PORT=str(proxy.port), RCLONE_TRANSFERS="2", RCLONE_VERBOSE="1", DATAMOVER_RUN_ID="run-1"
+        ) as running,
     ):
         wait_for(lambda: running.output.count("Copied (new)") > 5)
         running.terminate()

@@ -295,7 +295,11 @@ def test_a_file_that_vanishes_from_a_live_source_is_no_failure(container: Contai
     for number in range(40):
         (container.data / f"file-{number:02}").write_bytes(bytes(50_000))
     with container.start(
-        DATAMOVER_COPY_METHOD="Direct", RCLONE_TRANSFERS="1", RCLONE_BWLIMIT="400k", DATAMOVER_RUN_ID="run-1"
+        DATAMOVER_COPY_METHOD="Direct",
+        RCLONE_TRANSFERS="1",
+        RCLONE_BWLIMIT="400k",
+        RCLONE_VERBOSE="1",
+        DATAMOVER_RUN_ID="run-1",
     ) as running:
         wait_for(lambda: "Copied (new)" in running.output)
         (container.data / "file-39").unlink()
@@ -315,6 +319,7 @@ def test_what_a_live_source_brings_beyond_the_intent_is_known_afterwards(contain
         RCLONE_CHECKERS="1",
         RCLONE_BWLIMIT="400k",
         RCLONE_MAX_BACKLOG="1",
+        RCLONE_VERBOSE="1",
     ) as running:
         wait_for(lambda: "Copied (new)" in running.output)
         (container.data / "d19" / "late").write_text("late")

@@ -63,3 +63,17 @@ async def test_what_a_mover_says_cannot_move_the_cursor_of_whoever_reads_it(clus
     assert any("\\x1b[2J\\u202eall is well" in text for text in texts)
     for text in texts:
         assert outside.clean(text) == text
+
+
+async def test_progress_is_found_however_many_files_are_told_one_by_one(cluster: Cluster, s3: S3Server) -> None:
+    await cluster.create_secret("storage-credentials", s3.secret())
+    await cluster.create_volume("app-data", {f"folder-{n % 20}/file-{n}": b"x" for n in range(600)})
+    slow = {"RCLONE_VERBOSE": "1", "RCLONE_TPSLIMIT": "150"}
+    await cluster.create_mover("talks", additionalEnv=[{"name": name, "value": value} for name, value in slow.items()])
+    moving = await cluster.wait_mover(
+        "talks", lambda mover: bool(mover.status and mover.status.run and "%" in (mover.status.run.progress or ""))
+    )
+    assert moving.status is not None
+    assert moving.status.run is not None
+    assert moving.status.run.total_files == 600
+    assert (await cluster.wait_phase("talks", "Completed")).status is not None

@@ -4,7 +4,6 @@ The engine writes one JSON object a line. People get the classic form back (`202
 the documents' `grep "Transferred:"`, `AccessDenied: Access Denied` and `No space left on device` find what they look for.
 """
 
-import re
 from collections.abc import Iterable
 
 import msgspec
@@ -12,8 +11,6 @@ import msgspec
 from datamover.agent.options import LEVELS
 from datamover.api import outside
 from datamover.api.outside import Unusable
-
-_TRICKS = re.compile(r"(?![\t\n])" + outside.SHAPELESS)
 
 
 class Stats(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -76,18 +73,6 @@ def written(line: Line) -> str:
 def transferred(line: Line) -> list[str]:
     """Return the `Transferred:`, `Checks:` ... lines of a line with statistics, as the classic log shows them."""
     return [text.rstrip() for text in line.msg.partition("Transferring:")[0].splitlines() if text.strip()]
-
-
-def tamed(text: str) -> str:
-    r"""Return a text for the log in which nothing plays tricks on a terminal, and no later line passes for one of its own: controls and what
-    turns the direction of writing as `\\u001b`, which is the same in JSON; later lines indented.
-    """
-    return _TRICKS.sub(_escape, text).replace("\n", "\n  ")
-
-
-def _escape(match: re.Match[str]) -> str:
-    units = match[0].encode("utf-16-be", "surrogatepass").hex()
-    return "".join(f"\\u{units[place : place + 4]}" for place in range(0, len(units), 4))
 
 
 def without_errors(line: Line, stats: Stats, count: int) -> tuple[Line, Stats]:

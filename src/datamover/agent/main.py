@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import msgspec
@@ -22,9 +22,10 @@ from datamover.agent import logs, names, outcome, rclone
 from datamover.agent.environment import Settings, read_settings
 from datamover.agent.errors import AgentError, Failure, Misconfigured, Stopped
 from datamover.agent.options import Options, engine_options, file_lists
+from datamover.agent.output import Output
 from datamover.agent.progress import Reporter
 from datamover.agent.redaction import Redactor
-from datamover.api import transfer
+from datamover.api import outside, transfer
 
 
 def main() -> int:
@@ -34,22 +35,15 @@ def main() -> int:
 
         return restoration.main(sys.argv[2:])
     redact = Redactor(os.environ)
-    lock = threading.Lock()
-
-    def write(text: str) -> None:
-        line = logs.tamed(redact(text)).encode() + b"\n"
-        with lock, suppress(OSError):  # logs are drained by threads; a run does not fail because nobody listens
-            sys.stdout.buffer.write(line)
-            sys.stdout.buffer.flush()
-
-    told = _run(os.environ, write=write, redact=redact)
+    output = Output(sys.stdout.buffer, redact=redact)
+    told = _run(os.environ, output=output, redact=redact)
     return told.exit_code if told.failure_class != transfer.INTERRUPTED else 128 + _signal
 
 
 _signal = int(signal.SIGTERM)
 
 
-def _run(environ: Mapping[str, str], *, write: Callable[[str], None], redact: Redactor) -> transfer.Outcome:
+def _run(environ: Mapping[str, str], *, output: Output, redact: Redactor) -> transfer.Outcome:
     started = datetime.now(UTC)
     result = transfer.Outcome(
         run_id=environ.get(transfer.RUN_ID, ""), started_at=_rfc3339(started), reason=transfer.REASON_INTERNAL_ERROR
@@ -58,23 +52,23 @@ def _run(environ: Mapping[str, str], *, write: Callable[[str], None], redact: Re
     try:
         settings = read_settings(environ, now=started, token=os.urandom(3).hex())
         for notice in settings.notices:
-            write(f"Note: {notice}.")
-        result = _move(settings, environ, begun=result, write=write, redact=redact)
+            output.say(f"Note: {notice}.")
+        result = _move(settings, environ, begun=result, output=output, redact=redact)
     except Failure as failure:
         result = _failed(result, failure)
     except Exception as error:  # noqa: BLE001 - whatever it is, it becomes an outcome (law L10)
-        result = _broken(result, error, write=write)
+        result = _broken(result, error, write=output.say)
     result = msgspec.structs.replace(_clean(result, redact), finished_at=_rfc3339(datetime.now(UTC)))
-    outcome.tell(result, path=termination, write=write)
+    outcome.tell(result, path=termination, write=output.tell)
     return result
 
 
 def _clean(told: transfer.Outcome, redact: Redactor) -> transfer.Outcome:
-    """Return an outcome as it may leave: without secrets, and only then with long names cut."""
+    """Return an outcome as it may leave: without secrets, and only then clean and with long names cut."""
     return msgspec.structs.replace(
         told,
-        message=names.printable(redact(told.message)),
-        destination=names.printable(redact(told.destination)),
+        message=outside.clean(names.printable(redact(told.message)), limit=transfer.OUTCOME_LIMIT),
+        destination=outside.clean(names.printable(redact(told.destination)), limit=transfer.OUTCOME_LIMIT),
         problems=logs.shorten(names.printable(redact(problem)) for problem in told.problems),
     )
 
@@ -84,7 +78,7 @@ def _move(
     environ: Mapping[str, str],
     *,
     begun: transfer.Outcome,
-    write: Callable[[str], None],
+    output: Output,
     redact: Redactor,
 ) -> transfer.Outcome:
     stop = rclone.Stop(grace=settings.grace)
@@ -111,7 +105,7 @@ def _move(
             wrapper=rclone.find_wrapper(search=search),
             redact=redact,
         )
-        return _attempt(settings, options, engine, scratch=scratch, begun=begun, write=write, redact=redact)
+        return _attempt(settings, options, engine, scratch=scratch, begun=begun, output=output, redact=redact)
 
 
 def _attempt(
@@ -121,7 +115,7 @@ def _attempt(
     *,
     scratch: str,
     begun: transfer.Outcome,
-    write: Callable[[str], None],
+    output: Output,
     redact: Redactor,
 ) -> transfer.Outcome:
     from datamover.agent.attempt import Surroundings
@@ -130,15 +124,15 @@ def _attempt(
         from datamover.agent.timestamped import Timestamped as Kind
     else:
         from datamover.agent.mirror import Mirror as Kind
-    report = Reporter(settings.run_id, write=write, monotonic=time.monotonic)
+    report = Reporter(settings.run_id, write=output.say, tell=output.tell, monotonic=time.monotonic)
     attempt = Kind(
         Surroundings(
             settings=settings,
             options=options,
             engine=engine,
             report=report,
-            show=lambda line: write(logs.written(line)) if logs.shown(line, level=options.level) else None,
-            say=write,
+            show=lambda line: output.say(logs.written(line)) if logs.shown(line, level=options.level) else None,
+            say=output.say,
             scratch=scratch,
         )
     )
@@ -186,7 +180,7 @@ def _attempt(
         except Failure as failure:
             return _failed(so_far(), failure)
         except AgentError as error:
-            return _broken(so_far(), error, write=write)
+            return _broken(so_far(), error, write=output.say)
         else:
             return done
     finally:

@@ -101,8 +101,8 @@ _AGES = ("RCLONE_MIN_AGE", "RCLONE_MAX_AGE")
 
 LEVELS = ("EMERGENCY", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG")
 """The engine's log levels, from the gravest to the most talkative."""
-DEFAULT_LEVEL = "INFO"
-"""One line a file, as the original's `-v` gave."""
+DEFAULT_LEVEL = "NOTICE"
+"""What went wrong, and nothing of what went well: INFO, which the original's `-v` meant, has a line for each file."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,35 +1,52 @@
 """Progress for the operator, one JSON line, and `Transferred:` lines for people. At most one of each per interval."""
 
+from collections import deque
 from collections.abc import Callable
 
 import msgspec
 
 from datamover.agent import logs
-from datamover.api import transfer
+from datamover.api import outside, transfer
 
 INTERVAL = 1.0
 """Seconds between two progress lines of one phase."""
 PEOPLE_INTERVAL = 10.0
 """Seconds between two blocks of `Transferred:` lines."""
 _LONGEST_TROUBLE = 600
+_WINDOW = 60
+"""Intervals from which the speed of the work is reckoned."""
+_LONGEST_ETA = 100 * 3600
+"""Seconds; what takes longer nobody can tell from a minute."""
 
 
 class Reporter:
     """Says how far the attempt is. A new phase is said at once; within a phase at most one line a second."""
 
-    def __init__(self, run_id: str, *, write: Callable[[str], None], monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        *,
+        write: Callable[[str], None],
+        monotonic: Callable[[], float],
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        """`write` takes lines for people, `tell` those for the operator (the same when it is None)."""
         self._write = write
+        self._tell = tell or write
         self._monotonic = monotonic
         self._started = monotonic()
         self._said: float | None = None
         self._shown = monotonic()
         self._now = transfer.Progress(run_id=run_id, phase=transfer.PROBING)
         self._encode = msgspec.json.Encoder().encode
+        self._seen: deque[tuple[float, int]] = deque([(self._started, 0)], maxlen=_WINDOW)
 
     def phase(self, phase: str) -> None:
         """Begin a phase."""
         if phase != self._now.phase or self._said is None:
-            self._now = msgspec.structs.replace(self._now, phase=phase)
+            self._now = msgspec.structs.replace(self._now, phase=phase, eta=None)
+            self._seen.clear()
+            self._seen.append((self._monotonic(), 0))
             self._say()
 
     @property
@@ -39,9 +56,9 @@ class Reporter:
 
     def wait(self, trouble: str) -> None:
         """Say that the server does not answer and why; empty: it does again."""
-        trouble = trouble[:_LONGEST_TROUBLE]
+        trouble = outside.clean(trouble, limit=_LONGEST_TROUBLE)
         if trouble != self._now.trouble:
-            self._now = msgspec.structs.replace(self._now, trouble=trouble)
+            self._now = msgspec.structs.replace(self._now, trouble=trouble, eta=None)
             self._say()
 
     def due(self) -> bool:
@@ -61,18 +78,22 @@ class Reporter:
             return
         total_files = max(self._now.total_files, stats.transfers)
         total = max(self._now.total_bytes, stats.bytes)
-        # unchanged files are known to be there too; their bytes are what is neither moved nor about to be
-        there = max(0, stats.checks - (stats.total_transfers - stats.transfers))
+        # unchanged files are known to be there too: of those that are not to be moved, what was compared and does not wait to be moved
+        others = max(0, total_files - stats.total_transfers)
+        there = min(others, max(0, stats.checks - (stats.total_transfers - stats.transfers)))
+        # the engine tells no bytes of what it compares, so they are reckoned from the number of files
+        unmoved = max(0, total - max(stats.total_bytes, stats.bytes))
+        done = stats.bytes + (unmoved * there // others if others else 0)
         self._now = msgspec.structs.replace(
             self._now,
-            bytes=stats.bytes,
+            bytes=min(total, max(done, self._now.bytes)),
             total_bytes=total,
-            files=min(total_files, stats.transfers + there) if there else stats.transfers,
+            files=min(total_files, max(stats.transfers + there, self._now.files)),
             total_files=total_files,
             speed=round(stats.speed, 1),
-            eta=None if stats.eta is None else round(stats.eta),
             errors=stats.errors,
         )
+        self._estimate()
         if self.due():
             self._say()
         if self._monotonic() - self._shown >= PEOPLE_INTERVAL:
@@ -81,11 +102,26 @@ class Reporter:
     def checked(self, line: logs.Line) -> None:
         """The engine's statistics while it compares files."""
         if line.stats is not None:
+            files = min(line.stats.checks, self._now.total_files)
+            share = self._now.total_bytes * files // self._now.total_files if self._now.total_files else 0
             self._now = msgspec.structs.replace(
-                self._now, files=line.stats.checks, speed=0.0, eta=None, errors=line.stats.errors
+                self._now, files=files, bytes=share, speed=0.0, errors=line.stats.errors
             )
+            self._estimate()
             if self.due():
                 self._say()
+
+    def _estimate(self) -> None:
+        """Reckon what is left from how much was done in the last minute; nothing is said while the server does not answer."""
+        now = self._monotonic()
+        done, total = self._now.work
+        begun, before = self._seen[0]
+        eta = None
+        if done > before and now > begun and not self._now.trouble:
+            eta = round((total - done) * (now - begun) / (done - before))
+        if now - self._seen[-1][0] >= INTERVAL:
+            self._seen.append((now, done))
+        self._now = msgspec.structs.replace(self._now, eta=eta if eta is None or eta < _LONGEST_ETA else None)
 
     def show(self, line: logs.Line) -> None:
         """Show the statistics to people."""
@@ -96,4 +132,4 @@ class Reporter:
     def _say(self) -> None:
         self._said = self._monotonic()
         self._now = msgspec.structs.replace(self._now, elapsed=round(self._said - self._started, 3))
-        self._write(self._encode(self._now).decode())
+        self._tell(self._encode(self._now).decode())

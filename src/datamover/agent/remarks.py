@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from datamover.agent.deleting import Deletions
 from datamover.agent.guards import quote_names
 from datamover.agent.walk import Tally
-from datamover.api import outside
+from datamover.api import amounts, outside
 
 
 def about_success(files: int, size: int, *, moved: int, deleted: int) -> str:
     """Return what an attempt has done; `size` in bytes."""
-    return f"{files} files ({size} bytes) of the source are at the destination; {moved} were moved, {deleted} deleted"
+    are, were = ("is" if files == 1 else "are"), ("was" if moved == 1 else "were")
+    return f"{amounts.count(files, 'file')} ({amounts.size(size)}) of the source {are} at the destination; {moved} {were} moved, {deleted} deleted"
 
 
 def about_source(tally: Tally) -> list[str]:

@@ -310,6 +310,8 @@ PROBING: Final = "probing"
 SYNCING: Final = "syncing"
 VERIFYING: Final = "verifying"
 RECORDING: Final = "recording"
+FILE_WORK: Final = 1 << 18
+"""Bytes that are moved in about the time that a small file takes."""
 PHASES: Final = (WALKING, PROBING, SYNCING, VERIFYING, RECORDING)
 
 
@@ -318,8 +320,9 @@ class Progress(
 ):
     """How far a run is. Sizes in bytes, `speed` in bytes a second, `eta` in seconds or null while unknown.
 
-    `total_bytes` and `total_files` are what the walk of the source found (while `walking`: so far). `files` counts what is
-    known to be at the destination: transferred, or compared and found unchanged. `trouble` is a sentence about the server while it
+    `total_bytes` and `total_files` are what the walk of the source found (while `walking`: so far). `files` and `bytes` are what is
+    known to be at the destination: transferred, or compared and found unchanged; bytes of unchanged files are reckoned from their number.
+    While `verifying` they are what was compared once more. `eta` is about all that is left to do in the phase. `trouble` is a sentence about the server while it
     does not answer, else empty.
     """
 
@@ -334,6 +337,14 @@ class Progress(
     errors: Count = 0
     elapsed: float = 0.0
     trouble: str = ""
+
+    @property
+    def work(self) -> tuple[int, int]:
+        """What is done and what there is to do in this phase. A file counts as much as `FILE_WORK` bytes: each costs requests."""
+        if self.phase == VERIFYING:
+            return min(self.files, self.total_files), self.total_files
+        done = min(self.bytes, self.total_bytes) + FILE_WORK * min(self.files, self.total_files)
+        return done, self.total_bytes + FILE_WORK * self.total_files
 
 
 _PROGRESS_MARK: Final = b'{"datamover":"progress"'

@@ -39,13 +39,13 @@ async def apply(
     max_copy_age: timedelta,
     clock: Clock,
     say: Callable[[str], None],
-) -> tuple[Key, ...]:
-    """Apply everything, and return the DataMovers. `kept` are those that there were before this world began.
+) -> dict[Key, str]:
+    """Apply everything, and return the DataMovers with their UIDs. `kept` are those that there were before this world began.
 
     A DataMover whose run was over, or whose copy of the volume is too old, is created anew, as one would with kubectl; one that was
     interrupted goes on. Everything is rehearsed first: where one object is refused, none is applied and nothing runs.
     """
-    wanted: list[Key] = []
+    wanted: dict[Key, str] = {}
     known = [(source, await _find_resource(client, source.manifest, source.place)) for source in sources]
     for source, resource in known:
         meta = source.manifest["metadata"]
@@ -60,15 +60,16 @@ async def apply(
         with _placed(source):
             if source.manifest["kind"] == DATA_MOVERS.kind:
                 key = Key(meta["namespace"], meta["name"])
-                wanted.append(key)
                 found = await _find(client, source)
                 decision = decide(Kept(before=kept.get(key), now=found), now=clock.now(), max_copy_age=max_copy_age)
                 if decision.words:
                     say(f"{key}: {decision.words}")
                 if found is not None and not isinstance(decision, GoOn):
                     await _remove(client, source, found)
-            await client.apply(resource, source.manifest, field_manager=_MANAGER)
-    return tuple(wanted)
+            applied = await client.apply(resource, source.manifest, field_manager=_MANAGER)
+            if source.manifest["kind"] == DATA_MOVERS.kind:
+                wanted[Key(meta["namespace"], meta["name"])] = applied.metadata.uid
+    return wanted
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from datamover.api import amounts
 from datamover.api.names import RETRY_ADVICE, ConditionType, Phase
 from datamover.api.reasons import SOURCE_NOT_FOUND
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus, Run
@@ -81,7 +82,11 @@ def explain(mover: DataMover) -> str | None:
 def _describe_data(run: Run | None) -> str:
     """Return that the data of a run are where they were to go, as far as is known how many."""
     where = f" at {run.destination}" if run is not None and run.destination else " at the destination"
-    amount = f": {run.files} files, {run.bytes} bytes{where}" if run is not None and run.files is not None else where
+    amount = (
+        f": {amounts.count(run.files, 'file')}, {amounts.size(run.bytes or 0)}{where}"
+        if run is not None and run.files is not None
+        else where
+    )
     return f"The data are safe{amount}."
 
 

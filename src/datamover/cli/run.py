@@ -157,17 +157,22 @@ async def _work(world: World, options: RunOptions, *, display: Display, say: Cal
         clock=SystemClock(),
         say=say,
     )
-    return await _wait(world, wanted, options, display=display)
+    before = frozenset(mover.metadata.uid for mover in world.kept.values()) - frozenset(wanted.values())
+    return await _wait(world, tuple(wanted), options, display=display, before=before)
 
 
-async def _wait(world: World, wanted: tuple[Key, ...], options: RunOptions, *, display: Display) -> RunResult:
+async def _wait(
+    world: World, wanted: tuple[Key, ...], options: RunOptions, *, display: Display, before: frozenset[str]
+) -> RunResult:
+    """Wait for these DataMovers. Those with the UIDs `before` were of the runs before: the cache may have them a moment longer than the
+    server, and what became of them is neither shown nor returned.
+    """
     movers_seen = world.movers
     store = movers_seen.store
-    wanted_keys = frozenset(wanted)
 
     def follow(old: DataMover | None, new: DataMover | None) -> None:
         """Show each phase as it comes, however short it is."""
-        if new is not None and old is not None and key_of(new.metadata) in wanted_keys:
+        if new is not None and old is not None and key_of(new.metadata) in wanted and new.metadata.uid not in before:
             display.update((new,))
 
     begun = time.monotonic()
@@ -176,7 +181,11 @@ async def _wait(world: World, wanted: tuple[Key, ...], options: RunOptions, *, d
         movers_seen.add_handler(follow)
         while True:
             world.check()
-            found = {key: store.get(key) for key in wanted}
+            seen = {key: store.get(key) for key in wanted}
+            found = {
+                key: mover if mover is not None and mover.metadata.uid not in before else None
+                for key, mover in seen.items()
+            }
             movers = tuple(mover for mover in found.values() if mover is not None)
             display.update(movers)
             now = time.monotonic()

@@ -97,14 +97,14 @@ def test_records_are_read_and_written_without_the_users_filters_and_limits() -> 
 @pytest.mark.parametrize(
     ("changes", "level"),
     [
-        ({}, "INFO"),
+        ({}, "NOTICE"),
         ({"RCLONE_VERBOSE": "0"}, "NOTICE"),
         ({"RCLONE_VERBOSE": "1"}, "INFO"),
         ({"RCLONE_VERBOSE": "2", "RCLONE_LOG_LEVEL": "DEBUG"}, "DEBUG"),
         ({"RCLONE_LOG_LEVEL": "error"}, "ERROR"),
         ({"RCLONE_LOG_LEVEL": "NOTICE", "RCLONE_VERBOSE": "2"}, "DEBUG"),
         ({"RCLONE_QUIET": "true"}, "ERROR"),
-        ({"RCLONE_LOG_LEVEL": "nonsense"}, "INFO"),
+        ({"RCLONE_LOG_LEVEL": "nonsense"}, "NOTICE"),
     ],
 )
 def test_people_see_the_level_that_they_asked_for(changes: dict[str, str], level: str) -> None:

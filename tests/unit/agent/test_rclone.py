@@ -150,6 +150,7 @@ def test_nothing_slow_is_imported_at_the_start() -> None:
     ours = {name for name in loaded if name.startswith("datamover.") and not name.startswith("datamover.agent")}
     assert ours == {
         "datamover.api",
+        "datamover.api.amounts",
         "datamover.api.credentials",
         "datamover.api.outside",
         "datamover.api.transfer",

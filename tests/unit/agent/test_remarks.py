@@ -46,5 +46,8 @@ def test_objects_that_stay_are_named_with_the_reason(tmp_path: Path) -> None:
 
 def test_a_success_is_told_in_figures() -> None:
     assert remarks.about_success(3, 14, moved=2, deleted=1) == (
-        "3 files (14 bytes) of the source are at the destination; 2 were moved, 1 deleted"
+        "3 files (14 B) of the source are at the destination; 2 were moved, 1 deleted"
+    )
+    assert remarks.about_success(1, 5 << 20, moved=1, deleted=0) == (
+        "1 file (5.0 MiB) of the source is at the destination; 1 was moved, 0 deleted"
     )

@@ -84,7 +84,7 @@ def test_when_only_the_clean_up_is_left_the_data_are_called_safe() -> None:
     moved = run(files=254, bytes=3407872, destination="s3generic:backups/")
     slow = waiting("CleaningUp", "WaitingForCloneRemoval", "waiting until volume pvc-1 is gone", run=moved)
     assert explain(slow) == (
-        "waiting until volume pvc-1 is gone. The data are safe: 254 files, 3407872 bytes at s3generic:backups/. "
+        "waiting until volume pvc-1 is gone. The data are safe: 254 files, 3.2 MiB at s3generic:backups/. "
         "Only the clean-up is left. That may come right by itself."
     )
     assert exit_code((slow,)) is Exit.BLOCKED

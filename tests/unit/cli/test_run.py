@@ -3,16 +3,21 @@
 import asyncio
 import io
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import msgspec
 import pytest
 
-from datamover.api.v1alpha1.datamover import DATA_MOVERS
+from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.cli.display import NoDisplay
 from datamover.cli.manifests import ManifestError, Source, read_manifests
 from datamover.cli.outcome import Exit
-from datamover.cli.run import RunOptions, RunResult, check_request, run
+from datamover.cli.run import RunOptions, RunResult, _wait, check_request, run
 from datamover.cli.volumes import Volume
 from datamover.cli.world import World
+from datamover.runtime.store import Key
+from support.builders import data_mover, status
 
 MOVER = """
 apiVersion: datamover.a-cup-of.coffee/v1alpha1
@@ -112,3 +117,25 @@ async def test_a_finished_datamover_that_does_not_go_is_told(tmp_path: Path, mon
         ManifestError, match=r"does not go away \(held by example.com/hold\): whoever set that must let it go"
     ):
         await go(options(tmp_path, held))
+
+
+async def test_what_became_of_the_run_before_is_neither_shown_nor_taken_for_this_one(tmp_path: Path) -> None:
+    """The cache may have the DataMover of the run before a moment longer than the server."""
+    before = data_mover(status=status("Failed", reason="WrongCredentials", message="the key of yesterday"))
+    metadata = msgspec.structs.replace(before.metadata, uid="uid-of-today")
+    now = msgspec.structs.replace(before, metadata=metadata, status=status("Completed", message="done"))
+    cached = iter([before, before, None, now])
+    shown: list[tuple[DataMover, ...]] = []
+    world: Any = SimpleNamespace(
+        movers=SimpleNamespace(store=SimpleNamespace(get=lambda _: next(cached)), add_handler=lambda _: None),
+        check=lambda: None,
+    )
+    display = NoDisplay()
+    display.update = shown.append  # type: ignore[method-assign]
+    key = Key("default", "nightly")
+    gone = frozenset({before.metadata.uid})
+    options = RunOptions(sources=(), volumes=(), namespace="default", state=tmp_path)
+    result = await _wait(world, (key,), options, display=display, before=gone)
+    assert result.movers == (now,)
+    assert result.code is Exit.COMPLETED
+    assert shown == [(), (), (), (now,)]

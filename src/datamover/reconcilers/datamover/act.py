@@ -66,7 +66,9 @@ from datamover.reconcilers.datamover.vigil import Sample
 
 _log = logging.getLogger(__name__)
 
-_LOG_TAIL = 50
+_LOG_TAIL = 100
+"""Lines from the end of a mover's log. The agent says how far it is within any 40."""
+_LOG_BYTES = 1 << 20
 _REMEMBERED = 4096
 _USERS = 3  # so many are named
 
@@ -98,13 +100,13 @@ class Actor:
         *,
         caches: Caches,
         recorder: Recorder,
-        on_status: Callable[[DataMover, DataMoverStatus], None],
+        on_status: Callable[[DataMover, DataMoverStatus, str | None], None],
         on_diagnosis: Callable[[str, str, str | None], None],
         on_sample: Callable[[str, Sample], None],
         on_cleanup_failed: Callable[[ObjectMeta], None],
         on_status_forbidden: Callable[[DataMover], None],
     ) -> None:
-        """The callbacks take note: of a status that was written, of what was learnt of which child, of what a log said, of a
+        """The callbacks take note: of a status that was written (and why an attempt failed, if that is what it tells), of what was learnt of which child, of what a log said, of a
         clone that could not be deleted, of a status that may not be written.
         """
         self._client = client
@@ -127,7 +129,7 @@ class Actor:
         for step in plan.steps:
             match step:
                 case WriteStatus():
-                    mover = await self._write_status(mover, step.status)
+                    mover = await self._write_status(mover, step.status, cause=step.cause)
                 case Create():
                     await self._create(mover, step, attempts)
                 case Delete():
@@ -148,8 +150,12 @@ class Actor:
                 case Emit():
                     said = clean(step.message)  # it may quote a mover, a node or a name (law L11)
                     self._recorder.record(mover.metadata, DATA_MOVERS, step.type, step.reason, said, step.action)
+                    if step.type == "Warning" and (mover.status is None or mover.status.phase != Phase.FAILED):
+                        _tell(
+                            mover, f"{step.reason}: {said}", level=logging.WARNING
+                        )  # a failure is told with its phase
 
-    async def _write_status(self, mover: DataMover, status: DataMoverStatus) -> DataMover:
+    async def _write_status(self, mover: DataMover, status: DataMoverStatus, *, cause: str | None = None) -> DataMover:
         manifest = to_manifest(mover, status)
         try:
             written = await self._client.apply(DATA_MOVERS, manifest, field_manager=FIELD_MANAGER, subresource="status")
@@ -168,11 +174,12 @@ class Actor:
                 self._caches.movers.store.observe(written)
                 raise
         self._caches.movers.store.observe(written)
-        self._on_status(mover, status)
+        self._on_status(mover, status, cause)
         if status.phase != (mover.status.phase if mover.status else None):
             ready = status.condition(ConditionType.READY)
             reason = f" ({ready.reason})" if ready is not None else ""
-            _tell(mover, f"phase {status.phase}{reason}: {status.message or ''}")
+            level = logging.WARNING if status.phase == Phase.FAILED else logging.INFO
+            _tell(mover, f"phase {status.phase}{reason}: {status.message or ''}", level=level)
         return written
 
     def _complain(self, mover: DataMover, error: Forbidden) -> None:
@@ -324,7 +331,11 @@ class Actor:
         """Return the last progress in a mover's log, or why it cannot be read now: it is read again the next time."""
         try:
             log = await self._client.logs(
-                step.pod.name, namespace=step.pod.namespace or "", container=step.container, tail_lines=_LOG_TAIL
+                step.pod.name,
+                namespace=step.pod.namespace or "",
+                container=step.container,
+                tail_lines=_LOG_TAIL,
+                limit_bytes=_LOG_BYTES,
             )
         except KubeError as error:
             return Sample(step.pod.uid, problem=str(error) or type(error).__name__)
@@ -367,6 +378,6 @@ def _moment(event: Event) -> str:
     return event.last_timestamp or event.event_time or event.metadata.creation_timestamp or ""
 
 
-def _tell(mover: DataMover, text: str) -> None:
+def _tell(mover: DataMover, text: str, *, level: int = logging.INFO) -> None:
     """Log what was done for a DataMover: one form for all lines, so that its story can be searched."""
-    _log.info("%s/%s: %s", mover.metadata.namespace, mover.metadata.name, text)
+    _log.log(level, "%s/%s: %s", mover.metadata.namespace, mover.metadata.name, text)

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from datamover.api import names, reasons
+from datamover.api import amounts, names, reasons
 from datamover.api.batch import JOBS
 from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
 from datamover.api.meta import HasMeta, Resource
@@ -102,9 +102,12 @@ def _complete(facts: Facts, run: Run, *, said: Mapping[str, Said], now: datetime
         also = f". {retained}" if retained is not None else ""
         cleaned = ("False", reasons.CLONE_KEPT, f"the clone is kept: spec.deletePvcAfterBackup is false{also}")
     where = f" to {run.destination}" if run.destination else ""
-    amount = f"{run.files} files, {run.bytes} bytes" if run.files is not None else "the data"
+    amount = (
+        f"{amounts.count(run.files, 'file')}, {amounts.size(run.bytes or 0)}" if run.files is not None else "the data"
+    )
     unknown = "" if run.files is not None else ", unverified: the mover left no outcome"
-    message = f"{amount} of {run.source}{where}{unknown}"
+    left = f"; {amounts.count(run.skipped, 'special file')} (fifo, socket, device) left out" if run.skipped else ""
+    message = f"{amount} of {run.source}{where}{unknown}{left}"
     status = compose(
         facts.mover,
         now=now,

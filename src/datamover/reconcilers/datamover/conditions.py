@@ -56,7 +56,8 @@ def compose(
 ) -> DataMoverStatus | None:
     """Return the status to write, or None when it is the one that is there.
 
-    `phase`, `run` and `restored` keep their present value when None. `said` are conditions of single steps.
+    `phase`, `run` and `restored` keep their present value when None. `said` are conditions of single steps. How far a mover is, and when
+    it will be done, is said only as long as it works.
     """
     current = mover.status or DataMoverStatus()
     generation = mover.metadata.generation
@@ -67,13 +68,16 @@ def compose(
     wanted: dict[str, Said] = {type_: (status, reason, message) for type_, status in summary.items()}
     wanted.update(said or {})
     new_phase = current.phase if phase is None else phase
+    run = current.run if run is None else run
+    if run is not None and run.progress is not None and state is not State.WORKING:
+        run = replace(run, progress=None)
     composed = DataMoverStatus(
         phase=new_phase,
         restored_pvc_name=current.restored_pvc_name if restored is None else (restored or None),
         message=message,
         observed_generation=generation,
         phase_started=current.phase_started if new_phase == current.phase and current.phase_started else seconds(now),
-        run=current.run if run is None else run,
+        run=run,
         conditions=merge(current.conditions or (), wanted, now=now, generation=generation),
     )
     return None if composed == current else composed

@@ -21,6 +21,7 @@ from datamover.reconcilers.datamover.facts import Facts, Settings
 from datamover.reconcilers.datamover.failing import CLONE_LOST_MESSAGE, fail, fail_without_clone
 from datamover.reconcilers.datamover.plan import REST, Create, Emit, Fence, Plan, Recount, Step, WriteStatus
 from datamover.reconcilers.datamover.preflight import check_copyable
+from datamover.reconcilers.datamover.progressing import is_told
 from datamover.reconcilers.datamover.removal import await_pods, await_removal
 from datamover.volumes.binding import (
     Obstacle,
@@ -259,7 +260,10 @@ def _start_mover(facts: Facts, run: Run, *, claim: str, now: datetime, settings:
         steps += [Fence(), Create(JOBS, manifest), *([WriteStatus(status)] if status is not None else [])]
     else:
         steps += [WriteStatus(status), Create(JOBS, manifest)]
-    if run.copy_method != CopyMethod.SNAPSHOT:  # it takes two more writes, and this event is what the budget gives up
+    if again and run.attempts and ready is not None and ready.reason != reasons.JOB_LOST:
+        lost = f"Job {name} was gone, as when somebody deletes it; it is made again and goes on from what has arrived"
+        steps.append(Emit("Warning", reasons.JOB_LOST, lost, "Synchronize"))
+    elif run.copy_method != CopyMethod.SNAPSHOT:  # it takes two more writes, and this event is what the budget gives up
         steps.append(Emit("Normal", reasons.JOB_CREATED, f"Job {name} moves {claim}", "Synchronize"))
     return Plan(tuple(steps))
 
@@ -280,7 +284,10 @@ def _wait_for_strays(facts: Facts, alive: tuple[Pod, ...], *, job: str, now: dat
     listed = ", ".join(pod.metadata.name for pod in alive)
     message = f"Job {job} is gone; another one starts when Pod {listed} has ended"
     lost = compose(facts.mover, now=now, state=State.WORKING, reason=reasons.JOB_LOST, message=message)
-    return Plan((WriteStatus(lost),) if lost is not None else (), wake_after=stuck.wake_after)
+    if lost is None:
+        return Plan(wake_after=stuck.wake_after)
+    news = () if is_told(facts, reasons.JOB_LOST) else (Emit("Warning", reasons.JOB_LOST, message, "Synchronize"),)
+    return Plan((WriteStatus(lost), *news), wake_after=stuck.wake_after)
 
 
 def _take_other_name(facts: Facts, run: Run, *, now: datetime) -> Plan:

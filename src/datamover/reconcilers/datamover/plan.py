@@ -14,9 +14,13 @@ def users_of(uid: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class WriteStatus:
-    """Write the DataMover's status. Carries the version it was decided on: a stale decision is refused by the server."""
+    """Write the DataMover's status. Carries the version it was decided on: a stale decision is refused by the server.
+
+    `cause` is the reason of the attempt that failed, when that is what the status tells.
+    """
 
     status: DataMoverStatus
+    cause: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

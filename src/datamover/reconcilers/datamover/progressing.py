@@ -1,10 +1,11 @@
 """Telling how far a mover is; and when it gets no further, or nobody can tell, that (law L10). Pure."""
 
 from datetime import datetime
+from typing import Final
 
 from msgspec.structs import replace
 
-from datamover.api import reasons, transfer
+from datamover.api import amounts, reasons, transfer
 from datamover.api.core import Pod
 from datamover.api.names import ConditionType
 from datamover.api.transfer import Progress
@@ -14,6 +15,9 @@ from datamover.reconcilers.datamover.blocking import age_of, block
 from datamover.reconcilers.datamover.conditions import State, compose
 from datamover.reconcilers.datamover.facts import Facts, Settings
 from datamover.reconcilers.datamover.plan import Emit, Plan, SampleLog, Step, WriteStatus
+
+_LONGEST_ETA: Final = 100 * 3600
+"""Seconds that may be left; more than that says nothing."""
 
 
 def follow_progress(facts: Facts, run: Run, pod: Pod, *, attempts: int, now: datetime, settings: Settings) -> Plan:
@@ -110,10 +114,10 @@ def describe_work(progress: Progress) -> str:
 
 
 def _describe_phase(progress: Progress) -> str:
-    of = f"{progress.files} of {progress.total_files} files"
+    of = f"{progress.files} of {amounts.count(progress.total_files, 'file')}"
     match progress.phase:
         case transfer.WALKING:
-            return f"reading the source: {progress.total_files} files so far"
+            return f"reading the source: {amounts.count(progress.total_files, 'file')} so far"
         case transfer.PROBING:
             return "looking at the destination; a server that does not answer is given up after a while"
         case transfer.VERIFYING:
@@ -125,11 +129,15 @@ def _describe_phase(progress: Progress) -> str:
 
 
 def describe_progress(progress: Progress) -> str:
-    """Return `42%, 1m30s left`: what `kubectl get` shows."""
-    share = f"{min(100, progress.bytes * 100 // progress.total_bytes)}%" if progress.total_bytes else progress.phase
-    if progress.eta is None or progress.eta < 0:
+    """Return `42%, 1m30s left`: what `kubectl get` shows. Of work that has no end yet, how much there is so far: `walking, 1200 files`."""
+    if progress.phase == transfer.WALKING:
+        return f"{progress.phase}, {amounts.count(progress.total_files, 'file')}"
+    done, total = progress.work
+    if progress.phase not in (transfer.SYNCING, transfer.VERIFYING) or not total:
+        return progress.phase
+    share = f"{min(100, done * 100 // total)}%"
+    if progress.phase == transfer.VERIFYING:
+        share = f"{progress.phase} {share}"
+    if progress.trouble or progress.eta is None or not 0 <= progress.eta < _LONGEST_ETA:
         return share
-    minutes, rest = divmod(int(progress.eta), 60)
-    hours, minutes = divmod(minutes, 60)
-    left = f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
-    return f"{share}, {left} left"
+    return f"{share}, {amounts.duration(progress.eta)} left"

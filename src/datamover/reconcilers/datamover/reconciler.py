@@ -249,8 +249,8 @@ class DataMoverReconciler:
 
     # Taking note.
 
-    def _note_status(self, mover: DataMover, status: DataMoverStatus) -> None:
-        report_status(mover, status, meter=self._meter, now=self._clock.now())
+    def _note_status(self, mover: DataMover, status: DataMoverStatus, cause: str | None) -> None:
+        report_status(mover, status, meter=self._meter, now=self._clock.now(), cause=cause)
         if (mover.status.phase if mover.status else None) != status.phase:
             memory = self._memory.setdefault(mover.metadata.uid, _Memory())
             memory.diagnosis = memory.progress = memory.sampled_at = None
@@ -263,7 +263,8 @@ class DataMoverReconciler:
 
     def _note_sample(self, uid: str, sample: Sample) -> None:
         memory = self._memory.setdefault(uid, _Memory())
-        memory.progress = sample.progress or memory.progress
+        # another Pod is another attempt, which begins at its beginning
+        memory.progress = sample.progress or (memory.progress if sample.pod == memory.vigil.pod else None)
         memory.sampled_at = self._clock.monotonic()
         memory.vigil = memory.vigil.take(sample, now=memory.sampled_at)
 

@@ -11,7 +11,7 @@ from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
 from datamover.reconcilers.datamover.standing import Standings, report_standing
 
 _CLONE_GONE = (reasons.CLEANED_UP, reasons.VOLUME_RETAINED)
-_REMARKABLE = (reasons.PROGRESS_UNKNOWN, reasons.OUTCOME_MISSING, reasons.VOLUME_RETAINED)
+_REMARKABLE = (reasons.PROGRESS_UNKNOWN, reasons.OUTCOME_MISSING, reasons.VOLUME_RETAINED, reasons.JOB_LOST)
 """Reasons of conditions other than `Stalled` that somebody has to look into."""
 
 
@@ -71,14 +71,16 @@ class Meter(Standings, Protocol):
         ...
 
 
-def report_status(mover: DataMover, new: DataMoverStatus, *, meter: Meter, now: datetime) -> None:
-    """Count what has changed between the status that was there and the one that was written."""
+def report_status(
+    mover: DataMover, new: DataMoverStatus, *, meter: Meter, now: datetime, cause: str | None = None
+) -> None:
+    """Count what has changed between the status that was there and the one that was written. `cause` is why an attempt failed."""
     old = mover.status or DataMoverStatus()
     namespace = mover.metadata.namespace or ""
     before, after = old.phase or Phase.NONE, new.phase or Phase.NONE
     if before != after:
         _report_phase(mover, old, new, meter=meter, now=now)
-    _report_obstacle(old, new, namespace=namespace, meter=meter)
+    _report_obstacle(old, new, namespace=namespace, meter=meter, cause=cause)
 
 
 def report_present(mover: DataMover, *, meter: Meter, source_exists: bool = True) -> None:
@@ -145,9 +147,11 @@ def _report_phase(mover: DataMover, old: DataMoverStatus, new: DataMoverStatus, 
         )
 
 
-def _report_obstacle(old: DataMoverStatus, new: DataMoverStatus, *, namespace: str, meter: Meter) -> None:
+def _report_obstacle(
+    old: DataMoverStatus, new: DataMoverStatus, *, namespace: str, meter: Meter, cause: str | None
+) -> None:
     if _attempts(new) > max(_attempts(old), 1) and _reason(new) == reasons.RETRYING:
-        meter.error(error_type=reasons.RETRYING, phase=new.phase or Phase.NONE, namespace=namespace)
+        meter.error(error_type=cause or reasons.RETRYING, phase=new.phase or Phase.NONE, namespace=namespace)
     before = {condition.reason for condition in old.conditions or ()}
     for reason in sorted({condition.reason for condition in new.conditions or ()} - before):
         if reason in _REMARKABLE:

@@ -11,6 +11,7 @@ from datamover.api import reasons
 from datamover.api.batch import JOBS, Job
 from datamover.api.core import Pod
 from datamover.api.names import ConditionType, CopyMethod, Phase
+from datamover.api.outside import known
 from datamover.api.transfer import REASON_OUT_OF_MEMORY, REASON_VERIFICATION_FAILED, SAMPLE, Outcome, tell_verification
 from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
 from datamover.movers.outcomes import (
@@ -176,7 +177,7 @@ def _end_failed(facts: Facts, run: Run, job: Job, outcome: Outcome | None, *, ca
         message = f"the mover took longer than spec.deadlineSeconds ({limit} s){before}"
         return fail(facts, ended, reason=reasons.DEADLINE_EXCEEDED, message=message, now=now)
     if outcome is not None and outcome.reason:
-        reason = outcome.reason if outcome.reason in KNOWN_REASONS else reasons.MOVER_FAILED
+        reason = known(outcome.reason, KNOWN_REASONS, otherwise=reasons.MOVER_FAILED)
         return fail(facts, ended, reason=reason, message=outcome.message or "the mover failed", now=now)
     pod = newest(facts.pods)
     if pod is not None and ran_out_of_memory(pod):
@@ -287,7 +288,7 @@ def _tell_retry(facts: Facts, run: Run, *, attempts: int, now: datetime) -> Plan
     last = next(
         (o for pod in sorted(facts.pods, key=_born, reverse=True) if (o := read_outcome(pod)) is not None), None
     )
-    why = last.message if last is not None else "the attempt before failed"
+    why = last.message if last is not None and last.message else "the attempt before failed"
     message = f"attempt {attempts}: {why}"
     told = compose(
         facts.mover,
@@ -299,23 +300,36 @@ def _tell_retry(facts: Facts, run: Run, *, attempts: int, now: datetime) -> Plan
     )
     if told is None:
         return REST
-    return Plan((WriteStatus(told), Emit("Warning", reasons.RETRYING, message, "Synchronize")))
+    written = WriteStatus(told, cause=_cause_of(last, facts.pods))
+    return Plan((written, Emit("Warning", reasons.RETRYING, message, "Synchronize")))
+
+
+def _cause_of(outcome: Outcome | None, pods: tuple[Pod, ...]) -> str:
+    """Return the reason of an attempt that failed, of a closed list: it becomes a metric's label."""
+    if outcome is not None:
+        return known(outcome.reason, KNOWN_REASONS, otherwise=reasons.MOVER_FAILED)
+    return REASON_OUT_OF_MEMORY if any(map(ran_out_of_memory, pods)) else reasons.MOVER_FAILED
 
 
 def record_outcome(run: Run, outcome: Outcome | None, *, attempts: int) -> Run:
-    """Return the run with what the mover reported."""
+    """Return the run with what the mover reported. Of a run that failed the source's amounts are what there was to do, not what is done."""
     if outcome is None:
         return replace(run, attempts=attempts, progress=None)
+    if outcome.succeeded:
+        size, files = outcome.bytes, outcome.files
+    else:
+        size = max(run.bytes or 0, outcome.transferred_bytes)
+        files = max(run.files or 0, outcome.transferred_files)
     return replace(
         run,
         attempts=attempts,
         progress=None,
         destination=outcome.destination or run.destination,
         timestamp=outcome.timestamp or run.timestamp,
-        bytes=outcome.bytes,
-        files=outcome.files,
-        total_bytes=outcome.bytes,
-        total_files=outcome.files,
+        bytes=size,
+        files=files,
+        total_bytes=outcome.bytes or run.total_bytes or size,
+        total_files=outcome.files or run.total_files or files,
         transferred_bytes=outcome.transferred_bytes,
         transferred_files=outcome.transferred_files,
         deleted=outcome.deleted,

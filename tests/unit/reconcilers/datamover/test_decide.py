@@ -52,6 +52,11 @@ def at(phase: str, **known):
     return facts(mover(phase, **spec), **known)
 
 
+def recorded(known, seen):
+    """The facts with another record of the run."""
+    return with_facts(known, mover=replace(known.mover, status=replace(known.mover.status, run=seen)))
+
+
 def describe(plan: Plan) -> list[str]:
     """The plan in words: what a reviewer would read."""
     words = []
@@ -249,7 +254,7 @@ DECISIONS = {
     ),
     "the Job is gone but its Pod still runs: never two at once": (
         at(Phase.CREATING_POD, clone=builders.clone(), strays=(builders.pod(),)),
-        ["status CreatingPod JobLost"],
+        ["status CreatingPod JobLost", "event Warning JobLost"],
     ),
     "the Job is gone and its Pod has ended": (
         at(Phase.CREATING_POD, clone=builders.clone(), strays=(builders.pod(phase="Failed"),)),
@@ -736,7 +741,7 @@ class TestRemoval:
         plan = decide(
             at(Phase.CREATING_POD, clone=builders.clone(), strays=(builders.pod(),)), now=LATER, settings=SETTINGS
         )
-        assert describe(plan) == ["status CreatingPod JobLost"]
+        assert describe(plan) == ["status CreatingPod JobLost", "event Warning JobLost"]
 
     def test_an_old_snapshot(self) -> None:
         old = builders.volume_snapshot(owner=builders.MOVER_UID, finalizers=("example.com/keep",), **GONE_SOON)
@@ -893,6 +898,58 @@ class TestLastWords:
         assert "30 s" in plan.steps[0].status.message
         assert "no answer" in plan.steps[0].status.message
 
+    def test_a_run_that_failed_does_not_show_the_source_as_if_it_had_moved(self) -> None:
+        job = builders.job(condition="Failed", failed=1)
+        said = outcome(failure_class=transfer.NETWORK, files=10, bytes=1000, transferred_files=2, transferred_bytes=50)
+        seen = replace(run(), bytes=70, files=1)
+        known = at(
+            Phase.CREATING_POD,
+            clone=builders.clone(),
+            job=job,
+            pods=(builders.pod(job, phase="Failed", outcome=said),),
+        )
+        known = recorded(known, seen)
+        ended = decide(known, now=NOW, settings=SETTINGS).steps[0].status.run
+        assert (ended.bytes, ended.files, ended.total_bytes, ended.total_files) == (70, 2, 1000, 10)
+        assert (ended.transferred_bytes, ended.transferred_files) == (50, 2)
+
+    def test_a_run_that_failed_before_the_source_was_read_keeps_what_is_known_of_it(self) -> None:
+        job = builders.job(condition="Failed", failed=1)
+        said = outcome(failure_class=transfer.NETWORK, files=0, bytes=0, transferred_files=0, transferred_bytes=0)
+        seen = replace(run(), total_bytes=1000, total_files=10)
+        pods = (builders.pod(job, phase="Failed", outcome=said),)
+        known = recorded(at(Phase.CREATING_POD, clone=builders.clone(), job=job, pods=pods), seen)
+        ended = decide(known, now=NOW, settings=SETTINGS).steps[0].status.run
+        assert (ended.bytes, ended.files, ended.total_bytes, ended.total_files) == (0, 0, 1000, 10)
+
+    @pytest.mark.parametrize(
+        ("last", "cause"),
+        [
+            (
+                {"outcome": outcome(failure_class=transfer.NETWORK, reason=transfer.REASON_TLS_UNTRUSTED)},
+                "TLSUntrusted",
+            ),
+            ({"outcome": outcome(failure_class=transfer.NETWORK, reason="made up")}, "MoverFailed"),
+            ({"exit_code": 137, "terminated_reason": "OOMKilled"}, "OutOfMemory"),
+            ({"exit_code": 1}, "MoverFailed"),
+        ],
+    )
+    def test_another_attempt_names_why_the_one_before_failed(self, last, cause: str) -> None:
+        job = builders.job(active=1, failed=1)
+        pods = (
+            builders.pod(job, name="first", phase="Failed", **last),
+            builders.pod(job, name="second", creation_timestamp="2024-08-06T14:31:52Z"),
+        )
+        known = at(Phase.CREATING_POD, clone=builders.clone(), job=job, pods=pods)
+        written = decide(known, now=NOW, settings=SETTINGS).steps[0]
+        assert written.status.condition("Ready").reason == reasons.RETRYING
+        assert written.cause == cause
+
+    def test_a_job_that_somebody_deleted_is_told_when_it_is_made_again(self) -> None:
+        known = recorded(at(Phase.CREATING_POD, clone=builders.clone()), replace(run(), attempts=1))
+        plan = decide(known, now=NOW, settings=SETTINGS)
+        assert describe(plan)[-2:] == [f"create Job {JOB}", "event Warning JobLost"]
+
     def test_a_pod_that_was_killed_is_described(self) -> None:
         job = builders.job(condition="Failed", reason="BackoffLimitExceeded", failed=1)
         killed = builders.pod(job, phase="Failed", exit_code=137, terminated_reason="ContainerStatusUnknown")
@@ -939,6 +996,25 @@ def test_the_node_mounts_a_copy_read_only_when_it_cannot_be_written(modes: tuple
     made = next(step.manifest for step in plan.steps if isinstance(step, Create) and step.resource.kind == "Job")
     volume = made["spec"]["template"]["spec"]["volumes"][0]["persistentVolumeClaim"]
     assert volume.get("readOnly", False) is read_only
+
+
+@pytest.mark.parametrize(
+    ("skipped", "words"),
+    [
+        (0, "1 file, 5.0 MiB of app-data to s3generic:backups/"),
+        (1, "; 1 special file (fifo"),
+        (2, "; 2 special files (fifo"),
+    ],
+)
+def test_the_last_word_has_units_and_names_what_was_left_out(skipped: int, words: str) -> None:
+    said = outcome(files=1, bytes=5 << 20, skipped_special=skipped)
+    ended = builders.pod(COMPLETE, phase="Succeeded", outcome=said)
+    plan = decide(
+        at(Phase.CREATING_POD, clone=builders.clone(), job=COMPLETE, pods=(ended,)), now=LATER, settings=SETTINGS
+    )
+    told = next(step.status for step in plan.steps if isinstance(step, WriteStatus))
+    assert words in told.message
+    assert ("left out" in told.message) is bool(skipped)
 
 
 class TestNoFlapping:
@@ -1020,7 +1096,7 @@ class TestProgress:
         assert describe(plan) == ["status CreatingPod Synchronizing"]
         told = plan.steps[0].status.run
         assert (told.progress, told.bytes, told.total_bytes, told.files, told.total_files) == (
-            "42%, 1m30s left",
+            "33%, 1m30s left",
             42,
             100,
             1,

@@ -13,6 +13,7 @@ from datamover.api.transfer import Progress
 from datamover.reconcilers.datamover.decide import decide
 from datamover.reconcilers.datamover.facts import Facts
 from datamover.reconcilers.datamover.plan import Emit, Plan, SampleLog, WriteStatus
+from datamover.reconcilers.datamover.progressing import describe_progress, describe_work
 from datamover.reconcilers.datamover.vigil import Vigil
 from support import builders
 from support.builders import CREATED, NOW, SETTINGS
@@ -60,6 +61,45 @@ def test_a_server_that_does_not_answer_is_told_in_the_status() -> None:
     assert (
         told(plan).message == "moving: 1 of 3 files. The server does not answer, and is waited for: connection refused"
     )
+
+
+SHOWN = [
+    ({"phase": "walking", "total_files": 12345, "bytes": 0}, "walking, 12345 files"),
+    ({"phase": "walking", "total_files": 1}, "walking, 1 file"),
+    ({"phase": "probing"}, "probing"),
+    ({"phase": "recording"}, "recording"),
+    ({"phase": "syncing", "bytes": 50 << 20, "total_bytes": 100 << 20, "files": 0, "total_files": 0}, "50%"),
+    ({"phase": "syncing", "bytes": 0, "total_bytes": 0, "files": 5, "total_files": 10}, "50%"),
+    ({"phase": "syncing", "bytes": 0, "total_bytes": 0, "files": 0, "total_files": 0}, "syncing"),
+    ({"phase": "syncing", "bytes": 9, "total_bytes": 9, "files": 3, "total_files": 3, "eta": 0}, "100%, 0s left"),
+    ({"phase": "syncing", "bytes": 9, "total_bytes": 3, "files": 9, "total_files": 3}, "100%"),
+    ({"eta": 3700}, "33%, 1h01m left"),
+    ({"eta": 3700, "trouble": "connection refused"}, "33%"),
+    ({"eta": -1}, "33%"),
+    ({"eta": 10**15}, "33%"),
+    ({"phase": "verifying", "files": 42, "total_files": 100, "eta": 5}, "verifying 42%, 5s left"),
+]
+
+
+@pytest.mark.parametrize(("changes", "shown"), SHOWN)
+def test_progress_is_the_share_of_the_work_that_is_done(changes: dict[str, object], shown: str) -> None:
+    assert describe_progress(replace(HALF, **changes)) == shown
+
+
+def test_one_file_is_one_file() -> None:
+    assert describe_work(replace(HALF, files=0, total_files=1)) == "moving: 0 of 1 file"
+
+
+def test_a_run_that_waits_does_not_say_how_long_it_will_take() -> None:
+    seen = replace(builders.run(), attempts=1, progress="42%, 1m30s left")
+    status = builders.status(Phase.CREATING_POD, reason=reasons.SYNCHRONIZING, run=seen)
+    gone = builders.pod(JOB, phase="Pending", waiting=("ErrImagePull", "no such image"))
+    plan = decide(running(Vigil(), status=status, pod=gone), now=LATER, settings=SETTINGS)
+    assert condition(plan, "Stalled")[0] == "True"
+    assert told(plan).run.progress is None
+    held = running(Vigil(), status=status)
+    held = with_facts(held, mover=replace(held.mover, spec=replace(held.mover.spec, suspend=True)))
+    assert told(decide(held, now=LATER, settings=SETTINGS)).run.progress is None
 
 
 class TestNoProgress:

@@ -103,7 +103,7 @@ class Server:
         self._called("list", resource.kind, field_selector)
         return tuple(self.events)
 
-    async def logs(self, name, *, namespace, container=None, tail_lines=None):
+    async def logs(self, name, *, namespace, container=None, tail_lines=None, limit_bytes=None):
         self._called("logs", "Pod", name)
         return self.log
 
@@ -877,12 +877,40 @@ async def test_the_progress_of_a_running_mover_is_sampled_and_told_once_an_inter
     await lived.clock.advance(11)
     assert await lived.reconcile() == After(pytest.approx(10.05))
     assert lived.server.calls == ["logs Pod mover-1", "apply DataMover nightly"]
-    assert lived.status.run.progress == "25%"
+    assert lived.status.run.progress == "49%"
     await lived.reconcile()
     assert len(lived.server.calls) == 2
     await lived.clock.advance(10.1)
     await lived.reconcile()
     assert lived.server.calls[2:] == ["logs Pod mover-1"], "the same progress is no news"
+
+
+async def test_another_attempt_counts_the_cause_and_what_goes_wrong_is_logged_as_a_warning(caplog) -> None:
+    caplog.set_level(logging.INFO, "datamover.reconcilers")
+    job = builders.job(active=1, failed=1)
+    failed = builders.outcome(failure_class="network", reason="TLSUntrusted", message="not trusted")
+    lived = world(
+        Phase.CREATING_POD,
+        builders.clone(),
+        job,
+        builders.pod(job, name="first", phase="Failed", outcome=failed),
+        builders.pod(job, name="second", creation_timestamp="2024-08-06T14:31:52Z"),
+    )
+    await lived.reconcile()
+    assert lived.metric("datamover_errors_total", error_type="TLSUntrusted", phase=Phase.CREATING_POD) == 1
+    assert lived.metric("datamover_errors_total", error_type="Retrying", phase=Phase.CREATING_POD) is None
+    (line,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert line.getMessage() == "default/nightly: Retrying: attempt 2: not trusted"
+
+
+async def test_a_failure_is_logged_once_as_a_warning(caplog) -> None:
+    caplog.set_level(logging.INFO, "datamover.reconcilers")
+    job = builders.job(condition="Failed", failed=1)
+    pod = builders.pod(job, phase="Failed", outcome=builders.outcome(failure_class="credentials"))
+    lived = world(Phase.CREATING_POD, builders.clone(), job, pod)
+    await lived.reconcile()
+    (line,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert "default/nightly: phase Failed (WrongCredentials): " in line.getMessage()
 
 
 async def test_a_mover_that_gets_no_further_and_a_log_that_cannot_be_read_are_told() -> None:
