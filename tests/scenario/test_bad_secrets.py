@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from datamover.api import names, reasons, transfer
 from datamover.api.core import CONFIG_MAPS, SECRETS
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
+from support.identity import TOKEN, Identity
 from support.scenario import TREE
 from support.stage import IMPATIENT, SECRET, Act, Stage, env, run_of
 
@@ -179,6 +181,30 @@ async def test_a_secret_that_only_looks_wrong_serves(case: str, stage: Stage) ->
         await prepare(act, {key: value.format(plain.get(key)) for key, value in SERVING[case].items()})
         await act.start()
         assert await act.copied() == TREE
+
+
+async def test_a_pod_with_an_identity_needs_no_keys(stage: Stage, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    async with stage.act("an identity") as act:
+        keys = act.s3.secret()
+        with Identity(access_key=keys["AWS_ACCESS_KEY_ID"], secret_key=keys["AWS_SECRET_ACCESS_KEY"]) as identity:
+            await prepare(act, {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None})
+            await act.start(
+                additionalEnv=env(
+                    AWS_CONTAINER_CREDENTIALS_FULL_URI=f"{identity.url}/v1/credentials",
+                    AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=str(token),
+                ),
+            )
+            assert await act.copied() == TREE
+        assert TOKEN not in await act._everything()
+
+
+async def test_a_service_account_that_brings_nothing_is_told_by_the_mover(stage: Stage) -> None:
+    async with stage.act("a service account without a role") as act:
+        await prepare(act, {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None})
+        await act.start(mover={"serviceAccountName": "default"})
+        await act.expect_failed(CONFIG, "AWS_ACCESS_KEY_ID is not set", "webhook", "spec.mover.serviceAccountName")
 
 
 WITH_PASSWORDS = {
