@@ -9,13 +9,11 @@ from typing import Any, cast
 
 import yaml
 
-_MAX_DEPTH = 100
-_MAX_VALUES = 1_000_000
-"""An alias stands for all that its anchor holds, so a few lines can stand for more values than any machine has memory for."""
+from datamover.local.store.yamls import MAX_DEPTH, MAX_VALUES, TOO_DEEP, TOO_MANY, BoundedLoader, YamlError
+
 _MAX_INTEGER = 2**63
 _EXACT = 2**53
 """Below it every integer is a float of its own."""
-_TOO_DEEP = f"is nested more than {_MAX_DEPTH} levels deep; that is not a manifest"
 
 _QUOTED = re.compile(r"\b(alias|anchor|tag) '[^']*'")
 _TAG = "tag:yaml.org,2002:"
@@ -42,7 +40,7 @@ class DocumentError(Exception):
         self.document = document
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(BoundedLoader):
     """Reads plain words as kubectl does, and refuses a key that is there twice: which of the two was meant?"""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - the base class's own way of being told
@@ -105,11 +103,13 @@ def read_documents(text: str) -> list[Any]:
     except DocumentError as error:
         error.document = len(found) + 1
         raise
+    except YamlError as error:
+        raise DocumentError(str(error), document=len(found) + 1) from None
     except yaml.YAMLError as error:
         # not as its cause: that would quote the line, which may be a Secret's (law L8)
         raise DocumentError(f"is not YAML: {_told(error)}", document=len(found) + 1) from None
     except RecursionError:
-        raise DocumentError(_TOO_DEEP, document=len(found) + 1) from None
+        raise DocumentError(TOO_DEEP, document=len(found) + 1) from None
     return found
 
 
@@ -160,10 +160,10 @@ class _Count:
 def _plain(value: Any, path: str, *, depth: int, count: _Count) -> Any:
     """Return a copy that JSON can hold. An anchor within itself is endlessly deep, so it ends here as well."""
     count.values += 1
-    if count.values > _MAX_VALUES:
-        raise DocumentError(f"stands for more than {_MAX_VALUES} values, aliases included; that is not a manifest")
-    if depth > _MAX_DEPTH:
-        raise DocumentError(_TOO_DEEP)
+    if count.values > MAX_VALUES:
+        raise DocumentError(TOO_MANY)
+    if depth > MAX_DEPTH:
+        raise DocumentError(TOO_DEEP)
     if isinstance(value, dict):
         found: dict[str, Any] = {}
         for key, item in cast("dict[Any, Any]", value).items():

@@ -1,7 +1,8 @@
 """The HTTP face of the embedded API server: HTTP/1.1 on loopback, for the stock kubectl and for operators in other processes.
 
 Guarantees: only loopback addresses are served; every request must carry the bearer token (compared in constant time), health checks excepted; closing ends
-watches and logs cleanly, so that clients see an end of stream and not a broken connection.
+watches and logs cleanly, so that clients see an end of stream and not a broken connection; connections, streams, times and bodies are
+bounded (`Limits`, `MAX_STREAMS`, `BODY_SECONDS`).
 Caveats: bodies over 3 MiB are refused (413), as the real server does. No HTTP/2: exec, attach and port-forward do not exist here.
 """
 
@@ -18,12 +19,18 @@ from datamover.kube.transport import Request, Response, Stream
 from datamover.local.store import answers
 from datamover.local.store.apiserver import ApiServer
 from datamover.local.store.certificate import Tls, self_signed
-from datamover.local.store.statuses import too_large, unauthorized
+from datamover.local.store.statuses import StatusError, too_large, unauthorized
 from datamover.local.store.watching import Watch
 from datamover.local.transport import close_chunks
+from datamover.runtime.listening import Limits, Listener
 
 MAX_BODY = 3 * 1024 * 1024
 """Bytes of a request body that are read."""
+BODY_SECONDS = 30.0
+"""Seconds in which a body must have come."""
+MAX_STREAMS = 512
+"""Watches and logs that are open at a time; each costs memory until its client reads."""
+_LIMITS = Limits(connections=1024)
 
 _OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
 
@@ -31,12 +38,22 @@ _OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
 class Face:
     """A running face. `url` is where it listens."""
 
-    def __init__(self, server: ApiServer, *, token: str, tls: Tls | None) -> None:
+    def __init__(
+        self,
+        server: ApiServer,
+        *,
+        token: str,
+        tls: Tls | None,
+        limits: Limits = _LIMITS,
+        body_seconds: float = BODY_SECONDS,
+    ) -> None:
         self._server = server
+        self._limits = limits
+        self._body_seconds = body_seconds
         self._token = token
         self._tls = tls
         self._readers: dict[asyncio.Task[Any], Stream] = {}
-        self._runner: web.AppRunner | None = None
+        self._listener: Listener | None = None
         self.url = ""
 
     def kubeconfig(self) -> dict[str, Any]:
@@ -58,58 +75,69 @@ class Face:
         """Listen. Raises OSError when the port is taken."""
         application = web.Application(client_max_size=MAX_BODY + 1)
         application.router.add_route("*", "/{path:.*}", self._answer)
-        # no access log: it would hold nothing that the server's own counters lack
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0, handle_signals=False)
-        await runner.setup()
-        site = web.TCPSite(runner, host, port, ssl_context=self._tls.context if self._tls else None)
-        try:
-            await site.start()
-        except OSError:
-            await runner.cleanup()
-            raise
-        self._runner = runner
-        bound: tuple[str, int] = runner.addresses[0][:2]
-        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        self.url = f"{'https' if self._tls else 'http'}://{shown}:{bound[1]}"
+        listener = Listener(
+            application, limits=self._limits, cancels=True
+        )  # a watch may have nothing to write for an hour
+        address, bound = await listener.open((host, port), tls=self._tls.context if self._tls else None)
+        self._listener = listener
+        shown = f"[{address}]" if ":" in address else address
+        self.url = f"{'https' if self._tls else 'http'}://{shown}:{bound}"
 
     async def close(self) -> None:
         """End the streams and stop listening. Safe to call twice."""
-        runner, self._runner = self._runner, None
-        if runner is None:
+        listener, self._listener = self._listener, None
+        if listener is None:
             return
         for reader, opened in list(self._readers.items()):
             if isinstance(opened.chunks, Watch):
                 opened.chunks.end()
             else:
                 reader.cancel()
-        await runner.cleanup()
+        await listener.close()
 
     async def _answer(self, incoming: web.Request) -> web.StreamResponse:
         path = incoming.rel_url.raw_path
-        if path not in _OPEN_PATHS and not self._admitted(incoming):
-            return _complete(answers.refuse(unauthorized()))
-        if (incoming.content_length or 0) > MAX_BODY:
-            return _complete(answers.refuse(too_large(MAX_BODY)))
-        try:
-            body = await incoming.read()
-        except web.HTTPRequestEntityTooLarge:
-            return _complete(answers.refuse(too_large(MAX_BODY)))
+        body = b""
+        if path not in _OPEN_PATHS:  # whoever asks for one of these has nothing to say
+            if not self._admitted(incoming):
+                return _complete(answers.refuse(unauthorized()))
+            try:
+                body = await self._read(incoming)
+            except StatusError as error:
+                return _complete(answers.refuse(error))
         request = Request(
             incoming.method,
             path,
-            tuple(incoming.rel_url.query.items()),
-            {name.lower(): value for name, value in incoming.headers.items()},
+            tuple((_ascii(name), _ascii(value)) for name, value in incoming.rel_url.query.items()),
+            {name.lower(): _ascii(value) for name, value in incoming.headers.items()},
             body,
         )
         if self._server.streams(request):
             return await self._stream(incoming, request)
         return _complete(await self._server.handle(request))
 
+    async def _read(self, incoming: web.Request) -> bytes:
+        """Return the body. Raises StatusError 413 and 408."""
+        if (incoming.content_length or 0) > MAX_BODY:
+            raise too_large(MAX_BODY)
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                return await incoming.read()
+        except web.HTTPRequestEntityTooLarge:
+            raise too_large(MAX_BODY) from None
+        except TimeoutError:
+            raise StatusError(408, "Timeout", f"the body did not come within {self._body_seconds:g} s") from None
+
     def _admitted(self, incoming: web.Request) -> bool:
         scheme, _, given = incoming.headers.get("Authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token.encode())
+        return scheme.lower() == "bearer" and hmac.compare_digest(_ascii(given.strip()).encode(), self._token.encode())
 
     async def _stream(self, incoming: web.Request, request: Request) -> web.StreamResponse:
+        if len(self._readers) >= MAX_STREAMS:
+            refused = StatusError(
+                429, "TooManyRequests", f"more than {MAX_STREAMS} watches and logs are open here: close some"
+            )
+            return _complete(answers.refuse(refused))
         opened = await self._server.stream(request)
         response = web.StreamResponse(status=opened.status, headers=dict(opened.headers))
         reader = asyncio.current_task()
@@ -127,6 +155,11 @@ class Face:
                 del self._readers[reader]
             await close_chunks(opened.chunks)
         return response
+
+
+def _ascii(text: str) -> str:
+    """Return text that can be encoded: what came as no UTF-8 in a header is shown by its bytes."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _complete(response: Response) -> web.Response:

@@ -17,6 +17,7 @@ from aiohttp import web
 from datamover.runtime.access import Verdict
 from datamover.runtime.clock import Clock, SystemClock
 from datamover.runtime.instruments import Check
+from datamover.runtime.listening import Limits, Listener
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ Guard = Callable[[str | None], Awaitable[Verdict]]
 
 BEAT = 5.0
 """Seconds between two beats."""
+LIMITS = Limits(connections=64, idle=45.0)
+"""Of the status server: probes and scrapes are few, and a scrape comes every half minute."""
 OVERDUE = 30.0
 """Seconds without a beat after which the event loop counts as stuck."""
 
@@ -74,6 +77,7 @@ class StatusServer:
         metrics: Metrics | None = None,
         guard: Guard | None = None,
         tls: ssl.SSLContext | None = None,
+        limits: Limits = LIMITS,
     ) -> None:
         """An empty `host` takes every address of every family; `port` 0 takes a free one; `ready` is asked at each request, so checks may come and go. `tls` is for all that is served."""
         self._host = host
@@ -83,7 +87,8 @@ class StatusServer:
         self._metrics = metrics
         self._guard = guard
         self._tls = tls
-        self._runner: web.AppRunner | None = None
+        self._limits = limits
+        self._listener: Listener | None = None
         self.port = 0
         """The port in use, 0 while not started."""
 
@@ -94,26 +99,17 @@ class StatusServer:
         app.router.add_get("/livez", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._expose)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
-        await runner.setup()
-        try:
-            if self._host:
-                site: web.BaseSite = web.TCPSite(runner, self._host, self._wanted_port, ssl_context=self._tls)
-            else:
-                site = web.SockSite(runner, _listen_everywhere(self._wanted_port), ssl_context=self._tls)
-            await site.start()
-        except BaseException:
-            await runner.cleanup()
-            raise
-        self._runner = runner
-        self.port = int(runner.addresses[0][1])
+        listener = Listener(app, limits=self._limits)
+        place = (self._host, self._wanted_port) if self._host else _listen_everywhere(self._wanted_port)
+        _, self.port = await listener.open(place, tls=self._tls)
+        self._listener = listener
 
     async def stop(self) -> None:
         """Stop listening. Safe to call twice."""
-        runner, self._runner = self._runner, None
+        listener, self._listener = self._listener, None
         self.port = 0
-        if runner is not None:
-            await runner.cleanup()
+        if listener is not None:
+            await listener.close()
 
     async def run(self) -> None:
         """Serve until cancelled."""

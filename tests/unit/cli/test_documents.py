@@ -118,3 +118,34 @@ def test_any_text_is_values_or_one_line_that_says_why_not(text: str) -> None:
         found, said = [], str(error)
     assert not (found and said)
     assert "\n" not in said
+
+
+def chain(length: int, *, width: int = 10) -> str:
+    """Return a text in which each mapping merges several times the one before it."""
+    lines = ["m0: &m0 {k: 1}"]
+    lines += [f"m{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * width)}]}}" for n in range(1, length)]
+    return "\n".join(lines)
+
+
+def test_merges_that_merge_merges_stop_before_they_cost_anything() -> None:
+    with pytest.raises(DocumentError, match="merges more than 10000 keys; that is not a manifest"):
+        read_documents(chain(40))
+
+
+def test_ordinary_merges_are_kept() -> None:
+    (found,) = read_documents(
+        "base: &base {a: 1, b: 2}\nmine: {<<: *base, b: 3}\n" + chain(3, width=2).replace("m0: ", "m0: ", 1)
+    )
+    assert found["mine"] == {"a": 1, "b": 3}
+    assert found["m2"] == {"k": 1}
+
+
+def test_each_document_may_merge_as_much() -> None:
+    one = "base: &base {" + ", ".join(f"k{n}: 1" for n in range(900)) + "}\n"
+    text = "---\n".join(one + "".join(f"m{n}: {{<<: *base}}\n" for n in range(8)) for _ in range(3))
+    assert len(read_documents(text)) == 3
+
+
+def test_a_mapping_that_merges_itself_is_refused() -> None:
+    with pytest.raises(DocumentError):
+        read_documents("a: &a\n  <<: *a\n  b: 1\n")

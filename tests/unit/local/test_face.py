@@ -150,3 +150,113 @@ async def test_tokens_are_never_the_same(server):
 
     assert len(tokens) == 2
     assert min(map(len, tokens)) >= 32
+
+
+# --- hostile clients ----------------------------------------------------------------------------------------------
+
+
+async def say(face, head: bytes, body: bytes = b"") -> tuple[int, bytes]:
+    """Send a request as it is, with the token, and return status and body."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(face.url.rsplit(":", 1)[1]))
+    first, _, rest = head.partition(b"\r\n")
+    own = b"" if b"Authorization" in head else b"Authorization: Bearer let-me-in\r\n"
+    if b"content-length" not in head.lower():
+        rest += b"Content-Length: %d\r\n" % len(body)
+    writer.write(b"%s HTTP/1.1\r\nHost: x\r\n%s%s\r\n%s" % (first, own, rest, body))
+    await writer.drain()
+    got = await reader.readuntil(b"\r\n\r\n")
+    length = next(int(line.split(b":")[1]) for line in got.lower().split(b"\r\n") if line.startswith(b"content-length"))
+    told = await reader.readexactly(length)
+    writer.close()
+    await writer.wait_closed()
+    return int(got.split()[1]), told
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /api\r\nAuthorization: Bearer \xff\xfe\r\n", 401),
+        (b"GET %s\r\nAccept: \xff\xc3(\r\n" % MAPS.encode(), 406),
+        (b"GET %s\r\nX-Anything: \xe9\r\n" % MAPS.encode(), 200),
+        (b"GET %s?labelSelector=%%ff\r\n" % MAPS.encode(), 400),
+        (b"GET %s?resourceVersion=%%c2%%b2\r\n" % MAPS.encode(), 400),
+        (b"GET %s?limit=%%d9%%a1\r\n" % MAPS.encode(), 400),
+        (b"GET %s?limit=%s\r\n" % (MAPS.encode(), b"9" * 5000), 400),
+        (b"GET %s/%%ff%%c3\r\n" % MAPS.encode(), 404),
+    ],
+)
+async def test_words_that_are_no_text_are_refused_and_break_nothing(face, caplog, head, status):
+    assert (await say(face, head))[0] == status
+    assert not caplog.records
+
+
+async def test_a_user_agent_that_is_no_text_may_write(face):
+    head = b"POST %s\r\nContent-Type: application/json\r\nUser-Agent: \xff\xe9\r\n" % MAPS.encode()
+    status, told = await say(face, head, b'{"metadata":{"name":"a"}}')
+    assert status == 201
+    assert json.loads(told)["metadata"]["name"] == "a"
+
+
+BOMBS = {
+    "lists": ("json", b"[" * 100_000),
+    "objects": ("json", b'{"a":' * 100_000),
+    "yaml lists": ("yaml", b"- " * 20_000),
+    "aliases": ("yaml", b"a: &a [x,x,x,x,x,x,x,x,x,x]\n" + b"".join(b"%c: &%c [%s]\n" % (c, c, b",".join([b"*%c" % (c - 1)] * 10)) for c in range(98, 106))),
+    "merges": ("yaml", b"a: &a {k: 1}\n" + b"".join(b"%c: &%c {<<: [%s]}\n" % (c, c, b",".join([b"*%c" % (c - 1)] * 10)) for c in range(98, 112))),
+    "itself": ("yaml", b"a: &a [*a]"),
+    "merges itself": ("yaml", b"a: &a\n  <<: *a\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+async def test_a_body_that_stands_for_more_than_it_is_is_refused(face, caplog, bomb):
+    kind, body = BOMBS[bomb]
+    status, told = await say(
+        face, b"POST %s\r\nContent-Type: application/%s\r\n" % (MAPS.encode(), kind.encode()), body
+    )
+    assert (status, json.loads(told)["reason"]) == (400, "BadRequest")
+    assert not caplog.records
+
+
+async def test_yaml_takes_long_to_read_so_it_must_be_short(face):
+    body = b"# " + b"x" * 600_000
+    status, _ = await say(face, b"POST %s\r\nContent-Type: application/yaml\r\n" % MAPS.encode(), body)
+    assert status == 413
+
+
+async def test_a_json_patch_cannot_double_itself_without_end(face, http):
+    async with http.post(MAPS, json={"metadata": {"name": "a"}, "data": {"k": "x" * 1000}}):
+        pass
+    patch = [{"op": "copy", "from": "/data", "path": f"/data/{number}"} for number in range(40)]
+    head = b"PATCH %s/a\r\nContent-Type: application/json-patch+json\r\n" % MAPS.encode()
+    status, told = await say(face, head, json.dumps(patch).encode())
+    assert status == 413
+    assert b"accumulated size increase of copy operations" in told
+
+
+async def test_open_paths_have_no_body(face):
+    status, told = await say(face, b"GET /healthz\r\nAuthorization: none\r\nContent-Length: 100000000\r\n", b"x" * 1000)
+    assert (status, told) == (200, b"ok")
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(server):
+    face = faces.Face(server, token="let-me-in", tls=None, body_seconds=0.1)
+    await face.start("127.0.0.1", 0)
+    status, told = await say(
+        face, b"POST %s\r\nContent-Type: application/json\r\nContent-Length: 50\r\n" % MAPS.encode(), b"{"
+    )
+    assert (status, json.loads(told)["reason"]) == (408, "Timeout")
+    await face.close()
+
+
+async def test_there_is_an_end_to_open_watches(face, http, monkeypatch):
+    monkeypatch.setattr(faces, "MAX_STREAMS", 2)
+    watches = [await http.get(MAPS, params={"watch": "1"}) for _ in range(2)]
+    async with http.get(MAPS, params={"watch": "1"}) as answer:
+        assert (answer.status, (await answer.json())["reason"]) == (429, "TooManyRequests")
+    watches.pop().close()
+    while len(face._readers) > 1:
+        await asyncio.sleep(0)
+    async with http.get(MAPS, params={"watch": "1", "timeoutSeconds": "1"}) as answer:
+        assert answer.status == 200
+    watches.pop().close()

@@ -22,6 +22,7 @@ from datamover.local.node.environment import LOOPBACK
 from datamover.local.store.certificate import self_signed
 from datamover.local.store.logs import LogOptions
 from datamover.runtime.clock import Clock
+from datamover.runtime.listening import Limits, Listener
 
 ReadLog = Callable[[str, str, str, LogOptions], Awaitable[AsyncIterator[bytes]]]
 
@@ -43,7 +44,7 @@ class LogEndpoint:
         self._read_log = read_log
         self._client_ca = client_ca
         self._clock = clock
-        self._runner: web.AppRunner | None = None
+        self._listener: Listener | None = None
         self._trusted: dict[tuple[str, tuple[str, ...]], float] = {}
 
     async def open(self) -> int:
@@ -52,17 +53,15 @@ class LogEndpoint:
         application = web.Application(middlewares=[self._admit])
         application.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._serve_log)
         application.router.add_route("*", "/{rest:.*}", self._refuse)
-        self._runner = web.AppRunner(application, access_log=None)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, LOOPBACK, 0, ssl_context=context)
-        await site.start()
-        return self._runner.addresses[0][1]
+        self._listener = Listener(application, limits=Limits())
+        _, port = await self._listener.open((LOOPBACK, 0), tls=context)
+        return port
 
     async def close(self) -> None:
         """Stop listening. Safe to call twice."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        if self._listener is not None:
+            await self._listener.close()
+            self._listener = None
 
     def _tls(self) -> ssl.SSLContext:
         try:

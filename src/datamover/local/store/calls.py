@@ -1,5 +1,6 @@
 """A request as the server understands it: which kind, which object, which verb, which options."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
@@ -52,10 +53,10 @@ class Call:
         value = self.query.get(name)
         if not value:
             return None
-        try:
-            return int(value)
-        except ValueError:
-            raise bad_request(f'strconv.ParseInt: parsing "{value}": invalid syntax') from None
+        # ASCII digits only, as Go reads them, and never thousands of them
+        if not re.fullmatch(r"[+-]?[0-9]{1,19}", value):
+            raise bad_request(f'strconv.ParseInt: parsing "{value[:60]}": invalid syntax')
+        return int(value)
 
     @property
     def dry_run(self) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from datamover.api import timestamps
 from datamover.local.store import protobuf
 from datamover.local.store.calls import Call
-from datamover.local.store.decoding import media_type
+from datamover.local.store.decoding import media_type, read_json
 from datamover.local.store.kinds import Kind
 from datamover.local.store.ledger import Ledger, build_record
 from datamover.local.store.statuses import bad_request, conflict, forbidden, invalid, not_found, unsupported, wrong
@@ -47,7 +47,7 @@ def read_options(call: Call) -> DeleteOptions:
     if call.body.strip():
         try:
             in_protobuf = media_type(call) == protobuf.MEDIA_TYPE
-            body = protobuf.read_protobuf(call.body) if in_protobuf else mapping(decode(call.body))
+            body = protobuf.read_protobuf(call.body) if in_protobuf else mapping(read_json(call.body))
         except ValueError as error:
             raise bad_request(f"couldn't get version/kind; json parse error: {error}") from None
         if body.get("kind") not in {None, "", "DeleteOptions"}:

@@ -4,9 +4,10 @@ import re
 from typing import Any
 
 from datamover.local.store.calls import Call
+from datamover.local.store.decoding import read_json
 from datamover.local.store.statuses import StatusError, bad_request
 from datamover.local.store.strategic import merge_strategically
-from datamover.local.store.trees import Tree, copy, decode, is_list, is_tree, mapping, same, sequence, text
+from datamover.local.store.trees import Tree, copy, encode, is_list, is_tree, mapping, same, sequence, text
 
 PATCH_TYPES = (
     "application/json-patch+json",
@@ -17,6 +18,9 @@ PATCH_TYPES = (
 
 _POINTER = re.compile(r"~[01]")
 _MAX_OPERATIONS = 10_000
+_MAX_COPIED = 3 * 1024 * 1024
+"""Bytes that the `copy` operations of one patch may add, as with a real server: each can double what the one before it made."""
+_MAX_DIGITS = 10
 
 
 class _UnfitError(Exception):
@@ -26,7 +30,7 @@ class _UnfitError(Exception):
 def patched(live: Tree, call: Call, *, media: str) -> Tree:
     """Return `live`, of which parts are shared, with the patch of a call carried out. Raises StatusError 400 and 422."""
     try:
-        patch: Any = decode(call.body)
+        patch: Any = read_json(call.body)
     except ValueError as error:
         raise bad_request(f"error decoding patch: {error}") from None
     if media == "application/json-patch+json":
@@ -74,12 +78,30 @@ def merge_json(target: Any, patch: Any) -> Any:
 def apply_json_patch(target: Any, operations: list[Any]) -> Any:
     """Return the JSON patch's result. Raises when an operation cannot be carried out; then nothing is."""
     document = copy(target)
+    allowance = _Allowance()
     for operation in operations:
-        document = _operate(document, mapping(operation))
+        document = _operate(document, mapping(operation), allowance)
     return document
 
 
-def _operate(document: Any, operation: Tree) -> Any:
+class _Allowance:
+    """What the copies of one patch may still add, in bytes."""
+
+    def __init__(self) -> None:
+        self._copied = 0
+
+    def spend(self, value: Any) -> None:
+        """Count a value. Raises StatusError 413 when it is too much."""
+        self._copied += len(encode(value))
+        if self._copied > _MAX_COPIED:
+            raise StatusError(
+                413,
+                "RequestEntityTooLarge",
+                f"Unable to complete the copy, the accumulated size increase of copy operations is {self._copied}, exceeding the limit {_MAX_COPIED}",
+            )
+
+
+def _operate(document: Any, operation: Tree, allowance: _Allowance) -> Any:
     word, path = text(operation.get("op")), _segments(operation.get("path"))
     match word:
         case "add":
@@ -94,6 +116,7 @@ def _operate(document: Any, operation: Tree) -> Any:
             return _put(document, path, value, insert=True)
         case "copy":
             value = _find(document, _segments(operation.get("from")))
+            allowance.spend(value)
             return _put(document, path, copy(value), insert=True)
         case "test":
             try:
@@ -163,7 +186,7 @@ def _remove(document: Any, path: list[str]) -> tuple[Any, Any]:
 
 
 def _index(step: str, size: int, path: list[str]) -> int:
-    if not re.fullmatch(r"0|[1-9]\d*|-\d+", step) or not -size <= int(step) < size:
+    if len(step) > _MAX_DIGITS or not re.fullmatch(r"0|[1-9][0-9]*|-[0-9]+", step) or not -size <= int(step) < size:
         raise _missing(path)
     return int(step)
 

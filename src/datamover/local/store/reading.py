@@ -21,6 +21,7 @@ from datamover.local.store.statuses import (
 from datamover.local.store.storage import Record, Shelf, Storage
 from datamover.local.store.trees import Tree, decode, encode, mapping, text
 
+_MAX_DIGITS = 20
 TOO_OLD_PAGE = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, "
     "or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - "
@@ -225,6 +226,6 @@ def _revision(call: Call) -> int:
     value = call.query.get("resourceVersion", "")
     if not value:
         return 0
-    if not value.isdigit():
+    if not (value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS):
         raise bad_request(f'Invalid value: "{value}": strconv.ParseUint: parsing "{value}": invalid syntax')
     return int(value)

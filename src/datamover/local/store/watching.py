@@ -20,6 +20,9 @@ BOOKMARK_SECONDS = 60.0
 _BACKLOG = 100_000
 """Events that a reader may be behind before its watch is closed, as a real server closes it."""
 
+_BACKLOG_BYTES = 256 * 1024 * 1024
+"""The same in bytes."""
+
 Render = Callable[[bytes], bytes]
 """Turns a stored object into what the watch's media type asks for."""
 
@@ -57,6 +60,7 @@ class Watch:
         self._deliver = deliver
         self._on_close = on_close
         self._lines: deque[bytes] = deque()
+        self._waiting = 0
         self._wake: asyncio.Event = asyncio.Event()
         self._timer: asyncio.Task[None] | None = None
         self._late: set[asyncio.Task[None]] = set()
@@ -134,8 +138,9 @@ class Watch:
         if self._ended:
             return
         self._lines.append(line)
+        self._waiting += len(line)
         self._wake.set()
-        if len(self._lines) > _BACKLOG:
+        if len(self._lines) > _BACKLOG or self._waiting > _BACKLOG_BYTES:
             self.end()
 
     # --- reading --------------------------------------------------------------------------------
@@ -150,6 +155,7 @@ class Watch:
             if self._lines:
                 chunk = b"".join(self._lines) if len(self._lines) > 1 else self._lines[0]
                 self._lines.clear()
+                self._waiting = 0
                 return chunk
             if self._ended:
                 await self.aclose()

@@ -295,7 +295,7 @@ class Writer:
             if not call.kind.strategy.unconditional_update:
                 why = wrong("metadata.resourceVersion", 0, "must be specified for an update")
                 raise invalid(call.kind.group, call.kind.plural, call.name, [why])
-        elif not asked.isdigit():
+        elif not (asked.isascii() and asked.isdigit()):
             raise bad_request(f'invalid resource version "{asked}"')
         elif asked != str(record.revision):
             raise self._conflict(call, MODIFIED)
