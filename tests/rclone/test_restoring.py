@@ -10,6 +10,7 @@ import pytest
 
 from datamover.agent import restoration
 from datamover.api import transfer
+from datamover.local.node.walking import remove_tree
 from support.agent import Container, Ended
 from support.fidelity import as_ordinary_user, fingerprint, give_away
 from support.s3 import S3Server, find_rclone
@@ -252,3 +253,78 @@ def test_what_people_type_is_no_traceback_in_any_locale(tmp_path: Path, locale: 
         assert done.returncode == 2
         assert b"Traceback" not in done.stderr + done.stdout
         assert harmless(done.stdout + done.stderr), done
+
+
+# --- paths beyond what the kernel takes -----------------------------------------------------------------------------------
+
+
+def dig(top: Path, *, levels: int, name: bytes = b"d" * 200, file: bool = False) -> None:
+    """Make folders in one another, opened step by step, and perhaps a file in the last."""
+    folder = os.open(top, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir(name, dir_fd=folder)
+        deeper = os.open(name, os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = deeper
+    if file:
+        os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=folder))
+    os.close(folder)
+
+
+def depth(top: Path, *, name: bytes) -> int:
+    """Return how many folders of that name lie in one another."""
+    folder = os.open(top, os.O_RDONLY)
+    for level in range(1000):
+        try:
+            deeper = os.open(name, os.O_RDONLY, dir_fd=folder)
+        except FileNotFoundError:
+            os.close(folder)
+            return level
+        os.close(folder)
+        folder = deeper
+    raise AssertionError
+
+
+@pytest.mark.parametrize("name", [b"d" * 200, b"[a]{b}*?\\" * 20, b"\xff\n\x1b " * 50])
+@pytest.mark.parametrize("filters", [{}, {"RCLONE_EXCLUDE": "*.tmp"}])
+def test_empty_folders_deeper_than_the_kernel_takes_come_back(
+    container: Container, s3: S3Server, tmp_path: Path, name: bytes, filters: dict[str, str]
+) -> None:
+    levels = 4200 // (len(name) + 1) + 2
+    try:
+        dig(container.data, levels=levels, name=name)
+        (container.data / "file").write_text("x")
+        ended = backed_up(container, VERIFY_BACKUP="true", **filters)
+        assert (ended.outcome.files, s3.objects()) == (1, {"file": b"x"})
+        target, manifest = tmp_path / "restored", tmp_path / "manifest.jsonl.gz"
+        restore(s3, target, manifest)
+        done = apply(manifest, target)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        assert depth(target, name=name) == levels
+    finally:
+        remove_tree(container.data)
+        remove_tree(tmp_path / "restored")
+
+
+@pytest.mark.parametrize("filters", [{}, {"RCLONE_EXCLUDE": "*.tmp"}])
+def test_a_file_deeper_than_the_kernel_takes_is_told_by_name_before_the_first_byte(
+    container: Container, s3: S3Server, filters: dict[str, str]
+) -> None:
+    try:
+        dig(container.data, levels=25, file=True)
+        (container.data / "plain").write_text("x")
+        ended = container.run(**filters)
+        outcome = ended.outcome
+        assert (outcome.failure_class, outcome.reason) == (
+            transfer.SOURCE_UNREADABLE,
+            transfer.REASON_NAME_TOO_LONG,
+        ), ended.output
+        assert outcome.problems[0].startswith("ddd")
+        assert "…" in outcome.message
+        assert "exclude them (RCLONE_EXCLUDE). Nothing was moved." in outcome.message
+        assert s3.objects(records=True) == {}
+        way_out = container.run(RCLONE_EXCLUDE=f"/{'d' * 200}/**")
+        assert way_out.code == 0, way_out.output
+        assert s3.objects() == {"plain": b"x"}
+    finally:
+        remove_tree(container.data)

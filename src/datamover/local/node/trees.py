@@ -6,7 +6,8 @@ ACLs, holes, named pipes, sockets and devices, names in any bytes, depth beyond 
 
 Guarantees: nothing below the source is written to; no symbolic link is followed on either side; what could not be kept is counted or
 raised, never left out in silence.
-Caveat: a copy is made file by file. Neither way gives one moment for the whole tree, so files that change meanwhile are counted
+Left out is what is in `lost+found` at the top, as in a backup of the tree itself; an empty directory stands for it.
+Caveats: file systems that are mounted below come along, as in such a backup. A copy is made file by file. Neither way gives one moment for the whole tree, so files that change meanwhile are counted
 (`CopyReport.changed`, `vanished`); the writer must rest for a consistent copy.
 
 TreeError
@@ -30,6 +31,7 @@ _FICLONE = 0x40049409
 _CHUNK = 16 * 1024 * 1024
 _ATTEMPTS = 3
 _NAMED = 5
+_LOST_AND_FOUND = "lost+found"
 _NO_REFLINK = {errno.EOPNOTSUPP, errno.EXDEV, errno.ENOTTY, errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.ETXTBSY}
 _NO_RANGE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.ETXTBSY}
 _NO_ATTRIBUTE = {errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSPC, errno.E2BIG, errno.ERANGE}
@@ -159,7 +161,8 @@ class _Copy:
             status = os.stat(name, dir_fd=source, follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
                 os.mkdir(name, 0o700, dir_fd=target)
-                return True
+                # what a file system keeps at its top for itself, and often for root alone, is no part of a backup (see `agent.walk`)
+                return bool(parts) or name != _LOST_AND_FOUND
             if self._is_linked(status, target, name):
                 return False
             if stat.S_ISREG(status.st_mode):
@@ -206,7 +209,9 @@ class _Copy:
                 os.mknod(name, stat.S_IFMT(status.st_mode) | 0o600, status.st_rdev, dir_fd=target)
         except PermissionError as error:
             where = quote("/".join((*parts, name)))
-            raise NotCopyable(f"{where} is a device, and only root may make one") from error
+            raise NotCopyable(
+                f"{where} is a device, and only root may make one; copyMethod: Direct needs no copy and leaves devices out"
+            ) from error
         self.report.special += 1
         self._keep_of_name(target, name, status)
 

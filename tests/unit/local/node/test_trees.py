@@ -217,6 +217,45 @@ def test_what_cannot_be_read_fails_the_copy_and_is_named(open_tmp):
     assert done.stdout.strip() == "3 entries cannot be read by this user: closed\\n1, closed2, closed-dir", done.stderr
 
 
+def test_lost_and_found_at_the_top_is_left_out_and_fails_no_copy(open_tmp):
+    source = open_tmp / "source"
+    (source / "dir/lost+found").mkdir(parents=True)
+    (source / "dir/lost+found/theirs").write_text("x")
+    (source / "lost+found").mkdir(mode=0o700)
+    (source / "lost+found/inode").write_text("x")
+    done = as_nobody(
+        open_tmp,
+        f"report = copy_tree(Path({str(source)!r}), Path({str(open_tmp / 'copy')!r}))",
+        "print(report.files, report.directories, report.vanished)",
+    )
+    assert done.stdout.strip() == "1 3 0", done.stderr
+    assert list((open_tmp / "copy/lost+found").iterdir()) == []
+    assert (open_tmp / "copy/dir/lost+found/theirs").read_text() == "x"
+
+
+def test_a_file_called_lost_and_found_is_a_file(tmp_path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/lost+found").write_text("x")
+    copy_tree(tmp_path / "source", tmp_path / "copy")
+    assert (tmp_path / "copy/lost+found").read_text() == "x"
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root mounts")
+def test_a_file_system_that_is_mounted_below_comes_along(tmp_path):
+    (tmp_path / "source/below").mkdir(parents=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "none", tmp_path / "source/below"], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("nothing may be mounted here")
+    try:
+        (tmp_path / "source/below/file").write_text("x")
+        copy_tree(tmp_path / "source", tmp_path / "copy")
+    finally:
+        subprocess.run(["umount", tmp_path / "source/below"], check=True)
+    assert (tmp_path / "copy/below/file").read_text() == "x"
+
+
 def test_a_device_is_refused_by_name_without_root(open_tmp):
     source = open_tmp / "source"
     source.mkdir()
@@ -225,7 +264,9 @@ def test_a_device_is_refused_by_name_without_root(open_tmp):
         open_tmp,
         f"try:\n  copy_tree(Path({str(source)!r}), Path({str(open_tmp / 'copy')!r}))\nexcept NotCopyable as e:\n  print(e)",
     )
-    assert done.stdout.strip() == "null is a device, and only root may make one", done.stderr
+    assert done.stdout.strip() == (
+        "null is a device, and only root may make one; copyMethod: Direct needs no copy and leaves devices out"
+    ), done.stderr
 
 
 def test_owners_that_cannot_be_kept_are_counted_without_root(open_tmp):
