@@ -13,6 +13,7 @@ from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
 from datamover.api.v1alpha1.datamover import DataMover
 from datamover.cli.applying import apply
 from datamover.cli.display import Display
+from datamover.cli.losses import find_copy_losses
 from datamover.cli.manifests import ManifestError, Source, data_movers
 from datamover.cli.operator import Options
 from datamover.cli.outcome import Exit, exit_code
@@ -76,7 +77,7 @@ async def run(
 ) -> RunResult:
     """Run to the end. Raises ManifestError, WorldError and StartError; an interrupt ends it in order, whatever it is at.
 
-    `say` hears a line on each DataMover that does not begin from nothing. `on_end` sees the world before it is taken down.
+    `say` hears a line on each DataMover that does not begin from nothing, and on each copy that is not all that its volume was. `on_end` sees the world before it is taken down.
     """
     world_options = WorldOptions(
         state=options.state,
@@ -158,7 +159,10 @@ async def _work(world: World, options: RunOptions, *, display: Display, say: Cal
         say=say,
     )
     before = frozenset(mover.metadata.uid for mover in world.kept.values()) - frozenset(wanted.values())
-    return await _wait(world, tuple(wanted), options, display=display, before=before)
+    result = await _wait(world, tuple(wanted), options, display=display, before=before)
+    for loss in await find_copy_losses(world.client):
+        say(loss)
+    return result
 
 
 async def _wait(

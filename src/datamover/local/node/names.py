@@ -40,3 +40,7 @@ LIMITS: Final = (
     "Secret and ConfigMap volumes are written once, at the start; copies of volumes are made file by file, not at one moment."
 )
 """Said in the Node's annotation: what a Pod may ask for and is accepted, but not enforced here."""
+COPY_NOT_CONSISTENT: Final = "CopyNotConsistent"
+"""Reason of an event: files changed while they were copied."""
+COPY_INCOMPLETE: Final = "CopyIncomplete"
+"""Reason of an event: not everything about the files could be kept."""

@@ -12,7 +12,15 @@ from datamover.kube.client import Client
 from datamover.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound
 from datamover.local.node.directories import Directories, InUse
 from datamover.local.node.kinds import CLAIMS, VOLUMES, Claim, PersistentVolume, StorageClass
-from datamover.local.node.names import CLAIM_REF_FINALIZER, DRIVER, FIELD_MANAGER, PROVISIONED_BY, PV_PROTECTION
+from datamover.local.node.names import (
+    CLAIM_REF_FINALIZER,
+    COPY_INCOMPLETE,
+    COPY_NOT_CONSISTENT,
+    DRIVER,
+    FIELD_MANAGER,
+    PROVISIONED_BY,
+    PV_PROTECTION,
+)
 from datamover.local.node.provisioning import (
     CLAIM_KIND,
     SNAPSHOT_KIND,
@@ -194,7 +202,7 @@ class Provisioner:
             self._tell(
                 claim,
                 "Warning",
-                "CopyNotConsistent",
+                COPY_NOT_CONSISTENT,
                 f"{report.changed} files changed and {report.vanished} entries went while they were copied; "
                 "the copy is not of one moment, stop the writer for a consistent one",
             )
@@ -202,8 +210,9 @@ class Provisioner:
             self._tell(
                 claim,
                 "Warning",
-                "CopyIncomplete",
-                f"{report.lost_owners} owners and {report.lost_attributes} extended attributes could not be kept by this user",
+                COPY_INCOMPLETE,
+                f"{report.lost_owners} owners and {report.lost_attributes} extended attributes could not be kept by this user, so the"
+                " backup does not have them; copyMethod: Direct has, or do it as root",
             )
 
     async def reconcile_volume(self, key: Key) -> Result:

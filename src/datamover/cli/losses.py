@@ -1,0 +1,15 @@
+"""What the embedded node could not keep when it copied a volume. The copy is gone when the command ends, and its events with it."""
+
+from datamover.api.core import EVENTS
+from datamover.kube.client import Client
+from datamover.local.node.names import COPY_INCOMPLETE, COPY_NOT_CONSISTENT
+
+
+async def find_copy_losses(client: Client) -> tuple[str, ...]:
+    """Return a sentence for each copy that is not all that its volume was. Raises the client's errors."""
+    events = await client.list(EVENTS)
+    return tuple(
+        f"{event.involved_object.name}: {event.message}"
+        for event in events
+        if event.reason in {COPY_INCOMPLETE, COPY_NOT_CONSISTENT} and event.involved_object is not None
+    )
