@@ -42,7 +42,7 @@ ANSWERS: list[tuple[Reply, str, str, bool, str]] = [
         s3_error(
             400,
             "AuthorizationHeaderMalformed",
-            "The authorization header is malformed; the Credential is mal-formed; expecting KEY/YYYYMMDD/R/S/aws4_request",
+            "The authorization header is malformed; the Credential is mal-formed; expecting KEY/YYYYMMDD/REGION/SERVICE/aws4_request",
         ),
         CREDENTIALS,
         WRONG,
@@ -123,9 +123,42 @@ ANSWERS: list[tuple[Reply, str, str, bool, str]] = [
         FINAL,
         "RCLONE_S3_SSE_CUSTOMER_",
     ),
+    (
+        s3_error(
+            400, "InvalidArgument", "Requests with Customer provided keys must provide an appropriate secret key."
+        ),
+        CONFIG,
+        INVALID,
+        FINAL,
+        "RCLONE_S3_SSE_CUSTOMER_",
+    ),
+    (
+        s3_error(
+            400, "InvalidArgument", "The calculated MD5 hash of the key did not match the hash that was provided."
+        ),
+        CONFIG,
+        INVALID,
+        FINAL,
+        "RCLONE_S3_SSE_CUSTOMER_",
+    ),
+    (
+        s3_error(
+            400,
+            "InvalidRequest",
+            "Content-MD5 HTTP header is required for Put Part requests with Object Lock parameters",
+        ),
+        CONFIG,
+        INVALID,
+        FINAL,
+        "RCLONE_S3_DISABLE_CHECKSUM",
+    ),
     # buckets, names and sizes
     (s3_error(400, "InvalidBucketName"), CONFIG, INVALID, FINAL, "BUCKET_NAME"),
     (s3_error(404, "NoSuchBucket"), NOT_FOUND, ABSENT, FINAL, "'b'"),
+    (Reply(404), NOT_FOUND, ABSENT, FINAL, "'b'"),
+    (s3_error(403, "SslRequired"), NETWORK, MISMATCH, FINAL, "TLS_HOST"),
+    (s3_error(409, "BucketAlreadyExists"), CONFIG, INVALID, FINAL, "somebody else's"),
+    (s3_error(400, "UserProjectMissing"), CONFIG, INVALID, FINAL, "RCLONE_S3_REQUESTER_PAYS"),
     (s3_error(400, "TooManyBuckets"), CONFIG, INVALID, FINAL, "RCLONE_S3_NO_CHECK_BUCKET"),
     (s3_error(400, "KeyTooLongError"), NAMES, NAME, FINAL, "Rename"),
     (s3_error(400, "XMinioInvalidObjectName"), NAMES, NAME, FINAL, "Rename"),

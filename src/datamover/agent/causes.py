@@ -76,7 +76,7 @@ CAUSES = (
         sentence="The server expects another region: set AWS_REGION to the bucket's.",
         single=False,
         codes=("AuthorizationHeaderMalformed", "AuthorizationQueryParametersError"),
-        words=r"region",
+        words=r"(?<!/)\bregion\b(?!/)",
         narrowed=True,
     ),
     Cause(
@@ -157,6 +157,14 @@ CAUSES = (
         statuses=(402,),
     ),
     Cause(
+        failure_class=transfer.CONFIG,
+        reason=transfer.REASON_INVALID_CONFIGURATION,
+        sentence="The bucket {bucket!r} takes uploads with a checksum only, as one with an object lock does: leave RCLONE_S3_DISABLE_CHECKSUM out.",
+        codes=("InvalidRequest",),
+        words=r"content-md5|x-amz-checksum",
+        narrowed=True,
+    ),
+    Cause(
         failure_class=transfer.DENIED,
         reason=transfer.REASON_OBJECT_LOCKED,
         sentence="Objects at {place} are locked (object lock, retention or a legal hold), so they may be neither replaced nor deleted before their time."
@@ -194,7 +202,7 @@ CAUSES = (
             "MissingSSECustomerKey",
             "SSECustomerKeyMismatch",
         ),
-        words=r"form of server side encryption|customer.provided|secret key was invalid for the specified algorithm",
+        words=r"form of server side encryption|customer.provided|hash of the key|secret key was invalid for the specified algorithm",
     ),
     Cause(
         failure_class=transfer.CONFIG,
@@ -458,7 +466,7 @@ CAUSES = (
         reason=transfer.REASON_NAME_REFUSED,
         sentence="The server does not take some of the source's names. Rename them.",
         codes=("InvalidArgument", "InvalidRequest"),
-        words=r"\b(key|name)\b",
+        words=r"^(?!.*(encrypt|secret|customer|hash|header|x-amz)).*\b(key|name)\b",
         narrowed=True,
     ),
     Cause(
@@ -557,6 +565,7 @@ CAUSES = (
         sentence="The server at {endpoint} has no bucket {bucket!r}, or what answers there is not an S3 server: check BUCKET_NAME, BUCKET_HOST"
         " and BUCKET_PORT.",
         single=False,
+        codes=("NotFound",),
         statuses=(404, 410),
         pattern=r"directory not found|bucket (does not exist|not found)",
     ),

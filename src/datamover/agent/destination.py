@@ -36,6 +36,8 @@ _NO_VERSIONS = {f"RCLONE_CONFIG_{transfer.REMOTE.upper()}_VERSIONS": "false", "R
 """A name that looks like an older version of an object is that of an object, and no version ever goes (law L3)."""
 _TOO_LONG = "max transfer limit reached"
 """What the engine says when an object has more bytes than a request may move."""
+_NO_SUCH_KEY = ("NoSuchKey", "NotFound")
+"""Codes that say no more of a listing than that it is not there."""
 _LIST = ("--recursive", "--files-only", "--format", "sp", "--separator", ";")
 
 
@@ -117,18 +119,26 @@ class Destination:
 
     def _who_is_missing(self, failure: Failure) -> Failure:
         """Say what a 404 is about: the engine calls each one a missing directory, and some servers answer an unknown key with it."""
-        texts: list[str] = []
+        codes: list[str] = []
+        pages = 0
+
+        def on_line(line: logs.Line) -> None:
+            nonlocal pages
+            code = classify.server_code(line.msg)
+            if code and code not in _NO_SUCH_KEY and not codes:
+                codes.append(code)
+            pages += classify.is_web_page(line.msg)
+
         child = self._engine.start(
             ["lsf", "--max-depth", "1", self.remote()],
             environment=self._environment
             | {"RCLONE_DUMP": "bodies", "RCLONE_LOG_LEVEL": "DEBUG", "RCLONE_LOW_LEVEL_RETRIES": "1"},
-            on_line=lambda line: texts.append(line.msg),
+            on_line=on_line,
         )
         child.wait(timeout=_PROBE_SECONDS)
-        code = next(filter(None, map(classify.server_code, texts)), None)
-        if code:
-            return self._told(f"the server answers {code}")
-        return self._no_s3("") if any(map(classify.is_web_page, texts)) else failure
+        if codes:
+            return self._told(f"the server answers {codes[0]}")
+        return self._no_s3("") if pages else failure
 
     def _no_s3(self, more: str) -> Failure:
         sentence = causes.NOT_S3.format(endpoint=self._settings.endpoint)
