@@ -417,3 +417,73 @@ def test_a_file_named_like_a_link_is_refused_before_anything_is_moved(container:
     ended = container.run(RCLONE_EXCLUDE="*.rclonelink")
     assert ended.code == 0, ended.output
     assert set(s3.objects()) == {"a"}
+
+
+# --- mirrors of few files, and files that look like others -----------------------------------------------------------------
+
+
+def test_a_few_disks_are_not_swept_for_one_larger(container: Container, s3: S3Server) -> None:
+    fill(container, {f"disk-{letter}.img": letter * 100 for letter in "abcdefghi"})
+    assert container.run().code == 0
+    before = s3.objects()
+    for path in container.data.iterdir():
+        path.unlink()
+    fill(container, {"everything.img": "x" * 5000})
+    ended = container.run()
+    assert ended.outcome.reason == transfer.REASON_SOURCE_SHRUNK, ended.output
+    for word in (
+        "the files of 9 (100 %), with 900 bytes (100 %), are gone",
+        "50 % is allowed",
+        "spec.guards.maxDeletePercent",
+    ):
+        assert word in ended.outcome.message
+    assert s3.objects() == before
+    allowed = container.run(DATAMOVER_MAX_DELETE_PERCENT="100")
+    assert (allowed.code, allowed.outcome.deleted) == (0, 9), allowed.output
+
+
+@pytest.mark.parametrize("kept", [1, 3, 7])
+def test_dumps_that_are_named_by_their_day_come_and_go(container: Container, s3: S3Server, kept: int) -> None:
+    fill(container, {f"dump-2024-08-{day:02}.sql": f"of day {day}" * 20 for day in range(1, kept + 1)})
+    assert container.run().code == 0
+    for day in range(kept + 1, kept + 4):
+        fill(container, {f"dump-2024-08-{day:02}.sql": f"of day {day}" * 20})
+        (container.data / f"dump-2024-08-{day - kept:02}.sql").unlink()
+        ended = container.run()
+        assert (ended.code, ended.outcome.deleted) == (0, 1), ended.output
+    assert set(s3.objects()) == {path.name for path in container.data.iterdir()}
+
+
+def test_files_of_the_same_sizes_and_names_are_not_taken_for_renamed_ones(
+    any_container: Container, any_s3: S3Server
+) -> None:
+    fill(any_container, {f"vm-{number}/disk.img": f"contents {number:02}" for number in range(30)})
+    assert any_container.run().code == 0
+    before = any_s3.objects()
+    for number in range(30):
+        (any_container.data / f"vm-{number}/disk.img").unlink()
+        (any_container.data / f"vm-{number}").rmdir()
+    fill(any_container, {f"other-{number}/disk.img": f"emptied  {number:02}" for number in range(30)})
+    ended = any_container.run()
+    assert ended.outcome.reason == transfer.REASON_SOURCE_SHRUNK, ended.output
+    assert "the files of 30 (100 %) are gone, not renamed" in ended.outcome.message
+    assert any_s3.objects() == before
+
+
+def test_renamed_files_are_known_by_their_checksums(any_container: Container, any_s3: S3Server) -> None:
+    data = any_container.data
+    fill(
+        any_container, {f"old/{number}": f"contents {number}" for number in range(12)} | {"old/empty": "", "keep": "k"}
+    )
+    (data / "old/link").symlink_to("0")
+    open(os.path.join(os.fsencode(data), b"old/bad\xff"), "w").close()
+    (data / "old/large").write_bytes(os.urandom(9 << 20))
+    parts = {"RCLONE_S3_UPLOAD_CUTOFF": "5M"}
+    assert any_container.run(**parts).code == 0
+    (data / "old").rename(data / "new")
+    for number, path in enumerate((data / "new").iterdir()):
+        if not path.is_symlink():
+            os.utime(path, ns=(number, number))  # as after a copy
+    ended = any_container.run(**parts)
+    assert (ended.code, ended.outcome.deleted) == (0, 16), ended.output
+    assert not [key for key in any_s3.objects() if key.startswith("old/")]

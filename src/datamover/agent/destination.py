@@ -6,8 +6,9 @@ Errors: `Failure` with the class of what went wrong; `Stopped` when the attempt 
 """
 
 import os
+import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -30,6 +31,7 @@ _SLOWEST_LISTING = 500
 """Objects a second that any server lists."""
 _FETCH_SECONDS = 900.0
 """What bringing a manifest of millions of files here may take."""
+_CHECKSUM = re.compile(rb"([0-9a-f]{32})  (.+)", re.DOTALL)
 _DELETED = "Deleted"
 """What the engine logs for an object that it deleted."""
 _NO_VERSIONS = {f"RCLONE_CONFIG_{transfer.REMOTE.upper()}_VERSIONS": "false", "RCLONE_S3_VERSIONS": "false"}
@@ -228,6 +230,47 @@ class Destination:
             output,
             place=place,
         )
+
+    def checksums(
+        self,
+        keys: Iterable[bytes],
+        *,
+        source: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        told: Callable[[logs.Line], None] = lambda _: None,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield key and MD5 of these objects below the root, or files of the local directory `source`, of which the engine has one.
+
+        Files are read for that, and `told` how far that is. What cannot be read has none.
+        """
+        listed, output = self._file("asked"), self._file("checksums")
+        with open(listed, "wb") as file:
+            file.writelines(key + b"\n" for key in keys)
+
+        def on_line(line: logs.Line) -> None:
+            told(line)
+            self._show(line)
+
+        def once() -> None:
+            child = self._engine.start(
+                ["md5sum", "--files-from-raw", listed, source or self.remote()],
+                environment={"RCLONE_CHECKERS": "16"} | dict(environment or self._environment),
+                on_line=None,
+                output=output,
+            )
+            try:
+                code = child.follow(on_line)
+            finally:
+                child.close()
+            if code and source is None:
+                raise self.explain(child.errors, code)
+
+        if os.path.getsize(listed):
+            self.patiently(once)
+            with open(output, "rb") as file:
+                for line in file:
+                    if match := _CHECKSUM.fullmatch(line.rstrip(b"\n")):
+                        yield match[2], match[1]
 
     def start_question(self) -> rclone.Child:
         """Begin to ask whether the server answers at all: one request, one try, nothing shown."""

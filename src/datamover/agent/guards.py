@@ -14,7 +14,9 @@ from datamover.api import transfer
 
 _EXAMPLES = 3
 _FEW = 10
-"""So many files are a matter for the share; fewer may come and go, as dumps do that are named by their day."""
+"""So many files are a matter for the share, whatever has come instead; of fewer, what follows them counts (see `rotation`)."""
+_LARGE = 1 << 20
+"""Bytes from which the loss of a few files of many is a matter for their bytes alone."""
 
 
 class Mirror(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,7 +25,8 @@ class Mirror(msgspec.Struct, frozen=True, kw_only=True):
     `owner` is what the marker says, None without one. `foreign` counts the objects that no run of this mirror wrote,
     `foreign_names` gives the first few; `mirrored` what it wrote and could delete, `stale` what this run would delete; `source` the
     objects that the source has. Earlier runs wrote `written` objects of `written_bytes` (`mirrored` without what is just being adopted);
-    the files of `gone` of them are neither there nor renamed, those of `shrunk` have less than a tenth of their size. The source has
+    the files of `gone` of them, of `gone_bytes`, are neither there nor renamed, but `followed` of these, of `followed_bytes`, have files that
+    follow them in a row of dates or numbers; those of `shrunk` have less than a tenth of their size. The source has
     `source_bytes`. `nested` names folders below that are another mover's destination.
     """
 
@@ -35,6 +38,9 @@ class Mirror(msgspec.Struct, frozen=True, kw_only=True):
     stale: int = 0
     written: int = 0
     gone: int = 0
+    gone_bytes: int = 0
+    followed: int = 0
+    followed_bytes: int = 0
     shrunk: int = 0
     source: int = 0
     source_bytes: int = 0
@@ -122,9 +128,10 @@ def check_source_size(
 ) -> Failure | None:
     """Refuse a source that is empty, or with which so much of the mirror would be lost that something must have gone wrong with it.
 
-    Two things count as such, each with more than the share: objects are gone, ten or more, whatever the source has instead (a volume that
-    was made anew may have more files than the one before); or objects are gone or shrunk to a tenth, and so is the whole in bytes. A few
-    files may come and go, and logs be rotated. Renamed files are not lost.
+    Three things count as such, each with more than the share. Objects are gone, ten or more, whatever the source has instead: a volume that
+    was made anew may have more files than the one before. Objects and their bytes are gone, however few they are: volumes of disks and
+    dumps have few files; of several large ones the bytes alone are enough. Or objects are gone or shrunk to a tenth, and so is the whole in
+    bytes. A file that another one follows may go, and logs be rotated. Renamed files are not lost, where their checksums prove it.
     """
     if not mirror.source and mirror.mirrored:
         if allow_empty:
@@ -140,6 +147,15 @@ def check_source_size(
         return _shrunk(
             f"The source has {_files(mirror.source)}. Of the {mirror.written} objects of its mirror {mirror.place}, the files of {mirror.gone}"
             f" ({_percent(mirror.gone, mirror.written)}) are gone, not renamed",
+            max_delete_percent,
+        )
+    left, left_bytes = mirror.gone - mirror.followed, mirror.gone_bytes - mirror.followed_bytes
+    many = left * 100 > max_delete_percent * mirror.written or (left > 1 and left_bytes >= _LARGE)
+    if many and left_bytes * 100 > max_delete_percent * mirror.written_bytes:
+        return _shrunk(
+            f"The source has {_files(mirror.source)}. Of the {mirror.written} objects of its mirror {mirror.place}, with {mirror.written_bytes} bytes, the"
+            f" files of {left} ({_percent(left, mirror.written)}), with {left_bytes} bytes ({_percent(left_bytes, mirror.written_bytes)}), are gone,"
+            " not renamed, and none of the same name but for a date or a number has come instead",
             max_delete_percent,
         )
     lost = mirror.gone + mirror.shrunk

@@ -47,11 +47,17 @@ _BATCH = 2000
 _MIRRORED = "remote IS NOT NULL AND known IN (1, 2) AND visible = 1 AND odd = 0"
 _STALE = f"{_MIRRORED} AND walked = 0 AND source IS NULL"
 
+_GONE = f"{_STALE} AND known = 1 AND doomed = 0 AND paired = 0"
+_FRESH = "source IS NOT NULL AND (remote IS NULL OR announced = 1) AND paired = 0"
+_ALIKE_GONE = "remote IN (SELECT size FROM fresh_sizes)"
+_ALIKE_FRESH = "source IN (SELECT size FROM gone_sizes)"
 _ODD = "remote IS NOT NULL AND known IN (1, 2) AND source IS NULL AND visible = 1 AND walked = 0 AND odd = 1"
 
 _LOSSY = "\ufffd".encode()
 
 Sized = Iterable[tuple[bytes, int]]
+Summed = Iterable[tuple[bytes, bytes]]
+"""Key and checksum."""
 Timed = Iterable[tuple[bytes, int, int]]
 """Key, size and time of change in nanoseconds."""
 
@@ -315,67 +321,66 @@ class Ledger:
         """Return the number of objects that earlier runs wrote and whose file has less than a tenth of its size now."""
         return self._count(f"{_MIRRORED} AND known = 1 AND remote > 0 AND source * 10 < remote")
 
-    def lost_count(self) -> int:
-        """Return the number of objects to delete that earlier runs wrote, but for those that were provably renamed.
+    def lost(self) -> tuple[int, int]:
+        """Return number and bytes of the objects to delete that earlier runs wrote, but for those that were proved to be renamed.
 
-        Renamed is what has come back as an object that was not there before: of the same size and time of change, or of the same
-        size and base name. Each new object stands for one old one. New is also what only runs that have not ended may have moved. What an
-        earlier attempt of this run was allowed to delete is not asked about again.
+        What an earlier attempt of this run was allowed to delete is not asked about again.
         """
-        for name in ("gone", "fresh"):
-            # their order is that of the comparison, so nothing is ever sorted: that could need another place for temporary files
+        row = self._database.execute(f"SELECT count(*), coalesce(sum(remote), 0) FROM paths WHERE {_GONE}").fetchone()  # noqa: S608 - a constant of this module
+        return int(row[0]), int(row[1])
+
+    def lost_count(self) -> int:
+        """Return the number of these."""
+        return self.lost()[0]
+
+    def gone(self) -> Iterator[tuple[bytes, int]]:
+        """Yield key and size of each of these."""
+        yield from self._database.execute(f"SELECT key, remote FROM paths WHERE {_GONE} ORDER BY key")  # noqa: S608 - a constant of this module
+
+    def fresh(self) -> Iterator[tuple[bytes, int]]:
+        """Yield key and size of the files that were not there before and are no renamed ones. New is also what only runs that have not ended
+        may have moved.
+        """
+        yield from self._database.execute(f"SELECT key, source FROM paths WHERE {_FRESH} ORDER BY key")  # noqa: S608 - a constant of this module
+
+    def alike(self) -> tuple[Iterator[bytes], Iterator[bytes]]:
+        """Return the keys of the lost objects, and of the new files, of sizes that both have: what may have been renamed."""
+        for name, size, rows in (("gone_sizes", "remote", _GONE), ("fresh_sizes", "source", _FRESH)):
+            # tables, because what the database sorts or collects by itself could need another place for temporary files
+            self._database.execute(f"DROP TABLE IF EXISTS {name}")
+            self._database.execute(f"CREATE TABLE {name} (size INTEGER PRIMARY KEY)")
+            self._database.execute(f"INSERT OR IGNORE INTO {name} SELECT {size} FROM paths WHERE {rows}")  # noqa: S608 - constants of this module
+        return self._keys(f"{_GONE} AND {_ALIKE_GONE}"), self._keys(f"{_FRESH} AND {_ALIKE_FRESH}")
+
+    def pair_renamed(self, gone: Summed, fresh: Summed) -> None:
+        """Take each lost object and new file of the same size and checksum as one that was renamed; each stands for one."""
+        for name, size, rows, given in (("gone", "remote", _GONE, gone), ("fresh", "source", _FRESH, fresh)):
             self._database.execute(f"DROP TABLE IF EXISTS {name}")
             self._database.execute(
                 f"CREATE TABLE {name} (size INTEGER, mark BLOB, key BLOB, PRIMARY KEY (size, mark, key)) WITHOUT ROWID"
             )
-        self._database.execute("UPDATE paths SET paired = 0 WHERE paired = 1")
-        gone = f"{_STALE} AND known = 1 AND doomed = 0"
-        lost = self._count(gone)
-        fresh = "source IS NOT NULL AND (remote IS NULL OR announced = 1)"
-        if not lost or not self._count(fresh):
-            return lost
-        self._put(
-            "INSERT INTO gone VALUES (?, ?, ?)", self._rows("remote, written, key", f"{gone} AND written NOTNULL")
-        )
-        self._put("INSERT INTO fresh VALUES (?, ?, ?)", self._rows("source, mtime, key", f"{fresh} AND mtime NOTNULL"))
-        lost -= self._pair()
-        self._database.execute("DELETE FROM gone")
-        self._database.execute("DELETE FROM fresh")
-        self._put("INSERT INTO gone VALUES (?, ?, ?)", self._named("remote, key", f"{gone} AND paired = 0"))
-        self._put("INSERT INTO fresh VALUES (?, ?, ?)", self._named("source, key", f"{fresh} AND paired = 0"))
-        return lost - self._pair()
-
-    def _rows(self, columns: str, condition: str) -> Iterator[tuple[int, int, bytes]]:
-        yield from self._database.execute(f"SELECT {columns} FROM paths WHERE {condition}")  # noqa: S608 - constants of this module
-
-    def _named(self, columns: str, condition: str) -> Iterator[tuple[int, bytes, bytes]]:
-        for size, key in self._database.execute(f"SELECT {columns} FROM paths WHERE {condition}"):  # noqa: S608 - constants of this module
-            yield size, key.rpartition(b"/")[2], key
-
-    def _pair(self) -> int:
-        """Pair equal rows of the two tables, each with one; mark both as paired and return the number of pairs."""
-        pairs = 0
-
-        def merge() -> Iterator[tuple[bytes]]:
-            nonlocal pairs
-            olds, news = (
-                self._database.execute(f"SELECT size, mark, key FROM {name} ORDER BY size, mark, key")  # noqa: S608 - two words
-                for name in ("gone", "fresh")
+            self._put(
+                f"INSERT OR IGNORE INTO {name} SELECT {size}, ?, key FROM paths WHERE key = ? AND {rows}",  # noqa: S608 - constants of this module
+                ((checksum, key) for key, checksum in given),
             )
-            old, new = olds.fetchone(), news.fetchone()
-            while old and new:
-                if old[:2] == new[:2]:
-                    pairs += 1
-                    yield (old[2],)
-                    yield (new[2],)
-                    old, new = olds.fetchone(), news.fetchone()
-                elif old[:2] < new[:2]:
-                    old = olds.fetchone()
-                else:
-                    new = news.fetchone()
+        self._put("UPDATE paths SET paired = 1 WHERE key = ?", self._pairs())
 
-        self._put("UPDATE paths SET paired = 1 WHERE key = ?", merge())
-        return pairs
+    def _pairs(self) -> Iterator[tuple[bytes]]:
+        """Yield the keys of equal rows of the two tables, each with one."""
+        olds, news = (
+            self._database.execute(f"SELECT size, mark, key FROM {name} ORDER BY size, mark, key")  # noqa: S608 - two words
+            for name in ("gone", "fresh")
+        )
+        old, new = olds.fetchone(), news.fetchone()
+        while old and new:
+            if old[:2] == new[:2]:
+                yield (old[2],)
+                yield (new[2],)
+                old, new = olds.fetchone(), news.fetchone()
+            elif old[:2] < new[:2]:
+                old = olds.fetchone()
+            else:
+                new = news.fetchone()
 
     def spared(self) -> Iterator[bytes]:
         """Yield the stale objects that stay after all."""

@@ -4,17 +4,19 @@ What may be deleted: objects that the manifest of the mirror's latest run lists,
 longer has (law L3; the rule is in `deleting`). Each manifest lists all that the one before it left, so the latest is enough.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 
 import msgspec
 
-from datamover.agent import guards, manifest, names, records, remarks, walk
+from datamover.agent import guards, manifest, names, records, remarks, rotation, walk
 from datamover.agent.attempt import Attempt, Surroundings
 from datamover.agent.deleting import tell_deletions
 from datamover.agent.destination import Listing
 from datamover.agent.environment import Owner
 from datamover.agent.errors import Failure
+from datamover.agent.options import without_filters
 from datamover.agent.verify import compare, mismatch, not_deleted
 from datamover.api import outside, transfer
 
@@ -164,17 +166,55 @@ class Mirror(Attempt):
             written_bytes=ledger.written_bytes(),
             nested=tuple(self._before.nested),
         )
+        failure = guards.check_owner(found, owner=settings.owner, adopt=settings.adopt) or self._check_losses(found)
+        if failure:
+            raise failure
+
+    def _check_losses(self, found: guards.Mirror) -> Failure | None:
+        """Ask whether too much would be lost; where it seems so, find out what was renamed or is followed by another file, and ask again."""
+        gone, gone_bytes = self.ledger.lost()
+        found = msgspec.structs.replace(found, gone=gone, gone_bytes=gone_bytes)
+        failure = self._check_size(found)
+        if gone and failure and failure.reason == transfer.REASON_SOURCE_SHRUNK:
+            failure = self._check_size(self._with_followed(found))
+        if gone and failure and failure.reason == transfer.REASON_SOURCE_SHRUNK:
+            self._find_renamed()
+            gone, gone_bytes = self.ledger.lost()
+            found = msgspec.structs.replace(found, gone=gone, gone_bytes=gone_bytes)
+            failure = self._check_size(self._with_followed(found))
+        return failure
+
+    def _check_size(self, found: guards.Mirror) -> Failure | None:
         limit = self.options.data.get("RCLONE_MAX_DELETE", "").strip()
-        failure = guards.check_owner(found, owner=settings.owner, adopt=settings.adopt) or guards.check_source_size(
+        return guards.check_source_size(
             found,
-            allow_empty=settings.allow_empty,
-            max_delete_percent=settings.max_delete_percent,
+            allow_empty=self.settings.allow_empty,
+            max_delete_percent=self.settings.max_delete_percent,
             max_delete=outside.integer(limit, low=-1)
             if limit
             else None,  # what it may be was looked at when it was read
         )
-        if failure:
-            raise failure
+
+    def _with_followed(self, found: guards.Mirror) -> guards.Mirror:
+        if found.gone > rotation.MOST:
+            return found
+        followed = rotation.find_followed(tuple(self.ledger.gone()), self.ledger.fresh())
+        return msgspec.structs.replace(found, followed=len(followed), followed_bytes=sum(size for _, size in followed))
+
+    def _find_renamed(self) -> None:
+        """Compare the checksums of what is gone and of new files of the same sizes, which are read for that: nothing else proves a new name."""
+        gone, fresh = self.ledger.alike()
+        sums = tuple(self.destination.checksums(gone))
+        if not sums:
+            return
+        self.say("Many files are gone. Reading new ones of the same sizes, to see whether they have only been renamed.")
+        read = self.destination.checksums(
+            fresh,
+            source=os.fsdecode(self.source),
+            environment=without_filters(self.data_environment()),
+            told=self.report.checked,
+        )
+        self.ledger.pair_renamed(sums, read)
 
     def announce(self, manifest_path: str) -> None:
         """Say whose mirror this is and what the run is about to write; then clear what stands in the way."""

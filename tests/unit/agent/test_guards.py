@@ -144,6 +144,103 @@ def test_files_that_are_gone_or_shrunk_count_where_the_whole_has_shrunk_as_well(
             assert str(number) in message
 
 
+@pytest.mark.parametrize(
+    ("what", "facts", "percent", "fine"),
+    [
+        ("nine files replaced by one larger", {"written": 9, "gone": 9, "gone_bytes": 100}, 50, False),
+        ("the same, allowed", {"written": 9, "gone": 9, "gone_bytes": 100}, 100, True),
+        ("one disk replaced by another one", {"written": 1, "gone": 1, "gone_bytes": 100}, 50, False),
+        (
+            "a dump followed by that of today",
+            {"written": 1, "gone": 1, "gone_bytes": 100, "followed": 1, "followed_bytes": 100},
+            50,
+            True,
+        ),
+        (
+            "seven dumps, of which one is followed",
+            {"written": 7, "gone": 7, "gone_bytes": 100, "followed": 1, "followed_bytes": 14},
+            50,
+            False,
+        ),
+        (
+            "a week of increments, of which the full one is followed",
+            {"written": 7, "gone": 7, "gone_bytes": 100, "followed": 1, "followed_bytes": 94},
+            50,
+            True,
+        ),
+        ("most files are gone, and few bytes", {"written": 3, "gone": 2, "gone_bytes": 30}, 50, True),
+        ("one file with most bytes of two", {"written": 2, "gone": 1, "gone_bytes": 99}, 50, True),
+        ("two small files with most bytes", {"written": 9, "gone": 2, "gone_bytes": 90}, 50, True),
+        (
+            "two disks of nine files",
+            {"written": 9, "gone": 2, "gone_bytes": 90 << 20, "written_bytes": 100 << 20},
+            50,
+            False,
+        ),
+        (
+            "two disks of a thousand files",
+            {"written": 1000, "gone": 2, "gone_bytes": 90 << 20, "written_bytes": 100 << 20},
+            50,
+            False,
+        ),
+        (
+            "two disks with few bytes",
+            {"written": 9, "gone": 2, "gone_bytes": 40 << 20, "written_bytes": 100 << 20},
+            50,
+            True,
+        ),
+        (
+            "none may go, and one is followed",
+            {"written": 2, "gone": 1, "gone_bytes": 9, "followed": 1, "followed_bytes": 9},
+            0,
+            False,
+        ),
+    ],
+)
+def test_few_files_are_held_against_the_share_with_their_bytes(
+    what: str, facts: dict[str, int], percent: float, fine: bool
+) -> None:
+    found = mirror(
+        **{
+            "source": 5,
+            "source_bytes": 1 << 40,
+            "mirrored": facts["written"],
+            "written_bytes": 100,
+            "stale": facts["gone"],
+            **facts,
+        }
+    )
+    failure = check_source_size(found, allow_empty=False, max_delete_percent=percent, max_delete=None)
+    assert (failure is None) == fine, what
+    if failure:
+        message = refused(failure, transfer.REASON_SOURCE_SHRUNK)
+        for number in (
+            facts["written"],
+            facts["gone"] - (facts.get("followed", 0) if percent else 0),
+            f"{percent:g} % is allowed",
+        ):
+            assert str(number) in message
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 1000), st.integers(0, 99))
+def test_a_small_mirror_never_loses_more_than_the_share_of_both(
+    written: int, gone: int, gone_bytes: int, percent: int
+) -> None:
+    gone = min(gone, written)
+    found = mirror(
+        source=99,
+        source_bytes=1 << 40,
+        mirrored=written,
+        written=written,
+        written_bytes=1000,
+        stale=gone,
+        gone=gone,
+        gone_bytes=gone_bytes,
+    )
+    if check_source_size(found, allow_empty=False, max_delete_percent=percent, max_delete=None) is None:
+        assert gone * 100 <= percent * written or gone_bytes * 100 <= percent * 1000
+
+
 def test_a_share_is_never_shown_as_one_that_is_allowed() -> None:
     found = mirror(source=9999, mirrored=20_000, written=20_000, stale=10_001, gone=10_001)
     failure = check_source_size(found, allow_empty=False, max_delete_percent=50, max_delete=None)

@@ -187,6 +187,7 @@ class Guards(Model, frozen=True):
         int,
         doc(
             "Refuse a run that would lose more than this share of the mirror: ten or more of its objects whose files are gone and not renamed, "
+            "or fewer with more than this share of the bytes, unless a file of the same name but for a date or a number follows, "
             "or objects whose files are gone or shrunk to less than a tenth, when the bytes have shrunk by more than the share as well. "
             "100 allows all, 0 no loss at all.",
             minimum=0,
