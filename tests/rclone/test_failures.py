@@ -3,6 +3,7 @@
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,7 +115,24 @@ def test_a_certificate_that_nobody_trusts_and_then_one_that_is_given(tmp_path: P
         assert plain.outcome.failure_class == transfer.NETWORK
 
 
-def make_certificate(directory: Path) -> tuple[Path, Path]:
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"days": -1}, "renew it"), ({"address": "192.0.2.1"}, "is for another name")],
+    ids=["old", "another"],
+)
+def test_a_certificate_that_is_old_or_anothers_is_told_as_that(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    certificate, key = make_certificate(tmp_path, **changes)
+    for server in run_server("rclone", tmp_path, tls=(certificate, key)):
+        container = Container(tmp_path / "container", server.secret())
+        refused = container.run(CA_CERT=certificate.read_text())
+        expect(refused, transfer.NETWORK, transfer.REASON_TLS_UNTRUSTED, words)
+        assert not refused.outcome.retryable
+
+
+def make_certificate(directory: Path, *, days: int = 1, address: str = "127.0.0.1") -> tuple[Path, Path]:
+    """Return certificate and key of a server at `address` that ends in so many days."""
     import datetime as dt
     import ipaddress
 
@@ -132,9 +150,9 @@ def make_certificate(directory: Path) -> tuple[Path, Path]:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .not_valid_before(now - dt.timedelta(days=9))
+        .not_valid_after(now + dt.timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

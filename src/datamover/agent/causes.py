@@ -308,6 +308,31 @@ CAUSES = (
     Cause(
         failure_class=transfer.NETWORK,
         reason=transfer.REASON_TLS_UNTRUSTED,
+        sentence="The certificate of {endpoint} has expired or is not valid yet: renew it there, or mend the clock of this node.",
+        retryable=False,
+        single=False,
+        pattern=r"certificate has expired|not yet valid|tls: expired certificate",
+    ),
+    Cause(
+        failure_class=transfer.NETWORK,
+        reason=transfer.REASON_TLS_UNTRUSTED,
+        sentence="The certificate of {endpoint} is for another name: write the name that it is for into BUCKET_HOST, or have a certificate made for this one.",
+        retryable=False,
+        single=False,
+        pattern=r"certificate is valid for|certificate is not valid for any names|doesn't contain any IP SANs|unrecognized name",
+    ),
+    Cause(
+        failure_class=transfer.NETWORK,
+        reason=transfer.REASON_TLS_UNTRUSTED,
+        sentence="{endpoint} wants a certificate of the mover, or does not take the one that it has: give it one in an image of your own"
+        " (RCLONE_CLIENT_CERT and RCLONE_CLIENT_KEY name the files).",
+        retryable=False,
+        single=False,
+        pattern=r"remote error: tls: (bad|unknown|unsupported)? ?certificate|certificate required",
+    ),
+    Cause(
+        failure_class=transfer.NETWORK,
+        reason=transfer.REASON_TLS_UNTRUSTED,
         sentence="The certificate of {endpoint} is not trusted: put the certificate (PEM) of the authority that signed it into the"
         " Secret's key CA_CERT, or use the name that the certificate is for in BUCKET_HOST.",
         retryable=False,

@@ -217,6 +217,28 @@ def test_the_name_of_a_file_is_neither_taken_for_words_nor_takes_any_away(name: 
     assert errors.failure(code=1, place="p", bucket="b", endpoint="e").reason == reason
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2026 is after 2025",
+            "renew it",
+        ),
+        ("tls: failed to verify certificate: x509: certificate is valid for minio.local, not s3.local", "BUCKET_HOST"),
+        (
+            "tls: failed to verify certificate: x509: cannot validate certificate for 10.0.0.1 because it doesn't contain any IP SANs",
+            "BUCKET_HOST",
+        ),
+        ("remote error: tls: certificate required", "RCLONE_CLIENT_CERT"),
+        ("tls: failed to verify certificate: x509: certificate signed by unknown authority", "CA_CERT"),
+    ],
+)
+def test_what_is_wrong_with_a_certificate_says_which_way_out(text: str, words: str) -> None:
+    failure = tell(SENT.format(text))
+    assert (failure.reason, failure.retryable) == (transfer.REASON_TLS_UNTRUSTED, False)
+    assert words in failure.message
+
+
 def test_a_server_that_hangs_is_not_told_as_one_that_is_not_there() -> None:
     message = tell(SENT.format("net/http: timeout awaiting response headers")).message
     assert "does not answer them" in message
