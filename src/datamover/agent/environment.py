@@ -88,6 +88,13 @@ class _Reader:
             self.notices.append(f"{name} has white space at its ends; it is ignored")
         return trimmed or default
 
+    def word(self, name: str) -> str:
+        """Return a text that goes into records, which are UTF-8."""
+        value = self.text(name)
+        if value != value.encode("utf-8", "replace").decode():
+            self.problems.append(f"{name} is {value!r}; that is not UTF-8, so no record can hold it")
+        return value
+
     def has(self, name: str) -> bool:
         return bool(self._environ.get(name, "").strip())
 
@@ -147,9 +154,9 @@ def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> S
     # the documents: only the exact string enables it, anything else is off
     add_timestamp = environ.get(transfer.ADD_TIMESTAMP_PREFIX) == "true"
     owner = Owner(
-        cluster=read.text(transfer.OWNER_CLUSTER),
-        namespace=read.text(transfer.OWNER_NAMESPACE),
-        pvc=read.text(transfer.OWNER_PVC),
+        cluster=read.word(transfer.OWNER_CLUSTER),
+        namespace=read.word(transfer.OWNER_NAMESPACE),
+        pvc=read.word(transfer.OWNER_PVC),
     )
     if not add_timestamp and not owner.pvc:
         # two volumes without a name would be one owner, and each would delete the other's files (law L3)
@@ -165,7 +172,7 @@ def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> S
         add_timestamp=add_timestamp,
         verification=_verification(read),
         owner=owner,
-        object_name=read.text(transfer.OBJECT),
+        object_name=read.word(transfer.OBJECT),
         access_key=access_key,
         secret_key=secret_key,
         region=read.text(transfer.REGION, transfer.DEFAULT_REGION),

@@ -164,4 +164,11 @@ def readable(raw: bytes) -> str:
 
 def printable(text: str) -> str:
     r"""Return text in which nothing plays tricks on a terminal and which can be encoded: what `readable` escapes comes escaped."""
-    return _TRICKS.sub(lambda match: ascii(match[0])[1:-1], text)
+    return _TRICKS.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return (
+        f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ascii(match[0])[1:-1]
+    )  # the former is a byte of a path

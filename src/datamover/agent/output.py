@@ -6,6 +6,7 @@ answer of the server holds (law L11); nothing but the agent itself begins a line
 Caveats: what nobody listens to is lost, and that is no error.
 """
 
+import re
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +19,7 @@ REMINDER = 40
 LINE = 2000
 """Letters of a line for people."""
 _MACHINE = '{"datamover"'
+_SHAPELESS = re.compile(outside.SHAPELESS)
 
 
 class Output:
@@ -44,7 +46,8 @@ class Output:
 
     def tell(self, line: str) -> None:
         """Write a line of JSON that the operator reads."""
-        clean = self._redact(line)
+        # JSON escapes no control character but the first 32, and people see these lines as well
+        clean = _SHAPELESS.sub(_escape, self._redact(line))
         with self._lock:
             self._put(clean)
             if transfer.read_progress(clean) is not None:
@@ -54,3 +57,9 @@ class Output:
         with suppress(OSError):
             self._stream.write(line.encode("utf-8", "backslashreplace") + b"\n")
             self._stream.flush()
+
+
+def _escape(match: re.Match[str]) -> str:
+    """Return a letter as JSON may write it."""
+    units = match[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[place : place + 4]}" for place in range(0, len(units), 4))

@@ -88,8 +88,13 @@ def main(arguments: Sequence[str]) -> int:
 def _say(text: str) -> None:
     """Print a line in whatever encoding standard output has; what that lacks comes escaped."""
     encoding = sys.stdout.encoding or "utf-8"
-    with suppress(BrokenPipeError):
+    try:
         print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)  # noqa: T201 - a command for people
+    except OSError:
+        # nobody listens (any more), which keeps nothing from coming back; what is in the buffer would fail once more at the end
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def apply(path: str, directory: str, *, privileges: bool, special: bool, say: Callable[[str], None]) -> int:
@@ -130,12 +135,12 @@ class _Restoration:
 
     def run(self, path: str) -> bool:
         """Apply the manifest; return whether it knows the volume's top folder."""
-        tops: list[manifest.Entry] = []
+        top: manifest.Entry | None = None
         folders: list[manifest.Entry] = []
         linked = False
         for entry in manifest.entries(path, absent=self._absent):
-            if entry.type == manifest.TOP:
-                tops.append(entry)
+            if entry.type == manifest.TOP and top is None:
+                top = entry
                 self._dresser.unlock(self._top, os.fstat(self._top), stat.S_IRWXU)
             elif entry.type == manifest.DIRECTORY and self._try(entry, self._make_folder):
                 folders.append(entry)
@@ -153,9 +158,9 @@ class _Restoration:
         # what is in a folder changes its time and may need its mode, so what is deeper comes first
         for entry in reversed(folders):
             self._try(entry, self._finish)
-        for entry in tops[:1]:
-            self._dresser.dress(entry, self._top, os.fstat(self._top))
-        return bool(tops)
+        if top is not None:
+            self._dresser.dress(top, self._top, os.fstat(self._top))
+        return top is not None
 
     def _try(self, entry: manifest.Entry, act: Callable[[manifest.Entry, int, bytes], None]) -> bool:
         raw = entry.raw_path

@@ -207,3 +207,9 @@ def test_what_the_operator_sets_to_nothing_means_the_default() -> None:
     """So that no key of a Secret takes its place."""
     names = ("ROOT", "RCLONE", "GRACE_PERIOD", "OUTAGE_LIMIT", "DEADLINE")
     assert read(**{f"DATAMOVER_{name}": "" for name in names}) == read()
+
+
+@pytest.mark.parametrize("name", ["DATAMOVER_OWNER_CLUSTER", "DATAMOVER_OWNER_PVC", "DATAMOVER_OBJECT"])
+def test_what_no_record_can_hold_is_told_by_its_variable(name: str) -> None:
+    with pytest.raises(Misconfigured, match=f"{name} is .*that is not UTF-8"):
+        read(**{name: "volume\udcff"})

@@ -129,3 +129,37 @@ def test_a_rule_is_for_one_key_alone(key: bytes, rule: bytes) -> None:
 )
 def test_keys_that_may_be_stored_otherwise(key: bytes, quoted: bool) -> None:
     assert names.is_quoted(key) == quoted
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        (b"plain \xc3\xa9 \xe6\x97\xa5", "plain \u00e9 \u65e5"),
+        (b"\x1b[2J\x07\n\r\t\x00\x7f", r"\x1b[2J\x07\n\r\t\x00\x7f"),
+        (b"\xff\xc2\x9b", r"\xff\x9b"),
+        ("\u202egpj.exe\u2028\u200b".encode(), r"\u202egpj.exe\u2028\u200b"),
+    ],
+)
+def test_names_for_people_play_no_tricks(raw: bytes, shown: str) -> None:
+    assert names.readable(raw) == shown
+    assert names.printable(raw.decode("utf-8", "surrogateescape")) == shown
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_become_one_line_that_every_encoding_takes(raw: bytes) -> None:
+    shown = names.readable(raw)
+    assert shown.encode().decode() == shown
+    assert len(shown.splitlines()) <= 1
+    assert not [letter for letter in shown if ord(letter) < 32 or 127 <= ord(letter) < 160]
+
+
+@pytest.mark.parametrize(
+    ("raw", "rule"),
+    [
+        (b"a/b", b"/a/b/**"),
+        (b"[x]{y}*?\\", rb"/\[x\]\{y\}\*\?\\/**"),
+        (b"\xff\n", "/?\u240a/**".encode()),
+    ],
+)
+def test_a_rule_for_everything_below_a_folder_names_it_and_nothing_else(raw: bytes, rule: bytes) -> None:
+    assert names.rule_below(raw) == rule

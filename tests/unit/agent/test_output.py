@@ -63,3 +63,12 @@ def test_secrets_go_before_anything_is_cleaned() -> None:
     output.say("it is top\x1bsecret\nof two lines.")
     output.tell('{"datamover":"outcome","message":"it is top\x1bsecret\nof two lines"}')
     assert b"secret" not in stream.getvalue()
+
+
+@given(st.text())
+def test_json_for_the_operator_means_the_same_and_plays_no_tricks_on_a_terminal(text: str) -> None:
+    output, stream = made()
+    output.tell(msgspec.json.encode({"a": text + "\x1b\x7f\x9b\u202e\U000e0041"}).decode())
+    printed = stream.getvalue().decode()
+    assert msgspec.json.decode(printed) == {"a": text + "\x1b\x7f\x9b\u202e\U000e0041"}
+    assert not [letter for letter in printed[:-1] if ord(letter) < 32 or 127 <= ord(letter) < 160 or letter == "\u202e"]

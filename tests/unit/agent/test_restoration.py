@@ -3,6 +3,8 @@
 import gzip
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -264,3 +266,16 @@ def test_what_the_run_did_not_move_is_not_missed(restored: Restored) -> None:
     )
     assert left == 1
     assert restored.said == ["left out: everything, because nothing of that name was restored (1 path): 'lost'"]
+
+
+@pytest.mark.parametrize("nobody", ["| head -c0", "> /dev/full"])
+def test_everything_comes_back_although_nobody_listens(restored: Restored, tmp_path: Path, nobody: str) -> None:
+    path = write(
+        tmp_path / "manifest", *(entry("file", f"missing-{number}") for number in range(9)), entry("file", "file")
+    )
+    program = f"{sys.executable} -m datamover.agent.main apply-manifest {path} {restored.top}"
+    done = subprocess.run(
+        ["bash", "-c", f"{program} {nobody}; exit ${{PIPESTATUS[0]}}"], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (restoration.LEFT_OUT, b"")
+    assert mode(restored.top / "file") == 0o640
