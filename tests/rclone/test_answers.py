@@ -421,6 +421,8 @@ def test_a_setting_that_the_server_never_takes_ends_the_run_soon(container: Cont
         tried = sum(request.method == "PUT" and request.of_data for request in server.requests)
     assert ended.outcome.reason == INVALID, ended.output
     assert "RCLONE_S3_STORAGE_CLASS" in ended.outcome.message
+    assert "of 400 objects" in ended.outcome.message
+    assert "No file arrived" in ended.outcome.message
     assert tried < 400
 
 

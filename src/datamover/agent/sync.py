@@ -98,6 +98,7 @@ class Sync:
             grace=self._grace,
             monotonic=self._monotonic,
             wait=self._report.wait,
+            total=total,
         )
         # debug lines come by the million: only those that are asked for are read, unless the user wants to see them all
         wanted = None if environment.get("RCLONE_LOG_LEVEL") == "DEBUG" else (SIZE_ONLY.encode(),)
@@ -162,7 +163,9 @@ class _Watch:
         grace: float,
         monotonic: Callable[[], float],
         wait: Callable[[str], None],
+        total: int | None,
     ) -> None:
+        self._total = total
         self._wait = wait
         self.failure: Failure | None = None
         self._destination = destination
@@ -181,10 +184,10 @@ class _Watch:
         if not stats.transfers:
             for failure_class in _HOPELESS_CLASSES:
                 if child.errors.amount(failure_class) >= _HOPELESS:
-                    self._give_up(self._destination.explain(child.errors, 1), child)
+                    self._give_up(self._destination.explain(child.errors, 1, total=self._total), child)
                     return
             if child.errors.amount(transfer.NO_SPACE) >= _FULL:
-                self._give_up(self._destination.explain(child.errors, 1), child)
+                self._give_up(self._destination.explain(child.errors, 1, total=self._total), child)
                 return
         now = self._monotonic()
         # bytes say nothing: they go on counting while the same file is tried again and again
