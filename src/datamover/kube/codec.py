@@ -7,7 +7,7 @@ metadata as can be read, and the caller goes on.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
 
@@ -106,6 +106,12 @@ class _Code(msgspec.Struct, gc=False):
     code: int | None = None
 
 
+FLAWS: Final = (ValueError, RecursionError)
+"""What decoding raises: msgspec's own errors, letters that are no UTF-8, numbers of thousands of digits, brackets within each other
+without an end. Whoever answers, a proxy or a webhook among them, may send any of these.
+"""
+
+
 @lru_cache(maxsize=256)
 def _decoder(type_: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(type_)
@@ -120,7 +126,7 @@ def decode_any(body: bytes) -> Any:
     """Return JSON as plain dicts and lists. Raises DecodeError."""
     try:
         return msgspec.json.decode(body)
-    except msgspec.MsgspecError as error:
+    except FLAWS as error:
         raise DecodeError(f"the server's answer is not JSON: {error}") from error
 
 
@@ -128,7 +134,7 @@ def decode_object(body: bytes | msgspec.Raw, type_: type[T]) -> T:
     """Return one object. Raises DecodeError, which names the field and quotes nothing."""
     try:
         return cast("T", _decoder(type_).decode(body))
-    except msgspec.MsgspecError as error:
+    except FLAWS as error:
         raise DecodeError(f"the server's object does not fit {type_.__name__}: {error}") from error
 
 
@@ -137,11 +143,11 @@ def decode_page(body: bytes, type_: type[T]) -> Page[T]:
     try:  # the whole page at once is twice as fast, and hardly ever fails
         typed: _TypedList[T] = _decoder(cast("Any", _TypedList)[type_]).decode(body)
         return Page(tuple(typed.items), typed.metadata.resourceVersion or "", typed.metadata.token or "")
-    except msgspec.MsgspecError:
+    except FLAWS:
         pass
     try:
         raw: _RawList = _decoder(_RawList).decode(body)
-    except msgspec.MsgspecError as error:
+    except FLAWS as error:
         raise DecodeError(f"the server's list of {type_.__name__} cannot be read: {error}") from error
     items: list[T] = []
     poison: list[Poison] = []
@@ -149,7 +155,7 @@ def decode_page(body: bytes, type_: type[T]) -> Page[T]:
     for item in raw.items or ():
         try:
             items.append(decode(item))
-        except msgspec.MsgspecError as error:
+        except FLAWS as error:
             poison.append(_poison(item, error))
     meta = raw.metadata or _ListMeta()
     return Page(tuple(items), meta.resourceVersion or "", meta.token or "", tuple(poison))
@@ -159,7 +165,7 @@ def decode_event(line: bytes, type_: type[T]) -> WatchEvent[T]:
     """Return the event of one line. Raises DecodeError when the line is no event at all."""
     try:
         event: _RawEvent = _decoder(_RawEvent).decode(line)
-    except msgspec.MsgspecError as error:
+    except FLAWS as error:
         raise DecodeError(f"a watch event cannot be read: {error}") from error
     if event.type == BOOKMARK:
         return WatchEvent(BOOKMARK, resource_version=_version(event.object))
@@ -167,7 +173,7 @@ def decode_event(line: bytes, type_: type[T]) -> WatchEvent[T]:
         return WatchEvent(ERROR, error=_stream_error(event.object))
     try:
         decoded = _decoder(type_).decode(event.object)
-    except msgspec.MsgspecError as error:
+    except FLAWS as error:
         poison = _poison(event.object, error)
         return WatchEvent(event.type, resource_version=poison.metadata.resource_version, poison=poison)
     return WatchEvent(event.type, decoded, decoded.metadata.resource_version)
@@ -177,7 +183,7 @@ def _stream_error(raw: msgspec.Raw) -> ApiError:
     body = bytes(raw)
     try:
         code = _decoder(_Code).decode(body).code
-    except msgspec.MsgspecError:
+    except FLAWS:
         code = None
     return api_error(code or 500, body, {})
 
@@ -185,7 +191,7 @@ def _stream_error(raw: msgspec.Raw) -> ApiError:
 def _version(raw: msgspec.Raw) -> str:
     try:
         found: _Versioned = _decoder(_Versioned).decode(raw)
-    except msgspec.MsgspecError:
+    except FLAWS:
         return ""
     return (found.metadata and found.metadata.resourceVersion) or ""
 
@@ -193,11 +199,11 @@ def _version(raw: msgspec.Raw) -> str:
 def _poison(raw: msgspec.Raw, problem: Exception) -> Poison:
     try:
         return Poison(_decoder(PartialObject).decode(raw).metadata, str(problem))
-    except msgspec.MsgspecError:
+    except FLAWS:
         pass
     try:
         names: _Names = _decoder(_Named).decode(raw).metadata
-    except msgspec.MsgspecError:
+    except FLAWS:
         return Poison(ObjectMeta(resource_version=_version(raw)), str(problem))
     meta = ObjectMeta(
         name=names.name, namespace=names.namespace, uid=names.uid, resource_version=names.resource_version

@@ -19,7 +19,7 @@ KubeError
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -142,7 +142,7 @@ def api_error(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
     """Return the error for an answer. `headers` have lower-case names; a body that is not a Status is quoted, cut to 200 bytes."""
     try:
         parsed = msgspec.json.decode(body, type=_Status)
-    except msgspec.MsgspecError:
+    except (ValueError, RecursionError):  # a proxy may answer anything
         parsed = _Status(message=body[:200].decode("utf-8", "replace").strip() or f"HTTP {status}")
     reason = parsed.reason or ""
     cls = _BY_STATUS.get(status, ServerError if status >= 500 else ApiError)
@@ -157,8 +157,12 @@ def api_error(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
     )
 
 
+LONGEST_RETRY_AFTER: Final = 600.0
+"""Seconds; a server that asks for more, or for ever, is asked again all the same."""
+
+
 def _retry_after(value: Any) -> float | None:
     try:
-        return max(0.0, float(value)) if value else None
+        return min(max(0.0, float(value)), LONGEST_RETRY_AFTER) if value else None
     except (TypeError, ValueError):
         return None

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datamover.api.meta import Model, ObjectMeta, PartialObject
-from datamover.kube.codec import LineSplitter, decode_event, decode_object, decode_page
+from datamover.kube.codec import LineSplitter, decode_any, decode_event, decode_object, decode_page
 from datamover.kube.errors import DecodeError, Gone, ServerError
 
 
@@ -160,3 +160,19 @@ def test_a_line_of_many_megabytes_in_small_chunks_is_not_quadratic():
         assert splitter.feed(b"x" * 512) == ()
     (line,) = splitter.feed(b"\n")
     assert len(line) == 20_000 * 512
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"metadata":{"name":"\xff"}}', b'{"x":' + b"[" * 100_000, b'{"a":' + b"9" * 5_000 + b"}", b'{"a":"\\ud800"}'],
+)
+def test_whatever_is_answered_is_an_object_or_an_error_of_ours(body):
+    for decode in (
+        decode_any,
+        lambda raw: decode_object(raw, PartialObject),
+        lambda raw: decode_page(raw, PartialObject),
+    ):
+        try:
+            decode(body)
+        except DecodeError:
+            continue

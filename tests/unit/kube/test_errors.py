@@ -77,3 +77,26 @@ def test_the_tree_in_the_docstring_is_the_tree():
     ]
     assert sorted(drawn) == sorted(real)
     assert issubclass(ApiError, KubeError)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"message":"\xff"}',
+        b'{"x":' + b"[" * 100_000,
+        b'{"code":' + b"9" * 5_000 + b"}",
+        b'{"message":"\\ud800"}',
+        b"<html>Bad gateway</html>",
+    ],
+)
+def test_whatever_a_proxy_answers_becomes_the_error_of_its_status(body: bytes) -> None:
+    error = api_error(502, body, {})
+    assert isinstance(error, errors.ServerError)
+    assert len(str(error)) <= 200
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"), [("5", 5.0), ("inf", 600.0), ("1e300", 600.0), ("-1", 0.0), ("nan", 0.0), ("tomorrow", None)]
+)
+def test_no_server_makes_us_wait_for_ever(given: str, seconds: float | None) -> None:
+    assert api_error(429, b"", {"retry-after": given}).retry_after == seconds
