@@ -253,14 +253,16 @@ def _start_mover(facts: Facts, run: Run, *, claim: str, now: datetime, settings:
         phase=Phase.CREATING_POD,
         run=replace(run, job_name=name),
     )
+    gone = again and run.attempts > 0 and ready is not None and ready.reason != reasons.JOB_LOST
+    written = WriteStatus(status, cause=reasons.JOB_LOST if gone else None) if status is not None else None
     # The status goes first, so that nobody who is behind makes a second Job. After a refusal that is told it stays until the Job is there.
     steps: list[Step] = [Recount()] if again else []
     refused = facts.refusal is not None and facts.refusal.target == (JOBS.kind, name) and run.job_name == name
-    if status is None or (refused and current.phase == Phase.CREATING_POD):
-        steps += [Fence(), Create(JOBS, manifest), *([WriteStatus(status)] if status is not None else [])]
+    if written is None or (refused and current.phase == Phase.CREATING_POD):
+        steps += [Fence(), Create(JOBS, manifest), *([written] if written is not None else [])]
     else:
-        steps += [WriteStatus(status), Create(JOBS, manifest)]
-    if again and run.attempts and ready is not None and ready.reason != reasons.JOB_LOST:
+        steps += [written, Create(JOBS, manifest)]
+    if gone:
         lost = f"Job {name} was gone, as when somebody deletes it; it is made again and goes on from what has arrived"
         steps.append(Emit("Warning", reasons.JOB_LOST, lost, "Synchronize"))
     elif run.copy_method != CopyMethod.SNAPSHOT:  # it takes two more writes, and this event is what the budget gives up
@@ -287,7 +289,7 @@ def _wait_for_strays(facts: Facts, alive: tuple[Pod, ...], *, job: str, now: dat
     if lost is None:
         return Plan(wake_after=stuck.wake_after)
     news = () if is_told(facts, reasons.JOB_LOST) else (Emit("Warning", reasons.JOB_LOST, message, "Synchronize"),)
-    return Plan((WriteStatus(lost), *news), wake_after=stuck.wake_after)
+    return Plan((WriteStatus(lost, cause=reasons.JOB_LOST if news else None), *news), wake_after=stuck.wake_after)
 
 
 def _take_other_name(facts: Facts, run: Run, *, now: datetime) -> Plan:

@@ -11,7 +11,7 @@ from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
 from datamover.reconcilers.datamover.standing import Standings, report_standing
 
 _CLONE_GONE = (reasons.CLEANED_UP, reasons.VOLUME_RETAINED)
-_REMARKABLE = (reasons.PROGRESS_UNKNOWN, reasons.OUTCOME_MISSING, reasons.VOLUME_RETAINED, reasons.JOB_LOST)
+_REMARKABLE = (reasons.PROGRESS_UNKNOWN, reasons.OUTCOME_MISSING, reasons.VOLUME_RETAINED)
 """Reasons of conditions other than `Stalled` that somebody has to look into."""
 
 
@@ -74,7 +74,9 @@ class Meter(Standings, Protocol):
 def report_status(
     mover: DataMover, new: DataMoverStatus, *, meter: Meter, now: datetime, cause: str | None = None
 ) -> None:
-    """Count what has changed between the status that was there and the one that was written. `cause` is why an attempt failed."""
+    """Count what has changed between the status that was there and the one that was written. `cause` is what went wrong when the
+    status itself only tells how it goes on.
+    """
     old = mover.status or DataMoverStatus()
     namespace = mover.metadata.namespace or ""
     before, after = old.phase or Phase.NONE, new.phase or Phase.NONE
@@ -152,6 +154,8 @@ def _report_obstacle(
 ) -> None:
     if _attempts(new) > max(_attempts(old), 1) and _reason(new) == reasons.RETRYING:
         meter.error(error_type=cause or reasons.RETRYING, phase=new.phase or Phase.NONE, namespace=namespace)
+    elif cause is not None:
+        meter.error(error_type=cause, phase=new.phase or Phase.NONE, namespace=namespace)
     before = {condition.reason for condition in old.conditions or ()}
     for reason in sorted({condition.reason for condition in new.conditions or ()} - before):
         if reason in _REMARKABLE:

@@ -903,6 +903,22 @@ async def test_another_attempt_counts_the_cause_and_what_goes_wrong_is_logged_as
     assert line.getMessage() == "default/nightly: Retrying: attempt 2: not trusted"
 
 
+async def test_a_job_that_somebody_deleted_is_told_logged_and_counted(caplog) -> None:
+    caplog.set_level(logging.INFO, "datamover.reconcilers")
+    lived = world(Phase.CREATING_POD, builders.clone())
+    status = lived.status
+    seen = replace(status, run=replace(status.run, attempts=1))
+    lived.caches.movers.store.observe(
+        replace(
+            builders.data_mover(status=seen), metadata=replace(builders.data_mover().metadata, resource_version="2")
+        )
+    )
+    await lived.reconcile()
+    assert ("Warning", reasons.JOB_LOST) in lived.recorder.recorded
+    assert lived.metric("datamover_errors_total", error_type=reasons.JOB_LOST, phase=Phase.CREATING_POD) == 1
+    assert any(record.levelno == logging.WARNING and "JobLost: Job" in record.getMessage() for record in caplog.records)
+
+
 async def test_a_failure_is_logged_once_as_a_warning(caplog) -> None:
     caplog.set_level(logging.INFO, "datamover.reconcilers")
     job = builders.job(condition="Failed", failed=1)
