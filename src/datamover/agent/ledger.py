@@ -28,6 +28,7 @@ Columns of a path (its key, see `names`):
 
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 
 from datamover.agent import names
@@ -88,8 +89,14 @@ class Ledger:
     def _put(self, statement: str, rows: Iterable[tuple[bytes | int | None, ...]]) -> None:
         iterator = iter(rows)
         self._database.execute("BEGIN")
-        while batch := list(islice(iterator, _BATCH)):
-            self._database.executemany(statement, batch)
+        try:
+            while batch := list(islice(iterator, _BATCH)):
+                self._database.executemany(statement, batch)
+        except BaseException:
+            # the rows broke off: without a journal there is no way back, and the table is asked once more at the end
+            with suppress(sqlite3.Error):
+                self._database.execute("COMMIT")
+            raise
         self._database.execute("COMMIT")
 
     # --- filling -------------------------------------------------------------------------------------------------

@@ -167,21 +167,19 @@ def load_known(
     `add`, `forget`, `doubt` (files that vanished) and `find` get streams in an order in which the last word counts. Raises ValueError when the file is not a whole manifest of a version that this agent knows, or is
     another run's.
     """
-    seen: set[str] = set()
-    content = {FILE, LINK} if finished else {FILE, LINK, STALE}
     header = _read_header(path)
     if header.run_id != run_id:
         raise ValueError(f"it says that it is of run {header.run_id!r}")
-    add(_keys(path, content, seen))
-    if END not in seen:
-        raise ValueError("it is cut off: the end line is missing")
+    # read to its end first: of a damaged one nothing at all is known, not what stands before the damage
+    seen = _survey(path)
+    add(_keys(path, {FILE, LINK} if finished else {FILE, LINK, STALE}))
     for kind, tell in ((EXCLUDED, forget), (VANISHED, doubt)):
         if kind in seen:
-            tell(key for key, _, _ in _keys(path, {kind}, seen))
+            tell(key for key, _, _ in _keys(path, {kind}))
     if KEPT in seen:
-        add(_keys(path, {KEPT}, seen))
+        add(_keys(path, {KEPT}))
     if FOUND in seen:
-        find(key for key, _, _ in _keys(path, {FOUND}, seen))
+        find(key for key, _, _ in _keys(path, {FOUND}))
     return header
 
 
@@ -203,11 +201,18 @@ def entries(path: str, *, absent: set[bytes] | None = None) -> Iterator[Entry]:
         raise ValueError("it is cut off: the end line is missing")
 
 
-def _keys(path: str, kinds: set[str], seen: set[str]) -> Iterator[Known]:
+def _survey(path: str) -> set[str]:
+    """Return the kinds of lines that a manifest has. Raises ValueError when it is not whole."""
+    seen = {_decode_entry(line).type for number, line in enumerate(_lines(path)) if number}
+    if END not in seen:
+        raise ValueError("it is cut off: the end line is missing")
+    return seen
+
+
+def _keys(path: str, kinds: set[str]) -> Iterator[Known]:
     for number, line in enumerate(_lines(path)):
         if number:
             entry = _decode_entry(line)
-            seen.add(entry.type)
             if entry.type in kinds:
                 yield entry.key, entry.mtime if entry.type in {FILE, LINK} else None, entry.type == STALE
 

@@ -371,3 +371,16 @@ def test_what_was_there_and_was_removed_by_the_engine_is_counted_unless_it_arriv
         ledger.add_removed(key)
     ledger.add_moved([(b"arrived", 7)])
     assert ledger.removed_count() == 1
+
+
+def test_rows_that_break_off_leave_a_table_that_can_be_asked(tmp_path: Path) -> None:
+    def rows() -> Iterator[tuple[bytes, int]]:
+        yield b"a", 1
+        raise ValueError("the listing broke off")
+
+    ledger = Ledger(str(tmp_path / "ledger"))
+    with pytest.raises(ValueError, match="broke off"):
+        ledger.add_remote(rows())
+    ledger.add_remote([(b"b", 2)])
+    assert ledger.remote_count() >= 1
+    ledger.close()

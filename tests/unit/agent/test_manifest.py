@@ -215,3 +215,30 @@ def test_attributes_that_nobody_would_read_again_are_left_out_and_named(tmp_path
         Entry(type=manifest.FILE, path="much", size=3),
         Entry(type=manifest.FILE, path="little", xattrs={"user.x": b"y"}),
     ]
+
+
+@pytest.mark.parametrize("case", ["a line without an end", "depth", "a size that no field holds", "cut off"])
+def test_of_a_damaged_manifest_nothing_is_known_not_even_what_stands_before_the_damage(
+    tmp_path: Path, case: str
+) -> None:
+    good = b"".join(msgspec.json.encode(Entry(type=manifest.FILE, path=f"f{number}")) + b"\n" for number in range(5000))
+    bad = {
+        "a line without an end": b"x" * (outside.LINE_LIMIT + 1),
+        "depth": b'{"type":"file","x":' + b"[" * 1000,
+        "a size that no field holds": b'{"type":"file","size":1e26}',
+        "cut off": b"",
+    }[case]
+    path = tmp_path / "manifest"
+    path.write_bytes(gzip.compress(msgspec.json.encode(HEADER) + b"\n" + good + bad))
+    told: list[object] = []
+    with pytest.raises(ValueError, match=r"^it "):
+        load_known(
+            str(path),
+            run_id="run-1",
+            finished=True,
+            add=told.extend,
+            forget=told.extend,
+            doubt=told.extend,
+            find=told.extend,
+        )
+    assert told == []
