@@ -182,7 +182,7 @@ def test_an_object_that_is_refused_keeps_all_others_from_running(case: str, tmp_
 
 PLACES = {
     "a file that is missing": ("missing.yaml", "cannot be read: No such file"),
-    "a directory": (".", "is a directory: name the files in it"),
+    "a directory without manifests": ("empty", "holds no manifest: none of its files ends in .yaml"),
     "a path through a file": ("file.yaml/x", "cannot be read: Not a directory"),
 }
 
@@ -190,12 +190,13 @@ PLACES = {
 @pytest.mark.parametrize("case", PLACES)
 def test_a_place_that_holds_no_file(case: str, tmp_path: Path, volume: Path) -> None:
     (tmp_path / "file.yaml").write_text(MOVER)
+    (tmp_path / "empty").mkdir()
     place, words = PLACES[case]
     expect_refusal(run(tmp_path, volume, "-f", str(tmp_path / place)), (words,))
 
 
 def test_standard_input_is_called_by_its_name(tmp_path: Path, volume: Path) -> None:
-    expect_refusal(run(tmp_path, volume, "-f", "-", text=b"hello"), ("standard input, document 1: is text",))
+    expect_refusal(run(tmp_path, volume, "-f", "-", text=b"hello"), ("standard input, line 1, document 1: is text",))
 
 
 HARMLESS = {

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,9 @@ def test_the_documents_example_ends_with_zero_and_shows_the_phases_in_order(desk
     ended = desk.run("-f", str(DOCUMENTS / "nightly-backup.yaml"), "-f", str(secret))
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    phases = [line.split()[1] for line in ended.stdout.splitlines() if line.startswith("default/nightly-backup")]
+    lines = [line.split() for line in ended.stdout.splitlines() if " default/nightly-backup" in line]
+    phases = [words[2] for words in lines]
+    assert all(datetime.fromisoformat(words[0]) for words in lines), "each line has its time"
     seen = list(dict.fromkeys(phases))
     assert seen == ["CreatingClonedPVC", "ClonedPVCReady", "CreatingPod", "CleaningUp", "Completed"]
     assert "\x1b[" not in ended.stdout, "no colours in a pipe"

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 import msgspec
@@ -34,10 +34,39 @@ def main() -> int:
         from datamover.agent import restoration
 
         return restoration.main(sys.argv[2:])
+    if sys.argv[1:]:
+        return _usage(sys.argv[1])
     redact = Redactor(os.environ)
     output = Output(sys.stdout.buffer, redact=redact)
     told = _run(os.environ, output=output, redact=redact)
     return told.exit_code if told.failure_class != transfer.INTERRUPTED else 128 + _signal
+
+
+_USAGE = """\
+Usage: datamover-agent
+       datamover-agent apply-manifest MANIFEST DIRECTORY
+
+One attempt to move one volume. It takes no options: everything is environment, as the operator gives it to a mover's container.
+
+  DATAMOVER_ROOT         where /data and /config are to be found, / by default
+  BUCKET_HOST, BUCKET_PORT, BUCKET_NAME, TLS_HOST, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
+                         the destination, the keys of a DataMover's Secret
+  DATAMOVER_OWNER_PVC    the volume that the mirror is of
+
+All of them, and the exit codes, are in docs/mover.md. `apply-manifest` gives restored files their modes, owners, times and links again.
+"""
+
+
+def _usage(word: str) -> int:
+    """Answer what is no attempt. Nothing is moved for a word that was meant otherwise."""
+    asked = word in ("-h", "--help")
+    stream = sys.stdout if asked else sys.stderr
+    with suppress(OSError):
+        stream.write(
+            _USAGE if asked else f"datamover-agent: {word!a} is no argument that there is: see datamover-agent --help\n"
+        )
+        stream.flush()
+    return 0 if asked else 2
 
 
 _signal = int(signal.SIGTERM)

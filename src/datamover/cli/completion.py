@@ -4,11 +4,16 @@ Assumptions: the shells' own scripts are click's, so that a newer click brings n
 script without them stays as it is.
 """
 
+import json
 import os
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete, add_completion_class, split_arg_string
+
+_WORDS: Final = "datamover.words"
+_INTERRUPTED: Final = 130
 
 _FISH_DIRECTORIES = "__fish_complete_directories $metadata[2];"
 _FISH_BEHIND = (
@@ -46,12 +51,42 @@ class Fish(FishComplete):
 
 
 class CompletedGroup(click.Group):
-    """A group whose completions are these."""
+    """A group whose completions are these, whose interrupts are quiet, and whose errors are JSON where JSON was asked for."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run, as click's own does."""
         register()
         return super().main(*args, **kwargs)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the words: a usage error comes before the options are known."""
+        ctx.meta[_WORDS] = tuple(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that is named."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(_INTERRUPTED)
+        except click.UsageError as error:
+            if _wants_json(ctx.meta.get(_WORDS, ())):
+                document: dict[str, Any] = {
+                    "exitCode": error.exit_code,
+                    "error": error.format_message(),
+                    "dataMovers": [],
+                }
+                click.echo(json.dumps(document, indent=2))
+            raise
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    if words[:1] not in (("run",), ("state",)):
+        return False
+    pairs = zip(words, (*words[1:], ""), strict=True)
+    return any(
+        word in ("-ojson", "--output=json") or (word in ("-o", "--output") and after == "json") for word, after in pairs
+    )
 
 
 def register() -> None:

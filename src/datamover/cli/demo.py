@@ -23,16 +23,21 @@ from rich.tree import Tree
 
 from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
 from datamover.cli.display import choose_display, size, summary_table
+from datamover.cli.interrupts import Interrupts
 from datamover.cli.manifests import read_manifests
 from datamover.cli.operator import StartError
 from datamover.cli.outcome import Exit, explain
 from datamover.cli.run import RunOptions, RunResult, run
 from datamover.cli.state import WorldError
+from datamover.cli.terminal import open_console, say
 from datamover.cli.volumes import Volume
 from datamover.cli.world import World
+from datamover.local.node.walking import remove_tree
 
 _BUCKET: Final = "backups"
 _KEY: Final = "demo-key"
+_GRACE: Final = 5.0
+"""Seconds that the server may take to end."""
 _MANIFEST: Final = """\
 apiVersion: datamover.a-cup-of.coffee/v1alpha1
 kind: DataMover
@@ -54,6 +59,10 @@ _METRICS: Final = (
 )
 
 
+class Interrupted(Exception):  # noqa: N818 - no error
+    """Ctrl-C, or SIGTERM."""
+
+
 class DemoError(Exception):
     """The demo cannot run. The message says what to do."""
 
@@ -69,20 +78,39 @@ class Server:
 
 
 def run_demo(*, keep: Path | None) -> int:
-    """Run the demo and return the exit code: 0 when everything went as it should, the failure on purpose included."""
-    console = Console()
+    """Run the demo and return the exit code: 0 when everything went as it should, the failure on purpose included.
+
+    Ctrl-C and SIGTERM end it at once, whatever it is at: what it started is stopped, its temporary directory removed, and 130 returned.
+    """
+    console = open_console()
+    interrupts = Interrupts()
     try:
-        if keep is not None:
-            keep.mkdir(parents=True, exist_ok=True)
-            return _play(console, keep.resolve())
-        with tempfile.TemporaryDirectory(prefix="datamover-demo-") as place:
-            return _play(console, Path(place))
+        with interrupts:
+            if keep is not None:
+                keep.mkdir(parents=True, exist_ok=True)
+                return _play(console, keep.resolve(), interrupts)
+            with _temporary_directory(interrupts) as place:
+                return _play(console, place, interrupts)
+    except (KeyboardInterrupt, Interrupted):
+        say(console, "interrupted; nothing is left running" + ("" if keep else ", nothing is kept"))
+        return Exit.INTERRUPTED
     except (DemoError, WorldError, StartError, OSError) as error:
         console.print(f"datamover demo: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
 
 
-def _play(console: Console, place: Path) -> int:
+@contextmanager
+def _temporary_directory(interrupts: Interrupts) -> Generator[Path]:
+    with interrupts.held():
+        place = Path(tempfile.mkdtemp(prefix="datamover-demo-"))
+    try:
+        yield place
+    finally:
+        with interrupts.held():
+            remove_tree(place)
+
+
+def _play(console: Console, place: Path, interrupts: Interrupts) -> int:
     begun = time.monotonic()
     volume = place / "production-data"
     _title(console, "1. A volume, and a real S3 server on this machine")
@@ -90,7 +118,7 @@ def _play(console: Console, place: Path) -> int:
     console.print(
         f"{count} files with odd names, modes, links and empty folders in {volume}", highlight=False, soft_wrap=True
     )
-    with serve_s3(place) as server:
+    with serve_s3(place, interrupts) as server:
         console.print(f"rclone serve s3 on 127.0.0.1:{server.port}, bucket {_BUCKET}", highlight=False)
         _title(console, "2. The nightly backup of the documents")
         console.print(_MANIFEST, highlight=False)
@@ -129,6 +157,8 @@ def _run(console: Console, place: Path, server: Server, *, secret: str | None = 
         await _show_world(console, world)
 
     result = asyncio.run(run(options, display=choose_display(console, quiet=False), on_end=look))
+    if result.code is Exit.INTERRUPTED:
+        raise Interrupted
     console.print(summary_table(result.movers))
     if result.code is Exit.COMPLETED:
         console.print(_bucket_tree(server.root / _BUCKET))
@@ -184,7 +214,7 @@ def change_volume(volume: Path) -> None:
 
 
 @contextmanager
-def serve_s3(place: Path) -> Generator[Server]:
+def serve_s3(place: Path, interrupts: Interrupts | None = None) -> Generator[Server]:
     """Run `rclone serve s3` on loopback with one bucket. Raises DemoError."""
     program = shutil.which("rclone") or shutil.which("rclone", path=sysconfig.get_path("scripts"))
     if program is None:
@@ -210,16 +240,27 @@ def serve_s3(place: Path) -> Generator[Server]:
         str(place / "cache"),
         str(root),
     ]
-    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output, env=environment) as process:  # noqa: S603 - our own arguments
+    interrupts = interrupts or Interrupts()
+    with log.open("wb") as output:
+        with interrupts.held():
+            process = subprocess.Popen(  # noqa: S603 - our own arguments
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
+            )
         try:
             _await_port(server.port, process, log)
             yield server
         finally:
-            process.terminate()
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            with interrupts.held():
+                _end(process)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=_GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _secret_manifest(server: Server, secret: str) -> str:

@@ -1,20 +1,32 @@
 """Showing DataMovers while they run: a live table on a terminal, a line for each change elsewhere."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol, Self
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from datamover.api import timestamps
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
 from datamover.cli.outcome import Shown, show
 from datamover.cli.resuming import copied_at, tell_moment
 
 _STYLES = {Phase.COMPLETED: "green", Phase.FAILED: "bold red", "Pending": "dim"}
+
+
+def _utc() -> datetime:
+    return datetime.now(UTC)
+
+
+_BAR = 20
+"""Letters of a progress bar."""
 
 
 class Display(Protocol):
@@ -58,10 +70,11 @@ class LiveDisplay:
 
 
 class LineDisplay:
-    """A plain line for each change, for pipes and logs."""
+    """A plain line for each change, with its time, for pipes and logs."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, now: Callable[[], datetime] = _utc) -> None:
         self._console = console
+        self._now = now
         self._last: dict[tuple[str, str], tuple[str, str, str]] = {}
 
     def __enter__(self) -> Self:
@@ -82,7 +95,7 @@ class LineDisplay:
             self._last[shown.namespace, shown.name] = state
             tail = "  ".join(part for part in (shown.progress, shown.message) if part)
             self._console.print(
-                f"{shown.namespace}/{shown.name}  {shown.phase}  {tail}".rstrip(),
+                f"{timestamps.seconds(self._now())}  {shown.namespace}/{shown.name}  {shown.phase}  {tail}".rstrip(),
                 markup=False,
                 highlight=False,
                 soft_wrap=True,
@@ -108,7 +121,8 @@ def choose_display(console: Console, *, quiet: bool) -> Display:
     """Return the display that fits where the output goes."""
     if quiet:
         return NoDisplay()
-    return LiveDisplay(console) if console.is_terminal else LineDisplay(console)
+    live = console.is_terminal and not console.is_dumb_terminal
+    return LiveDisplay(console) if live else LineDisplay(console)
 
 
 def progress_table(movers: Iterable[DataMover]) -> Table:
@@ -126,7 +140,8 @@ def summary_table(movers: Iterable[DataMover]) -> Table:
     """Return what is shown at the end."""
     table = Table(box=None, pad_edge=False)
     for heading in ("NAME", "PHASE", "FILES", "MOVED", "COPY OF", "DESTINATION"):
-        table.add_column(heading, justify="right" if heading in ("FILES", "MOVED") else "left", overflow="fold")
+        right = "right" if heading in ("FILES", "MOVED") else "left"
+        table.add_column(heading, justify=right, overflow="fold", no_wrap=heading == "COPY OF")
     for mover in movers:
         shown = show(mover)
         run = (mover.status or DataMoverStatus()).run
@@ -161,9 +176,27 @@ def _style(shown: Shown) -> str:
     return _STYLES.get(shown.phase, "yellow" if shown.stalled else "cyan")
 
 
-def _bar(mover: DataMover, shown: Shown) -> str:
+def _bar(mover: DataMover, shown: Shown) -> "str | _Bar":
     run = (mover.status or DataMoverStatus()).run
     if run is None or not run.total_bytes or not shown.progress:
         return shown.progress
-    done = min(20, 20 * (run.bytes or 0) // run.total_bytes)
-    return f"{'━' * done}{'╌' * (20 - done)} {shown.progress}"
+    return _Bar(min(_BAR, _BAR * (run.bytes or 0) // run.total_bytes), shown.progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bar:
+    """How far it is, in letters that the terminal has."""
+
+    done: int
+    words: str
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self._text(options))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        del console
+        yield self._text(options)
+
+    def _text(self, options: ConsoleOptions) -> Text:
+        full, empty = ("#", "-") if options.ascii_only else ("━", "╌")
+        return Text(f"{full * self.done}{empty * (_BAR - self.done)} {self.words}")

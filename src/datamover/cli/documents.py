@@ -5,6 +5,7 @@ DocumentError    the text is no YAML, or holds what no manifest can; the message
 
 import math
 import re
+from dataclasses import dataclass
 from typing import Any, cast
 
 import yaml
@@ -93,13 +94,24 @@ _Loader.add_constructor(f"{_TAG}int", _Loader.construct_yaml_int)
 _Loader.add_constructor(f"{_TAG}float", _Loader.construct_yaml_float)
 
 
-def read_documents(text: str) -> list[Any]:
-    """Return the documents of a YAML text as plain values, none of which shares parts with another. Raises DocumentError."""
-    found: list[Any] = []
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as plain values, none of which shares parts with another, and the line where it begins, from 1 on."""
+
+    value: Any
+    line: int
+
+
+def read_documents(text: str) -> list[Document]:
+    """Return the documents of a YAML text. Raises DocumentError."""
+    found: list[Document] = []
     count = _Count()
     try:
-        for document in yaml.load_all(text, Loader=_Loader):
-            found.append(_plain(document, "", depth=0, count=count))  # noqa: PERF401 - how many there are is told in errors
+        loader: Any = _Loader(text)
+        while loader.check_node():
+            node = loader.get_node()
+            value = loader.construct_document(node)
+            found.append(Document(_plain(value, "", depth=0, count=count), node.start_mark.line + 1))
     except DocumentError as error:
         error.document = len(found) + 1
         raise

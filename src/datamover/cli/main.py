@@ -1,21 +1,17 @@
 """`datamover`: the command line. Each command imports what it needs when it runs, so that help and completion are quick."""
 
-import asyncio
 import math
 import sys
-from collections.abc import Coroutine
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
 from datamover import __version__
 from datamover.cli.completion import CompletedGroup
 from datamover.cli.durations import DurationType
-from datamover.cli.volumes import Volume, VolumeType, parse_namespace
-
-T = TypeVar("T")
+from datamover.cli.namespaces import parse_namespace
+from datamover.cli.volumes import Volume, VolumeType
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _EXIT_CODES = """
@@ -79,7 +75,7 @@ def main() -> None:
     required=True,
     metavar="FILE",
     type=click.Path(allow_dash=True),
-    help="Manifests to apply, Secrets included; '-' reads standard input. May be repeated.",
+    help="Manifests to apply, Secrets included: a file, a directory of them, or '-' for standard input. May be repeated.",
 )
 @click.option(
     "--volume",
@@ -125,6 +121,7 @@ def main() -> None:
     show_default=True,
     help="Go on with an interrupted run only when its copy of the volume is not older; else begin anew.",
 )
+@click.option("--dry-run", is_flag=True, help="Check everything and say what would be run; run and keep nothing.")
 @click.option(
     "-o",
     "--output",
@@ -142,6 +139,7 @@ def run(
     timeout: float | None,
     patience: float,
     max_copy_age: timedelta,
+    dry_run: bool,
     output: str,
     verbose: bool,
 ) -> None:
@@ -150,59 +148,20 @@ def run(
     Applies the manifests to an embedded Kubernetes API, clones the volumes, runs the movers as processes, waits, and shows how far they
     are. A second run moves only what has changed.
     """
-    from rich.console import Console
+    from datamover.cli.run import RunOptions
+    from datamover.cli.running import Request, perform
 
-    from datamover.cli import logs
-    from datamover.cli.display import choose_display, summary_table
-    from datamover.cli.manifests import ManifestError, read_manifests
-    from datamover.cli.operator import StartError
-    from datamover.cli.outcome import Exit, explain, to_json
-    from datamover.cli.run import RunOptions, check_request
-    from datamover.cli.run import run as run_world
-    from datamover.cli.state import WorldError
-
-    logs.set_up(level="info" if verbose else "error")
-    machine = output == "json"
-    console = Console(stderr=machine)
-    place = _place_state(state)
-    try:
-        sources = read_manifests(filenames, stdin=sys.stdin, namespace=namespace)
-        check_request(sources, volumes, state=place)
-        options = RunOptions(
-            sources=sources,
-            volumes=volumes,
-            namespace=namespace,
-            state=place,
-            timeout=timeout,
-            patience=patience,
-            max_copy_age=max_copy_age,
-        )
-        if not machine:
-            console.print(f"state: {place}", highlight=False, soft_wrap=True)
-
-        def say(line: str) -> None:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-        result = _start(run_world(options, display=choose_display(console, quiet=machine), say=say))
-    except (ManifestError, WorldError, StartError, OSError) as error:
-        click.echo(f"datamover: {error}", err=True)
-        sys.exit(Exit.USAGE)
-    except KeyboardInterrupt:  # before the run listens to signals, such as while standard input is read
-        sys.exit(Exit.INTERRUPTED)
-    if machine:
-        click.echo(to_json(result.movers, code=result.code, state=str(place)))
-    else:
-        console.print(summary_table(result.movers))
-        for mover in result.movers:
-            if (why := explain(mover)) is not None:
-                console.print(f"\n{mover.metadata.name}: {why}", markup=False, highlight=False, soft_wrap=True)
-        if result.code is Exit.TIMEOUT:
-            console.print(f"gave up after {timeout:g} s; the same command goes on from here", highlight=False)
-        if result.code is Exit.BLOCKED:
-            console.print("gave up waiting; the same command goes on from here", highlight=False)
-        if result.code is Exit.INTERRUPTED:
-            console.print("interrupted; the same command goes on from here", highlight=False)
-    sys.exit(result.code)
+    options = RunOptions(
+        sources=(),
+        volumes=volumes,
+        namespace=namespace,
+        state=_place_state(state),
+        timeout=timeout,
+        patience=patience,
+        max_copy_age=max_copy_age,
+    )
+    request = Request(filenames, options, machine=output == "json", verbose=verbose, dry_run=dry_run)
+    sys.exit(perform(request))
 
 
 @main.command(epilog=_OPERATOR_EXIT_CODES, short_help="Run the controllers against a cluster.")
@@ -336,6 +295,7 @@ def operator(
     """
     from datamover.cli import logs
     from datamover.cli.operator import MetricsAccess, Options, StartError, read_mover_defaults, serve
+    from datamover.cli.running import start
     from datamover.kube.errors import KubeError
     from datamover.runtime.leader import LeadershipLost
     from datamover.runtime.precondition import PreconditionLost
@@ -363,7 +323,7 @@ def operator(
         leader_namespace=leader_namespace if leader_elect else None,
     )
     try:
-        _start(serve(options, kubeconfig=kubeconfig, context=context))
+        start(serve(options, kubeconfig=kubeconfig, context=context))
     except (StartError, KubeError, LeadershipLost, PreconditionLost, OSError) as error:
         click.echo(f"datamover operator: {error}", err=True)
         sys.exit(1)
@@ -413,16 +373,50 @@ def up(
     """
     from datamover.cli import logs
     from datamover.cli.local import UpOptions, serve_world
+    from datamover.cli.running import start
     from datamover.cli.state import WorldError
 
     logs.set_up(level="info" if verbose else "warning")
     place = _place_state(state)
     options = UpOptions(state=place, port=port, volumes=volumes, namespace=namespace, with_operator=with_operator)
     try:
-        _start(serve_world(options, say=click.echo))
+        start(serve_world(options, say=click.echo))
     except (WorldError, OSError) as error:
         click.echo(f"datamover local up: {error}", err=True)
         sys.exit(2)
+
+
+@main.command(name="state", short_help="Show what is kept between runs, and free it.")
+@click.option("--state", type=click.Path(path_type=Path, file_okay=False), help=_STATE_HELP)
+@click.option(
+    "--free",
+    "named",
+    metavar="NAME",
+    multiple=True,
+    help="Forget this DataMover, be it [NAMESPACE/]NAME, and remove the copies that its runs left. May be repeated.",
+)
+@click.option(
+    "--free-ended",
+    "ended",
+    is_flag=True,
+    help="The same for all whose run is over, and for copies that no object knows.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="What to print at the end.",
+)
+def show_state(state: Path | None, named: tuple[str, ...], ended: bool, output: str) -> None:
+    """Show what the embedded world keeps between runs: DataMovers, copies of volumes, and the room they take. Free it on demand.
+
+    Files at destinations and your own directories are not touched, and the identity by which mirrors know this directory stays.
+    """
+    from datamover.cli.keeping import StateRequest, perform
+
+    sys.exit(perform(StateRequest(_place_state(state), named, ended, machine=output == "json")))
 
 
 @main.command(short_help="Print the CustomResourceDefinitions.")
@@ -470,15 +464,7 @@ def completion(shell: str) -> None:
     click.echo(completer(main, {}, "datamover", "_DATAMOVER_COMPLETE").source())
 
 
-def _start(work: Coroutine[Any, Any, T]) -> T:
-    """Run on uvloop where it is installed; plain asyncio does the same, slower."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(work)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
-
-
 if __name__ == "__main__":
-    main()
+    import importlib
+
+    importlib.import_module("datamover.cli.entry").main()

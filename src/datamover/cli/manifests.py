@@ -12,13 +12,13 @@ from typing import Any, TextIO, cast
 from datamover.api.meta import Manifest
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from datamover.cli.documents import DocumentError, read_documents
+from datamover.cli.namespaces import NAMESPACE_RULE, is_namespace
 
 _MAX_BYTES = 8 * 1024 * 1024
 _TOO_LARGE = "is larger than 8 MiB; that is not a manifest"
+_ENDINGS = (".yaml", ".yml", ".json")
 _ORDER = ("Namespace", "StorageClass", "VolumeSnapshotClass", "Secret", "ConfigMap", "ServiceAccount")
 _PLACEHOLDER = re.compile(r"^<.*>$")
-_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-NAMESPACE_RULE = "use lower-case letters, digits and '-', at most 63 characters"
 
 
 class ManifestError(Exception):
@@ -42,7 +42,8 @@ def read_manifests(paths: tuple[str, ...], *, stdin: TextIO, namespace: str) -> 
         raise ManifestError("standard input can be read only once: give `-f -` once")
     sources: list[Source] = []
     for path in paths:
-        sources += _read_file(path, stdin=stdin)
+        for file in _list_files(path):
+            sources += _read_file(file, stdin=stdin)
     for source in sources:
         if source.manifest["kind"] != "Namespace":
             source.manifest["metadata"].setdefault("namespace", namespace)
@@ -57,20 +58,30 @@ def read_manifests(paths: tuple[str, ...], *, stdin: TextIO, namespace: str) -> 
     return tuple(sorted(sources, key=lambda source: _rank(source.manifest)))
 
 
-def is_namespace(text: str) -> bool:
-    """Tell whether text can be the name of a namespace."""
-    return _NAMESPACE.fullmatch(text) is not None
-
-
 def data_movers(sources: tuple[Source, ...]) -> tuple[Source, ...]:
     """Return the DataMovers among the objects."""
     return tuple(source for source in sources if source.manifest["kind"] == DATA_MOVERS.kind)
 
 
+def _list_files(path: str) -> list[str]:
+    """Return the manifests that a directory holds, as kubectl finds them: by their ending, not in folders below. A file is itself."""
+    place = Path(path)
+    try:
+        if path == "-" or not place.is_dir():
+            return [path]
+        found = sorted(str(entry) for entry in place.iterdir() if entry.suffix in _ENDINGS and not entry.is_dir())
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no name of a file"
+        raise ManifestError(f"{path}: cannot be read: {why}") from error
+    if not found:
+        raise ManifestError(f"{path}: holds no manifest: none of its files ends in {', '.join(_ENDINGS)}")
+    return found
+
+
 def _read_file(path: str, *, stdin: TextIO) -> list[Source]:
     name = "standard input" if path == "-" else path
     try:
-        text = stdin.read(_MAX_BYTES + 1) if path == "-" else _read_text(Path(path))
+        text = _read_stdin(stdin) if path == "-" else _read_text(Path(path))
     except OSError as error:
         raise ManifestError(f"{name}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -83,20 +94,29 @@ def _read_file(path: str, *, stdin: TextIO) -> list[Source]:
         raise ManifestError(f"{name}, document {error.document}: {error}") from error
     sources: list[Source] = []
     for number, document in enumerate(documents, start=1):
-        if document is not None:
-            sources += _unfold(document, f"{name}, document {number}")
+        if document.value is not None:
+            sources += _unfold(document.value, f"{name}, line {document.line}, document {number}")
     if not sources:
         raise ManifestError(f"{name}: holds no object")
     return sources
 
 
 def _read_text(path: Path) -> str:
-    if path.is_dir():
-        raise ManifestError(f"{path}: is a directory: name the files in it, or use -f for each")
     with path.open("rb") as file:
         data = file.read(_MAX_BYTES + 1)
     if len(data) > _MAX_BYTES:
         raise ManifestError(f"{path}: {_TOO_LARGE}")
+    return data.decode("utf-8")
+
+
+def _read_stdin(stdin: TextIO) -> str:
+    """Manifests are UTF-8, whatever the locale says of standard input."""
+    binary = getattr(stdin, "buffer", None)
+    if binary is None:
+        return stdin.read(_MAX_BYTES + 1)
+    data: bytes = binary.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise ManifestError(f"standard input: {_TOO_LARGE}")
     return data.decode("utf-8")
 
 

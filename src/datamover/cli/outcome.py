@@ -1,5 +1,6 @@
 """What a `datamover run` came to: exit codes, and what people and machines are shown of each DataMover."""
 
+import re
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -12,6 +13,9 @@ from datamover.api.reasons import SOURCE_NOT_FOUND
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus, Run
 from datamover.api.waits import EndedBy, are_data_safe, find_wait
 from datamover.cli.patience import held_by
+
+_ASIDE = re.compile(r" ?\([^()]*kubectl[^()]*\)")
+_CLAUSES = re.compile(r"(?<=[.;:]) ")
 
 
 class Exit(IntEnum):
@@ -53,10 +57,20 @@ def show(mover: DataMover) -> Shown:
         namespace=mover.metadata.namespace or "",
         phase=status.phase or "Pending",
         reason=ready.reason if ready else "",
-        message=status.message or "",
+        message=for_here(status.message or ""),
         progress=(status.run.progress if status.run else None) or "",
         stalled=stalled is not None and stalled.status == "True",
     )
+
+
+def for_here(message: str) -> str:
+    """Return a status message without advice for kubectl: when it is read, the embedded world has gone or is about to."""
+    why, separator, _ = message.partition(RETRY_ADVICE)
+    if "kubectl" in why:
+        clauses = _CLAUSES.split(_ASIDE.sub("", why))
+        why = " ".join(clause for clause in clauses if "kubectl" not in clause).rstrip("; ")
+        why += "" if why.endswith(".") or not why else "."
+    return f"{why} To try again: run the same command." if separator else why
 
 
 def explain(mover: DataMover) -> str | None:
@@ -64,10 +78,9 @@ def explain(mover: DataMover) -> str | None:
     status = mover.status
     if status is None or status.phase == Phase.COMPLETED or not status.message:
         return None
-    # What the status advises is for a cluster; the embedded world is gone when this is read.
-    why, separator, _ = status.message.partition(RETRY_ADVICE)
-    if separator:
-        return f"{why} To try again: run the same command."
+    why = for_here(status.message)
+    if RETRY_ADVICE in status.message:
+        return why
     ready, reason = status.condition(ConditionType.READY), held_by(mover)
     if ready is not None and ready.reason == SOURCE_NOT_FOUND and mover.spec is not None:
         return f"{why}. Here a directory stands for it: --volume {mover.spec.source_pvc}=DIR"
@@ -100,11 +113,22 @@ def exit_code(movers: tuple[DataMover, ...], *, timed_out: bool = False) -> Exit
     return Exit.TIMEOUT if timed_out else Exit.BLOCKED
 
 
+def error_to_json(error: str, *, code: Exit, state: str) -> bytes:
+    """Return the document of a command that ran nothing: `error` says why, and there are no DataMovers."""
+    document: dict[str, Any] = {"exitCode": int(code), "state": plain(state), "error": plain(error), "dataMovers": []}
+    return msgspec.json.format(msgspec.json.encode(document), indent=2)
+
+
+def plain(text: str) -> str:
+    """Return text that JSON can hold: bytes that are no UTF-8, such as in the name of a file, are escaped."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def to_json(movers: tuple[DataMover, ...], *, code: Exit, state: str) -> bytes:
     """Return the result as one JSON document: `exitCode`, `state`, and name, namespace and status of each DataMover."""
     document: dict[str, Any] = {
         "exitCode": int(code),
-        "state": state,
+        "state": plain(state),
         "dataMovers": [
             {
                 "name": mover.metadata.name,

@@ -4,12 +4,13 @@ import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
+from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover
 from datamover.cli.applying import apply
 from datamover.cli.display import Display
@@ -46,6 +47,10 @@ class RunOptions:
     progress_interval: float = 1.0
     job_backoff: float = 2.0
 
+    def with_sources(self, sources: tuple[Source, ...]) -> "RunOptions":
+        """Return the same for these objects."""
+        return replace(self, sources=sources)
+
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
@@ -73,11 +78,13 @@ async def run(
     *,
     display: Display,
     say: Callable[[str], None] = _be_silent,
+    on_begin: Callable[[], None] = lambda: None,
     on_end: Callable[[World], Awaitable[None]] | None = None,
 ) -> RunResult:
     """Run to the end. Raises ManifestError, WorldError and StartError; an interrupt ends it in order, whatever it is at.
 
-    `say` hears a line on each DataMover that does not begin from nothing, and on each copy that is not all that its volume was. `on_end` sees the world before it is taken down.
+    `say` hears a line on each DataMover that does not begin from nothing, and on each copy that is not all that its volume was. `on_begin` is
+    called when everything has been accepted; `on_end` sees the world before it is taken down.
     """
     world_options = WorldOptions(
         state=options.state,
@@ -86,19 +93,21 @@ async def run(
     )
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
         loop.add_signal_handler(number, interrupted.set)
     try:
         async with start_world(world_options) as world:
-            result = await _unless(interrupted, _work(world, options, display=display, say=say))
+            result = await _unless(interrupted, _work(world, options, display=display, say=say, on_begin=on_begin))
             if result is None:
                 result = RunResult(Exit.INTERRUPTED, _asked_for(world, options))
             elif on_end is not None:
                 await on_end(world)
             return result
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)
 
 
 async def _adopt_volumes(world: World, options: RunOptions) -> None:
@@ -139,16 +148,21 @@ async def _unless(interrupted: asyncio.Event, work: Coroutine[Any, Any, RunResul
 
 
 def _asked_for(world: World, options: RunOptions) -> tuple[DataMover, ...]:
-    """Return the DataMovers as they are, as far as they are there."""
+    """Return the DataMovers as they are, as far as they are there. A run that was over before is not the one that was interrupted."""
     store = world.movers.store
     keys = [
         Key(source.manifest["metadata"]["namespace"], source.manifest["metadata"]["name"])
         for source in data_movers(options.sources)
     ]
-    return tuple(mover for key in keys if (mover := store.get(key)) is not None)
+    over = {
+        mover.metadata.uid for mover in world.kept.values() if mover.status and mover.status.phase in Phase.TERMINAL
+    }
+    return tuple(mover for key in keys if (mover := store.get(key)) is not None and mover.metadata.uid not in over)
 
 
-async def _work(world: World, options: RunOptions, *, display: Display, say: Callable[[str], None]) -> RunResult:
+async def _work(
+    world: World, options: RunOptions, *, display: Display, say: Callable[[str], None], on_begin: Callable[[], None]
+) -> RunResult:
     await _adopt_volumes(world, options)
     wanted = await apply(
         world.client,
@@ -158,6 +172,7 @@ async def _work(world: World, options: RunOptions, *, display: Display, say: Cal
         clock=SystemClock(),
         say=say,
     )
+    on_begin()
     before = frozenset(mover.metadata.uid for mover in world.kept.values()) - frozenset(wanted.values())
     result = await _wait(world, tuple(wanted), options, display=display, before=before)
     for loss in await find_copy_losses(world.client):

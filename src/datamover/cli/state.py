@@ -70,6 +70,18 @@ def restore(server: ApiServer, state: Path) -> None:
         _write(state / _NODE_IDENTITY, f"{uid} (its objects are lost)")
 
 
+def restore_for_reading(server: ApiServer, state: Path) -> None:
+    """Give a fresh server what the directory keeps, if there is any. Nothing is written or held. Raises WorldError."""
+    _restore_objects(server, state / OBJECTS)
+
+
+def forget_losses(state: Path) -> None:
+    """Let the node sweep again: what was left of lost objects has been dealt with. Raises WorldError."""
+    uid = read_identity(state)
+    if uid is not None and (state / _NODE_IDENTITY).exists():
+        _write(state / _NODE_IDENTITY, uid)
+
+
 def read_identity(state: Path) -> str | None:
     """Return by which UID mirrors know this directory; None for a new one. Raises WorldError for one that is damaged."""
     path = state / _IDENTITY
@@ -123,6 +135,12 @@ def _restore_objects(server: ApiServer, path: Path) -> bool:
 
 def _make_private(state: Path) -> None:
     """Make the directory ours alone. One that holds anything else stays as it is: `--state .` must not close a user's own folder."""
+    try:
+        os.fsencode(state).decode()
+    except UnicodeDecodeError:
+        raise WorldError(
+            f"{state}: its name is not UTF-8, and movers work below it: choose another directory with --state"
+        ) from None
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         found = {path.name for path in state.iterdir()}

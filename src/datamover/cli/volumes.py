@@ -8,7 +8,6 @@ import click
 from click.shell_completion import CompletionItem
 
 from datamover.api.v1alpha1.datamover import DNS_SUBDOMAIN
-from datamover.cli.manifests import NAMESPACE_RULE, is_namespace
 
 _NAME = re.compile(DNS_SUBDOMAIN)
 
@@ -59,14 +58,6 @@ def find_clash(volumes: tuple[Volume, ...], state: Path) -> str | None:
                 "choose another directory with --state"
             )
     return None
-
-
-def parse_namespace(context: click.Context, option: click.Parameter, text: str | None) -> str | None:
-    """Return the namespace that `-n` names, None when it is not given. Raises click.BadParameter that says what to do."""
-    del context, option
-    if text is not None and not is_namespace(text):
-        raise click.BadParameter(f"{text!r} is not the name of a namespace: {NAMESPACE_RULE}")
-    return text
 
 
 class VolumeType(click.ParamType[Volume]):

@@ -128,7 +128,7 @@ async def start_world(options: WorldOptions) -> AsyncGenerator[World]:
         restore(server, state)
         saver = Saver(server, state / OBJECTS)
         client = Client(LocalTransport(server), user_agent=_MANAGER)
-        await _furnish(client)
+        await furnish(client)
         await _save_first(saver, state)
         kept = {key_of(mover.metadata): mover for mover in await client.list(DATA_MOVERS)}
         node = LocalNode(client, state_dir=state / NODE, images=options.images or mover_images(), settle=saver.settle)
@@ -206,7 +206,7 @@ async def ensure_namespace(client: Client, name: str) -> None:
         await client.apply(resource, {"metadata": {"name": name}}, field_manager=_MANAGER)
 
 
-async def _furnish(client: Client) -> None:
+async def furnish(client: Client) -> None:
     """Give the world what a cluster's administrator would have set up."""
     for crd in crds():
         await client.apply(_CRDS, crd, field_manager=_MANAGER)

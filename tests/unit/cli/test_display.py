@@ -1,6 +1,7 @@
 """What people see while DataMovers run: each change once, no markup of theirs taken for ours."""
 
 import io
+from datetime import UTC, datetime
 
 import pytest
 from rich.console import Console
@@ -15,6 +16,12 @@ from datamover.cli.display import (
     summary_table,
 )
 from support.builders import data_mover, run, status
+
+NOW = "2026-01-31T02:00:00Z"
+
+
+def now() -> datetime:
+    return datetime(2026, 1, 31, 2, tzinfo=UTC)
 
 
 def console(*, terminal: bool = False) -> Console:
@@ -32,31 +39,31 @@ def mover(phase: str, name: str = "nightly", **fields):
 
 def test_lines_tell_each_change_once() -> None:
     made = console()
-    with LineDisplay(made) as display:
+    with LineDisplay(made, now=now) as display:
         display.update((mover("CreatingClonedPVC"), mover("CreatingClonedPVC", "other")))
         display.update((mover("CreatingClonedPVC"),))
         display.update((mover("CreatingPod", message="the mover runs"),))
         display.update((mover("CreatingPod", message="the mover runs", run=run(progress="5%")),))
         display.update((mover("CreatingPod", message="the mover runs", run=run(progress="5%")),))
     assert printed(made).splitlines() == [
-        "default/nightly  CreatingClonedPVC  copying app-data",
-        "default/other  CreatingClonedPVC  copying app-data",
-        "default/nightly  CreatingPod  the mover runs",
-        "default/nightly  CreatingPod  5%  the mover runs",
+        f"{NOW}  default/nightly  CreatingClonedPVC  copying app-data",
+        f"{NOW}  default/other  CreatingClonedPVC  copying app-data",
+        f"{NOW}  default/nightly  CreatingPod  the mover runs",
+        f"{NOW}  default/nightly  CreatingPod  5%  the mover runs",
     ]
 
 
 def test_lines_are_plain_and_never_broken() -> None:
     made = Console(file=io.StringIO(), width=40)
     long = "[red]x[/red] " + "word " * 60
-    LineDisplay(made).update((mover("Failed", message=long),))
-    assert printed(made) == f"default/nightly  Failed  {long.rstrip()}\n"
+    LineDisplay(made, now=now).update((mover("Failed", message=long),))
+    assert printed(made) == f"{NOW}  default/nightly  Failed  {long.rstrip()}\n"
 
 
 def test_a_datamover_without_a_status_is_shown_as_pending() -> None:
     made = console()
-    LineDisplay(made).update((data_mover(),))
-    assert printed(made) == "default/nightly  Pending\n"
+    LineDisplay(made, now=now).update((data_mover(),))
+    assert printed(made) == f"{NOW}  default/nightly  Pending\n"
 
 
 def test_the_live_table_keeps_those_that_are_not_updated() -> None:
@@ -123,3 +130,16 @@ def test_the_summary_says_what_was_moved_and_where_to() -> None:
 )
 def test_sizes_as_people_read_them(count: int, text: str) -> None:
     assert size(count) == text
+
+
+def test_a_bar_has_letters_that_the_terminal_has() -> None:
+    plain = Console(file=io.TextIOWrapper(io.BytesIO(), encoding="ascii"), width=200)
+    working = mover("CreatingPod", run=run(progress="50%, 3s left", bytes=5, total_bytes=10))
+    with plain.capture() as capture:
+        plain.print(progress_table((working,)))
+    assert "##########---------- 50%, 3s left" in capture.get()
+
+
+def test_a_terminal_that_cannot_redraw_gets_lines() -> None:
+    dumb = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "dumb"})
+    assert isinstance(choose_display(dumb, quiet=False), LineDisplay)

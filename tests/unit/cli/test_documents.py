@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datamover.cli import documents
-from datamover.cli.documents import DocumentError, read_documents
+from datamover.cli.documents import Document, DocumentError, read_documents
+
+
+def read_values(text: str) -> list[Any]:
+    return [document.value for document in read_documents(text)]
+
+
+def test_each_document_knows_its_first_line() -> None:
+    text = "# about\n---\na: 1\n---\n---\n\nb: 2\n"
+    assert read_documents(text) == [Document({"a": 1}, 3), Document(None, 5), Document({"b": 2}, 7)]
+
 
 PLAIN: dict[str, tuple[str, Any]] = {
     "nothing": ("", []),
@@ -72,23 +82,23 @@ WRONG = {
 @pytest.mark.parametrize("case", PLAIN)
 def test_plain_values(case: str) -> None:
     text, expected = PLAIN[case]
-    assert read_documents(text) == expected
+    assert read_values(text) == expected
 
 
 def test_a_hundred_levels_are_no_offence() -> None:
-    assert read_documents("[" * 100 + "]" * 100)
+    assert read_values("[" * 100 + "]" * 100)
 
 
 @pytest.mark.parametrize("case", WRONG)
 def test_what_no_manifest_can_hold(case: str) -> None:
     text, *words = WRONG[case]
     with pytest.raises(DocumentError) as refused:
-        read_documents(text)
+        read_values(text)
     assert [word for word in words if word not in str(refused.value)] == [], str(refused.value)
 
 
 def test_documents_share_nothing_so_that_one_can_be_changed() -> None:
-    (first,) = read_documents("a: &x {k: 1}\nb: *x")
+    (first,) = read_values("a: &x {k: 1}\nb: *x")
     first["a"]["k"] = 2
     assert first["b"] == {"k": 1}
 
@@ -98,7 +108,7 @@ def test_documents_share_nothing_so_that_one_can_be_changed() -> None:
 )
 def test_the_document_is_told_that_is_wrong(text: str) -> None:
     with pytest.raises(DocumentError) as refused:
-        read_documents(text)
+        read_values(text)
     assert refused.value.document == 2
 
 
@@ -107,13 +117,13 @@ def test_a_bomb_is_counted_and_not_unfolded(monkeypatch: pytest.MonkeyPatch) -> 
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 40)]
     with pytest.raises(DocumentError, match="stands for more than"):
-        read_documents("\n".join(lines))
+        read_values("\n".join(lines))
 
 
 @given(st.text(max_size=200))
 def test_any_text_is_values_or_one_line_that_says_why_not(text: str) -> None:
     try:
-        found, said = read_documents(text), ""
+        found, said = read_values(text), ""
     except DocumentError as error:
         found, said = [], str(error)
     assert not (found and said)
@@ -133,7 +143,7 @@ def test_merges_that_merge_merges_stop_before_they_cost_anything() -> None:
 
 
 def test_ordinary_merges_are_kept() -> None:
-    (found,) = read_documents(
+    (found,) = read_values(
         "base: &base {a: 1, b: 2}\nmine: {<<: *base, b: 3}\n" + chain(3, width=2).replace("m0: ", "m0: ", 1)
     )
     assert found["mine"] == {"a": 1, "b": 3}
@@ -143,9 +153,9 @@ def test_ordinary_merges_are_kept() -> None:
 def test_each_document_may_merge_as_much() -> None:
     one = "base: &base {" + ", ".join(f"k{n}: 1" for n in range(900)) + "}\n"
     text = "---\n".join(one + "".join(f"m{n}: {{<<: *base}}\n" for n in range(8)) for _ in range(3))
-    assert len(read_documents(text)) == 3
+    assert len(read_values(text)) == 3
 
 
 def test_a_mapping_that_merges_itself_is_refused() -> None:
     with pytest.raises(DocumentError):
-        read_documents("a: &a\n  <<: *a\n  b: 1\n")
+        read_values("a: &a\n  <<: *a\n  b: 1\n")

@@ -33,6 +33,7 @@ COMMANDS = (
     ("operator",),
     ("local",),
     ("local", "up"),
+    ("state",),
     ("crds",),
     ("demo",),
     ("completion",),
@@ -136,7 +137,11 @@ def test_json_is_all_that_standard_output_has(tmp_path: Path, monkeypatch: pytes
 
 
 def invoke_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: RunResult | BaseException, *arguments: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    outcome: RunResult | BaseException,
+    *arguments: str,
+    euid: int = 1000,
 ) -> Result:
     """Invoke `datamover run` with a good manifest and a state given by a relative name; the run itself comes to `outcome`."""
 
@@ -145,7 +150,7 @@ def invoke_run(
             raise outcome
         return outcome
 
-    monkeypatch.setattr("datamover.cli.run.run", run)
+    monkeypatch.setattr("datamover.cli.running.run", run)
     monkeypatch.setattr("datamover.cli.logs.set_up", lambda **kwargs: None)
     monkeypatch.chdir(tmp_path)
     return CliRunner().invoke(main, ["run", "-f", "-", "--state", "state", *arguments], input=MOVER)
@@ -228,3 +233,25 @@ def test_help_and_completion_load_nothing_that_is_slow() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert ended.stdout.strip() == "[]"
+
+
+def test_a_usage_error_is_json_where_json_was_asked_for() -> None:
+    for asked in (["-o", "json"], ["--output=json"], ["--output", "json"]):
+        result = CliRunner().invoke(main, ["run", *asked])
+        assert result.exit_code == 2
+        assert json.loads(result.stdout) == {
+            "exitCode": 2,
+            "error": "Missing option '-f' / '--filename'.",
+            "dataMovers": [],
+        }
+
+
+@pytest.mark.parametrize("error", [WorldError("in use"), KeyboardInterrupt()])
+def test_json_is_printed_with_every_exit_code(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = invoke_run(tmp_path, monkeypatch, error, "-o", "json")
+    document = json.loads(result.stdout)
+    assert document["exitCode"] == result.exit_code
+    assert document["error"] in result.stderr
+    assert document["dataMovers"] == []

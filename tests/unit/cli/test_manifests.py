@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from datamover.cli.manifests import ManifestError, data_movers, is_namespace, read_manifests
+from datamover.cli.manifests import ManifestError, data_movers, read_manifests
+from datamover.cli.namespaces import is_namespace
 
 MOVER = """
 apiVersion: datamover.a-cup-of.coffee/v1alpha1
@@ -69,9 +70,9 @@ def test_each_object_knows_where_it_was_read(tmp_path: Path) -> None:
     listed = "{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Secret, metadata: {name: s}}]}"
     found = read(str(path), "-", text=listed)
     assert [source.place for source in found] == [
-        "standard input, document 1, item 1",
-        f"{path}, document 1",
-        f"{path}, document 3",
+        "standard input, line 1, document 1, item 1",
+        f"{path}, line 3, document 1",
+        f"{path}, line 11, document 3",
     ]
 
 
@@ -82,7 +83,7 @@ def test_the_same_name_in_two_namespaces_groups_or_kinds_is_no_second_one() -> N
 
 def test_the_same_object_of_two_versions_is_there_twice() -> None:
     text = "".join(f"---\napiVersion: example.com/{v}\nkind: Thing\nmetadata: {{name: a}}\n" for v in ("v1", "v2"))
-    with pytest.raises(ManifestError, match="Thing a is there twice, first in standard input, document 1"):
+    with pytest.raises(ManifestError, match="Thing a is there twice, first in standard input, line 2, document 1"):
         read("-", text=text)
 
 
@@ -187,3 +188,29 @@ NAMESPACES |= dict.fromkeys(["-a", "a-", "a.b", "a/b", "a\n", "ü"], False)
 @pytest.mark.parametrize("text", NAMESPACES)
 def test_names_of_namespaces(text: str) -> None:
     assert is_namespace(text) is NAMESPACES[text]
+
+
+def test_a_directory_stands_for_its_manifests_by_their_ending_in_the_order_of_their_names(tmp_path: Path) -> None:
+    (tmp_path / "b.yml").write_text(mover("second"))
+    (tmp_path / "a.yaml").write_text(mover("first"))
+    (tmp_path / "c.json").write_text('{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}')
+    (tmp_path / "notes.txt").write_text("no manifest: {")
+    (tmp_path / "below.yaml").mkdir()
+    found = read(str(tmp_path))
+    assert [source.place.partition(",")[0] for source in found] == [
+        str(tmp_path / name) for name in ("c.json", "a.yaml", "b.yml")
+    ]
+
+
+def test_a_directory_without_manifests_is_told(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(ManifestError, match=r"holds no manifest: none of its files ends in \.yaml, \.yml, \.json"):
+        read(str(tmp_path))
+
+
+def test_standard_input_is_utf_8_whatever_the_locale_says() -> None:
+    stdin = io.TextIOWrapper(io.BytesIO(f"# \u65e5\n{mover()}".encode()), encoding="ascii")
+    assert kinds(read_manifests(("-",), stdin=stdin, namespace="default")) == ["DataMover"]
+    stdin = io.TextIOWrapper(io.BytesIO(b"# \xff\n"), encoding="utf-8")
+    with pytest.raises(ManifestError, match="standard input: is not UTF-8 text"):
+        read_manifests(("-",), stdin=stdin, namespace="default")

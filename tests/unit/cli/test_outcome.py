@@ -5,7 +5,7 @@ import json
 import pytest
 
 from datamover.api.names import RETRY_ADVICE
-from datamover.cli.outcome import Exit, exit_code, explain, show, to_json
+from datamover.cli.outcome import Exit, exit_code, explain, for_here, show, to_json
 from support.builders import data_mover, run, status
 
 
@@ -112,3 +112,23 @@ def test_the_result_as_json() -> None:
     assert (first["name"], first["namespace"], first["status"]["run"]["files"]) == ("nightly", "default", 3)
     assert first["status"]["restoredPvcName"].startswith("restored-"), "the API's own names"
     assert second == {"name": "b", "namespace": "other", "status": {}}
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("the mover runs", "the mover runs"),
+        (
+            "It failed. The clone c is kept. To try again: kubectl -n n annotate datamover d x=1 --overwrite",
+            "It failed. The clone c is kept. To try again: run the same command.",
+        ),
+        ("attempt 1 failed; see kubectl logs job/j", "attempt 1 failed."),
+        (
+            "no progress (kubectl -n n logs p). Mend the server; kubectl -n n delete pod p begins another. It may be long",
+            "no progress. Mend the server; It may be long.",
+        ),
+        ("kubectl patch pv a", ""),
+    ],
+)
+def test_nobody_is_told_to_use_kubectl_on_a_world_that_is_about_to_go(message: str, shown: str) -> None:
+    assert for_here(message) == shown

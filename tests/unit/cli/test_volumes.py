@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 import pytest
 
-from datamover.cli.volumes import Volume, VolumeType, find_clash, parse_namespace, parse_volume
+from datamover.cli.namespaces import parse_namespace
+from datamover.cli.volumes import Volume, VolumeType, find_clash, parse_volume
 
 
 def test_a_volume_is_a_name_and_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

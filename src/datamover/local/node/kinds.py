@@ -8,6 +8,7 @@ from typing import Any
 from datamover.api.core import ObjectReference, TypedLocalReference, VolumeResources
 from datamover.api.meta import Model, ObjectMeta, Resource
 from datamover.local.node.names import DRIVER, PATH_ATTRIBUTE
+from datamover.local.node.places import path_from_text
 
 Quantities = dict[str, str | int | float]
 
@@ -142,9 +143,9 @@ class PersistentVolume(Model, frozen=True):
             return ""
         if self.spec.csi is not None:
             ours = self.spec.csi.driver == DRIVER
-            return (self.spec.csi.volume_attributes or {}).get(PATH_ATTRIBUTE, "") if ours else ""
+            return path_from_text((self.spec.csi.volume_attributes or {}).get(PATH_ATTRIBUTE, "")) if ours else ""
         source = self.spec.local or self.spec.host_path
-        return source.path if source else ""
+        return path_from_text(source.path) if source else ""
 
     @property
     def phase(self) -> str:

@@ -38,6 +38,7 @@ from datamover.local.node.pod_kinds import Container, Pod, Volume
 from datamover.local.node.poddirs import PodDirectory
 from datamover.local.node.pods import CREATING
 from datamover.local.node.process import Command, marker_prefix
+from datamover.local.node.walking import quote
 from datamover.runtime.clock import Clock
 from datamover.runtime.informer import Informer
 from datamover.runtime.named import FORBIDDEN, MISSING, UNKNOWN, NamedInformers
@@ -216,7 +217,7 @@ class Launcher:
         if not volume.directory:
             raise MountRefused(f"volume {volume.metadata.name} of claim {name} is not a directory of this node")
         if not Path(volume.directory).is_dir():
-            raise MountFailed(f"volume {volume.metadata.name}: the directory {volume.directory} does not exist")
+            raise MountFailed(f"volume {volume.metadata.name}: the directory {quote(volume.directory)} does not exist")
         return volume
 
     async def _files(self, pod: Pod, volume: Volume, content: Files) -> tuple[File, ...]:

@@ -37,6 +37,7 @@ from datamover.local.node.provisioning import (
 from datamover.local.node.racing import yielding
 from datamover.local.node.snapshots import Snapshots
 from datamover.local.node.trees import CopyReport, Stopped, TreeError
+from datamover.local.node.walking import quote
 from datamover.runtime.clock import Clock
 from datamover.runtime.controller import DONE, After, Controller, Result
 from datamover.runtime.events import EventRecorder
@@ -256,7 +257,7 @@ class Provisioner:
         claim = self._claims.store.get(key)
         if claim is not None and claim.volume_name == volume.metadata.name:
             message = (
-                f"the directory {volume.directory} of volume {volume.metadata.name} is gone, and with it what was in the volume: "
+                f"the directory {quote(volume.directory)} of volume {volume.metadata.name} is gone, and with it what was in the volume: "
                 "delete the claim and make it again; a DataMover that used it as its copy is to be run again"
             )
             self._tell(claim, "Warning", "VolumeLost", message)

@@ -20,6 +20,7 @@ from datamover.local.node.names import (
     SELECTED_NODE,
     STORAGE_PROVISIONER,
 )
+from datamover.local.node.places import path_to_text
 from datamover.local.node.trees import CopyReport
 
 SNAPSHOT_KIND = "VolumeSnapshot"
@@ -236,7 +237,7 @@ def adopted_manifests(
 def _place(volume: str, directory: Path, node: str) -> dict[str, Any]:
     """Volumes are a CSI driver's, as everywhere: of other types the operator knows that no driver clones them."""
     term = {"matchExpressions": [{"key": HOSTNAME_LABEL, "operator": "In", "values": [node]}]}
-    source = {"driver": DRIVER, "volumeHandle": volume, "volumeAttributes": {PATH_ATTRIBUTE: str(directory)}}
+    source = {"driver": DRIVER, "volumeHandle": volume, "volumeAttributes": {PATH_ATTRIBUTE: path_to_text(directory)}}
     return {"csi": source, "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}}}
 
 

@@ -1,0 +1,35 @@
+"""Where `datamover` begins: the streams, the interrupt, the exit code."""
+
+import signal
+import sys
+
+
+def main() -> None:
+    """Run the command line, and end the process with its exit code."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        sys.exit(_run())  # ignored, as nohup does it: it stays so
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as long as nothing is begun, Ctrl-C just ends it
+    sys.exit(_run())
+
+
+def _run() -> int:
+    from datamover.cli.main import main as command
+    from datamover.cli.outcome import Exit
+    from datamover.cli.terminal import Streams
+
+    streams = Streams()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        command(prog_name="datamover")
+    except SystemExit as end:
+        code = end.code
+    except KeyboardInterrupt:
+        code = Exit.INTERRUPTED
+    else:
+        code = 0
+    return streams.finish(int(code or 0), is_verdict=isinstance(code, Exit))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""What `datamover state` prints, and the exit code that it ends with."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from datamover.cli import logs
+from datamover.cli.display import size
+from datamover.cli.kept import Inventory, choose, free, inventory_to_json, take_inventory
+from datamover.cli.outcome import Exit, error_to_json
+from datamover.cli.running import print_document, start
+from datamover.cli.state import WorldError
+from datamover.cli.terminal import open_console, say
+
+
+@dataclass(frozen=True, slots=True)
+class StateRequest:
+    """What was asked. `named` DataMovers are freed, with `ended` those whose run is over and what no object knows."""
+
+    state: Path
+    named: tuple[str, ...]
+    ended: bool
+    machine: bool
+
+
+def perform(request: StateRequest) -> Exit:
+    """List or free, print, and return the exit code."""
+    logs.set_up(level="error")
+    console = open_console(stderr=request.machine)
+    try:
+        inventory = start(take_inventory(request.state))
+        keys = choose(inventory, named=request.named, ended=request.ended)
+        orphans = request.ended and any(copy.claim is None for copy in inventory.others)
+        if keys or orphans:
+            start(free(inventory, keys, orphans=orphans))
+            before, inventory = inventory, start(take_inventory(request.state))
+            freed = _total(before) - _total(inventory)
+            say(console, f"freed: {', '.join(map(str, keys)) or 'what no object knew'}, {size(max(0, freed))}")
+    except (WorldError, OSError) as error:
+        sys.stderr.write(f"datamover state: {error}\n")
+        if request.machine:
+            print_document(error_to_json(str(error), code=Exit.USAGE, state=os.fspath(request.state)))
+        return Exit.USAGE
+    if request.machine:
+        print_document(inventory_to_json(inventory))
+    else:
+        _print(console, inventory)
+    return Exit.COMPLETED
+
+
+def _total(inventory: Inventory) -> int:
+    return sum(run.size for run in inventory.runs) + sum(copy.size for copy in inventory.others)
+
+
+def _print(console: Console, inventory: Inventory) -> None:
+    say(console, f"state: {inventory.state}")
+    say(console, f"identity: {inventory.identity or 'none yet'}, by which mirrors know it; it is never freed")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("NAME", "PHASE", "STARTED", "KEEPS"):
+        table.add_column(heading, justify="right" if heading == "KEEPS" else "left", overflow="fold")
+    for run in inventory.runs:
+        table.add_row(Text(str(run.key)), run.phase, run.started, size(run.size))
+    for copy in inventory.others:
+        what = f"claim {copy.claim}" if copy.claim is not None else f"{copy.name}, which no object knows"
+        table.add_row(Text(what), "", "", size(copy.size))
+    if inventory.runs or inventory.others:
+        console.print(table)
+        say(
+            console,
+            "to free: datamover state --free NAME, or --free-ended for all runs that are over and what no object knows",
+        )
+    else:
+        say(console, "nothing is kept")

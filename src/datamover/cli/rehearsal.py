@@ -1,0 +1,63 @@
+"""`datamover run --dry-run`: everything is checked as it would be at the start, against a copy of the state in memory. Nothing runs, nothing is kept.
+
+ManifestError    an object cannot be used; the message says where it was read and what to do
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from datamover.api.core import SECRETS
+from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from datamover.api.validation import check_spec
+from datamover.cli.applying import apply
+from datamover.cli.manifests import ManifestError, Source, data_movers
+from datamover.cli.state import restore_for_reading
+from datamover.cli.volumes import Volume
+from datamover.cli.world import furnish
+from datamover.kube.client import Client
+from datamover.local.store.apiserver import ApiServer
+from datamover.local.transport import LocalTransport
+from datamover.runtime.clock import SystemClock
+from datamover.runtime.store import Key, key_of
+
+
+async def rehearse(
+    sources: tuple[Source, ...],
+    volumes: tuple[Volume, ...],
+    *,
+    state: Path,
+    max_copy_age: timedelta,
+    say: Callable[[str], None],
+) -> tuple[DataMover, ...]:
+    """Say what would be run, and return the DataMovers as they would be applied. Raises ManifestError, WorldError."""
+    server = ApiServer()
+    restore_for_reading(server, state)
+    client = Client(LocalTransport(server))
+    await furnish(client)
+    kept = {key_of(mover.metadata): mover for mover in await client.list(DATA_MOVERS)}
+    keys = await apply(client, sources, kept=kept, max_copy_age=max_copy_age, clock=SystemClock(), say=say)
+    places = {
+        Key(s.manifest["metadata"]["namespace"], s.manifest["metadata"]["name"]): s.place for s in data_movers(sources)
+    }
+    directories = {volume.name: volume.path for volume in volumes}
+    movers: list[DataMover] = []
+    for key in keys:
+        mover = await client.get(DATA_MOVERS, key.name, namespace=key.namespace)
+        spec = mover.spec
+        finding = check_spec(spec) if spec is not None else None
+        if spec is None or finding is not None:
+            raise ManifestError(
+                f"{places[key]}: DataMover {key.name}: {finding.message if finding else 'it has no spec'}"
+            )
+        secrets = {secret.metadata.name for secret in await client.list(SECRETS, namespace=key.namespace)}
+        source = directories.get(spec.source_pvc)
+        lacks = [
+            *([] if source else [f"no --volume {spec.source_pvc}=DIR stands for its source"]),
+            *([] if spec.secret_name in secrets else [f"the Secret {spec.secret_name} is not among the manifests"]),
+        ]
+        tail = f", but {' and '.join(lacks)}" if lacks else ""
+        say(f"{key}: would back up {source or spec.source_pvc}{tail}")
+        movers.append(mover)
+    say("nothing was run and nothing is kept (--dry-run)")
+    return tuple(movers)

@@ -1,0 +1,119 @@
+"""Standard streams that end no command: whatever the locale cannot show is escaped, and whoever stops reading is not told by a traceback.
+
+Guarantees: writing to `sys.stdout` and `sys.stderr` raises nothing, in any locale, closed or full; what went wrong is kept for `finish`.
+A backup goes on and its exit code tells the truth when nobody reads it (law L10).
+"""
+
+import codecs
+import errno
+import io
+import os
+import select
+import sys
+from typing import Any, Final
+
+from rich.console import Console
+
+BROKEN_PIPE: Final = 141
+"""What a shell shows for a program that SIGPIPE ended; ours says the same and ends in order."""
+_PIPED_WIDTH: Final = 160
+"""Columns where no terminal says how many: lines that are cut at 80 are of no use to grep."""
+
+
+_ESCAPE: Final = "datamover.escape"
+
+
+def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Show what a stream has no letter for; a byte of a file's name that is no text shows as that byte."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    shown = (f"\\x{ord(x) - 0xDC00:02x}" if "\udc80" <= x <= "\udcff" else x for x in letters)
+    return "".join(shown).encode("ascii", "backslashreplace"), error.end
+
+
+codecs.register_error(_ESCAPE, _escape)
+
+
+class Sink(io.RawIOBase):
+    """A descriptor that takes everything. `error` is what happened to the first write that it could not carry out."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.error: OSError | None = None
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def isatty(self) -> bool:
+        """Tell whether it is a terminal."""
+        return os.isatty(self._descriptor)
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._descriptor
+
+    def write(self, data: Any, /) -> int:
+        """Write all or some; after an error nothing, in silence."""
+        while self.error is None:
+            try:
+                return os.write(self._descriptor, data)
+            except BlockingIOError:
+                select.select([], [self._descriptor], [])
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+
+class Streams:
+    """Both streams, in the place of Python's own."""
+
+    def __init__(self) -> None:
+        _reopen_closed()
+        self._out = Sink(1)
+        self._err = Sink(2)
+        sys.stdout = _text(self._out, sys.stdout)
+        sys.stderr = _text(self._err, sys.stderr)
+        if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - Python leaves None for a closed one
+            sys.stdin = io.TextIOWrapper(io.BytesIO())
+
+    def finish(self, code: int, *, is_verdict: bool) -> int:
+        """Flush, say what could not be written, and return the exit code.
+
+        A `verdict` is on something else than the output, and stays what it is.
+        """
+        sys.stdout.flush()
+        error = self._out.error
+        if error is not None and error.errno != errno.EPIPE:
+            sys.stderr.write(f"datamover: standard output cannot be written: {error.strerror}\n")
+        sys.stderr.flush()
+        if error is None or is_verdict or code:
+            return code
+        return BROKEN_PIPE if error.errno == errno.EPIPE else 1
+
+
+def _text(sink: Sink, before: Any) -> io.TextIOWrapper:
+    encoding = getattr(before, "encoding", None) or "utf-8"
+    return io.TextIOWrapper(io.BufferedWriter(sink), encoding=encoding, errors=_ESCAPE, line_buffering=True)
+
+
+def _reopen_closed() -> None:
+    """The next file that is opened would become standard output, and get what is printed."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free: this one
+
+
+def open_console(*, stderr: bool = False) -> Console:
+    """Return a console on one of the streams."""
+    stream = sys.stderr if stderr else sys.stdout
+    wide = not stream.isatty() and not os.environ.get("COLUMNS")
+    return Console(stderr=stderr, width=_PIPED_WIDTH if wide else None)
+
+
+def say(console: Console, line: str) -> None:
+    """Print a line as it is: nothing in it is markup, and nothing is wrapped."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,119 @@
+"""What a state directory keeps, and freeing it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
+from datamover.api.v1alpha1.datamover import DATA_MOVERS
+from datamover.cli.main import main
+from datamover.cli.state import read_identity
+from datamover.cli.volumes import Volume
+from datamover.cli.world import World, WorldOptions, adopt_volume, start_world
+from datamover.volumes.binding import is_bound
+
+SPEC = {"sourcePvc": "app-data", "secretName": "credentials"}
+
+
+async def leave(state: Path, data: Path, **phases: str) -> str:
+    """Leave a state in which DataMovers of these names and phases have a clone each; return the identity."""
+    data.mkdir()
+    (data / "file").write_text("x" * 2048)
+    async with start_world(WorldOptions(state=state, operator=None)) as world:
+        await adopt_volume(world, Volume("app-data", data), namespace="default")
+        for name, phase in phases.items():
+            await _leave_one(world, name, phase)
+        while not all(is_bound(claim) for claim in await world.client.list(PERSISTENT_VOLUME_CLAIMS)):
+            await _tick(world)
+    (state / "node" / "volumes" / "pvc-nobody").mkdir()
+    return read_identity(state) or ""
+
+
+async def _tick(world: World) -> None:
+    import asyncio
+
+    world.check()
+    await asyncio.sleep(0.02)
+
+
+async def _leave_one(world: World, name: str, phase: str) -> None:
+    meta = {"name": name, "namespace": "default"}
+    made = await world.client.create(DATA_MOVERS, {"metadata": meta, "spec": SPEC})
+    status = {"status": {"phase": phase}}
+    await world.client.patch(DATA_MOVERS, name, status, namespace="default", subresource="status", field_manager="test")
+    owner = {"apiVersion": DATA_MOVERS.api_version, "kind": "DataMover", "name": name, "uid": made.metadata.uid}
+    claim = {
+        "metadata": {**meta, "name": f"clone-of-{name}", "ownerReferences": [owner]},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "local",
+            "resources": {"requests": {"storage": "1Gi"}},
+            "dataSource": {"kind": "PersistentVolumeClaim", "name": "app-data"},
+        },
+    }
+    await world.client.create(PERSISTENT_VOLUME_CLAIMS, claim)
+
+
+def ask(state: Path, *arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(main, ["state", "--state", str(state), *arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture
+async def state(tmp_path: Path) -> Path:
+    place = tmp_path / "state"
+    await leave(place, tmp_path / "data", failed="Failed", under="CreatingPod")
+    return place
+
+
+async def in_thread(*arguments: object) -> tuple[int, str, str]:
+    """The command starts a loop of its own."""
+    import asyncio
+
+    return await asyncio.to_thread(ask, *arguments)  # type: ignore[arg-type]
+
+
+async def test_what_is_kept_is_shown_with_its_size(state: Path) -> None:
+    code, out, _ = await in_thread(state, "-o", "json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["identity"] == read_identity(state)
+    assert [(m["name"], m["phase"], m["bytes"], len(m["copies"])) for m in document["dataMovers"]] == [
+        ("failed", "Failed", 2048, 1),
+        ("under", "CreatingPod", 2048, 1),
+    ]
+    assert document["others"] == [{"directory": "pvc-nobody", "claim": None, "bytes": 0}]
+    code, out, _ = await in_thread(state)
+    assert "default/failed" in out
+    assert "2.0 KiB" in out
+    assert "pvc-nobody, which no object knows" in out
+
+
+async def test_freeing_keeps_the_identity_and_what_is_under_way(state: Path) -> None:
+    before = read_identity(state)
+    code, out, err = await in_thread(state, "--free-ended")
+    assert (code, err) == (0, "")
+    assert "freed: default/failed, 2.0 KiB" in out
+    code, out, _ = await in_thread(state, "-o", "json")
+    document = json.loads(out)
+    assert [mover["name"] for mover in document["dataMovers"]] == ["under"]
+    assert document["others"] == []
+    assert read_identity(state) == before == document["identity"]
+
+    code, out, _ = await in_thread(state, "--free", "under")
+    assert "nothing is kept" in out
+    assert read_identity(state) == before
+    assert (state.parent / "data" / "file").exists()
+
+
+async def test_what_is_not_there_is_told(state: Path, tmp_path: Path) -> None:
+    code, out, err = await in_thread(state, "--free", "other", "-o", "json")
+    assert code == 2
+    assert "there is no DataMover other" in err
+    assert "it keeps default/failed, default/under" in err
+    assert json.loads(out)["exitCode"] == 2
+    code, _, err = await in_thread(tmp_path / "none")
+    assert (code, "nothing was run with it yet" in err) == (2, True)
+    assert not (tmp_path / "none").exists()
