@@ -226,6 +226,26 @@ def test_any_name_is_moved_told_and_restored_in_any_locale(
     assert f"nothing of that name was restored ({len(NASTY)} paths): ".encode() in told.stdout
 
 
+@pytest.mark.parametrize("filters", [{}, {"RCLONE_EXCLUDE": "*.tmp"}])
+def test_a_link_that_the_engine_would_list_under_another_name_is_refused_before_anything_moves(
+    container: Container, s3: S3Server, filters: dict[str, str]
+) -> None:
+    (container.data / "dir").mkdir()
+    for name in ("\uff0e", "dir/\uff0e\uff0e"):
+        (container.data / name).symlink_to("target")
+    for name in ("dir/\uff0e", "\uff0e.txt", "plain"):
+        (container.data / name).write_text("x")
+    ended = container.run(**filters)
+    assert (ended.outcome.reason, set(ended.outcome.problems)) == (
+        transfer.REASON_NAME_REFUSED,
+        {"\uff0e", "dir/\uff0e\uff0e"},
+    )
+    assert s3.objects(records=True) == {}
+    for name in ("\uff0e", "dir/\uff0e\uff0e"):
+        (container.data / name).unlink()
+    assert backed_up(container, **filters).outcome.files == 3
+
+
 def test_names_that_a_server_cannot_list_are_refused_in_words_that_a_terminal_can_take(
     any_container: Container, any_s3: S3Server
 ) -> None:

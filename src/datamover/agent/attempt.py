@@ -271,6 +271,8 @@ class Attempt(ABC):
             collisions=tuple(names.readable(key) for key in collisions),
             link_like=tuple(tally.link_like_names) if keeps_links(self.data_environment()) else (),
             link_like_count=tally.link_like,
+            misspelt=tuple(tally.misspelt_names),
+            misspelt_count=tally.misspelt,
         )
         if failure:
             raise failure

@@ -55,6 +55,8 @@ def check_source_names(
     collisions: tuple[str, ...],
     link_like: tuple[str, ...] = (),
     link_like_count: int = 0,
+    misspelt: tuple[str, ...] = (),
+    misspelt_count: int = 0,
 ) -> Failure | None:
     """Refuse a source with names that the store cannot hold, before anything is moved: a copy without them is no backup."""
     if too_long:
@@ -73,6 +75,15 @@ def check_source_names(
             f"Two paths of the source would become one object: {quote_names(collisions, len(collisions))}. A symbolic link x is kept as"
             " x.rclonelink, and a file of that name is there too. Rename one of them. Nothing was moved.",
             problems=collisions,
+        )
+    if misspelt:
+        return Failure(
+            transfer.SOURCE_UNREADABLE,
+            transfer.REASON_NAME_REFUSED,
+            f"{_files(misspelt_count)} of the source, symbolic links, {_have(misspelt_count)} a name that rclone keeps under another one and does"
+            f" not bring back: {quote_names(misspelt, misspelt_count)}. (It is the wide full stop of Asian scripts.) Rename or remove them, or"
+            " exclude them (RCLONE_EXCLUDE). Nothing was moved.",
+            problems=misspelt,
         )
     if link_like:
         return Failure(

@@ -25,6 +25,7 @@ KEY_LIMIT = 1024
 _QUOTE = "\u201b"
 _SLASH = "\uff0f"
 _DOT = "\uff0e"
+_DOTS = frozenset({_DOT.encode(), _DOT.encode() * 2})
 _DELETE_SYMBOL = "\u2421"
 _SYMBOLS = 0x2400
 _CONTROLS = 0x20
@@ -85,6 +86,13 @@ def is_canonical(key: bytes) -> bool:
     if _MADE_BY_HAND.search(key):
         return False
     return not _UNUSUAL.search(key) or (b"\0" not in (raw := raw_of(key)) and key_of(raw) == key)
+
+
+def is_misspelt(raw: bytes) -> bool:
+    """Tell whether a link of this path would be listed under another name, once it is at the store: one that is called `\uff0e` or `\uff0e\uff0e`,
+    which the engine quotes where that is all of a name, and not before `.rclonelink`.
+    """
+    return raw.rpartition(b"/")[2] in _DOTS
 
 
 def is_quoted(key: bytes) -> bool:

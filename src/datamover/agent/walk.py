@@ -1,4 +1,4 @@
-# ruff: noqa: PTH115, PTH116, PTH118  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
+# ruff: noqa: PTH114, PTH115, PTH116, PTH118  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
 """One pass over the source: counts, the manifest, and the paths for the ledger.
 
 Guarantees: nothing is opened for reading but directories, nothing is followed, memory does not grow with the number of files
@@ -53,6 +53,7 @@ class Tally(msgspec.Struct):
     unlistable: int = 0
     too_long: int = 0
     link_like: int = 0
+    misspelt: int = 0
     reserved: bool = False
     lost_and_found: bool = False
     special_names: list[str] = []
@@ -60,6 +61,7 @@ class Tally(msgspec.Struct):
     unlistable_names: list[str] = []
     too_long_names: list[str] = []
     link_like_names: list[str] = []
+    misspelt_names: list[str] = []
     out_of_reach: Reach = {}
 
     @property
@@ -139,6 +141,9 @@ def walk(
                     if entry.type == manifest.FILE and path.endswith(names.LINK_SUFFIX):
                         tally.link_like += 1
                         _note(tally.link_like_names, path)
+                    if entry.type == manifest.LINK and names.is_misspelt(path):
+                        tally.misspelt += 1
+                        _note(tally.misspelt_names, path)
                     yield entry.key, entry.size, entry.mtime
 
 
@@ -177,8 +182,9 @@ def _lose_reach(path: bytes, tally: Tally, *, content: bool) -> None:
 
 
 def measure(source: bytes, keys: Iterable[bytes], *, tally: Tally, prefix_size: int) -> None:
-    """Look anew which names are too long, cannot be listed or look like links, among what is really to be moved."""
-    tally.too_long, tally.unlistable, tally.link_like = 0, 0, 0
+    """Look anew which names are too long, cannot be listed, look like links or are misspelt, among what is really to be moved."""
+    tally.too_long, tally.unlistable, tally.link_like, tally.misspelt = 0, 0, 0, 0
+    tally.misspelt_names.clear()
     tally.too_long_names.clear()
     tally.unlistable_names.clear()
     tally.link_like_names.clear()
@@ -191,6 +197,10 @@ def measure(source: bytes, keys: Iterable[bytes], *, tally: Tally, prefix_size: 
         if raw.endswith(names.LINK_SUFFIX) and os.path.lexists(source + b"/" + raw):
             tally.link_like += 1
             _note(tally.link_like_names, raw)
+        link = names.raw_of(key.removesuffix(names.LINK_SUFFIX))
+        if key.endswith(names.LINK_SUFFIX) and names.is_misspelt(link) and os.path.islink(source + b"/" + link):
+            tally.misspelt += 1
+            _note(tally.misspelt_names, link)
 
 
 def describe(source: bytes, key: bytes, *, follows: bool) -> manifest.Entry:

@@ -187,6 +187,17 @@ def test_a_file_named_like_a_link_is_counted_and_a_link_is_not(tmp_path: Path) -
     assert tally.link_like == 0
 
 
+def test_a_link_that_the_engine_misspells_is_counted_and_a_file_of_that_name_is_not(tmp_path: Path) -> None:
+    (tmp_path / "\uff0e").symlink_to("x")
+    (tmp_path / "\uff0e\uff0e").touch()
+    tally, found, _ = go(tmp_path)
+    assert (tally.misspelt, tally.misspelt_names) == (1, ["\uff0e"])
+    measure(os.fsencode(tmp_path), found, tally=tally, prefix_size=0)
+    assert (tally.misspelt, tally.misspelt_names) == (1, ["\uff0e"])
+    measure(os.fsencode(tmp_path), [], tally=tally, prefix_size=0)
+    assert (tally.misspelt, tally.misspelt_names) == (0, [])
+
+
 class Scan:
     """A directory that behaves until somebody asks for one of its items, as one of a failing disk does."""
 
