@@ -498,7 +498,7 @@ def test_what_some_objects_meet_names_them_and_says_how_many_of_how_many(
         return reply if request.method == "PUT" and "file-1" in request.path else None
 
     with Answering(s3.port, refuse) as server:
-        ended = container.run(BUCKET_PORT=str(server.port), RCLONE_LOW_LEVEL_RETRIES="1")
+        ended = container.run(BUCKET_PORT=str(server.port), RCLONE_LOW_LEVEL_RETRIES="1", RCLONE_RETRIES="1")
     outcome = ended.outcome
     assert outcome.reason == reason, ended.output
     assert "10 of 20 objects" in outcome.message
