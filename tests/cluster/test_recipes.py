@@ -86,8 +86,10 @@ def test_a_volume_comes_back_as_the_page_says_step_by_step(place: Place) -> None
     )
     place.kubectl.apply(claim, job, namespace=place.namespace)
     place.choose_namespace()
-    place.run_shell("kubectl wait --for=condition=Complete job/restore-app-data --timeout=120s", seconds=150)
+    job_phase = "kubectl get job restore-app-data -o jsonpath='{.status.conditions[*].type}'"
+    wait_for(lambda: "Complete" in place.run_shell(job_phase) or "Failed" in place.run_shell(job_phase))
     log = place.run_shell("kubectl logs job/restore-app-data --all-containers")
+    assert "Complete" in place.run_shell(job_phase), log
     place.run_shell("kubectl delete job restore-app-data")
     assert look(place, "app-data-restored") == before, log
 
