@@ -71,8 +71,13 @@ def pod_security_context(chosen: PodSecurityContext | None) -> Manifest:
     }
     if chosen is not None:
         context.update(msgspec.to_builtins(chosen))
-        if chosen.run_as_user == 0 and chosen.run_as_non_root is None:
-            context["runAsNonRoot"] = False
+        if chosen.run_as_user == 0:
+            if chosen.run_as_non_root is None:
+                context["runAsNonRoot"] = False
+            if chosen.fs_group is None:
+                # Root reads everything as it is. The node would hand group and group rights of every file of the copy to the group, and the
+                # manifest would say so: a database that is restored from it refuses to start.
+                del context["fsGroup"], context["fsGroupChangePolicy"]
     return context
 
 

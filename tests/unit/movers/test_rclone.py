@@ -308,6 +308,14 @@ class TestIdentity:
         assert (context["runAsUser"], context["runAsGroup"], context["runAsNonRoot"]) == (1000, 65534, True)
         assert (context["fsGroupChangePolicy"], list(context["supplementalGroups"])) == ("Always", [7])
 
+    def test_for_root_nothing_of_the_copy_is_given_to_a_group(self) -> None:
+        context = pod_spec(job(data_mover(mover=Mover(security_context=PodSecurityContext(run_as_user=0)))))[
+            "securityContext"
+        ]
+        assert not {"fsGroup", "fsGroupChangePolicy"} & set(context)
+        asked = PodSecurityContext(run_as_user=0, fs_group=7)
+        assert pod_spec(job(data_mover(mover=Mover(security_context=asked))))["securityContext"]["fsGroup"] == 7
+
     def test_root_is_an_explicit_choice_and_gets_the_one_capability_that_reading_needs(self) -> None:
         made = job(data_mover(mover=Mover(security_context=PodSecurityContext(run_as_user=0))))
         assert pod_spec(made)["securityContext"]["runAsNonRoot"] is False

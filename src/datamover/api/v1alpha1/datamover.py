@@ -143,7 +143,9 @@ class PodSecurityContext(Model, frozen=True):
     run_as_non_root: Annotated[
         bool | None, doc("Refuse to start as user 0; true when unset, unless runAsUser is 0.")
     ] = None
-    fs_group: Annotated[int | None, doc("Group that the volume is made accessible to.", minimum=0)] = None
+    fs_group: Annotated[
+        int | None, doc("Group that the copy is made accessible to; 65534 when unset, none for user 0.", minimum=0)
+    ] = None
     fs_group_change_policy: Annotated[
         str | None,
         doc("When ownership of the volume is changed; OnRootMismatch when unset.", enum=["OnRootMismatch", "Always"]),
