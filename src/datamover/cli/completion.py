@@ -15,11 +15,29 @@ from click.shell_completion import BashComplete, FishComplete, ZshComplete, add_
 _WORDS: Final = "datamover.words"
 _INTERRUPTED: Final = 130
 
-_FISH_DIRECTORIES = "__fish_complete_directories $metadata[2];"
-_FISH_BEHIND = (
-    "for place in (__fish_complete_directories $metadata[2]); echo (string replace -r '[^=]*$' '' -- "
-    "(commandline -t))$place; end;"
-)
+_FISH: Final = """\
+function %(complete_func)s;
+    set -l response (env %(complete_var)s=fish_complete COMP_WORDS=(commandline -cp) COMP_CWORD=(commandline -t) %(prog_name)s);
+    set -l before (string replace -r '[^=]*$' '' -- (commandline -t));
+
+    for completion in $response;
+        set -l metadata (string split -m 1 "," -- $completion);
+
+        if test $metadata[1] = "dir";
+            for place in (__fish_complete_directories $metadata[2]); echo $before$place; end;
+        else if test $metadata[1] = "file";
+            for place in (__fish_complete_path $metadata[2]); echo $before$place; end;
+        else if test $metadata[1] = "plain";
+            echo $before$metadata[2];
+        end;
+    end;
+end;
+
+complete --no-files --command %(prog_name)s --arguments "(%(complete_func)s)";
+"""
+"""click's own cuts descriptions at their first comma, and offers nothing behind a `=`: for fish a candidate is the whole word."""
+
+_ZSH_LOOP: Final = "    for type key descr in ${response}; do"
 
 
 class Bash(BashComplete):
@@ -35,19 +53,17 @@ class Bash(BashComplete):
 
 
 class Zsh(ZshComplete):
-    """What is before a `=` is no part of a path."""
+    """What is before a `=` is no part of a word or a path."""
 
     def source(self) -> str:
         """Return the script."""
-        return super().source().replace("_path_files ", "compset -P '*='; _path_files ")
+        return super().source().replace(_ZSH_LOOP, f"    compset -P '*='\n{_ZSH_LOOP}")
 
 
 class Fish(FishComplete):
-    """A candidate is the whole word, with what is before a `=`."""
+    """A candidate is the whole word, with what is before a `=`, and its description is whole."""
 
-    def source(self) -> str:
-        """Return the script."""
-        return super().source().replace(_FISH_DIRECTORIES, _FISH_BEHIND)
+    source_template = _FISH
 
 
 class CompletedGroup(click.Group):

@@ -26,10 +26,10 @@ PAUSE: Final = 1.0
 class Saver:
     """Saves a server's objects to `path`, all but Secrets: they come with the manifests of each run (law L8)."""
 
-    def __init__(self, server: ApiServer, path: Path, *, pause: float = PAUSE) -> None:
+    def __init__(self, server: ApiServer, path: Path, *, pause: float | None = None) -> None:
         self._server = server
         self._path = path
-        self._pause = pause
+        self._pause = PAUSE if pause is None else pause
         self._saved = -1
         self._saving = asyncio.Lock()
         self._trouble = ""

@@ -82,8 +82,48 @@ def test_a_script_asks_the_program_it_is_for(shell: str) -> None:
 
 
 def test_the_words_that_we_change_in_scripts_are_still_there() -> None:
-    assert script("zsh").count("compset -P '*='; _path_files -") == 2
-    assert "string replace -r '[^=]*$'" in script("fish")
+    assert script("zsh").count("compset -P '*='\n    for type key descr") == 1
+
+
+FISH = {
+    "datamover run --volume app-data=d": {"app-data=data/"},
+    "datamover run --volume=app-data=d": {"--volume=app-data=data/"},
+    "datamover run --output=": {"--output=table", "--output=json"},
+    "datamover run --output=j": {"--output=json"},
+    "datamover run -o ": {"table", "json"},
+    "datamover run -f b": {"backup.yaml"},
+    "datamover run --filename=b": {"--filename=backup.yaml"},
+    "datamover run --state=d": {"--state=data/"},
+    "datamover completion ": {"bash", "zsh", "fish"},
+    "datamover local ": {"up"},
+}
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_offers_whole_words_with_whole_descriptions(tmp_path: Path) -> None:
+    (tmp_path / "datamover").write_text(PROGRAM)
+    (tmp_path / "datamover").chmod(0o755)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "backup.yaml").write_text("")
+    lines = [*FISH, "datamover run --vol"]
+    code = "datamover completion fish | source\n" + "".join(f"complete -C '{line}'; echo @@\n" for line in lines)
+    environment = {"PATH": f"{tmp_path}:/usr/local/bin:/usr/bin:/bin", "HOME": str(tmp_path), "TERM": "dumb"}
+    ended = subprocess.run(
+        ["fish", "--no-config", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        env=environment,
+        cwd=tmp_path,
+    )
+    *offered, described, _ = ended.stdout.split("@@\n")
+    found = {
+        line: {word.partition("\t")[0] for word in text.split("\n") if word}
+        for line, text in zip(FISH, offered, strict=True)
+    }
+    assert found == FISH
+    assert "such as app-data=./data. It is only read. May be repeated." in described
 
 
 LOADED = {

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from datamover.api.core import CONFIG_MAPS, NAMESPACES, PERSISTENT_VOLUME_CLAIMS, SECRETS
+from datamover.cli import saving
 from datamover.cli.saving import Saver
 from datamover.cli.state import WorldError, default_state
 from datamover.cli.volumes import Volume
@@ -290,3 +291,38 @@ async def test_a_first_save_that_fails_begins_nothing(tmp_path: Path) -> None:
     (state / "objects.new").rmdir()
     async with world(state):
         pass
+
+
+async def test_a_state_that_cannot_be_saved_ends_nothing_and_begins_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk holds up what relies on the state, is told, and passes."""
+    full = asyncio.Event()
+    write = saving.write_whole
+
+    def write_or_fail(path: Path, data: bytes) -> None:
+        if full.is_set():
+            raise OSError(28, "No space left on device")
+        write(path, data)
+
+    monkeypatch.setattr(saving, "write_whole", write_or_fail)
+    monkeypatch.setattr(saving, "PAUSE", 0.01)
+    state = tmp_path / "state"
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    async with world(state) as found:
+        await found.node.ready.wait()
+        full.set()
+        await found.client.create(
+            PERSISTENT_VOLUME_CLAIMS, {"metadata": {"name": "c", "namespace": "default"}, "spec": spec}
+        )
+        while "cannot be saved: No space left on device" not in caplog.text:
+            await asyncio.sleep(0.01)
+        found.check()
+        assert os.listdir(state / "node" / "volumes") == []
+        full.clear()
+        while not os.listdir(state / "node" / "volumes"):
+            found.check()
+            await asyncio.sleep(0.01)
+        assert "the state is saved again" in caplog.text
+        full.set()
+    assert "the next run goes on from what was saved before" in caplog.text
