@@ -6,6 +6,7 @@ The first runs decide where the deaths are: at each effect of the whole course (
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,3 +123,24 @@ def test_a_mirror_killed_at_random_moments_is_still_its_own(seed: int, tmp_path:
         runs += course.is_over()
     else:
         course.check(course.finish(), runs=runs)
+
+
+def test_a_clone_that_went_under_a_killed_run_is_told_once_and_not_waited_for(tmp_path: Path, s3: S3Server) -> None:
+    """Records that are newer than the disk, as of a state that was copied without its volumes."""
+    course = Course(tmp_path, s3, MIRROR)
+    volumes = tmp_path / "state" / "node" / "volumes"
+    number = 8
+    while not [name for name in (os.listdir(volumes) if volumes.is_dir() else ()) if name.startswith("pvc-")]:
+        assert course.killed_at(number, "after").returncode == -signal.SIGKILL, "no clone was ever there"
+        number += 1
+    shutil.rmtree(volumes)
+
+    ended = course.finish()
+    if ended.returncode:  # it was told; the same command begins anew
+        assert ended.returncode == 1, ended.stdout + ended.stderr
+        assert "has lost its volume" in ended.stdout
+        ended = course.finish()
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert {name.rpartition("/")[2] for name in s3.objects()} == {f"file-{index}.txt" for index in range(8)}
+    assert os.listdir(volumes) == []

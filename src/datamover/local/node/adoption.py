@@ -7,6 +7,7 @@ AdoptionError       the directory cannot be used; the message says what to do
 """
 
 import asyncio
+import threading
 from hashlib import sha256
 from pathlib import Path
 
@@ -43,7 +44,7 @@ async def adopt_directory(
     """
     directory = await asyncio.to_thread(_checked, path, state_dir)
     if size is None:
-        taken = await asyncio.to_thread(measure_tree, directory)
+        taken = await _measure(directory)
         size = f"{max(1, -(-taken // _GIB))}Gi"
     volume_name = f"adopted-{sha256(f'{namespace}/{name}'.encode()).hexdigest()[:16]}"
     claim = await _get_claim(client, name, namespace)
@@ -79,6 +80,15 @@ async def adopt_directory(
     if volume is None:
         await client.create(VOLUMES, wanted_volume, field_manager=FIELD_MANAGER)
     return claim or await client.create(CLAIMS, wanted_claim, field_manager=FIELD_MANAGER)
+
+
+async def _measure(directory: Path) -> int:
+    """Return the bytes in a directory. Whoever gives up does not wait for millions of files to be looked at."""
+    stop = threading.Event()
+    try:
+        return await asyncio.to_thread(measure_tree, directory, stop=stop.is_set)
+    finally:
+        stop.set()
 
 
 def _checked(path: Path, state_dir: Path) -> Path:

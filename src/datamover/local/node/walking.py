@@ -7,7 +7,7 @@ descriptors is open at a time.
 import errno
 import os
 import stat
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -34,12 +34,15 @@ def remove_tree(path: Path) -> None:
         return
 
 
-def measure_tree(path: Path) -> int:
-    """Return the bytes that the files below `path` show, hard links counted once. What cannot be read counts nothing."""
+def measure_tree(path: Path, *, stop: Callable[[], bool] = lambda: False) -> int:
+    """Return the bytes that the files below `path` show, hard links counted once. What cannot be read counts nothing.
+
+    With `stop` it ends early, with what has been counted by then.
+    """
     total = 0
     seen: set[tuple[int, int]] = set()
     waiting = [path]
-    while waiting:
+    while waiting and not stop():
         with suppress(OSError), os.scandir(waiting.pop()) as entries:
             for entry in entries:
                 with suppress(OSError):

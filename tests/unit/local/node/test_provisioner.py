@@ -2,9 +2,12 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
+from datamover.local.node import adoption
 from datamover.local.node import directories as directories_module
 from datamover.local.node.adoption import AdoptionError
 from datamover.local.node.directories import Directories, InUse
@@ -122,6 +125,34 @@ async def test_what_the_server_holds_is_durable_before_a_directory_comes_or_goes
     await made.remove("a")
     await made.close()
     assert steps == [[], ["a"], ["a", "b"]]
+
+
+async def test_whoever_gives_up_an_adoption_does_not_wait_for_all_files(world, tmp_path, monkeypatch):
+    begun, ended = threading.Event(), threading.Event()
+
+    def measure(path, *, stop):
+        begun.set()
+        while not stop():
+            time.sleep(0.001)
+        ended.set()
+        return 0
+
+    monkeypatch.setattr(adoption, "measure_tree", measure)
+    await world.storage_class()
+    adopting = asyncio.create_task(
+        world.node.adopt_directory(
+            name="own", namespace=world.namespace, path=tmp_path_of(tmp_path), storage_class="local"
+        )
+    )
+    await asyncio.to_thread(begun.wait, 20)
+    adopting.cancel()
+    assert await asyncio.to_thread(ended.wait, 20)
+
+
+def tmp_path_of(place):
+    own = place / "own"
+    own.mkdir()
+    return own
 
 
 async def test_retain_keeps_the_directory(world):
