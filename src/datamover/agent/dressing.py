@@ -51,8 +51,11 @@ class Dresser:
             manifest.TOP,
         }  # of one, the group's bit only says to which group new files belong
         plain = mode if folder else mode & ~_SET_ID
-        allowed = self._try("the mode", entry, lambda: os.chmod(place, plain))  # noqa: PTH101
-        timed = self._try("the time", entry, lambda: os.utime(place, ns=(entry.mtime, entry.mtime)))
+        now = os.fstat(leaf)  # what is right already may be somebody else's, who alone could set it
+        allowed = stat.S_IMODE(now.st_mode) == plain or self._try("the mode", entry, lambda: os.chmod(place, plain))  # noqa: PTH101
+        timed = now.st_mtime_ns == entry.mtime or self._try(
+            "the time", entry, lambda: os.utime(place, ns=(entry.mtime, entry.mtime))
+        )
         owned = self._own(entry, leaf, status, lambda uid, gid: os.chown(place, uid, gid))
         self._set_privileged(entry, place)
         if not folder:

@@ -19,6 +19,8 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
+import msgspec
+
 from datamover.agent import losses, manifest, names
 from datamover.agent.dressing import Dresser
 from datamover.agent.losses import Losses, because
@@ -41,6 +43,8 @@ _OLD = (
     "the manifest is of an earlier version and has nothing about the volume's own top folder: give the directory its owner and mode"
     " yourself, where a program asks for them"
 )
+
+_THEIRS = "the directory itself is another user's and keeps its own time"
 
 
 class Refused(Exception):  # noqa: N818 - it is the word for what happens to the entry
@@ -110,14 +114,14 @@ def apply(path: str, directory: str, *, privileges: bool, special: bool, say: Ca
     try:
         restoration = _Restoration(top, privileges=privileges, special=special, lost=lost, unkept=unkept)
         try:
-            whole = restoration.run(path)
+            notes = restoration.run(path)
         finally:
             for line in lost.lines():
                 say(f"left out: {line}")
             for line in unkept.lines():
                 say(f"not in the backup: {line}")
-        if not whole:
-            say(f"note: {_OLD}.")
+        for note in notes:
+            say(f"note: {note}.")
     finally:
         os.close(top)
     return lost.count
@@ -133,8 +137,8 @@ class _Restoration:
         self._first_names: dict[str, bytes] = {}
         self._absent: set[bytes] = set()
 
-    def run(self, path: str) -> bool:
-        """Apply the manifest; return whether it knows the volume's top folder."""
+    def run(self, path: str) -> list[str]:
+        """Apply the manifest; return what is to be said about the directory itself."""
         top: manifest.Entry | None = None
         folders: list[manifest.Entry] = []
         linked = False
@@ -158,9 +162,16 @@ class _Restoration:
         # what is in a folder changes its time and may need its mode, so what is deeper comes first
         for entry in reversed(folders):
             self._try(entry, self._finish)
-        if top is not None:
-            self._dresser.dress(top, self._top, os.fstat(self._top))
-        return top is not None
+        return [_OLD] if top is None else self._finish_top(top)
+
+    def _finish_top(self, top: manifest.Entry) -> list[str]:
+        status = os.fstat(self._top)
+        theirs = os.geteuid() not in {0, status.st_uid}
+        if theirs:
+            # a volume's top folder that a Pod has by fsGroup alone: no reason to call a restore incomplete
+            top = msgspec.structs.replace(top, mtime=status.st_mtime_ns)
+        self._dresser.dress(top, self._top, status)
+        return [_THEIRS] if theirs else []
 
     def _try(self, entry: manifest.Entry, act: Callable[[manifest.Entry, int, bytes], None]) -> bool:
         raw = entry.raw_path
