@@ -27,7 +27,7 @@ from datamover.agent.environment import Settings
 from datamover.agent.errors import AgentError, Failure
 from datamover.agent.ledger import Ledger
 from datamover.agent.moving import Moving
-from datamover.agent.options import Options, file_lists, for_checking, keeps_links
+from datamover.agent.options import Options, file_lists, for_checking, keeps_links, without_etags
 from datamover.agent.progress import Reporter
 from datamover.agent.sync import Sync
 from datamover.agent.verify import Comparison, compare, mismatch
@@ -313,7 +313,7 @@ class Attempt(ABC):
     def remarks(self) -> list[str]:
         """Return what people should know about the source although nothing is wrong."""
         told = remarks.about_source(self.tally) + remarks.about_deletions(self.deletions)
-        told += remarks.about_comparison(size_only=self.options.size_only)
+        told += remarks.about_comparison(size_only=self.options.size_only, by_time=self.comparison == "time")
         return told + remarks.about_vanished(self._vanished) + remarks.about_shortened(self._shortened)
 
     def list_controls(self) -> None:
@@ -337,7 +337,13 @@ class Attempt(ABC):
         """Return the environment for moving and checking: the user's, then the profile's defaults."""
         objects, size = self.ledger.sources()
         shape = profile.Shape(objects=objects, bytes=size, large=self.tally.large)
-        return profile.defaults(shape, user=self.options.data) | self._listing | self.options.data
+        chosen = profile.defaults(shape, user=self.options.data) | self._listing | self.options.data
+        return chosen if self.destination.plain else chosen | without_etags(self.options.data)
+
+    @property
+    def comparison(self) -> str:
+        """How unchanged files were recognised."""
+        return self.options.comparison if self.destination.plain or self.options.compares else "time"
 
     def arguments(self) -> list[str]:
         """Return the flags that keep out what is never moved, nor to be taken for what is. A file of rules, because that leaves the user's
@@ -366,7 +372,9 @@ class Attempt(ABC):
             folder,
             environment=self.data_environment(),
             arguments=self.arguments(),
-            rehash=not self.options.compares and self.ledger.rehash_candidates(at_least=self.rehash_size()),
+            rehash=not self.options.compares
+            and self.destination.plain
+            and self.ledger.rehash_candidates(at_least=self.rehash_size()),
         )
 
     def rehash_size(self) -> int:
@@ -401,6 +409,7 @@ class Attempt(ABC):
             moved.files == 0
             and moved.compared >= self.ledger.sources()[0]
             and not self.options.compares
+            and self.destination.plain
             and not self.settings.direct
             and not self.ledger.stale_count()
         )
@@ -454,7 +463,7 @@ class Attempt(ABC):
             scratch=self.scratch,
             direct=self.settings.direct,
             level=self.options.level,
-            trusted=True,
+            trusted=self.destination.plain,
             has_changed=lambda key: has_changed(self.source, key, self.ledger),
         )
         done = check.run(

@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -31,13 +32,15 @@ class Answer(msgspec.Struct, frozen=True):
 
     error: str = ""
     list: tuple["Item", ...] | None = None
+    item: "Item | None" = None
 
 
 class Item(msgspec.Struct, frozen=True, rename="pascal"):
-    """One entry of a listing."""
+    """One entry of a listing; checksums by their names where they were asked for."""
 
     path: str
     is_dir: bool = False
+    hashes: dict[str, str] | None = None
 
 
 class ControlError(OSError):
@@ -71,6 +74,8 @@ class Control:
 
     def start(self) -> None:
         """Start the process; it is ready a moment later."""
+        with suppress(FileNotFoundError):  # one that was killed leaves its socket, and the next could not listen there
+            os.unlink(_SOCKET, dir_fd=self._folder)
         # requests are tried again by the agent, which can say why
         environment = dict(self._environment) | {"RCLONE_LOW_LEVEL_RETRIES": "1", "RCLONE_RETRIES": "1"}
         self._child = self._engine.start(
@@ -79,6 +84,13 @@ class Control:
             on_line=self._show,
             folder=None if self._short else self._scratch,
         )
+
+    def reconfigure(self, environment: Mapping[str, str]) -> None:
+        """Have requests carried out in another environment from now on."""
+        self._environment = environment
+        if self._child is not None:
+            self._child.close()
+            self._child = None
 
     @property
     def ready(self) -> bool:

@@ -17,6 +17,7 @@ from datamover.agent.control import Control, ControlError, Item
 from datamover.agent.environment import Settings
 from datamover.agent.errors import AgentError, Failure
 from datamover.agent.listing import Listing
+from datamover.agent.options import without_etags
 from datamover.api import outside, transfer
 from datamover.api.outside import Unusable
 
@@ -27,6 +28,8 @@ _PROBE_SECONDS = 24.0
 _LONGEST_WAIT = 8.0
 _SLOWEST = 32_768
 """Bytes a second below which a connection counts as an outage."""
+_CORRUPTED = "corrupted on transfer"
+"""What the engine says when what arrived has another checksum than what was sent."""
 _SLOWEST_LISTING = 500
 """Objects a second that any server lists."""
 _FETCH_SECONDS = 900.0
@@ -60,7 +63,11 @@ class Destination:
         show: Callable[[logs.Line], None],
         wait: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`wait` hears what the server's trouble is while it is waited for, and an empty text when that is over."""
+        """`plain`, which is known for sure from the first record that is written: the store's ETags are the MD5 of what lies there. They are
+        not where it encrypts with keys of a key service or of the client.
+
+        `wait` hears what the server's trouble is while it is waited for, and an empty text when that is over.
+        """
         self._wait = wait
         self._settings = settings
         self._engine = engine
@@ -68,6 +75,8 @@ class Destination:
         self._scratch = scratch
         self._show = show
         self._count = 0
+        self._learned = False
+        self.plain = True
         self.control = Control(engine, environment=environment, scratch=scratch, show=show)
 
     def close(self) -> None:
@@ -317,9 +326,25 @@ class Destination:
     def fetch(self, path: str, *, limit: int = outside.MANIFEST_LIMIT, expected: bool = True) -> str:
         """Bring an object of at most `limit` bytes here; return the path of the file. `expected`: a listing has shown it. Raises Unusable
         for a longer one, whatever the server says of its size.
+
+        The engine compares what comes with the ETag. Two readings that are alike and differ from it show that it is no MD5.
         """
+        try:
+            return self._fetch(path, limit=limit, expected=expected, compare=self.plain)
+        except Failure as failure:
+            if _CORRUPTED not in failure.message:
+                raise
+            found, again = (self._fetch(path, limit=limit, expected=expected, compare=False) for _ in range(2))
+            if not _are_alike(found, again):
+                raise
+            self._distrust()
+            return found
+
+    def _fetch(self, path: str, *, limit: int, expected: bool, compare: bool) -> str:
         name = self._file("fetched")
         source = f"{self._settings.prefix}/{path}" if self._settings.prefix else path
+        # the engine counts what comes, and ends when it is too much
+        config = {"NoCheckDest": True, "MaxTransfer": limit, "CutoffMode": "HARD", "IgnoreChecksum": not compare}
         self._ask(
             "operations/copyfile",
             {
@@ -327,8 +352,7 @@ class Destination:
                 "srcRemote": source,
                 "dstFs": self._scratch,
                 "dstRemote": os.path.basename(name),
-                # the engine counts what comes, and ends when it is too much
-                "_config": {"NoCheckDest": True, "MaxTransfer": limit, "CutoffMode": "HARD"},
+                "_config": config,
             },
             seconds=_FETCH_SECONDS,
             record=path if expected else "",
@@ -339,22 +363,71 @@ class Destination:
         return name
 
     def put(self, path: str, contents: Mapping[str, bytes | str]) -> None:
-        """Write objects below `path` in one go: name to bytes, or to the path of a file of ours. Nothing is compared."""
+        """Write objects below `path` in one go: name to bytes, or to the path of a file of ours. Nothing is compared before.
+
+        From what is written first it is learned whether ETags are checksums, so the engine does not judge that by them (it would delete it).
+        """
         staging = self._stage(contents)
         size = sum(
             os.path.getsize(content) if isinstance(content, str) else len(content) for content in contents.values()
         )
+        config = {"NoCheckDest": True, "Transfers": 8, "IgnoreChecksum": not (self._learned and self.plain)}
         self._ask(
             "sync/copy",
-            {"srcFs": staging, "dstFs": self.remote(path), "_config": {"NoCheckDest": True, "Transfers": 8}},
+            {"srcFs": staging, "dstFs": self.remote(path), "_config": config},
             seconds=size / _SLOWEST,
             written=path,
         )
+        if not self._learned:
+            self._learn(path, contents)
+
+    def _learn(self, path: str, contents: Mapping[str, bytes | str]) -> None:
+        """Compare the checksum that the store gives of an object that was just written with its own; without one that is right read it back."""
+        from hashlib import md5
+
+        name, written = max(
+            ((name, content) for name, content in contents.items() if not isinstance(content, str)),
+            key=lambda each: len(each[1]),
+            default=("", b""),
+        )
+        if not name:
+            return
+        prefix = f"{self._settings.prefix}/" if self._settings.prefix else ""
+        found = self._ask(
+            "operations/stat",
+            {
+                "fs": self._bucket,
+                "remote": prefix + path + name,
+                "opt": {"showHash": True, "hashTypes": ["md5"], "noModTime": True, "noMimeType": True},
+            },
+        )
+        told = (found[0].hashes or {}).get("md5", "") if found else ""
+        if told == md5(written, usedforsecurity=False).hexdigest():
+            self.plain = self._learned = True
+            return
+        with open(self._fetch(path + name, limit=outside.RECORD_LIMIT, expected=True, compare=False), "rb") as file:
+            if file.read() != written:
+                raise self._told(f"corrupted on transfer: {self.remote(path + name)} is not what was written")
+        self._distrust()
+        self._learned = True
+
+    def _distrust(self) -> None:
+        """Go by no ETag any more."""
+        if self.plain:
+            self.plain = False
+            self._environment |= without_etags(self._environment)
+            self.control.reconfigure(self._environment)
 
     def put_last(self, path: str, contents: Mapping[str, bytes | str], *, timeout: float) -> bool:
         """Write objects although the attempt is to end; return whether that was possible."""
         child = self._engine.start(
-            ["copy", "--no-check-dest", self._stage(contents), self.remote(path)],
+            [
+                "copy",
+                "--no-check-dest",
+                *([] if self.plain else ["--ignore-checksum"]),
+                self._stage(contents),
+                self.remote(path),
+            ],
             environment=self._environment,
             on_line=self._show,
             even_stopped=True,
@@ -440,7 +513,7 @@ class Destination:
                 text = str(error)
             else:
                 if not answer.error:
-                    return answer.list or ()
+                    return answer.list or ((answer.item,) if answer.item else ())
                 text = self._engine.redact(answer.error)
             if _TOO_LONG in text:
                 raise Unusable(f"it is longer than {limit} bytes")
@@ -529,6 +602,12 @@ class Destination:
     def _file(self, kind: str) -> str:
         self._count += 1
         return f"{self._scratch}/{kind}-{self._count}"
+
+
+def _are_alike(one: str, other: str) -> bool:
+    import filecmp
+
+    return filecmp.cmp(one, other, shallow=False)
 
 
 def _ignore(line: logs.Line) -> None:

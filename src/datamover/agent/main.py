@@ -187,7 +187,7 @@ def _attempt(
             verification=attempt.facts.verification,
             checked_files=attempt.facts.checked,
             read_files=attempt.facts.read,
-            comparison=options.comparison,
+            comparison=attempt.comparison,
             engine=attempt.engine_version(),
         )
 

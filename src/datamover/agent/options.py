@@ -140,6 +140,19 @@ def for_checking(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not name.startswith((*_COMPARISON, *_LIMITS))}
 
 
+def without_etags(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what is to be set where ETags are no MD5, as they are not where the store encrypts with keys of a key service.
+
+    What is sent does not change: the bucket's own encryption stays in force, and the store goes on to check what it receives. The engine must
+    not judge what arrived by the ETag (it would delete it), nor recognise unchanged files by it: size and time of change decide, unless the
+    user chose.
+    """
+    chosen = {"RCLONE_IGNORE_CHECKSUM": "true", f"{_REMOTE}USE_MULTIPART_ETAG": "false"}
+    if not any(name.startswith(_COMPARISON[:2]) for name in environment):
+        chosen["RCLONE_CHECKSUM"] = "false"
+    return chosen
+
+
 def _fix_ages(environment: dict[str, str], now: datetime) -> None:
     """Turn ages into moments: each step of an attempt would reckon them from another now, and so take other files."""
     for name in _AGES:

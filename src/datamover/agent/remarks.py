@@ -44,13 +44,17 @@ def about_vanished(count: int) -> list[str]:
     return [f"{count} file(s) vanished from the live source meanwhile and are not counted"] if count else []
 
 
-def about_comparison(*, size_only: bool) -> list[str]:
+def about_comparison(*, size_only: bool, by_time: bool) -> list[str]:
     """Return how unchanged files were recognised, where that can miss a change."""
-    if not size_only:
-        return []
-    return [
-        "unchanged files were told by their size alone (RCLONE_SIZE_ONLY), so a change that keeps the size is not at the destination"
-    ]
+    if size_only:
+        return [
+            "unchanged files were told by their size alone (RCLONE_SIZE_ONLY), so a change that keeps the size is not at the destination"
+        ]
+    if by_time:
+        return [
+            "the store's ETags are no checksums (as where it encrypts with KMS), so unchanged files were told by size and time of change"
+        ]
+    return []
 
 
 def about_found(count: int) -> list[str]:

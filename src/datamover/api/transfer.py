@@ -391,7 +391,8 @@ class Outcome(
     `verified` is null when verification was not asked for, or had nothing to compare; `verification` is the method (`checksums`, `download`,
     `sample:5%`; empty in outcomes of movers that knew one only), `checked_files` how many files were compared with a checksum that the
     store had recorded, `read_files` how many were read back. `comparison` says how unchanged files were recognised:
-    `checksum`, or `user` when an `RCLONE_*` variable chose another way. `problems` names the first few paths concerned.
+    `checksum`, `time` (size and time of change, where the store's ETags are no checksums), or `user` when an `RCLONE_*` variable
+    chose another way. `problems` names the first few paths concerned.
     Times are RFC 3339 in UTC.
     """
 
