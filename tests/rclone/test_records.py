@@ -128,7 +128,7 @@ def test_a_listing_that_trickles_meets_the_outage_limit(container: Container, s3
         transfer.REASON_SERVER_UNREACHABLE,
     ), ended.output
     assert outcome.retryable
-    assert "no progress for 3 s" in outcome.message
+    assert "The server has not answered for" in outcome.message
     assert time.monotonic() - begun < 40
 
 

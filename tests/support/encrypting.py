@@ -5,6 +5,7 @@ answer that has one, and the answers about an object name the encryption. Parts 
 """
 
 import asyncio
+import contextlib
 import hashlib
 import re
 
@@ -29,6 +30,8 @@ class EncryptingStore(Proxy):
         self.requests: list[bytes] = []
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        upstream = None
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             self.requests.append(head)
@@ -53,11 +56,15 @@ class EncryptingStore(Proxy):
                 answer += data
             writer.write(self._changed(head, answer))
             await writer.drain()
-            upstream.close()
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
-            writer.close()
+            self._open.discard(writer)
+            for end in (writer, upstream):
+                if end is not None:
+                    end.close()
+                    with contextlib.suppress(OSError, asyncio.CancelledError):
+                        await end.wait_closed()
 
     def _changed(self, request: bytes, answer: bytes) -> bytes:
         while answer.startswith(b"HTTP/1.1 100"):

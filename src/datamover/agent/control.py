@@ -8,6 +8,7 @@ Caveats: answers are held in memory, so listings of data do not come this way.
 """
 
 import os
+import select
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ from datamover.api.outside import Unusable
 _SOCKET = "control"
 _START_SECONDS = 30.0
 _LONGEST_PATH = 100
+_LOOK_SECONDS = 0.5
 _END_SECONDS = 0.5
 """An engine that is killed closes its connections a moment before it is gone."""
 
@@ -103,8 +105,15 @@ class Control:
             return False
         return True
 
-    def ask(self, command: str, parameters: Mapping[str, Any], *, timeout: float) -> Answer:
-        """Return the answer to a request. Raises ControlError without one, Unusable when it is too long, Stopped when the attempt is to end."""
+    def ask(
+        self,
+        command: str,
+        parameters: Mapping[str, Any],
+        *,
+        timeout: float,
+        look: Callable[[], None] = lambda: None,
+    ) -> Answer:
+        """Return the answer to a request; `look` is called while it is waited for, and may raise an OSError to give up. Raises ControlError without one, Unusable when it is too long, Stopped when the attempt is to end."""
         body = msgspec.json.encode(parameters)
         try:
             connection = self._wait_ready(timeout=timeout)
@@ -113,17 +122,29 @@ class Control:
                     f"POST /{command} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
                 )
                 connection.sendall(head.encode() + body)
+                self._await(connection, timeout=timeout, look=look)
                 answer = _decode(_receive(connection))
         except OSError as error:
             self._engine.stop.check()
             killed = self._child is not None and self._child.was_killed(patience=_END_SECONDS)
-            if isinstance(error, TimeoutError) and self._child is not None:
+            if isinstance(error, (TimeoutError, ControlError)) and self._child is not None:
                 # what was asked for may go on for ever, as a listing without an end does, and takes more memory all the time
                 self._child.close()
+            if isinstance(error, ControlError):
+                raise
             what = "timeout" if isinstance(error, TimeoutError) else error
             raise ControlError(f"no answer to a small request: {what}", killed=killed) from None
         self._engine.stop.check()
         return answer
+
+    def _await(self, connection: socket.socket, *, timeout: float, look: Callable[[], None]) -> None:
+        """Wait for the first byte of an answer. The engine gives it in one piece, when it is done."""
+        end = time.monotonic() + timeout
+        while not select.select([connection], [], [], _LOOK_SECONDS)[0]:
+            self._engine.stop.check()
+            look()
+            if time.monotonic() >= end:
+                raise TimeoutError
 
     def close(self) -> None:
         """End the process."""

@@ -17,7 +17,9 @@ from datamover.agent.control import Control, ControlError, Item
 from datamover.agent.environment import Settings
 from datamover.agent.errors import AgentError, Failure
 from datamover.agent.listing import Listing
-from datamover.agent.options import without_etags
+from datamover.agent.options import ENGINE_TIMEOUT, without_etags
+from datamover.agent.outage import Outage
+from datamover.agent.periods import read_period
 from datamover.api import outside, transfer
 from datamover.api.outside import Unusable
 
@@ -198,7 +200,7 @@ class Destination:
     def list_visible(self, *, environment: Mapping[str, str], objects: int) -> Listing:
         """Return what the engine sees at the destination under the user's filters, of about so many `objects`."""
         # what the filters hide takes its time and shows nothing
-        patience = self._settings.outage_limit + objects / _SLOWEST_LISTING
+        patience = self._settings.outage_limit + self._answering + objects / _SLOWEST_LISTING
         return self.patiently(
             lambda: self.finish(self._start_lsf(self.remote(), environment=environment), patience=patience)
         )
@@ -210,11 +212,15 @@ class Destination:
     def finish(self, listing: Listing, *, patience: float | None = None) -> Listing:
         """Wait for a listing; raise what went wrong with it.
 
-        One that shows nothing new for `patience` seconds (the outage limit) is given up: a server that trickles keeps the engine's own
-        timeouts from ever passing.
+        While it shows nothing new the server is asked something small, which must be answered within the outage limit. One that shows
+        nothing new for `patience` seconds (the engine's own limit, and the outage limit on top) is given up in any case: a server that trickles
+        keeps the engine's timeouts from ever passing.
         """
-        patience = self._settings.outage_limit if patience is None else patience
-        code = listing.wait(patience=patience)
+        outage = None if patience is not None else self._begin_outage()
+        patience = self._settings.outage_limit + self._answering if patience is None else patience
+        code = listing.wait(patience=patience, outage=outage)
+        if listing.dead is not None:
+            raise listing.dead
         if listing.endless:
             raise Failure(
                 transfer.INTERNAL,
@@ -224,7 +230,7 @@ class Destination:
             )
         if listing.child.timed_out:
             failure = self._told("i/o timeout")
-            failure.message = f"A listing made no progress for {patience:.0f} s. {failure.message}"
+            failure.message = f"A listing made no progress for {patience:.0f} s ({transfer.OUTAGE_LIMIT} and RCLONE_TIMEOUT). {failure.message}"
             raise failure
         if code:
             raise self.explain(listing.child.errors, code)
@@ -274,12 +280,25 @@ class Destination:
             if code and source is None:
                 raise self.explain(child.errors, code)
 
-        if os.path.getsize(listed):
+        # where ETags are no checksums the engine would give them as such
+        if os.path.getsize(listed) and (self.plain or source is not None):
             self.patiently(once)
             with open(output, "rb") as file:
                 for line in file:
                     if match := _CHECKSUM.fullmatch(line.rstrip(b"\n")):
                         yield match[2], match[1]
+
+    def _begin_outage(self) -> Outage:
+        return Outage(self, limit=self._settings.outage_limit, wait=self._wait)
+
+    def tell_silence(self) -> Failure:
+        """Return what it means that a small question is not answered."""
+        return self._told("i/o timeout")
+
+    @property
+    def _answering(self) -> float:
+        """Seconds that the engine itself lets an answer take."""
+        return read_period(self._environment.get("RCLONE_TIMEOUT", "")) or ENGINE_TIMEOUT
 
     def start_question(self) -> rclone.Child:
         """Begin to ask whether the server answers at all: one request, one try, nothing shown."""
@@ -498,8 +517,17 @@ class Destination:
         """
 
         def once() -> tuple[Item, ...]:
+            outage = self._begin_outage()
+            dead: list[Failure] = []
+
+            def look() -> None:
+                if failure := outage.look():
+                    dead.append(failure)
+                    raise ControlError(failure.message)
+
             try:
-                answer = self.control.ask(command, parameters, timeout=self._settings.outage_limit + seconds)
+                timeout = self._settings.outage_limit + self._answering + seconds
+                answer = self.control.ask(command, parameters, timeout=timeout, look=look)
             except Unusable as why:
                 raise Failure(
                     transfer.GUARD,
@@ -508,6 +536,8 @@ class Destination:
                     " and at what stands before the server.",
                 ) from None
             except ControlError as error:
+                if dead:
+                    raise dead[0] from None
                 if error.killed:
                     raise self.explain(classify.Errors(), classify.KILLED) from None
                 text = str(error)
@@ -515,6 +545,8 @@ class Destination:
                 if not answer.error:
                     return answer.list or ((answer.item,) if answer.item else ())
                 text = self._engine.redact(answer.error)
+            finally:
+                outage.close()
             if _TOO_LONG in text:
                 raise Unusable(f"it is longer than {limit} bytes")
             failure = self._told(text)

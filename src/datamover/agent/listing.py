@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from datamover.agent import rclone
 from datamover.agent.errors import Failure
+from datamover.agent.outage import Outage
 from datamover.api import outside, transfer
 from datamover.api.outside import Unusable
 
@@ -53,19 +54,32 @@ class Listing:
         self.endless = ""
         self._path = path
         self._place = place
-        self._patience: float | None = None
+        self.dead: Failure | None = None
+        self.ceased = False
+        self._grown = time.monotonic()
         self._done = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
 
-    def wait(self, *, patience: float) -> int:
-        """Return the engine's exit code when the listing has ended, of itself, or because it did not grow for `patience` seconds or had
-        no end.
+    def wait(self, *, patience: float, outage: Outage | None = None) -> int:
+        """Return the engine's exit code when the listing has ended: of itself; because it had no end; because it did not grow for `patience`
+        seconds (`ceased`); or because `outage` says that the server is gone (`dead`).
         """
-        self._patience = patience
+        seen = self._grown = time.monotonic()  # before, nobody may have wanted it
         try:
+            while not self.child.ended_within(_LOOK_SECONDS):
+                if outage is not None and self._grown != seen:
+                    seen = self._grown
+                    outage.advance()
+                self.dead = outage.look() if outage is not None else None
+                self.ceased = time.monotonic() - self._grown >= patience
+                if self.dead is not None or self.ceased:
+                    self.child.expire()
+                    break
             return self.child.wait()
         finally:
+            if outage is not None:
+                outage.close()
             self._done.set()
             self._watcher.join()
 
@@ -87,24 +101,16 @@ class Listing:
         circle = Circle()
         rest = b""
         seen = 0
-        since = time.monotonic()
         with open(self._path, "rb") as file:
             while not self._done.wait(_LOOK_SECONDS) and not self.child.ended:
-                now, grown = time.monotonic(), False
                 while piece := file.read(outside.PIECE):
-                    grown = True
+                    self._grown = time.monotonic()
                     *whole, rest = (rest + piece).split(b"\n")
                     seen += len(whole)
                     self.endless = self._judge(circle, whole, len(rest))
                     if self.endless:
                         self.child.expire()
                         return
-                patience = self._patience
-                if grown or patience is None:
-                    since = now
-                elif now - since >= patience:
-                    self.child.expire()
-                    return
 
     def _judge(self, circle: Circle, lines: list[bytes], rest: int) -> str:
         """Return why the listing must be ended, or an empty text."""

@@ -99,6 +99,8 @@ _COMPARISON = (
 _LIMITS = ("RCLONE_MAX_TRANSFER", "RCLONE_MAX_DURATION", "RCLONE_CUTOFF_MODE", "RCLONE_IMMUTABLE")
 _AGES = ("RCLONE_MIN_AGE", "RCLONE_MAX_AGE")
 
+ENGINE_TIMEOUT = 300.0
+"""Seconds that the engine lets pass without a byte before it gives an answer up, by its own default; a test holds it against the engine."""
 LEVELS = ("EMERGENCY", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG")
 """The engine's log levels, from the gravest to the most talkative."""
 DEFAULT_LEVEL = "NOTICE"

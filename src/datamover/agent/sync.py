@@ -16,11 +16,10 @@ import msgspec
 from datamover.agent import classify, logs, rclone
 from datamover.agent.destination import Destination
 from datamover.agent.errors import Failure
+from datamover.agent.outage import Outage
 from datamover.agent.progress import Reporter
 from datamover.api import transfer
 
-_STALL = 15.0
-"""Seconds without a finished file after which the server is asked whether it is there; it may just be a large one."""
 _HOPELESS = 40
 """Errors of a class that concerns every file alike, after which there is no point in going on."""
 _HOPELESS_CLASSES = (transfer.CONFIG, transfer.CREDENTIALS, transfer.DENIED, transfer.NOT_FOUND)
@@ -166,16 +165,11 @@ class _Watch:
         total: int | None,
     ) -> None:
         self._total = total
-        self._wait = wait
         self.failure: Failure | None = None
         self._destination = destination
-        self._limit = limit
         self._grace = grace
-        self._monotonic = monotonic
-        self._advance = monotonic()
-        self._outage: float | None = None
+        self._outage = Outage(destination, limit=limit, wait=wait, monotonic=monotonic)
         self._before: tuple[int, ...] = ()
-        self._question: rclone.Child | None = None
 
     def tick(self, stats: logs.Stats, child: rclone.Child) -> None:
         """Look whether there was an advance, and ask the server when there was none for a while."""
@@ -189,33 +183,12 @@ class _Watch:
             if child.errors.amount(transfer.NO_SPACE) >= _FULL:
                 self._give_up(self._destination.explain(child.errors, 1, total=self._total), child)
                 return
-        now = self._monotonic()
         # bytes say nothing: they go on counting while the same file is tried again and again
         state = (stats.checks, stats.transfers, stats.listed)
         if state != self._before:
-            self._before, self._advance, self._outage = state, now, None
-            self._wait("")
-            return
-        if self._question is not None:
-            self._hear(now, child)
-        elif now - self._advance >= min(_STALL, self._limit / 4):
-            self._question = self._destination.start_question()
-
-    def _hear(self, now: float, child: rclone.Child) -> None:
-        question = self._question
-        if question is None or not question.ended:
-            return
-        self._question = None
-        code = question.wait()
-        failure = self._destination.explain(question.errors, code) if code else None
-        if failure is None or failure.failure_class != transfer.NETWORK:
-            self._advance, self._outage = now, None  # it answers; the engine is busy with something of its own
-            self._wait("")
-            return
-        self._outage = self._advance if self._outage is None else self._outage
-        self._wait(failure.message)
-        if now - self._outage >= self._limit:
-            failure.message = f"The server has not answered for {now - self._outage:.0f} s. {failure.message}"
+            self._before = state
+            self._outage.advance()
+        elif failure := self._outage.look():
             self._give_up(failure, child)
 
     def _give_up(self, failure: Failure, child: rclone.Child) -> None:
@@ -224,5 +197,4 @@ class _Watch:
 
     def close(self) -> None:
         """End a question that is still open."""
-        if self._question is not None:
-            self._question.close()
+        self._outage.close()

@@ -53,6 +53,11 @@ class Scene:
     def start_question(self) -> Child:
         return self.answer
 
+    def tell_silence(self) -> Failure:
+        errors = Errors()
+        errors.add(Line(level="error", msg="i/o timeout"))
+        return self.explain(errors, 1)
+
     def tick(self, *, seconds: float = 1, transfers: int = 0) -> None:
         self.now += seconds
         self.watch.tick(Stats(transfers=transfers), self.child)  # type: ignore[arg-type]
@@ -106,3 +111,17 @@ def test_a_server_that_answers_while_a_large_file_is_on_its_way_is_no_trouble() 
         scene.tick()
     assert not scene.child.stopped
     assert not any(scene.troubles)
+
+
+def test_a_server_that_takes_requests_and_answers_none_is_given_up_at_the_limit() -> None:
+    scene = Scene()
+    scene.answer.ended = False
+    for _ in range(59):
+        scene.tick()
+    assert not scene.child.stopped
+    for _ in range(3):
+        scene.tick()
+    assert scene.child.stopped
+    assert scene.watch.failure is not None
+    assert scene.watch.failure.failure_class == transfer.NETWORK
+    assert "DATAMOVER_OUTAGE_LIMIT" in scene.watch.failure.message
