@@ -32,6 +32,8 @@ _SLOWEST = 32_768
 """Bytes a second below which a connection counts as an outage."""
 _CORRUPTED = "corrupted on transfer"
 """What the engine says when what arrived has another checksum than what was sent."""
+_PARTS = 5 << 20
+"""Bytes from which an object may go in parts, and so has an ETag that is no checksum on any store."""
 _SLOWEST_LISTING = 500
 """Objects a second that any server lists."""
 _FETCH_SECONDS = 900.0
@@ -404,15 +406,17 @@ class Destination:
         """Compare the checksum that the store gives of an object that was just written with its own; without one that is right read it back."""
         from hashlib import md5
 
-        name, written = max(
-            ((name, content) for name, content in contents.items() if not isinstance(content, str)),
-            key=lambda each: len(each[1]),
-            default=("", b""),
-        )
+        name, written = "", b""
+        for each, content in contents.items():
+            if isinstance(content, str) and os.path.getsize(content) >= _PARTS:
+                continue
+            found = _read(content) if isinstance(content, str) else content
+            if not name or len(found) > len(written):
+                name, written = each, found
         if not name:
             return
         prefix = f"{self._settings.prefix}/" if self._settings.prefix else ""
-        found = self._ask(
+        answer = self._ask(
             "operations/stat",
             {
                 "fs": self._bucket,
@@ -420,7 +424,7 @@ class Destination:
                 "opt": {"showHash": True, "hashTypes": ["md5"], "noModTime": True, "noMimeType": True},
             },
         )
-        told = (found[0].hashes or {}).get("md5", "") if found else ""
+        told = (answer[0].hashes or {}).get("md5", "") if answer else ""
         if told == md5(written, usedforsecurity=False).hexdigest():
             self.plain = self._learned = True
             return
@@ -634,6 +638,11 @@ class Destination:
     def _file(self, kind: str) -> str:
         self._count += 1
         return f"{self._scratch}/{kind}-{self._count}"
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _are_alike(one: str, other: str) -> bool:
