@@ -182,6 +182,15 @@ def test_changed_files_of_a_live_source_are_replaced_without_a_word_of_errors(
     assert any_container.run(**LIVE).outcome.transferred_files == 0
 
 
+def test_what_the_user_wants_never_replaced_is_not(container: Container, store: MemoryS3) -> None:
+    assert container.run(**LIVE).code == 0
+    (container.data / "quiet-0").write_text("changed")
+    ended = container.run(**LIVE, RCLONE_IMMUTABLE="true")
+    assert not ended.outcome.succeeded, ended.output
+    assert "immutable file modified" in ended.outcome.message
+    assert store.objects()["quiet-0"] == QUIET["quiet-0"].encode()
+
+
 def test_filters_choose_among_the_changed_files_of_a_live_source(container: Container, store: MemoryS3) -> None:
     assert container.run(**LIVE).code == 0
     (container.data / "quiet-0").write_text("changed")

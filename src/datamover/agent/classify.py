@@ -44,12 +44,14 @@ _XML_CODE = re.compile(r"<Code>(\w+)</Code>")
 class Errors:
     """Collects what the engine complained of. Memory does not grow with the number of errors.
 
-    Only the engine's latest attempt counts: it tries again what failed, and what arrived then has not failed.
+    Only the engine's latest attempt counts: it tries again what failed, and what arrived then has not failed. `replaces_nothing`: the
+    agent, not the user, told the engine to replace nothing, so that it does not is no error.
     """
 
     def __init__(self, redact: Callable[[str], str] = str) -> None:
         """`redact` takes secrets out of what is kept: it is cut and quoted later (law L8)."""
         self.count = 0
+        self.replaces_nothing = False
         self._redact = redact
         self._first: dict[Cause | None, str] = {}
         self._counts: dict[str, int] = {}
@@ -69,7 +71,7 @@ class Errors:
             self._first.clear()
             self._objects.clear()
         self._attempt_ended = self._attempt_ended or summary
-        if is_about_replacing(line.msg):
+        if self.replaces_nothing and is_about_replacing(line.msg):
             return
         cause = answers.find(_without_names(line))
         self._first.setdefault(cause, line.msg)

@@ -94,7 +94,7 @@ class Replacement:
     ) -> None:
         beside = self._destination.remote(self._folder)
         environment = without_filters(environment)
-        unsure = environment.get("RCLONE_IGNORE_CHECKSUM", "").strip().lower() in _ON
+        unsure = is_on(environment, "RCLONE_IGNORE_CHECKSUM")
         trouble: Failure | None = None
         try:
             self._sync.copy(
@@ -142,6 +142,11 @@ class Replacement:
         with open(self._arrived, "wb") as file:
             file.writelines(key + b"\n" for key in keys if key not in changed)
         return changed_meanwhile(changed) if changed else None
+
+
+def is_on(environment: Mapping[str, str], variable: str) -> bool:
+    """Tell whether a switch of the engine is on."""
+    return environment.get(variable, "").strip().lower() in _ON
 
 
 def changed_meanwhile(keys: list[bytes], *, said: str = "") -> Failure:

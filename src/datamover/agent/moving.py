@@ -15,7 +15,7 @@ from datamover.agent.destination import Destination
 from datamover.agent.environment import Settings
 from datamover.agent.errors import Failure
 from datamover.agent.ledger import Ledger
-from datamover.agent.live import ONE_THREAD, SPARING, Replacement, changed_meanwhile
+from datamover.agent.live import ONE_THREAD, SPARING, Replacement, changed_meanwhile, is_on
 from datamover.agent.options import without_filters
 from datamover.agent.records import arriving_folder
 from datamover.agent.sync import Sync
@@ -45,7 +45,8 @@ class Moving:
         Raises Failure when anything did not arrive.
         """
         if self._settings.direct:
-            self._replacement = self._open_replacement()
+            if not is_on(environment, "RCLONE_IMMUTABLE"):  # then the user wants nothing replaced at all
+                self._replacement = self._open_replacement()
             environment = dict(environment) | ONE_THREAD
         target = self._destination.remote(folder)
         listed = f"{self._scratch}/by-size"

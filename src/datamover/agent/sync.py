@@ -104,6 +104,7 @@ class Sync:
         if by_size is not None:
             environment = dict(environment) | {"RCLONE_LOG_LEVEL": "DEBUG"}
         child = self._engine.start(["copy", *extra, source, target], environment=environment, on_line=None)
+        child.errors.replaces_nothing = apart is not None
 
         differing = 0
 
