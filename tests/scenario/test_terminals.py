@@ -190,6 +190,7 @@ class Screen:
         self._raw = b""
         self._pid, self._terminal = pty.fork()
         if self._pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests in the background have it ignored, and so would this
             os.execvpe(arguments[0], arguments, env)
 
     def read(self, *, until: str | None = None, seconds: float = 60.0) -> bool:
