@@ -57,6 +57,13 @@ LACKING = {
         BUCKET_HOST=None,
         BUCKET_NAME="",
     ),
+    "a key that says what is run": row(
+        reasons.SECRET_KEY_REFUSED,
+        "'PATH', 'RCLONE_PASSWORD_COMMAND'",
+        "Remove them there",
+        PATH="/data/bin",
+        RCLONE_PASSWORD_COMMAND="/data/bin/x",
+    ),
     "another tool's names": row(
         reasons.SECRET_KEY_MISSING,
         "lacks AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, BUCKET_HOST, BUCKET_NAME",

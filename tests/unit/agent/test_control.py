@@ -14,13 +14,11 @@ from datamover.agent.errors import Stopped
 from datamover.agent.rclone import Engine, Stop
 from datamover.api import transfer
 
-# answers each request with what was asked, or as the command says; counts its starts in a file
+# answers each request with what was asked, or as the command says; counts its starts in a file. Like rclone it cannot listen where a socket was left
 SCRIPT = f"""#!{sys.executable} -IS
 import os, socket, sys, time
 path = sys.argv[3].removeprefix("unix://")
 open(path.replace("control", "starts"), "a").write("x")
-if os.path.exists(path):
-    os.unlink(path)
 server = socket.socket(socket.AF_UNIX)
 server.bind(path)
 server.listen()
