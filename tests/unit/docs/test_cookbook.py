@@ -2,6 +2,8 @@
 
 import pytest
 
+from datamover.agent.classify import Errors
+from datamover.agent.logs import Line
 from datamover.api import reasons, transfer
 from support.cookbook import documented, pattern_of
 from support.kubernetes import REPOSITORY
@@ -38,3 +40,21 @@ def test_there_are_such_messages() -> None:
 )
 def test_what_a_line_matches(line: str, message: str, matches: bool) -> None:
     assert bool(pattern_of(line).match(message)) == matches
+
+
+ENGINE_SAYS = [
+    "operation error S3: PutObject, https response error StatusCode: 403, RequestID: 1, HostID: , api error SignatureDoesNotMatch: no",
+    "operation error S3: PutObject, https response error StatusCode: 404, RequestID: 1, HostID: , api error NoSuchBucket: no",
+    "operation error S3: PutObject, https response error StatusCode: 507, RequestID: 1, HostID: , api error QuotaExceeded: no",
+    'Get "https://s3.test:443/b": tls: failed to verify certificate: x509: certificate signed by unknown authority',
+    'Get "https://s3.test:443/b": tls: failed to verify certificate: x509: certificate is valid for s3.test, not s3.example',
+]
+"""What the engine says in the scenarios, where the server or the way to it refuses."""
+
+
+@pytest.mark.parametrize("text", ENGINE_SAYS)
+def test_what_the_agent_makes_of_the_engines_words_is_what_the_page_shows(text: str) -> None:
+    errors = Errors()
+    errors.add(Line(level="error", msg=f"Failed to copy: {text}"))
+    failure = errors.failure(code=1, place="s3generic:b/", bucket="b", endpoint="https://s3.test:443")
+    assert any(pattern_of(line).match(failure.message) for line in documented()[failure.reason]), failure.message
