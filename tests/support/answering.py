@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from support.proxy import Proxy
 
@@ -90,8 +91,51 @@ class Answering(Proxy):
             head = re.sub(rb"(?i)\r\nconnection: [^\r]*", b"", head).replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
             upstream.write(head + body)
             await upstream.drain()
-            while data := await upstream_reader.read(1 << 16):
-                writer.write(data)
-                await writer.drain()
+            await self._pass_back(request, upstream_reader, writer)
         finally:
             upstream.close()
+
+    async def _pass_back(self, request: Request, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass the server's answer back as it is."""
+        while data := await upstream.read(1 << 16):
+            writer.write(data)
+            await writer.drain()
+
+
+class Hiding(Answering):
+    """Leaves out of its listings the objects whose keys `hidden` is true of. Asked for by name they are there."""
+
+    def __init__(self, target: int, hidden: Callable[[str], bool]) -> None:
+        super().__init__(target, lambda request: None)
+        self._hidden = hidden
+
+    async def _pass_back(self, request: Request, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if request.method != "GET" or ("list-type=" not in request.path and "max-keys=" not in request.path):
+            await super()._pass_back(request, upstream, writer)
+            return
+        head, _, body = (await upstream.read(-1)).partition(b"\r\n\r\n")
+        if b"chunked" in head.lower():
+            body = _unchunked(body)
+
+        def shown(found: re.Match[bytes]) -> bytes:
+            return b"" if self._hidden(unquote(found[1].decode())) else found[0]
+
+        body = re.sub(rb"<Contents>.*?<Key>(.*?)</Key>.*?</Contents>", shown, body, flags=re.DOTALL)
+        lines = [line for line in head.split(b"\r\n") if not _FRAMING.match(line)]
+        writer.write(b"\r\n".join([*lines, b"Content-Length: %d" % len(body), b"", body]))
+        await writer.drain()
+
+
+_FRAMING = re.compile(rb"(?i)(content-length|transfer-encoding):")
+
+
+def _unchunked(body: bytes) -> bytes:
+    parts: list[bytes] = []
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        length = int(size, 16)
+        parts.append(body[:length])
+        body = body[length + 2 :]
+        if not length:
+            break
+    return b"".join(parts)

@@ -146,6 +146,20 @@ class S3Server:
                 capture_output=True,
             )
 
+    def remove(self, *keys: str, bucket: str = BUCKET) -> None:
+        """Delete objects as somebody else would. Not on the disk: a server may remember what was there."""
+        program = find_rclone()
+        assert program
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8") as listed:
+            listed.write("".join(f"{key}\n" for key in keys))
+            listed.flush()
+            subprocess.run(
+                [program, "delete", "--files-from-raw", listed.name, f"other:{bucket}"],
+                env=self.remote("other"),
+                check=True,
+                capture_output=True,
+            )
+
     def remote(self, name: str) -> dict[str, str]:
         """Return an environment in which rclone has this server as a remote of that name."""
         options = {

@@ -192,6 +192,7 @@ class Attempt(ABC):
             object=settings.object_name,
             source=settings.owner,
             copy_method=transfer.DIRECT if settings.direct else "",
+            copied_at=settings.copied_at,
             created_at=self.now(),
         )
 
@@ -388,7 +389,7 @@ class Attempt(ABC):
     def _compare(self, folder: str) -> Comparison:
         self.report.phase(transfer.VERIFYING)
         self._ask_version()
-        if self._proved_unchanged():
+        if self.proved_unchanged():
             return Comparison()
         self.ledger.add_after(self.after_listing(self.destination.list_all(folder)))
         comparison = compare(self.ledger, source=self.source, frozen=not self.settings.direct)
@@ -402,7 +403,7 @@ class Attempt(ABC):
             raise failure
         return comparison
 
-    def _proved_unchanged(self) -> bool:
+    def proved_unchanged(self) -> bool:
         """Tell whether the copy itself has just compared every checksum and had nothing to move or to be deleted afterwards."""
         moved = self.sync.moved
         return (
@@ -486,6 +487,7 @@ class Attempt(ABC):
         return f"{records.FOLDER}/runs/{self.settings.run_id}/"
 
     def record(self, outcome: transfer.Outcome) -> None:
-        """Write the outcome record, the last of all."""
+        """Write the outcome record, the last of all; then see that all of this run's records are there (law L4). Raises Failure."""
         self.report.phase(transfer.RECORDING)
         self.destination.put(self.run_folder, {records.OUTCOME: msgspec.json.encode(outcome)})
+        self.destination.demand(self.run_folder, self.destination.sizes_below(self.run_folder))

@@ -51,13 +51,20 @@ class Seen(msgspec.Struct, frozen=True):
 def claiming(timestamp: str, *, run_id: str) -> Generator[Action, Seen, str]:
     """Yield what to do next; return the folder that this run then holds: `timestamp`, or the next free second.
 
-    Raises Failure (retryable) when there is none.
+    Raises Failure (retryable) when there is none, and when the store does not keep the claim.
     """
     moment = read_timestamp(timestamp)
     for second in range(SECONDS):
         folder = write_timestamp(moment + timedelta(seconds=second))
         yield Action(PUT, folder)
         seen = yield Action(LOOK, folder)
+        if run_id not in seen.claimants:
+            raise Failure(
+                transfer.VERIFY,
+                transfer.REASON_RECORD_LOST,
+                f"The store said that it had taken this run's claim on the folder {folder}, and does not list it. Without it two runs may take one"
+                " folder. Nothing was moved. It is tried again; if it comes back, look at the store, and at what else deletes there.",
+            )
         for number in range(ROUNDS):
             if seen.occupied or seen.claimants == frozenset((run_id,)) or run_id != min(seen.claimants, default=""):
                 break

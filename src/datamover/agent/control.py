@@ -38,10 +38,11 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Item(msgspec.Struct, frozen=True, rename="pascal"):
-    """One entry of a listing; checksums by their names where they were asked for."""
+    """One entry of a listing: its size in bytes, -1 for a folder; checksums by their names where they were asked for."""
 
     path: str
     is_dir: bool = False
+    size: int = -1
     hashes: dict[str, str] | None = None
 
 

@@ -81,6 +81,7 @@ class Destination:
         self._count = 0
         self._learned = False
         self.plain = True
+        self._written: dict[str, int] = {}
         self.control = Control(engine, environment=environment, scratch=scratch, show=show)
 
     def close(self) -> None:
@@ -211,6 +212,20 @@ class Destination:
         """Return all below `path`."""
         return self.patiently(lambda: self.finish(self.start_listing(path)))
 
+    def find(self, keys: Iterable[bytes]) -> Listing:
+        """Return which of these objects are there, each asked for by its name: what a listing leaves out is found as well."""
+        listed = self._file("asked")
+        with open(listed, "wb") as file:
+            file.writelines(key + b"\n" for key in keys)
+        environment = {"RCLONE_CHECKERS": "32"} | self._environment
+        return self.patiently(
+            lambda: self.finish(
+                self._start_lsf(
+                    self.remote(), environment=environment, extra=["--no-traverse", "--files-from-raw", listed]
+                )
+            )
+        )
+
     def finish(self, listing: Listing, *, patience: float | None = None) -> Listing:
         """Wait for a listing; raise what went wrong with it.
 
@@ -314,6 +329,10 @@ class Destination:
 
     def names_below(self, path: str, *, deep: bool = False, patient: bool = True) -> list[str]:
         """Return the names below `path`, of folders too; without `deep` those of the first level."""
+        return list(self.sizes_below(path, deep=deep, patient=patient))
+
+    def sizes_below(self, path: str, *, deep: bool = False, patient: bool = True) -> dict[str, int]:
+        """Return the same names, each with its size in bytes."""
         prefix = f"{self._settings.prefix}/" if self._settings.prefix else ""
         options = {"recurse": deep, "noModTime": True, "noMimeType": True}
         found = self._ask(
@@ -322,7 +341,7 @@ class Destination:
             patient=patient,
         )
         start = len(prefix + path)
-        return [item.path[start:] for item in found]
+        return {item.path[start:]: item.size for item in found}
 
     def read(self, path: str) -> bytes:
         """Return a record that says one thing. Raises Failure when it is too long for one, or when it is no record but a web page."""
@@ -399,6 +418,8 @@ class Destination:
             seconds=size / _SLOWEST,
             written=path,
         )
+        for name, content in contents.items():
+            self._written[path + name] = os.path.getsize(content) if isinstance(content, str) else len(content)
         if not self._learned:
             self._learn(path, contents)
 
@@ -424,7 +445,9 @@ class Destination:
                 "opt": {"showHash": True, "hashTypes": ["md5"], "noModTime": True, "noMimeType": True},
             },
         )
-        told = (answer[0].hashes or {}).get("md5", "") if answer else ""
+        if not answer:
+            return  # the store dropped it; it is missed when the records are demanded
+        told = (answer[0].hashes or {}).get("md5", "")
         if told == md5(written, usedforsecurity=False).hexdigest():
             self.plain = self._learned = True
             return
@@ -440,6 +463,24 @@ class Destination:
             self.plain = False
             self._environment |= without_etags(self._environment)
             self.control.reconfigure(self._environment)
+
+    def demand(self, path: str, found: Mapping[str, int]) -> None:
+        """Raise Failure unless `found`, a listing of all below `path`, shows every record that was put there, in its size (law L4)."""
+        lost = sorted(
+            name
+            for name, size in self._written.items()
+            if name.startswith(path) and found.get(name.removeprefix(path)) != size
+        )
+        if lost:
+            first = self.remote(lost[0])
+            raise Failure(
+                transfer.VERIFY,
+                transfer.REASON_RECORD_LOST,
+                f"The store said that it had taken {len(lost)} record(s) of this run and does not list them as they were sent, first of all {first}."
+                " Without its records a backup is not known to be one, so this run is not complete. Nothing was deleted after that was seen. It is"
+                " tried again; if it comes back, look at the store, at its lifecycle rules, and at what else deletes there.",
+                problems=tuple(map(self.remote, lost[:5])),
+            )
 
     def put_last(self, path: str, contents: Mapping[str, bytes | str], *, timeout: float) -> bool:
         """Write objects although the attempt is to end; return whether that was possible."""
@@ -459,6 +500,7 @@ class Destination:
 
     def remove(self, path: str) -> None:
         """Delete one record of ours, if it is there."""
+        self._written.pop(path, None)
         prefix = f"{self._settings.prefix}/" if self._settings.prefix else ""
         try:
             self._ask("operations/deletefile", {"fs": self._bucket, "remote": prefix + path})
@@ -633,6 +675,7 @@ class Destination:
             self._environment = before
         finally:
             self.remove(folder + key.decode())
+            self._written.pop(folder + os.fsdecode(awkward), None)  # it is spelled in another way there
         return None
 
     def _file(self, kind: str) -> str:

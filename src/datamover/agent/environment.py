@@ -37,10 +37,13 @@ class Owner(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that an attempt is told from outside. Times in seconds; paths absolute."""
+    """Everything that an attempt is told from outside. Times in seconds; paths absolute. `timestamp` and `copied_at`, the moment of the copy
+    or one before it, are `YYYY-MM-DD-HHMMSS`.
+    """
 
     run_id: str
     timestamp: str
+    copied_at: str
     bucket: str
     prefix: str
     add_timestamp: bool
@@ -167,6 +170,7 @@ def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> S
     settings = Settings(
         run_id=run_id,
         timestamp=timestamp,
+        copied_at=_copied_at(read, direct=method == transfer.DIRECT, timestamp=timestamp, now=now),
         bucket=bucket,
         prefix=prefix,
         add_timestamp=add_timestamp,
@@ -197,6 +201,20 @@ def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> S
     if read.problems:
         raise Misconfigured(f"The mover's environment is wrong: {'; '.join(read.problems)}.")
     return settings
+
+
+def _copied_at(read: _Reader, *, direct: bool, timestamp: str, now: datetime) -> str:
+    """Return the moment of the copy, in whole seconds, as Kubernetes tells it: no moment is later than another by a fraction of one."""
+    given = read.text(transfer.COPIED_AT)
+    if direct:
+        return write_timestamp(now)
+    if not given:
+        return timestamp
+    if not is_timestamp(given):
+        read.problems.append(
+            f"{transfer.COPIED_AT} is {given!r}; write the moment of the copy as YYYY-MM-DD-HHMMSS in UTC, or leave it out"
+        )
+    return given
 
 
 def read_timestamp(text: str) -> datetime:

@@ -27,11 +27,13 @@ class Mirror(msgspec.Struct, frozen=True, kw_only=True):
     objects that the source has. Earlier runs wrote `written` objects of `written_bytes` (`mirrored` without what is just being adopted);
     the files of `gone` of them, of `gone_bytes`, are neither there nor renamed, but `followed` of these, of `followed_bytes`, have files that
     follow them in a row of dates or numbers; those of `shrunk` have less than a tenth of their size. The source has
-    `source_bytes`. `nested` names folders below that are another mover's destination.
+    `source_bytes`. `nested` names folders below that are another mover's destination. `strangers` are the volumes, other than this one,
+    that the last runs here were of; `unexplained` names runs that may have been the last here and of which no record says whose they were.
     """
 
     place: str
     owner: Owner | None
+    objects: int = 0
     foreign: int = 0
     foreign_names: tuple[str, ...] = ()
     mirrored: int = 0
@@ -46,6 +48,8 @@ class Mirror(msgspec.Struct, frozen=True, kw_only=True):
     source_bytes: int = 0
     written_bytes: int = 0
     nested: tuple[str, ...] = ()
+    strangers: tuple[Owner, ...] = ()
+    unexplained: tuple[str, ...] = ()
 
 
 def check_source_names(
@@ -125,13 +129,66 @@ def check_owner(mirror: Mirror, *, owner: Owner, adopt: bool) -> Failure | None:
         return _not_owned(f"{mirror.place} has a marker that names no volume, so nobody knows whose mirror it is")
     if mirror.owner is not None and mirror.owner != owner:
         return _not_owned(f"{mirror.place} is the mirror of {mirror.owner}, not of {owner}")
+    lost = (
+        ""
+        if mirror.owner
+        else f" Its marker ({transfer.STATE_FOLDER}/owner.json) is lost, so the records of its runs have to tell whose it is."
+    )
+    if mirror.strangers:
+        those = " and ".join(map(str, mirror.strangers))
+        return _not_owned(f"{mirror.place} was last mirrored to from {those}, not from {owner} alone.{lost}")
+    if mirror.owner is None and mirror.unexplained and mirror.objects:
+        those = quote_names(mirror.unexplained, len(mirror.unexplained))
+        return _not_owned(
+            f"{mirror.place} holds objects, and no record says whose the run(s) {those} were, which mirrored there last.{lost}",
+            problems=mirror.unexplained,
+        )
     if mirror.foreign:
         those = quote_names(mirror.foreign_names, mirror.foreign)
         return _not_owned(
-            f"{mirror.place} holds {mirror.foreign} object{'s' if mirror.foreign > 1 else ''} that no run of this mirror wrote: {those}",
+            f"{mirror.place} holds {mirror.foreign} object{'s' if mirror.foreign > 1 else ''} that no run of this mirror wrote, or of which the records are lost: {those}",
             problems=mirror.foreign_names,
         )
     return None
+
+
+def check_listing(hidden: tuple[str, ...], count: int, place: str) -> Failure | None:
+    """Refuse to go by a listing that leaves out objects which are there: what it says of all others is worth no more."""
+    if not count:
+        return None
+    return Failure(
+        transfer.GUARD,
+        transfer.REASON_LISTING_INCOMPLETE,
+        f"The listing of {place} is not whole: it does not show {quote_names(hidden, count)}, which {'is' if count == 1 else 'are'} there when asked"
+        " for by name. Nothing was moved or deleted. It is tried again; if it comes back, look at the store, which lists less than it holds."
+        " If an object that it names is not needed any more, it may be deleted there by hand.",
+        retryable=True,
+        problems=hidden,
+    )
+
+
+def check_later_copy(later: tuple[str, str], *, moment: str, now: str, place: str) -> Failure | None:
+    """Refuse to mirror a copy of `moment` where a `later` one (moment and run) was mirrored, or was begun to be.
+
+    Moments and `now` are `YYYY-MM-DD-HHMMSS`. A moment after `now` is of a clock that went wrong; adoption forgets it.
+    """
+    at, run_id = later
+    if at <= moment:
+        return None
+    way = (
+        "That moment has not come yet, so a clock has gone wrong. If that run is not newer, adopt the destination (spec.guards.adoptDestination:"
+        " true) for one run."
+        if at > now
+        else "To keep the newer backup nothing has to be done. For one of the volume as it is now, create a new DataMover: it makes a copy of its"
+        " own. A retry would move the same copy again."
+    )
+    return Failure(
+        transfer.GUARD,
+        transfer.REASON_NEWER_BACKUP_EXISTS,
+        f"{place} holds a newer backup of this volume, whole or in part: run '{run_id}' moved a copy of {at} (UTC) or later, and this run has one of"
+        f" {moment}. The older one does not replace it. Nothing was moved or deleted. {way}",
+        problems=(run_id,),
+    )
 
 
 def check_source_size(
@@ -238,7 +295,7 @@ def _not_owned(finding: str, *, ways: str | None = None, problems: tuple[str, ..
     return Failure(
         transfer.GUARD,
         transfer.REASON_DESTINATION_NOT_OWNED,
-        f"{finding}. Nothing was moved or deleted. {out}",
+        f"{finding.rstrip('.')}. Nothing was moved or deleted. {out}",
         problems=problems,
     )
 

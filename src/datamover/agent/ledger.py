@@ -48,6 +48,7 @@ _BATCH = 2000
 _MIRRORED = "remote IS NOT NULL AND known IN (1, 2) AND visible = 1 AND odd = 0"
 _STALE = f"{_MIRRORED} AND walked = 0 AND source IS NULL"
 
+_UNSEEN = "known IN (1, 3) AND remote IS NULL AND source IS NULL"
 _GONE = f"{_STALE} AND known = 1 AND doomed = 0 AND paired = 0"
 _FRESH = "source IS NOT NULL AND (remote IS NULL OR announced = 1) AND paired = 0"
 _ALIKE_GONE = "remote IN (SELECT size FROM fresh_sizes)"
@@ -311,6 +312,26 @@ class Ledger:
         """Yield what an earlier run may have written and the source does not have."""
         return self._keys("remote IS NOT NULL AND known = 3 AND source IS NULL")
 
+    def unseen(self, *, limit: int) -> Iterator[bytes]:
+        """Yield what this mirror wrote, or may have written, and neither the source nor the listing before the run has: about `limit` of
+        them at most, evenly spread, and the last one in any case, for a listing that was cut short lacks a stretch.
+        """
+        count = self._count(_UNSEEN)
+        step = max(1, -(-count // limit))
+        for index, key in enumerate(self._keys(_UNSEEN)):
+            if index % step == 0 or index == count - 1:
+                yield key
+
+    def unseen_written(self) -> Iterator[bytes]:
+        """Yield what of that this mirror wrote for certain."""
+        return self._keys(f"{_UNSEEN} AND known = 1")
+
+    def reappeared(self) -> Iterator[tuple[bytes, bool]]:
+        """Yield what the listing after the run shows of these objects, and whether this mirror wrote it for certain."""
+        yield from self._database.execute(
+            f"SELECT key, known = 1 FROM paths WHERE {_UNSEEN} AND after IS NOT NULL ORDER BY key"  # noqa: S608 - a constant of this module
+        )
+
     def stale_count(self) -> int:
         """Return the number of objects to delete."""
         return self._count(_STALE)
@@ -457,6 +478,16 @@ class Ledger:
         yield from self._database.execute(
             "SELECT key, source, after FROM paths WHERE source IS NOT NULL AND (after IS NULL OR after <> source) ORDER BY key"
         )
+
+    def extra(self, *, frozen: bool) -> Iterator[bytes]:
+        """Yield what the listing after the run shows and this run has no part in.
+
+        `frozen`: the source is a copy that nobody writes to. In a live one an earlier attempt may have moved what has gone since.
+        """
+        before = "" if frozen else " AND remote IS NULL"
+        for key in self._keys(f"after IS NOT NULL AND source IS NULL AND walked = 0 AND uploaded = 0{before}"):
+            if frozen or _LOSSY not in names.logged(key):
+                yield key
 
     # --- names as the engine's log spells them ---------------------------------------------------------------------
 

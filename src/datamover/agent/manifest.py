@@ -5,8 +5,11 @@ It is uploaded before the first byte of data (the *intent*), so that whatever a 
 may be there (law L3). The first line is the `Header`, then one line a path (the volume's own top folder first, which manifests of before do not have), then lines about objects that are not in the
 source, then the `end` line. Lines added after the run (a live source) form a second gzip member.
 
-Known to the mirror after an unfinished run: files, links, `stale` and `kept`, without `excluded` and `vanished`; after a finished
-one the same without `stale`. `found` is what an earlier run may have written, so it is neither deleted nor foreign.
+A `copy` line names the latest copy of the volume that was mirrored before this run: `path` the run, `target` the moment.
+
+Known to the mirror after an unfinished run: files, links, `stale`, `unseen` and `kept`, without `excluded` and `vanished`; after a
+finished one the same without `stale` and `unseen`. `unseen` is what the mirror wrote and the listing before the run did not show: only a
+run that came to its end has shown that it is gone. `found` is what an earlier run may have written, so it is neither deleted nor foreign.
 """
 
 import gzip
@@ -33,6 +36,8 @@ KEPT = "kept"
 EXCLUDED = "excluded"
 VANISHED = "vanished"
 FOUND = "found"
+UNSEEN = "unseen"
+COPY = "copy"
 END = "end"
 
 _Id = Annotated[int, msgspec.Meta(ge=0, le=(1 << 32) - 1)]
@@ -40,18 +45,22 @@ _LEVEL = 3  # a third of the time of level 6 for a tenth more bytes
 
 
 class Header(msgspec.Struct, frozen=True, rename="camel", kw_only=True, tag_field="datamover", tag="manifest"):
-    """Whose files these are. Every field is written, the version above all. Times RFC 3339."""
+    """Whose files these are. Every field is written, the version above all. Times RFC 3339.
+
+    `copied_at` is the moment of the copy, `YYYY-MM-DD-HHMMSS` (these sort by time); empty in those of earlier versions.
+    """
 
     version: Count = VERSION
     run_id: str = ""
     object: str = ""
     source: Owner = Owner()
     copy_method: str = ""
+    copied_at: str = ""
     created_at: str = ""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True, omit_defaults=True):
-    """One path of the source, or one key at the destination (`stale`, `kept`, `excluded`, `vanished`, `found`).
+    """One path of the source, or one key at the destination (`stale`, `kept`, `unseen`, `excluded`, `vanished`, `found`).
 
     `path` is UTF-8; where the name is not, `path` is for people and `raw` has the bytes (base64 in JSON). `mtime` in
     nanoseconds; `mode` the permission bits; `hardlink` the same word for all names of one file; `xattrs` with base64 values, ACLs
@@ -161,13 +170,15 @@ def load_known(
     forget: Callable[[Iterator[bytes]], None],
     doubt: Callable[[Iterator[bytes]], None],
     find: Callable[[Iterator[bytes]], None],
+    miss: Callable[[Iterator[Known]], None] | None = None,
+    copied: Callable[[tuple[str, str]], None] | None = None,
 ) -> Header:
     """Give the keys that the run of this manifest, and those before it, may have left at the destination; return its header.
 
-    `add`, `forget`, `doubt` (files that vanished) and `find` get streams in an order in which the last word counts. Raises ValueError when the file is not a whole manifest of a version that this agent knows, or is
+    `copied` gets moment and run of the latest copy before. `add`, `forget`, `doubt` (files that vanished), `miss` (`unseen`; `add` unless given) and `find` get streams in an order in which the last word counts. Raises ValueError when the file is not a whole manifest of a version that this agent knows, or is
     another run's.
     """
-    header = _read_header(path)
+    header = read_header(path)
     if header.run_id != run_id:
         raise ValueError(f"it says that it is of run {header.run_id!r}")
     # read to its end first: of a damaged one nothing at all is known, not what stands before the damage
@@ -176,8 +187,13 @@ def load_known(
     for kind, tell in ((EXCLUDED, forget), (VANISHED, doubt)):
         if kind in seen:
             tell(key for key, _, _ in _keys(path, {kind}))
+    if UNSEEN in seen and not finished:
+        (miss or add)(_keys(path, {UNSEEN}))
     if KEPT in seen:
         add(_keys(path, {KEPT}))
+    if COPY in seen and copied is not None:
+        for entry in _entries(path, {COPY}):
+            copied((entry.target or "", entry.path))
     if FOUND in seen:
         find(key for key, _, _ in _keys(path, {FOUND}))
     return header
@@ -187,7 +203,7 @@ def entries(path: str, *, absent: set[bytes] | None = None) -> Iterator[Entry]:
     """Yield the lines of a manifest about paths of the source, its top folder among them, in their order. Raises ValueError as `load_known` does, at the latest at
     the end. `absent` is filled with the keys that the run did not move: excluded, or vanished.
     """
-    _read_header(path)
+    read_header(path)
     ended = False
     for number, line in enumerate(_lines(path)):
         if number:
@@ -210,14 +226,21 @@ def _survey(path: str) -> set[str]:
 
 
 def _keys(path: str, kinds: set[str]) -> Iterator[Known]:
+    for entry in _entries(path, kinds):
+        yield entry.key, entry.mtime if entry.type in {FILE, LINK} else None, entry.type == STALE
+
+
+def _entries(path: str, kinds: set[str]) -> Iterator[Entry]:
+    """Yield the lines of these kinds."""
     for number, line in enumerate(_lines(path)):
         if number:
             entry = _decode_entry(line)
             if entry.type in kinds:
-                yield entry.key, entry.mtime if entry.type in {FILE, LINK} else None, entry.type == STALE
+                yield entry
 
 
-def _read_header(path: str) -> Header:
+def read_header(path: str) -> Header:
+    """Return the first line. Raises ValueError when the file is no manifest of a version that this agent knows."""
     lines = _lines(path)
     header = _decode_header(next(lines, b""))
     lines.close()

@@ -6,6 +6,7 @@ longer has (law L3; the rule is in `deleting`). Each manifest lists all that the
 
 import os
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import msgspec
@@ -14,13 +15,16 @@ from datamover.agent import guards, manifest, names, records, remarks, rotation,
 from datamover.agent.attempt import Attempt, Surroundings
 from datamover.agent.deleting import tell_deletions
 from datamover.agent.destination import Listing
-from datamover.agent.environment import Owner
+from datamover.agent.environment import Owner, write_timestamp
 from datamover.agent.errors import Failure
 from datamover.agent.options import without_filters
 from datamover.agent.verify import compare, mismatch, not_deleted
 from datamover.api import outside, transfer
 
 _EXAMPLES = 3
+_CLOCKS_DIFFER = timedelta(hours=1)
+_ASKED = 1000
+"""How many objects that the listing does not show are asked for by name, at most."""
 
 
 class Mirror(Attempt):
@@ -33,6 +37,10 @@ class Mirror(Attempt):
         self._owner: records.OwnerRecord | None = None
         self._place = 1
         self._adopting = False
+        self._strangers: tuple[Owner, ...] = ()
+        self._latest_copy = ("", "")
+        self._soon = write_timestamp(datetime.now(UTC) + _CLOCKS_DIFFER)
+        self._moving = self._listed = False
         self._begun: Listing | None = None
         self._root: Listing | None = None
 
@@ -67,7 +75,8 @@ class Mirror(Attempt):
         damaged = self._load_known()
         found_owner = self._owner.owner if self._owner else None
         if self.settings.adopt:
-            self._adopting = found_owner != self.settings.owner or bool(self.ledger.foreign_count())
+            others = found_owner != self.settings.owner or self._strangers or self.ledger.foreign_count()
+            self._adopting = self._adopting or bool(others)
             # what a damaged manifest listed is no stranger's: the guard counts it
             self.ledger.adopt(as_written=damaged)
         if self.options.selects:
@@ -81,29 +90,59 @@ class Mirror(Attempt):
             protected.add(walk.LOST_AND_FOUND)  # neither looked into nor moved, so nobody can say what is in it
         self.ledger.protect(sorted(protected))
         self._ask_guards(found_owner)
+        if self._latest_copy[0]:
+            writer.add(manifest.Entry(type=manifest.COPY, path=self._latest_copy[1], target=self._latest_copy[0]))
         for key in self.ledger.stale():
             writer.add(manifest.about(manifest.STALE, key))
         for key in self.ledger.kept():
             writer.add(manifest.about(manifest.KEPT, key))
         for key in self.ledger.found():
             writer.add(manifest.about(manifest.FOUND, key))
+        for key in self.ledger.unseen_written():
+            writer.add(manifest.about(manifest.UNSEEN, key))
         return ""
 
     def _read_owner(self) -> records.OwnerRecord | None:
+        if self._before.owned:
+            return self._read_marker()
         path = f"{records.FOLDER}/{records.OWNER}"
-        if not self._before.owned:
+        try:
             if not self._before.runs and not self.ledger.remote_count():
                 self.destination.prove_empty(path, known=records.is_record)
-            return None
+            elif any(self.destination.find([path.encode()]).lines()):
+                failure = guards.check_listing((path,), 1, self.destination.place)
+                if failure:
+                    raise failure
+        except Failure:
+            self._refuse_newcomer()
+            raise
+        return None
+
+    def _refuse_newcomer(self) -> None:
+        """Refuse to go on beside a run that has written its marker after the listing: then that listing did not hide it."""
+        folder = f"{records.FOLDER}/"
+        found = self.destination.names_below(folder, deep=True)
+        if records.OWNER in found:
+            state = records.read_state((folder + name).encode() for name in found)
+            others = state.rivals(1, besides=self.settings.run_id) or ("one that has just begun",)
+            failure = guards.check_busy(others, self.destination.place)
+            if failure:
+                raise failure
+
+    def _read_marker(self) -> records.OwnerRecord:
+        path = f"{records.FOLDER}/{records.OWNER}"
         return records.read_owner(self.destination.read(path), place=self.destination.remote(path))
 
     def _load_known(self) -> bool:
-        """Fill in what the latest runs left; return whether a manifest of theirs is damaged."""
+        """Fill in what the latest runs left, and whose they were; return whether a manifest of theirs is damaged."""
         ledger, latest = self.ledger, self._before.latest_runs()
         self._place = self._before.latest + (0 if latest == [self.settings.run_id] else 1)
         beyond = damaged = False
+        strangers: set[Owner] = set()
+        copies: list[tuple[str, str]] = []
         for run_id in latest:
             run = self._before.runs[run_id]
+            told: list[tuple[str, str]] = []
             try:
                 header = manifest.load_known(
                     self._fetch_manifest(run_id),
@@ -112,14 +151,23 @@ class Mirror(Attempt):
                     add=partial(ledger.add_known, finished=run.finished, again=run_id == self.settings.run_id),
                     forget=ledger.forget_known,
                     doubt=ledger.doubt,
+                    # this run's own word for them does not count: earlier ones wrote them
+                    miss=partial(ledger.add_known, finished=True, again=False),
                     find=ledger.add_found,
+                    copied=told.append,
                 )
             except ValueError as error:
                 # what it lists stays unknown, so the guards will refuse rather than delete
                 self.say(f"The manifest of run {run_id} is damaged: {error}")
                 damaged = True
                 continue
+            if header.source not in (self.settings.owner, self._taken_over_from()):
+                strangers.add(header.source)
+            if header.source == self.settings.owner:
+                copies += [*told, *([(header.copied_at, run_id)] if run_id != self.settings.run_id else [])]
             beyond = beyond or (not run.finished and header.copy_method == transfer.DIRECT)
+        self._strangers = tuple(sorted(strangers, key=str))
+        self._latest_copy = self._find_latest_copy(copies)
         if ledger.doubted_count():
             self._look_back()
         ledger.end_doubt()
@@ -129,6 +177,14 @@ class Mirror(Attempt):
 
     def _fetch_manifest(self, run_id: str) -> str:
         return self.destination.fetch(f"{records.FOLDER}/runs/{run_id}/{records.MANIFEST}")
+
+    def _taken_over_from(self) -> Owner | None:
+        """Return whose the mirror was that this volume has adopted, while the run that did so is not on record: it was broken off there."""
+        marker = self._owner
+        if marker is None or marker.owner != self.settings.owner or not marker.adopted:
+            return None
+        run = self._before.runs.get(marker.created_by)
+        return None if run is not None and run.begun else marker.previous
 
     def _look_back(self) -> None:
         """Ask the manifests of the runs before about objects that are there although the latest run says that their files vanished.
@@ -154,6 +210,7 @@ class Mirror(Attempt):
         found = guards.Mirror(
             place=self.destination.place,
             owner=found_owner,
+            objects=ledger.remote_count(),
             foreign=ledger.foreign_count(),
             foreign_names=tuple(names.readable(key) for key in ledger.foreign(limit=_EXAMPLES)),
             mirrored=ledger.mirrored_count(),
@@ -165,8 +222,15 @@ class Mirror(Attempt):
             source_bytes=ledger.sources()[1],
             written_bytes=ledger.written_bytes(),
             nested=tuple(self._before.nested),
+            strangers=self._strangers,
+            unexplained=self._before.unexplained(besides=settings.run_id),
         )
-        failure = guards.check_owner(found, owner=settings.owner, adopt=settings.adopt) or self._check_losses(found)
+        failure = (
+            guards.check_owner(found, owner=settings.owner, adopt=settings.adopt)
+            or self._check_later_copy()
+            or self._check_listing()
+            or self._check_losses(found)
+        )
         if failure:
             raise failure
 
@@ -216,16 +280,63 @@ class Mirror(Attempt):
         )
         self.ledger.pair_renamed(sums, read)
 
+    def _check_listing(self) -> Failure | None:
+        """Ask by name for what the mirror wrote and the listing does not show: it is gone, or the listing is not whole."""
+        unseen = tuple(self.ledger.unseen(limit=_ASKED))
+        if not unseen:
+            return None
+        asked = frozenset(unseen)
+        there = [key for key, _ in self.destination.find(unseen).lines() if key in asked]
+        shown = tuple(names.readable(key) for key in there[:_EXAMPLES])
+        return guards.check_listing(shown, len(there), self.destination.place)
+
+    def _check_later_copy(self) -> Failure | None:
+        """Refuse to replace a later copy of this volume (law L3)."""
+        return guards.check_later_copy(
+            self._latest_copy, moment=self.settings.copied_at, now=self._soon, place=self.destination.place
+        )
+
+    def _find_latest_copy(self, told: Iterable[tuple[str, str]]) -> tuple[str, str]:
+        """Return moment and run of the latest copy of this volume that was mirrored here: as the latest runs' manifests have `told`, or, for
+        runs of an earlier version, as the ids of all runs let expect. Adoption forgets those that have not come yet: a clock was wrong.
+        """
+        marker, others = self._owner, 0  # the place up to which the runs are another volume's, or forgotten
+        if self._strangers or (marker and marker.owner != self.settings.owner) or self._taken_over_from():
+            others = self._before.latest
+        elif marker and marker.adopted and marker.created_by in self._before.runs:
+            others = (self._before.runs[marker.created_by].place or 1) - 1
+        copies = [*told, *self._before.recorded(besides=self.settings.run_id, above=others)]
+        if self.settings.adopt:
+            believed = [each for each in copies if each[0] <= self._soon]
+            self._adopting = len(believed) < len(copies)
+            copies = believed
+        return max(copies, default=("", ""))
+
+    @property
+    def _done(self) -> str:
+        """What this attempt has done so far, for a failure's sentence."""
+        if not self._moving:
+            return "Nothing was moved or deleted"
+        return f"It stopped amid its work. {tell_deletions(self.deletions.count)}"
+
     def announce(self, manifest_path: str) -> None:
-        """Say whose mirror this is and what the run is about to write; then clear what stands in the way."""
+        """Say whose mirror this is and what the run is about to write; see that it is there and that nobody else is about to write as well; then
+        clear what stands in the way.
+
+        Of two runs that do so at once, at least one looks after the other's records were all there, and is refused before its first byte.
+        Its next attempt finds the other one on record: with an older copy it is then refused for good, with a newer one it goes on.
+        """
         folder = f"runs/{self.settings.run_id}"
+        claiming = self._owner is None or self._adopting
+        if self._owner is None or self._adopting:
+            self._owner = self._owner_record()
         contents: dict[str, bytes | str] = {
             f"{folder}/{records.MANIFEST}": manifest_path,
-            f"{folder}/{records.place_name(self._place)}": b"",
+            # something is in them because some stores take what is empty for a folder
+            f"{folder}/{records.place_name(self._place)}": b"\n",
+            # each run writes the marker, so that it is never older than the other records and goes before them
+            records.OWNER: msgspec.json.encode(self._owner),
         }
-        claiming = self._owner is None or self._adopting
-        if claiming:
-            contents[records.OWNER] = msgspec.json.encode(self._owner_record())
         earlier = self._before.runs.get(self.settings.run_id)
         if earlier and earlier.finished:
             # the run is being done again; until it is through, it is not finished
@@ -233,27 +344,46 @@ class Mirror(Attempt):
         self.destination.put(f"{records.FOLDER}/", contents)
         if claiming:
             self._confirm_owner()
-        if self.ledger.blockers():
-            self._look_for_rivals()
-        self.deletions.clear_the_way(self.tally)
+        in_the_way = bool(self.ledger.blockers())  # takes its time, so it comes before the look
+        self._look_for_rivals(demand=True)
+        self._moving = True
+        if in_the_way:
+            self.deletions.clear_the_way(self.tally)
         for run_id in sorted(self._before.arriving):
             # a mirror's run that began before this one is over, and so is this one's earlier attempt
             run = self._before.runs.get(run_id, records.Run())
             if run.place is not None or run.finished:
                 self.remove_arrived(run_id)
 
-    def _look_for_rivals(self) -> None:
-        """List the runs again and refuse to go on beside another one: what was listed before may be hours old. Raises Failure."""
-        folder = f"{records.FOLDER}/runs/"
-        found = self.destination.names_below(folder, deep=True)
+    def _look_for_rivals(self, *, demand: bool = False) -> None:
+        """List the records again and refuse to go on beside another run: what was listed before may be hours old. Raises Failure.
+
+        `demand`: refuse as well where they lack what this run has put there.
+        """
+        folder = f"{records.FOLDER}/"
+        found = self.destination.sizes_below(folder, deep=True)
+        if demand:
+            self.destination.demand(folder, found)
         self._refuse_rivals(records.read_state((folder + name).encode() for name in found))
 
     def _refuse_rivals(self, state: records.State) -> None:
         rivals = state.rivals(self._place, besides=self.settings.run_id)
+        if self._moving and rivals and all(map(self._has_given_way, rivals)):
+            return
         failure = guards.check_busy(rivals, self.destination.place)
         if failure:
-            failure.message = failure.message.replace("Nothing was deleted", tell_deletions(self.deletions.count))
+            failure.message = failure.message.replace("Nothing was deleted", self._done)
             raise failure
+
+    def _has_given_way(self, run_id: str) -> bool:
+        """Tell whether a run that was not there before this one's first byte moves an older copy of this volume: then it has seen this
+        run's records before its own first byte, and was refused.
+        """
+        try:
+            header = manifest.read_header(self._fetch_manifest(run_id))
+        except ValueError:
+            return False
+        return header.source == self.settings.owner and "" < header.copied_at < self.settings.copied_at
 
     def _owner_record(self) -> records.OwnerRecord:
         owner = self.settings.owner
@@ -266,13 +396,12 @@ class Mirror(Attempt):
             created_at=self.now(),
             object=self.settings.object_name,
             adopted=self._adopting,
-            previous=before if before != owner else None,
+            previous=next((each for each in (before, *self._strangers) if each and each != owner), None),
         )
 
     def _confirm_owner(self) -> None:
         """Read the marker back: two volumes may have found the same empty root at the same time, and the last marker stands."""
-        path = f"{records.FOLDER}/{records.OWNER}"
-        written = records.read_owner(self.destination.read(path), place=self.destination.remote(path))
+        written = self._read_marker()
         if written.owner != self.settings.owner or written.created_by != self.settings.run_id:
             failure = guards.check_busy((written.created_by,), self.destination.place)
             if failure:
@@ -280,6 +409,7 @@ class Mirror(Attempt):
 
     def after_listing(self, listing: Listing) -> Iterator[tuple[bytes, int]]:
         """Yield the data objects of a listing after the run; take note of its records."""
+        self._listed = True
         for key, size in listing.lines():
             if not self._after.take(key):
                 yield key, size
@@ -297,6 +427,8 @@ class Mirror(Attempt):
     def complete(self, folder: str, manifest_path: str) -> None:
         """Delete what the source no longer has; everything else has arrived. Then prove that everything else is still there."""
         self._refuse_rivals(self._after)
+        if self._listed and not self._after.owned:
+            self.destination.demand(f"{records.FOLDER}/{records.OWNER}", {})
         if self.ledger.stale_count():
             self._look_for_rivals()
         before = self.deletions.count
@@ -307,9 +439,15 @@ class Mirror(Attempt):
             raise
         if self.deletions.count > before or self.ledger.stale_count():
             self._prove(folder)
-        if self.deletions.spared:
-            # a finished run vouches for what its manifest lists, so what stays must be in it
-            self.append(manifest_path, (self.describe(key) for key in self.ledger.spared()), timeout=None)
+        # a finished run vouches for what its manifest lists, so what stays must be in it
+        self.append(manifest_path, self._staying(), timeout=None)
+
+    def _staying(self) -> Iterator[manifest.Entry]:
+        """Yield lines about what the source does not have, stays, and the manifest does not say yet."""
+        for key in self.ledger.spared():
+            yield self.describe(key)
+        for key, written in self.ledger.reappeared():
+            yield manifest.about(manifest.KEPT if written else manifest.FOUND, key)
 
     def _prove(self, folder: str) -> None:
         """Look once more: the deletions have taken nothing of the source, and all that they were to take (law L4)."""

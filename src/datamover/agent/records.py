@@ -15,6 +15,7 @@ contradicts what it is found under is a `Failure` of class `guard` that names th
 `manifest.load_known`; what it lists then counts as unknown.
 """
 
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -33,6 +34,8 @@ OUTCOME = "outcome.json"
 HOLDER = "folder.json"
 _ARRIVING = "arriving"
 _PLACE = "mirror-"
+_DATED = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})-?(\d{6})-")
+"""How the run ids begin that the operator and this agent make: with the second in which the run was recorded."""
 _LAST_PLACE = 10**15
 """Places in a mirror's history. A run each nanosecond would take eleven days to reach it, so a higher one is no place."""
 _MARK = f"{FOLDER}/".encode()
@@ -135,6 +138,7 @@ class Run(msgspec.Struct):
     manifest: bool = False
     finished: bool = False
     place: int | None = None
+    holder: bool = False
 
     @property
     def begun(self) -> bool:
@@ -174,6 +178,8 @@ class State:
                     run.manifest = True
                 elif name == OUTCOME:
                     run.finished = True
+                elif name == HOLDER:
+                    run.holder = True
                 elif name.startswith(_PLACE):
                     with suppress(Unusable):  # not a name that we give
                         run.place = max(run.place or 0, outside.integer(name.removeprefix(_PLACE), high=_LAST_PLACE))
@@ -201,6 +207,31 @@ class State:
         places = [run.place for run in self.runs.values() if run.begun and run.place and run.place < self.latest]
         return sorted(run_id for run_id, run in self.runs.items() if run.begun and places and run.place == max(places))
 
+    def unexplained(self, *, besides: str) -> tuple[str, ...]:
+        """Return the runs, other than `besides`, that may have mirrored here last although no manifest can tell for which volume: it is
+        lost, or its place is, and no record says that it was a timestamped copy.
+        """
+        return tuple(
+            sorted(
+                run_id
+                for run_id, run in self.runs.items()
+                if run_id != besides
+                and not run.begun
+                and ((run.place or 0) >= max(self.latest, 1) or (run.manifest and run.place is None and not run.holder))
+            )
+        )
+
+    def recorded(self, *, besides: str, above: int = 0) -> list[tuple[str, str]]:
+        """Return the moments in which the runs of the mirror, other than `besides`, were recorded, each with its run; without those whose
+        ids do not tell. A run's copy cannot have been made before. Only runs at places higher than `above` count.
+        """
+        found = [
+            (recorded_at(run_id), run_id)
+            for run_id, run in self.runs.items()
+            if run_id != besides and run.begun and (run.place or 0) > above
+        ]
+        return [each for each in found if each[0]]
+
     def rivals(self, place: int, *, besides: str) -> tuple[str, ...]:
         """Return the runs, other than `besides`, that have begun at `place` or after it, finished or not.
 
@@ -222,6 +253,13 @@ def read_state(keys: Iterable[bytes]) -> State:
     for key in keys:
         state.take(key)
     return state
+
+
+def recorded_at(run_id: str) -> str:
+    """Return the second in which a run was recorded, `YYYY-MM-DD-HHMMSS`, as its id begins; empty where it does not say."""
+    found = _DATED.match(run_id)
+    dated = "-".join(found.groups()) if found else ""
+    return dated if is_timestamp(dated) else ""
 
 
 def place_name(place: int) -> str:

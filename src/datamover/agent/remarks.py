@@ -73,6 +73,11 @@ def about_odd(count: int, examples: list[str]) -> list[str]:
     return [f"{those}; rclone could take them for other objects, so they stay until they are deleted by hand"]
 
 
+def about_extra(count: int, names: list[str]) -> list[str]:
+    """Return that the folder of a timestamped copy holds what is not of this copy."""
+    return [f"{count} object(s) in the folder are not of this copy: {', '.join(names)}"] if count else []
+
+
 def about_deletions(deletions: Deletions) -> list[str]:
     """Return what was not deleted although it seemed to be gone."""
     if not deletions.spared:

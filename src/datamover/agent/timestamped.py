@@ -7,8 +7,11 @@ import random
 
 import msgspec
 
-from datamover.agent import claims, manifest, records
+from datamover.agent import claims, manifest, names, records, remarks
 from datamover.agent.attempt import Attempt, Surroundings
+from datamover.agent.verify import not_of_this_copy
+
+_EXAMPLES = 5
 
 
 class Timestamped(Attempt):
@@ -18,6 +21,8 @@ class Timestamped(Attempt):
         super().__init__(given)
         self._held = False
         self._recorded: list[str] = []
+        self._extra = 0
+        self._extra_names: list[str] = []
 
     def begin(self) -> None:
         """Start the engine; the first look is a small request."""
@@ -102,3 +107,22 @@ class Timestamped(Attempt):
         if not self._held:
             contents[records.HOLDER] = self._claim_record(self.facts.timestamp or self.settings.timestamp)
         self.destination.put(self.run_folder, contents)
+
+    def proved_unchanged(self) -> bool:
+        """Return also that nobody asked for verification: what does not belong into the folder is found by listing it only."""
+        return super().proved_unchanged() and not self.settings.verification.name
+
+    def complete(self, folder: str, manifest_path: str) -> None:
+        """Look for objects in the folder that are not of this copy. Raises Failure where verification was asked for."""
+        del manifest_path
+        for key in self.ledger.extra(frozen=not self.settings.direct):
+            self._extra += 1
+            if len(self._extra_names) < _EXAMPLES:
+                self._extra_names.append(names.readable(key))
+        if self._extra and self.settings.verification.name:
+            self.facts.verified = False
+            raise not_of_this_copy(self._extra_names, self._extra, place=self.destination.remote(folder))
+
+    def remarks(self) -> list[str]:
+        """Return also what lies in the folder and is not of this copy."""
+        return super().remarks() + remarks.about_extra(self._extra, self._extra_names)

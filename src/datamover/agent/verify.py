@@ -112,6 +112,17 @@ def not_deleted(examples: Sequence[str], *, place: str) -> Failure:
     )
 
 
+def not_of_this_copy(examples: Sequence[str], count: int, *, place: str) -> Failure:
+    """Return the failure that objects in a timestamped folder mean which the source does not have."""
+    return Failure(
+        transfer.VERIFY,
+        transfer.REASON_VERIFICATION_FAILED,
+        f"{place} holds {count} object(s) that are not of this copy: {', '.join(examples)}. Everything of the source is there. Find out what else"
+        " writes into this folder and remove them, then run again; nothing was deleted.",
+        problems=tuple(examples),
+    )
+
+
 def mismatched(finding: str, *, direct: bool, problems: tuple[str, ...], deleted: int = 0) -> Failure:
     """Return the failure that a `finding` means; `deleted` as for `mismatch`."""
     before = tell_deletions(deleted)

@@ -124,6 +124,7 @@ def _environment(owner: DataMover, spec: DataMoverSpec, run: Run, cluster: str) 
         transfer.OWNER_PVC: run.source or spec.source_pvc,
         transfer.OBJECT: owner.metadata.name,
         transfer.COPY_METHOD: run.copy_method or spec.copy_method,
+        transfer.COPIED_AT: run.copied or "",
         transfer.ADOPT_DESTINATION: _flag(adopt),
         transfer.ALLOW_EMPTY_SOURCE: _flag(allow_empty),
         transfer.MAX_DELETE_PERCENT: str(guards.max_delete_percent),

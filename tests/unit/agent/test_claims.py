@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from datamover.agent.claims import LOOK, PAUSE, PUT, SECONDS, WITHDRAW, Action, Seen, claiming
 from datamover.agent.errors import Failure
+from datamover.api import transfer
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -119,3 +120,12 @@ def test_when_every_second_is_taken_it_says_so_and_may_be_tried_again() -> None:
         lose_all()
     assert len(tried) == len(set(tried)) == SECONDS
     assert caught.value.retryable
+
+
+def test_a_claim_that_the_store_does_not_keep_is_told_at_once() -> None:
+    steps = claiming(STAMP, run_id="run-1")
+    assert next(steps).kind == PUT
+    assert steps.send(Seen()).kind == LOOK
+    with pytest.raises(Failure) as failed:
+        steps.send(Seen(claimants=frozenset(("run-2",))))
+    assert (failed.value.reason, failed.value.retryable) == (transfer.REASON_RECORD_LOST, True)

@@ -213,3 +213,24 @@ def test_what_the_operator_sets_to_nothing_means_the_default() -> None:
 def test_what_no_record_can_hold_is_told_by_its_variable(name: str) -> None:
     with pytest.raises(Misconfigured, match=f"{name} is .*that is not UTF-8"):
         read(**{name: "volume\udcff"})
+
+
+@pytest.mark.parametrize(
+    ("given", "moment"),
+    [
+        ({}, "2024-08-06-140000"),
+        ({"DATAMOVER_TIMESTAMP": None}, None),
+        ({"DATAMOVER_COPIED_AT": ""}, "2024-08-06-140000"),
+        ({"DATAMOVER_COPIED_AT": "2024-08-05-000003"}, "2024-08-05-000003"),
+        ({"DATAMOVER_COPIED_AT": "2024-08-05-000003", "DATAMOVER_COPY_METHOD": "Direct"}, None),
+    ],
+)
+def test_the_moment_of_the_copy_is_what_is_told_or_the_runs_second_or_now(given, moment) -> None:
+    found = read(**{"DATAMOVER_TIMESTAMP": "2024-08-06-140000", **given}).copied_at
+    assert found == (moment or write_timestamp(NOW))
+
+
+@pytest.mark.parametrize("given", ["yesterday", "2024-08-05T00:00:03Z", "2024-13-05-000003", "2024-08-05-000003x"])
+def test_a_moment_that_is_none_is_refused(given: str) -> None:
+    with pytest.raises(Misconfigured, match="DATAMOVER_COPIED_AT is"):
+        read(DATAMOVER_COPIED_AT=given)

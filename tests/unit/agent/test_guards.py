@@ -1,14 +1,18 @@
 """Guards: refusals with the finding and the ways out."""
 
+from datetime import datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datamover.agent.environment import Owner
+from datamover.agent.environment import Owner, read_timestamp, write_timestamp
 from datamover.agent.errors import Failure
 from datamover.agent.guards import (
     Mirror,
     check_busy,
+    check_later_copy,
+    check_listing,
     check_owner,
     check_reserved,
     check_source_names,
@@ -64,6 +68,52 @@ def test_adoption_lifts_the_refusal_but_not_for_other_movers_destinations_below(
     message = refused(check_owner(nested, owner=OURS, adopt=True), transfer.REASON_DESTINATION_NOT_OWNED)
     assert "team/app" in message
     assert "ADOPT" not in message
+
+
+@pytest.mark.parametrize("owner", [None, OURS])
+def test_records_of_another_volume_make_everything_foreign_with_and_without_a_marker(owner: Owner | None) -> None:
+    found = mirror(owner=owner, objects=5, strangers=(THEIRS,))
+    message = refused(check_owner(found, owner=OURS, adopt=False), transfer.REASON_DESTINATION_NOT_OWNED)
+    assert "staging/other of cluster c-1" in message
+    assert ("owner.json) is lost" in message) == (owner is None)
+    assert ".." not in message
+    assert check_owner(found, owner=OURS, adopt=True) is None
+
+
+def test_runs_that_nothing_explains_count_only_without_a_marker_and_where_something_can_be_lost() -> None:
+    found = mirror(owner=None, objects=5, unexplained=("run-7",))
+    assert "'run-7'" in refused(check_owner(found, owner=OURS, adopt=False), transfer.REASON_DESTINATION_NOT_OWNED)
+    for other in (
+        mirror(owner=OURS, objects=5, unexplained=("run-7",)),
+        mirror(owner=None, objects=0, unexplained=("run-7",)),
+    ):
+        assert check_owner(other, owner=OURS, adopt=False) is None
+
+
+moments = st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1)).map(write_timestamp)
+
+
+@given(mine=moments, other=moments, now=moments)
+def test_only_a_copy_that_is_really_later_refuses_an_earlier_one(mine: str, other: str, now: str) -> None:
+    failure = check_later_copy((other, "run-7"), moment=mine, now=now, place=PLACE)
+    assert (failure is not None) == (read_timestamp(other) > read_timestamp(mine))
+    if failure is not None:
+        assert not failure.retryable
+        message = refused(failure, transfer.REASON_NEWER_BACKUP_EXISTS)
+        assert all(word in message for word in ("run-7", mine, other, "Nothing was moved or deleted"))
+        assert ("a clock has gone wrong" in message) == (other > now) == ("create a new DataMover" not in message)
+
+
+def test_without_a_later_copy_nothing_is_refused() -> None:
+    assert check_later_copy(("", ""), moment="2024-08-06-143052", now="2024-08-06-143053", place=PLACE) is None
+
+
+def test_a_listing_that_hides_what_is_there_is_tried_again() -> None:
+    assert check_listing((), 0, PLACE) is None
+    failure = check_listing(("a", "b", "c"), 7, PLACE)
+    assert failure is not None
+    assert failure.retryable
+    assert "'a', 'b', 'c' and 4 more" in refused(failure, transfer.REASON_LISTING_INCOMPLETE)
 
 
 def test_an_empty_source_before_a_full_mirror_is_refused_unless_allowed() -> None:

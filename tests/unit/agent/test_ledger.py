@@ -384,3 +384,40 @@ def test_rows_that_break_off_leave_a_table_that_can_be_asked(tmp_path: Path) -> 
     ledger.add_remote([(b"b", 2)])
     assert ledger.remote_count() >= 1
     ledger.close()
+
+
+# --- what a listing does not show -----------------------------------------------------------------------------------------
+
+
+def test_what_was_written_and_is_neither_listed_nor_in_the_source_is_unseen(ledger: Ledger) -> None:
+    ledger.add_known(written("hidden", "listed", "back", "shown-later"), finished=True, again=False)
+    ledger.add_found(keys("found", "found-later"))
+    ledger.add_source(timed(sized("back", "fresh")))
+    ledger.add_remote(sized("listed", "foreign"))
+    assert list(ledger.unseen(limit=100)) == keys("found", "found-later", "hidden", "shown-later")
+    assert list(ledger.unseen_written()) == keys("hidden", "shown-later")
+    ledger.add_after(sized("shown-later", "found-later", "listed", "back", "fresh"))
+    assert list(ledger.reappeared()) == [(b"found-later", 0), (b"shown-later", 1)]
+    assert set(ledger.stale()) == {b"listed"}
+
+
+@pytest.mark.parametrize(("count", "limit"), [(0, 5), (1, 5), (5, 5), (6, 5), (7, 5), (999, 10), (1001, 1000)])
+def test_of_many_unseen_objects_some_are_asked_for_and_the_last_in_any_case(
+    ledger: Ledger, count: int, limit: int
+) -> None:
+    names = [f"{number:06}" for number in range(count)]
+    ledger.add_known(written(*names), finished=True, again=False)
+    asked = list(ledger.unseen(limit=limit))
+    assert len(asked) <= limit + 1
+    assert len(asked) >= min(count, limit) // 2
+    assert asked[-1:] == keys(*names[-1:])
+
+
+@pytest.mark.parametrize(("frozen", "extra"), [(True, {"before", "extra", "\ufffd"}), (False, {"extra"})])
+def test_extra_is_what_the_run_has_no_part_in(ledger: Ledger, frozen: bool, extra: set[str]) -> None:
+    ledger.add_source(timed(sized("a", "filtered")))
+    ledger.select(sized("a"))
+    ledger.add_remote(sized("before"))
+    ledger.add_uploaded(keys("late"))
+    ledger.add_after(sized("a", "filtered", "before", "late", "extra", "\ufffd"))
+    assert {key.decode() for key in ledger.extra(frozen=frozen)} == extra

@@ -113,6 +113,32 @@ def test_what_an_earlier_run_may_have_written_is_told_apart(tmp_path: Path) -> N
     assert known_in_full(path, finished=True) == {b"stray": FOUND, b"kept": (None, False)}
 
 
+def test_what_was_not_seen_stays_known_until_a_run_has_come_to_its_end(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "manifest",
+        Entry(type=manifest.FILE, path="filtered"),
+        about(manifest.EXCLUDED, b"filtered"),
+        about(manifest.UNSEEN, b"filtered"),
+        about(manifest.UNSEEN, b"unseen"),
+    )
+    assert known_in_full(path, finished=False) == {b"filtered": (None, False), b"unseen": (None, False)}
+    assert known(path, finished=True) == set()
+
+
+def test_the_latest_copy_before_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "manifest", Entry(type=manifest.COPY, path="run-0", target="2024-08-06-143052"))
+    told: list[tuple[str, str]] = []
+
+    def ignore(lines: Iterator[object]) -> None:
+        assert list(lines) == []
+
+    load_known(
+        path, run_id="run-1", finished=True, add=ignore, forget=ignore, doubt=ignore, find=ignore, copied=told.append
+    )
+    assert told == [("2024-08-06-143052", "run-0")]
+    assert known(path, finished=False) == set()
+
+
 def test_what_the_run_did_not_move_is_told_beside_the_entries(tmp_path: Path) -> None:
     path = write(
         tmp_path / "manifest",

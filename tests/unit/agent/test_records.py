@@ -15,6 +15,7 @@ from datamover.agent.records import (
     read_holder,
     read_owner,
     read_state,
+    recorded_at,
 )
 from datamover.api import transfer
 
@@ -72,6 +73,55 @@ def test_runs_that_began_meanwhile_are_told() -> None:
     assert after.latest_runs() == ["mine", "theirs"]
     assert after.runs_before() == ["old"]
     assert before.runs_before() == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "unexplained"),
+    [
+        (["a/manifest.jsonl.gz", "a/mirror-000000001", "a/outcome.json"], ()),
+        (["a/mirror-000000001", "a/outcome.json"], ("a",)),
+        (["a/manifest.jsonl.gz", "a/outcome.json"], ("a",)),
+        (["a/manifest.jsonl.gz", "a/folder.json", "a/outcome.json"], ()),
+        (["a/outcome.json"], ()),
+        (["a/folder.json", "a/outcome.json"], ()),
+        (["b/manifest.jsonl.gz", "b/mirror-000000005", "a/mirror-000000004"], ()),
+        (["b/manifest.jsonl.gz", "b/mirror-000000005", "a/mirror-000000005"], ("a",)),
+        (["b/manifest.jsonl.gz", "b/mirror-000000005", "a/mirror-000000006"], ("a",)),
+        (["mine/manifest.jsonl.gz", "mine/outcome.json"], ()),
+    ],
+)
+def test_runs_that_may_have_been_the_last_and_that_no_manifest_explains_are_told(
+    keys: list[str], unexplained: tuple[str, ...]
+) -> None:
+    assert state(*(f".datamover/runs/{key}" for key in keys)).unexplained(besides="mine") == unexplained
+
+
+@pytest.mark.parametrize(
+    ("run_id", "moment"),
+    [
+        ("20240806143052-8f14e45fceea", "2024-08-06-143052"),
+        ("2024-08-06-143052-a1b2c3", "2024-08-06-143052"),
+        ("run-1", ""),
+        ("20241306143052-8f14e45fceea", ""),
+        ("20240806143052", ""),
+        ("120240806143052-x", ""),
+    ],
+)
+def test_the_second_of_a_run_is_read_from_its_id(run_id: str, moment: str) -> None:
+    assert recorded_at(run_id) == moment
+
+
+def test_only_begun_runs_of_the_mirror_from_a_place_on_have_a_moment() -> None:
+    early, late, stamped = (f"2024080{day}143052-x" for day in (5, 6, 7))
+    found = state(
+        *(f".datamover/runs/{run}/manifest.jsonl.gz" for run in (early, late, stamped, "by-hand")),
+        f".datamover/runs/{early}/{place_name(1)}",
+        f".datamover/runs/{late}/{place_name(2)}",
+        f".datamover/runs/by-hand/{place_name(3)}",
+    )
+    assert sorted(found.recorded(besides="mine")) == [("2024-08-05-143052", early), ("2024-08-06-143052", late)]
+    assert found.recorded(besides="mine", above=1) == [("2024-08-06-143052", late)]
+    assert found.recorded(besides=late, above=1) == []
 
 
 def test_claimed_folders_are_known() -> None:

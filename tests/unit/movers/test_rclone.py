@@ -138,6 +138,7 @@ class TestEnvironment:
         assert told[transfer.OWNER_PVC] == "app-data"
         assert told[transfer.OBJECT] == "nightly"
         assert told[transfer.COPY_METHOD] == "Clone"
+        assert told[transfer.COPIED_AT] == ""
         assert told[transfer.DEADLINE] == "0"
 
     @pytest.mark.parametrize("mover", [data_mover(), FULL], ids=["plain", "full"])

@@ -276,6 +276,12 @@ class Run(Model, frozen=True):
     snapshot_name: Annotated[str | None, doc("The VolumeSnapshot, with copyMethod Snapshot.")] = None
     source: Annotated[str | None, doc("The source volume that the run was recorded with.")] = None
     copy_method: Annotated[str | None, doc("The copy method that the run was recorded with.")] = None
+    copied: Annotated[
+        str | None,
+        doc(
+            "Moment of the copy, YYYY-MM-DD-HHMMSS in UTC: when the clone, or the snapshot that it is made of, was asked for."
+        ),
+    ] = None
     destination: Annotated[str | None, doc("Where the data are, as rclone names it.")] = None
     attempts: Annotated[int, doc("Pods that have been started for the run.")] = 0
     bytes: Annotated[int | None, doc("Bytes of the files at the destination; while running, bytes moved so far.")] = (

@@ -10,7 +10,7 @@ from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, Pod
 from datamover.api.meta import HasMeta, ObjectMeta
 from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.snapshot import VOLUME_SNAPSHOTS
-from datamover.api.timestamps import parse
+from datamover.api.timestamps import folder, parse
 from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
 from datamover.movers.outcomes import has_ended
 from datamover.movers.rclone import build_job
@@ -226,6 +226,7 @@ def _wait_for(
 def _start_mover(facts: Facts, run: Run, *, claim: str, now: datetime, settings: Settings) -> Plan:
     mover = facts.mover
     name = run.job_name or job_name(claim)
+    recorded, run = run, replace(run, job_name=name, copied=_moment(facts, run))
     alive = tuple(pod for pod in facts.strays if not has_ended(pod))
     if alive:
         return _wait_for_strays(facts, alive, job=name, now=now)
@@ -251,13 +252,13 @@ def _start_mover(facts: Facts, run: Run, *, claim: str, now: datetime, settings:
         reason=reasons.JOB_CREATED,
         message=f"Job {name} moves the data",
         phase=Phase.CREATING_POD,
-        run=replace(run, job_name=name),
+        run=run,
     )
     gone = again and run.attempts > 0 and ready is not None and ready.reason != reasons.JOB_LOST
     written = WriteStatus(status, cause=reasons.JOB_LOST if gone else None) if status is not None else None
     # The status goes first, so that nobody who is behind makes a second Job. After a refusal that is told it stays until the Job is there.
     steps: list[Step] = [Recount()] if again else []
-    refused = facts.refusal is not None and facts.refusal.target == (JOBS.kind, name) and run.job_name == name
+    refused = facts.refusal is not None and facts.refusal.target == (JOBS.kind, name) and recorded.job_name == name
     if written is None or (refused and current.phase == Phase.CREATING_POD):
         steps += [Fence(), Create(JOBS, manifest), *([written] if written is not None else [])]
     else:
@@ -268,6 +269,22 @@ def _start_mover(facts: Facts, run: Run, *, claim: str, now: datetime, settings:
     elif run.copy_method != CopyMethod.SNAPSHOT:  # it takes two more writes, and this event is what the budget gives up
         steps.append(Emit("Normal", reasons.JOB_CREATED, f"Job {name} moves {claim}", "Synchronize"))
     return Plan(tuple(steps))
+
+
+def _moment(facts: Facts, run: Run) -> str | None:
+    """Return the moment before which the copy cannot have been made: all attempts of a run are told the same (law L6).
+
+    It is the API server's time for all copies, so that they can be compared. None for a source that is read directly: each attempt reads
+    it anew. A snapshot may go once its clone is there, so what was recorded of it counts first.
+    """
+    if run.copy_method == CopyMethod.DIRECT:
+        return None
+    if run.copy_method == CopyMethod.SNAPSHOT:
+        snapshot = facts.snapshot
+        seen = snapshot.metadata.creation_timestamp if facts.owns(snapshot) else None
+        return run.copied or (folder(parse(seen)) if seen else run.timestamp)
+    made = facts.clone.metadata.creation_timestamp if facts.clone is not None else None
+    return folder(parse(made)) if made else run.copied or run.timestamp
 
 
 def _wait_for_strays(facts: Facts, alive: tuple[Pod, ...], *, job: str, now: datetime) -> Plan:

@@ -8,6 +8,7 @@ from datamover.api import names, reasons
 from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.outside import MESSAGE_LIMIT, clean
 from datamover.api.timestamps import seconds
+from datamover.api.transfer import REASON_NEWER_BACKUP_EXISTS
 from datamover.api.v1alpha1.datamover import Run
 from datamover.reconcilers.datamover.conditions import State, compose
 from datamover.reconcilers.datamover.facts import Facts
@@ -44,7 +45,12 @@ def fail(facts: Facts, run: Run, *, reason: str, message: str, now: datetime) ->
     lost = clone is not None and is_lost(clone)
     if run.copy_method != CopyMethod.DIRECT and facts.owns(clone) and not clone.metadata.terminating and not lost:
         kept = f" The clone {clone.metadata.name} is kept."
-    again = f'{names.RETRY_ADVICE}kubectl -n {mover.metadata.namespace} annotate datamover {mover.metadata.name} {names.RETRY_ANNOTATION}="$(date +%s)" --overwrite'
+    # the same copy would be refused again, and the message says what helps
+    again = (
+        ""
+        if reason == REASON_NEWER_BACKUP_EXISTS
+        else f'{names.RETRY_ADVICE}kubectl -n {mover.metadata.namespace} annotate datamover {mover.metadata.name} {names.RETRY_ANNOTATION}="$(date +%s)" --overwrite'
+    )
     hint = f".{kept}{again}"
     full = clean(message.rstrip("."), limit=MESSAGE_LIMIT - len(hint)) + hint
     status = compose(

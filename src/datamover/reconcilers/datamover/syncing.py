@@ -12,7 +12,14 @@ from datamover.api.batch import JOBS, Job
 from datamover.api.core import Pod
 from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.outside import known
-from datamover.api.transfer import REASON_OUT_OF_MEMORY, REASON_VERIFICATION_FAILED, SAMPLE, Outcome, tell_verification
+from datamover.api.transfer import (
+    REASON_OUT_OF_MEMORY,
+    REASON_SUCCEEDED,
+    REASON_VERIFICATION_FAILED,
+    SAMPLE,
+    Outcome,
+    tell_verification,
+)
 from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
 from datamover.movers.outcomes import (
     KNOWN_REASONS,
@@ -111,6 +118,9 @@ def _succeed(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Setti
     if outcome is None and (wait := _outcome_wait(job, facts.pods, now=now, settings=settings)) > 0:
         return Plan(wake_after=wait)
     done = record_outcome(run, outcome, attempts=_attempts(job, facts.pods))
+    denied = _denial(outcome)
+    if denied is not None:
+        return fail(facts, done, reason=denied[0], message=denied[1], now=now)
     # A claim that waits for its first consumer is bound only now: what was moved must have been the source's (law L4).
     empty = check_clone(facts.clone, facts.volumes) if facts.clone is not None else None
     if empty is not None:
@@ -124,6 +134,22 @@ def _succeed(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Setti
         ConditionType.VERIFIED: _judge_verification(outcome, find_flaw(facts.pods)),
     }
     return _recounted(facts, begin_clean_up(facts, done, said=said, now=now), job, outcome, now=now)
+
+
+def _denial(outcome: Outcome | None) -> tuple[str, str] | None:
+    """Return reason and sentence when the mover itself denies the success that its exit code claims (law L4)."""
+    if outcome is None or (outcome.succeeded and outcome.verified is not False):
+        return None
+    if outcome.succeeded:
+        return REASON_VERIFICATION_FAILED, "the mover compared source and destination, and found differences: run again"
+    advice = "the mover's exit code is 0, but its outcome says that it failed: let what starts it pass its exit code on"
+    said = outcome.message.rstrip(". ")
+    return _known_reason(outcome), f"{said}. ({advice})" if said else advice
+
+
+def _known_reason(outcome: Outcome) -> str:
+    """Return the outcome's reason; `MoverFailed` for one that our own agent does not give for a failure."""
+    return known(outcome.reason, KNOWN_REASONS - {REASON_SUCCEEDED}, otherwise=reasons.MOVER_FAILED)
 
 
 def _judge_verification(outcome: Outcome | None, flaw: str | None) -> Said:
@@ -142,10 +168,8 @@ def _judge_verification(outcome: Outcome | None, flaw: str | None) -> Said:
         if outcome.verification:
             return "False", reasons.NOTHING_VERIFIED, told
         return "False", reasons.NOT_REQUESTED, 'not asked for: set VERIFY_BACKUP to "true" in spec.additionalEnv'
-    if outcome.verified:
-        sample = outcome.verification.startswith(SAMPLE)
-        return "True", reasons.SAMPLE_VERIFIED if sample else reasons.VERIFIED, told
-    return "False", REASON_VERIFICATION_FAILED, "the mover compared, and found differences: run again"
+    sample = outcome.verification.startswith(SAMPLE)
+    return "True", reasons.SAMPLE_VERIFIED if sample else reasons.VERIFIED, told
 
 
 def _fail(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Settings) -> Plan:
@@ -177,8 +201,7 @@ def _end_failed(facts: Facts, run: Run, job: Job, outcome: Outcome | None, *, ca
         message = f"the mover took longer than spec.deadlineSeconds ({limit} s){before}"
         return fail(facts, ended, reason=reasons.DEADLINE_EXCEEDED, message=message, now=now)
     if outcome is not None and outcome.reason:
-        reason = known(outcome.reason, KNOWN_REASONS, otherwise=reasons.MOVER_FAILED)
-        return fail(facts, ended, reason=reason, message=outcome.message or "the mover failed", now=now)
+        return fail(facts, ended, reason=_known_reason(outcome), message=outcome.message or "the mover failed", now=now)
     pod = newest(facts.pods)
     if pod is not None and ran_out_of_memory(pod):
         message = f"{describe_end(pod)}: it reached its memory limit. Raise spec.mover.resources.limits.memory"

@@ -1060,10 +1060,9 @@ class TestNoFlapping:
         (outcome(verified=True, verification="sample:5%", read_files=1), "True", reasons.SAMPLE_VERIFIED),
         (outcome(verified=None, verification="checksums"), "False", reasons.NOTHING_VERIFIED),
         (outcome(verified=None), "False", reasons.NOT_REQUESTED),
-        (outcome(verified=False), "False", transfer.REASON_VERIFICATION_FAILED),
         (None, "Unknown", reasons.OUTCOME_MISSING),
     ],
-    ids=["compared", "read back", "a sample", "nothing there", "not asked for", "differs", "nothing said"],
+    ids=["compared", "read back", "a sample", "nothing there", "not asked for", "nothing said"],
 )
 def test_verified_claims_no_more_than_the_mover_said(said, status_, reason) -> None:
     ended = builders.pod(COMPLETE, phase="Succeeded", outcome=said, exit_code=0 if said is None else None)
@@ -1073,6 +1072,106 @@ def test_verified_claims_no_more_than_the_mover_said(said, status_, reason) -> N
     verified = told.condition("Verified")
     assert (told.phase, verified.status, verified.reason) == (Phase.COMPLETED, status_, reason)
     assert ("unverified: the mover left no outcome" in told.message) == (said is None)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason", "words"),
+    [
+        (
+            outcome(
+                succeeded=False,
+                failure_class=transfer.VERIFY,
+                reason=transfer.REASON_VERIFICATION_FAILED,
+                message="2 files differ.",
+            ),
+            transfer.REASON_VERIFICATION_FAILED,
+            "2 files differ. (the mover's exit code is 0",
+        ),
+        (outcome(succeeded=False, reason="", message=""), reasons.MOVER_FAILED, "its outcome says that it failed"),
+        (outcome(succeeded=False, message="odd"), reasons.MOVER_FAILED, "odd. (the mover's exit code is 0"),
+        (outcome(verified=False), transfer.REASON_VERIFICATION_FAILED, "found differences"),
+    ],
+    ids=["failed", "failed without a word", "failed for the reason Succeeded", "found differences"],
+)
+def test_what_says_failed_is_never_completed_whatever_its_exit_code(said, reason, words) -> None:
+    ended = builders.pod(COMPLETE, phase="Succeeded", outcome=said, exit_code=0)
+    plan = decide(
+        at(Phase.CREATING_POD, clone=builders.clone(), job=COMPLETE, pods=(ended,)), now=LATER, settings=SETTINGS
+    )
+    told = next(step.status for step in plan.steps if isinstance(step, WriteStatus))
+    failed = told.condition("Failed")
+    assert (told.phase, failed.status, failed.reason) == (Phase.FAILED, "True", reason)
+    assert words in told.message
+    assert not any(isinstance(step, Delete) for step in plan.steps)
+
+
+MONDAY, MADE, RECORDED = "2024-08-05-000003", "2024-08-06-070809", "2024-08-06-143052"
+
+
+def aged(child, created="2024-08-06T07:08:09Z"):
+    return replace(child, metadata=replace(child.metadata, creation_timestamp=created))
+
+
+@pytest.mark.parametrize(
+    ("method", "recorded", "children", "moment"),
+    [
+        ("Clone", None, {"clone": aged(builders.clone())}, MADE),
+        ("Clone", MONDAY, {"clone": aged(builders.clone())}, MADE),
+        ("Clone", None, {"clone": aged(builders.clone(), None)}, RECORDED),
+        (
+            "Snapshot",
+            None,
+            {"clone": builders.clone(), "snapshot": aged(builders.volume_snapshot(owner=builders.MOVER_UID))},
+            MADE,
+        ),
+        ("Snapshot", MONDAY, {"clone": builders.clone()}, MONDAY),
+        (
+            "Snapshot",
+            MONDAY,
+            {"clone": builders.clone(), "snapshot": aged(builders.volume_snapshot(owner=builders.MOVER_UID))},
+            MONDAY,
+        ),
+        ("Snapshot", None, {"clone": builders.clone()}, RECORDED),
+        ("Direct", None, {}, None),
+    ],
+    ids=[
+        "of the clone",
+        "of this clone, another one was lost",
+        "the clone has none: when the run was recorded",
+        "of the snapshot",
+        "the snapshot is gone: as recorded",
+        "of the snapshot that was recorded first",
+        "the snapshot is gone and nothing was recorded: when the run was",
+        "a live source is read anew by each attempt",
+    ],
+)
+def test_every_attempt_is_told_the_moment_of_its_copy_and_it_is_recorded_first(
+    method, recorded, children, moment
+) -> None:
+    known = mover(Phase.CREATING_POD, copy_method=method, run=run(copy_method=method, copied=recorded))
+    plan = decide(facts(known, **children), now=LATER, settings=SETTINGS)
+    (created,) = (step for step in plan.steps if isinstance(step, Create))
+    (container,) = created.manifest["spec"]["template"]["spec"]["containers"]
+    told = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert told[transfer.COPIED_AT] == (moment or "")
+    written = [step.status.run.copied for step in plan.steps if isinstance(step, WriteStatus)]
+    assert written == [moment] if moment != recorded else written in ([], [moment])
+
+
+def test_a_refusal_for_a_newer_backup_advises_no_retry_of_the_same_copy() -> None:
+    """The way out must work: a retry would move the copy that was refused."""
+    said = outcome(
+        failure_class=transfer.GUARD,
+        reason=transfer.REASON_NEWER_BACKUP_EXISTS,
+        message="It is older. Create a new DataMover.",
+    )
+    failed = builders.job(condition="Failed", reason="PodFailurePolicy", failed=1)
+    pods = (builders.pod(failed, phase="Failed", outcome=said),)
+    plan = decide(at(Phase.CREATING_POD, clone=builders.clone(), job=failed, pods=pods), now=LATER, settings=SETTINGS)
+    told = next(step.status for step in plan.steps if isinstance(step, WriteStatus))
+    assert (told.phase, told.condition("Failed").reason) == (Phase.FAILED, transfer.REASON_NEWER_BACKUP_EXISTS)
+    assert "Create a new DataMover" in told.message
+    assert names.RETRY_ADVICE.strip() not in told.message
 
 
 class TestProgress:

@@ -1,0 +1,209 @@
+"""An older copy never replaces a newer one (laws L3, L4). Real engine, real servers."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from datamover.api import transfer
+from support.agent import Container
+from support.answering import Answering, Reply, Request
+from support.s3 import S3Server, wait_for
+
+SOURCE = str(Path(transfer.__file__).parents[2])
+MONDAY = {"DATAMOVER_RUN_ID": "20240805000000-monday", "DATAMOVER_COPIED_AT": "2024-08-05-000003"}
+TUESDAY = {"DATAMOVER_RUN_ID": "20240806000000-tuesday", "DATAMOVER_COPIED_AT": "2024-08-06-000003"}
+FILES = {f"f{number}": "as ever" for number in range(10)}
+
+
+def fill(container: Container, files: dict[str, str]) -> None:
+    for name, content in files.items():
+        path = container.data / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+
+@pytest.fixture
+def monday(any_container: Container) -> Container:
+    """Where Monday's clone is; Sunday's backup is there."""
+    fill(any_container, FILES)
+    sunday = any_container.run(DATAMOVER_RUN_ID="20240804000000-sunday", DATAMOVER_COPIED_AT="2024-08-04-000003")
+    assert sunday.code == 0, sunday.output
+    fill(any_container, {"report": "of Monday"})
+    return any_container
+
+
+@pytest.fixture
+def tuesday(monday: Container) -> Container:
+    """Where Tuesday's clone is."""
+    other = Container(monday.root / "tuesday", dict(monday.environment))
+    fill(other, FILES | {"report": "of Tuesday", "new": "on Tuesday"})
+    return other
+
+
+def holding(container: Container, module: str, name: str) -> tuple[dict[str, str], Path, Path]:
+    """Return variables with which an attempt waits before this function of its own; what it makes then, what it waits for."""
+    there, go, place = container.root / "there", container.root / "go", container.root / "patched"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text(
+        f"import os, time\nfrom datamover.agent.{module} import {name.partition('.')[0]} as owner\n"
+        f"real = owner.{name.partition('.')[2]}\n"
+        "def held(self, *given, **named):\n"
+        f"    open({str(there)!r}, 'w').close()\n"
+        f"    while not os.path.exists({str(go)!r}):\n        time.sleep(0.05)\n"
+        "    return real(self, *given, **named)\n"
+        f"owner.{name.partition('.')[2]} = held\n"
+    )
+    return {"PYTHONPATH": f"{place}{os.pathsep}{SOURCE}"}, there, go
+
+
+@pytest.mark.parametrize(
+    "moment", ["mirror.Mirror.settle", "mirror.Mirror.announce", "ledger.Ledger.blockers"], ids=lambda it: it[-8:]
+)
+def test_a_slow_older_run_is_refused_before_its_first_byte_and_for_good_when_it_is_tried_again(
+    monday: Container, tuesday: Container, any_s3: S3Server, moment: str
+) -> None:
+    module, _, name = moment.partition(".")
+    held, there, go = holding(monday, module, name)
+    with monday.start(**MONDAY, **held) as running:
+        wait_for(there.exists)
+        done = tuesday.run(**TUESDAY)
+        assert done.code == 0, done.output
+        newest = any_s3.objects()
+        go.touch()
+        first = running.wait().outcome
+    assert first.reason in (transfer.REASON_DESTINATION_BUSY, transfer.REASON_NEWER_BACKUP_EXISTS), first.message
+    assert any_s3.objects() == newest
+    again = monday.run(**MONDAY)
+    outcome = again.outcome
+    assert (again.code, outcome.reason, outcome.retryable) == (24, transfer.REASON_NEWER_BACKUP_EXISTS, False)
+    for word in ("'20240806000000-tuesday'", "2024-08-06-000003", "2024-08-05-000003", "create a new DataMover"):
+        assert word in outcome.message
+    assert any_s3.objects() == newest
+    assert newest["report"] == b"of Tuesday"
+    # the way out: a copy of the volume as it is now
+    wednesday = monday.run(DATAMOVER_RUN_ID="20240807000000-wednesday", DATAMOVER_COPIED_AT="2024-08-07-000000")
+    assert wednesday.code == 0, wednesday.output
+    assert any_s3.objects()["report"] == b"of Monday"
+
+
+def test_an_older_run_is_refused_also_when_it_began_before_the_newer_one_and_that_one_failed(
+    monday: Container, tuesday: Container, any_s3: S3Server
+) -> None:
+    def full(request: Request) -> Reply | None:
+        return Reply(507) if request.method == "PUT" and "/report" in request.path else None
+
+    with Answering(any_s3.port, full) as store:
+        failed = tuesday.run(BUCKET_PORT=str(store.port), RCLONE_RETRIES="1", RCLONE_LOW_LEVEL_RETRIES="1", **TUESDAY)
+    assert not failed.outcome.succeeded
+    assert any_s3.objects()["new"] == b"on Tuesday"
+    assert monday.run(**MONDAY).outcome.reason == transfer.REASON_NEWER_BACKUP_EXISTS
+    assert tuesday.run(**TUESDAY).code == 0
+
+
+def test_the_moment_of_a_newer_copy_outlives_its_records(monday: Container, tuesday: Container) -> None:
+    """Later runs carry it on: what is compared is the latest of all copies, not that of the last run."""
+    assert tuesday.run(**TUESDAY | {"DATAMOVER_RUN_ID": "by-hand-1"}).code == 0
+    same = {"DATAMOVER_RUN_ID": "by-hand-2", "DATAMOVER_COPIED_AT": TUESDAY["DATAMOVER_COPIED_AT"]}
+    assert tuesday.run(**same).code == 0
+    assert monday.run(**MONDAY).outcome.reason == transfer.REASON_NEWER_BACKUP_EXISTS
+
+
+def test_two_runs_of_one_volume_at_once_never_end_with_the_older_copy_over_the_newer(
+    monday: Container, tuesday: Container, any_s3: S3Server
+) -> None:
+    codes: dict[str, list[int]] = {"monday": [], "tuesday": []}
+
+    def attempts(name: str, container: Container, given: dict[str, str]) -> None:
+        for _ in range(3):  # as its Job would
+            codes[name].append(container.run(**given).code)
+            if codes[name][-1] not in transfer.RETRYABLE_EXIT_CODES:
+                return
+
+    threads = [
+        threading.Thread(target=attempts, args=("monday", monday, MONDAY)),
+        threading.Thread(target=attempts, args=("tuesday", tuesday, TUESDAY)),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if codes["tuesday"][-1] != 0:
+        codes["tuesday"].append(tuesday.run(**TUESDAY).code)
+    assert codes["tuesday"][-1] == 0, codes
+    assert any_s3.objects()["report"] == b"of Tuesday", codes
+    assert any_s3.objects()["new"] == b"on Tuesday", codes
+    assert monday.run(**MONDAY).outcome.reason == transfer.REASON_NEWER_BACKUP_EXISTS
+
+
+def test_a_run_of_an_earlier_version_is_taken_at_the_moment_in_its_id(monday: Container, tuesday: Container) -> None:
+    """Its manifest has no moment."""
+    place = tuesday.root / "earlier"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text(
+        "import msgspec\nfrom datamover.agent.attempt import Attempt\nreal = Attempt._header\n"
+        "Attempt._header = lambda self: msgspec.structs.replace(real(self), copied_at='')\n"
+    )
+    earlier = {"PYTHONPATH": f"{place}{os.pathsep}{SOURCE}"}
+    assert tuesday.run(**TUESDAY | earlier).code == 0
+    assert monday.run(**MONDAY).outcome.reason == transfer.REASON_NEWER_BACKUP_EXISTS
+
+
+def test_a_moment_that_has_not_come_yet_is_of_a_wrong_clock_and_has_a_way_out(
+    container: Container, s3: S3Server
+) -> None:
+    fill(container, FILES)
+    wrong = container.run(DATAMOVER_RUN_ID="run-1", DATAMOVER_COPIED_AT="2999-01-01-000000")
+    assert wrong.code == 0
+    refused = container.run(DATAMOVER_RUN_ID="run-2").outcome
+    assert refused.reason == transfer.REASON_NEWER_BACKUP_EXISTS
+    assert "a clock has gone wrong" in refused.message
+    assert "spec.guards.adoptDestination: true" in refused.message
+    assert container.run(DATAMOVER_RUN_ID="run-3", DATAMOVER_ADOPT_DESTINATION="true").code == 0
+    after = container.run(DATAMOVER_RUN_ID="run-4")
+    assert after.code == 0, after.output
+
+
+def test_adoption_does_not_lift_the_refusal_of_a_real_newer_copy(monday: Container, tuesday: Container) -> None:
+    assert tuesday.run(**TUESDAY).code == 0
+    ended = monday.run(DATAMOVER_ADOPT_DESTINATION="true", **MONDAY)
+    assert ended.outcome.reason == transfer.REASON_NEWER_BACKUP_EXISTS
+
+
+def test_another_volumes_moments_do_not_count_once_its_mirror_is_adopted(container: Container) -> None:
+    fill(container, FILES)
+    assert container.run(DATAMOVER_OWNER_PVC="other", **TUESDAY).code == 0
+    adopted = container.run(DATAMOVER_ADOPT_DESTINATION="true", **MONDAY)
+    assert adopted.code == 0, adopted.output
+    assert container.run(**MONDAY).code == 0
+
+
+def test_each_attempt_reads_a_live_source_anew_so_its_own_start_counts(monday: Container, tuesday: Container) -> None:
+    assert tuesday.run(**TUESDAY).code == 0
+    live = monday.run(DATAMOVER_COPY_METHOD="Direct", DATAMOVER_TIMESTAMP="2024-08-05-000000", **MONDAY)
+    assert live.code == 0, live.output
+
+
+def test_without_a_moment_the_runs_own_second_counts(monday: Container, tuesday: Container) -> None:
+    assert tuesday.run(**TUESDAY).code == 0
+    given = {"DATAMOVER_RUN_ID": MONDAY["DATAMOVER_RUN_ID"], "DATAMOVER_TIMESTAMP": "2024-08-05-000000"}
+    assert monday.run(**given).outcome.reason == transfer.REASON_NEWER_BACKUP_EXISTS
+
+
+def test_a_newer_run_is_not_held_up_by_an_older_one_that_gave_way(
+    monday: Container, tuesday: Container, any_s3: S3Server
+) -> None:
+    """The older one announces itself while the newer one moves its files, and is refused."""
+    held, there, go = holding(tuesday, "attempt", "Attempt._compare")
+    late, late_there, late_go = holding(monday, "mirror", "Mirror.announce")
+    with monday.start(**MONDAY, **late) as older:
+        wait_for(late_there.exists)
+        with tuesday.start(**TUESDAY, **held) as newer:
+            wait_for(there.exists)
+            late_go.touch()
+            assert older.wait().outcome.reason == transfer.REASON_DESTINATION_BUSY
+            go.touch()
+            ended = newer.wait()
+    assert ended.code == 0, ended.output
+    assert any_s3.objects()["report"] == b"of Tuesday"
