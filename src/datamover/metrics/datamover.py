@@ -202,11 +202,11 @@ class DataMoverMetrics:
 
     def recovered(self, *, name: str, namespace: str) -> None:
         """A DataMover has no failure that stands."""
-        self._failures.forget(ObjectName(name, namespace))
+        self._failures.recover(ObjectName(name, namespace))
 
-    def settle(self, *, source: str, namespace: str, began: float) -> None:
-        """A run of a claim that began at this moment has completed: failures of earlier ones are dealt with."""
-        self._failures.settle(SourceName(namespace, source), began=began)
+    def settle(self, *, name: str, namespace: str, source: str, began: float, exists: bool) -> None:
+        """A run of a claim that began at this moment has completed: failures of earlier ones are dealt with. `exists` is whether the claim does."""
+        self._failures.settle(ObjectName(name, namespace), SourceName(namespace, source), began=began, exists=exists)
 
     def waits(self, *, name: str, namespace: str, reason: str, safe: bool, severity: str, since: float) -> None:
         """A DataMover that has not ended stands still; `safe` is whether its data are at the destination."""

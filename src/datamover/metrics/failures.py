@@ -74,6 +74,7 @@ class Failures:
         self._of_source: dict[SourceName, set[ObjectName]] = {}
         self._completed: dict[SourceName, float] = {}
         self._gone: set[SourceName] = set()
+        self._witnesses: dict[ObjectName, SourceName] = {}  # that have completed, of claims that are gone
 
     def fail(self, owner: ObjectName, source: SourceName, *, reason: str, at: float, began: float) -> None:
         """Note a failure. One that is settled stays so."""
@@ -89,28 +90,32 @@ class Failures:
         if known is None or known.source != source:
             self.fail(owner, source, reason=reason, at=at, began=began)
 
-    def settle(self, source: SourceName, *, began: float) -> None:
-        """Drop the failures of runs of a claim that began before this one, which has completed."""
+    def settle(self, owner: ObjectName, source: SourceName, *, began: float, exists: bool) -> None:
+        """Drop the failures of runs of a claim that began before this one, which has completed. Of a claim that does not exist any more
+        that is remembered for as long as the DataMover that says so is there: nobody will tell that such a claim goes.
+        """
+        if exists:
+            self._gone.discard(source)
+        self._witness(owner, None if exists else source)
         if began <= self._completed.get(source, float("-inf")):
             return
         self._completed[source] = began
-        self._gone.discard(source)
-        for owner in self._of_source.get(source, ()):
-            if self._known[owner].began < began:
-                self._series.drop(owner)
+        for other in self._of_source.get(source, ()):
+            known = self._known.get(other)
+            if known is not None and known.source == source and known.began < began:
+                self._series.drop(other)
 
-    def forget(self, owner: ObjectName) -> None:
-        """Forget an object: it is gone, or has succeeded."""
+    def recover(self, owner: ObjectName) -> None:
+        """Note that an object has no failure that stands."""
         self._series.drop(owner)
         found = self._known.pop(owner, None)
-        if found is None:
-            return
-        owners = self._of_source[found.source]
-        owners.discard(owner)
-        if not owners:
-            del self._of_source[found.source]
-            if found.source in self._gone:
-                self.forget_source(found.source)
+        if found is not None:
+            self._release(owner, found.source)
+
+    def forget(self, owner: ObjectName) -> None:
+        """Forget an object that is gone."""
+        self.recover(owner)
+        self._witness(owner, None)
 
     def forget_source(self, source: SourceName) -> None:
         """Forget what completed of a claim that is gone, as soon as no failure needs it."""
@@ -124,7 +129,33 @@ class Failures:
         known = self._known.get(owner)
         if known == failure:
             return
+        self._witness(owner, None)
         if known is not None and known.source != failure.source:
-            self.forget(owner)
+            self.recover(owner)
         self._known[owner] = failure
         self._of_source.setdefault(failure.source, set()).add(owner)
+
+    def _witness(self, owner: ObjectName, source: SourceName | None) -> None:
+        """Let an object stand for what completed of a claim that is gone; of None when it does not."""
+        before = self._witnesses.get(owner)
+        if before == source:
+            return
+        if before is not None:
+            del self._witnesses[owner]
+            self._release(owner, before)
+        if source is not None:
+            self._witnesses[owner] = source
+            self._of_source.setdefault(source, set()).add(owner)
+            self._gone.add(source)
+
+    def _release(self, owner: ObjectName, source: SourceName) -> None:
+        """Forget what completed of a claim that is gone as soon as nobody needs it."""
+        known = self._known.get(owner)
+        if self._witnesses.get(owner) == source or (known is not None and known.source == source):
+            return
+        owners = self._of_source[source]
+        owners.discard(owner)
+        if not owners:
+            del self._of_source[source]
+            if source in self._gone:
+                self.forget_source(source)

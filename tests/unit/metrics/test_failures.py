@@ -41,7 +41,7 @@ def test_a_failure_stands_with_its_labels(registry: CollectorRegistry) -> None:
 def test_a_later_run_that_completed_settles_it_whichever_is_seen_first(registry: CollectorRegistry) -> None:
     failures = Failures(registry)
     failures.fail(ONE, DATA, reason="A", at=20.0, began=10.0)
-    failures.settle(DATA, began=11.0)
+    failures.settle(TWO, DATA, began=11.0, exists=True)
     failures.fail(TWO, DATA, reason="A", at=20.0, began=10.0)
     assert standing(registry) == {}
 
@@ -50,10 +50,10 @@ def test_one_of_the_same_second_or_of_another_claim_settles_nothing(registry: Co
     """Two backups of one claim to two places begin together: that one of them works does not mend the other."""
     failures = Failures(registry)
     failures.fail(ONE, DATA, reason="A", at=20.0, began=10.0)
-    failures.settle(DATA, began=10.0)
-    failures.settle(DATA, began=5.0)
-    failures.settle(SourceName("shop", "other"), began=99.0)
-    failures.settle(SourceName("bank", "app-data"), began=99.0)
+    failures.settle(TWO, DATA, began=10.0, exists=True)
+    failures.settle(TWO, DATA, began=5.0, exists=True)
+    failures.settle(TWO, SourceName("shop", "other"), began=99.0, exists=True)
+    failures.settle(TWO, SourceName("bank", "app-data"), began=99.0, exists=True)
     assert set(standing(registry)) == {"one"}
 
 
@@ -74,7 +74,7 @@ def test_a_retry_that_was_under_way_before_a_restart_stands_as_what_is_known_of_
 def test_what_was_settled_stays_so_when_the_claim_goes(registry: CollectorRegistry) -> None:
     failures = Failures(registry)
     failures.fail(ONE, DATA, reason="A", at=20.0, began=10.0)
-    failures.settle(DATA, began=30.0)
+    failures.settle(TWO, DATA, began=30.0, exists=True)
     failures.forget_source(DATA)
     failures.fail(ONE, DATA, reason="A", at=20.0, began=10.0)
     assert standing(registry) == {}
@@ -82,11 +82,25 @@ def test_what_was_settled_stays_so_when_the_claim_goes(registry: CollectorRegist
     assert set(standing(registry)) == {"two"}
 
 
+def test_what_completed_of_a_claim_that_is_gone_is_known_as_long_as_the_one_that_did_it_is_there(
+    registry: CollectorRegistry,
+) -> None:
+    """Nobody tells a second time that the claim goes: after a restart it was never there."""
+    failures = Failures(registry)
+    failures.settle(TWO, DATA, began=30.0, exists=False)
+    failures.fail(ONE, DATA, reason="A", at=20.0, began=10.0)
+    assert standing(registry) == {}
+    failures.forget(TWO)
+    assert standing(registry) == {}, "what is settled stays so"
+    failures.forget(ONE)
+    assert held(failures) == 0
+
+
 def test_an_object_that_backs_up_another_claim_now_is_another_object(registry: CollectorRegistry) -> None:
     failures = Failures(registry)
     failures.fail(ONE, DATA, reason="A", at=20.0, began=10.0)
     failures.fail(ONE, SourceName("shop", "other"), reason="A", at=20.0, began=10.0)
-    failures.settle(DATA, began=99.0)
+    failures.settle(TWO, DATA, began=99.0, exists=True)
     assert set(standing(registry)) == {"one"}
     failures.forget(ONE)
     assert standing(registry) == {}
@@ -98,7 +112,7 @@ MOMENTS = st.integers(0, 20).map(float)
 
 
 class FailuresMachine(RuleBasedStateMachine):
-    """Against a model that remembers everything: what stands is the same, and nothing is kept of what is gone."""
+    """Against a model that looks at everything each time: what stands is the same, and nothing is kept of what is gone."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,23 +120,49 @@ class FailuresMachine(RuleBasedStateMachine):
         self.failures = Failures(self.registry)
         self.known: dict[ObjectName, tuple[SourceName, float, bool]] = {}
         self.completed: dict[SourceName, float] = {}
+        self.witnesses: dict[ObjectName, SourceName] = {}
+        self.gone: set[SourceName] = set()
 
     @rule(owner=OWNERS, source=SOURCES, began=MOMENTS)
     def fail(self, owner: ObjectName, source: SourceName, began: float) -> None:
         self.failures.fail(owner, source, reason="A", at=began, began=began)
+        before = self.known.get(owner)
+        if before is None or before[:2] != (source, began):
+            self.witnesses.pop(owner, None)
+            self.prune(spared=source if before is not None and before[0] == source else None)
+        if before is not None and before[0] != source:
+            del self.known[owner]
+            self.prune()
         self.known[owner] = (source, began, began < self.completed.get(source, -1.0))
 
-    @rule(source=SOURCES, began=MOMENTS)
-    def settle(self, source: SourceName, began: float) -> None:
-        self.failures.settle(source, began=began)
+    @rule(owner=OWNERS, source=SOURCES, began=MOMENTS, exists=st.booleans())
+    def settle(self, owner: ObjectName, source: SourceName, began: float, *, exists: bool) -> None:
+        self.failures.recover(owner)  # it has completed
+        self.known.pop(owner, None)
+        self.prune()
+        self.failures.settle(owner, source, began=began, exists=exists)
+        self.gone.discard(source) if exists else self.gone.add(source)
+        self.witnesses.pop(owner, None)
+        self.prune(spared=source)
+        if not exists:
+            self.witnesses[owner] = source
         self.completed[source] = max(began, self.completed.get(source, began))
-        for owner, (of, at, settled) in self.known.items():
-            self.known[owner] = (of, at, settled or (of == source and at < self.completed[source]))
+        for other, (of, at, settled) in self.known.items():
+            self.known[other] = (of, at, settled or (of == source and at < self.completed[source]))
 
     @rule(owner=OWNERS)
     def forget(self, owner: ObjectName) -> None:
         self.failures.forget(owner)
         self.known.pop(owner, None)
+        self.witnesses.pop(owner, None)
+        self.prune()
+
+    def prune(self, spared: SourceName | None = None) -> None:
+        """Of a claim that is gone nothing is known any more without a DataMover that needs it."""
+        needed = {source for source, _, _ in self.known.values()} | set(self.witnesses.values()) | {spared}
+        for source in self.gone - needed:
+            self.gone.discard(source)
+            self.completed.pop(source, None)
 
     @invariant()
     def stands_what_is_not_settled(self) -> None:
@@ -136,7 +176,7 @@ class FailuresMachine(RuleBasedStateMachine):
         return set(found)
 
     def teardown(self) -> None:
-        for owner in tuple(self.known):
+        for owner in (ONE, TWO, ObjectName("one", "bank")):
             self.failures.forget(owner)
         for source in tuple(self.completed):
             self.failures.forget_source(source)

@@ -12,7 +12,7 @@ from typing import Final
 from datamover.api.meta import ObjectMeta
 from datamover.api.names import ConditionType
 from datamover.api.outside import clean
-from datamover.api.timestamps import parse
+from datamover.api.timestamps import moment_of
 from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
 from datamover.reconcilers.datamover.conditions import Said, State, compose
 from datamover.reconcilers.datamover.facts import Facts, Refusal, Settings
@@ -91,8 +91,8 @@ def look_into(
 
 
 def age_of(stamp: str | None, now: datetime) -> float:
-    """Return the seconds since a timestamp of the API server; never negative, for its clock is not ours."""
-    return max(0.0, (now - parse(stamp)).total_seconds()) if stamp else 0.0
+    """Return the seconds since a timestamp; never negative, for its clock is not ours. What is no timestamp was long ago: nobody waits for it."""
+    return max(0.0, now.timestamp() - moment_of(stamp, default=0.0)) if stamp else 0.0
 
 
 def _is_told(facts: Facts, status: DataMoverStatus, reason: str, *, once: bool) -> bool:

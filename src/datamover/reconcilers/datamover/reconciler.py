@@ -90,6 +90,7 @@ class DataMoverReconciler:
         self._clock = clock
         self._settings = settings
         self._memory: dict[str, _Memory] = {}
+        self._surveyed = False
         self._actor = Actor(
             client,
             caches=caches,
@@ -135,6 +136,8 @@ class DataMoverReconciler:
 
     async def reconcile(self, key: Key) -> Result:
         """Take one DataMover one step on."""
+        if not self._surveyed:
+            self._survey()
         mover = self._caches.movers.store.get(key)
         if mover is None:
             self._forget(key)
@@ -147,11 +150,22 @@ class DataMoverReconciler:
             await self._confess(key, mover, error)
             raise  # the controller logs it and tries again, at most `_RETRY_MOST` seconds apart
 
+    def _survey(self) -> None:
+        """Set the gauges of all DataMovers before anybody can read one of them: what stands of one depends on others of its claim, and a failure
+        that a later run has settled would be told after each restart until that one's turn comes.
+        """
+        self._surveyed = True
+        for mover in self._caches.movers.store.list():
+            self._report(mover)
+
+    def _report(self, mover: DataMover) -> None:
+        source = self._caches.claim(mover.metadata.namespace or "", source_of(mover))
+        report_present(mover, meter=self._meter, source_exists=source is not None)
+
     async def _work_on(self, key: Key, mover: DataMover) -> Result:
         self._want_secret(key, mover)
         memory = self._memory.setdefault(mover.metadata.uid, _Memory())
-        source = self._caches.claim(key.namespace, source_of(mover))
-        report_present(mover, meter=self._meter, source_exists=source is not None)
+        self._report(mover)
         for _ in range(_ROUNDS):
             explained = self.explain(key)
             if explained is None:

@@ -6,7 +6,7 @@ from typing import Protocol
 from datamover.api import reasons
 from datamover.api.meta import ObjectMeta
 from datamover.api.names import ConditionType, Phase
-from datamover.api.timestamps import parse
+from datamover.api.timestamps import moment_of
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
 from datamover.reconcilers.datamover.standing import Standings, report_standing
 
@@ -93,8 +93,8 @@ def report_present(mover: DataMover, *, meter: Meter, source_exists: bool = True
     status = mover.status or DataMoverStatus()
     namespace = mover.metadata.namespace or ""
     meter.phase_now(name=mover.metadata.name, namespace=namespace, phase=status.phase or Phase.NONE)
-    if status.phase == Phase.COMPLETED and status.run is not None and status.run.finished:
-        at = parse(status.run.finished).timestamp()
+    at = moment_of(status.run.finished, default=None) if status.run is not None else None
+    if status.phase == Phase.COMPLETED and status.run is not None and at is not None:
         meter.succeeded(name=mover.metadata.name, namespace=namespace, at=at)
         if status.run.source and source_exists:
             meter.source_succeeded(source=status.run.source, namespace=namespace, at=at)
@@ -117,10 +117,8 @@ def _report_phase(mover: DataMover, old: DataMoverStatus, new: DataMoverStatus, 
     before, after = old.phase or Phase.NONE, new.phase or Phase.NONE
     failed = after == Phase.FAILED
     if before not in (Phase.NONE, *Phase.TERMINAL):
-        began = parse(old.phase_started) if old.phase_started else now
-        meter.phase_ended(
-            phase=before, namespace=namespace, seconds=max(0.0, (now - began).total_seconds()), succeeded=not failed
-        )
+        took = now.timestamp() - moment_of(old.phase_started, default=now.timestamp())
+        meter.phase_ended(phase=before, namespace=namespace, seconds=max(0.0, took), succeeded=not failed)
     if after not in Phase.TERMINAL:
         meter.phase_started(phase=after, namespace=namespace)
     if after == Phase.CREATING_CLONE:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from datamover.api import reasons
 from datamover.api.names import ConditionType, Phase
-from datamover.api.timestamps import parse
+from datamover.api.timestamps import moment_of
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
 from datamover.api.waits import are_data_safe, find_hold, find_wait
 
@@ -27,8 +27,8 @@ class Standings(Protocol):
         """A DataMover has no failure that stands."""
         ...
 
-    def settle(self, *, source: str, namespace: str, began: float) -> None:
-        """A run of a claim that began at this moment has completed: failures of earlier ones are dealt with."""
+    def settle(self, *, name: str, namespace: str, source: str, began: float, exists: bool) -> None:
+        """A run of a claim that began at this moment has completed: failures of earlier ones are dealt with. `exists` is whether the claim does."""
         ...
 
     def waits(self, *, name: str, namespace: str, reason: str, safe: bool, severity: str, since: float) -> None:
@@ -47,7 +47,7 @@ class Standings(Protocol):
 def report_standing(mover: DataMover, *, meter: Standings, source_exists: bool) -> None:
     """Set what stands of a DataMover as it is. Of a claim that is gone nothing is said, but failures stay those of their DataMovers."""
     status = mover.status or DataMoverStatus()
-    _report_failure(mover, status, meter=meter)
+    _report_failure(mover, status, meter=meter, source_exists=source_exists)
     _report_wait(mover, status, meter=meter)
     wanted = mover.spec is not None and not mover.spec.suspend and not mover.metadata.terminating
     if status.phase != Phase.COMPLETED and source_exists and wanted:
@@ -61,24 +61,24 @@ def source_of(mover: DataMover) -> str:
     return (run.source if run is not None else None) or (mover.spec.source_pvc if mover.spec is not None else "")
 
 
-def _report_failure(mover: DataMover, status: DataMoverStatus, *, meter: Standings) -> None:
+def _report_failure(mover: DataMover, status: DataMoverStatus, *, meter: Standings, source_exists: bool) -> None:
     name, namespace, source = mover.metadata.name, mover.metadata.namespace or "", source_of(mover)
     created, run = _created(mover), status.run
-    began = _moment(run.started if run is not None else None, created)
+    began = moment_of(run.started if run is not None else None, default=created)
     synced = status.condition(ConditionType.SYNCHRONIZED)
     if status.phase == Phase.FAILED:
         ready = status.condition(ConditionType.READY)
         said = synced if synced is not None and synced.status == "False" else ready
         reason = said.reason if said is not None else reasons.MOVER_FAILED  # the original operator says nothing
-        at = _moment((run.finished if run is not None else None) or status.phase_started, created)
+        at = moment_of((run.finished if run is not None else None) or status.phase_started, default=created)
         meter.failed(name=name, namespace=namespace, source=source, reason=reason, at=at, began=began)
     elif status.phase != Phase.COMPLETED and synced is not None and synced.reason == reasons.RETRYING:
-        at = _moment(synced.last_transition_time, created)
+        at = moment_of(synced.last_transition_time, default=created)
         meter.retrying(name=name, namespace=namespace, source=source, at=at, began=began)
     else:
         meter.recovered(name=name, namespace=namespace)
     if status.phase == Phase.COMPLETED and run is not None and run.started:
-        meter.settle(source=source, namespace=namespace, began=began)
+        meter.settle(name=name, namespace=namespace, source=source, began=began, exists=source_exists)
 
 
 def _report_wait(mover: DataMover, status: DataMoverStatus, *, meter: Standings) -> None:
@@ -93,18 +93,9 @@ def _report_wait(mover: DataMover, status: DataMoverStatus, *, meter: Standings)
         reason=held.reason,
         safe=are_data_safe(held.reason, status.phase or Phase.NONE),
         severity=find_wait(held.reason).severity.value,
-        since=_moment(held.last_transition_time, _created(mover)),
+        since=moment_of(held.last_transition_time, default=_created(mover)),
     )
 
 
 def _created(mover: DataMover) -> float:
-    stamp = mover.metadata.creation_timestamp
-    return parse(stamp).timestamp() if stamp else 0.0
-
-
-def _moment(stamp: str | None, default: float) -> float:
-    """Return a moment of a status. What anybody else wrote there may be none."""
-    try:
-        return parse(stamp).timestamp() if stamp else default
-    except ValueError:
-        return default
+    return moment_of(mover.metadata.creation_timestamp, default=0.0)

@@ -419,6 +419,29 @@ class TestSources:
         await lived.reconcile()
         assert lived.metric(self.last, source="app-data") is None
 
+    async def test_a_failure_that_a_later_run_has_settled_is_not_told_again_after_a_restart(self) -> None:
+        """Whichever of them is looked at first: the series would stay in alerts for minutes."""
+        lived = World(builders.data_mover(status=builders.status("Failed", reason="WrongCredentials")))
+        finished = builders.run(started="2024-08-06T15:00:00Z", finished="2024-08-06T15:01:00Z")
+        later = builders.data_mover(name="later", uid="u-2", status=builders.status(Phase.COMPLETED, run=finished))
+        lived.caches.movers.store.put(replace(later, metadata=replace(later.metadata, resource_version="2")))
+        await lived.reconcile()
+        assert lived.metric(self.last, source="app-data") is not None
+        text = expose(lived.registry).decode()
+        for family in ("datamover_failed_timestamp_seconds", "datamover_source_first_attempt_timestamp_seconds"):
+            assert f"{family}{{" not in text
+
+    async def test_nothing_is_kept_of_a_claim_that_is_gone_with_its_datamovers(self) -> None:
+        lived = self.completed()
+        claim = builders.persistent_volume_claim()
+        lived.caches.claims.store.remove(replace(claim.metadata, resource_version="999"))
+        await lived.reconcile()
+        failures = lived.reconciler._meter._failures
+        assert failures._completed, "the run is known"
+        lived.caches.movers.store.remove(replace(builders.data_mover().metadata, resource_version="9"))
+        await lived.reconcile()
+        assert not failures._completed
+
 
 RETRY = {"annotations": {"datamover.a-cup-of.coffee/retry": "1"}}
 SNAPSHOT = {"copy_method": "Snapshot"}

@@ -10,6 +10,7 @@ from datamover.api import names, reasons, transfer
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMoverStatus
 from datamover.metrics.datamover import DataMoverMetrics
+from datamover.reconcilers.datamover.blocking import age_of
 from datamover.reconcilers.datamover.report import report_cleanup_failure, report_present, report_status
 from support import builders
 from support.pure_cluster import PureCluster
@@ -200,6 +201,18 @@ def test_a_later_run_of_the_same_claim_settles_a_failure_in_any_order(registry: 
     for mover in (failed, twin):
         report_present(mover, meter=meter)
     assert failed_at(registry, "first") is not None, "one that began in the same second is no later one"
+
+
+@pytest.mark.parametrize("stamp", ["yesterday", "", "9999-12-31T23:59:59-23:59", "20240806T143052Z ", "\u00b2"])
+def test_a_moment_that_is_none_breaks_no_metric(registry: CollectorRegistry, stamp: str) -> None:
+    """Whoever may write a status may write anything there."""
+    meter = DataMoverMetrics(registry)
+    run = builders.run(started=stamp, finished=stamp)
+    for phase in Phase.ORDER[1:]:
+        old = builders.data_mover(status=builders.status(phase, run=run, phase_started=stamp))
+        report_present(old, meter=meter)
+        report_status(old, builders.status(Phase.FAILED, run=run), meter=meter, now=builders.NOW)
+    assert age_of(stamp, builders.NOW) >= 0.0
 
 
 def test_the_series_of_a_failed_one_go_with_it_and_with_nothing_else(registry: CollectorRegistry) -> None:
