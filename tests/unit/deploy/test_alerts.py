@@ -256,8 +256,8 @@ def test_a_failed_one_is_named_once_across_replicas(evaluate: Evaluate) -> None:
         evaluate("DataMoverFailed", series, at=moment, fires=(REFUSED,))
 
 
-def waits(reason: str, severity: str, *, safe: str = "false") -> str:
-    labels = f'namespace="shop",name="nightly",reason="{reason}",data_safe="{safe}",severity="{severity}",pod="p"'
+def waits(reason: str, severity: str, *, safe: str = "false", pod: str = "p") -> str:
+    labels = f'namespace="shop",name="nightly",reason="{reason}",data_safe="{safe}",severity="{severity}",pod="{pod}"'
     return f"datamover_waiting_since_timestamp_seconds{{{labels}}}"
 
 
@@ -266,16 +266,29 @@ def wait_labels(reason: str, *, safe: str = "false") -> Labels:
 
 
 def test_what_somebody_must_do_is_told_after_a_quarter_of_an_hour(evaluate: Evaluate) -> None:
-    series = {waits("SecretNotFound", "warning"): "1722954652x60"}
+    series = {waits("SecretNotFound", "warning"): "0x60"}
     evaluate("DataMoverBlocked", series, at="14m")
     evaluate("DataMoverBlocked", series, at="16m", fires=(wait_labels("SecretNotFound"),))
     evaluate("DataMoverWaiting", series, at="61m")
 
 
+def test_a_wait_is_as_old_as_it_is_however_often_the_operator_begins_anew(evaluate: Evaluate) -> None:
+    """Each Pod exports since when it is; an operator that ends every ten minutes would otherwise never tell."""
+    told = wait_labels("SecretNotFound")
+    series = {
+        waits("SecretNotFound", "warning", pod="p"): "0x8 stale",
+        waits("SecretNotFound", "warning", pod="q"): "_x10 0x4 stale",
+        waits("SecretNotFound", "warning", pod="r"): "_x16 0x3 stale",
+    }
+    evaluate("DataMoverBlocked", series, at="12m")
+    evaluate("DataMoverBlocked", series, at="17m", fires=(told,))
+    evaluate("DataMoverBlocked", series, at="26m")
+
+
 def test_what_may_come_right_by_itself_is_told_after_an_hour_and_says_when_the_data_are_safe(
     evaluate: Evaluate,
 ) -> None:
-    series = {waits("WaitingForCloneRemoval", "info", safe="true"): "1722954652x90"}
+    series = {waits("WaitingForCloneRemoval", "info", safe="true"): "0x90"}
     evaluate("DataMoverWaiting", series, at="59m")
     evaluate("DataMoverWaiting", series, at="61m", fires=(wait_labels("WaitingForCloneRemoval", safe="true"),))
     evaluate("DataMoverBlocked", series, at="61m")
