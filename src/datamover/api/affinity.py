@@ -41,7 +41,8 @@ def find_unknown(affinity: Mapping[str, Any]) -> tuple[str, tuple[str, ...]] | N
 def _find(given: object, words: _Words, path: str) -> tuple[str, tuple[str, ...]] | None:
     if isinstance(given, list | tuple):
         for number, each in enumerate(cast("list[object]", given)):
-            if found := _find(each, words, f"{path}[{number}]"):
+            # a list within a list is Kubernetes' own to refuse; it may be a thousand deep
+            if isinstance(each, Mapping) and (found := _find(cast("object", each), words, f"{path}[{number}]")):
                 return found
     elif isinstance(given, Mapping):
         for key, value in cast("Mapping[str, object]", given).items():

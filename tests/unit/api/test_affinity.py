@@ -64,3 +64,12 @@ def test_a_data_mover_with_one_says_which_words_there_are() -> None:
     assert finding is not None
     assert "spec.mover.affinity has 'nodeAfinity'" in finding.message
     assert "nodeAffinity or podAffinity or podAntiAffinity" in finding.message
+
+
+def test_lists_within_each_other_are_for_the_api_server_to_refuse() -> None:
+    """Anything passes the schema; looking a thousand lists deep would end as a defect of ours."""
+    deep: list[object] = [{"made": "up"}]
+    for _ in range(5_000):
+        deep = [deep]
+    assert find_unknown({"nodeAffinity": deep}) is None
+    assert find_unknown({"nodeAffinity": [{"made": deep}]}) is not None
