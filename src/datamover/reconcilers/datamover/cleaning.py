@@ -105,7 +105,7 @@ def _complete(facts: Facts, run: Run, *, said: Mapping[str, Said], now: datetime
     amount = (
         f"{amounts.count(run.files, 'file')}, {amounts.size(run.bytes or 0)}" if run.files is not None else "the data"
     )
-    unknown = "" if run.files is not None else ", unverified: the mover left no outcome"
+    unknown = "" if run.files is not None else ", unverified: the mover left no outcome that can be read"
     left = f"; {amounts.count(run.skipped, 'special file')} (fifo, socket, device) left out" if run.skipped else ""
     message = f"{amount} of {run.source}{where}{unknown}{left}"
     status = compose(

@@ -255,10 +255,11 @@ def _start_mover(facts: Facts, run: Run, *, claim: str, now: datetime, settings:
         run=run,
     )
     gone = again and run.attempts > 0 and ready is not None and ready.reason != reasons.JOB_LOST
-    written = WriteStatus(status, cause=reasons.JOB_LOST if gone else None) if status is not None else None
     # The status goes first, so that nobody who is behind makes a second Job. After a refusal that is told it stays until the Job is there.
     steps: list[Step] = [Recount()] if again else []
     refused = facts.refusal is not None and facts.refusal.target == (JOBS.kind, name) and recorded.job_name == name
+    cause = reasons.JOB_LOST if gone and not refused else None  # counted before it was refused
+    written = WriteStatus(status, cause=cause) if status is not None else None
     if written is None or (refused and current.phase == Phase.CREATING_POD):
         steps += [Fence(), Create(JOBS, manifest), *([written] if written is not None else [])]
     else:

@@ -131,7 +131,7 @@ def _succeed(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Setti
             reasons.SYNCHRONIZED,
             outcome.message if outcome else "the mover's Job is complete",
         ),
-        ConditionType.VERIFIED: _judge_verification(outcome, find_flaw(facts.pods)),
+        ConditionType.VERIFIED: _judge_verification(outcome, find_flaw(_ended(facts.pods, "Succeeded"))),
     }
     return _recounted(facts, begin_clean_up(facts, done, said=said, now=now), job, outcome, now=now)
 
@@ -362,11 +362,15 @@ def record_outcome(run: Run, outcome: Outcome | None, *, attempts: int) -> Run:
 
 def _final_outcome(pods: tuple[Pod, ...], *, succeeded: bool) -> Outcome | None:
     """Return the outcome of the Pod that decided: the one that succeeded, else the last one that failed."""
-    wanted = "Succeeded" if succeeded else "Failed"
-    for pod in sorted(pods, key=_born, reverse=True):
-        if pod.status is not None and pod.status.phase == wanted and (outcome := read_outcome(pod)) is not None:
-            return outcome
-    return None
+    deciding = _ended(pods, "Succeeded" if succeeded else "Failed")
+    return next((outcome for pod in deciding if (outcome := read_outcome(pod)) is not None), None)
+
+
+def _ended(pods: tuple[Pod, ...], phase: str) -> tuple[Pod, ...]:
+    """Return the Pods that ended so, the last one first."""
+    return tuple(
+        pod for pod in sorted(pods, key=_born, reverse=True) if pod.status is not None and pod.status.phase == phase
+    )
 
 
 def _outcome_wait(job: Job, pods: tuple[Pod, ...], *, now: datetime, settings: Settings) -> float:

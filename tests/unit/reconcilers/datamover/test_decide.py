@@ -950,6 +950,26 @@ class TestLastWords:
         plan = decide(known, now=NOW, settings=SETTINGS)
         assert describe(plan)[-2:] == [f"create Job {JOB}", "event Warning JobLost"]
 
+    def test_a_lost_job_that_may_not_be_made_again_is_counted_once(self) -> None:
+        """What was lost is counted with the first try; each further one would count it again."""
+        lost = recorded(at(Phase.CREATING_POD, clone=builders.clone()), replace(run(), attempts=1))
+        refusal = Refusal(reasons.CHILD_REFUSED, "no", fresh=False, target=("Job", JOB))
+        for known, cause in ((lost, reasons.JOB_LOST), (with_facts(lost, refusal=refusal), None)):
+            plan = decide(known, now=NOW, settings=SETTINGS)
+            assert [step.cause for step in plan.steps if isinstance(step, WriteStatus)] == [cause]
+
+    def test_what_cannot_be_read_of_another_attempt_is_not_said_of_the_one_that_succeeded(self) -> None:
+        failed = builders.pod(COMPLETE, name="first", phase="Failed", exit_code=1)
+        ended = failed.status.container_statuses[0]
+        torn = replace(ended.state.terminated, message='{"datamover":"outcome","files":-1}')
+        ended = replace(ended, state=replace(ended.state, terminated=torn))
+        failed = replace(failed, status=replace(failed.status, container_statuses=(ended,)))
+        silent = builders.pod(COMPLETE, name="second", phase="Succeeded", exit_code=0)
+        known = at(Phase.CREATING_POD, clone=builders.clone(), job=COMPLETE, pods=(failed, silent))
+        steps = decide(known, now=LATER, settings=SETTINGS).steps
+        told = next(step.status for step in steps if isinstance(step, WriteStatus))
+        assert "the mover left no outcome, so" in told.condition("Verified").message
+
     def test_a_pod_that_was_killed_is_described(self) -> None:
         job = builders.job(condition="Failed", reason="BackoffLimitExceeded", failed=1)
         killed = builders.pod(job, phase="Failed", exit_code=137, terminated_reason="ContainerStatusUnknown")
