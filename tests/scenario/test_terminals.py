@@ -275,6 +275,24 @@ def test_sigterm_and_an_impatient_ctrl_c_end_the_demo_as_well(seed: int, tmp_pat
     assert leftovers(tmp_path) == []
 
 
+def test_sigterm_before_anything_has_begun_is_an_interrupt_as_well(tmp_path: Path) -> None:
+    command = [*DATAMOVER, "run", "-f", "-", "--state", str(tmp_path / "state")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while not _hears(process.pid, signal.SIGTERM):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        said, told = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, b"")
+    assert b"Traceback" not in told
+    assert os.listdir(tmp_path) == []
+
+
+def _hears(pid: int, number: signal.Signals) -> bool:
+    caught = re.search(r"SigCgt:\s+([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text())
+    return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
+
+
 def test_ctrl_c_while_standard_input_is_read_is_quiet(tmp_path: Path) -> None:
     screen = Screen([*DATAMOVER, "run", "-f", "-", "--state", str(tmp_path / "state")], dict(os.environ))
     time.sleep(2.0)  # nothing tells that it reads

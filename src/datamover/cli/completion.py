@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import click
+from click.exceptions import NoArgsIsHelpError
 from click.shell_completion import BashComplete, FishComplete, ZshComplete, add_completion_class, split_arg_string
 
 _WORDS: Final = "datamover.words"
@@ -93,7 +94,19 @@ class CompletedGroup(click.Group):
                     "dataMovers": [],
                 }
                 click.echo(json.dumps(document, indent=2))
-            raise
+            raise _fitted(error) from error
+
+
+def _fitted(error: click.UsageError) -> click.UsageError:
+    """Return the same error in lines that the terminal need not break within a word."""
+    from datamover.cli.terminal import fit, open_console
+
+    if isinstance(error, NoArgsIsHelpError):
+        return error  # it shows the help
+
+    head = "Error: "  # what click writes before it
+    lines = fit(open_console(stderr=True), f"{head}{error.format_message()}")
+    return click.UsageError("\n".join(lines).removeprefix(head), ctx=error.ctx)
 
 
 def _wants_json(words: Sequence[str]) -> bool:

@@ -95,7 +95,7 @@ def run_demo(*, keep: Path | None) -> int:
         say(console, "interrupted; nothing is left running" + ("" if keep else ", nothing is kept"))
         return Exit.INTERRUPTED
     except (DemoError, WorldError, StartError, OSError) as error:
-        console.print(f"datamover demo: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"datamover demo: {error}", style="red")
         return 1
 
 
@@ -115,9 +115,7 @@ def _play(console: Console, place: Path, interrupts: Interrupts) -> int:
     volume = place / "production-data"
     _title(console, "1. A volume, and a real S3 server on this machine")
     count = make_volume(volume)
-    console.print(
-        f"{count} files with odd names, modes, links and empty folders in {volume}", highlight=False, soft_wrap=True
-    )
+    say(console, f"{count} files with odd names, modes, links and empty folders in {volume}")
     with serve_s3(place, interrupts) as server:
         console.print(f"rclone serve s3 on 127.0.0.1:{server.port}, bucket {_BUCKET}", highlight=False)
         _title(console, "2. The nightly backup of the documents")
@@ -164,7 +162,7 @@ def _run(console: Console, place: Path, server: Server, *, secret: str | None = 
         console.print(_bucket_tree(server.root / _BUCKET))
     for mover in result.movers:
         if result.code is not Exit.COMPLETED and mover.status is not None:
-            console.print(f"why: {explain(mover)}", style="red", highlight=False, soft_wrap=True)
+            say(console, f"why: {explain(mover)}", style="red")
     return result
 
 

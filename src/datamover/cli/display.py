@@ -17,6 +17,7 @@ from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
 from datamover.cli.outcome import Shown, show
 from datamover.cli.resuming import copied_at, tell_moment
+from datamover.cli.terminal import say
 
 _STYLES = {Phase.COMPLETED: "green", Phase.FAILED: "bold red", "Pending": "dim"}
 
@@ -48,10 +49,10 @@ class Display(Protocol):
 
 
 class LiveDisplay:
-    """A table that redraws itself."""
+    """A table that redraws itself, and goes at the end: what comes after it says the same in the full width."""
 
     def __init__(self, console: Console) -> None:
-        self._live = Live(console=console, refresh_per_second=4, transient=False)
+        self._live = Live(console=console, refresh_per_second=4, transient=True)
         self._shown: dict[str, DataMover] = {}
 
     def __enter__(self) -> Self:
@@ -61,12 +62,13 @@ class LiveDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._live.update(Text(""))  # also a table that was taller than the terminal goes whole
         self._live.stop()
 
     def update(self, movers: tuple[DataMover, ...]) -> None:
         """Redraw."""
         self._shown.update({mover.metadata.uid: mover for mover in movers})
-        self._live.update(progress_table(self._shown.values()))
+        self._live.update(progress_table(self._shown.values()), refresh=True)
 
 
 class LineDisplay:
@@ -94,11 +96,9 @@ class LineDisplay:
                 continue
             self._last[shown.namespace, shown.name] = state
             tail = "  ".join(part for part in (shown.progress, shown.message) if part)
-            self._console.print(
+            say(
+                self._console,
                 f"{timestamps.seconds(self._now())}  {shown.namespace}/{shown.name}  {shown.phase}  {tail}".rstrip(),
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
             )
 
 

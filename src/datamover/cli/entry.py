@@ -1,11 +1,27 @@
 """Where `datamover` begins: the streams, the interrupt, the exit code."""
 
+import os
 import signal
 import sys
+from types import FrameType
+from typing import NoReturn
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> NoReturn:
+    """As long as nothing is begun there is nothing to end in order. 130 is said as for Ctrl-C."""
+    del number, frame
+    os._exit(130)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    del number, frame
+    raise KeyboardInterrupt
 
 
 def main() -> None:
     """Run the command line, and end the process with its exit code."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _end_at_once)
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         sys.exit(_run())  # ignored, as nohup does it: it stays so
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # as long as nothing is begun, Ctrl-C just ends it
@@ -20,6 +36,8 @@ def _run() -> int:
     streams = Streams()
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGTERM) is _end_at_once:
+        signal.signal(signal.SIGTERM, _interrupt)
     try:
         command(prog_name="datamover")
     except SystemExit as end:

@@ -1,7 +1,6 @@
 """What `datamover state` prints, and the exit code that it ends with."""
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from datamover.cli.kept import Inventory, choose, free, inventory_to_json, take_
 from datamover.cli.outcome import Exit, error_to_json
 from datamover.cli.running import print_document, start
 from datamover.cli.state import WorldError
-from datamover.cli.terminal import open_console, say
+from datamover.cli.terminal import open_console, say, warn
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ def perform(request: StateRequest) -> Exit:
             freed = _total(before) - _total(inventory)
             say(console, f"freed: {', '.join(map(str, keys)) or 'what no object knew'}, {size(max(0, freed))}")
     except (WorldError, OSError) as error:
-        sys.stderr.write(f"datamover state: {error}\n")
+        warn(f"datamover state: {error}")
         if request.machine:
             print_document(error_to_json(str(error), code=Exit.USAGE, state=os.fspath(request.state)))
         return Exit.USAGE

@@ -51,7 +51,8 @@ async def serve_world(options: UpOptions, *, say: Callable[[str], None]) -> None
         kubeconfig = options.state / "kubeconfig"
         try:
             _write_private(kubeconfig, yaml.safe_dump(face.kubeconfig(), sort_keys=False))
-            say(f"the embedded world listens on {face.url}; state: {options.state}")
+            say(f"state: {options.state}")
+            say(f"the embedded world listens on {face.url}")
             say(f"export KUBECONFIG={shlex.quote(str(kubeconfig))}")
             if not options.with_operator:
                 say(f"datamover operator --kubeconfig {shlex.quote(str(kubeconfig))} --mover-image {LOCAL_MOVER_IMAGE}")

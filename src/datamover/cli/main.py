@@ -20,7 +20,8 @@ Exit codes:
   0    every DataMover is Completed
   1    a DataMover has Failed; its message says why
   2    the command line or a manifest is wrong; nothing was run
-  3    a DataMover waits for what did not come: a Secret that nobody brings, or --patience has passed
+  3    a DataMover stands still: what only you can bring is missing,
+       or what might have come by itself has not within --patience
   4    --timeout has passed; the same command goes on from there
   130  interrupted; the same command goes on from there
 """
@@ -375,6 +376,7 @@ def up(
     from datamover.cli.local import UpOptions, serve_world
     from datamover.cli.running import start
     from datamover.cli.state import WorldError
+    from datamover.cli.terminal import warn
 
     logs.set_up(level="info" if verbose else "warning")
     place = _place_state(state)
@@ -382,7 +384,7 @@ def up(
     try:
         start(serve_world(options, say=click.echo))
     except (WorldError, OSError) as error:
-        click.echo(f"datamover local up: {error}", err=True)
+        warn(f"datamover local up: {error}")
         sys.exit(2)
 
 

@@ -83,7 +83,9 @@ def _read_file(path: str, *, stdin: TextIO) -> list[Source]:
     try:
         text = _read_stdin(stdin) if path == "-" else _read_text(Path(path))
     except OSError as error:
-        raise ManifestError(f"{name}: cannot be read: {error.strerror or error}") from error
+        raise ManifestError(
+            f"{name}: cannot be read: {error.strerror or error}: correct the path or its permissions"
+        ) from error
     except UnicodeDecodeError as error:
         raise ManifestError(f"{name}: is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
     if len(text) > _MAX_BYTES:
@@ -97,7 +99,7 @@ def _read_file(path: str, *, stdin: TextIO) -> list[Source]:
         if document.value is not None:
             sources += _unfold(document.value, f"{name}, line {document.line}, document {number}")
     if not sources:
-        raise ManifestError(f"{name}: holds no object")
+        raise ManifestError(f"{name}: holds no object: write a DataMover and its Secret into it, or leave it out")
     return sources
 
 

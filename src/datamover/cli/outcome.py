@@ -124,6 +124,15 @@ def plain(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def _status_to_tree(status: DataMoverStatus) -> dict[str, Any]:
+    """Return a status in words for this machine, its conditions as well: there is no cluster that kubectl could be used on."""
+    tree: dict[str, Any] = msgspec.to_builtins(status)
+    for holder in (tree, *tree.get("conditions", ())):
+        if "message" in holder:
+            holder["message"] = for_here(holder["message"])
+    return tree
+
+
 def to_json(movers: tuple[DataMover, ...], *, code: Exit, state: str) -> bytes:
     """Return the result as one JSON document: `exitCode`, `state`, and name, namespace and status of each DataMover."""
     document: dict[str, Any] = {
@@ -133,7 +142,7 @@ def to_json(movers: tuple[DataMover, ...], *, code: Exit, state: str) -> bytes:
             {
                 "name": mover.metadata.name,
                 "namespace": mover.metadata.namespace,
-                "status": msgspec.to_builtins(mover.status) if mover.status else {},
+                "status": _status_to_tree(mover.status) if mover.status else {},
             }
             for mover in movers
         ],

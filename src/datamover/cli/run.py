@@ -67,7 +67,10 @@ def _be_silent(line: str) -> None:
 def check_request(sources: tuple[Source, ...], volumes: tuple[Volume, ...], *, state: Path) -> None:
     """Say what is wrong with a request before anything is started. Raises ManifestError."""
     if not data_movers(sources):
-        raise ManifestError("no DataMover among the objects, so there is nothing to run")
+        found = ", ".join(dict.fromkeys(source.manifest["kind"] for source in sources)) or "nothing"
+        raise ManifestError(
+            f"no DataMover among the objects ({found}), so there is nothing to run: give the file of one with -f, and check how its kind is spelt"
+        )
     clash = find_clash(volumes, state)
     if clash is not None:
         raise ManifestError(clash)

@@ -17,7 +17,7 @@ from datamover.cli.outcome import Exit, error_to_json, explain, to_json
 from datamover.cli.rehearsal import rehearse
 from datamover.cli.run import RunOptions, RunResult, check_request, run
 from datamover.cli.state import WorldError
-from datamover.cli.terminal import open_console, say
+from datamover.cli.terminal import open_console, say, warn
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ def _perform(request: Request, console: Console) -> Exit:
 
 def _warn() -> None:
     if os.geteuid() == 0:
-        sys.stderr.write(f"{ROOT_WARNING}\n")
+        warn(ROOT_WARNING)
 
 
 def _print_result(console: Console, result: RunResult, options: RunOptions) -> None:
@@ -99,7 +99,7 @@ def _print_result(console: Console, result: RunResult, options: RunOptions) -> N
 
 
 def _end(request: Request, state: Path, code: Exit, sentence: str) -> Exit:
-    sys.stderr.write(f"{sentence}\n")
+    warn(sentence)
     if request.machine:
         print_document(error_to_json(sentence.removeprefix("datamover: "), code=code, state=os.fspath(state)))
     return code

@@ -10,9 +10,11 @@ import io
 import os
 import select
 import sys
+import textwrap
 from typing import Any, Final
 
 from rich.console import Console
+from rich.text import Text
 
 BROKEN_PIPE: Final = 141
 """What a shell shows for a program that SIGPIPE ended; ours says the same and ends in order."""
@@ -114,6 +116,26 @@ def open_console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=_PIPED_WIDTH if wide else None)
 
 
-def say(console: Console, line: str) -> None:
-    """Print a line as it is: nothing in it is markup, and nothing is wrapped."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+def say(console: Console, line: str, *, style: str | None = None) -> None:
+    """Print words as they are: nothing in them is markup or the name of an emoji (`a:key:b` is a path).
+
+    A terminal gets whole words in each of its lines; a word that is longer than a line, such as a path, stays whole. A pipe gets one line.
+    """
+    for part in fit(console, line):
+        console.print(Text(part), style=style, highlight=False, soft_wrap=True)
+
+
+def _wrap(words: str, width: int) -> list[str]:
+    return textwrap.wrap(words, width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
+
+
+def fit(console: Console, line: str) -> tuple[str, ...]:
+    """Return a line as lines that a terminal need not break within a word; where none is, as it is."""
+    if not console.is_terminal:
+        return (line,)
+    return tuple(part for words in line.split("\n") for part in _wrap(words, console.width) or [""])
+
+
+def warn(line: str) -> None:
+    """Say something on standard error."""
+    say(open_console(stderr=True), line)

@@ -76,6 +76,14 @@ def test_the_live_table_keeps_those_that_are_not_updated() -> None:
     assert "Completed" in last
 
 
+def test_the_live_table_goes_at_the_end_for_the_summary_says_the_same() -> None:
+    made = Console(file=io.StringIO(), force_terminal=True, width=80, height=5, color_system=None)
+    with LiveDisplay(made) as display:
+        display.update((mover("CreatingPod", message="many words " * 60),))
+    left = printed(made).rpartition("\x1b[2K")[2]
+    assert "nightly" not in left
+
+
 def test_nothing_is_nothing() -> None:
     with NoDisplay() as display:
         display.update((mover("Completed"),))

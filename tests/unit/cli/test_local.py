@@ -43,9 +43,9 @@ async def test_it_says_how_to_get_in_and_takes_the_key_away_when_it_stops(tmp_pa
     await serve(options(tmp_path, "app-data", state="my state"), say)
 
     assert seen["mode"] == 0o600
-    assert said[0] == f"the embedded world listens on {seen['server']}; state: {tmp_path / 'my state'}"
-    assert shlex.split(said[1]) == ["export", f"KUBECONFIG={kubeconfig}"]
-    assert shlex.split(said[2])[:4] == ["datamover", "operator", "--kubeconfig", str(kubeconfig)]
+    assert said[:2] == [f"state: {tmp_path / 'my state'}", f"the embedded world listens on {seen['server']}"]
+    assert shlex.split(said[2]) == ["export", f"KUBECONFIG={kubeconfig}"]
+    assert shlex.split(said[3])[:4] == ["datamover", "operator", "--kubeconfig", str(kubeconfig)]
     assert not kubeconfig.exists()
 
 

@@ -104,6 +104,14 @@ def test_what_a_person_must_bring_is_told_as_it_is() -> None:
     assert explain(mover("CreatingPod", reason="Synchronizing", message="the mover runs")) == "the mover runs"
 
 
+def test_json_names_no_kubectl_either() -> None:
+    told = f"no such bucket.{RETRY_ADVICE}default annotate ..."
+    failed = mover("Failed", message=told, conditions={"Stalled": "True"})
+    document = to_json((failed,), code=Exit.FAILED, state="/state").decode()
+    assert "kubectl" not in document
+    assert json.loads(document)["dataMovers"][0]["status"]["message"].endswith("To try again: run the same command.")
+
+
 def test_the_result_as_json() -> None:
     movers = (mover("Completed", run=run(files=3)), data_mover(name="b", namespace="other"))
     document = json.loads(to_json(movers, code=Exit.BLOCKED, state="/state"))
