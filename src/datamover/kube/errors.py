@@ -23,6 +23,8 @@ from typing import Any, Final
 
 import msgspec
 
+from datamover.api.outside import clean
+
 
 class KubeError(Exception):
     """Anything that goes wrong between us and an API server."""
@@ -139,7 +141,9 @@ class _Status(msgspec.Struct, gc=False, rename="camel"):
 
 
 def api_error(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
-    """Return the error for an answer. `headers` have lower-case names; a body that is not a Status is quoted, cut to 200 bytes."""
+    """Return the error for an answer. `headers` have lower-case names; a body that is not a Status is quoted, cut to 200 bytes. What it says
+    is clean and has an end (law L11): it goes into logs, and anybody may stand between us and the server, or be its webhook.
+    """
     try:
         parsed = msgspec.json.decode(body, type=_Status)
     except (ValueError, RecursionError):  # a proxy may answer anything
@@ -149,7 +153,7 @@ def api_error(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
     if status == 409 and reason == "AlreadyExists":
         cls = AlreadyExists
     return cls(
-        parsed.message or f"HTTP {status}",
+        clean(parsed.message or f"HTTP {status}", limit=LONGEST_MESSAGE),
         status=status,
         reason=reason,
         details=parsed.details,
@@ -157,6 +161,8 @@ def api_error(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
     )
 
 
+LONGEST_MESSAGE: Final = 4096
+"""Letters of an error; what the server says of an object with many mistakes has some hundred a mistake."""
 LONGEST_RETRY_AFTER: Final = 600.0
 """Seconds; a server that asks for more, or for ever, is asked again all the same."""
 

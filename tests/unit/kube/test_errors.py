@@ -100,3 +100,13 @@ def test_whatever_a_proxy_answers_becomes_the_error_of_its_status(body: bytes) -
 )
 def test_no_server_makes_us_wait_for_ever(given: str, seconds: float | None) -> None:
     assert api_error(429, b"", {"retry-after": given}).retry_after == seconds
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_what_a_server_says_moves_no_cursor_writes_no_second_line_and_has_an_end(long: bool) -> None:
+    said = "denied\x1b[2J\n2026-01-01 ERROR forged \u202e" + ("x" * 1_000_000 if long else "")
+    for body in (status(reason="Forbidden", message=said), said.encode()):
+        told = str(api_error(403, body, {}))
+        assert told.startswith("denied\\x1b[2J 2026-01-01 ERROR forged \\u202e")
+        assert told.isprintable()
+        assert len(told) <= 4200
