@@ -205,6 +205,8 @@ BOMBS = {
     "merges": ("yaml", b"a: &a {k: 1}\n" + b"".join(b"%c: &%c {<<: [%s]}\n" % (c, c, b",".join([b"*%c" % (c - 1)] * 10)) for c in range(98, 112))),
     "itself": ("yaml", b"a: &a [*a]"),
     "merges itself": ("yaml", b"a: &a\n  <<: *a\n"),
+    "half a letter": ("yaml", b'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: "\\ud800"}\n'),
+    "a key of YAML's own": ("yaml", b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {? [a, b] : c}\n"),
 }  # fmt: skip
 
 

@@ -71,6 +71,12 @@ def _read_yaml(body: bytes) -> Any:
             raise too_large(_MAX_YAML) from None
     value = yaml.load(body, Loader=_Loader)  # noqa: S506 - a safe loader
     demand_few(value)
+    try:
+        encode(
+            value
+        )  # an escape may name half of a pair of surrogates, and a tag what JSON lacks: nothing of that can be stored
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"there is no JSON for it: {error}") from None
     return value
 
 
