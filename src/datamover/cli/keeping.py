@@ -10,7 +10,7 @@ from rich.text import Text
 
 from datamover.cli import logs
 from datamover.cli.display import size
-from datamover.cli.kept import Inventory, choose, free, inventory_to_json, take_inventory
+from datamover.cli.kept import Inventory, choose, choose_volumes, free, inventory_to_json, take_inventory
 from datamover.cli.outcome import Exit, error_to_json
 from datamover.cli.running import print_document, start
 from datamover.cli.state import WorldError
@@ -19,10 +19,11 @@ from datamover.cli.terminal import open_console, say, warn
 
 @dataclass(frozen=True, slots=True)
 class StateRequest:
-    """What was asked. `named` DataMovers are freed, with `ended` those whose run is over and what no object knows."""
+    """What was asked. `named` DataMovers are freed, the directories of `volumes` let go, with `ended` those whose run is over and what no object knows."""
 
     state: Path
     named: tuple[str, ...]
+    volumes: tuple[str, ...]
     ended: bool
     machine: bool
 
@@ -34,12 +35,16 @@ def perform(request: StateRequest) -> Exit:
     try:
         inventory = start(take_inventory(request.state))
         keys = choose(inventory, named=request.named, ended=request.ended)
+        volumes = choose_volumes(inventory, named=request.volumes)
         orphans = request.ended and any(copy.claim is None for copy in inventory.others)
-        if keys or orphans:
-            start(free(inventory, keys, orphans=orphans))
+        if keys or orphans or volumes:
+            start(free(inventory, keys, orphans=orphans, volumes=volumes))
             before, inventory = inventory, start(take_inventory(request.state))
             freed = _total(before) - _total(inventory)
-            say(console, f"freed: {', '.join(map(str, keys)) or 'what no object knew'}, {size(max(0, freed))}")
+            if keys or orphans:
+                say(console, f"freed: {', '.join(map(str, keys)) or 'what no object knew'}, {size(max(0, freed))}")
+            for claim in volumes:
+                say(console, f"let go: {claim}; {before.volumes[claim]} is as it was")
     except (WorldError, OSError) as error:
         warn(f"datamover state: {error}")
         if request.machine:
@@ -59,6 +64,8 @@ def _total(inventory: Inventory) -> int:
 def _print(console: Console, inventory: Inventory) -> None:
     say(console, f"state: {inventory.state}")
     say(console, f"identity: {inventory.identity or 'none yet'}, by which mirrors know it; it is never freed")
+    for claim, directory in sorted(inventory.volumes.items()):
+        say(console, f"volume: {claim} stands for {directory}")
     table = Table(box=None, pad_edge=False)
     for heading in ("NAME", "PHASE", "STARTED", "KEEPS"):
         table.add_column(heading, justify="right" if heading == "KEEPS" else "left", overflow="fold")

@@ -5,7 +5,8 @@ WorldError    the directory cannot be used, or what is to be freed is not there;
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,9 +18,10 @@ from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.cli.outcome import plain
 from datamover.cli.state import NODE, WorldError, forget_losses, held, read_identity, restore_for_reading
-from datamover.cli.world import WorldOptions, start_world
+from datamover.cli.world import World, WorldOptions, start_world
 from datamover.kube.client import Client
 from datamover.kube.errors import NotFound
+from datamover.local.node.adoption import list_adopted
 from datamover.local.node.kinds import VOLUMES, PersistentVolume
 from datamover.local.node.names import ADOPTED
 from datamover.local.node.snapshot_kinds import CONTENTS
@@ -67,6 +69,8 @@ class Inventory:
     identity: str | None
     runs: tuple[KeptRun, ...]
     others: tuple[Copy, ...]
+    volumes: Mapping[Key, str]
+    """The directories that claims stand for (`--volume`)."""
 
 
 async def take_inventory(state: Path) -> Inventory:
@@ -89,7 +93,8 @@ async def take_inventory(state: Path) -> Inventory:
         )
         for mover in movers
     )
-    return Inventory(state, identity, runs, tuple(copy for copy in copies if not copy.owner))
+    adopted = {claim: volume.directory for claim, volume in (await list_adopted(client)).items()}
+    return Inventory(state, identity, runs, tuple(copy for copy in copies if not copy.owner), adopted)
 
 
 async def _list_movers(client: Client) -> list[DataMover]:
@@ -137,20 +142,29 @@ def _list_directories(state: Path) -> list[str]:
 def choose(inventory: Inventory, *, named: Collection[str], ended: bool) -> tuple[Key, ...]:
     """Return the DataMovers that are to be freed: those that are named, and with `ended` those whose run is over. Raises WorldError."""
     chosen = {run.key for run in inventory.runs if ended and run.phase in Phase.TERMINAL}
-    for name in named:
-        fitting = [run.key for run in inventory.runs if name in (str(run.key), run.key.name)]
-        if not fitting:
-            known = ", ".join(str(run.key) for run in inventory.runs) or "none"
-            raise WorldError(f"there is no DataMover {name} in {inventory.state}: it keeps {known}")
-        if len(fitting) > 1:
-            raise WorldError(f"{name} is {' and '.join(map(str, fitting))}: give the namespace as well, as here")
-        chosen.add(fitting[0])
+    known = [run.key for run in inventory.runs]
+    chosen |= {_find(name, known, what="DataMover", state=inventory.state) for name in named}
     return tuple(sorted(chosen))
 
 
-async def free(inventory: Inventory, keys: tuple[Key, ...], *, orphans: bool) -> None:
+def choose_volumes(inventory: Inventory, *, named: Collection[str]) -> tuple[Key, ...]:
+    """Return the claims whose directories are to be let go. Raises WorldError."""
+    return tuple(sorted({_find(name, inventory.volumes, what="volume", state=inventory.state) for name in named}))
+
+
+def _find(name: str, known: Collection[Key], *, what: str, state: Path) -> Key:
+    fitting = [key for key in known if name in (str(key), key.name)]
+    if not fitting:
+        raise WorldError(f"there is no {what} {name} in {state}: it keeps {', '.join(map(str, known)) or 'none'}")
+    if len(fitting) > 1:
+        raise WorldError(f"{name} is {' and '.join(map(str, fitting))}: give the namespace as well, as here")
+    return fitting[0]
+
+
+async def free(inventory: Inventory, keys: tuple[Key, ...], *, orphans: bool, volumes: tuple[Key, ...] = ()) -> None:
     """Remove DataMovers with what their runs left, and with `orphans` the directories that no object knows. The identity stays.
 
+    `volumes` are claims that stand for somebody's own directories: the claims go, the directories are not touched (law L1).
     Raises WorldError.
     """
     state = inventory.state
@@ -160,7 +174,7 @@ async def free(inventory: Inventory, keys: tuple[Key, ...], *, orphans: bool) ->
                 if copy.claim is None:
                     await asyncio.to_thread(remove_tree, state / NODE / "volumes" / copy.name)
             forget_losses(state)
-    if not keys:
+    if not keys and not volumes:
         return
     going = {copy.name for run in inventory.runs if run.key in keys for copy in run.copies}
     async with start_world(WorldOptions(state=state, operator=None)) as world:
@@ -181,6 +195,25 @@ async def free(inventory: Inventory, keys: tuple[Key, ...], *, orphans: bool) ->
                     "datamover local up and kubectl describe pvc show what"
                 )
             await asyncio.sleep(_TICK)
+        await _let_go(world, volumes)
+
+
+async def _let_go(world: World, volumes: tuple[Key, ...]) -> None:
+    adopted = await list_adopted(world.client)
+    going = {claim: adopted[claim] for claim in volumes if claim in adopted}
+    for claim, volume in going.items():
+        with suppress(NotFound):
+            await world.client.delete(PERSISTENT_VOLUME_CLAIMS, claim.name, namespace=claim.namespace)
+        with suppress(NotFound):
+            await world.client.delete(VOLUMES, volume.metadata.name, uid=volume.metadata.uid)
+    end = time.monotonic() + _PATIENCE
+    while left := sorted(going.keys() & (await list_adopted(world.client)).keys()):
+        world.check()
+        if time.monotonic() > end:
+            raise WorldError(
+                f"the volume {', '.join(map(str, left))} is still in use by a run that is under way: let that end, or free it first with --free"
+            )
+        await asyncio.sleep(_TICK)
 
 
 def inventory_to_json(inventory: Inventory) -> bytes:
@@ -200,6 +233,10 @@ def inventory_to_json(inventory: Inventory) -> bytes:
             for run in inventory.runs
         ],
         "others": [_copy_to_tree(copy) for copy in inventory.others],
+        "volumes": [
+            {"name": claim.name, "namespace": claim.namespace, "directory": plain(directory)}
+            for claim, directory in sorted(inventory.volumes.items())
+        ],
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2)
 

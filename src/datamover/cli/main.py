@@ -398,6 +398,14 @@ def up(
     help="Forget this DataMover, be it [NAMESPACE/]NAME, and remove the copies that its runs left. May be repeated.",
 )
 @click.option(
+    "--free-volume",
+    "volumes",
+    metavar="NAME",
+    multiple=True,
+    help="Let go of the directory of this --volume, be it [NAMESPACE/]NAME, so that another can take its place. "
+    "Its files are not touched. May be repeated.",
+)
+@click.option(
     "--free-ended",
     "ended",
     is_flag=True,
@@ -411,14 +419,14 @@ def up(
     show_default=True,
     help="What to print at the end.",
 )
-def show_state(state: Path | None, named: tuple[str, ...], ended: bool, output: str) -> None:
+def show_state(state: Path | None, named: tuple[str, ...], volumes: tuple[str, ...], ended: bool, output: str) -> None:
     """Show what the embedded world keeps between runs: DataMovers, copies of volumes, and the room they take. Free it on demand.
 
     Files at destinations and your own directories are not touched, and the identity by which mirrors know this directory stays.
     """
     from datamover.cli.keeping import StateRequest, perform
 
-    sys.exit(perform(StateRequest(_place_state(state), named, ended, machine=output == "json")))
+    sys.exit(perform(StateRequest(_place_state(state), named, volumes, ended, machine=output == "json")))
 
 
 @main.command(short_help="Print the CustomResourceDefinitions.")

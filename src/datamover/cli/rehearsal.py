@@ -3,7 +3,7 @@
 ManifestError    an object cannot be used; the message says where it was read and what to do
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,10 +12,12 @@ from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.api.validation import check_spec
 from datamover.cli.applying import apply
 from datamover.cli.manifests import ManifestError, Source, data_movers
-from datamover.cli.state import restore_for_reading
+from datamover.cli.state import WorldError, restore_for_reading
 from datamover.cli.volumes import Volume
-from datamover.cli.world import furnish
+from datamover.cli.world import furnish, tell_adoption
 from datamover.kube.client import Client
+from datamover.local.node.adoption import AdoptionError, check_adopted, list_adopted
+from datamover.local.node.kinds import PersistentVolume
 from datamover.local.store.apiserver import ApiServer
 from datamover.local.transport import LocalTransport
 from datamover.runtime.clock import SystemClock
@@ -35,14 +37,16 @@ async def rehearse(
     restore_for_reading(server, state)
     client = Client(LocalTransport(server))
     await furnish(client)
-    kept = {key_of(mover.metadata): mover for mover in await client.list(DATA_MOVERS)}
-    keys = await apply(client, sources, kept=kept, max_copy_age=max_copy_age, clock=SystemClock(), say=say)
+    before = {key_of(mover.metadata): mover for mover in await client.list(DATA_MOVERS)}
+    keys = await apply(client, sources, kept=before, max_copy_age=max_copy_age, clock=SystemClock(), say=say)
     places = {
         Key(s.manifest["metadata"]["namespace"], s.manifest["metadata"]["name"]): s.place for s in data_movers(sources)
     }
-    directories = {volume.name: volume.path for volume in volumes}
+    given = {volume.name: volume for volume in volumes}
+    adopted = await list_adopted(client)
     movers: list[DataMover] = []
     for key in keys:
+        _check_volumes(volumes, adopted, namespace=key.namespace)
         mover = await client.get(DATA_MOVERS, key.name, namespace=key.namespace)
         spec = mover.spec
         finding = check_spec(spec) if spec is not None else None
@@ -51,7 +55,8 @@ async def rehearse(
                 f"{places[key]}: DataMover {key.name}: {finding.message if finding else 'it has no spec'}"
             )
         secrets = {secret.metadata.name for secret in await client.list(SECRETS, namespace=key.namespace)}
-        source = directories.get(spec.source_pvc)
+        kept = adopted.get(Key(key.namespace, spec.source_pvc))
+        source = given[spec.source_pvc].path if spec.source_pvc in given else kept.directory if kept is not None else ""
         lacks = [
             *([] if source else [f"no --volume {spec.source_pvc}=DIR stands for its source"]),
             *([] if spec.secret_name in secrets else [f"the Secret {spec.secret_name} is not among the manifests"]),
@@ -61,3 +66,14 @@ async def rehearse(
         movers.append(mover)
     say("nothing was run and nothing is kept (--dry-run)")
     return tuple(movers)
+
+
+def _check_volumes(volumes: tuple[Volume, ...], adopted: Mapping[Key, PersistentVolume], *, namespace: str) -> None:
+    """Refuse a directory for a claim that stands for another one. Raises WorldError."""
+    for volume in volumes:
+        claim = Key(namespace, volume.name)
+        if claim in adopted:
+            try:
+                check_adopted(adopted[claim], volume.path, claim=claim)
+            except AdoptionError as error:
+                raise WorldError(tell_adoption(volume, error, claim=claim)) from error

@@ -28,7 +28,7 @@ from datamover.cli.volumes import Volume
 from datamover.kube.client import Client
 from datamover.kube.errors import AlreadyExists, NotFound
 from datamover.local.controllers.suite import LocalControllers
-from datamover.local.node.adoption import AdoptionError
+from datamover.local.node.adoption import AdoptedElsewhereError, AdoptionError
 from datamover.local.node.node import LocalNode
 from datamover.local.store.apiserver import ApiServer
 from datamover.local.transport import LocalTransport
@@ -194,7 +194,17 @@ async def adopt_volume(world: World, volume: Volume, *, namespace: str) -> None:
             name=volume.name, namespace=namespace, path=volume.path, storage_class=STORAGE_CLASS
         )
     except AdoptionError as error:
-        raise WorldError(f"--volume {volume.name}: {error}; a world of its own begins with another --state") from error
+        raise WorldError(tell_adoption(volume, error, claim=Key(namespace, volume.name))) from error
+
+
+def tell_adoption(volume: Volume, error: AdoptionError, *, claim: Key) -> str:
+    """Say why a directory cannot be a volume here, with the way out."""
+    if isinstance(error, AdoptedElsewhereError):
+        return (
+            f"--volume {volume.name}: {error}, not for {volume.path}: correct the directory; or, when the files have moved there, let the "
+            f"old one go by `datamover state --free-volume {claim}` with the same --state, and run again: no files are touched"
+        )
+    return f"--volume {volume.name}: {error}; a world of its own begins with another --state"
 
 
 async def ensure_namespace(client: Client, name: str) -> None:

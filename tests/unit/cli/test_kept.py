@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from datamover.cli.main import main
-from datamover.cli.state import read_identity
+from datamover.cli.state import WorldError, read_identity
 from datamover.cli.volumes import Volume
 from datamover.cli.world import World, WorldOptions, adopt_volume, start_world
 from datamover.volumes.binding import is_bound
@@ -108,12 +108,37 @@ async def test_freeing_keeps_the_identity_and_what_is_under_way(state: Path) -> 
     assert (state.parent / "data" / "file").exists()
 
 
+async def test_a_directory_is_let_go_so_that_another_takes_its_place(state: Path, tmp_path: Path) -> None:
+    before = read_identity(state)
+    moved = tmp_path / "moved"
+    moved.mkdir()
+
+    async def adopt() -> None:
+        async with start_world(WorldOptions(state=state, operator=None)) as world:
+            await adopt_volume(world, Volume("app-data", moved), namespace="default")
+
+    with pytest.raises(WorldError, match="datamover state --free-volume default/app-data"):
+        await adopt()
+    code, out, err = await in_thread(state, "--free-volume", "app-data")
+    assert (code, err) == (0, "")
+    assert f"let go: default/app-data; {tmp_path / 'data'} is as it was" in out
+    assert (tmp_path / "data" / "file").read_text() == "x" * 2048, "law L1"
+    await adopt()
+    _, out, _ = await in_thread(state, "-o", "json")
+    document = json.loads(out)
+    assert document["volumes"] == [{"name": "app-data", "namespace": "default", "directory": str(moved)}]
+    assert [mover["name"] for mover in document["dataMovers"]] == ["failed", "under"], "nothing else goes"
+    assert read_identity(state) == before
+
+
 async def test_what_is_not_there_is_told(state: Path, tmp_path: Path) -> None:
     code, out, err = await in_thread(state, "--free", "other", "-o", "json")
     assert code == 2
     assert "there is no DataMover other" in err
     assert "it keeps default/failed, default/under" in err
     assert json.loads(out)["exitCode"] == 2
+    code, _, err = await in_thread(state, "--free-volume", "other")
+    assert (code, "there is no volume other" in err, "it keeps default/app-data" in err) == (2, True, True)
     code, _, err = await in_thread(tmp_path / "none")
     assert (code, "nothing was run with it yet" in err) == (2, True)
     assert not (tmp_path / "none").exists()

@@ -186,7 +186,9 @@ async def test_a_volume_is_adopted_once_and_never_for_another_directory(tmp_path
             await adopt_volume(found, Volume("app-data", tmp_path / "one"), namespace="default")
         claim = await found.client.get(PERSISTENT_VOLUME_CLAIMS, "app-data", namespace="default")
         assert claim.spec is not None
-        with pytest.raises(WorldError, match=f"--volume app-data: .*{tmp_path / 'one'} already.*another --state"):
+        with pytest.raises(
+            WorldError, match=f"--volume app-data: .*{tmp_path / 'one'} already.*datamover state --free-volume"
+        ):
             await adopt_volume(found, Volume("app-data", tmp_path / "two"), namespace="default")
 
 

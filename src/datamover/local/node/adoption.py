@@ -3,7 +3,8 @@
 Such a directory is never written to and never removed by the node: its volume is not dynamically provisioned and its reclaim policy is
 Retain (laws L1, L2).
 
-AdoptionError       the directory cannot be used; the message says what to do
+AdoptionError            the directory cannot be used; the message says what to do
+AdoptedElsewhereError    the claim stands for another directory; the message says for which
 """
 
 import asyncio
@@ -18,12 +19,17 @@ from datamover.local.node.kinds import CLAIMS, VOLUMES, Claim, PersistentVolume
 from datamover.local.node.names import ADOPTED, FIELD_MANAGER
 from datamover.local.node.provisioning import adopted_manifests
 from datamover.local.node.walking import measure_tree
+from datamover.runtime.store import Key
 
 _GIB = 1 << 30
 
 
 class AdoptionError(Exception):
     """The directory cannot be used as a volume."""
+
+
+class AdoptedElsewhereError(AdoptionError):
+    """The claim stands for another directory."""
 
 
 async def adopt_directory(
@@ -51,10 +57,8 @@ async def adopt_directory(
     volume = await _get_volume(client, volume_name)
     if claim is not None and claim.volume_name != volume_name:
         raise AdoptionError(f"claim {namespace}/{name} exists already and is not for {directory}; choose another name")
-    if volume is not None and (volume.directory != str(directory) or volume.metadata.annotation(ADOPTED) is None):
-        raise AdoptionError(
-            f"claim {namespace}/{name} stands for {volume.directory} already; delete it, or choose another name"
-        )
+    if volume is not None:
+        check_adopted(volume, directory, claim=Key(namespace, name))
     if claim is not None and volume is not None:
         return claim
     if volume is not None:  # its claim was deleted: a released volume cannot be bound again
@@ -80,6 +84,20 @@ async def adopt_directory(
     if volume is None:
         await client.create(VOLUMES, wanted_volume, field_manager=FIELD_MANAGER)
     return claim or await client.create(CLAIMS, wanted_claim, field_manager=FIELD_MANAGER)
+
+
+async def list_adopted(client: Client) -> dict[Key, PersistentVolume]:
+    """Return the volumes that stand for people's own directories, by the claims that they are for."""
+    found = [volume for volume in await client.list(VOLUMES) if volume.metadata.annotation(ADOPTED) is not None]
+    return {
+        Key(ref.namespace or "", ref.name or ""): volume for volume in found if (ref := volume.claim_ref) is not None
+    }
+
+
+def check_adopted(volume: PersistentVolume, directory: Path, *, claim: Key) -> None:
+    """Make sure that the volume of a claim is for this directory. Raises AdoptedElsewhereError."""
+    if volume.directory != str(directory) or volume.metadata.annotation(ADOPTED) is None:
+        raise AdoptedElsewhereError(f"claim {claim} stands for {volume.directory} already")
 
 
 async def _measure(directory: Path) -> int:
