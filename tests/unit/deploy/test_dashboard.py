@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from datamover.api import names
 from datamover.metrics.datamover import DataMoverMetrics
@@ -90,3 +91,12 @@ def test_the_dashboard_arrives_as_it_is_written(render: Any) -> None:
     (found,) = [each for each in render("grafanaDashboard.enabled=true") if each["kind"] == "ConfigMap"]
     assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert json.loads(found["data"]["datamover.json"]) == DASHBOARD
+
+
+def test_what_an_alert_tells_by_name_a_panel_shows() -> None:
+    """A claim without any backup yet is told by the same alert as one whose last is old, so it is in the same list."""
+    ages = next(panel for panel in DASHBOARD["panels"] if panel["title"] == "Age of the last backup of each claim")
+    rules = yaml.safe_load((FILE.parents[1] / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
+    alert = next(rule for group in rules for rule in group["rules"] if rule["alert"] == "DataMoverNoRecentSuccess")
+    families = set(re.findall(r"datamover_\w+", alert["expr"]))
+    assert families == set(re.findall(r"datamover_\w+", ages["targets"][0]["expr"]))
