@@ -226,10 +226,10 @@ def _wait_for(
 def _start_mover(facts: Facts, run: Run, *, claim: str, now: datetime, settings: Settings) -> Plan:
     mover = facts.mover
     name = run.job_name or job_name(claim)
-    recorded, run = run, replace(run, job_name=name, copied=_moment(facts, run))
     alive = tuple(pod for pod in facts.strays if not has_ended(pod))
     if alive:
-        return _wait_for_strays(facts, alive, job=name, now=now)
+        return _wait_for_strays(facts, run, alive, job=name, now=now)
+    recorded, run = run, replace(run, job_name=name, copied=_moment(facts, run), progress=None)
     manifest = build_job(
         mover,
         name=name,
@@ -288,7 +288,7 @@ def _moment(facts: Facts, run: Run) -> str | None:
     return folder(parse(made)) if made else run.copied or run.timestamp
 
 
-def _wait_for_strays(facts: Facts, alive: tuple[Pod, ...], *, job: str, now: datetime) -> Plan:
+def _wait_for_strays(facts: Facts, run: Run, alive: tuple[Pod, ...], *, job: str, now: datetime) -> Plan:
     """Two movers of one run must never write at once."""
     stuck = await_pods(
         facts,
@@ -303,7 +303,14 @@ def _wait_for_strays(facts: Facts, alive: tuple[Pod, ...], *, job: str, now: dat
         return stuck
     listed = ", ".join(pod.metadata.name for pod in alive)
     message = f"Job {job} is gone; another one starts when Pod {listed} has ended"
-    lost = compose(facts.mover, now=now, state=State.WORKING, reason=reasons.JOB_LOST, message=message)
+    lost = compose(
+        facts.mover,
+        now=now,
+        state=State.WORKING,
+        reason=reasons.JOB_LOST,
+        message=message,
+        run=replace(run, progress=None),
+    )
     if lost is None:
         return Plan(wake_after=stuck.wake_after)
     news = () if is_told(facts, reasons.JOB_LOST) else (Emit("Warning", reasons.JOB_LOST, message, "Synchronize"),)

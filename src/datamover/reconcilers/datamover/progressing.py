@@ -42,7 +42,7 @@ def _tell(facts: Facts, run: Run, pod: Pod, *, attempts: int, now: datetime, set
     vigil, progress = facts.vigil, facts.progress
     stuck = is_told(facts, reasons.NO_PROGRESS)
     if vigil.blind >= settings.log_patience and not stuck:
-        return _tell_unknown(facts, pod, now=now)
+        return _tell_unknown(facts, run, pod, now=now)
     if progress is None or vigil.failures:
         return ()
     seen = _with_progress(run, progress, attempts=attempts)
@@ -74,7 +74,7 @@ def _tell_idle(
     return block(facts, reasons.NO_PROGRESS, message, action="Synchronize", now=now, run=run, once=True)
 
 
-def _tell_unknown(facts: Facts, pod: Pod, *, now: datetime) -> tuple[Step, ...]:
+def _tell_unknown(facts: Facts, run: Run, pod: Pod, *, now: datetime) -> tuple[Step, ...]:
     if is_told(facts, reasons.PROGRESS_UNKNOWN):
         return ()
     node = (pod.spec and pod.spec.node_name) or "of the Pod"
@@ -82,7 +82,14 @@ def _tell_unknown(facts: Facts, pod: Pod, *, now: datetime) -> tuple[Step, ...]:
         f"the mover runs, but how far it is cannot be told, because its log cannot be read: {facts.vigil.problem}. "
         f"Look whether the operator may get pods/log (docs/permissions.md) and whether node {node} answers; the run does not depend on it"
     )
-    told = compose(facts.mover, now=now, state=State.WORKING, reason=reasons.PROGRESS_UNKNOWN, message=message)
+    told = compose(
+        facts.mover,
+        now=now,
+        state=State.WORKING,
+        reason=reasons.PROGRESS_UNKNOWN,
+        message=message,
+        run=replace(run, progress=None),
+    )
     if told is None:
         return ()
     return (WriteStatus(told), Emit("Warning", reasons.PROGRESS_UNKNOWN, message, "Synchronize"))

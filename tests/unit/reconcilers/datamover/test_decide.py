@@ -950,6 +950,14 @@ class TestLastWords:
         plan = decide(known, now=NOW, settings=SETTINGS)
         assert describe(plan)[-2:] == [f"create Job {JOB}", "event Warning JobLost"]
 
+    @pytest.mark.parametrize("strays", [(), (builders.pod(),)], ids=["at once", "when its Pod has ended"])
+    def test_what_is_made_again_does_not_say_how_far_the_one_before_was(self, strays) -> None:
+        seen = replace(run(), attempts=1, progress="42%, 1m30s left")
+        known = recorded(at(Phase.CREATING_POD, clone=builders.clone(), strays=strays), seen)
+        plan = decide(known, now=NOW, settings=SETTINGS)
+        (written,) = [step for step in plan.steps if isinstance(step, WriteStatus)]
+        assert written.status.run.progress is None
+
     def test_a_lost_job_that_may_not_be_made_again_is_counted_once(self) -> None:
         """What was lost is counted with the first try; each further one would count it again."""
         lost = recorded(at(Phase.CREATING_POD, clone=builders.clone()), replace(run(), attempts=1))

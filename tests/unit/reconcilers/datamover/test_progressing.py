@@ -162,6 +162,14 @@ class TestProgressUnknown:
         known = after(known, plan, vigil=with_facts(self.blind, failures=7, problem="i/o timeout", blind=70.0))
         assert decide(known, now=LATER, settings=SETTINGS).steps == ()
 
+    def test_what_was_known_before_is_not_shown_as_if_it_were_so_now(self) -> None:
+        run = builders.run(progress="42%, 1m30s left", attempts=1)
+        known = running(self.blind, status=builders.status(Phase.CREATING_POD, run=run), progress=None)
+        (written, _) = decide(known, now=LATER, settings=SETTINGS).steps
+        assert isinstance(written, WriteStatus)
+        assert written.status.run is not None
+        assert written.status.run.progress is None
+
     def test_a_few_failures_are_no_news(self) -> None:
         few = with_facts(self.blind, blind=59.0)
         assert decide(running(few), now=LATER, settings=SETTINGS).steps == ()
