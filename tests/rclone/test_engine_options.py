@@ -19,6 +19,7 @@ REFUSED = {
     "RCLONE_SUFFIX": ".bak",
     "RCLONE_IGNORE_EXISTING": "true",
     "RCLONE_UPDATE": "true",
+    "RCLONE_REFRESH_TIMES": "true",
     "RCLONE_IGNORE_SIZE": "true",
     "RCLONE_NAME_TRANSFORM": "all,uppercase",
     "RCLONE_S3_VERSIONS": "true",
@@ -67,7 +68,6 @@ TOGETHER = {
     "RCLONE_HUMAN_READABLE": "true",
     "RCLONE_DUMP_BODIES": "true",
     "RCLONE_METADATA": "true",
-    "RCLONE_REFRESH_TIMES": "true",
     "RCLONE_NO_UPDATE_MODTIME": "true",
     "RCLONE_SERVER_SIDE_ACROSS_CONFIGS": "true",
     "RCLONE_S3_NO_HEAD": "false",
@@ -194,3 +194,18 @@ def test_a_mapper_that_the_data_mover_allows_runs(container: Container, s3: S3Se
     assert container.run(DATAMOVER_ALLOW_COMMANDS="RCLONE_METADATA_MAPPER", **given).code == 0
     assert trace.exists()
     assert s3.objects() == FIRST
+
+
+@pytest.mark.parametrize(
+    "chosen", [{"RCLONE_IGNORE_CHECKSUM": "true"}, {"RCLONE_CHECKSUM": "true"}], ids=lambda it: next(iter(it))
+)
+def test_what_has_no_checksum_and_kept_its_size_is_moved_whoever_chose_to_go_by_checksums(
+    container: Container, s3: S3Server, chosen: dict[str, str]
+) -> None:
+    parts = {"RCLONE_S3_DISABLE_CHECKSUM": "true", "RCLONE_S3_UPLOAD_CUTOFF": "5M", "RCLONE_S3_CHUNK_SIZE": "5M"}
+    fill(container, {"large": b"a" * (6 << 20)})
+    assert container.run(**parts, **chosen).code == 0
+    fill(container, {"large": b"b" * (6 << 20)})
+    ended = container.run(**parts, **chosen)
+    assert (ended.code, ended.outcome.transferred_files) == (0, 1), ended.output
+    assert s3.objects()["large"] == b"b" * (6 << 20)

@@ -313,3 +313,49 @@ def test_an_extra_object_in_a_timestamped_folder_is_found_by_verification(
     any_s3.remove("2024-08-06-143052/extra")
     again = any_container.run(VERIFY_BACKUP="true", DATAMOVER_RUN_ID="run-1", **stamped)
     assert (again.code, again.outcome.verified) == (0, True), again.output
+
+
+# --- what is beside and below a mirror ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["before the adoption", "after it"])
+def test_an_adopted_mirror_keeps_timestamped_copies_whose_claims_are_lost(
+    container: Container, s3: S3Server, when: str
+) -> None:
+    fill(container, MANY)
+    stamped = {"ADD_TIMESTAMP_PREFIX": "true", "DATAMOVER_TIMESTAMP": "2024-08-06-143052"}
+    assert container.run(DATAMOVER_RUN_ID="run-1", **stamped).code == 0
+    if when == "after it":
+        assert container.run(DATAMOVER_RUN_ID="run-2", DATAMOVER_ADOPT_DESTINATION="true").code == 0
+    lose(s3, "/claims/")
+    ended = container.run(
+        DATAMOVER_RUN_ID="run-3", DATAMOVER_ADOPT_DESTINATION="true", DATAMOVER_MAX_DELETE_PERCENT="100"
+    )
+    assert (ended.code, ended.outcome.deleted) == (0, 0), ended.output
+    assert len(s3.objects("2024-08-06-143052")) == len(MANY)
+
+
+@pytest.mark.parametrize("adopt", ["true", "false"])
+def test_a_volume_that_holds_destinations_itself_is_no_other_movers(
+    container: Container, s3: S3Server, adopt: str
+) -> None:
+    """As the volume of an S3 server does. With adoption left on, and without a marker."""
+    fill(container, MANY | {"bucket/.datamover/owner.json": "{}"})
+    assert container.run(DATAMOVER_RUN_ID="run-1").code == 0
+    if adopt == "false":
+        s3.remove(MARKER)
+    ended = container.run(DATAMOVER_RUN_ID="run-2", DATAMOVER_ADOPT_DESTINATION=adopt)
+    assert ended.code == 0, ended.output
+    s3.put({"team/.datamover/owner.json": "{}"})
+    refused(
+        container.run(DATAMOVER_RUN_ID="run-3", DATAMOVER_ADOPT_DESTINATION="true"),
+        transfer.REASON_DESTINATION_NOT_OWNED,
+    )
+
+
+def test_a_run_that_lost_records_leaves_no_outcome_behind(container: Container, s3: S3Server) -> None:
+    fill(container, MANY)
+    stamped = {"ADD_TIMESTAMP_PREFIX": "true", "DATAMOVER_TIMESTAMP": "2024-08-06-143052"}
+    with Answering(s3.port, dropping("manifest.jsonl.gz")) as store:
+        refused(container.run(BUCKET_PORT=str(store.port), **stamped), transfer.REASON_RECORD_LOST)
+    assert not any(key.endswith("/outcome.json") for key in s3.objects(records=True))

@@ -207,3 +207,28 @@ def test_a_newer_run_is_not_held_up_by_an_older_one_that_gave_way(
             ended = newer.wait()
     assert ended.code == 0, ended.output
     assert any_s3.objects()["report"] == b"of Tuesday"
+
+
+@pytest.mark.parametrize("lost", [("/mirror-",), ("/manifest",), ("/manifest", "/mirror-")], ids=" ".join)
+def test_an_older_copy_replaces_nothing_also_when_the_newer_run_has_lost_records(
+    container: Container, s3: S3Server, lost: tuple[str, ...]
+) -> None:
+    fill(container, FILES | {"report": "of Sunday"})
+    assert container.run(DATAMOVER_RUN_ID="20240804000000-sunday", DATAMOVER_COPIED_AT="2024-08-04-000003").code == 0
+    fill(container, {"report": "of Tuesday"})
+    assert container.run(**TUESDAY).code == 0
+    records = [
+        key for key in s3.objects(records=True) if key.startswith(f".datamover/runs/{TUESDAY['DATAMOVER_RUN_ID']}")
+    ]
+    s3.remove(*(key for key in records if any(word in key for word in lost)))
+    fill(container, {"report": "of Monday!"})
+    assert container.run(**MONDAY).outcome.reason == transfer.REASON_NEWER_BACKUP_EXISTS
+    assert s3.objects()["report"] == b"of Tuesday"
+
+
+def test_ids_of_a_clock_that_is_ahead_hold_up_no_newer_copy(container: Container) -> None:
+    """The operator's clock names the run, the API server's the copy."""
+    fill(container, FILES)
+    for run, copied in (("20240804001000-one", "2024-08-04-000003"), ("20240804001200-two", "2024-08-04-000203")):
+        ended = container.run(DATAMOVER_RUN_ID=run, DATAMOVER_COPIED_AT=copied)
+        assert ended.code == 0, ended.output

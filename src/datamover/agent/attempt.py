@@ -26,6 +26,7 @@ from datamover.agent.destination import Destination, Listing
 from datamover.agent.environment import Settings
 from datamover.agent.errors import AgentError, Failure
 from datamover.agent.ledger import Ledger
+from datamover.agent.live import is_on
 from datamover.agent.moving import Moving
 from datamover.agent.options import Options, file_lists, for_checking, keeps_links, without_etags
 from datamover.agent.progress import Reporter
@@ -369,13 +370,15 @@ class Attempt(ABC):
 
     def _copy(self, folder: str) -> None:
         self.report.phase(transfer.SYNCING)
+        environment = self.data_environment()
+        # whoever chose it: the engine falls back to the size alone where an object has no checksum
+        by_checksum = is_on(environment, "RCLONE_CHECKSUM") and not self.options.size_only
+        at_least = self.rehash_size() if self.destination.plain else 0
         self.moving.run(
             folder,
-            environment=self.data_environment(),
+            environment=environment,
             arguments=self.arguments(),
-            rehash=not self.options.compares
-            and self.destination.plain
-            and self.ledger.rehash_candidates(at_least=self.rehash_size()),
+            rehash=by_checksum and self.ledger.rehash_candidates(at_least=at_least),
         )
 
     def rehash_size(self) -> int:
@@ -490,4 +493,10 @@ class Attempt(ABC):
         """Write the outcome record, the last of all; then see that all of this run's records are there (law L4). Raises Failure."""
         self.report.phase(transfer.RECORDING)
         self.destination.put(self.run_folder, {records.OUTCOME: msgspec.json.encode(outcome)})
-        self.destination.demand(self.run_folder, self.destination.sizes_below(self.run_folder))
+        try:
+            self.destination.demand(self.run_folder, self.destination.sizes_below(self.run_folder))
+        except Failure:
+            # what says that the run is complete must not stay without the records that it is complete by
+            with suppress(Failure):
+                self.destination.remove(self.run_folder + records.OUTCOME)
+            raise

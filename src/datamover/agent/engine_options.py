@@ -68,7 +68,7 @@ RULES = (
         "Remove it: unchanged files of a mirror are not moved again anyway.",
     ),
     _rule(
-        "IGNORE_EXISTING UPDATE LOCAL_NO_CHECK_UPDATED LOCAL_CASE_INSENSITIVE IGNORE_CASE_SYNC FIX_CASE",
+        "IGNORE_EXISTING UPDATE REFRESH_TIMES LOCAL_NO_CHECK_UPDATED LOCAL_CASE_INSENSITIVE IGNORE_CASE_SYNC FIX_CASE",
         REFUSED,
         "files that changed could stay at the destination as they were, or half a file be taken for a whole one",
         'Remove it; RCLONE_CHECKSUM: "false" spares the reading of unchanged files, by size and time of change.',
@@ -292,7 +292,7 @@ RULES = (
         "it is a matter of the line",
     ),
     _rule(
-        "METADATA METADATA_SET NO_UPDATE_MODTIME NO_UPDATE_DIR_MODTIME REFRESH_TIMES LOCAL_SKIP_SPECIALS SKIP_SPECIALS",
+        "METADATA METADATA_SET NO_UPDATE_MODTIME NO_UPDATE_DIR_MODTIME LOCAL_SKIP_SPECIALS SKIP_SPECIALS",
         ALLOWED,
         "it is about what is written beside the contents, or what is said of them",
     ),

@@ -300,6 +300,16 @@ class Ledger:
         """Return objects at the destination that no run of this mirror wrote."""
         return list(self._keys("remote IS NOT NULL AND known = 0", limit=limit))
 
+    def nested(self, *, limit: int) -> list[str]:
+        """Return, for people, folders at the destination with records in them that no run of this mirror wrote."""
+        mark = b"/.datamover/"
+        found: dict[str, None] = {}
+        for key in self._keys("remote IS NOT NULL AND known <> 1 AND instr(key, x'2f2e646174616d6f7665722f')"):
+            found[names.readable(key[: key.find(mark)])] = None
+            if len(found) >= limit:
+                break
+        return list(found)
+
     def foreign_count(self) -> int:
         """Return the number of such objects."""
         return self._count("remote IS NOT NULL AND known = 0")

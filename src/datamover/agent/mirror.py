@@ -6,6 +6,7 @@ longer has (law L3; the rule is in `deleting`). Each manifest lists all that the
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -15,7 +16,7 @@ from datamover.agent import guards, manifest, names, records, remarks, rotation,
 from datamover.agent.attempt import Attempt, Surroundings
 from datamover.agent.deleting import tell_deletions
 from datamover.agent.destination import Listing
-from datamover.agent.environment import Owner, write_timestamp
+from datamover.agent.environment import Owner, is_timestamp, write_timestamp
 from datamover.agent.errors import Failure
 from datamover.agent.options import without_filters
 from datamover.agent.verify import compare, mismatch, not_deleted
@@ -25,6 +26,8 @@ _EXAMPLES = 3
 _CLOCKS_DIFFER = timedelta(hours=1)
 _ASKED = 1000
 """How many objects that the listing does not show are asked for by name, at most."""
+_MAIMED = 10
+"""How many runs that have lost records are asked for the moments of their copies, the youngest first."""
 
 
 class Mirror(Attempt):
@@ -38,6 +41,7 @@ class Mirror(Attempt):
         self._place = 1
         self._adopting = False
         self._strangers: tuple[Owner, ...] = ()
+        self._nested: tuple[str, ...] = ()
         self._latest_copy = ("", "")
         self._soon = write_timestamp(datetime.now(UTC) + _CLOCKS_DIFFER)
         self._moving = self._listed = False
@@ -73,6 +77,9 @@ class Mirror(Attempt):
             self.ledger.add_remote((key, size) for key, size in self._root.lines() if not self._before.take(key))
         self._owner = self._read_owner()
         damaged = self._load_known()
+        if self._before.nested:
+            # a volume may itself hold destinations, as one of an S3 server does: what this mirror wrote is no other mover's
+            self._nested = tuple(self.ledger.nested(limit=_EXAMPLES))
         found_owner = self._owner.owner if self._owner else None
         if self.settings.adopt:
             others = found_owner != self.settings.owner or self._strangers or self.ledger.foreign_count()
@@ -85,7 +92,7 @@ class Mirror(Attempt):
             )
             self.ledger.see_only(visible.lines())
         # timestamped copies that were adopted with the rest stay what they are: a mirror deletes no backups
-        protected = {folder.encode() for folder in self._before.claimed}
+        protected = {folder.encode() for folder in self._before.claimed | self._held_folders()}
         if self.tally.lost_and_found:
             protected.add(walk.LOST_AND_FOUND)  # neither looked into nor moved, so nobody can say what is in it
         self.ledger.protect(sorted(protected))
@@ -101,6 +108,21 @@ class Mirror(Attempt):
         for key in self.ledger.unseen_written():
             writer.add(manifest.about(manifest.UNSEEN, key))
         return ""
+
+    def _held_folders(self) -> set[str]:
+        """Return the folders of timestamped copies whose claims are lost, as far as something in them would be deleted."""
+        holders = self._before.holders
+        if not holders:
+            return set()
+        tops = (key.partition(b"/")[0].decode("ascii", "replace") for key in self.ledger.stale())
+        missing = set(filter(is_timestamp, tops)) - self._before.claimed
+        found: set[str] = set()
+        for run_id in holders:
+            if missing <= found:
+                break
+            folder = records.held_folder(self.destination.read(f"{records.FOLDER}/runs/{run_id}/{records.HOLDER}"))
+            found |= {folder} if folder else missing  # of a damaged one nobody knows which it is
+        return found
 
     def _read_owner(self) -> records.OwnerRecord | None:
         if self._before.owned:
@@ -140,6 +162,7 @@ class Mirror(Attempt):
         beyond = damaged = False
         strangers: set[Owner] = set()
         copies: list[tuple[str, str]] = []
+        dated = bool(latest)
         for run_id in latest:
             run = self._before.runs[run_id]
             told: list[tuple[str, str]] = []
@@ -159,15 +182,16 @@ class Mirror(Attempt):
             except ValueError as error:
                 # what it lists stays unknown, so the guards will refuse rather than delete
                 self.say(f"The manifest of run {run_id} is damaged: {error}")
-                damaged = True
+                damaged, dated = True, False
                 continue
+            dated = dated and bool(header.copied_at) and header.source == self.settings.owner
             if header.source not in (self.settings.owner, self._taken_over_from()):
                 strangers.add(header.source)
             if header.source == self.settings.owner:
                 copies += [*told, *([(header.copied_at, run_id)] if run_id != self.settings.run_id else [])]
             beyond = beyond or (not run.finished and header.copy_method == transfer.DIRECT)
         self._strangers = tuple(sorted(strangers, key=str))
-        self._latest_copy = self._find_latest_copy(copies)
+        self._latest_copy = self._find_latest_copy(copies, dated=dated)
         if ledger.doubted_count():
             self._look_back()
         ledger.end_doubt()
@@ -221,7 +245,7 @@ class Mirror(Attempt):
             shrunk=ledger.shrunk_count(),
             source_bytes=ledger.sources()[1],
             written_bytes=ledger.written_bytes(),
-            nested=tuple(self._before.nested),
+            nested=self._nested,
             strangers=self._strangers,
             unexplained=self._before.unexplained(besides=settings.run_id),
         )
@@ -296,21 +320,39 @@ class Mirror(Attempt):
             self._latest_copy, moment=self.settings.copied_at, now=self._soon, place=self.destination.place
         )
 
-    def _find_latest_copy(self, told: Iterable[tuple[str, str]]) -> tuple[str, str]:
+    def _find_latest_copy(self, told: Iterable[tuple[str, str]], *, dated: bool) -> tuple[str, str]:
         """Return moment and run of the latest copy of this volume that was mirrored here: as the latest runs' manifests have `told`, or, for
-        runs of an earlier version, as the ids of all runs let expect. Adoption forgets those that have not come yet: a clock was wrong.
+        runs of an earlier version and those that have lost records, as the ids of all runs let expect. `dated`: those manifests have the moments
+        of all copies; ids are by another clock. Adoption forgets those that have not come yet: a clock was wrong.
         """
         marker, others = self._owner, 0  # the place up to which the runs are another volume's, or forgotten
         if self._strangers or (marker and marker.owner != self.settings.owner) or self._taken_over_from():
             others = self._before.latest
         elif marker and marker.adopted and marker.created_by in self._before.runs:
             others = (self._before.runs[marker.created_by].place or 1) - 1
-        copies = [*told, *self._before.recorded(besides=self.settings.run_id, above=others)]
+        above = self._before.latest if dated else others
+        copies = [
+            *told,
+            *self._before.recorded(besides=self.settings.run_id, above=above),
+            *self._maimed_copies(others),
+        ]
         if self.settings.adopt:
             believed = [each for each in copies if each[0] <= self._soon]
             self._adopting = len(believed) < len(copies)
             copies = believed
         return max(copies, default=("", ""))
+
+    def _maimed_copies(self, others: int) -> Iterator[tuple[str, str]]:
+        """Yield moment and run of the copies whose runs have lost their manifest or their place; `others` as above."""
+        for run_id in self._before.maimed(besides=self.settings.run_id)[:_MAIMED]:
+            run = self._before.runs[run_id]
+            moment = records.recorded_at(run_id) if (run.place or 0) > others or not others else ""
+            if run.manifest:
+                with suppress(ValueError):
+                    header = manifest.read_header(self._fetch_manifest(run_id))
+                    moment = (header.copied_at or moment) if header.source == self.settings.owner else ""
+            if moment:
+                yield moment, run_id
 
     @property
     def _done(self) -> str:

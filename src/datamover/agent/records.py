@@ -113,6 +113,15 @@ def read_holder(raw: bytes, *, place: str, run_id: str, source: Owner) -> ClaimR
     )
 
 
+def held_folder(raw: bytes) -> str:
+    """Return the timestamp folder that the `folder.json` of any run names; empty when it cannot be one."""
+    try:
+        folder = _decode_claim(raw).timestamp
+    except Unusable:
+        return ""
+    return folder if is_timestamp(folder) else ""
+
+
 _decode_owner = outside.Decoder(OwnerRecord)
 _decode_claim = outside.Decoder(ClaimRecord)
 
@@ -156,6 +165,7 @@ class State:
         self.owned = False
         self.runs: dict[str, Run] = {}
         self.claimed: set[str] = set()
+        self._claimants: set[str] = set()
         self.arriving: set[str] = set()
         self.nested: list[str] = []
 
@@ -185,8 +195,9 @@ class State:
                         run.place = max(run.place or 0, outside.integer(name.removeprefix(_PLACE), high=_LAST_PLACE))
             case ["runs", run_id, "arriving", *_] if is_run_id(run_id) and is_canonical(key):
                 self.arriving.add(run_id)
-            case ["claims", timestamp, _] if is_timestamp(timestamp):
+            case ["claims", timestamp, name] if is_timestamp(timestamp):
                 self.claimed.add(timestamp)
+                self._claimants.add(name.removesuffix(".json"))
             case _:
                 pass
         return True
@@ -231,6 +242,25 @@ class State:
             if run_id != besides and run.begun and (run.place or 0) > above
         ]
         return [each for each in found if each[0]]
+
+    @property
+    def holders(self) -> list[str]:
+        """The timestamped runs whose claims are lost, so that only their `folder.json` tells which folders are theirs."""
+        return sorted(run_id for run_id, run in self.runs.items() if run.holder and run_id not in self._claimants)
+
+    def maimed(self, *, besides: str) -> list[str]:
+        """Return the runs, other than `besides`, that may have mirrored here and have lost their manifest or their place since; the youngest
+        first, by their ids. The manifests of later runs tell of those that only lost their manifest.
+        """
+        found = [
+            run_id
+            for run_id, run in self.runs.items()
+            if run_id not in {besides, *self._claimants}
+            and not run.begun
+            and not run.holder
+            and ((run.place or 0) >= max(self.latest, 1) or (run.place is None and (run.manifest or run.finished)))
+        ]
+        return sorted(found, key=lambda run_id: (recorded_at(run_id), run_id), reverse=True)
 
     def rivals(self, place: int, *, besides: str) -> tuple[str, ...]:
         """Return the runs, other than `besides`, that have begun at `place` or after it, finished or not.

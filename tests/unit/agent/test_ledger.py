@@ -421,3 +421,14 @@ def test_extra_is_what_the_run_has_no_part_in(ledger: Ledger, frozen: bool, extr
     ledger.add_uploaded(keys("late"))
     ledger.add_after(sized("a", "filtered", "before", "late", "extra", "\ufffd"))
     assert {key.decode() for key in ledger.extra(frozen=frozen)} == extra
+
+
+def test_folders_with_records_that_no_run_wrote_are_nested_destinations(ledger: Ledger) -> None:
+    ledger.add_remote(
+        sized("ours/.datamover/owner.json", "x.datamover/a", *(f"t{n}/.datamover/owner.json" for n in range(3)))
+    )
+    ledger.add_known(written("ours/.datamover/owner.json"), finished=True, again=False)
+    assert ledger.nested(limit=5) == ["t0", "t1", "t2"]
+    assert ledger.nested(limit=2) == ["t0", "t1"]
+    ledger.adopt(as_written=False)
+    assert ledger.nested(limit=5) == ["t0", "t1", "t2"]

@@ -11,6 +11,7 @@ from datamover.agent.records import (
     ClaimRecord,
     OwnerRecord,
     State,
+    held_folder,
     place_name,
     read_holder,
     read_owner,
@@ -222,3 +223,38 @@ def test_a_folder_record_that_contradicts_its_run_is_refused(changes: dict[str, 
 
 def test_the_folder_record_of_this_run_is_taken() -> None:
     assert read_holder(msgspec.json.encode(HOLDER), place=PLACE, run_id="run-1", source=OURS) == HOLDER
+
+
+def run_names(run_id: str, *names: str) -> list[str]:
+    return [f".datamover/runs/{run_id}/{name}" for name in names]
+
+
+def test_runs_of_a_mirror_that_have_lost_manifest_or_place_are_named_the_youngest_first() -> None:
+    found = state(
+        *run_names("20240804000000-whole", "manifest.jsonl.gz", place_name(2)),
+        *run_names("20240805000000-no-place", "manifest.jsonl.gz"),
+        *run_names("20240806000000-no-manifest", place_name(3)),
+        *run_names("20240807000000-outcome-only", "outcome.json"),
+        *run_names("20240803000000-before", place_name(1)),  # the whole one's manifest tells of it
+        *run_names("20240808000000-stamped", "manifest.jsonl.gz", "folder.json"),
+        *run_names("20240809000000-claimed", "manifest.jsonl.gz"),
+        ".datamover/claims/2024-08-09-000000/20240809000000-claimed.json",
+        *run_names("mine", "manifest.jsonl.gz"),
+    )
+    named = [run_id.partition("-")[2] for run_id in found.maimed(besides="mine")]
+    assert named == ["outcome-only", "no-manifest", "no-place"]
+
+
+def test_holders_are_timestamped_runs_without_their_claims() -> None:
+    claims = [".datamover/claims/2024-08-06-143052/a.json"]
+    found = state(
+        *run_names("a", "folder.json"), *run_names("b", "folder.json"), *run_names("c", "outcome.json"), *claims
+    )
+    assert found.holders == ["b"]
+
+
+@pytest.mark.parametrize("timestamp", ["2024-08-06-143052", "", "2024-13-06-143052", "a/b"])
+def test_a_held_folder_is_a_timestamp_or_none(timestamp: str) -> None:
+    raw = msgspec.json.encode(ClaimRecord(run_id="a", timestamp=timestamp, source=Owner()))
+    assert held_folder(raw) == (timestamp if is_timestamp(timestamp) else "")
+    assert held_folder(raw[:-1]) == ""
