@@ -39,6 +39,8 @@ complete --no-files --command %(prog_name)s --arguments "(%(complete_func)s)";
 """click's own cuts descriptions at their first comma, and offers nothing behind a `=`: for fish a candidate is the whole word."""
 
 _ZSH_LOOP: Final = "    for type key descr in ${response}; do"
+_ZSH_ADD: Final = "compadd -U "
+"""`-U` puts a word in the place of all that was typed, so that `--output=j` became `json`."""
 
 
 class Bash(BashComplete):
@@ -58,7 +60,8 @@ class Zsh(ZshComplete):
 
     def source(self) -> str:
         """Return the script."""
-        return super().source().replace(_ZSH_LOOP, f"    compset -P '*='\n{_ZSH_LOOP}")
+        script = super().source().replace(_ZSH_LOOP, f"    compset -P '*='\n{_ZSH_LOOP}")
+        return script.replace(_ZSH_ADD, "compadd ")
 
 
 class Fish(FishComplete):

@@ -22,7 +22,7 @@ from rich.rule import Rule
 from rich.tree import Tree
 
 from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
-from datamover.cli.display import choose_display, size, summary_table
+from datamover.cli.display import choose_display, print_summary, size
 from datamover.cli.interrupts import Interrupts
 from datamover.cli.manifests import read_manifests
 from datamover.cli.operator import StartError
@@ -157,7 +157,7 @@ def _run(console: Console, place: Path, server: Server, *, secret: str | None = 
     result = asyncio.run(run(options, display=choose_display(console, quiet=False), on_end=look))
     if result.code is Exit.INTERRUPTED:
         raise Interrupted
-    console.print(summary_table(result.movers))
+    print_summary(console, result.movers)
     if result.code is Exit.COMPLETED:
         console.print(_bucket_tree(server.root / _BUCKET))
     for mover in result.movers:

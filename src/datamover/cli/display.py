@@ -1,6 +1,6 @@
 """Showing DataMovers while they run: a live table on a terminal, a line for each change elsewhere."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -28,6 +28,8 @@ def _utc() -> datetime:
 
 _BAR = 20
 """Letters of a progress bar."""
+_UNLIMITED = 100_000
+"""Columns that a table may ask for before it is fitted to a terminal."""
 
 
 class Display(Protocol):
@@ -136,10 +138,27 @@ def progress_table(movers: Iterable[DataMover]) -> Table:
     return table
 
 
-def summary_table(movers: Iterable[DataMover]) -> Table:
+def print_summary(console: Console, movers: Sequence[DataMover]) -> None:
+    """Print what is shown at the end. Where a destination has no room in the table it gets a line of its own, and stays whole."""
+    table = summary_table(movers)
+    if console.measure(table, options=console.options.update(max_width=_UNLIMITED)).maximum <= console.width:
+        console.print(table)
+        return
+    console.print(summary_table(movers, destinations=False))
+    for mover in movers:
+        if where := _destination(mover):
+            say(console, f"destination of {mover.metadata.name}: {where}")
+
+
+def _destination(mover: DataMover) -> str:
+    run = (mover.status or DataMoverStatus()).run
+    return (run.destination if run else None) or ""
+
+
+def summary_table(movers: Iterable[DataMover], *, destinations: bool = True) -> Table:
     """Return what is shown at the end."""
     table = Table(box=None, pad_edge=False)
-    for heading in ("NAME", "PHASE", "FILES", "MOVED", "COPY OF", "DESTINATION"):
+    for heading in ("NAME", "PHASE", "FILES", "MOVED", "COPY OF", *(("DESTINATION",) if destinations else ())):
         right = "right" if heading in ("FILES", "MOVED") else "left"
         table.add_column(heading, justify=right, overflow="fold", no_wrap=heading == "COPY OF")
     for mover in movers:
@@ -151,7 +170,7 @@ def summary_table(movers: Iterable[DataMover]) -> Table:
             "" if run is None or run.files is None else str(run.files),
             "" if run is None or run.transferred_bytes is None else size(run.transferred_bytes),
             _copy_of(mover),
-            Text((run.destination if run else None) or ""),
+            *((Text(_destination(mover)),) if destinations else ()),
         )
     return table
 

@@ -63,7 +63,8 @@ def _total(inventory: Inventory) -> int:
 
 def _print(console: Console, inventory: Inventory) -> None:
     say(console, f"state: {inventory.state}")
-    say(console, f"identity: {inventory.identity or 'none yet'}, by which mirrors know it; it is never freed")
+    known = f"{inventory.identity}, by which mirrors know it; it is never freed"
+    say(console, f"identity: {known if inventory.identity else 'none yet'}")
     for claim, directory in sorted(inventory.volumes.items()):
         say(console, f"volume: {claim} stands for {directory}")
     table = Table(box=None, pad_edge=False)

@@ -409,7 +409,7 @@ def up(
     "--free-ended",
     "ended",
     is_flag=True,
-    help="The same for all whose run is over, and for copies that no object knows.",
+    help="Free all DataMovers whose run is over, and copies that no object knows.",
 )
 @click.option(
     "-o",

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 from datamover.cli import logs
-from datamover.cli.display import choose_display, summary_table
+from datamover.cli.display import choose_display, print_summary
 from datamover.cli.manifests import ManifestError, read_manifests
 from datamover.cli.operator import StartError
 from datamover.cli.outcome import Exit, error_to_json, explain, to_json
@@ -86,7 +86,7 @@ def _warn() -> None:
 
 
 def _print_result(console: Console, result: RunResult, options: RunOptions) -> None:
-    console.print(summary_table(result.movers))
+    print_summary(console, result.movers)
     for mover in result.movers:
         if (why := explain(mover)) is not None:
             say(console, f"\n{mover.metadata.name}: {why}")

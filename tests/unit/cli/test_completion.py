@@ -83,6 +83,8 @@ def test_a_script_asks_the_program_it_is_for(shell: str) -> None:
 
 def test_the_words_that_we_change_in_scripts_are_still_there() -> None:
     assert script("zsh").count("compset -P '*='\n    for type key descr") == 1
+    assert "compadd -U" not in script("zsh"), "`--output=j` became `json`"
+    assert "compadd -V" in script("zsh")
 
 
 FISH = {

@@ -11,6 +11,7 @@ from datamover.cli.display import (
     LiveDisplay,
     NoDisplay,
     choose_display,
+    print_summary,
     progress_table,
     size,
     summary_table,
@@ -122,6 +123,17 @@ def test_the_summary_says_what_was_moved_and_where_to() -> None:
     assert rows[1] == ["nightly", "Completed", "254", "1.5", "KiB", "2026-01-31", "02:00:00Z", "s3generic:backups/[x]/"]
     assert rows[2] == ["waiting", "Pending", "2024-08-06", "14:30:52Z"]
     assert rows[3] == ["new", "Pending"]
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_destination_stays_whole_where_the_table_has_no_room_for_it(width: int) -> None:
+    made = Console(file=io.StringIO(), width=width)
+    where = "s3generic:archive/2026-11-29-135956/"
+    print_summary(made, (mover("Completed", run=run(files=3, destination=where)), mover("Pending", "other")))
+    lines = printed(made).splitlines()
+    assert all(len(line) <= width for line in lines)
+    assert sum(where in line for line in lines) == 1
+    assert (f"destination of nightly: {where}" in lines) is (width == 80)
 
 
 @pytest.mark.parametrize(
