@@ -359,3 +359,13 @@ def test_a_run_that_lost_records_leaves_no_outcome_behind(container: Container, 
     with Answering(s3.port, dropping("manifest.jsonl.gz")) as store:
         refused(container.run(BUCKET_PORT=str(store.port), **stamped), transfer.REASON_RECORD_LOST)
     assert not any(key.endswith("/outcome.json") for key in s3.objects(records=True))
+
+
+def test_a_timestamped_run_finds_its_folder_again_by_its_claim(container: Container, s3: S3Server) -> None:
+    fill(container, MANY)
+    stamped = {"ADD_TIMESTAMP_PREFIX": "true", "DATAMOVER_TIMESTAMP": "2024-08-06-143052", "DATAMOVER_RUN_ID": "run-1"}
+    assert container.run(**stamped).code == 0
+    lose(s3, "folder.json")
+    ended = container.run(**stamped)
+    assert (ended.code, ended.outcome.timestamp, ended.outcome.transferred_files) == (0, "2024-08-06-143052", 0)
+    assert ".datamover/runs/run-1/folder.json" in s3.objects(records=True)

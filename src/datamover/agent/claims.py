@@ -13,12 +13,12 @@ Assumptions: run ids are unique to runs; the attempts of one run follow each oth
 Caveats: a run that dies between claim and record leaves its claim, and a folder that nobody uses.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from datetime import timedelta
 
 import msgspec
 
-from datamover.agent.environment import read_timestamp, write_timestamp
+from datamover.agent.environment import is_timestamp, read_timestamp, write_timestamp
 from datamover.agent.errors import Failure
 from datamover.api import transfer
 
@@ -46,6 +46,19 @@ class Seen(msgspec.Struct, frozen=True):
 
     claimants: frozenset[str] = frozenset()
     occupied: bool = False
+
+
+def find_held(claimed: Iterable[str], *, run_id: str) -> str:
+    """Return the folder that a run which has begun holds, by all claims (`<folder>/<run id>.json`): the only one that it claims, and nobody else.
+    Empty when that is not certain.
+    """
+    claimants: dict[str, set[str]] = {}
+    for name in claimed:
+        folder, slash, record = name.partition("/")
+        if slash and is_timestamp(folder):
+            claimants.setdefault(folder, set()).add(record.removesuffix(".json"))
+    found = [folder for folder, those in claimants.items() if run_id in those]
+    return found[0] if len(found) == 1 and claimants[found[0]] == {run_id} else ""
 
 
 def claiming(timestamp: str, *, run_id: str) -> Generator[Action, Seen, str]:

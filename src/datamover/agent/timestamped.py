@@ -42,15 +42,8 @@ class Timestamped(Attempt):
         del writer
         self.probe()
         self.list_controls()
-        if records.HOLDER in self._recorded:
-            path = self.run_folder + records.HOLDER
-            folder = records.read_holder(
-                self.destination.read(path),
-                place=self.destination.remote(path),
-                run_id=self.settings.run_id,
-                source=self.settings.owner,
-            ).timestamp
-            self._held = True
+        folder = self._find_folder()
+        if folder:
             self.destination.abandon_uploads(f"{folder}/")
             self.remove_arrived(self.settings.run_id)
             self.ledger.add_remote(self.destination.list_all(f"{folder}/").lines())
@@ -60,6 +53,23 @@ class Timestamped(Attempt):
             folder = self._claim()
         self.facts.timestamp = folder
         return f"{folder}/"
+
+    def _find_folder(self) -> str:
+        """Return the folder that an earlier attempt of this run has taken; empty when there is none (law L6)."""
+        if records.HOLDER in self._recorded:
+            self._held = True
+            path = self.run_folder + records.HOLDER
+            return records.read_holder(
+                self.destination.read(path),
+                place=self.destination.remote(path),
+                run_id=self.settings.run_id,
+                source=self.settings.owner,
+            ).timestamp
+        if records.MANIFEST in self._recorded or records.OUTCOME in self._recorded:
+            # the record of the folder is lost, and the claim tells
+            found = self.destination.names_below(f"{records.FOLDER}/claims/", deep=True)
+            return claims.find_held(found, run_id=self.settings.run_id)
+        return ""
 
     def _claim(self) -> str:
         steps = claims.claiming(self.settings.timestamp, run_id=self.settings.run_id)

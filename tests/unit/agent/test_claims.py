@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamover.agent.claims import LOOK, PAUSE, PUT, SECONDS, WITHDRAW, Action, Seen, claiming
+from datamover.agent.claims import LOOK, PAUSE, PUT, SECONDS, WITHDRAW, Action, Seen, claiming, find_held
 from datamover.agent.errors import Failure
 from datamover.api import transfer
 
@@ -129,3 +129,18 @@ def test_a_claim_that_the_store_does_not_keep_is_told_at_once() -> None:
     with pytest.raises(Failure) as failed:
         steps.send(Seen(claimants=frozenset(("run-2",))))
     assert (failed.value.reason, failed.value.retryable) == (transfer.REASON_RECORD_LOST, True)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "held"),
+    [
+        ([], ""),
+        (["2024-08-06-143052", "2024-08-06-143052/mine.json", "2024-08-06-143053/other.json"], "2024-08-06-143052"),
+        (["2024-08-06-143052/mine.json", "2024-08-06-143052/other.json"], ""),
+        (["2024-08-06-143052/mine.json", "2024-08-06-143053/mine.json"], ""),
+        (["2024-08-06-143052/other.json"], ""),
+        (["../mine.json"], ""),
+    ],
+)
+def test_a_run_that_has_begun_holds_the_one_folder_that_it_alone_claims(claimed: list[str], held: str) -> None:
+    assert find_held(claimed, run_id="mine") == held
