@@ -118,7 +118,8 @@ async def _list_copies(client: Client, state: Path, owners: dict[str, Key]) -> l
         claim = claims.get(key) if key is not None else None
         uids = [owner.uid for owner in (claim.metadata.owner_references if claim else None) or ()]
         owner = next((str(owners[uid]) for uid in uids if uid in owners), "")
-        known = str(key) if key is not None else (name if name in contents else None)
+        is_held = key is not None and not _is_released(volumes[name], claim=claim)
+        known = str(key) if is_held else (name if name in contents else None)
         found.append(Copy(name, known, owner, size))
     return found
 
@@ -128,6 +129,11 @@ def _claim_of(volume: PersistentVolume | None) -> Key | None:
     if volume is None or reference is None or volume.metadata.annotation(ADOPTED) is not None:
         return None
     return Key(reference.namespace or "", reference.name or "")
+
+
+def _is_released(volume: PersistentVolume, *, claim: Any) -> bool:
+    """Its claim is gone and its class retains it: nothing removes it but a person."""
+    return claim is None and volume.phase == "Released"
 
 
 def _list_directories(state: Path) -> list[str]:
@@ -168,13 +174,13 @@ async def free(inventory: Inventory, keys: tuple[Key, ...], *, orphans: bool, vo
     Raises WorldError.
     """
     state = inventory.state
-    if orphans:
+    nobodys = [copy.name for copy in inventory.others if orphans and copy.claim is None]
+    if nobodys:
         with held(state):
-            for copy in inventory.others:
-                if copy.claim is None:
-                    await asyncio.to_thread(remove_tree, state / NODE / "volumes" / copy.name)
+            for name in nobodys:
+                await asyncio.to_thread(remove_tree, state / NODE / "volumes" / name)
             forget_losses(state)
-    if not keys and not volumes:
+    if not keys and not volumes and not nobodys:
         return
     going = {copy.name for run in inventory.runs if run.key in keys for copy in run.copies}
     async with start_world(WorldOptions(state=state, operator=None)) as world:
@@ -195,6 +201,9 @@ async def free(inventory: Inventory, keys: tuple[Key, ...], *, orphans: bool, vo
                     "datamover local up and kubectl describe pvc show what"
                 )
             await asyncio.sleep(_TICK)
+        for name in nobodys:  # a class that retains leaves the object as well
+            with suppress(NotFound):
+                await world.client.delete(VOLUMES, name)
         await _let_go(world, volumes)
 
 

@@ -12,6 +12,7 @@ from datamover.cli.main import main
 from datamover.cli.state import WorldError, read_identity
 from datamover.cli.volumes import Volume
 from datamover.cli.world import World, WorldOptions, adopt_volume, start_world
+from datamover.local.node.kinds import VOLUMES
 from datamover.volumes.binding import is_bound
 
 SPEC = {"sourcePvc": "app-data", "secretName": "credentials"}
@@ -106,6 +107,26 @@ async def test_freeing_keeps_the_identity_and_what_is_under_way(state: Path) -> 
     assert "nothing is kept" in out
     assert read_identity(state) == before
     assert (state.parent / "data" / "file").exists()
+
+
+async def test_a_copy_that_its_class_retains_can_be_freed(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    await leave(state, tmp_path / "data", failed="Failed")
+    async with start_world(WorldOptions(state=state, operator=None)) as world:
+        claim = await world.client.get(PERSISTENT_VOLUME_CLAIMS, "clone-of-failed", namespace="default")
+        assert claim.spec is not None
+        name = str(claim.spec.volume_name)
+        await world.client.patch(
+            VOLUMES, name, {"spec": {"persistentVolumeReclaimPolicy": "Retain"}}, field_manager="test"
+        )
+        await world.client.delete(PERSISTENT_VOLUME_CLAIMS, "clone-of-failed", namespace="default")
+        while (await world.client.get(VOLUMES, name)).phase != "Released":
+            await _tick(world)
+    code, out, err = await in_thread(state, "--free-ended")
+    assert (code, err) == (0, "")
+    assert "freed: default/failed, 2.0 KiB" in out
+    assert not (state / "node" / "volumes" / name).exists()
+    assert (tmp_path / "data" / "file").exists()
 
 
 async def test_a_directory_is_let_go_so_that_another_takes_its_place(state: Path, tmp_path: Path) -> None:
