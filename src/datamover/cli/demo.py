@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.tree import Tree
 
+from datamover.api import amounts
 from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
 from datamover.cli.display import choose_display, print_summary, size
 from datamover.cli.interrupts import Interrupts
@@ -276,7 +277,9 @@ def _bucket_tree(bucket: Path) -> Tree:
         for child in sorted(folder.iterdir()):
             files = [path for path in child.rglob("*") if path.is_file()] if child.is_dir() else [child]
             total = sum(path.stat().st_size for path in files)
-            branch.add(f"{child.name}{'/' if child.is_dir() else ''}  {len(files)} files, {size(total)}")
+            branch.add(
+                f"{child.name}{'/' if child.is_dir() else ''}  {amounts.count(len(files), 'file')}, {size(total)}"
+            )
     return tree
 
 
