@@ -369,3 +369,13 @@ def test_a_timestamped_run_finds_its_folder_again_by_its_claim(container: Contai
     ended = container.run(**stamped)
     assert (ended.code, ended.outcome.timestamp, ended.outcome.transferred_files) == (0, "2024-08-06-143052", 0)
     assert ".datamover/runs/run-1/folder.json" in s3.objects(records=True)
+
+
+def test_a_damaged_marker_may_be_deleted_and_the_mirror_goes_on(container: Container, s3: S3Server) -> None:
+    fill(container, MANY)
+    assert container.run(DATAMOVER_RUN_ID="run-1").code == 0
+    s3.put({MARKER: '{"cluster"'})
+    outcome = refused(container.run(DATAMOVER_RUN_ID="run-2"), transfer.REASON_DESTINATION_NOT_OWNED)
+    assert "or delete it" in outcome.message
+    s3.remove(MARKER)
+    assert container.run(DATAMOVER_RUN_ID="run-2").code == 0

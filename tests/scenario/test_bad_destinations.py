@@ -355,4 +355,6 @@ async def test_a_damaged_owner_record_stops_the_next_run(stage: Stage) -> None:
         await mirror_once(act)
         act.put({".datamover/owner.json": "{"})
         await act.start(**MIRROR)
-        await act.expect_failed(NOT_OWNED, "owner.json cannot be read", "Restore the object, or use another prefix")
+        await act.expect_failed(
+            NOT_OWNED, "owner.json cannot be read", "Restore the object, or delete it", "or use another prefix"
+        )

@@ -82,7 +82,7 @@ def read_owner(raw: bytes, *, place: str) -> OwnerRecord:
             transfer.GUARD,
             transfer.REASON_DESTINATION_NOT_OWNED,
             f"{place} cannot be read as a marker of this version's ({why}), so it is unknown whose mirror this is. Nothing was moved or deleted. Restore"
-            " the object, or use another prefix.",
+            " the object, or delete it, so that the records of the runs tell whose the mirror is, or use another prefix.",
         ) from None
     return record
 
