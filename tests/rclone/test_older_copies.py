@@ -1,6 +1,7 @@
 """An older copy never replaces a newer one (laws L3, L4). Real engine, real servers."""
 
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -232,3 +233,66 @@ def test_ids_of_a_clock_that_is_ahead_hold_up_no_newer_copy(container: Container
     for run, copied in (("20240804001000-one", "2024-08-04-000003"), ("20240804001200-two", "2024-08-04-000203")):
         ended = container.run(DATAMOVER_RUN_ID=run, DATAMOVER_COPIED_AT=copied)
         assert ended.code == 0, ended.output
+
+
+def holds(store: S3Server, key: str, content: bytes) -> bool:
+    """Tell whether this is what an object holds, at a store that is being written to."""
+    try:
+        return store.objects().get(key) == content
+    except FileNotFoundError:  # it was only a temporary file
+        return False
+
+
+def looking_often(container: Container) -> dict[str, str]:
+    """Return variables with which an attempt looks for rivals several times a second."""
+    place = container.root / "often"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text("from datamover.agent import rivals\nrivals.LOOK_SECONDS = 0.3\n")
+    return {"PYTHONPATH": f"{place}{os.pathsep}{SOURCE}"}
+
+
+def test_an_older_run_that_moves_files_already_stops_when_a_newer_one_begins_which_waits_for_that(
+    monday: Container, tuesday: Container, any_s3: S3Server
+) -> None:
+    (monday.data / "large").write_bytes(b"m" * (3 << 20))
+    (tuesday.data / "large").write_bytes(b"t" * (3 << 20))
+    slowly = {"RCLONE_BWLIMIT": "100k", "RCLONE_TRANSFERS": "4", "DATAMOVER_GRACE_PERIOD": "2"}
+    with monday.start(**MONDAY, **slowly, **looking_often(monday)) as running:
+        wait_for(lambda: holds(any_s3, "report", b"of Monday"))
+        newer = tuesday.run(**TUESDAY, **looking_often(tuesday))
+        older = running.wait()
+    assert newer.code == 0, newer.output
+    assert (older.code, older.outcome.reason) == (44, transfer.REASON_DESTINATION_BUSY), older.output
+    assert "It stopped amid its work" in older.outcome.message
+    assert any_s3.objects() == {path.name: path.read_bytes() for path in tuesday.data.iterdir()}
+    assert ".datamover/runs/20240805000000-monday/stopped" in any_s3.objects(records=True)
+    assert monday.run(**MONDAY).outcome.reason == transfer.REASON_NEWER_BACKUP_EXISTS
+
+
+def test_a_run_that_failed_and_said_so_is_not_waited_for_and_moves_again_on_its_next_attempt(
+    monday: Container, any_s3: S3Server
+) -> None:
+    def full(request: Request) -> Reply | None:
+        return Reply(507) if request.method == "PUT" and "/report" in request.path else None
+
+    with Answering(any_s3.port, full) as store:
+        failed = monday.run(BUCKET_PORT=str(store.port), RCLONE_RETRIES="1", RCLONE_LOW_LEVEL_RETRIES="1", **MONDAY)
+    assert not failed.outcome.succeeded
+    stopped = ".datamover/runs/20240805000000-monday/stopped"
+    assert stopped in any_s3.objects(records=True)
+    assert "waiting for an earlier run" not in monday.run(**TUESDAY).output
+    again = monday.run(**MONDAY | {"DATAMOVER_COPIED_AT": TUESDAY["DATAMOVER_COPIED_AT"]})
+    assert again.code == 0, again.output
+    assert stopped not in any_s3.objects(records=True)
+
+
+def test_a_run_that_was_killed_is_waited_for_no_longer_than_it_could_take_to_stop(
+    monday: Container, tuesday: Container, any_s3: S3Server
+) -> None:
+    (monday.data / "large").write_bytes(b"m" * (3 << 20))
+    with monday.start(RCLONE_BWLIMIT="100k", RCLONE_TRANSFERS="4", **MONDAY) as running:
+        wait_for(lambda: holds(any_s3, "report", b"of Monday"))
+        os.kill(running.process.pid, signal.SIGKILL)
+    done = tuesday.run(DATAMOVER_GRACE_PERIOD="1", **TUESDAY, **looking_often(tuesday))
+    assert done.code == 0, done.output
+    assert any_s3.objects()["report"] == b"of Tuesday"

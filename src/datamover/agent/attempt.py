@@ -153,6 +153,10 @@ class Attempt(ABC):
     def complete(self, folder: str, manifest_path: str) -> None:  # noqa: B027 - for most there is nothing
         """Do what remains when everything has arrived."""
 
+    def last_words(self) -> dict[str, bytes | str]:
+        """Return the records that an attempt leaves which fails, below its run's folder."""
+        return {}
+
     # --- the steps ------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
@@ -168,8 +172,8 @@ class Attempt(ABC):
             folder = self.settle(writer)
         finally:
             writer.close()
-        self.announce(path)
         try:
+            self.announce(path)
             self._copy(folder)
             comparison = self._compare(folder)
             self._amend(path, comparison, timeout=None)
@@ -443,13 +447,15 @@ class Attempt(ABC):
 
     def append(self, path: str, lines: Iterator[manifest.Entry], *, timeout: float | None) -> None:
         """Add lines to the manifest, here and at the destination; with a `timeout` in seconds it is best effort."""
-        if not manifest.append(path, lines):
+        contents: dict[str, bytes | str] = {records.MANIFEST: path} if manifest.append(path, lines) else {}
+        if timeout is not None:
+            contents |= self.last_words()
+        if not contents:
             return
-        contents: dict[str, bytes | str] = {records.MANIFEST: path}
         if timeout is None:
             self.destination.put(self.run_folder, contents)
         elif not self.destination.put_last(self.run_folder, contents, timeout=timeout):
-            self.say("What was moved beyond the announced files could not be recorded")
+            self.say("What was moved beyond the announced files, or that this attempt has ended, could not be recorded")
 
     def _check(self, folder: str) -> None:
         method = self.settings.verification

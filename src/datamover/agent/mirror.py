@@ -19,6 +19,7 @@ from datamover.agent.destination import Listing
 from datamover.agent.environment import Owner, is_timestamp, write_timestamp
 from datamover.agent.errors import Failure
 from datamover.agent.options import without_filters
+from datamover.agent.rivals import Rivals
 from datamover.agent.verify import compare, mismatch, not_deleted
 from datamover.api import outside, transfer
 
@@ -38,13 +39,20 @@ class Mirror(Attempt):
         self._before = records.State()
         self._after = records.State()
         self._owner: records.OwnerRecord | None = None
-        self._place = 1
         self._adopting = False
         self._strangers: tuple[Owner, ...] = ()
         self._nested: tuple[str, ...] = ()
         self._latest_copy = ("", "")
         self._soon = write_timestamp(datetime.now(UTC) + _CLOCKS_DIFFER)
-        self._moving = self._listed = False
+        self._announced = self._listed = False
+        self.rivals = Rivals(
+            self.destination,
+            settings=given.settings,
+            done=self._done,
+            wait=given.report.wait,
+            pause=self.stop.pause,
+        )
+        self.sync.interrupt = self.rivals.glance
         self._begun: Listing | None = None
         self._root: Listing | None = None
 
@@ -158,7 +166,7 @@ class Mirror(Attempt):
     def _load_known(self) -> bool:
         """Fill in what the latest runs left, and whose they were; return whether a manifest of theirs is damaged."""
         ledger, latest = self.ledger, self._before.latest_runs()
-        self._place = self._before.latest + (0 if latest == [self.settings.run_id] else 1)
+        self.rivals.place = self._before.latest + (0 if latest == [self.settings.run_id] else 1)
         beyond = damaged = False
         strangers: set[Owner] = set()
         copies: list[tuple[str, str]] = []
@@ -354,10 +362,9 @@ class Mirror(Attempt):
             if moment:
                 yield moment, run_id
 
-    @property
     def _done(self) -> str:
         """What this attempt has done so far, for a failure's sentence."""
-        if not self._moving:
+        if not self.rivals.moving:
             return "Nothing was moved or deleted"
         return f"It stopped amid its work. {tell_deletions(self.deletions.count)}"
 
@@ -365,7 +372,8 @@ class Mirror(Attempt):
         """Say whose mirror this is and what the run is about to write; see that it is there and that nobody else is about to write as well; then
         clear what stands in the way.
 
-        Of two runs that do so at once, at least one looks after the other's records were all there, and is refused before its first byte.
+        Of two runs that do so at once, at least one looks after the other's records were all there, and is refused before its first byte; one
+        that moves already gives way meanwhile (see `rivals`).
         Its next attempt finds the other one on record: with an older copy it is then refused for good, with a newer one it goes on.
         """
         folder = f"runs/{self.settings.run_id}"
@@ -375,7 +383,7 @@ class Mirror(Attempt):
         contents: dict[str, bytes | str] = {
             f"{folder}/{records.MANIFEST}": manifest_path,
             # something is in them because some stores take what is empty for a folder
-            f"{folder}/{records.place_name(self._place)}": b"\n",
+            f"{folder}/{records.place_name(self.rivals.place)}": b"\n",
             # each run writes the marker, so that it is never older than the other records and goes before them
             records.OWNER: msgspec.json.encode(self._owner),
         }
@@ -383,12 +391,16 @@ class Mirror(Attempt):
         if earlier and earlier.finished:
             # the run is being done again; until it is through, it is not finished
             self.destination.remove(self.run_folder + records.OUTCOME)
+        if earlier and earlier.stopped:
+            self.destination.remove(self.run_folder + records.STOPPED)
+        self._announced = True
         self.destination.put(f"{records.FOLDER}/", contents)
         if claiming:
             self._confirm_owner()
         in_the_way = bool(self.ledger.blockers())  # takes its time, so it comes before the look
-        self._look_for_rivals(demand=True)
-        self._moving = True
+        state = self.rivals.look(demand=True)
+        self.rivals.outlast(state)
+        self.rivals.moving = True
         if in_the_way:
             self.deletions.clear_the_way(self.tally)
         for run_id in sorted(self._before.arriving):
@@ -396,36 +408,6 @@ class Mirror(Attempt):
             run = self._before.runs.get(run_id, records.Run())
             if run.place is not None or run.finished:
                 self.remove_arrived(run_id)
-
-    def _look_for_rivals(self, *, demand: bool = False) -> None:
-        """List the records again and refuse to go on beside another run: what was listed before may be hours old. Raises Failure.
-
-        `demand`: refuse as well where they lack what this run has put there.
-        """
-        folder = f"{records.FOLDER}/"
-        found = self.destination.sizes_below(folder, deep=True)
-        if demand:
-            self.destination.demand(folder, found)
-        self._refuse_rivals(records.read_state((folder + name).encode() for name in found))
-
-    def _refuse_rivals(self, state: records.State) -> None:
-        rivals = state.rivals(self._place, besides=self.settings.run_id)
-        if self._moving and rivals and all(map(self._has_given_way, rivals)):
-            return
-        failure = guards.check_busy(rivals, self.destination.place)
-        if failure:
-            failure.message = failure.message.replace("Nothing was deleted", self._done)
-            raise failure
-
-    def _has_given_way(self, run_id: str) -> bool:
-        """Tell whether a run that was not there before this one's first byte moves an older copy of this volume: then it has seen this
-        run's records before its own first byte, and was refused.
-        """
-        try:
-            header = manifest.read_header(self._fetch_manifest(run_id))
-        except ValueError:
-            return False
-        return header.source == self.settings.owner and "" < header.copied_at < self.settings.copied_at
 
     def _owner_record(self) -> records.OwnerRecord:
         owner = self.settings.owner
@@ -449,6 +431,15 @@ class Mirror(Attempt):
             if failure:
                 raise failure
 
+    def last_words(self) -> dict[str, bytes | str]:
+        """Say that this attempt moves nothing any more: a newer run need not wait."""
+        return {records.STOPPED: b"\n"} if self._announced else {}
+
+    def close(self) -> None:
+        """End also the look for rivals."""
+        self.rivals.close()
+        super().close()
+
     def after_listing(self, listing: Listing) -> Iterator[tuple[bytes, int]]:
         """Yield the data objects of a listing after the run; take note of its records."""
         self._listed = True
@@ -468,11 +459,11 @@ class Mirror(Attempt):
 
     def complete(self, folder: str, manifest_path: str) -> None:
         """Delete what the source no longer has; everything else has arrived. Then prove that everything else is still there."""
-        self._refuse_rivals(self._after)
+        self.rivals.refuse(self._after)
         if self._listed and not self._after.owned:
             self.destination.demand(f"{records.FOLDER}/{records.OWNER}", {})
         if self.ledger.stale_count():
-            self._look_for_rivals()
+            self.rivals.look()
         before = self.deletions.count
         try:
             self.deletions.sweep(self.tally)
@@ -497,7 +488,7 @@ class Mirror(Attempt):
         self.ledger.add_after(
             (key, size) for key, size in self.destination.list_all(folder).lines() if not later.take(key)
         )
-        self._refuse_rivals(later)
+        self.rivals.refuse(later)
         place = self.destination.remote(folder)
         failure = mismatch(
             compare(self.ledger, source=self.source, frozen=not self.settings.direct),

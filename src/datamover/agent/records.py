@@ -5,6 +5,7 @@
     runs/<run id>/mirror-000000012   the run's place in the mirror's history, as a name, so that a listing tells it
     runs/<run id>/folder.json        the timestamp folder that the run holds
     runs/<run id>/outcome.json       written last; makes the run finished
+    runs/<run id>/stopped            the run's last attempt has ended without success and moves nothing any more
     runs/<run id>/arriving/...       changed files of a live source, before they replace what is there (see `live`)
     claims/<timestamp>/<run id>.json who wants a timestamp folder
 
@@ -32,6 +33,7 @@ OWNER = "owner.json"
 MANIFEST = "manifest.jsonl.gz"
 OUTCOME = "outcome.json"
 HOLDER = "folder.json"
+STOPPED = "stopped"
 _ARRIVING = "arriving"
 _PLACE = "mirror-"
 _DATED = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})-?(\d{6})-")
@@ -148,6 +150,7 @@ class Run(msgspec.Struct):
     finished: bool = False
     place: int | None = None
     holder: bool = False
+    stopped: bool = False
 
     @property
     def begun(self) -> bool:
@@ -190,6 +193,8 @@ class State:
                     run.finished = True
                 elif name == HOLDER:
                     run.holder = True
+                elif name == STOPPED:
+                    run.stopped = True
                 elif name.startswith(_PLACE):
                     with suppress(Unusable):  # not a name that we give
                         run.place = max(run.place or 0, outside.integer(name.removeprefix(_PLACE), high=_LAST_PLACE))
@@ -273,6 +278,22 @@ class State:
                 run_id
                 for run_id, run in self.runs.items()
                 if run.begun and run_id != besides and (run.place or 0) >= place
+            )
+        )
+
+    def unended(self, place: int, *, besides: str) -> tuple[str, ...]:
+        """Return the runs, other than `besides`, that began before the one at `place` and may still be moving files: no record says that they
+        have ended, and none that began later has finished, for which they would have given way.
+        """
+        finished = max((run.place or 0 for run in self.runs.values() if run.begun and run.finished), default=0)
+        return tuple(
+            sorted(
+                run_id
+                for run_id, run in self.runs.items()
+                if run.begun
+                and run_id != besides
+                and not (run.finished or run.stopped)
+                and finished < (run.place or 0) < place
             )
         )
 

@@ -69,6 +69,8 @@ class Sync:
         self._grace = grace
         self._monotonic = monotonic
         self.moved = Moved()
+        self.interrupt: Callable[[], Failure | None] = _no_interruption
+        """Asked about once a second while files move; what it returns ends that."""
 
     def copy(
         self,
@@ -121,6 +123,7 @@ class Sync:
                 last[:] = [line]
                 self._report.statistics(line)
                 watch.tick(stats, child)
+                watch.stop_for(self.interrupt, child)
                 return
             if by_size is not None and line.level == "debug" and line.msg == SIZE_ONLY:
                 by_size(line.object)
@@ -150,6 +153,10 @@ class Sync:
             what = f"{arrived} file{'' if arrived == 1 else 's'} arrived in this attempt; what arrived stays."
             failure.message = f"{failure.message} {what if arrived else 'No file arrived in this attempt.'}"
             raise failure
+
+
+def _no_interruption() -> None:
+    return None
 
 
 class _Watch:
@@ -190,6 +197,11 @@ class _Watch:
             self._before = state
             self._outage.advance()
         elif failure := self._outage.look():
+            self._give_up(failure, child)
+
+    def stop_for(self, interrupt: Callable[[], Failure | None], child: rclone.Child) -> None:
+        """End the copy when there is a reason to that has nothing to do with it."""
+        if self.failure is None and (failure := interrupt()):
             self._give_up(failure, child)
 
     def _give_up(self, failure: Failure, child: rclone.Child) -> None:

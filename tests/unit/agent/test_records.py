@@ -125,6 +125,33 @@ def test_only_begun_runs_of_the_mirror_from_a_place_on_have_a_moment() -> None:
     assert found.recorded(besides=late, above=1) == []
 
 
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ((), ()),
+        (("older/mirror-000000001", "older/manifest.jsonl.gz"), ("older",)),
+        (("older/mirror-000000001", "older/manifest.jsonl.gz", "older/stopped"), ()),
+        (("older/mirror-000000001", "older/manifest.jsonl.gz", "older/outcome.json"), ()),
+        (("older/mirror-000000001",), ()),
+        (("later/mirror-000000003", "later/manifest.jsonl.gz"), ()),
+        (("mine/mirror-000000002", "mine/manifest.jsonl.gz"), ()),
+    ],
+    ids=["nobody", "killed or at work", "said so", "finished", "not begun", "later", "itself"],
+)
+def test_who_may_still_move_files_is_who_began_before_and_has_not_ended(
+    keys: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    state = records.read_state(f".datamover/runs/{key}".encode() for key in keys)
+    assert state.unended(3, besides="mine") == expected
+
+
+def test_a_run_that_finished_since_proves_that_an_earlier_one_is_over() -> None:
+    names = ["killed/mirror-000000001", "killed/manifest.jsonl.gz"]
+    names += ["next/mirror-000000002", "next/manifest.jsonl.gz", "next/outcome.json"]
+    state = records.read_state(f".datamover/runs/{name}".encode() for name in names)
+    assert state.unended(3, besides="mine") == ()
+
+
 def test_claimed_folders_are_known() -> None:
     assert state(".datamover/claims/2024-08-06-143052/run-1.json").claimed == {"2024-08-06-143052"}
 
