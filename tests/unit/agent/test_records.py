@@ -141,14 +141,14 @@ def test_only_begun_runs_of_the_mirror_from_a_place_on_have_a_moment() -> None:
 def test_who_may_still_move_files_is_who_began_before_and_has_not_ended(
     keys: tuple[str, ...], expected: tuple[str, ...]
 ) -> None:
-    state = records.read_state(f".datamover/runs/{key}".encode() for key in keys)
+    state = read_state(f".datamover/runs/{key}".encode() for key in keys)
     assert state.unended(3, besides="mine") == expected
 
 
 def test_a_run_that_finished_since_proves_that_an_earlier_one_is_over() -> None:
     names = ["killed/mirror-000000001", "killed/manifest.jsonl.gz"]
     names += ["next/mirror-000000002", "next/manifest.jsonl.gz", "next/outcome.json"]
-    state = records.read_state(f".datamover/runs/{name}".encode() for name in names)
+    state = read_state(f".datamover/runs/{name}".encode() for name in names)
     assert state.unended(3, besides="mine") == ()
 
 
