@@ -29,7 +29,7 @@ demo: $(READY) ## Back up a volume to a real S3 server on this machine, twice, t
 
 test: $(READY) kubernetes s3 prometheus ## Run all tests, also against a real Kubernetes API server and a faithful S3 server (builds both once)
 	@echo "==> running all tests"
-	@DATAMOVER_REQUIRE_KUBERNETES=$${DATAMOVER_REQUIRE_KUBERNETES:-} $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not cluster"
+	@DATAMOVER_REQUIRE_KUBERNETES=$${DATAMOVER_REQUIRE_KUBERNETES:-} $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --durations 25 -m "not cluster"
 
 test-fast: $(READY) ## Run the tests that need no Kubernetes API server
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m "not kubernetes and not cluster"

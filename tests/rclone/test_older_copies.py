@@ -26,13 +26,13 @@ def fill(container: Container, files: dict[str, str]) -> None:
 
 
 @pytest.fixture
-def monday(any_container: Container) -> Container:
+def monday(container: Container) -> Container:
     """Where Monday's clone is; Sunday's backup is there."""
-    fill(any_container, FILES)
-    sunday = any_container.run(DATAMOVER_RUN_ID="20240804000000-sunday", DATAMOVER_COPIED_AT="2024-08-04-000003")
+    fill(container, FILES)
+    sunday = container.run(DATAMOVER_RUN_ID="20240804000000-sunday", DATAMOVER_COPIED_AT="2024-08-04-000003")
     assert sunday.code == 0, sunday.output
-    fill(any_container, {"report": "of Monday"})
-    return any_container
+    fill(container, {"report": "of Monday"})
+    return container
 
 
 @pytest.fixture
@@ -63,42 +63,42 @@ def holding(container: Container, module: str, name: str) -> tuple[dict[str, str
     "moment", ["mirror.Mirror.settle", "mirror.Mirror.announce", "ledger.Ledger.blockers"], ids=lambda it: it[-8:]
 )
 def test_a_slow_older_run_is_refused_before_its_first_byte_and_for_good_when_it_is_tried_again(
-    monday: Container, tuesday: Container, any_s3: S3Server, moment: str
+    monday: Container, tuesday: Container, s3: S3Server, moment: str
 ) -> None:
     module, _, name = moment.partition(".")
     held, there, go = holding(monday, module, name)
     with monday.start(**MONDAY, **held) as running:
         wait_for(there.exists)
-        done = tuesday.run(**TUESDAY)
+        done = tuesday.run(DATAMOVER_GRACE_PERIOD="1", **TUESDAY, **looking_often(tuesday))
         assert done.code == 0, done.output
-        newest = any_s3.objects()
+        newest = s3.objects()
         go.touch()
         first = running.wait().outcome
     assert first.reason in (transfer.REASON_DESTINATION_BUSY, transfer.REASON_NEWER_BACKUP_EXISTS), first.message
-    assert any_s3.objects() == newest
+    assert s3.objects() == newest
     again = monday.run(**MONDAY)
     outcome = again.outcome
     assert (again.code, outcome.reason, outcome.retryable) == (24, transfer.REASON_NEWER_BACKUP_EXISTS, False)
     for word in ("'20240806000000-tuesday'", "2024-08-06-000003", "2024-08-05-000003", "create a new DataMover"):
         assert word in outcome.message
-    assert any_s3.objects() == newest
+    assert s3.objects() == newest
     assert newest["report"] == b"of Tuesday"
     # the way out: a copy of the volume as it is now
     wednesday = monday.run(DATAMOVER_RUN_ID="20240807000000-wednesday", DATAMOVER_COPIED_AT="2024-08-07-000000")
     assert wednesday.code == 0, wednesday.output
-    assert any_s3.objects()["report"] == b"of Monday"
+    assert s3.objects()["report"] == b"of Monday"
 
 
 def test_an_older_run_is_refused_also_when_it_began_before_the_newer_one_and_that_one_failed(
-    monday: Container, tuesday: Container, any_s3: S3Server
+    monday: Container, tuesday: Container, s3: S3Server
 ) -> None:
     def full(request: Request) -> Reply | None:
         return Reply(507) if request.method == "PUT" and "/report" in request.path else None
 
-    with Answering(any_s3.port, full) as store:
+    with Answering(s3.port, full) as store:
         failed = tuesday.run(BUCKET_PORT=str(store.port), RCLONE_RETRIES="1", RCLONE_LOW_LEVEL_RETRIES="1", **TUESDAY)
     assert not failed.outcome.succeeded
-    assert any_s3.objects()["new"] == b"on Tuesday"
+    assert s3.objects()["new"] == b"on Tuesday"
     assert monday.run(**MONDAY).outcome.reason == transfer.REASON_NEWER_BACKUP_EXISTS
     assert tuesday.run(**TUESDAY).code == 0
 
@@ -112,7 +112,7 @@ def test_the_moment_of_a_newer_copy_outlives_its_records(monday: Container, tues
 
 
 def test_two_runs_of_one_volume_at_once_never_end_with_the_older_copy_over_the_newer(
-    monday: Container, tuesday: Container, any_s3: S3Server
+    monday: Container, tuesday: Container, s3: S3Server
 ) -> None:
     codes: dict[str, list[int]] = {"monday": [], "tuesday": []}
 
@@ -133,8 +133,8 @@ def test_two_runs_of_one_volume_at_once_never_end_with_the_older_copy_over_the_n
     if codes["tuesday"][-1] != 0:
         codes["tuesday"].append(tuesday.run(**TUESDAY).code)
     assert codes["tuesday"][-1] == 0, codes
-    assert any_s3.objects()["report"] == b"of Tuesday", codes
-    assert any_s3.objects()["new"] == b"on Tuesday", codes
+    assert s3.objects()["report"] == b"of Tuesday", codes
+    assert s3.objects()["new"] == b"on Tuesday", codes
     assert monday.run(**MONDAY).outcome.reason == transfer.REASON_NEWER_BACKUP_EXISTS
 
 
@@ -193,7 +193,7 @@ def test_without_a_moment_the_runs_own_second_counts(monday: Container, tuesday:
 
 
 def test_a_newer_run_is_not_held_up_by_an_older_one_that_gave_way(
-    monday: Container, tuesday: Container, any_s3: S3Server
+    monday: Container, tuesday: Container, s3: S3Server
 ) -> None:
     """The older one announces itself while the newer one moves its files, and is refused."""
     held, there, go = holding(tuesday, "attempt", "Attempt._compare")
@@ -207,7 +207,7 @@ def test_a_newer_run_is_not_held_up_by_an_older_one_that_gave_way(
             go.touch()
             ended = newer.wait()
     assert ended.code == 0, ended.output
-    assert any_s3.objects()["report"] == b"of Tuesday"
+    assert s3.objects()["report"] == b"of Tuesday"
 
 
 @pytest.mark.parametrize("lost", [("/mirror-",), ("/manifest",), ("/manifest", "/mirror-")], ids=" ".join)
@@ -247,52 +247,52 @@ def looking_often(container: Container) -> dict[str, str]:
     """Return variables with which an attempt looks for rivals several times a second."""
     place = container.root / "often"
     place.mkdir()
-    (place / "sitecustomize.py").write_text("from datamover.agent import rivals\nrivals.LOOK_SECONDS = 0.3\n")
+    (place / "sitecustomize.py").write_text("from datamover.agent import rivals\nrivals.LOOK_SECONDS, rivals._MARGIN = 0.3, 1.0\n")
     return {"PYTHONPATH": f"{place}{os.pathsep}{SOURCE}"}
 
 
 def test_an_older_run_that_moves_files_already_stops_when_a_newer_one_begins_which_waits_for_that(
-    monday: Container, tuesday: Container, any_s3: S3Server
+    monday: Container, tuesday: Container, s3: S3Server
 ) -> None:
     (monday.data / "large").write_bytes(b"m" * (3 << 20))
     (tuesday.data / "large").write_bytes(b"t" * (3 << 20))
     slowly = {"RCLONE_BWLIMIT": "100k", "RCLONE_TRANSFERS": "4", "DATAMOVER_GRACE_PERIOD": "2"}
     with monday.start(**MONDAY, **slowly, **looking_often(monday)) as running:
-        wait_for(lambda: holds(any_s3, "report", b"of Monday"))
+        wait_for(lambda: holds(s3, "report", b"of Monday"))
         newer = tuesday.run(**TUESDAY, **looking_often(tuesday))
         older = running.wait()
     assert newer.code == 0, newer.output
     assert (older.code, older.outcome.reason) == (44, transfer.REASON_DESTINATION_BUSY), older.output
     assert "It stopped amid its work" in older.outcome.message
-    assert any_s3.objects() == {path.name: path.read_bytes() for path in tuesday.data.iterdir()}
-    assert ".datamover/runs/20240805000000-monday/stopped" in any_s3.objects(records=True)
+    assert s3.objects() == {path.name: path.read_bytes() for path in tuesday.data.iterdir()}
+    assert ".datamover/runs/20240805000000-monday/stopped" in s3.objects(records=True)
     assert monday.run(**MONDAY).outcome.reason == transfer.REASON_NEWER_BACKUP_EXISTS
 
 
 def test_a_run_that_failed_and_said_so_is_not_waited_for_and_moves_again_on_its_next_attempt(
-    monday: Container, any_s3: S3Server
+    monday: Container, s3: S3Server
 ) -> None:
     def full(request: Request) -> Reply | None:
         return Reply(507) if request.method == "PUT" and "/report" in request.path else None
 
-    with Answering(any_s3.port, full) as store:
+    with Answering(s3.port, full) as store:
         failed = monday.run(BUCKET_PORT=str(store.port), RCLONE_RETRIES="1", RCLONE_LOW_LEVEL_RETRIES="1", **MONDAY)
     assert not failed.outcome.succeeded
     stopped = ".datamover/runs/20240805000000-monday/stopped"
-    assert stopped in any_s3.objects(records=True)
+    assert stopped in s3.objects(records=True)
     assert "waiting for an earlier run" not in monday.run(**TUESDAY).output
     again = monday.run(**MONDAY | {"DATAMOVER_COPIED_AT": TUESDAY["DATAMOVER_COPIED_AT"]})
     assert again.code == 0, again.output
-    assert stopped not in any_s3.objects(records=True)
+    assert stopped not in s3.objects(records=True)
 
 
 def test_a_run_that_was_killed_is_waited_for_no_longer_than_it_could_take_to_stop(
-    monday: Container, tuesday: Container, any_s3: S3Server
+    monday: Container, tuesday: Container, s3: S3Server
 ) -> None:
     (monday.data / "large").write_bytes(b"m" * (3 << 20))
     with monday.start(RCLONE_BWLIMIT="100k", RCLONE_TRANSFERS="4", **MONDAY) as running:
-        wait_for(lambda: holds(any_s3, "report", b"of Monday"))
+        wait_for(lambda: holds(s3, "report", b"of Monday"))
         os.kill(running.process.pid, signal.SIGKILL)
     done = tuesday.run(DATAMOVER_GRACE_PERIOD="1", **TUESDAY, **looking_often(tuesday))
     assert done.code == 0, done.output
-    assert any_s3.objects()["report"] == b"of Tuesday"
+    assert s3.objects()["report"] == b"of Tuesday"

@@ -394,6 +394,10 @@ class Mirror(Attempt):
         if earlier and earlier.stopped:
             self.destination.remove(self.run_folder + records.STOPPED)
         self._announced = True
+        if earlier:
+            # whoever looked between the two would judge this attempt by what its earlier one said of its copy
+            path = f"{folder}/{records.MANIFEST}"
+            self.destination.put(f"{records.FOLDER}/", {path: contents.pop(path)})
         self.destination.put(f"{records.FOLDER}/", contents)
         if claiming:
             self._confirm_owner()
