@@ -247,7 +247,9 @@ def looking_often(container: Container) -> dict[str, str]:
     """Return variables with which an attempt looks for rivals several times a second."""
     place = container.root / "often"
     place.mkdir()
-    (place / "sitecustomize.py").write_text("from datamover.agent import rivals\nrivals.LOOK_SECONDS, rivals._MARGIN = 0.3, 1.0\n")
+    (place / "sitecustomize.py").write_text(
+        "from datamover.agent import rivals\nrivals.LOOK_SECONDS, rivals._MARGIN = 0.3, 1.0\n"
+    )
     return {"PYTHONPATH": f"{place}{os.pathsep}{SOURCE}"}
 
 

@@ -215,11 +215,11 @@ async def test_a_service_account_that_brings_nothing_is_told_by_the_mover(stage:
 
 
 WITH_PASSWORDS = {
-    "in the host": {"BUCKET_HOST": "https://somebody:canary-word@s3.example.com"},
-    "in a proxy": {"RCLONE_HTTP_PROXY": "http://somebody:canary-word %zz@proxy.invalid:3128"},
-    "in a header": {"RCLONE_HEADER": '"Authorization: Bearer canary-word'},
-    "in a switch": {"TLS_HOST": "https://somebody:canary-word@s3.example.com"},
-    "in a token": {"AWS_SESSION_TOKEN": "canary-word", "AWS_SECRET_ACCESS_KEY": "canary-word-2"},
+    "in the host": {"BUCKET_HOST": "https://somebody:canary-zyxw@s3.example.com"},
+    "in a proxy": {"RCLONE_HTTP_PROXY": "http://somebody:canary-zyxw %zz@proxy.invalid:3128"},
+    "in a header": {"RCLONE_HEADER": '"Authorization: Bearer canary-zyxw'},
+    "in a switch": {"TLS_HOST": "https://somebody:canary-zyxw@s3.example.com"},
+    "in a token": {"AWS_SESSION_TOKEN": "canary-zyxw", "AWS_SECRET_ACCESS_KEY": "canary-zyxw-2"},
 }
 
 
@@ -232,7 +232,7 @@ async def test_a_password_wherever_it_stands_is_read_nowhere(case: str, stage: S
             image={"repository": IMPATIENT}, additionalEnv=env(RCLONE_LOG_LEVEL="DEBUG", RCLONE_DUMP="headers,bodies")
         )
         await act.cluster.wait_phase("mover", "Failed")
-        for part in ("canary", "-word"):
+        for part in ("canary", "-zyxw"):
             assert part not in await act._everything()
 
 

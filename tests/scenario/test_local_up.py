@@ -102,7 +102,7 @@ def test_stock_kubectl_applies_waits_describes_explains_and_deletes(tmp_path: Pa
         world.kubectl("wait", "--for=condition=Complete", "datamover/nightly-backup", "--timeout=60s")
 
         table = world.kubectl("get", "datamover", "nightly-backup").splitlines()
-        assert table[0].split()[:3] == ["NAME", "PHASE", "AGE"]
+        assert table[0].split()[:3] == ["NAME", "PHASE", "REASON"]
         assert table[1].split()[:2] == ["nightly-backup", "Completed"]
         described = world.kubectl("describe", "dm", "nightly-backup")
         assert "JobCreated" in described

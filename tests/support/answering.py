@@ -1,6 +1,7 @@
 """A proxy that gives answers of its own in the place of an S3 server."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -59,12 +60,19 @@ class Answering(Proxy):
         self.requests: list[Request] = []
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
         try:
             await self._answer(reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
-            writer.close()
+            await self._end(writer)
+
+    async def _end(self, writer: asyncio.StreamWriter) -> None:
+        self._open.discard(writer)
+        writer.close()
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            await writer.wait_closed()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -87,13 +95,14 @@ class Answering(Proxy):
             await writer.drain()
             return
         upstream_reader, upstream = await asyncio.open_connection("127.0.0.1", self._target)
+        self._open.add(upstream)
         try:
             head = re.sub(rb"(?i)\r\nconnection: [^\r]*", b"", head).replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
             upstream.write(head + body)
             await upstream.drain()
             await self._pass_back(request, upstream_reader, writer)
         finally:
-            upstream.close()
+            await self._end(upstream)
 
     async def _pass_back(self, request: Request, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass the server's answer back as it is."""
