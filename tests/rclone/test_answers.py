@@ -229,9 +229,23 @@ class Scripted:
         return self.tell("lsf", "--recursive", "s3generic:b/p/")
 
     def tell(self, *arguments: str) -> Failure:
+        # now and then the engine closes the connection before it has read the answer; with its usual retries nobody sees that
+        for _ in range(5):
+            ended = self._run(*arguments)
+            if b"use of closed network connection" not in ended.stderr:
+                break
+        assert ended.returncode, "the engine says that this was a success"
+        errors = Errors()
+        for raw in ended.stderr.splitlines():
+            errors.add(logs.read_line(raw))
+        return errors.failure(
+            code=ended.returncode, place="s3generic:b/p/", bucket="b", endpoint="http://minio:9000", total=1
+        )
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         program = find_rclone()
         assert program
-        ended = subprocess.run(
+        return subprocess.run(
             [program, *arguments],
             env={
                 "RCLONE_CONFIG": "/dev/null",
@@ -251,13 +265,6 @@ class Scripted:
             },
             capture_output=True,
             check=False,
-        )
-        assert ended.returncode, "the engine says that this was a success"
-        errors = Errors()
-        for raw in ended.stderr.splitlines():
-            errors.add(logs.read_line(raw))
-        return errors.failure(
-            code=ended.returncode, place="s3generic:b/p/", bucket="b", endpoint="http://minio:9000", total=1
         )
 
 

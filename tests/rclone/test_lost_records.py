@@ -91,7 +91,7 @@ def test_no_loss_of_records_opens_a_mirror_to_a_stranger(
     refused(stranger.run(**STRANGER), transfer.REASON_DESTINATION_NOT_OWNED)
     assert s3.objects(records=True) == before
     # the way out that is named works, and leads back
-    assert stranger.run(DATAMOVER_ADOPT_DESTINATION="true", **STRANGER).code == 0
+    assert stranger.run(DATAMOVER_ADOPT_DESTINATION="true", DATAMOVER_GRACE_PERIOD="1", **STRANGER).code == 0
     refused(container.run(), transfer.REASON_DESTINATION_NOT_OWNED)
 
 
