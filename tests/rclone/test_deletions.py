@@ -302,7 +302,7 @@ def test_a_run_that_begins_while_another_one_verifies_or_deletes_is_noticed_by_i
     held, there, go = held_at(container, moment)
     with container.start(DATAMOVER_RUN_ID="older", VERIFY_BACKUP="true", **held) as running:
         wait_for(there.exists)
-        ended = newer.run(DATAMOVER_RUN_ID="newer", VERIFY_BACKUP="true")
+        ended = newer.run(DATAMOVER_RUN_ID="newer", VERIFY_BACKUP="true", DATAMOVER_GRACE_PERIOD="1")
         assert ended.code == 0, ended.output
         go.touch()
         outcome = running.wait().outcome
@@ -333,7 +333,7 @@ def test_what_stands_in_the_way_does_not_go_beside_another_run(container: Contai
     held = {"PYTHONPATH": f"{place}{os.pathsep}{SOURCE}"}
     with container.start(DATAMOVER_RUN_ID="older", **held) as running:
         wait_for(there.exists)
-        assert newer.run(DATAMOVER_RUN_ID="newer").code == 0
+        assert newer.run(DATAMOVER_RUN_ID="newer", DATAMOVER_GRACE_PERIOD="1").code == 0
         go.touch()
         outcome = running.wait().outcome
     assert (outcome.reason, outcome.deleted) == (transfer.REASON_DESTINATION_BUSY, 0), outcome.message

@@ -218,7 +218,7 @@ def test_what_a_killed_attempt_left_beside_is_removed_and_never_used(container: 
     store.busy = lambda _, __: None
     assert [key for key in store.objects(records=True) if "/arriving/" in key]
     path.write_text("whole")
-    ended = container.run(**LIVE, DATAMOVER_RUN_ID="run-3")
+    ended = container.run(**LIVE, DATAMOVER_RUN_ID="run-3", DATAMOVER_GRACE_PERIOD="1")
     assert ended.code == 0, ended.output
     assert store.objects()["state.db"] == b"whole"
     assert not [key for key in store.objects(records=True) if "/arriving/" in key]
