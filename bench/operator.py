@@ -10,15 +10,15 @@ from typing import Any
 
 from bench.processes import Usage, operator_process, settle, usage
 from bench.standin import StandIn
-from datamover.api.batch import JOBS
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PODS, SECRETS
 from datamover.api.names import Phase
-from datamover.api.storage import STORAGE_CLASSES
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
-from datamover.kube.client import Client
-from datamover.kube.config import load_config
-from datamover.kube.http import HttpTransport
-from datamover.runtime.informer import Informer
+from kubekit.client.client import Client
+from kubekit.client.config import load_config
+from kubekit.client.http import HttpTransport
+from kubekit.runtime.informer import Informer
+from kubekit.words.batch import JOBS
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PODS, SECRETS
+from kubekit.words.storage import STORAGE_CLASSES
 
 _NAMESPACE = "default"
 _SPEC = {"sourcePvc": "app-data", "secretName": "storage", "addTimestampPrefix": True, "deletePvcAfterBackup": True}

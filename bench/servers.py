@@ -64,11 +64,11 @@ def embedded_server() -> Generator[Path]:
 
 
 async def _serve(kubeconfig: Path) -> None:
-    from datamover.api.meta import PartialObject, Resource
-    from datamover.kube.client import Client
-    from datamover.local.face import serve
-    from datamover.local.store.apiserver import ApiServer
-    from datamover.local.transport import LocalTransport
+    from kubekit.client.client import Client
+    from kubekit.words.meta import PartialObject, Resource
+    from localkube.face import serve
+    from localkube.store.apiserver import ApiServer
+    from localkube.transport import LocalTransport
 
     server = ApiServer()
     client = Client(LocalTransport(server))

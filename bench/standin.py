@@ -8,15 +8,15 @@ from collections.abc import Awaitable
 
 import msgspec
 
-from datamover.api.batch import JOBS, Job
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PODS, PersistentVolumeClaim
 from datamover.api.names import CHILDREN_SELECTOR
-from datamover.api.timestamps import seconds
 from datamover.api.transfer import Outcome
-from datamover.kube.client import Client
-from datamover.kube.errors import ApiError
-from datamover.runtime.clock import SystemClock
-from datamover.runtime.informer import Informer
+from kubekit.client.client import Client
+from kubekit.client.errors import ApiError
+from kubekit.runtime.clock import SystemClock
+from kubekit.runtime.informer import Informer
+from kubekit.words.batch import JOBS, Job
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PODS, PersistentVolumeClaim
+from kubekit.words.timestamps import seconds
 
 _MANAGER = "stand-in"
 

@@ -10,7 +10,7 @@ import pytest
 
 from datamover.agent import restoration
 from datamover.api import transfer
-from datamover.local.node.walking import remove_tree
+from localkube.node.walking import remove_tree
 from support.agent import Container, Ended
 from support.fidelity import as_ordinary_user, fingerprint, give_away
 from support.s3 import S3Server, find_rclone

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from datamover.api import names, reasons
-from datamover.api.batch import JOBS
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
-from datamover.api.timestamps import parse
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.volumes.naming import clone_name, job_name
+from kubekit.words.batch import JOBS
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
+from kubekit.words.timestamps import parse
 from support.scenario import CLASS, TREE
 from support.stage import SOURCE, Act, Stage, run_of
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from datamover.api import names, reasons, transfer
-from datamover.api.core import CONFIG_MAPS, SECRETS
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
+from kubekit.words.core import CONFIG_MAPS, SECRETS
 from support.identity import TOKEN, Identity
 from support.scenario import TREE
 from support.stage import IMPATIENT, SECRET, Act, Stage, env, run_of

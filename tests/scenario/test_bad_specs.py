@@ -8,10 +8,10 @@ import pytest
 
 from datamover.api import reasons
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
-from datamover.kube.client import Client
-from datamover.kube.config import load_config
-from datamover.kube.errors import BadRequest, Invalid
-from datamover.kube.http import HttpTransport
+from kubekit.client.client import Client
+from kubekit.client.config import load_config
+from kubekit.client.errors import BadRequest, Invalid
+from kubekit.client.http import HttpTransport
 from support.kubernetes import ControlPlane
 from support.stage import SECRET, SOURCE, Stage
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from datamover.api import reasons
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
-from datamover.api.meta import PartialObject, Resource
-from datamover.api.snapshot import VOLUME_SNAPSHOT_CLASSES
-from datamover.api.storage import STORAGE_CLASSES
 from datamover.cli.world import PROVISIONER
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
+from kubekit.words.meta import PartialObject, Resource
+from kubekit.words.snapshot import VOLUME_SNAPSHOT_CLASSES
+from kubekit.words.storage import STORAGE_CLASSES
 from support.scenario import CLASS, TREE
 from support.stage import SOURCE, Act, Stage
 

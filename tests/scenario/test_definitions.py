@@ -9,13 +9,13 @@ import pytest
 from datamover.api import reasons
 from datamover.api.crd import data_mover_crd
 from datamover.api.installed import INSTALL
-from datamover.api.meta import PartialObject, Resource
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from datamover.cli.operator import Operator, Options, new_metrics
-from datamover.kube.client import Client
-from datamover.local.store.apiserver import ApiServer
-from datamover.local.transport import LocalTransport
-from datamover.runtime.precondition import PreconditionLost
+from kubekit.client.client import Client
+from kubekit.runtime.precondition import PreconditionLost
+from kubekit.words.meta import PartialObject, Resource
+from localkube.store.apiserver import ApiServer
+from localkube.transport import LocalTransport
 from support.clock import VirtualClock, settle
 from support.definitions import original_definition
 from support.scenario import ready_reason

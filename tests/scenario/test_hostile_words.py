@@ -3,8 +3,8 @@
 import pytest
 
 from datamover.api import outside, reasons, transfer
-from datamover.api.core import EVENTS
 from datamover.api.v1alpha1.datamover import DataMover
+from kubekit.words.core import EVENTS
 from support.s3 import S3Server
 from support.scenario import TALKER, Cluster, ready_reason
 

@@ -17,7 +17,7 @@ import yaml
 
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
-from datamover.local.store import persistence
+from localkube.store import persistence
 from support import killing
 from support.s3 import S3Server
 

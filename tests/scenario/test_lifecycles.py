@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from datamover.api import names, reasons, transfer
-from datamover.api.batch import JOBS
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, SECRETS
-from datamover.api.snapshot import IS_DEFAULT_CLASS, VOLUME_SNAPSHOT_CLASSES
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, Run
 from datamover.cli.world import PROVISIONER
+from kubekit.words.batch import JOBS
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, SECRETS
+from kubekit.words.snapshot import IS_DEFAULT_CLASS, VOLUME_SNAPSHOT_CLASSES
 from support.kubernetes import ControlPlane
 from support.s3 import S3Server
 from support.scenario import CLASS, TREE, Cluster, embedded_cluster, ready_reason, real_cluster

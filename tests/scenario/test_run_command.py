@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
 from datamover.api.transfer import REQUIRED_VARIABLES
 from datamover.api.v1alpha1.datamover import DataMover
 from datamover.cli import patience
@@ -29,6 +28,7 @@ from datamover.cli.outcome import Exit
 from datamover.cli.volumes import Volume
 from datamover.cli.world import World, WorldOptions
 from datamover.reconcilers.datamover import cleaning
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from support.documents import DOCUMENTS
 from support.s3 import S3Server
 

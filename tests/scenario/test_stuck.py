@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from datamover.api import names, reasons
-from datamover.api.batch import JOBS
-from datamover.api.core import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
-from datamover.api.storage import STORAGE_CLASSES
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from kubekit.words.batch import JOBS
+from kubekit.words.core import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
+from kubekit.words.storage import STORAGE_CLASSES
 from support.s3 import S3Server
 from support.scenario import CLASS, TREE, Cluster, ready_reason, storage_classes
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from datamover.api import reasons
-from datamover.runtime import informer
+from kubekit.runtime import informer
 from support.definitions import own_definitions, snapshot_definitions
 from support.kubernetes import ControlPlane
 from support.s3 import S3Server

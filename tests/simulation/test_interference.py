@@ -2,11 +2,11 @@
 
 import pytest
 
-from datamover.api.batch import JOBS
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
 from datamover.api.names import Phase
-from datamover.api.snapshot import VOLUME_SNAPSHOTS
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
+from kubekit.words.batch import JOBS
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 from support.simulation.conduct import NETWORK, SUCCESS, Conduct
 from support.simulation.endings import check_rest, check_telling
 from support.simulation.hand import Refused

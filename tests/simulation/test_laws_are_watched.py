@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from datamover.api.batch import JOBS
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
 from datamover.api.names import FIELD_MANAGER, RUN_ID_LABEL
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
-from datamover.kube.client import Client
-from datamover.local.transport import LocalTransport
+from kubekit.client.client import Client
+from kubekit.words.batch import JOBS
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
+from localkube.transport import LocalTransport
 from support.simulation.endings import check_rest, check_telling
 from support.simulation.history import LawBroken
 from support.simulation.trees import name_of, uid_of
@@ -167,7 +167,7 @@ def test_two_movers_at_once_are_caught() -> None:
         pod = world.entering("CreatingPod")
         await pod.wait()
         await asyncio.sleep(1.5)
-        from datamover.api.core import PODS
+        from kubekit.words.core import PODS
 
         (running,) = world.user.all(PODS)
         world.destination.begin({**running, "metadata": {**running["metadata"], "uid": "another"}}, "data")

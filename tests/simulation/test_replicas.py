@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from datamover.api.coordination import LEASES
 from datamover.api.names import Phase
+from kubekit.words.coordination import LEASES
 from support.simulation.calls import Call
 from support.simulation.endings import check_rest, ending
 from support.simulation.faults import Calm, Fault

@@ -6,8 +6,8 @@ import pytest
 
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
-from datamover.kube.client import Client
-from datamover.local.transport import LocalTransport
+from kubekit.client.client import Client
+from localkube.transport import LocalTransport
 from support.simulation.conduct import IMMEDIATE, ON_USE, Conduct
 from support.simulation.lifecycles import CLONE, DIRECT, SNAPSHOT, calm
 from support.simulation.world import SPACE, World, simulate

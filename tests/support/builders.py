@@ -10,8 +10,11 @@ from typing import Any
 import msgspec
 
 from datamover.api import names, transfer
-from datamover.api.batch import Job, JobCondition, JobSpec, JobStatus
-from datamover.api.core import (
+from datamover.api.transfer import Outcome
+from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec, DataMoverStatus, Run
+from datamover.reconcilers.datamover.facts import Facts, Settings, Sightings
+from kubekit.words.batch import Job, JobCondition, JobSpec, JobStatus
+from kubekit.words.core import (
     ContainerState,
     ContainerStateRunning,
     ContainerStateTerminated,
@@ -31,8 +34,8 @@ from datamover.api.core import (
     SecretKeys,
     VolumeResources,
 )
-from datamover.api.meta import Condition, ObjectMeta, OwnerReference
-from datamover.api.snapshot import (
+from kubekit.words.meta import Condition, ObjectMeta, OwnerReference
+from kubekit.words.snapshot import (
     IS_DEFAULT_CLASS,
     VolumeSnapshot,
     VolumeSnapshotClass,
@@ -41,11 +44,8 @@ from datamover.api.snapshot import (
     VolumeSnapshotSpec,
     VolumeSnapshotStatus,
 )
-from datamover.api.storage import StorageClass
-from datamover.api.timestamps import seconds
-from datamover.api.transfer import Outcome
-from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec, DataMoverStatus, Run
-from datamover.reconcilers.datamover.facts import Facts, Settings, Sightings
+from kubekit.words.storage import StorageClass
+from kubekit.words.timestamps import seconds
 
 NOW = datetime(2024, 8, 6, 14, 30, 52, tzinfo=UTC)
 CREATED = seconds(NOW)

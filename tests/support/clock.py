@@ -7,7 +7,7 @@ from itertools import count
 
 
 class VirtualClock:
-    """Fits `datamover.runtime.clock.Clock`. `advance` moves it and lets everything that is due, or follows from that, happen."""
+    """Fits `kubekit.runtime.clock.Clock`. `advance` moves it and lets everything that is due, or follows from that, happen."""
 
     def __init__(self, start: datetime = datetime(2024, 8, 6, 14, 30, tzinfo=UTC)) -> None:
         self._start = start

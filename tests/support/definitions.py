@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from datamover.api.crd import data_mover_crd
-from datamover.local.store.furniture import furniture
+from localkube.store.furniture import furniture
 from support.kubernetes import REPOSITORY
 
 

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from datamover.api.meta import Manifest, Resource
-from datamover.kube.client import Client
-from datamover.kube.errors import NotFound
-from datamover.local.store.apiserver import ApiServer
-from datamover.local.transport import LocalTransport
+from kubekit.client.client import Client
+from kubekit.client.errors import NotFound
+from kubekit.words.meta import Manifest, Resource
+from localkube.store.apiserver import ApiServer
+from localkube.transport import LocalTransport
 
 PATIENCE = 20.0
 

@@ -55,7 +55,7 @@ class Guillotine:
 
 def main() -> None:
     from datamover.cli import main as command
-    from datamover.local.node import directories, poddirs, process
+    from localkube.node import directories, poddirs, process
 
     fatal, when, *arguments = sys.argv[1:]
     blade = Guillotine(int(fatal), after=when == "after")

@@ -14,12 +14,6 @@ import msgspec
 from msgspec.structs import replace
 
 from datamover.api import names
-from datamover.api.batch import JOBS, Job
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolume, PersistentVolumeClaim, Pod, SecretKeys
-from datamover.api.meta import ObjectMeta
-from datamover.api.snapshot import VOLUME_SNAPSHOTS, VolumeSnapshot, VolumeSnapshotClass
-from datamover.api.storage import StorageClass
-from datamover.api.timestamps import seconds
 from datamover.api.transfer import Outcome, Progress
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
 from datamover.reconcilers.datamover.decide import decide
@@ -39,6 +33,12 @@ from datamover.reconcilers.datamover.plan import (
     WriteStatus,
 )
 from datamover.reconcilers.datamover.vigil import Vigil
+from kubekit.words.batch import JOBS, Job
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolume, PersistentVolumeClaim, Pod, SecretKeys
+from kubekit.words.meta import ObjectMeta
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS, VolumeSnapshot, VolumeSnapshotClass
+from kubekit.words.storage import StorageClass
+from kubekit.words.timestamps import seconds
 from support import builders
 
 PROTECTION = "kubernetes.io/pvc-protection"

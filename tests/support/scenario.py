@@ -15,19 +15,19 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
 from datamover.api import names
-from datamover.api.batch import JOBS
-from datamover.api.core import EVENTS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, SECRETS
-from datamover.api.meta import PartialObject, Resource
-from datamover.api.snapshot import VOLUME_SNAPSHOT_CLASSES, VOLUME_SNAPSHOTS
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.cli.operator import Operator, Options, find_cluster, new_metrics
 from datamover.cli.world import PROVISIONER, WorldOptions, start_world
-from datamover.kube.client import Client
-from datamover.kube.config import load_config
-from datamover.kube.errors import NotFound
-from datamover.kube.http import HttpTransport
-from datamover.local.node.node import LocalNode, NodeOptions
-from datamover.local.node.snapshot_kinds import CONTENTS
+from kubekit.client.client import Client
+from kubekit.client.config import load_config
+from kubekit.client.errors import NotFound
+from kubekit.client.http import HttpTransport
+from kubekit.words.batch import JOBS
+from kubekit.words.core import EVENTS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, SECRETS
+from kubekit.words.meta import PartialObject, Resource
+from kubekit.words.snapshot import VOLUME_SNAPSHOT_CLASSES, VOLUME_SNAPSHOTS
+from localkube.node.node import LocalNode, NodeOptions
+from localkube.node.snapshot_kinds import CONTENTS
 from support.kubernetes import ControlPlane
 
 AGENT = (sys.executable, "-m", "datamover.agent.main")

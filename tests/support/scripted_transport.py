@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from datamover.kube.transport import Request, Response, Stream
+from kubekit.client.transport import Request, Response, Stream
 
 
 def answer(status: int = 200, body: Any = None, headers: Mapping[str, str] | None = None) -> Response:
@@ -39,7 +39,7 @@ class ScriptedStream:
 
 
 class ScriptedTransport:
-    """Fits `datamover.kube.transport.Transport`. Each request takes the next step of the script and is remembered.
+    """Fits `kubekit.client.transport.Transport`. Each request takes the next step of the script and is remembered.
 
     A step is a Response, a ScriptedStream, an exception to raise, HANG, or a function of the request that returns one of these.
     """

@@ -19,13 +19,13 @@ from typing import Any
 import pytest
 
 from datamover.api import names
-from datamover.api.batch import JOBS
-from datamover.api.core import EVENTS, NAMESPACES, PERSISTENT_VOLUME_CLAIMS, PODS
-from datamover.api.meta import Resource
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, Run
 from datamover.cli.operator import Options
 from datamover.cli.world import WorldOptions, start_world
-from datamover.kube.errors import ApiError
+from kubekit.client.errors import ApiError
+from kubekit.words.batch import JOBS
+from kubekit.words.core import EVENTS, NAMESPACES, PERSISTENT_VOLUME_CLAIMS, PODS
+from kubekit.words.meta import Resource
 from support.s3 import S3Server, run_server
 from support.scenario import AGENT, TREE, Cluster, create_classes, ready_reason
 

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from copy import deepcopy
 from typing import Any
 
-from datamover.kube.errors import TransportError
-from datamover.kube.transport import Request, Response, Stream
+from kubekit.client.errors import TransportError
+from kubekit.client.transport import Request, Response, Stream
 
 CUT = "cut"
 BREAK = "break"
@@ -166,7 +166,7 @@ class TinyServer:
 
 
 class TinyTransport:
-    """Fits `datamover.kube.transport.Transport`."""
+    """Fits `kubekit.client.transport.Transport`."""
 
     def __init__(self, server: TinyServer, interfere: Interference | None) -> None:
         self._server = server

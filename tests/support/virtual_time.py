@@ -81,7 +81,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class LoopClock:
-    """Fits `datamover.runtime.clock.Clock` on the running loop's time."""
+    """Fits `kubekit.runtime.clock.Clock` on the running loop's time."""
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop

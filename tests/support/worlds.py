@@ -10,15 +10,15 @@ from typing import Any
 
 import yaml
 
-from datamover.kube.auth import Identity, StaticIdentity
-from datamover.kube.client import Client
-from datamover.kube.config import ClusterConfig
-from datamover.kube.http import HttpTransport
-from datamover.kube.transport import Request, Stream, Transport
-from datamover.local.controllers.suite import LocalControllers
-from datamover.local.face import serve
-from datamover.local.store.apiserver import ApiServer
-from datamover.local.transport import LocalTransport
+from kubekit.client.auth import Identity, StaticIdentity
+from kubekit.client.client import Client
+from kubekit.client.config import ClusterConfig
+from kubekit.client.http import HttpTransport
+from kubekit.client.transport import Request, Stream, Transport
+from localkube.controllers.suite import LocalControllers
+from localkube.face import serve
+from localkube.store.apiserver import ApiServer
+from localkube.transport import LocalTransport
 from support.kubernetes import ControlPlane, wait_for
 from support.widgets import API_VERSION, PLURAL, WIDGET_DEFINITION
 

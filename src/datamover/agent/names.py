@@ -15,7 +15,7 @@ test holds them against the real engine.
 
 import re
 
-from datamover.api import outside
+from kubekit.words.text import SHAPELESS
 
 LINK_SUFFIX = b".rclonelink"
 """What the engine puts behind the name of a symbolic link; the object holds the target."""
@@ -35,7 +35,7 @@ _DELETE = 0x7F
 _UNUSUAL = re.compile(rb"[\x00-\x1f\x7f]|\xe2\x80\x9b|\xe2\x90[\x80-\xa1]|\xef\xbc[\x8e\x8f]")
 _QUOTED = re.compile(f"{_QUOTE}(.)|([{chr(_SYMBOLS)}-{chr(_SYMBOLS + 0x1F)}{_DELETE_SYMBOL}{_SLASH}])", re.DOTALL)
 _ESCAPED = re.compile("[\udc80-\udcff]")
-_TRICKS = re.compile(outside.SHAPELESS)
+_TRICKS = re.compile(SHAPELESS)
 # what XML 1.0 cannot carry, or a parser turns into something else; listings come as XML
 _UNLISTABLE = re.compile(rb"[\x01-\x08\x0b-\x1f]|\xef\xbf[\xbe\xbf]")
 

@@ -13,13 +13,14 @@ from contextlib import suppress
 from typing import BinaryIO
 
 from datamover.api import outside, transfer
+from kubekit.words.text import SHAPELESS
 
 REMINDER = 40
 """Lines for people after which the last progress is said again. The operator reads more than twice as many."""
 LINE = 2000
 """Letters of a line for people."""
 _MACHINE = '{"datamover"'
-_SHAPELESS = re.compile(outside.SHAPELESS)
+_SHAPELESS = re.compile(SHAPELESS)
 
 
 class Output:

@@ -7,7 +7,7 @@ that never arrives (law L9). What the cluster's definition has in addition does 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
-from datamover.api.meta import Manifest
+from kubekit.words.meta import Manifest
 
 _OPEN: Final = "x-kubernetes-preserve-unknown-fields"
 _SHOWN: Final = 8

@@ -23,6 +23,8 @@ from typing import Annotated, Final, Generic, TypeVar
 
 import msgspec
 
+from kubekit.words.text import clean
+
 _T = TypeVar("_T")
 
 # --- limits --------------------------------------------------------------------------------------------------------
@@ -47,8 +49,6 @@ DEPTH_LIMIT: Final = 64
 """Brackets of JSON within each other. Our own records have three."""
 DIGITS_LIMIT: Final = 40
 """Letters of a number that is given as text."""
-MESSAGE_LIMIT: Final = 1024
-"""Letters of a sentence for people, in conditions and events."""
 NAME_LIMIT: Final = 200
 """Letters of one name within such a sentence."""
 UNPACKED_RATIO: Final = 400
@@ -115,39 +115,6 @@ def is_page(raw: bytes) -> bool:
     """Tell whether this is HTML: a web server, a proxy or a login page answered in the place of a store."""
     start = raw[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     return start.startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
-
-
-# --- text for people -----------------------------------------------------------------------------------------------
-
-# control characters (C0, C1), formats without a glyph (soft hyphen, direction marks and overrides, zero-width space, word joiners,
-# byte order mark, annotations, tags), line and paragraph separators, halves of surrogate pairs. The joiners U+200C and U+200D stay:
-# some languages are written with them.
-SHAPELESS: Final = (
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
-    "\U000e0000-\U000e007f]"
-)
-"""A pattern of one such letter."""
-_UNCLEAN: Final = re.compile("[\t\n\v\f\r\x85\u2028\u2029]+|" + SHAPELESS)
-
-
-def clean(text: str, *, limit: int = MESSAGE_LIMIT) -> str:
-    r"""Return text as a terminal, a log and a status can take it, of at most `limit` letters; `…` stands for what was cut.
-
-    White space becomes a space, everything else that has no shape of its own its escape: ESC is `\x1b`, a mirrored `\u202e`.
-    """
-    if len(text) > limit:
-        text = text[:limit] + "…"  # one more than fits, so that it is cut below
-    if _UNCLEAN.search(text):
-        text = _UNCLEAN.sub(_escape, text)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _escape(match: re.Match[str]) -> str:
-    letter = match[0][0]
-    code = ord(letter)
-    if letter in "\t\n\v\f\r\x85\u2028\u2029":
-        return " "  # for all of them in a row
-    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 # --- numbers and words ---------------------------------------------------------------------------------------------

@@ -8,9 +8,9 @@ import re
 from dataclasses import dataclass
 
 from datamover.api import affinity, names, reasons
-from datamover.api.quantity import parse_quantity
 from datamover.api.transfer import VERIFY_BACKUP, read_verification
 from datamover.api.v1alpha1.datamover import DNS_SUBDOMAIN, DataMoverSpec, EnvVar, Image, Mover
+from kubekit.words.quantity import parse_quantity
 
 _DNS_SUBDOMAIN = re.compile(DNS_SUBDOMAIN)
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?"

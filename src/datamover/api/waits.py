@@ -10,9 +10,9 @@ from enum import Enum
 from typing import Final
 
 from datamover.api import reasons, transfer
-from datamover.api.meta import Condition
 from datamover.api.names import ConditionType, Phase
 from datamover.api.v1alpha1.datamover import DataMoverStatus
+from kubekit.words.meta import Condition
 
 
 class EndedBy(Enum):

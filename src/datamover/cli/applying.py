@@ -11,16 +11,16 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Final
 
-from datamover.api.meta import Manifest, PartialObject, Resource
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.cli.manifests import ManifestError, Source
 from datamover.cli.resuming import GoOn, Kept, decide
 from datamover.cli.world import ensure_namespace
-from datamover.kube.client import Client
-from datamover.kube.errors import ApiError, Conflict, NotFound
-from datamover.kube.requests import APPLY
-from datamover.runtime.clock import Clock
-from datamover.runtime.store import Key
+from kubekit.client.client import Client
+from kubekit.client.errors import ApiError, Conflict, NotFound
+from kubekit.client.requests import APPLY
+from kubekit.runtime.clock import Clock
+from kubekit.runtime.store import Key
+from kubekit.words.meta import Manifest, PartialObject, Resource
 
 _MANAGER: Final = "datamover-run"
 _TICK: Final = 0.2

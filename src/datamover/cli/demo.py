@@ -22,7 +22,6 @@ from rich.rule import Rule
 from rich.tree import Tree
 
 from datamover.api import amounts
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
 from datamover.cli.display import choose_display, print_summary, size
 from datamover.cli.interrupts import Interrupts
 from datamover.cli.manifests import read_manifests
@@ -33,7 +32,8 @@ from datamover.cli.state import WorldError
 from datamover.cli.terminal import open_console, say
 from datamover.cli.volumes import Volume
 from datamover.cli.world import World
-from datamover.local.node.walking import remove_tree
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
+from localkube.node.walking import remove_tree
 
 _BUCKET: Final = "backups"
 _KEY: Final = "demo-key"

@@ -12,12 +12,12 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from datamover.api import timestamps
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
 from datamover.cli.outcome import Shown, show
 from datamover.cli.resuming import copied_at, tell_moment
 from datamover.cli.terminal import say
+from kubekit.words import timestamps
 
 _STYLES = {Phase.COMPLETED: "green", Phase.FAILED: "bold red", "Pending": "dim"}
 

@@ -13,23 +13,23 @@ from typing import Any, Final
 
 import msgspec
 
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.cli.outcome import plain
 from datamover.cli.state import NODE, WorldError, forget_losses, held, read_identity, restore_for_reading
 from datamover.cli.world import World, WorldOptions, start_world
-from datamover.kube.client import Client
-from datamover.kube.errors import NotFound
-from datamover.local.node.adoption import list_adopted
-from datamover.local.node.kinds import VOLUMES, PersistentVolume
-from datamover.local.node.names import ADOPTED
-from datamover.local.node.snapshot_kinds import CONTENTS
-from datamover.local.node.sweeping import SNAPSHOT_PREFIX, VOLUME_PREFIX
-from datamover.local.node.walking import measure_tree, remove_tree
-from datamover.local.store.apiserver import ApiServer
-from datamover.local.transport import LocalTransport
-from datamover.runtime.store import Key, key_of
+from kubekit.client.client import Client
+from kubekit.client.errors import NotFound
+from kubekit.runtime.store import Key, key_of
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
+from localkube.node.adoption import list_adopted
+from localkube.node.kinds import VOLUMES, PersistentVolume
+from localkube.node.names import ADOPTED
+from localkube.node.snapshot_kinds import CONTENTS
+from localkube.node.sweeping import SNAPSHOT_PREFIX, VOLUME_PREFIX
+from localkube.node.walking import measure_tree, remove_tree
+from localkube.store.apiserver import ApiServer
+from localkube.transport import LocalTransport
 
 _PATIENCE: Final = 60.0
 """Seconds that what is freed may take to go."""

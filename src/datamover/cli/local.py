@@ -14,7 +14,7 @@ from datamover.cli.operator import Options
 from datamover.cli.state import WorldError
 from datamover.cli.volumes import Volume, find_clash
 from datamover.cli.world import LOCAL_MOVER_IMAGE, WorldOptions, adopt_volume, ensure_namespace, start_world
-from datamover.local.face import serve
+from localkube.face import serve
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """What the embedded node could not keep when it copied a volume. The copy is gone when the command ends, and its events with it."""
 
-from datamover.api.core import EVENTS
-from datamover.kube.client import Client
-from datamover.local.node.names import COPY_INCOMPLETE, COPY_NOT_CONSISTENT
+from kubekit.client.client import Client
+from kubekit.words.core import EVENTS
+from localkube.node.names import COPY_INCOMPLETE, COPY_NOT_CONSISTENT
 
 
 async def find_copy_losses(client: Client) -> tuple[str, ...]:

@@ -297,9 +297,9 @@ def operator(
     from datamover.cli import logs
     from datamover.cli.operator import MetricsAccess, Options, StartError, read_mover_defaults, serve
     from datamover.cli.running import start
-    from datamover.kube.errors import KubeError
-    from datamover.runtime.leader import LeadershipLost
-    from datamover.runtime.precondition import PreconditionLost
+    from kubekit.client.errors import KubeError
+    from kubekit.runtime.leader import LeadershipLost
+    from kubekit.runtime.precondition import PreconditionLost
 
     logs.set_up(level=log_level, form="json" if log_format == "json" else "text")
     try:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from datamover.api.meta import Manifest
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from datamover.cli.documents import DocumentError, read_documents
 from datamover.cli.namespaces import NAMESPACE_RULE, is_namespace
+from kubekit.words.meta import Manifest
 
 _MAX_BYTES = 8 * 1024 * 1024
 _TOO_LARGE = "is larger than 8 MiB; that is not a manifest"

@@ -14,15 +14,9 @@ from prometheus_client import CollectorRegistry
 
 from datamover import __version__
 from datamover.api import names
-from datamover.api.core import NAMESPACES
 from datamover.api.crd import data_mover_crd
 from datamover.api.installed import describe_absence, find_gap
-from datamover.api.meta import Manifest, PartialObject, Resource
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
-from datamover.kube.client import Client
-from datamover.kube.config import load_config
-from datamover.kube.errors import Forbidden, KubeError, NotFound
-from datamover.kube.http import HttpTransport
 from datamover.metrics.datamover import DataMoverMetrics
 from datamover.metrics.exposition import CONTENT_TYPE, expose, new_registry
 from datamover.metrics.runtime import RuntimeMetrics
@@ -30,15 +24,21 @@ from datamover.movers.defaults import NONE, DefaultsError, MoverDefaults, read_d
 from datamover.reconcilers.datamover.caches import Caches
 from datamover.reconcilers.datamover.facts import Settings
 from datamover.reconcilers.datamover.reconciler import DataMoverReconciler
-from datamover.runtime.access import Gatekeeper
-from datamover.runtime.clock import Clock, SystemClock
-from datamover.runtime.events import EventRecorder
-from datamover.runtime.informer import Informer
-from datamover.runtime.leader import LeaderElector
-from datamover.runtime.manager import Elector, Manager
-from datamover.runtime.precondition import Precondition
-from datamover.runtime.serving import Heartbeat, StatusServer
-from datamover.runtime.serving_certificate import CertificateError, ServingCertificate
+from kubekit.client.client import Client
+from kubekit.client.config import load_config
+from kubekit.client.errors import Forbidden, KubeError, NotFound
+from kubekit.client.http import HttpTransport
+from kubekit.runtime.access import Gatekeeper
+from kubekit.runtime.clock import Clock, SystemClock
+from kubekit.runtime.events import EventRecorder
+from kubekit.runtime.informer import Informer
+from kubekit.runtime.leader import LeaderElector
+from kubekit.runtime.manager import Elector, Manager
+from kubekit.runtime.precondition import Precondition
+from kubekit.runtime.serving import Heartbeat, StatusServer
+from kubekit.runtime.serving_certificate import CertificateError, ServingCertificate
+from kubekit.words.core import NAMESPACES
+from kubekit.words.meta import Manifest, PartialObject, Resource
 
 _log = logging.getLogger(__name__)
 

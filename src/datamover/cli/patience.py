@@ -11,7 +11,7 @@ from typing import Final
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover
 from datamover.api.waits import EndedBy, find_hold, find_wait
-from datamover.runtime.store import Key
+from kubekit.runtime.store import Key
 
 PERSON_PATIENCE: Final = 5.0
 """Seconds that something may be missing which only a person can bring: it may still be on its way through the caches."""

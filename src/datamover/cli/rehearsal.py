@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from datamover.api.core import SECRETS
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.api.validation import check_spec
 from datamover.cli.applying import apply
@@ -15,13 +14,14 @@ from datamover.cli.manifests import ManifestError, Source, data_movers
 from datamover.cli.state import WorldError, restore_for_reading
 from datamover.cli.volumes import Volume
 from datamover.cli.world import furnish, tell_adoption
-from datamover.kube.client import Client
-from datamover.local.node.adoption import AdoptionError, check_adopted, list_adopted
-from datamover.local.node.kinds import PersistentVolume
-from datamover.local.store.apiserver import ApiServer
-from datamover.local.transport import LocalTransport
-from datamover.runtime.clock import SystemClock
-from datamover.runtime.store import Key, key_of
+from kubekit.client.client import Client
+from kubekit.runtime.clock import SystemClock
+from kubekit.runtime.store import Key, key_of
+from kubekit.words.core import SECRETS
+from localkube.node.adoption import AdoptionError, check_adopted, list_adopted
+from localkube.node.kinds import PersistentVolume
+from localkube.store.apiserver import ApiServer
+from localkube.transport import LocalTransport
 
 
 async def rehearse(

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from datamover.api import timestamps
 from datamover.api.names import CopyMethod, Phase
 from datamover.api.v1alpha1.datamover import DataMover
 from datamover.cli.durations import tell_duration
+from kubekit.words import timestamps
 
 DEFAULT_MAX_COPY_AGE: Final = timedelta(hours=12)
 """A nightly backup that was interrupted does not tell tomorrow that yesterday's files are all there is."""

@@ -9,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover
 from datamover.cli.applying import apply
@@ -22,9 +21,10 @@ from datamover.cli.patience import DEFAULT_PATIENCE, Patience
 from datamover.cli.resuming import DEFAULT_MAX_COPY_AGE
 from datamover.cli.volumes import Volume, find_clash
 from datamover.cli.world import World, WorldOptions, adopt_volume, ensure_namespace, start_world
-from datamover.runtime.clock import SystemClock
-from datamover.runtime.store import Key, key_of
 from datamover.volumes.binding import is_bound
+from kubekit.runtime.clock import SystemClock
+from kubekit.runtime.store import Key, key_of
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 
 _TICK = 0.2
 _BINDING = 10.0  # seconds that a volume may take to be bound before its DataMover comes

@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from datamover.api.core import SECRETS
-from datamover.local.store.apiserver import ApiServer
+from kubekit.words.core import SECRETS
+from localkube.store.apiserver import ApiServer
 
 _log = logging.getLogger(__name__)
 

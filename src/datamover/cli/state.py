@@ -2,7 +2,7 @@
 
     identity    the UID of its cluster, by which mirrors know it; written first, and never changed
     objects     what the API server held, without Secrets
-    node        the node's: volumes, clones, Pods (`datamover.local.node`)
+    node        the node's: volumes, clones, Pods (`localkube.node`)
     lock        held by the process that uses it
 
 WorldError    the state directory cannot be used; the message says what to do
@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from datamover.api.core import NAMESPACES
 from datamover.cli.saving import write_whole
-from datamover.local.store.apiserver import ApiServer
+from kubekit.words.core import NAMESPACES
+from localkube.store.apiserver import ApiServer
 
 OBJECTS: Final = "objects"
 NODE: Final = "node"

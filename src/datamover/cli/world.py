@@ -19,21 +19,21 @@ from prometheus_client import CollectorRegistry
 
 from datamover.api import names
 from datamover.api.crd import crds
-from datamover.api.meta import Manifest, PartialObject, Resource
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.cli.operator import Operator, Options, find_cluster, new_metrics
 from datamover.cli.saving import Saver
 from datamover.cli.state import NODE, OBJECTS, WorldError, held, restore
 from datamover.cli.volumes import Volume
-from datamover.kube.client import Client
-from datamover.kube.errors import AlreadyExists, NotFound
-from datamover.local.controllers.suite import LocalControllers
-from datamover.local.node.adoption import AdoptedElsewhereError, AdoptionError
-from datamover.local.node.node import LocalNode
-from datamover.local.store.apiserver import ApiServer
-from datamover.local.transport import LocalTransport
-from datamover.runtime.informer import Informer
-from datamover.runtime.store import Key, key_of
+from kubekit.client.client import Client
+from kubekit.client.errors import AlreadyExists, NotFound
+from kubekit.runtime.informer import Informer
+from kubekit.runtime.store import Key, key_of
+from kubekit.words.meta import Manifest, PartialObject, Resource
+from localkube.controllers.suite import LocalControllers
+from localkube.node.adoption import AdoptedElsewhereError, AdoptionError
+from localkube.node.node import LocalNode
+from localkube.store.apiserver import ApiServer
+from localkube.transport import LocalTransport
 
 _log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ class _Family(Generic[M]):
 
 
 class RuntimeMetrics:
-    """Implements the instruments of `datamover.runtime.instruments`, and the request observer of `datamover.kube.client`."""
+    """Implements the instruments of `kubekit.runtime.instruments`, and the request observer of `kubekit.client.client`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._requests = _Family(

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from datamover.api import reasons, transfer
-from datamover.api.core import ContainerStateTerminated, Pod
 from datamover.api.outside import Unusable
 from datamover.api.transfer import Outcome, decode_outcome, parse_outcome
 from datamover.movers.rclone import CONTAINER
+from kubekit.words.core import ContainerStateTerminated, Pod
 
 KNOWN_REASONS: Final = frozenset(value for name, value in vars(transfer).items() if name.startswith("REASON_"))
 """Reasons that our own agent gives. An image of somebody else's may say anything, and a reason becomes a metric's label."""

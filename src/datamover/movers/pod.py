@@ -4,8 +4,8 @@ from typing import Any, Final
 
 import msgspec
 
-from datamover.api.meta import Manifest
 from datamover.api.v1alpha1.datamover import Mover, PodSecurityContext
+from kubekit.words.meta import Manifest
 
 NOBODY: Final = 65534
 TERMINATION_GRACE_SECONDS: Final = 60  # the engine stops cleanly and the outcome is written within this

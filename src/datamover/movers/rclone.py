@@ -5,11 +5,11 @@ from typing import Final
 import msgspec
 
 from datamover.api import names, transfer
-from datamover.api.meta import Manifest, owner_reference
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverSpec, Guards, Image, Run
 from datamover.api.validation import image_reference
 from datamover.movers.defaults import NONE, MoverDefaults, fill
 from datamover.movers.pod import build_pod_spec
+from kubekit.words.meta import Manifest, owner_reference
 
 CONTAINER: Final = "rclone"  # (original operator)
 BACKOFF_LIMIT: Final = 2  # three attempts (documents)

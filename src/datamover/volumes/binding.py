@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from datamover.api import reasons
-from datamover.api.core import PersistentVolume, PersistentVolumeClaim
 from datamover.api.names import CopyMethod
-from datamover.api.snapshot import IS_DEFAULT_CLASS, VolumeSnapshotClass
-from datamover.api.storage import StorageClass
+from kubekit.words.core import PersistentVolume, PersistentVolumeClaim
+from kubekit.words.snapshot import IS_DEFAULT_CLASS, VolumeSnapshotClass
+from kubekit.words.storage import StorageClass
 
 WAIT_FOR_FIRST_CONSUMER: Final = "WaitForFirstConsumer"
 RETAIN: Final = "Retain"

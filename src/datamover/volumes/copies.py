@@ -1,11 +1,11 @@
 """Builders of point-in-time copies: the clone, and the snapshot that it may be made of. Pure."""
 
 from datamover.api import names
-from datamover.api.core import PersistentVolumeClaim
-from datamover.api.meta import Manifest, owner_reference
-from datamover.api.quantity import larger
-from datamover.api.snapshot import VolumeSnapshot
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from kubekit.words.core import PersistentVolumeClaim
+from kubekit.words.meta import Manifest, owner_reference
+from kubekit.words.quantity import larger
+from kubekit.words.snapshot import VolumeSnapshot
 
 
 def child_metadata(owner: DataMover, *, name: str, run_id: str, component: str) -> Manifest:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from datamover.api import names
-from datamover.api.timestamps import compact
+from kubekit.words.timestamps import compact
 
 OBJECT_NAME_LIMIT: Final = 253
 JOB_NAME_LIMIT: Final = 63  # a Job's name becomes a label value and a Pod's host name

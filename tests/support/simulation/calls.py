@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from datamover.kube.transport import Request
+from kubekit.client.transport import Request
 
 Tree = dict[str, Any]
 

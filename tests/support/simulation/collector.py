@@ -1,9 +1,9 @@
 """The garbage collector: what has lost all its owners is deleted."""
 
-from datamover.api.batch import JOBS
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PODS
-from datamover.api.snapshot import VOLUME_SNAPSHOTS
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
+from kubekit.words.batch import JOBS
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PODS
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 from support.simulation.calls import Tree
 from support.simulation.cluster import Cluster
 from support.simulation.trees import finalizers_of, is_going, name_of, owners_of, space_of, uid_of

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from datamover.api import names, timestamps, transfer
+from datamover.api import names, transfer
+from kubekit.words import timestamps
 from support.simulation.calls import Tree
 from support.simulation.history import History, Time
 from support.simulation.trees import environment_of, label_of, uid_of

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from datamover.api.batch import JOBS
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
 from datamover.api.names import Phase
-from datamover.api.snapshot import VOLUME_SNAPSHOTS
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
+from kubekit.words.batch import JOBS
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 from support.simulation.calls import Tree
 from support.simulation.storage import claims_of
 from support.simulation.trees import is_going, look, name_of, owners_of, uid_of

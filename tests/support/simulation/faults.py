@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
-from datamover.kube.transport import Response
+from kubekit.client.transport import Response
 from support.simulation.calls import Call
 
 

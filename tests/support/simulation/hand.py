@@ -4,9 +4,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from datamover.api.meta import Resource
-from datamover.kube.transport import Request
-from datamover.local.store.apiserver import ApiServer
+from kubekit.client.transport import Request
+from kubekit.words.meta import Resource
+from localkube.store.apiserver import ApiServer
 from support.simulation.calls import Tree
 from support.simulation.objects import Objects
 

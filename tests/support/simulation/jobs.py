@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from datamover.api.batch import JOBS
-from datamover.api.core import PODS
-from datamover.api.timestamps import parse, seconds
+from kubekit.words.batch import JOBS
+from kubekit.words.core import PODS
+from kubekit.words.timestamps import parse, seconds
 from support.simulation.calls import Tree
 from support.simulation.cluster import Cluster
 from support.simulation.trees import finalizers_of, holds, is_going, look, name_of, owners_of, space_of, uid_of

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from datamover.api import names, transfer
-from datamover.api.batch import JOBS
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
 from datamover.api.names import CopyMethod, Phase
-from datamover.api.snapshot import VOLUME_SNAPSHOTS
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
-from datamover.kube.transport import Request, Response
+from kubekit.client.transport import Request, Response
+from kubekit.words.batch import JOBS
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 from support.simulation.calls import Call, Tree, read_call
 from support.simulation.destination import Destination
 from support.simulation.history import History

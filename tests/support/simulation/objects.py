@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from datamover.api.meta import Resource
-from datamover.local.store.apiserver import ApiServer
-from datamover.local.store.storage import Record
+from kubekit.words.meta import Resource
+from localkube.store.apiserver import ApiServer
+from localkube.store.storage import Record
 from support.simulation.calls import Tree
 
 

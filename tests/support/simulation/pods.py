@@ -2,11 +2,11 @@
 
 import msgspec
 
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PODS, SECRETS
 from datamover.api.names import OWNER_UID_LABEL
-from datamover.api.storage import STORAGE_CLASSES
-from datamover.api.timestamps import seconds
 from datamover.api.transfer import OBJECT, Outcome
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PODS, SECRETS
+from kubekit.words.storage import STORAGE_CLASSES
+from kubekit.words.timestamps import seconds
 from support.simulation.calls import Tree
 from support.simulation.cluster import Cluster
 from support.simulation.conduct import INTERRUPTED, ON_USE, SUCCESS, End

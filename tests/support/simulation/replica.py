@@ -9,10 +9,10 @@ from prometheus_client import CollectorRegistry
 
 from datamover.api.names import COMPONENT
 from datamover.cli.operator import Operator, Options
-from datamover.kube.client import Client
-from datamover.local.store.apiserver import ApiServer
 from datamover.metrics.runtime import RuntimeMetrics
-from datamover.runtime.leader import LeaderElector, LeadershipLost
+from kubekit.client.client import Client
+from kubekit.runtime.leader import LeaderElector, LeadershipLost
+from localkube.store.apiserver import ApiServer
 from support.simulation.faults import Script
 from support.simulation.history import History
 from support.simulation.wire import Wire

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from datamover.api.core import EVENTS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
-from datamover.api.snapshot import VOLUME_SNAPSHOTS
-from datamover.api.storage import STORAGE_CLASSES
-from datamover.api.timestamps import seconds
+from kubekit.words.core import EVENTS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS
+from kubekit.words.storage import STORAGE_CLASSES
+from kubekit.words.timestamps import seconds
 from support.simulation.calls import Tree
 from support.simulation.cluster import Cluster
 from support.simulation.conduct import ON_USE

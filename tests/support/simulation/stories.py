@@ -10,14 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from datamover.api.batch import JOBS
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PODS, SECRETS
-from datamover.api.meta import Resource
 from datamover.api.names import CLONE_PREFIX, RETRY_ANNOTATION
-from datamover.api.snapshot import VOLUME_SNAPSHOTS
-from datamover.api.timestamps import compact, parse
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
-from datamover.kube.transport import Response
+from kubekit.client.transport import Response
+from kubekit.words.batch import JOBS
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PODS, SECRETS
+from kubekit.words.meta import Resource
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS
+from kubekit.words.timestamps import compact, parse
 from support.simulation.calls import Call
 from support.simulation.conduct import CREDENTIALS, IMMEDIATE, KILLED, NETWORK, ON_USE, SUCCESS, Conduct
 from support.simulation.endings import check_rest, check_telling, ending

@@ -7,8 +7,8 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterator
 from itertools import count
 
-from datamover.kube.codec import LineSplitter
-from datamover.kube.errors import TransportError
+from kubekit.client.codec import LineSplitter
+from kubekit.client.errors import TransportError
 from support.simulation.faults import ANSWERS, Disturbance, Fault, status
 
 _BOOKMARK = b'{"type":"BOOKMARK"'

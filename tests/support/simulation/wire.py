@@ -7,10 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from datamover.kube.errors import TransportError, TransportTimeout
-from datamover.kube.transport import Request, Response, Stream
-from datamover.local.store.apiserver import ApiServer
-from datamover.local.transport import LocalTransport
+from kubekit.client.errors import TransportError, TransportTimeout
+from kubekit.client.transport import Request, Response, Stream
+from localkube.store.apiserver import ApiServer
+from localkube.transport import LocalTransport
 from support.simulation.calls import Call, read_call
 from support.simulation.faults import ANSWERS, Disturbance, Fault, Script, answer
 from support.simulation.history import History

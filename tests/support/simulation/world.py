@@ -8,16 +8,16 @@ from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from typing import Any
 
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, SECRETS
 from datamover.api.crd import crds
-from datamover.api.meta import PartialObject, Resource
 from datamover.api.names import COMPONENT
-from datamover.api.snapshot import VOLUME_SNAPSHOT_CLASSES, VOLUME_SNAPSHOTS
-from datamover.api.storage import STORAGE_CLASSES
 from datamover.api.transfer import REQUIRED_VARIABLES
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
-from datamover.kube.transport import Request, Response
-from datamover.local.store.apiserver import ApiServer
+from kubekit.client.transport import Request, Response
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, SECRETS
+from kubekit.words.meta import PartialObject, Resource
+from kubekit.words.snapshot import VOLUME_SNAPSHOT_CLASSES, VOLUME_SNAPSHOTS
+from kubekit.words.storage import STORAGE_CLASSES
+from localkube.store.apiserver import ApiServer
 from support.simulation.calls import Call, Tree, read_call
 from support.simulation.cluster import Cluster
 from support.simulation.collector import Collector

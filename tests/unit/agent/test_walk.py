@@ -10,7 +10,7 @@ import pytest
 
 from datamover.agent import manifest
 from datamover.agent.walk import Tally, describe, measure, walk
-from datamover.local.node.walking import remove_tree
+from localkube.node.walking import remove_tree
 
 
 def go(source: Path, *, prefix_size: int = 0) -> tuple[Tally, dict[bytes, int], dict[str, manifest.Entry]]:

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from datamover.cli.main import main
 from datamover.cli.state import WorldError, read_identity
 from datamover.cli.volumes import Volume
 from datamover.cli.world import World, WorldOptions, adopt_volume, start_world
-from datamover.local.node.kinds import VOLUMES
 from datamover.volumes.binding import is_bound
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
+from localkube.node.kinds import VOLUMES
 
 SPEC = {"sourcePvc": "app-data", "secretName": "credentials"}
 

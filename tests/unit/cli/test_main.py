@@ -17,7 +17,7 @@ from datamover.cli.operator import MetricsAccess, Options, StartError
 from datamover.cli.outcome import Exit
 from datamover.cli.run import RunResult
 from datamover.cli.state import WorldError
-from datamover.runtime.leader import LeadershipLost
+from kubekit.runtime.leader import LeadershipLost
 from support.builders import data_mover
 
 MOVER = """
@@ -229,7 +229,7 @@ def test_help_and_completion_load_nothing_that_is_slow() -> None:
     code = (
         "import sys; from click.testing import CliRunner; from datamover.cli.main import main;"
         "CliRunner().invoke(main, ['--help']);"
-        "print([name for name in ('aiohttp', 'rich', 'prometheus_client', 'datamover.local') if name in sys.modules])"
+        "print([name for name in ('aiohttp', 'rich', 'prometheus_client', 'localkube') if name in sys.modules])"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert ended.stdout.strip() == "[]"

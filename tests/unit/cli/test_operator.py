@@ -17,8 +17,8 @@ from datamover.cli.operator import (
     serve,
     split_address,
 )
-from datamover.kube.client import Client
-from datamover.kube.errors import KubeError, TransportError
+from kubekit.client.client import Client
+from kubekit.client.errors import KubeError, TransportError
 from support.scripted_transport import ScriptedTransport, answer, failure
 
 ADDRESSES = {

@@ -9,7 +9,7 @@ from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover
 from datamover.api.waits import WAITS, EndedBy
 from datamover.cli.patience import PERSON_PATIENCE, Patience, held_by
-from datamover.runtime.store import Key
+from kubekit.runtime.store import Key
 from support.builders import data_mover, status
 
 LIMIT = 100.0

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
 from datamover.cli.manifests import Source, read_manifests
 from datamover.cli.rehearsal import rehearse
 from datamover.cli.resuming import DEFAULT_MAX_COPY_AGE
@@ -14,6 +13,7 @@ from datamover.cli.state import WorldError
 from datamover.cli.volumes import Volume
 from datamover.cli.world import WorldOptions, adopt_volume, start_world
 from datamover.volumes.binding import is_bound
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 
 MANIFESTS = """
 {apiVersion: datamover.a-cup-of.coffee/v1alpha1, kind: DataMover, metadata: {name: b}, spec: {sourcePvc: app-data, secretName: s}}

@@ -16,7 +16,7 @@ from datamover.cli.outcome import Exit
 from datamover.cli.run import RunOptions, RunResult, _wait, check_request, run
 from datamover.cli.volumes import Volume
 from datamover.cli.world import World
-from datamover.runtime.store import Key
+from kubekit.runtime.store import Key
 from support.builders import data_mover, status
 
 MOVER = """

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from datamover.api.core import CONFIG_MAPS
 from datamover.cli import saving
 from datamover.cli.saving import Saver, write_whole
-from datamover.kube.client import Client
-from datamover.local.store.apiserver import ApiServer
-from datamover.local.transport import LocalTransport
+from kubekit.client.client import Client
+from kubekit.words.core import CONFIG_MAPS
+from localkube.store.apiserver import ApiServer
+from localkube.transport import LocalTransport
 
 
 class Disk:

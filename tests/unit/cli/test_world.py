@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from datamover.api.core import CONFIG_MAPS, NAMESPACES, PERSISTENT_VOLUME_CLAIMS, SECRETS
 from datamover.cli import saving
 from datamover.cli.saving import Saver
 from datamover.cli.state import WorldError, default_state
@@ -23,7 +22,8 @@ from datamover.cli.world import (
     mover_images,
     start_world,
 )
-from datamover.kube.errors import NotFound
+from kubekit.client.errors import NotFound
+from kubekit.words.core import CONFIG_MAPS, NAMESPACES, PERSISTENT_VOLUME_CLAIMS, SECRETS
 
 CANARY = "canary-2b7e151628aed2a6"
 

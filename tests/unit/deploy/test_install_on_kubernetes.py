@@ -18,9 +18,9 @@ import yaml
 
 from cluster.certificates import Authority
 from datamover.cli.operator import MetricsAccess, Operator, Options, find_cluster, new_metrics
-from datamover.kube.client import Client
-from datamover.kube.config import load_config
-from datamover.kube.http import HttpTransport
+from kubekit.client.client import Client
+from kubekit.client.config import load_config
+from kubekit.client.http import HttpTransport
 from support.definitions import snapshot_definitions
 from support.kubernetes import ControlPlane, MissingPrograms, find_programs
 from support.programs import free_ports

@@ -22,12 +22,12 @@ from datamover.api.validation import check_spec
 from datamover.api.waits import WAITS, EndedBy
 from datamover.cli.main import main
 from datamover.cli.outcome import Exit
-from datamover.kube.transport import Request
-from datamover.local.store.apiserver import ApiServer
 from datamover.metrics.datamover import DataMoverMetrics
 from datamover.metrics.exposition import new_registry
 from datamover.metrics.objects import ObjectGauge
 from datamover.metrics.runtime import RuntimeMetrics
+from kubekit.client.transport import Request
+from localkube.store.apiserver import ApiServer
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])

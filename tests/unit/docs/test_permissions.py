@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
-from datamover.api.batch import JOBS
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
-from datamover.api.snapshot import VOLUME_SNAPSHOTS
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from datamover.reconcilers.datamover.caches import Caches
+from kubekit.words.batch import JOBS
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 from support.clock import VirtualClock
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -11,10 +11,10 @@ import yaml
 from datamover.api import names, reasons, transfer
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from datamover.cli.operator import Operator, Options, find_cluster, new_metrics
-from datamover.kube.client import Client
-from datamover.kube.config import load_config
-from datamover.kube.http import HttpTransport
-from datamover.local.node.node import LocalNode, NodeOptions
+from kubekit.client.client import Client
+from kubekit.client.config import load_config
+from kubekit.client.http import HttpTransport
+from localkube.node.node import LocalNode, NodeOptions
 from support.kubernetes import ControlPlane
 from support.s3 import S3Server, s3
 from support.scenario import CLASS, IMAGES, Cluster, create_classes, ready_reason

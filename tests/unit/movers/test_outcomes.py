@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datamover.api import reasons, transfer
-from datamover.api.core import Pod
 from datamover.movers.outcomes import (
     KNOWN_REASONS,
     describe_end,
@@ -15,6 +14,7 @@ from datamover.movers.outcomes import (
     newest,
     read_outcome,
 )
+from kubekit.words.core import Pod
 from support.builders import job, outcome, pod
 
 SUCCESS, FAILURE = outcome(), outcome(failure_class=transfer.CREDENTIALS)

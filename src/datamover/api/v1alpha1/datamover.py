@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from datamover.api import names
-from datamover.api.meta import Condition, Model, ObjectMeta, Resource
+from kubekit.words.meta import Condition, Model, ObjectMeta, Resource
 
 
 def doc(description: str, **schema: Any) -> Meta:

@@ -6,14 +6,14 @@ else that a decision builds upon is asked for once more (laws L4, L7). An undist
 
 from typing import Any
 
-from datamover.api.batch import JOBS
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
-from datamover.api.meta import HasMeta, Resource
 from datamover.api.names import CopyMethod
-from datamover.api.snapshot import VOLUME_SNAPSHOTS
 from datamover.api.v1alpha1.datamover import Run
 from datamover.reconcilers.datamover.facts import Facts
 from datamover.reconcilers.datamover.plan import Confirm
+from kubekit.words.batch import JOBS
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
+from kubekit.words.meta import HasMeta, Resource
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 
 
 def confirm_copy_gone(facts: Facts, run: Run) -> tuple[Confirm, ...]:

@@ -11,18 +11,6 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from datamover.api import reasons
-from datamover.api.batch import JOBS
-from datamover.api.core import (
-    EVENTS,
-    PERSISTENT_VOLUME_CLAIMS,
-    PERSISTENT_VOLUMES,
-    POD_MOUNTS,
-    PODS,
-    Event,
-    PersistentVolume,
-    PodMounts,
-)
-from datamover.api.meta import HasMeta, Manifest, ObjectMeta, Resource
 from datamover.api.names import (
     CHILDREN_SELECTOR,
     CREATED_BY_LABEL,
@@ -33,18 +21,8 @@ from datamover.api.names import (
     Phase,
 )
 from datamover.api.outside import clean
-from datamover.api.snapshot import VOLUME_SNAPSHOTS
 from datamover.api.transfer import read_progress
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus
-from datamover.kube.client import Client
-from datamover.kube.errors import (
-    AlreadyExists,
-    ApiError,
-    Conflict,
-    Forbidden,
-    KubeError,
-    NotFound,
-)
 from datamover.reconcilers.datamover.caches import Caches
 from datamover.reconcilers.datamover.conditions import says_same, to_manifest
 from datamover.reconcilers.datamover.facts import Refusal
@@ -63,6 +41,28 @@ from datamover.reconcilers.datamover.plan import (
 )
 from datamover.reconcilers.datamover.refusals import LONGEST_WAIT, Attempts, describe, grant, is_kind_missing, right
 from datamover.reconcilers.datamover.vigil import Sample
+from kubekit.client.client import Client
+from kubekit.client.errors import (
+    AlreadyExists,
+    ApiError,
+    Conflict,
+    Forbidden,
+    KubeError,
+    NotFound,
+)
+from kubekit.words.batch import JOBS
+from kubekit.words.core import (
+    EVENTS,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    POD_MOUNTS,
+    PODS,
+    Event,
+    PersistentVolume,
+    PodMounts,
+)
+from kubekit.words.meta import HasMeta, Manifest, ObjectMeta, Resource
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ _USERS = 3  # so many are named
 
 
 class Recorder(Protocol):
-    """What is needed of `datamover.runtime.events.EventRecorder`."""
+    """What is needed of `kubekit.runtime.events.EventRecorder`."""
 
     def record(
         self, regarding: ObjectMeta, resource: Resource[Any], type_: str, reason: str, message: str, action: str

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from datamover.api.meta import ObjectMeta
 from datamover.api.names import ConditionType
 from datamover.api.outside import clean
-from datamover.api.timestamps import moment_of
 from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
 from datamover.reconcilers.datamover.conditions import Said, State, compose
 from datamover.reconcilers.datamover.facts import Facts, Refusal, Settings
 from datamover.reconcilers.datamover.plan import Emit, Inquire, Plan, Step, WriteStatus
+from kubekit.words.meta import ObjectMeta
+from kubekit.words.timestamps import moment_of
 
 _NUMBER: Final = re.compile(r"\d+")
 

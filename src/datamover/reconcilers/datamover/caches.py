@@ -4,8 +4,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from datamover.api import names
-from datamover.api.batch import JOBS, Job
-from datamover.api.core import (
+from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from datamover.reconcilers.datamover.facts import Unread
+from datamover.reconcilers.datamover.projection import project_claim, project_mover, project_volume
+from kubekit.client.client import Client
+from kubekit.runtime.clock import Clock
+from kubekit.runtime.informer import Informer, State
+from kubekit.runtime.instruments import SILENCE, InformerInstruments
+from kubekit.runtime.named import Absence, NamedInformers
+from kubekit.runtime.store import Key, key_of
+from kubekit.words.batch import JOBS, Job
+from kubekit.words.core import (
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
     PODS,
@@ -18,17 +27,8 @@ from datamover.api.core import (
     secret_keys,
     without_values,
 )
-from datamover.api.snapshot import VOLUME_SNAPSHOT_CLASSES, VOLUME_SNAPSHOTS, VolumeSnapshot, VolumeSnapshotClass
-from datamover.api.storage import STORAGE_CLASSES, StorageClass
-from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
-from datamover.kube.client import Client
-from datamover.reconcilers.datamover.facts import Unread
-from datamover.reconcilers.datamover.projection import project_claim, project_mover, project_volume
-from datamover.runtime.clock import Clock
-from datamover.runtime.informer import Informer, State
-from datamover.runtime.instruments import SILENCE, InformerInstruments
-from datamover.runtime.named import Absence, NamedInformers
-from datamover.runtime.store import Key, key_of
+from kubekit.words.snapshot import VOLUME_SNAPSHOT_CLASSES, VOLUME_SNAPSHOTS, VolumeSnapshot, VolumeSnapshotClass
+from kubekit.words.storage import STORAGE_CLASSES, StorageClass
 
 _BY_CLONE = "clone"
 _BY_SOURCE = "source"

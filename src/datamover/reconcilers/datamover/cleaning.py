@@ -7,13 +7,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from datamover.api import amounts, names, reasons
-from datamover.api.batch import JOBS
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
-from datamover.api.meta import HasMeta, Resource
 from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.outside import clean
-from datamover.api.snapshot import VOLUME_SNAPSHOTS
-from datamover.api.timestamps import seconds
 from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
 from datamover.reconcilers.datamover.absence import confirm_clean
 from datamover.reconcilers.datamover.blocking import age_of, block, say_refusal
@@ -22,6 +17,11 @@ from datamover.reconcilers.datamover.facts import Facts, Settings
 from datamover.reconcilers.datamover.plan import REST, Delete, Emit, Inquire, Plan, Step, WriteStatus
 from datamover.reconcilers.datamover.removal import PATIENCE, describe_holders, inquire_users
 from datamover.reconcilers.datamover.retention import describe_retained
+from kubekit.words.batch import JOBS
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
+from kubekit.words.meta import HasMeta, Resource
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS
+from kubekit.words.timestamps import seconds
 
 
 def begin_clean_up(facts: Facts, run: Run, *, said: Mapping[str, Said], now: datetime) -> Plan:

@@ -13,11 +13,11 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from datamover.api.meta import Condition
 from datamover.api.names import ConditionType
 from datamover.api.outside import clean
-from datamover.api.timestamps import seconds
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus, Run
+from kubekit.words.meta import Condition
+from kubekit.words.timestamps import seconds
 
 Said = tuple[str, str, str]
 """Status, reason and message of a condition."""

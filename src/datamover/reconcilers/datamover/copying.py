@@ -5,12 +5,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from datamover.api import names, reasons
-from datamover.api.batch import JOBS
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, Pod
-from datamover.api.meta import HasMeta, ObjectMeta
 from datamover.api.names import ConditionType, CopyMethod, Phase
-from datamover.api.snapshot import VOLUME_SNAPSHOTS
-from datamover.api.timestamps import folder, parse
 from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
 from datamover.movers.outcomes import has_ended
 from datamover.movers.rclone import build_job
@@ -35,6 +30,11 @@ from datamover.volumes.binding import (
 )
 from datamover.volumes.copies import build_clone, build_snapshot, child_labels
 from datamover.volumes.naming import clone_name, job_name
+from kubekit.words.batch import JOBS
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, Pod
+from kubekit.words.meta import HasMeta, ObjectMeta
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS
+from kubekit.words.timestamps import folder, parse
 
 _LOOK_AGAIN = 60.0
 """Seconds after which a name that somebody else holds is looked at again: nothing tells us when a foreign snapshot goes."""

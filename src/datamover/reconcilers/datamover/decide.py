@@ -13,10 +13,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from datamover.api import names, reasons
-from datamover.api.batch import JOBS, Job
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
 from datamover.api.names import ConditionType, CopyMethod, Phase
-from datamover.api.timestamps import compact, folder, parse, seconds
 from datamover.api.transfer import REASON_INTERNAL_ERROR
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec, DataMoverStatus, Run
 from datamover.reconcilers.datamover.absence import confirm_copy_gone
@@ -31,6 +28,9 @@ from datamover.reconcilers.datamover.removal import await_removal
 from datamover.reconcilers.datamover.syncing import follow_job
 from datamover.volumes.binding import Obstacle, is_lost
 from datamover.volumes.naming import clone_name, job_name
+from kubekit.words.batch import JOBS, Job
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
+from kubekit.words.timestamps import compact, folder, parse, seconds
 
 _GOING_ON: Final = {
     Phase.CREATING_CLONE: reasons.CLONING,

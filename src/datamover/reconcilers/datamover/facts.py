@@ -5,15 +5,15 @@ from enum import Enum
 from typing import TypeGuard
 
 from datamover.api import names
-from datamover.api.batch import Job
-from datamover.api.core import PersistentVolume, PersistentVolumeClaim, Pod, SecretKeys
-from datamover.api.meta import HasMeta
-from datamover.api.snapshot import VolumeSnapshot, VolumeSnapshotClass
-from datamover.api.storage import StorageClass
 from datamover.api.transfer import Progress
 from datamover.api.v1alpha1.datamover import DataMover
 from datamover.movers.defaults import NONE, MoverDefaults
 from datamover.reconcilers.datamover.vigil import UNWATCHED, Vigil
+from kubekit.words.batch import Job
+from kubekit.words.core import PersistentVolume, PersistentVolumeClaim, Pod, SecretKeys
+from kubekit.words.meta import HasMeta
+from kubekit.words.snapshot import VolumeSnapshot, VolumeSnapshotClass
+from kubekit.words.storage import StorageClass
 
 
 class Unread(Enum):

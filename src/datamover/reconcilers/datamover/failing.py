@@ -6,14 +6,15 @@ from msgspec.structs import replace
 
 from datamover.api import names, reasons
 from datamover.api.names import ConditionType, CopyMethod, Phase
-from datamover.api.outside import MESSAGE_LIMIT, clean
-from datamover.api.timestamps import seconds
+from datamover.api.outside import clean
 from datamover.api.transfer import REASON_NEWER_BACKUP_EXISTS
 from datamover.api.v1alpha1.datamover import Run
 from datamover.reconcilers.datamover.conditions import State, compose
 from datamover.reconcilers.datamover.facts import Facts
 from datamover.reconcilers.datamover.plan import REST, Emit, Plan, WriteStatus
 from datamover.volumes.binding import is_lost
+from kubekit.words.text import MESSAGE_LIMIT
+from kubekit.words.timestamps import seconds
 
 CLONE_LOST_MESSAGE = "the clone was deleted before its data were moved, and another copy would be of another moment"
 

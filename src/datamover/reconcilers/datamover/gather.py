@@ -3,18 +3,18 @@
 from datetime import datetime
 from typing import Protocol
 
-from datamover.api.batch import Job
-from datamover.api.core import PersistentVolume, PersistentVolumeClaim, Pod, SecretKeys
-from datamover.api.meta import HasMeta
 from datamover.api.names import CopyMethod
-from datamover.api.snapshot import VolumeSnapshot, VolumeSnapshotClass
-from datamover.api.storage import StorageClass
-from datamover.api.timestamps import parse
 from datamover.api.transfer import Progress
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec
 from datamover.reconcilers.datamover.facts import Diagnosis, Facts, Refusal, Sightings, Unread
 from datamover.reconcilers.datamover.vigil import Vigil
 from datamover.volumes.naming import clone_name
+from kubekit.words.batch import Job
+from kubekit.words.core import PersistentVolume, PersistentVolumeClaim, Pod, SecretKeys
+from kubekit.words.meta import HasMeta
+from kubekit.words.snapshot import VolumeSnapshot, VolumeSnapshotClass
+from kubekit.words.storage import StorageClass
+from kubekit.words.timestamps import parse
 
 
 class View(Protocol):

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from datamover.api.meta import Manifest, ObjectMeta, Resource
 from datamover.api.v1alpha1.datamover import DataMoverStatus
+from kubekit.words.meta import Manifest, ObjectMeta, Resource
 
 
 def users_of(uid: str) -> str:

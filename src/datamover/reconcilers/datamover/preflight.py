@@ -5,7 +5,6 @@ appears (DESIGN: one backup, end to end, step 2).
 """
 
 from datamover.api import reasons
-from datamover.api.core import PersistentVolumeClaim, SecretKeys
 from datamover.api.credentials import KEYS, METADATA_DISABLED, find_credentials
 from datamover.api.names import CopyMethod
 from datamover.api.transfer import REQUIRED_VARIABLES, runs_programs
@@ -13,6 +12,7 @@ from datamover.api.v1alpha1.datamover import DataMoverSpec
 from datamover.api.validation import check_spec, quote
 from datamover.reconcilers.datamover.facts import Facts, Unread
 from datamover.volumes.binding import Obstacle, check_class, check_source, choose_snapshot_class
+from kubekit.words.core import PersistentVolumeClaim, SecretKeys
 
 
 def find_obstacle(facts: Facts, spec: DataMoverSpec) -> Obstacle | None:

@@ -6,7 +6,6 @@ from typing import Final
 from msgspec.structs import replace
 
 from datamover.api import amounts, reasons, transfer
-from datamover.api.core import Pod
 from datamover.api.names import ConditionType
 from datamover.api.transfer import Progress
 from datamover.api.v1alpha1.datamover import Run
@@ -15,6 +14,7 @@ from datamover.reconcilers.datamover.blocking import age_of, block
 from datamover.reconcilers.datamover.conditions import State, compose
 from datamover.reconcilers.datamover.facts import Facts, Settings
 from datamover.reconcilers.datamover.plan import Emit, Plan, SampleLog, Step, WriteStatus
+from kubekit.words.core import Pod
 
 _LONGEST_ETA: Final = 100 * 3600
 """Seconds that may be left; more than that says nothing."""

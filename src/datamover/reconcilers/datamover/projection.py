@@ -11,9 +11,9 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from datamover.api import names
-from datamover.api.core import PersistentVolume, PersistentVolumeClaim
-from datamover.api.meta import Condition, ObjectMeta
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
+from kubekit.words.core import PersistentVolume, PersistentVolumeClaim
+from kubekit.words.meta import Condition, ObjectMeta
 
 T = TypeVar("T", bound=Hashable)
 

@@ -8,15 +8,9 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from datamover.api.core import PersistentVolume, PersistentVolumeClaim
-from datamover.api.meta import HasMeta, ObjectMeta
 from datamover.api.names import OWNER_UID_LABEL, Phase
-from datamover.api.snapshot import VolumeSnapshotClass
-from datamover.api.storage import StorageClass
 from datamover.api.transfer import REASON_INTERNAL_ERROR, Progress
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus
-from datamover.kube.client import Client
-from datamover.kube.errors import Conflict, KubeError, NotFound
 from datamover.reconcilers.datamover.act import Actor, Recorder, RefusedError
 from datamover.reconcilers.datamover.blocking import block
 from datamover.reconcilers.datamover.caches import Caches
@@ -44,12 +38,18 @@ from datamover.reconcilers.datamover.report import (
 )
 from datamover.reconcilers.datamover.standing import source_of
 from datamover.reconcilers.datamover.vigil import UNWATCHED, Sample, Vigil
-from datamover.runtime.clock import Clock
-from datamover.runtime.controller import DONE, After, Controller, Result
-from datamover.runtime.instruments import SILENCE, WorkInstruments
-from datamover.runtime.ratelimit import TokenBucket
-from datamover.runtime.store import Key, key_of
-from datamover.runtime.workqueue import Workqueue
+from kubekit.client.client import Client
+from kubekit.client.errors import Conflict, KubeError, NotFound
+from kubekit.runtime.clock import Clock
+from kubekit.runtime.controller import DONE, After, Controller, Result
+from kubekit.runtime.instruments import SILENCE, WorkInstruments
+from kubekit.runtime.ratelimit import TokenBucket
+from kubekit.runtime.store import Key, key_of
+from kubekit.runtime.workqueue import Workqueue
+from kubekit.words.core import PersistentVolume, PersistentVolumeClaim
+from kubekit.words.meta import HasMeta, ObjectMeta
+from kubekit.words.snapshot import VolumeSnapshotClass
+from kubekit.words.storage import StorageClass
 
 _log = logging.getLogger(__name__)
 

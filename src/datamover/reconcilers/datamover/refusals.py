@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from datamover.api import reasons
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS
-from datamover.api.meta import Resource
-from datamover.kube.errors import ApiError, BadRequest, Forbidden, Invalid, NotFound, ServerError
 from datamover.reconcilers.datamover.facts import Refusal
+from kubekit.client.errors import ApiError, BadRequest, Forbidden, Invalid, NotFound, ServerError
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
+from kubekit.words.meta import Resource
 
 LONGEST_WAIT = 60.0
 """Seconds between two tries of a step that is refused, at most."""

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
-from datamover.api.core import PERSISTENT_VOLUME_CLAIMS, Pod
-from datamover.api.meta import HasMeta, Resource
 from datamover.movers.outcomes import has_ended
 from datamover.reconcilers.datamover.blocking import age_of, block
 from datamover.reconcilers.datamover.conditions import State
 from datamover.reconcilers.datamover.facts import Facts, Settings
 from datamover.reconcilers.datamover.plan import Inquire, Plan, Step, users_of
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, Pod
+from kubekit.words.meta import HasMeta, Resource
 
 PATIENCE: Final = 30.0
 """Seconds that a removal may take before people are told what it waits for."""

@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Protocol
 
 from datamover.api import reasons
-from datamover.api.meta import ObjectMeta
 from datamover.api.names import ConditionType, Phase
-from datamover.api.timestamps import moment_of
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
 from datamover.reconcilers.datamover.standing import Standings, report_standing
+from kubekit.words.meta import ObjectMeta
+from kubekit.words.timestamps import moment_of
 
 _CLONE_GONE = (reasons.CLEANED_UP, reasons.VOLUME_RETAINED)
 _REMARKABLE = (reasons.PROGRESS_UNKNOWN, reasons.OUTCOME_MISSING, reasons.VOLUME_RETAINED)

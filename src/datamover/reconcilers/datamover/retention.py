@@ -6,12 +6,12 @@ a whole volume behind each night must say so (laws L4, L5, L10).
 
 from typing import Final
 
-from datamover.api.core import PersistentVolume
 from datamover.api.names import CopyMethod
-from datamover.api.snapshot import VolumeSnapshotClass
 from datamover.api.v1alpha1.datamover import Run
 from datamover.reconcilers.datamover.facts import Facts
 from datamover.volumes.binding import RETAIN, Obstacle, choose_snapshot_class, retains
+from kubekit.words.core import PersistentVolume
+from kubekit.words.snapshot import VolumeSnapshotClass
 
 _CONTENTS: Final = "volumesnapshotcontents.snapshot.storage.k8s.io"
 _SHOWN: Final = 3

@@ -7,9 +7,9 @@ from typing import Protocol
 
 from datamover.api import reasons
 from datamover.api.names import ConditionType, Phase
-from datamover.api.timestamps import moment_of
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
 from datamover.api.waits import are_data_safe, find_hold, find_wait
+from kubekit.words.timestamps import moment_of
 
 
 class Standings(Protocol):

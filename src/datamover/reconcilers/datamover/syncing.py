@@ -8,8 +8,6 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from datamover.api import reasons
-from datamover.api.batch import JOBS, Job
-from datamover.api.core import Pod
 from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.outside import known
 from datamover.api.transfer import (
@@ -51,6 +49,8 @@ from datamover.reconcilers.datamover.plan import (
 from datamover.reconcilers.datamover.progressing import follow_progress, is_told
 from datamover.reconcilers.datamover.removal import await_removal, describe_lost, find_lost
 from datamover.volumes.binding import check_clone, is_bound, is_lost
+from kubekit.words.batch import JOBS, Job
+from kubekit.words.core import Pod
 
 
 def follow_job(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> Plan:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from datamover.api.core import PersistentVolume
 from datamover.reconcilers.datamover.caches import Caches
 from datamover.reconcilers.datamover.facts import Unread
-from datamover.runtime.informer import Informer, State
+from kubekit.runtime.informer import Informer, State
+from kubekit.words.core import PersistentVolume
 from support import builders
 from support.clock import VirtualClock
 

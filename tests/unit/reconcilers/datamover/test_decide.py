@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from datamover.api import names, reasons, transfer
-from datamover.api.core import PodSpec
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import EnvVar
 from datamover.api.waits import WAITS, Safe, find_hold
@@ -31,6 +30,7 @@ from datamover.reconcilers.datamover.plan import (
     WriteStatus,
     users_of,
 )
+from kubekit.words.core import PodSpec
 from support import builders
 from support.builders import CLONE, JOB, NOW, SETTINGS, facts, outcome, run, status
 from support.pure_cluster import check_laws

@@ -8,13 +8,13 @@ from msgspec.structs import replace
 
 from datamover.api import reasons
 from datamover.api.names import Phase
-from datamover.api.timestamps import seconds
 from datamover.api.transfer import Progress
 from datamover.reconcilers.datamover.decide import decide
 from datamover.reconcilers.datamover.facts import Facts
 from datamover.reconcilers.datamover.plan import Emit, Plan, SampleLog, WriteStatus
 from datamover.reconcilers.datamover.progressing import describe_progress, describe_work
 from datamover.reconcilers.datamover.vigil import Vigil
+from kubekit.words.timestamps import seconds
 from support import builders
 from support.builders import CREATED, NOW, SETTINGS
 

@@ -13,21 +13,21 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from datamover.api import reasons
-from datamover.api.core import EVENTS, POD_MOUNTS, PODS, Event, PodMounts, Secret
-from datamover.api.meta import ObjectMeta
 from datamover.api.names import Phase
-from datamover.api.snapshot import VOLUME_SNAPSHOTS
-from datamover.api.timestamps import seconds
 from datamover.api.transfer import REASON_INTERNAL_ERROR, REQUIRED_VARIABLES, Progress
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMoverStatus
-from datamover.kube.errors import AlreadyExists, Conflict, Forbidden, NotFound, ServerError
 from datamover.metrics.datamover import DataMoverMetrics
 from datamover.metrics.exposition import expose
 from datamover.reconcilers.datamover.caches import Caches
 from datamover.reconcilers.datamover.reconciler import DataMoverReconciler
-from datamover.runtime.controller import DONE, After
-from datamover.runtime.named import MISSING, UNKNOWN
-from datamover.runtime.store import Key
+from kubekit.client.errors import AlreadyExists, Conflict, Forbidden, NotFound, ServerError
+from kubekit.runtime.controller import DONE, After
+from kubekit.runtime.named import MISSING, UNKNOWN
+from kubekit.runtime.store import Key
+from kubekit.words.core import EVENTS, POD_MOUNTS, PODS, Event, PodMounts, Secret
+from kubekit.words.meta import ObjectMeta
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS
+from kubekit.words.timestamps import seconds
 from support import builders
 from support.builders import CLONE, JOB
 from support.clock import VirtualClock
@@ -37,7 +37,7 @@ INSTALLED = (Path(__file__).resolve().parents[4] / "deploy" / "install.yaml").re
 
 
 class Server:
-    """Fits the part of `datamover.kube.client.Client` that reconciles use. `answers` are errors (or None) by verb and kind."""
+    """Fits the part of `kubekit.client.client.Client` that reconciles use. `answers` are errors (or None) by verb and kind."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock

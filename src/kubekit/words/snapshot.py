@@ -1,0 +1,85 @@
+"""Narrow view of snapshot.storage.k8s.io/v1."""
+
+from kubekit.words.meta import Model, ObjectMeta, Resource
+
+
+class VolumeSnapshotSource(Model, frozen=True):
+    """What a snapshot is taken of."""
+
+    persistent_volume_claim_name: str | None = None
+    volume_snapshot_content_name: str | None = None
+
+
+class VolumeSnapshotSpec(Model, frozen=True):
+    """A request for a snapshot."""
+
+    source: VolumeSnapshotSource | None = None
+    volume_snapshot_class_name: str | None = None
+
+
+class VolumeSnapshotError(Model, frozen=True):
+    """What the driver last complained of."""
+
+    message: str | None = None
+    time: str | None = None
+
+
+class VolumeSnapshotStatus(Model, frozen=True):
+    """How far a snapshot is. `restore_size` is a quantity."""
+
+    bound_volume_snapshot_content_name: str | None = None
+    ready_to_use: bool | None = None
+    restore_size: str | int | None = None
+    creation_time: str | None = None
+    error: VolumeSnapshotError | None = None
+
+
+class VolumeSnapshot(Model, frozen=True):
+    """A snapshot of a claim."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: VolumeSnapshotSpec | None = None
+    status: VolumeSnapshotStatus | None = None
+
+
+class VolumeSnapshotClass(Model, frozen=True):
+    """A class of snapshots."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    driver: str = ""
+    deletion_policy: str = ""
+    parameters: dict[str, str] | None = None
+
+
+class VolumeSnapshotContentSource(Model, frozen=True):
+    """A volume or snapshot handle of the driver."""
+
+    volume_handle: str | None = None
+    snapshot_handle: str | None = None
+
+
+class VolumeSnapshotContentSpec(Model, frozen=True):
+    """The driver's side of a snapshot."""
+
+    driver: str = ""
+    deletion_policy: str = ""
+    source: VolumeSnapshotContentSource | None = None
+    volume_snapshot_class_name: str | None = None
+
+
+class VolumeSnapshotContent(Model, frozen=True):
+    """The driver's side of a snapshot."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: VolumeSnapshotContentSpec | None = None
+
+
+_GROUP = "snapshot.storage.k8s.io"
+VOLUME_SNAPSHOTS = Resource(_GROUP, "v1", "volumesnapshots", "VolumeSnapshot", VolumeSnapshot)
+VOLUME_SNAPSHOT_CLASSES = Resource(
+    _GROUP, "v1", "volumesnapshotclasses", "VolumeSnapshotClass", VolumeSnapshotClass, namespaced=False
+)
+VOLUME_SNAPSHOT_CONTENTS = Resource(
+    _GROUP, "v1", "volumesnapshotcontents", "VolumeSnapshotContent", VolumeSnapshotContent, namespaced=False
+)
+IS_DEFAULT_CLASS = "snapshot.storage.kubernetes.io/is-default-class"

@@ -1,0 +1,20 @@
+"""Losing a race to another writer is no failure."""
+
+from kubekit.client.errors import Conflict
+from kubekit.runtime.controller import DONE, Reconcile, Result
+from kubekit.runtime.store import Key
+
+
+def yielding(reconcile: Reconcile) -> Reconcile:
+    """Return the same reconcile, done for now when the object has changed under it.
+
+    What won the race reaches the cache by the watch, or has reached it already; either way the key is in the queue again. Law L7.
+    """
+
+    async def attempt(key: Key) -> Result:
+        try:
+            return await reconcile(key)
+        except Conflict:
+            return DONE
+
+    return attempt

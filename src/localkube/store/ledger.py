@@ -1,0 +1,93 @@
+"""Objects of kinds on the shelves of the storage: reading them in a dressing, storing them under the next revision."""
+
+from typing import Protocol
+
+from localkube.store.kinds import Kind
+from localkube.store.storage import Event, Record, Shelf, Storage
+from localkube.store.trees import Tree, decode, encode, mapping, text
+
+
+class ChangeHook(Protocol):
+    """Hears of every stored object."""
+
+    def __call__(self, kind: Kind, tree: Tree, *, gone: bool) -> None:
+        """Take notice. `tree` is the object as it was stored, or for `gone` its last state; it must not be changed."""
+        ...
+
+
+class Ledger:
+    """Stores objects. `on_change` hears of every change, after the watches did."""
+
+    def __init__(self, storage: Storage, *, on_change: ChangeHook) -> None:
+        self._storage = storage
+        self._on_change = on_change
+
+    def shelf(self, kind: Kind) -> Shelf:
+        """Return the shelf of a kind."""
+        return self._storage.shelf(kind.storage)
+
+    def read(self, kind: Kind, record: Record) -> Tree:
+        """Return a record as a fresh object in the kind's dressing."""
+        return dressed(kind, record.data)
+
+    def commit(self, kind: Kind, tree: Tree, before: Record | None) -> Record:
+        """Store an object under the next revision and tell the watches."""
+        return self.commit_stored(kind, undressed(kind, tree), before)
+
+    def commit_stored(self, kind: Kind, tree: Tree, before: Record | None) -> Record:
+        """The same for an object that is in its stored form already."""
+        revision = self._storage.next_revision()
+        record = build_record(kind, tree, revision)
+        self._storage.commit(self.shelf(kind), Event(revision=revision, before=before, after=record, deleted=False))
+        self._on_change(kind, tree, gone=False)
+        return record
+
+    def remove(self, kind: Kind, record: Record) -> Record:
+        """Take an object out of the storage; return its last state with the revision of the deletion."""
+        revision = self._storage.next_revision()
+        tree = mapping(decode(record.data))
+        gone = build_record(kind, tree, revision)
+        self._storage.commit(self.shelf(kind), Event(revision=revision, before=record, after=gone, deleted=True))
+        self._on_change(kind, tree, gone=True)
+        return gone
+
+
+def dressed(kind: Kind, data: bytes) -> Tree:
+    """Return stored bytes as a fresh object in the kind's dressing."""
+    tree = mapping(decode(data))
+    if kind.outward is not None:
+        kind.outward(tree)
+    elif kind.stored:
+        tree["apiVersion"] = kind.api_version
+    return tree
+
+
+def undressed(kind: Kind, tree: Tree) -> Tree:
+    """Turn an object in the kind's dressing into its stored form, in place, and return it."""
+    if kind.inward is not None:
+        kind.inward(tree)
+    elif kind.stored:
+        tree["apiVersion"] = kind.stored
+    return tree
+
+
+def build_record(kind: Kind, tree: Tree, revision: int) -> Record:
+    """Return the record of an object in its stored form, with its revision written into it; 0 leaves it without one.
+
+    apiVersion and kind come first, so that lists of built-in kinds can leave them out without decoding.
+    """
+    meta = mapping(tree["metadata"])
+    if revision:
+        meta["resourceVersion"] = str(revision)
+    else:
+        meta.pop("resourceVersion", None)
+    ordered = {"apiVersion": tree.get("apiVersion"), "kind": tree.get("kind"), "metadata": meta, **tree}
+    return Record(
+        namespace=text(meta.get("namespace")),
+        name=text(meta.get("name")),
+        uid=text(meta.get("uid")),
+        revision=revision,
+        data=encode(ordered),
+        labels=mapping(meta.get("labels")) or None,
+        fields=kind.strategy.fields(tree),
+    )

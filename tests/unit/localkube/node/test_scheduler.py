@@ -1,0 +1,282 @@
+import asyncio
+
+import msgspec
+import pytest
+
+from localkube.node.fit import misfit, request_of
+from localkube.node.kinds import NODES, VOLUMES, Claim, Node, PersistentVolume, StorageClass
+from localkube.node.matching import find_match, requirement_holds
+from localkube.node.names import DRIVER
+from localkube.node.pod_kinds import PODS, Pod
+from localkube.node.scheduler import AwaitBinding, Reserve, Select, Unschedulable, decide_claims
+
+
+def node(taints=(), unschedulable=False, labels=None, **allocatable):
+    return msgspec.convert(
+        {
+            "metadata": {
+                "name": "n",
+                "labels": {"kubernetes.io/hostname": "n", "disk": "ssd", "size": "5", **(labels or {})},
+            },
+            "spec": {"taints": list(taints), "unschedulable": unschedulable},
+            "status": {"allocatable": {"cpu": "2", "memory": "4Gi", "pods": "3", **allocatable}},
+        },
+        Node,
+    )
+
+
+def pod(name="p", *, phase=None, requests=None, init=None, claims=(), **spec):
+    return msgspec.convert(
+        {
+            "metadata": {"name": name, "namespace": "ns", "uid": name},
+            "spec": {
+                "containers": [{"name": "c", "resources": {"requests": requests or {}}}],
+                "initContainers": [{"name": "i", "resources": {"requests": init}}] if init else [],
+                "volumes": [{"name": c, "persistentVolumeClaim": {"claimName": c}} for c in claims],
+                **spec,
+            },
+            "status": {"phase": phase} if phase else None,
+        },
+        Pod,
+    )
+
+
+def affinity(*expressions, fields=()):
+    term = {"matchExpressions": list(expressions), "matchFields": list(fields)}
+    required = {"nodeSelectorTerms": [term]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
+
+
+def expression(key, operator, *values):
+    return {"key": key, "operator": operator, "values": list(values)}
+
+
+NO_SCHEDULE = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
+
+
+@pytest.mark.parametrize(
+    ("made", "on", "others", "why"),
+    [
+        (pod(), node(), (), None),
+        (pod(nodeSelector={"disk": "ssd"}), node(), (), None),
+        (pod(nodeSelector={"disk": "hdd"}), node(), (), "node(s) didn't match Pod's node affinity/selector"),
+        (pod(affinity=affinity(expression("disk", "In", "ssd"))), node(), (), None),
+        (
+            pod(affinity=affinity(expression("disk", "NotIn", "ssd"))),
+            node(),
+            (),
+            "node(s) didn't match Pod's node affinity/selector",
+        ),
+        (pod(affinity=affinity(fields=[expression("metadata.name", "In", "n")])), node(), (), None),
+        (pod(affinity=affinity()), node(), (), "node(s) didn't match Pod's node affinity/selector"),
+        (
+            pod(affinity={"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{}]}}),
+            node(),
+            (),
+            "node(s) didn't match pod affinity rules: this scheduler does not evaluate podAffinity",
+        ),
+        (pod(), node([NO_SCHEDULE]), (), "node(s) had untolerated taint(s) {gpu: yes}"),
+        (pod(tolerations=[{"key": "gpu", "value": "yes"}]), node([NO_SCHEDULE]), (), None),
+        (
+            pod(tolerations=[{"key": "gpu", "value": "no"}]),
+            node([NO_SCHEDULE]),
+            (),
+            "node(s) had untolerated taint(s) {gpu: yes}",
+        ),
+        (pod(tolerations=[{"operator": "Exists"}]), node([NO_SCHEDULE]), (), None),
+        (
+            pod(tolerations=[{"key": "gpu", "operator": "Exists", "effect": "NoExecute"}]),
+            node([NO_SCHEDULE]),
+            (),
+            "node(s) had untolerated taint(s) {gpu: yes}",
+        ),
+        (pod(), node([{"key": "x", "effect": "PreferNoSchedule"}]), (), None),
+        (pod(), node(unschedulable=True), (), "node(s) were unschedulable"),
+        (pod(), node(), (pod("a"), pod("b"), pod("c")), "Too many pods"),
+        (pod(), node(), (pod("a"), pod("b"), pod("c", phase="Succeeded")), None),
+        (pod(requests={"cpu": "1500m"}), node(), (pod("a", requests={"cpu": "600m"}),), "Insufficient cpu"),
+        (pod(requests={"cpu": "1500m"}), node(), (pod("a", requests={"cpu": "500m"}),), None),
+        (pod(requests={"memory": "5Gi"}), node(), (), "Insufficient memory"),
+    ],
+)
+def test_a_pod_fits_or_it_is_said_why_not(made, on, others, why):
+    assert misfit(made, on, others) == why
+
+
+def test_the_largest_init_container_counts_when_it_is_more():
+    assert request_of(pod(requests={"cpu": "1"}, init={"cpu": "3"}), "cpu") == 3
+    assert request_of(pod(requests={"cpu": "1"}, init={"cpu": "500m"}), "cpu") == 1
+
+
+@pytest.mark.parametrize(
+    ("requirement", "holds"),
+    [
+        (expression("disk", "In", "ssd"), True),
+        (expression("none", "NotIn", "x"), True),
+        (expression("disk", "Exists"), True),
+        (expression("none", "DoesNotExist"), True),
+        (expression("size", "Gt", "4"), True),
+        (expression("size", "Lt", "4"), False),
+        (expression("disk", "Gt", "4"), False),
+        (expression("disk", "Like", "s*"), False),
+    ],
+)
+def test_requirements_are_evaluated(requirement, holds):
+    assert requirement_holds(requirement, {"disk": "ssd", "size": "5"}) is holds
+
+
+def claim(name="c", *, phase="Pending", volume=None, deleting=False, selected=None, cls="local"):
+    return msgspec.convert(
+        {
+            "metadata": {
+                "name": name,
+                "namespace": "ns",
+                "uid": name,
+                "deletionTimestamp": "2026-01-01T00:00:00Z" if deleting else None,
+                "annotations": {"volume.kubernetes.io/selected-node": selected} if selected else None,
+            },
+            "spec": {"storageClassName": cls, "volumeName": volume, "resources": {"requests": {"storage": "1Gi"}}},
+            "status": {"phase": phase},
+        },
+        Claim,
+    )
+
+
+def volume(name="v", *, host="n", ref=None):
+    term = {"matchExpressions": [expression("kubernetes.io/hostname", "In", host)]}
+    return msgspec.convert(
+        {
+            "metadata": {"name": name},
+            "spec": {
+                "capacity": {"storage": "1Gi"},
+                "storageClassName": "local",
+                "claimRef": ref,
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}},
+            },
+            "status": {"phase": "Available"},
+        },
+        PersistentVolume,
+    )
+
+
+WAITS = StorageClass(provisioner=DRIVER, volume_binding_mode="WaitForFirstConsumer")
+STATIC = StorageClass(provisioner="kubernetes.io/no-provisioner", volume_binding_mode="WaitForFirstConsumer")
+
+
+@pytest.mark.parametrize(
+    ("claims", "cls", "volumes", "expected"),
+    [
+        ([], WAITS, (), 'persistentvolumeclaim "c" not found'),
+        ([claim(deleting=True)], WAITS, (), 'persistentvolumeclaim "c" is being deleted'),
+        (
+            [claim(phase="Lost", volume="v")],
+            WAITS,
+            (),
+            'persistentvolumeclaim "c" bound to non-existent persistentvolume "v"',
+        ),
+        ([claim()], StorageClass(provisioner=DRIVER), (), "pod has unbound immediate PersistentVolumeClaims"),
+        ([claim()], None, (), "pod has unbound immediate PersistentVolumeClaims"),
+        (
+            [claim(phase="Bound", volume="v")],
+            WAITS,
+            (volume(host="other"),),
+            "node(s) didn't match PersistentVolume's node affinity",
+        ),
+        ([claim()], STATIC, (volume(host="other"),), "node(s) didn't find available persistent volumes to bind"),
+        ([claim(phase="Bound", volume="v")], WAITS, (volume(),), None),
+        ([claim()], WAITS, (), Select),
+        ([claim()], STATIC, (volume(),), Reserve),
+        ([claim()], WAITS, (volume(),), Reserve),
+        ([claim(selected="n")], WAITS, (), AwaitBinding),
+        ([claim(volume="v")], WAITS, (), AwaitBinding),
+        ([claim()], STATIC, (volume(ref={"name": "c", "namespace": "ns", "uid": "c"}),), AwaitBinding),
+    ],
+)
+def test_claims_decide_what_comes_before_binding(claims, cls, volumes, expected):
+    classes = {"local": cls} if cls is not None else {}
+    step = decide_claims(pod(claims=["c"]), {c.metadata.name: c for c in claims}, classes, volumes, node())
+    if isinstance(expected, str):
+        assert isinstance(step, Unschedulable)
+        assert step.message == expected
+    else:
+        assert step is None if expected is None else isinstance(step, expected)
+
+
+def test_a_reserved_volume_out_of_reach_is_no_match():
+    reserved = volume(host="other", ref={"name": "c", "namespace": "ns"})
+    assert find_match(claim(), [reserved], node_labels={"kubernetes.io/hostname": "n"}) is None
+
+
+async def until_unschedulable(world, message, name="p"):
+    async def has():
+        made = await world.get(PODS, name)
+        found = [c for c in (made.status.conditions if made.status else None) or () if c["type"] == "PodScheduled"]
+        return found and found[0]["status"] == "False" and found[0]["message"] == message and found[0]
+
+    return await world.until(has, what=message)
+
+
+async def test_a_pod_that_does_not_fit_says_so_and_is_bound_when_it_does(world):
+    await world.pod(nodeSelector={"color": "blue"})
+    message = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."
+    assert (await until_unschedulable(world, message))["reason"] == "Unschedulable"
+    assert await world.told("FailedScheduling") == message
+    await world.patch(NODES, "n", {"metadata": {"labels": {"color": "blue"}}})
+    assert (await world.until_phase()).status.phase == "Succeeded"
+
+
+async def test_a_pod_waits_for_its_missing_claim(world):
+    await world.storage_class()
+    await world.pod(volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "late"}}])
+    await until_unschedulable(world, '0/1 nodes are available: persistentvolumeclaim "late" not found.')
+    await world.claim("late")
+    assert (await world.until_phase()).status.phase == "Succeeded"
+
+
+async def test_only_as_many_pods_as_there_is_room_for_run_at_once(offline):
+    await offline.start_node(max_pods=2)
+    for number in range(4):
+        await offline.pod(f"p{number}", "sleep 0.2")
+    await until_unschedulable(offline, "0/1 nodes are available: 1 Too many pods.", "p3")
+    assert [(await offline.until_phase(f"p{n}")).status.phase for n in range(4)] == ["Succeeded"] * 4
+
+
+async def test_a_static_volume_of_a_waiting_class_is_reserved_for_the_pods_claim(world, tmp_path):
+    await world.storage_class(mode="WaitForFirstConsumer")
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static/file").write_text("here")
+    term = {"matchExpressions": [expression("kubernetes.io/hostname", "In", "n")]}
+    await world.create(
+        VOLUMES,
+        {
+            "metadata": {"name": "static"},
+            "spec": {
+                "capacity": {"storage": "1Gi"},
+                "accessModes": ["ReadWriteOnce"],
+                "storageClassName": "local",
+                "persistentVolumeReclaimPolicy": "Retain",
+                "local": {"path": str(tmp_path / "static")},
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}},
+            },
+        },
+    )
+    await world.claim()
+    mount = {"volumeMounts": [{"name": "v", "mountPath": "/data"}]}
+    await world.pod(
+        script="cat $DATAMOVER_ROOT/data/file",
+        container=mount,
+        volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}],
+    )
+    assert (await world.until_phase()).status.phase == "Succeeded"
+    assert await world.log() == "here"
+    assert await world.bound() == tmp_path / "static"
+
+
+async def test_a_pod_for_another_scheduler_or_node_is_left_alone(world):
+    await world.pod("theirs", schedulerName="other")
+    await world.pod("elsewhere", nodeName="other")
+    await world.pod("gated", schedulingGates=[{"name": "example.com/wait"}])
+    await world.pod("ours")
+    await world.until_phase("ours")
+    await asyncio.sleep(0.1)
+    assert [(await world.get(PODS, name)).node for name in ("theirs", "elsewhere", "gated")] == ["", "other", ""]
