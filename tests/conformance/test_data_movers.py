@@ -10,7 +10,8 @@ from datamover.api.crd import data_mover_crd
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.api.waits import WAITS, Safe
-from datamover.reconcilers.datamover.conditions import State, compose
+from datamover.plans.conditions import State
+from datamover.reconcilers.datamover.conditions import compose
 from support.builders import NOW, run
 from support.worlds import MERGE, TABLE, World
 

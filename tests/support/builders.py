@@ -12,7 +12,8 @@ import msgspec
 from datamover.api import names, transfer
 from datamover.api.transfer import Outcome
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec, DataMoverStatus, Run
-from datamover.reconcilers.datamover.facts import Facts, Settings, Sightings
+from datamover.plans.known import Seen
+from datamover.reconcilers.datamover.facts import Facts, Settings
 from kubekit.words.batch import Job, JobCondition, JobSpec, JobStatus
 from kubekit.words.core import (
     ContainerState,
@@ -56,7 +57,7 @@ CLONE = "restored-app-data-20240806143052"
 JOB = "verify-restored-app-data-20240806143052"
 RUN_ID = "20240806143052-5f0c1b7e2a4d"
 SETTINGS = Settings(cluster="cluster-uid")
-SEEN = Sightings(frozenset({("PersistentVolumeClaim", CLONE), ("VolumeSnapshot", CLONE), ("Job", JOB)}))
+SEEN = Seen(frozenset({("PersistentVolumeClaim", CLONE), ("VolumeSnapshot", CLONE), ("Job", JOB)}))
 
 
 def data_mover(
@@ -421,6 +422,6 @@ def facts(mover: DataMover | None = None, **known: Any) -> Facts:
         "secret": secret_keys(),
         "clone_name": CLONE,
         "snapshot_classes": (volume_snapshot_class(),),
-        "sightings": SEEN,
+        "seen": SEEN,
     }
     return Facts(**{**given, **known})

@@ -16,23 +16,24 @@ from msgspec.structs import replace
 from datamover.api import names
 from datamover.api.transfer import Outcome, Progress
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
-from datamover.reconcilers.datamover.decide import decide
-from datamover.reconcilers.datamover.facts import Diagnosis, Facts, Refusal, Sightings, Unread
-from datamover.reconcilers.datamover.gather import gather
-from datamover.reconcilers.datamover.plan import (
-    Confirm,
+from datamover.plans.known import Diagnosis, Refusal, Seen
+from datamover.plans.steps import (
     Create,
     Delete,
     Emit,
-    Fence,
     Inquire,
     Plan,
+    ProveGone,
+    ProveStatus,
     SampleLog,
     Step,
     SuspendJob,
     WriteStatus,
 )
-from datamover.reconcilers.datamover.vigil import Vigil
+from datamover.plans.watch import ProgressWatch
+from datamover.reconcilers.datamover.decide import decide
+from datamover.reconcilers.datamover.facts import Facts, Unread
+from datamover.reconcilers.datamover.gather import gather
 from kubekit.words.batch import JOBS, Job
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolume, PersistentVolumeClaim, Pod, SecretKeys
 from kubekit.words.meta import ObjectMeta
@@ -128,12 +129,12 @@ class PureCluster:
         found, at = self.sample
         return found, (self.now - at).total_seconds()
 
-    def vigil(self, uid: str) -> Vigil:
-        return Vigil()
+    def watch(self, uid: str) -> ProgressWatch:
+        return ProgressWatch()
 
-    def sightings(self, uid: str) -> Sightings:
+    def seen(self, uid: str) -> Seen:
         """Nothing: every absence is asked for."""
-        return Sightings()
+        return Seen()
 
     # Deciding and applying.
 
@@ -162,10 +163,10 @@ class PureCluster:
                 self.statuses.append(step.status)
                 self.mover = replace(self.mover, status=step.status, metadata=self._touched(self.mover.metadata))
                 return self.mover.metadata.resource_version
-            case Fence():
+            case ProveStatus():
                 if version != self.mover.metadata.resource_version:
                     raise Refused("it was decided on older facts")
-            case Confirm():
+            case ProveGone():
                 shown = {JOBS: self.jobs, PERSISTENT_VOLUME_CLAIMS: self.claims, VOLUME_SNAPSHOTS: self.snapshots}
                 assert step.name not in shown[step.resource], "the caches here never lag"
             case Create():

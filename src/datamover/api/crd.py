@@ -10,7 +10,8 @@ import yaml
 from msgspec import inspect
 
 from datamover.api import names
-from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverSpec, EnvVar, EnvVarSource, Image, Run
+from datamover.api.pods import EnvVar, EnvVarSource, Image
+from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverSpec, Run
 from kubekit.words.meta import Condition, Manifest
 
 VALIDATIONS: dict[type, tuple[tuple[str, str], ...]] = {

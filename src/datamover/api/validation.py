@@ -8,8 +8,9 @@ import re
 from dataclasses import dataclass
 
 from datamover.api import affinity, names, reasons
+from datamover.api.pods import DNS_SUBDOMAIN, EnvVar, Image, Mover
 from datamover.api.transfer import VERIFY_BACKUP, read_verification
-from datamover.api.v1alpha1.datamover import DNS_SUBDOMAIN, DataMoverSpec, EnvVar, Image, Mover
+from datamover.api.v1alpha1.datamover import DataMoverSpec
 from kubekit.words.quantity import parse_quantity
 
 _DNS_SUBDOMAIN = re.compile(DNS_SUBDOMAIN)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from datamover.api.v1alpha1.datamover import DNS_SUBDOMAIN
+from datamover.api.pods import DNS_SUBDOMAIN
 
 _NAME = re.compile(DNS_SUBDOMAIN)
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import msgspec
 
-from datamover.api.v1alpha1.datamover import Mover, PodSecurityContext
+from datamover.api.pods import Mover, PodSecurityContext
 from datamover.api.validation import check_mover, quote
 
 _NAME = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from datamover.api.v1alpha1.datamover import Mover, PodSecurityContext
+from datamover.api.pods import Mover, PodSecurityContext
 from kubekit.words.meta import Manifest
 
 NOBODY: Final = 65534

@@ -5,7 +5,8 @@ from typing import Final
 import msgspec
 
 from datamover.api import names, transfer
-from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverSpec, Guards, Image, Run
+from datamover.api.pods import Image
+from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverSpec, Guards, Run
 from datamover.api.validation import image_reference
 from datamover.movers.defaults import NONE, MoverDefaults, fill
 from datamover.movers.pod import build_pod_spec

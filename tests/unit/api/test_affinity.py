@@ -3,7 +3,8 @@
 import pytest
 
 from datamover.api.affinity import find_unknown
-from datamover.api.v1alpha1.datamover import DataMoverSpec, Mover
+from datamover.api.pods import Mover
+from datamover.api.v1alpha1.datamover import DataMoverSpec
 from datamover.api.validation import check_spec
 
 WHOLE = {

@@ -15,7 +15,7 @@ import yaml
 
 from datamover import __version__
 from datamover.api import names
-from datamover.api.v1alpha1.datamover import LocalObjectReference, PodSecurityContext, ResourceRequirements, Toleration
+from datamover.api.pods import LocalObjectReference, PodSecurityContext, ResourceRequirements, Toleration
 from datamover.cli.operator import read_mover_defaults
 
 ROOT = Path(__file__).resolve().parents[3]

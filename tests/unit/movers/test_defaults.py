@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from datamover.api.v1alpha1.datamover import Mover, PodSecurityContext, ResourceRequirements, Toleration
+from datamover.api.pods import Mover, PodSecurityContext, ResourceRequirements, Toleration
 from datamover.movers.defaults import NONE, DefaultsError, MoverDefaults, fill, read_defaults
 from datamover.movers.rclone import build_job
 from support.builders import CLONE, JOB, data_mover, run

@@ -9,10 +9,9 @@ import yaml
 
 from datamover.agent.environment import read_settings
 from datamover.api import names, transfer
-from datamover.api.v1alpha1.datamover import (
+from datamover.api.pods import (
     EnvVar,
     EnvVarSource,
-    Guards,
     Image,
     KeySelector,
     LocalObjectReference,
@@ -21,6 +20,7 @@ from datamover.api.v1alpha1.datamover import (
     ResourceRequirements,
     Toleration,
 )
+from datamover.api.v1alpha1.datamover import Guards
 from datamover.movers.rclone import build_job
 from support import builders
 from support.builders import CLONE, JOB, RUN_ID, data_mover, run

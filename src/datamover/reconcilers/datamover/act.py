@@ -23,24 +23,24 @@ from datamover.api.names import (
 from datamover.api.outside import clean
 from datamover.api.transfer import read_progress
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus
-from datamover.reconcilers.datamover.caches import Caches
-from datamover.reconcilers.datamover.conditions import says_same, to_manifest
-from datamover.reconcilers.datamover.facts import Refusal
-from datamover.reconcilers.datamover.plan import (
-    Confirm,
+from datamover.plans.known import Refusal
+from datamover.plans.refusals import LONGEST_WAIT, Attempts, describe, grant, is_kind_missing, right
+from datamover.plans.steps import (
     Create,
     Delete,
     Emit,
-    Fence,
     Inquire,
     Plan,
-    Recount,
+    ProveGone,
+    ProvePods,
+    ProveStatus,
     SampleLog,
     SuspendJob,
     WriteStatus,
 )
-from datamover.reconcilers.datamover.refusals import LONGEST_WAIT, Attempts, describe, grant, is_kind_missing, right
-from datamover.reconcilers.datamover.vigil import Sample
+from datamover.plans.watch import Sample
+from datamover.reconcilers.datamover.caches import Caches
+from datamover.reconcilers.datamover.conditions import says_same, to_manifest
 from kubekit.client.client import Client
 from kubekit.client.errors import (
     AlreadyExists,
@@ -136,11 +136,11 @@ class Actor:
                     await self._delete(mover, step, attempts)
                 case SuspendJob():
                     await self._suspend(step, attempts)
-                case Confirm():
+                case ProveGone():
                     await self._confirm(mover, step)
-                case Recount():
+                case ProvePods():
                     await self._recount(mover, attempts)
-                case Fence():
+                case ProveStatus():
                     mover = await self._write_status(mover, mover.status or DataMoverStatus())
                 case Inquire():
                     found = await (self._find_users(step) if step.users else self._inquire(step))
@@ -255,7 +255,7 @@ class Actor:
         if len(self._deleted) > _REMEMBERED:
             self._deleted.popitem(last=False)
 
-    async def _confirm(self, mover: DataMover, step: Confirm) -> None:
+    async def _confirm(self, mover: DataMover, step: ProveGone) -> None:
         """Raise Conflict when a child is there after all; the cache knows it then."""
         namespace = mover.metadata.namespace if step.resource.namespaced else None
         try:

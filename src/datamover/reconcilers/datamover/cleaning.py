@@ -10,11 +10,12 @@ from datamover.api import amounts, names, reasons
 from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.outside import clean
 from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
+from datamover.plans.conditions import Said, State, merge
+from datamover.plans.steps import REST, Delete, Emit, Inquire, Plan, Step, WriteStatus
 from datamover.reconcilers.datamover.absence import confirm_clean
 from datamover.reconcilers.datamover.blocking import age_of, block, say_refusal
-from datamover.reconcilers.datamover.conditions import Said, State, compose, merge
+from datamover.reconcilers.datamover.conditions import ORDER, compose
 from datamover.reconcilers.datamover.facts import Facts, Settings
-from datamover.reconcilers.datamover.plan import REST, Delete, Emit, Inquire, Plan, Step, WriteStatus
 from datamover.reconcilers.datamover.removal import PATIENCE, describe_holders, inquire_users
 from datamover.reconcilers.datamover.retention import describe_retained
 from kubekit.words.batch import JOBS
@@ -148,7 +149,7 @@ def collect_strays(facts: Facts, status: DataMoverStatus, *, now: datetime) -> P
 def _note(status: DataMoverStatus, stalled: Said, message: str, *, now: datetime) -> DataMoverStatus:
     """Return the status of a complete run with another `Stalled`: the run itself stays complete."""
     wanted = {ConditionType.STALLED: stalled}
-    conditions = merge(status.conditions or (), wanted, now=now, generation=status.observed_generation)
+    conditions = merge(status.conditions or (), wanted, order=ORDER, now=now, generation=status.observed_generation)
     return replace(status, message=clean(message), conditions=conditions)
 
 

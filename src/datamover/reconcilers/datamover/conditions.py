@@ -7,7 +7,6 @@ and nothing is written (law L9). Whatever a message quotes (a mover, a node, a d
 
 from collections.abc import Mapping
 from datetime import datetime
-from enum import Enum
 from typing import Final
 
 import msgspec
@@ -16,22 +15,8 @@ from msgspec.structs import replace
 from datamover.api.names import ConditionType
 from datamover.api.outside import clean
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus, Run
-from kubekit.words.meta import Condition
+from datamover.plans.conditions import Said, State, merge
 from kubekit.words.timestamps import seconds
-
-Said = tuple[str, str, str]
-"""Status, reason and message of a condition."""
-
-
-class State(Enum):
-    """What a DataMover as a whole is doing."""
-
-    WORKING = "working"
-    BLOCKED = "blocked"
-    SUSPENDED = "suspended"
-    DONE = "done"
-    FAILED = "failed"
-
 
 _SUMMARY: Final[Mapping[State, Mapping[str, str]]] = {
     State.WORKING: {ConditionType.READY: "False", ConditionType.RECONCILING: "True", ConditionType.STALLED: "False"},
@@ -78,31 +63,9 @@ def compose(
         observed_generation=generation,
         phase_started=current.phase_started if new_phase == current.phase and current.phase_started else seconds(now),
         run=run,
-        conditions=merge(current.conditions or (), wanted, now=now, generation=generation),
+        conditions=merge(current.conditions or (), wanted, order=ORDER, now=now, generation=generation),
     )
     return None if composed == current else composed
-
-
-def merge(
-    current: tuple[Condition, ...], wanted: Mapping[str, Said], *, now: datetime, generation: int | None
-) -> tuple[Condition, ...]:
-    """Return the conditions with the wanted ones set, in a stable order, transition times kept where the status stays."""
-    by_type = {condition.type: condition for condition in current}
-    for type_, (status, reason, message) in wanted.items():
-        old = by_type.get(type_)
-        since = old.last_transition_time if old is not None and old.status == status else None
-        by_type[type_] = Condition(
-            type=type_,
-            status=status,
-            reason=reason,
-            message=clean(message),
-            last_transition_time=since or seconds(now),
-            observed_generation=generation,
-        )
-    order = {type_: index for index, type_ in enumerate(_ORDER)}
-    return tuple(
-        sorted(by_type.values(), key=lambda condition: (order.get(condition.type, len(order)), condition.type))
-    )
 
 
 def says_same(one: DataMoverStatus, other: DataMoverStatus) -> bool:
@@ -135,7 +98,7 @@ def to_manifest(mover: DataMover, status: DataMoverStatus) -> dict[str, object]:
     }
 
 
-_ORDER: Final = (
+ORDER: Final = (
     ConditionType.READY,
     ConditionType.RECONCILING,
     ConditionType.STALLED,

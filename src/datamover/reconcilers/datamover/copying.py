@@ -9,12 +9,13 @@ from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
 from datamover.movers.outcomes import has_ended
 from datamover.movers.rclone import build_job
+from datamover.plans.conditions import State
+from datamover.plans.steps import REST, Create, Emit, Plan, ProvePods, ProveStatus, Step, WriteStatus
 from datamover.reconcilers.datamover.absence import confirm_copy_gone
 from datamover.reconcilers.datamover.blocking import block, look_into, say_refusal
-from datamover.reconcilers.datamover.conditions import State, compose
+from datamover.reconcilers.datamover.conditions import compose
 from datamover.reconcilers.datamover.facts import Facts, Settings
 from datamover.reconcilers.datamover.failing import CLONE_LOST_MESSAGE, fail, fail_without_clone
-from datamover.reconcilers.datamover.plan import REST, Create, Emit, Fence, Plan, Recount, Step, WriteStatus
 from datamover.reconcilers.datamover.preflight import check_copyable
 from datamover.reconcilers.datamover.progressing import is_told
 from datamover.reconcilers.datamover.removal import await_pods, await_removal
@@ -256,12 +257,12 @@ def _start_mover(facts: Facts, run: Run, *, claim: str, now: datetime, settings:
     )
     gone = again and run.attempts > 0 and ready is not None and ready.reason != reasons.JOB_LOST
     # The status goes first, so that nobody who is behind makes a second Job. After a refusal that is told it stays until the Job is there.
-    steps: list[Step] = [Recount()] if again else []
+    steps: list[Step] = [ProvePods()] if again else []
     refused = facts.refusal is not None and facts.refusal.target == (JOBS.kind, name) and recorded.job_name == name
     cause = reasons.JOB_LOST if gone and not refused else None  # counted before it was refused
     written = WriteStatus(status, cause=cause) if status is not None else None
     if written is None or (refused and current.phase == Phase.CREATING_POD):
-        steps += [Fence(), Create(JOBS, manifest), *([written] if written is not None else [])]
+        steps += [ProveStatus(), Create(JOBS, manifest), *([written] if written is not None else [])]
     else:
         steps += [written, Create(JOBS, manifest)]
     if gone:

@@ -8,7 +8,8 @@ from datamover.api import names
 from datamover.api.transfer import Progress
 from datamover.api.v1alpha1.datamover import DataMover
 from datamover.movers.defaults import NONE, MoverDefaults
-from datamover.reconcilers.datamover.vigil import UNWATCHED, Vigil
+from datamover.plans.known import UNSEEN, Diagnosis, Refusal, Seen
+from datamover.plans.watch import UNWATCHED, ProgressWatch
 from kubekit.words.batch import Job
 from kubekit.words.core import PersistentVolume, PersistentVolumeClaim, Pod, SecretKeys
 from kubekit.words.meta import HasMeta
@@ -22,49 +23,6 @@ class Unread(Enum):
     MISSING = "missing"
     NOT_SYNCED = "not synced"
     FORBIDDEN = "forbidden"
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """The API server's refusal of a step, kept until it goes through.
-
-    While `fresh` it is to be told and waited out for the `retry_after` seconds that are left; after that the step is due again.
-    `verb` is what was to be done to `target`, the kind and name of a child: once somebody else has created or deleted it, the
-    refusal is no longer true.
-    """
-
-    reason: str
-    message: str
-    retry_after: float = 5.0
-    fresh: bool = True
-    target: tuple[str, str] | None = None
-    verb: str = "create"
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """What the cluster said of a child when it was asked, `age` seconds ago; `text` is None when it said nothing.
-
-    `target` is the topic of the inquiry (`Inquire.topic`): what was said of one child explains no other.
-    """
-
-    target: str
-    text: str | None
-    age: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Sightings:
-    """What this process has had in its caches of a DataMover: what was seen and is no longer there is gone.
-
-    `children` are (kind, name); `volume` is the name of the clone's PersistentVolume; `content` that of the snapshot's
-    VolumeSnapshotContent, and `snapshot_class` the class that it is of.
-    """
-
-    children: frozenset[tuple[str, str]] = frozenset()
-    volume: str | None = None
-    content: str | None = None
-    snapshot_class: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +52,8 @@ class Facts:
     diagnosis: Diagnosis | None = None
     progress: Progress | None = None
     progress_age: float | None = None
-    vigil: Vigil = UNWATCHED
-    sightings: Sightings = Sightings()
+    watch: ProgressWatch = UNWATCHED
+    seen: Seen = UNSEEN
 
     @property
     def driver(self) -> str:

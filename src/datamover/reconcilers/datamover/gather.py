@@ -6,8 +6,9 @@ from typing import Protocol
 from datamover.api.names import CopyMethod
 from datamover.api.transfer import Progress
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec
-from datamover.reconcilers.datamover.facts import Diagnosis, Facts, Refusal, Sightings, Unread
-from datamover.reconcilers.datamover.vigil import Vigil
+from datamover.plans.known import Diagnosis, Refusal, Seen
+from datamover.plans.watch import ProgressWatch
+from datamover.reconcilers.datamover.facts import Facts, Unread
 from datamover.volumes.naming import clone_name
 from kubekit.words.batch import Job
 from kubekit.words.core import PersistentVolume, PersistentVolumeClaim, Pod, SecretKeys
@@ -80,11 +81,11 @@ class Notes(Protocol):
         """The last sample of a running mover's log and its age in seconds."""
         ...
 
-    def vigil(self, uid: str) -> Vigil:
+    def watch(self, uid: str) -> ProgressWatch:
         """What the samples of a running mover's log said one after the other."""
         ...
 
-    def sightings(self, uid: str) -> Sightings:
+    def seen(self, uid: str) -> Seen:
         """What was in the caches before."""
         ...
 
@@ -127,8 +128,8 @@ def gather(mover: DataMover, *, view: View, notes: Notes, now: datetime) -> Fact
         diagnosis=notes.diagnosis(mover.metadata.uid),
         progress=sampled[0] if sampled else None,
         progress_age=sampled[1] if sampled else None,
-        vigil=notes.vigil(mover.metadata.uid),
-        sightings=_sight(notes.sightings(mover.metadata.uid), clone=clone, snapshot=snapshot, job=job, volumes=volumes),
+        watch=notes.watch(mover.metadata.uid),
+        seen=_sight(notes.seen(mover.metadata.uid), clone=clone, snapshot=snapshot, job=job, volumes=volumes),
     )
 
 
@@ -147,13 +148,13 @@ def _standing(
 
 
 def _sight(
-    before: Sightings,
+    before: Seen,
     *,
     clone: PersistentVolumeClaim | None,
     snapshot: VolumeSnapshot | None,
     job: Job | None,
     volumes: tuple[PersistentVolume, ...],
-) -> Sightings:
+) -> Seen:
     now = {("PersistentVolume", volume.metadata.name) for volume in volumes}
     for kind, child in (("PersistentVolumeClaim", clone), ("VolumeSnapshot", snapshot), ("Job", job)):
         if child is not None:
@@ -161,7 +162,7 @@ def _sight(
     volume = clone.spec.volume_name if clone is not None and clone.spec is not None else None
     content = snapshot.status.bound_volume_snapshot_content_name if snapshot is not None and snapshot.status else None
     taken_with = snapshot.spec.volume_snapshot_class_name if snapshot is not None and snapshot.spec else None
-    return Sightings(
+    return Seen(
         before.children | now,
         volume or before.volume,
         content or before.content,

@@ -10,10 +10,11 @@ from datamover.api.names import ConditionType
 from datamover.api.transfer import Progress
 from datamover.api.v1alpha1.datamover import Run
 from datamover.movers.rclone import CONTAINER
+from datamover.plans.conditions import State
+from datamover.plans.steps import Emit, Plan, SampleLog, Step, WriteStatus
 from datamover.reconcilers.datamover.blocking import age_of, block
-from datamover.reconcilers.datamover.conditions import State, compose
+from datamover.reconcilers.datamover.conditions import compose
 from datamover.reconcilers.datamover.facts import Facts, Settings
-from datamover.reconcilers.datamover.plan import Emit, Plan, SampleLog, Step, WriteStatus
 from kubekit.words.core import Pod
 
 _LONGEST_ETA: Final = 100 * 3600
@@ -39,16 +40,16 @@ def is_told(facts: Facts, reason: str) -> bool:
 
 
 def _tell(facts: Facts, run: Run, pod: Pod, *, attempts: int, now: datetime, settings: Settings) -> tuple[Step, ...]:
-    vigil, progress = facts.vigil, facts.progress
+    watch, progress = facts.watch, facts.progress
     stuck = is_told(facts, reasons.NO_PROGRESS)
-    if vigil.blind >= settings.log_patience and not stuck:
+    if watch.blind >= settings.log_patience and not stuck:
         return _tell_unknown(facts, run, pod, now=now)
-    if progress is None or vigil.failures:
+    if progress is None or watch.failures:
         return ()
     seen = _with_progress(run, progress, attempts=attempts)
-    if vigil.idle >= settings.stall_after:
+    if watch.idle >= settings.stall_after:
         return _tell_idle(facts, seen, pod, progress, now=now, settings=settings)
-    if stuck and not vigil.moved and _amounts(seen) == _amounts(run):
+    if stuck and not watch.moved and _amounts(seen) == _amounts(run):
         return ()  # told by the operator that ran before, and nothing has moved since
     told = compose(
         facts.mover,
@@ -79,7 +80,7 @@ def _tell_unknown(facts: Facts, run: Run, pod: Pod, *, now: datetime) -> tuple[S
         return ()
     node = (pod.spec and pod.spec.node_name) or "of the Pod"
     message = (
-        f"the mover runs, but how far it is cannot be told, because its log cannot be read: {facts.vigil.problem}. "
+        f"the mover runs, but how far it is cannot be told, because its log cannot be read: {facts.watch.problem}. "
         f"Look whether the operator may get pods/log (docs/permissions.md) and whether node {node} answers; the run does not depend on it"
     )
     told = compose(

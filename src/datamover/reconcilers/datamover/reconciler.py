@@ -11,24 +11,26 @@ from dataclasses import dataclass, field, replace
 from datamover.api.names import OWNER_UID_LABEL, Phase
 from datamover.api.transfer import REASON_INTERNAL_ERROR, Progress
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus
-from datamover.reconcilers.datamover.act import Actor, Recorder, RefusedError
-from datamover.reconcilers.datamover.blocking import block
-from datamover.reconcilers.datamover.caches import Caches
-from datamover.reconcilers.datamover.decide import decide
-from datamover.reconcilers.datamover.facts import Diagnosis, Facts, Refusal, Settings, Sightings
-from datamover.reconcilers.datamover.gather import gather
-from datamover.reconcilers.datamover.plan import (
+from datamover.plans.known import Diagnosis, Refusal, Seen
+from datamover.plans.steps import (
     REST,
     Create,
     Delete,
     Emit,
     Inquire,
     Plan,
-    Recount,
+    ProvePods,
     SampleLog,
     SuspendJob,
     WriteStatus,
 )
+from datamover.plans.watch import UNWATCHED, ProgressWatch, Sample
+from datamover.reconcilers.datamover.act import Actor, Recorder, RefusedError
+from datamover.reconcilers.datamover.blocking import block
+from datamover.reconcilers.datamover.caches import Caches
+from datamover.reconcilers.datamover.decide import decide
+from datamover.reconcilers.datamover.facts import Facts, Settings
+from datamover.reconcilers.datamover.gather import gather
 from datamover.reconcilers.datamover.report import (
     Meter,
     report_cleanup_failure,
@@ -37,7 +39,6 @@ from datamover.reconcilers.datamover.report import (
     report_status,
 )
 from datamover.reconcilers.datamover.standing import source_of
-from datamover.reconcilers.datamover.vigil import UNWATCHED, Sample, Vigil
 from kubekit.client.client import Client
 from kubekit.client.errors import Conflict, KubeError, NotFound
 from kubekit.runtime.clock import Clock
@@ -71,12 +72,12 @@ class _Memory:
     crashes: int = 0
     conflicts: int = 0
     remarks: TokenBucket | None = None
-    sightings: Sightings = field(default_factory=Sightings)
+    seen: Seen = field(default_factory=Seen)
     diagnosis: Diagnosis | None = None
     inquired_at: float = 0.0
     progress: Progress | None = None
     sampled_at: float | None = None
-    vigil: Vigil = UNWATCHED
+    watch: ProgressWatch = UNWATCHED
 
 
 class DataMoverReconciler:
@@ -131,7 +132,7 @@ class DataMoverReconciler:
         facts = gather(mover, view=self._caches, notes=self, now=now)
         memory = self._memory.get(mover.metadata.uid)
         if memory is not None:
-            memory.sightings = Sightings() if _is_over(mover) else facts.sightings
+            memory.seen = Seen() if _is_over(mover) else facts.seen
         return facts, decide(facts, now=now, settings=self._settings)
 
     async def reconcile(self, key: Key) -> Result:
@@ -188,7 +189,7 @@ class DataMoverReconciler:
                 memory.failures += 1
                 raise
             memory.failures = memory.conflicts = memory.crashes = 0
-            if any(isinstance(step, Create | Delete | SuspendJob | Recount) for step in plan.steps):
+            if any(isinstance(step, Create | Delete | SuspendJob | ProvePods) for step in plan.steps):
                 memory.refusal = None
                 memory.refusals = 0
             if any(isinstance(step, Inquire | SampleLog) for step in plan.steps):
@@ -251,15 +252,15 @@ class DataMoverReconciler:
             return None
         return memory.progress, self._clock.monotonic() - memory.sampled_at
 
-    def vigil(self, uid: str) -> Vigil:
+    def watch(self, uid: str) -> ProgressWatch:
         """What the samples of a running mover's log said one after the other."""
         memory = self._memory.get(uid)
-        return memory.vigil if memory is not None else UNWATCHED
+        return memory.watch if memory is not None else UNWATCHED
 
-    def sightings(self, uid: str) -> Sightings:
+    def seen(self, uid: str) -> Seen:
         """What was in the caches before."""
         memory = self._memory.get(uid)
-        return memory.sightings if memory is not None else Sightings()
+        return memory.seen if memory is not None else Seen()
 
     # Taking note.
 
@@ -268,7 +269,7 @@ class DataMoverReconciler:
         if (mover.status.phase if mover.status else None) != status.phase:
             memory = self._memory.setdefault(mover.metadata.uid, _Memory())
             memory.diagnosis = memory.progress = memory.sampled_at = None
-            memory.vigil = UNWATCHED
+            memory.watch = UNWATCHED
 
     def _note_diagnosis(self, uid: str, target: str, text: str | None) -> None:
         memory = self._memory.setdefault(uid, _Memory())
@@ -278,9 +279,9 @@ class DataMoverReconciler:
     def _note_sample(self, uid: str, sample: Sample) -> None:
         memory = self._memory.setdefault(uid, _Memory())
         # another Pod is another attempt, which begins at its beginning
-        memory.progress = sample.progress or (memory.progress if sample.pod == memory.vigil.pod else None)
+        memory.progress = sample.progress or (memory.progress if sample.pod == memory.watch.pod else None)
         memory.sampled_at = self._clock.monotonic()
-        memory.vigil = memory.vigil.take(sample, now=memory.sampled_at)
+        memory.watch = memory.watch.take(sample, now=memory.sampled_at)
 
     def _want_secret(self, key: Key, mover: DataMover) -> None:
         """Watch the Secret as long as the run has not begun; afterwards the kubelet is the one who needs it."""

@@ -25,11 +25,9 @@ def describe_retained(facts: Facts, run: Run, *, clone_deleted: bool) -> str | N
 
 def _describe_volumes(facts: Facts) -> str | None:
     names = [volume.metadata.name for volume in facts.volumes if _is_kept(volume)]
-    told = facts.sightings.volume
+    told = facts.seen.volume
     storage = facts.clone_class
-    hidden = (
-        told is not None and ("PersistentVolume", told) not in facts.sightings.children
-    )  # the caches may lack the right
+    hidden = told is not None and ("PersistentVolume", told) not in facts.seen.children  # the caches may lack the right
     if not names and hidden and told is not None and storage is not None and storage.reclaim_policy == RETAIN:
         names = [told]
     if not names:
@@ -52,7 +50,7 @@ def _describe_content(facts: Facts, run: Run) -> str | None:
     used = _snapshot_class(facts)
     if used is None or not retains(used):
         return None
-    content = facts.sightings.content
+    content = facts.seen.content
     which = f"VolumeSnapshotContent {content}" if content else f"the VolumeSnapshotContent of {run.snapshot_name}"
     name = content or "NAME"
     find = "" if content else f"kubectl get {_CONTENTS} shows its NAME; "
@@ -66,7 +64,7 @@ def _describe_content(facts: Facts, run: Run) -> str | None:
 
 def _snapshot_class(facts: Facts) -> VolumeSnapshotClass | None:
     """The class that the snapshot was taken with; after a restart of the operator, the one that it would be taken with."""
-    classes, seen = facts.snapshot_classes or (), facts.sightings.snapshot_class
+    classes, seen = facts.snapshot_classes or (), facts.seen.snapshot_class
     if seen is not None:
         return next((candidate for candidate in classes if candidate.metadata.name == seen), None)
     driver = facts.source_class.provisioner if facts.source_class else ""

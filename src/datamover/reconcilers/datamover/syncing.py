@@ -30,22 +30,23 @@ from datamover.movers.outcomes import (
     ran_out_of_memory,
     read_outcome,
 )
-from datamover.reconcilers.datamover.absence import confirm_copy_gone
-from datamover.reconcilers.datamover.blocking import age_of, block, look_into, say_refusal
-from datamover.reconcilers.datamover.cleaning import begin_clean_up
-from datamover.reconcilers.datamover.conditions import Said, State, compose
-from datamover.reconcilers.datamover.facts import Facts, Settings
-from datamover.reconcilers.datamover.failing import fail, fail_without_clone
-from datamover.reconcilers.datamover.plan import (
+from datamover.plans.conditions import Said, State
+from datamover.plans.steps import (
     REST,
     Delete,
     Emit,
     Plan,
-    Recount,
+    ProvePods,
     Step,
     SuspendJob,
     WriteStatus,
 )
+from datamover.reconcilers.datamover.absence import confirm_copy_gone
+from datamover.reconcilers.datamover.blocking import age_of, block, look_into, say_refusal
+from datamover.reconcilers.datamover.cleaning import begin_clean_up
+from datamover.reconcilers.datamover.conditions import compose
+from datamover.reconcilers.datamover.facts import Facts, Settings
+from datamover.reconcilers.datamover.failing import fail, fail_without_clone
 from datamover.reconcilers.datamover.progressing import follow_progress, is_told
 from datamover.reconcilers.datamover.removal import await_removal, describe_lost, find_lost
 from datamover.volumes.binding import check_clone, is_bound, is_lost
@@ -189,7 +190,7 @@ def _recounted(facts: Facts, plan: Plan, job: Job, outcome: Outcome | None, *, n
     refusal = facts.refused()
     if refusal is not None:
         return say_refusal(facts, refusal, action="Synchronize", now=now)
-    return Plan((Recount(), *plan.steps), wake_after=plan.wake_after)
+    return Plan((ProvePods(), *plan.steps), wake_after=plan.wake_after)
 
 
 def _end_failed(facts: Facts, run: Run, job: Job, outcome: Outcome | None, *, cause: str | None, now: datetime) -> Plan:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from datamover.api.names import ConditionType, Phase
-from datamover.reconcilers.datamover.conditions import State, compose, merge, to_manifest
+from datamover.plans.conditions import State, merge
+from datamover.reconcilers.datamover.conditions import ORDER, compose, to_manifest
 from support import builders
 from support.builders import CREATED, NOW
 
@@ -105,7 +106,7 @@ def test_run_and_clone_are_kept_unless_they_are_said() -> None:
 def test_a_condition_of_somebody_else_is_kept_behind_ours() -> None:
     status = composed()
     foreign = replace(status.conditions[0], type="ZzTheirs")
-    mixed = merge((foreign, *status.conditions), {"Ready": ("True", "r", "m")}, now=NOW, generation=1)
+    mixed = merge((foreign, *status.conditions), {"Ready": ("True", "r", "m")}, order=ORDER, now=NOW, generation=1)
     assert mixed[-1] == foreign
     assert [c.type for c in mixed[:3]] == ["Ready", "Reconciling", "Stalled"]
 

@@ -11,25 +11,26 @@ from msgspec.structs import replace
 
 from datamover.api import names, reasons, transfer
 from datamover.api.names import Phase
-from datamover.api.v1alpha1.datamover import EnvVar
+from datamover.api.pods import EnvVar
 from datamover.api.waits import WAITS, Safe, find_hold
-from datamover.reconcilers.datamover.decide import decide
-from datamover.reconcilers.datamover.facts import Diagnosis, Refusal, Sightings, Unread
-from datamover.reconcilers.datamover.plan import (
+from datamover.plans.known import Diagnosis, Refusal, Seen
+from datamover.plans.steps import (
     REST,
-    Confirm,
     Create,
     Delete,
     Emit,
-    Fence,
     Inquire,
     Plan,
-    Recount,
+    ProveGone,
+    ProvePods,
+    ProveStatus,
     SampleLog,
     SuspendJob,
     WriteStatus,
     users_of,
 )
+from datamover.reconcilers.datamover.decide import decide
+from datamover.reconcilers.datamover.facts import Unread
 from kubekit.words.core import PodSpec
 from support import builders
 from support.builders import CLONE, JOB, NOW, SETTINGS, facts, outcome, run, status
@@ -75,11 +76,11 @@ def describe(plan: Plan) -> list[str]:
                 words.append(f"inquire {step.kind}")
             case SampleLog():
                 words.append(f"sample {step.pod.name}")
-            case Confirm():
+            case ProveGone():
                 words.append(f"confirm {step.resource.kind} {step.name}")
-            case Recount():
+            case ProvePods():
                 words.append("recount")
-            case Fence():
+            case ProveStatus():
                 words.append("fence")
             case Emit():
                 words.append(f"event {step.type} {step.reason}")
@@ -1367,17 +1368,17 @@ class TestAbsence:
     """What the caches do not show is asked for before anything is built upon its absence, unless this process saw it go."""
 
     def test_a_clone_that_was_never_seen_is_not_lost_before_the_server_says_so(self) -> None:
-        known = at(Phase.CREATING_POD, sightings=Sightings())
+        known = at(Phase.CREATING_POD, seen=Seen())
         words = ["confirm PersistentVolumeClaim " + CLONE, "status Failed CloneLost", "event Warning CloneLost"]
         assert describe(decide(known, now=NOW, settings=SETTINGS)) == words
 
     def test_a_job_is_not_stopped_for_a_clone_that_was_never_seen(self) -> None:
-        known = at(Phase.CREATING_POD, sightings=Sightings(), job=RUNNING, pods=(PENDING_POD,))
+        known = at(Phase.CREATING_POD, seen=Seen(), job=RUNNING, pods=(PENDING_POD,))
         words = describe(decide(known, now=NOW, settings=SETTINGS))
         assert words[:2] == ["confirm PersistentVolumeClaim " + CLONE, f"delete Job {JOB}"]
 
     def test_a_run_is_not_complete_before_the_server_says_that_all_is_gone(self) -> None:
-        known = at(Phase.CLEANING_UP, spec=CLEANS | SNAPSHOT, sightings=Sightings(volume="pv-1"))
+        known = at(Phase.CLEANING_UP, spec=CLEANS | SNAPSHOT, seen=Seen(volume="pv-1"))
         assert describe(decide(known, now=NOW, settings=SETTINGS))[:-2] == [
             f"confirm Job {JOB}",
             f"confirm PersistentVolumeClaim {CLONE}",
@@ -1387,7 +1388,7 @@ class TestAbsence:
 
     def test_a_retry_takes_another_copy_only_when_the_server_has_none(self) -> None:
         wish = {"annotations": {names.RETRY_ANNOTATION: "1"}}
-        known = facts(mover(Phase.FAILED, **wish), sightings=Sightings())
+        known = facts(mover(Phase.FAILED, **wish), seen=Seen())
         assert describe(decide(known, now=NOW, settings=SETTINGS))[0] == f"confirm PersistentVolumeClaim {CLONE}"
 
     def test_what_comes_after_the_clean_up_is_removed(self) -> None:

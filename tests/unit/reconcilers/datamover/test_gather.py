@@ -3,7 +3,7 @@
 import pytest
 
 from datamover.api.names import Phase
-from datamover.reconcilers.datamover.facts import Refusal
+from datamover.plans.known import Refusal
 from datamover.reconcilers.datamover.gather import gather
 from support import builders
 from support.builders import CLONE, NOW

@@ -3,8 +3,8 @@
 import pytest
 
 from datamover.api import reasons
+from datamover.api.pods import EnvVar, EnvVarSource, Image, KeySelector, Mover
 from datamover.api.transfer import REQUIRED_VARIABLES
-from datamover.api.v1alpha1.datamover import EnvVar, EnvVarSource, Image, KeySelector, Mover
 from datamover.reconcilers.datamover.facts import Unread
 from datamover.reconcilers.datamover.preflight import find_obstacle
 from support import builders

@@ -9,11 +9,11 @@ from msgspec.structs import replace
 from datamover.api import reasons
 from datamover.api.names import Phase
 from datamover.api.transfer import Progress
+from datamover.plans.steps import Emit, Plan, SampleLog, WriteStatus
+from datamover.plans.watch import ProgressWatch
 from datamover.reconcilers.datamover.decide import decide
 from datamover.reconcilers.datamover.facts import Facts
-from datamover.reconcilers.datamover.plan import Emit, Plan, SampleLog, WriteStatus
 from datamover.reconcilers.datamover.progressing import describe_progress, describe_work
-from datamover.reconcilers.datamover.vigil import Vigil
 from kubekit.words.timestamps import seconds
 from support import builders
 from support.builders import CREATED, NOW, SETTINGS
@@ -23,16 +23,16 @@ HALF = Progress(run_id="r", phase="syncing", bytes=50, total_bytes=100, files=1,
 JOB = builders.job(active=1)
 
 
-def running(vigil: Vigil, *, status=None, progress: Progress | None = HALF, pod=None) -> Facts:
+def running(watch: ProgressWatch, *, status=None, progress: Progress | None = HALF, pod=None) -> Facts:
     mover = builders.data_mover(status=status or builders.status(Phase.CREATING_POD, reason=reasons.SYNCHRONIZING))
     pods = (pod or builders.pod(JOB, node_name="n1"),)
     return builders.facts(
-        mover, clone=builders.clone(), job=JOB, pods=pods, progress=progress, progress_age=0.5, vigil=vigil
+        mover, clone=builders.clone(), job=JOB, pods=pods, progress=progress, progress_age=0.5, watch=watch
     )
 
 
-def idle(seconds_: float, *, moved: bool = False) -> Vigil:
-    return Vigil("uid-of-mover-1", HALF, since=0.0, last=seconds_, moved=moved)
+def idle(seconds_: float, *, moved: bool = False) -> ProgressWatch:
+    return ProgressWatch("uid-of-mover-1", HALF, since=0.0, last=seconds_, moved=moved)
 
 
 def told(plan: Plan):
@@ -57,7 +57,9 @@ def condition(plan_or_status, type_: str):
 
 
 def test_a_server_that_does_not_answer_is_told_in_the_status() -> None:
-    plan = decide(running(Vigil(), progress=replace(HALF, trouble="connection refused")), now=LATER, settings=SETTINGS)
+    plan = decide(
+        running(ProgressWatch(), progress=replace(HALF, trouble="connection refused")), now=LATER, settings=SETTINGS
+    )
     assert (
         told(plan).message == "moving: 1 of 3 files. The server does not answer, and is waited for: connection refused"
     )
@@ -94,10 +96,10 @@ def test_a_run_that_waits_does_not_say_how_long_it_will_take() -> None:
     seen = replace(builders.run(), attempts=1, progress="42%, 1m30s left")
     status = builders.status(Phase.CREATING_POD, reason=reasons.SYNCHRONIZING, run=seen)
     gone = builders.pod(JOB, phase="Pending", waiting=("ErrImagePull", "no such image"))
-    plan = decide(running(Vigil(), status=status, pod=gone), now=LATER, settings=SETTINGS)
+    plan = decide(running(ProgressWatch(), status=status, pod=gone), now=LATER, settings=SETTINGS)
     assert condition(plan, "Stalled")[0] == "True"
     assert told(plan).run.progress is None
-    held = running(Vigil(), status=status)
+    held = running(ProgressWatch(), status=status)
     held = with_facts(held, mover=replace(held.mover, spec=replace(held.mover.spec, suspend=True)))
     assert told(decide(held, now=LATER, settings=SETTINGS)).run.progress is None
 
@@ -113,7 +115,7 @@ class TestNoProgress:
             assert words in message
         assert told(plan).phase == Phase.CREATING_POD
         assert plan.wake_after is not None, "sampling goes on"
-        again = after(known, plan, vigil=idle(700))
+        again = after(known, plan, watch=idle(700))
         assert decide(again, now=LATER, settings=SETTINGS).steps == ()
 
     def test_a_little_less_is_nothing(self) -> None:
@@ -129,8 +131,8 @@ class TestNoProgress:
     def test_it_heals_when_it_goes_on(self, change) -> None:
         known = running(idle(600))
         on = replace(HALF, **change)
-        moving = Vigil("uid-of-mover-1", on, since=700, last=700, moved=True)
-        known = after(known, decide(known, now=LATER, settings=SETTINGS), progress=on, vigil=moving)
+        moving = ProgressWatch("uid-of-mover-1", on, since=700, last=700, moved=True)
+        known = after(known, decide(known, now=LATER, settings=SETTINGS), progress=on, watch=moving)
         plan = decide(known, now=LATER, settings=SETTINGS)
         assert condition(plan, "Stalled") == ("False", reasons.SYNCHRONIZING)
         assert condition(plan, "Reconciling") == ("True", reasons.SYNCHRONIZING)
@@ -139,18 +141,18 @@ class TestNoProgress:
         known = running(idle(600))
         known = after(known, decide(known, now=LATER, settings=SETTINGS))
         for seen in (idle(0), idle(600)):
-            assert decide(with_facts(known, vigil=seen), now=LATER, settings=SETTINGS).steps == ()
+            assert decide(with_facts(known, watch=seen), now=LATER, settings=SETTINGS).steps == ()
         elsewhere = replace(HALF, bytes=60)
-        moved = with_facts(known, progress=elsewhere, vigil=Vigil("uid-of-mover-1", elsewhere))
+        moved = with_facts(known, progress=elsewhere, watch=ProgressWatch("uid-of-mover-1", elsewhere))
         assert condition(decide(moved, now=LATER, settings=SETTINGS), "Stalled")[0] == "False"
 
     def test_an_image_that_tells_no_progress_is_not_accused(self) -> None:
-        plan = decide(running(Vigil("uid-of-mover-1"), progress=None), now=LATER, settings=SETTINGS)
+        plan = decide(running(ProgressWatch("uid-of-mover-1"), progress=None), now=LATER, settings=SETTINGS)
         assert plan.steps == ()
 
 
 class TestProgressUnknown:
-    blind = Vigil("uid-of-mover-1", HALF, failures=6, problem="pods/log is forbidden", blind=60.0)
+    blind = ProgressWatch("uid-of-mover-1", HALF, failures=6, problem="pods/log is forbidden", blind=60.0)
 
     def test_a_log_that_cannot_be_read_again_and_again_is_told_once_and_stalls_nothing(self) -> None:
         known = running(self.blind)
@@ -159,7 +161,7 @@ class TestProgressUnknown:
         assert events(plan) == [("Warning", reasons.PROGRESS_UNKNOWN)]
         for words in ("pods/log is forbidden", "docs/permissions.md", "node n1", "the run does not depend on it"):
             assert words in told(plan).message
-        known = after(known, plan, vigil=with_facts(self.blind, failures=7, problem="i/o timeout", blind=70.0))
+        known = after(known, plan, watch=with_facts(self.blind, failures=7, problem="i/o timeout", blind=70.0))
         assert decide(known, now=LATER, settings=SETTINGS).steps == ()
 
     def test_what_was_known_before_is_not_shown_as_if_it_were_so_now(self) -> None:
@@ -176,7 +178,7 @@ class TestProgressUnknown:
 
     def test_it_heals_when_the_log_can_be_read(self) -> None:
         known = running(self.blind)
-        known = after(known, decide(known, now=LATER, settings=SETTINGS), vigil=idle(0))
+        known = after(known, decide(known, now=LATER, settings=SETTINGS), watch=idle(0))
         assert condition(decide(known, now=LATER, settings=SETTINGS), "Ready") == ("False", reasons.SYNCHRONIZING)
 
 
@@ -188,7 +190,7 @@ class TestLostNodes:
 
     @pytest.mark.parametrize("pod", [gone, silent], ids=["being deleted", "not heard of"])
     def test_it_is_told_after_a_minute_with_what_to_do(self, pod) -> None:
-        known = running(Vigil(), pod=pod)
+        known = running(ProgressWatch(), pod=pod)
         before = decide(known, now=NOW + timedelta(seconds=50), settings=SETTINGS)
         assert reasons.MOVER_NODE_LOST not in [reason for _, reason in events(before)]
         assert before.wake_after <= 10.2, "it is looked at again in time"
@@ -203,19 +205,22 @@ class TestLostNodes:
 
     def test_a_pod_that_does_not_start_is_lost_in_the_same_way(self) -> None:
         pending = builders.pod(JOB, phase="Pending", node_name="n1", deletion_timestamp=CREATED)
-        assert condition(decide(running(Vigil(), pod=pending), now=LATER, settings=SETTINGS), "Stalled")[0] == "True"
+        assert (
+            condition(decide(running(ProgressWatch(), pod=pending), now=LATER, settings=SETTINGS), "Stalled")[0]
+            == "True"
+        )
 
     def test_a_pod_that_has_ended_is_not_lost(self) -> None:
         ended = builders.pod(JOB, phase="Failed", exit_code=1, deletion_timestamp=CREATED)
-        assert decide(running(Vigil(), pod=ended), now=LATER, settings=SETTINGS).steps == ()
+        assert decide(running(ProgressWatch(), pod=ended), now=LATER, settings=SETTINGS).steps == ()
 
     def test_it_heals_when_the_node_is_back(self) -> None:
-        known = running(Vigil(), pod=self.silent)
+        known = running(ProgressWatch(), pod=self.silent)
         known = after(known, decide(known, now=LATER, settings=SETTINGS), pods=(builders.pod(JOB, node_name="n1"),))
         assert condition(decide(known, now=LATER, settings=SETTINGS), "Stalled") == ("False", reasons.SYNCHRONIZING)
 
     def test_it_heals_when_another_attempt_begins(self) -> None:
-        known = running(Vigil(), pod=self.gone)
+        known = running(ProgressWatch(), pod=self.gone)
         born = seconds(LATER)
         known = after(
             known,

@@ -4,9 +4,10 @@ import pytest
 
 from datamover.api import reasons
 from datamover.api.names import Phase
+from datamover.plans.known import Seen
+from datamover.plans.steps import Delete, Emit, WriteStatus
 from datamover.reconcilers.datamover.decide import decide
-from datamover.reconcilers.datamover.facts import Facts, Sightings
-from datamover.reconcilers.datamover.plan import Delete, Emit, WriteStatus
+from datamover.reconcilers.datamover.facts import Facts
 from support import builders
 from support.builders import CLONE, NOW, SETTINGS
 
@@ -41,11 +42,11 @@ def test_the_volume_of_the_clone_is_named_with_the_command_that_frees_it() -> No
 
 
 def test_a_volume_that_the_operator_may_not_see_is_known_by_its_class() -> None:
-    hidden = Sightings(builders.SEEN.children, volume="pv-7")
+    hidden = Seen(builders.SEEN.children, volume="pv-7")
     storage = builders.storage_class(reclaim_policy="Retain")
-    assert "PersistentVolume pv-7" in end(ending(sightings=hidden, clone_class=storage))[2]
-    seen = Sightings(builders.SEEN.children | {("PersistentVolume", "pv-7")}, volume="pv-7")
-    assert end(ending(sightings=seen, clone_class=storage))[1] == reasons.CLEANED_UP, "somebody freed it meanwhile"
+    assert "PersistentVolume pv-7" in end(ending(seen=hidden, clone_class=storage))[2]
+    seen = Seen(builders.SEEN.children | {("PersistentVolume", "pv-7")}, volume="pv-7")
+    assert end(ending(seen=seen, clone_class=storage))[1] == reasons.CLEANED_UP, "somebody freed it meanwhile"
 
 
 def test_a_clone_that_is_kept_has_a_volume_that_is_meant_to_be_there() -> None:
@@ -58,13 +59,13 @@ def test_a_clone_that_is_kept_has_a_volume_that_is_meant_to_be_there() -> None:
 
 @pytest.mark.parametrize("deletes", [True, False])
 def test_the_content_of_the_snapshot_is_named(deletes: bool) -> None:
-    seen = Sightings(builders.SEEN.children, content="snapcontent-1", snapshot_class="keeps")
+    seen = Seen(builders.SEEN.children, content="snapcontent-1", snapshot_class="keeps")
     known = ending(
         method="Snapshot",
         deletes=deletes,
         clone=None if deletes else builders.clone(),
         snapshot_classes=(RETAINING, builders.volume_snapshot_class()),
-        sightings=seen,
+        seen=seen,
     )
     status, reason, message, warnings = end(known)
     assert (status, warnings) == ("False", [reasons.VOLUME_RETAINED])
@@ -81,7 +82,7 @@ def test_the_content_of_the_snapshot_is_named(deletes: bool) -> None:
 
 
 def test_after_a_restart_the_content_is_found_by_the_name_of_its_snapshot() -> None:
-    known = ending(method="Snapshot", snapshot_classes=(RETAINING,), sightings=Sightings())
+    known = ending(method="Snapshot", snapshot_classes=(RETAINING,), seen=Seen())
     message = end(known)[2]
     assert f"the VolumeSnapshotContent of {CLONE}" in message
     assert "kubectl get volumesnapshotcontents.snapshot.storage.k8s.io shows its NAME" in message

@@ -70,7 +70,7 @@ class SampleLog:
 
 
 @dataclass(frozen=True, slots=True)
-class Confirm:
+class ProveGone:
     """Ask the server whether a child is really gone that the caches do not show: they may lag (laws L4, L7).
 
     When it is there after all, it goes into the caches and the decision is made anew.
@@ -81,12 +81,12 @@ class Confirm:
 
 
 @dataclass(frozen=True, slots=True)
-class Recount:
+class ProvePods:
     """Read the DataMover's Pods from the server; when the caches did not know them so, the decision is made anew."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fence:
+class ProveStatus:
     """Write the status as it is, under its version: who decided on a stale one is refused before the next step (law L7)."""
 
 
@@ -100,7 +100,7 @@ class Emit:
     action: str
 
 
-Step = WriteStatus | Create | Delete | SuspendJob | Inquire | SampleLog | Confirm | Recount | Fence | Emit
+Step = WriteStatus | Create | Delete | SuspendJob | Inquire | SampleLog | ProveGone | ProvePods | ProveStatus | Emit
 
 
 @dataclass(frozen=True, slots=True)

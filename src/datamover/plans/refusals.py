@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from datamover.api import reasons
-from datamover.reconcilers.datamover.facts import Refusal
+from datamover.plans.known import Refusal
 from kubekit.client.errors import ApiError, BadRequest, Forbidden, Invalid, NotFound, ServerError
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.meta import Resource

@@ -16,7 +16,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Vigil:
+class ProgressWatch:
     """What was seen of one Pod so far. `since` and `last` are monotonic seconds.
 
     `since` is when `progress` was first seen with these numbers, `last` when it was last seen so. `moved` tells that it has changed
@@ -39,9 +39,9 @@ class Vigil:
         """Seconds for which the mover is known to have done nothing; what could not be read counts as nothing known."""
         return self.last - self.since
 
-    def take(self, sample: Sample, *, now: float) -> "Vigil":
-        """Return the vigil with one more sample. Another Pod begins another one."""
-        known = self if sample.pod == self.pod else Vigil(sample.pod)
+    def take(self, sample: Sample, *, now: float) -> "ProgressWatch":
+        """Return the watch with one more sample. Another Pod begins another one."""
+        known = self if sample.pod == self.pod else ProgressWatch(sample.pod)
         if sample.problem is not None:
             since = known.blind_since if known.failures else now
             return replace(
@@ -51,7 +51,7 @@ class Vigil:
             return replace(known, failures=0, problem=None, blind=0.0)
         before = known.progress
         changed = before is None or _numbers(before) != _numbers(sample.progress)
-        return Vigil(
+        return ProgressWatch(
             sample.pod,
             sample.progress,
             since=now if changed else known.since,
@@ -60,7 +60,7 @@ class Vigil:
         )
 
 
-UNWATCHED: Final = Vigil()
+UNWATCHED: Final = ProgressWatch()
 """Nothing was seen yet."""
 
 

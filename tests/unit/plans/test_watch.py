@@ -6,16 +6,16 @@ import pytest
 from msgspec.structs import replace as with_numbers
 
 from datamover.api.transfer import Progress
-from datamover.reconcilers.datamover.vigil import UNWATCHED, Sample, Vigil
+from datamover.plans.watch import UNWATCHED, ProgressWatch, Sample
 
 FIRST = Progress(run_id="r", phase="syncing", bytes=1, total_bytes=10, files=1, total_files=3)
 
 
-def watch(*samples: tuple[float, Sample]) -> Vigil:
-    vigil = UNWATCHED
+def watch(*samples: tuple[float, Sample]) -> ProgressWatch:
+    watch = UNWATCHED
     for now, sample in samples:
-        vigil = vigil.take(sample, now=now)
-    return vigil
+        watch = watch.take(sample, now=now)
+    return watch
 
 
 def test_a_mover_that_says_the_same_again_is_idle_since_it_first_said_so() -> None:

@@ -1,0 +1,51 @@
+"""What was learnt of an object from answers of the API server. Losing it costs a repetition, nothing else. Pure."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The API server's refusal of a step, kept until it goes through.
+
+    While `fresh` it is to be told and waited out for the `retry_after` seconds that are left; after that the step is due again.
+    `verb` is what was to be done to `target`, the kind and name of a child: once somebody else has created or deleted it, the
+    refusal is no longer true.
+    """
+
+    reason: str
+    message: str
+    retry_after: float = 5.0
+    fresh: bool = True
+    target: tuple[str, str] | None = None
+    verb: str = "create"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What the cluster said of a child when it was asked, `age` seconds ago; `text` is None when it said nothing.
+
+    `target` is the topic of the inquiry (`Inquire.topic`): what was said of one child explains no other.
+    """
+
+    target: str
+    text: str | None
+    age: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What this process has had in its caches of an object and its children: what was seen and is no longer there is gone.
+
+    `children` are (kind, name); `volume` is the name of the clone's PersistentVolume; `content` that of the snapshot's
+    VolumeSnapshotContent, and `snapshot_class` the class that it is of.
+    """
+
+    children: frozenset[tuple[str, str]] = frozenset()
+    volume: str | None = None
+    content: str | None = None
+    snapshot_class: str | None = None
+
+
+UNSEEN: Final = Seen()
+"""Nothing was seen yet."""
