@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from datamover.api import names
 from datamover.api.transfer import Outcome, Progress
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
-from datamover.plans.known import Diagnosis, Refusal, Seen
+from datamover.plans.known import Diagnosis, Known, Refusal
 from datamover.plans.steps import (
     Create,
     Delete,
@@ -30,7 +30,6 @@ from datamover.plans.steps import (
     SuspendJob,
     WriteStatus,
 )
-from datamover.plans.watch import ProgressWatch
 from datamover.reconcilers.datamover.decide import decide
 from datamover.reconcilers.datamover.facts import Facts, Unread
 from datamover.reconcilers.datamover.gather import gather
@@ -117,29 +116,16 @@ class PureCluster:
         movers = (self.mover, *self.others)
         return tuple(mover for mover in movers if mover.status and mover.status.restored_pvc_name == name)
 
-    def refusal(self, uid: str) -> Refusal | None:
-        return self.refused
-
-    def diagnosis(self, uid: str) -> Diagnosis | None:
-        return self.said
-
-    def progress(self, uid: str) -> tuple[Progress | None, float] | None:
-        if self.sample is None:
-            return None
-        found, at = self.sample
-        return found, (self.now - at).total_seconds()
-
-    def watch(self, uid: str) -> ProgressWatch:
-        return ProgressWatch()
-
-    def seen(self, uid: str) -> Seen:
-        """Nothing: every absence is asked for."""
-        return Seen()
+    def known(self) -> Known:
+        """What was learnt. Nothing was seen before: every absence is asked for."""
+        progress, at = self.sample or (None, None)
+        age = (self.now - at).total_seconds() if at is not None else None
+        return Known(refusal=self.refused, diagnosis=self.said, progress=progress, progress_age=age)
 
     # Deciding and applying.
 
     def facts(self) -> Facts:
-        return gather(self.mover, view=self, notes=self, now=self.now)
+        return gather(self.mover, view=self, known=self.known(), now=self.now)
 
     def decide(self) -> Plan:
         return decide(self.facts(), now=self.now, settings=builders.SETTINGS)

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
+from datamover.api.transfer import Progress
+from datamover.plans.watch import UNWATCHED, ProgressWatch
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -49,3 +52,23 @@ class Seen:
 
 UNSEEN: Final = Seen()
 """Nothing was seen yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """All that is remembered of one object, as one decision may know it.
+
+    `progress` is the last that a running mover's log said, and `progress_age` for how many seconds it is known; None when the log was
+    not read yet. `watch` is what the samples of that log said one after the other. `seen` is what the caches held before.
+    """
+
+    refusal: Refusal | None = None
+    diagnosis: Diagnosis | None = None
+    progress: Progress | None = None
+    progress_age: float | None = None
+    watch: ProgressWatch = UNWATCHED
+    seen: Seen = UNSEEN
+
+
+UNKNOWN: Final = Known()
+"""Nothing was learnt yet."""

@@ -4,10 +4,8 @@ from datetime import datetime
 from typing import Protocol
 
 from datamover.api.names import CopyMethod
-from datamover.api.transfer import Progress
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec
-from datamover.plans.known import Diagnosis, Refusal, Seen
-from datamover.plans.watch import ProgressWatch
+from datamover.plans.known import Known, Refusal, Seen
 from datamover.reconcilers.datamover.facts import Facts, Unread
 from datamover.volumes.naming import clone_name
 from kubekit.words.batch import Job
@@ -66,31 +64,7 @@ class View(Protocol):
         ...
 
 
-class Notes(Protocol):
-    """What was learnt from answers of the API server since the operator started. Losing it costs a repetition, nothing else."""
-
-    def refusal(self, uid: str) -> Refusal | None:
-        """The last refusal of a step."""
-        ...
-
-    def diagnosis(self, uid: str) -> Diagnosis | None:
-        """What the events of a stuck child said."""
-        ...
-
-    def progress(self, uid: str) -> tuple[Progress | None, float] | None:
-        """The last sample of a running mover's log and its age in seconds."""
-        ...
-
-    def watch(self, uid: str) -> ProgressWatch:
-        """What the samples of a running mover's log said one after the other."""
-        ...
-
-    def seen(self, uid: str) -> Seen:
-        """What was in the caches before."""
-        ...
-
-
-def gather(mover: DataMover, *, view: View, notes: Notes, now: datetime) -> Facts:
+def gather(mover: DataMover, *, view: View, known: Known, now: datetime) -> Facts:
     """Return what there is to know about one DataMover."""
     spec, status = mover.spec, mover.status
     namespace = mover.metadata.namespace or ""
@@ -107,7 +81,6 @@ def gather(mover: DataMover, *, view: View, notes: Notes, now: datetime) -> Fact
     job = view.job(namespace, run.job_name) if run and run.job_name else None
     pods = view.pods_of(job.metadata.uid) if job else ()
     volumes = view.volumes_of(namespace, name) if name else ()
-    sampled = notes.progress(mover.metadata.uid)
     wanted = spec.storage_class_name
     return Facts(
         mover=mover,
@@ -124,12 +97,12 @@ def gather(mover: DataMover, *, view: View, notes: Notes, now: datetime) -> Fact
         pods=pods,
         strays=tuple(pod for pod in view.pods_of_mover(mover.metadata.uid) if pod not in pods) if run else (),
         volumes=volumes,
-        refusal=_standing(notes.refusal(mover.metadata.uid), (clone, snapshot, job), uid=mover.metadata.uid),
-        diagnosis=notes.diagnosis(mover.metadata.uid),
-        progress=sampled[0] if sampled else None,
-        progress_age=sampled[1] if sampled else None,
-        watch=notes.watch(mover.metadata.uid),
-        seen=_sight(notes.seen(mover.metadata.uid), clone=clone, snapshot=snapshot, job=job, volumes=volumes),
+        refusal=_standing(known.refusal, (clone, snapshot, job), uid=mover.metadata.uid),
+        diagnosis=known.diagnosis,
+        progress=known.progress,
+        progress_age=known.progress_age,
+        watch=known.watch,
+        seen=_sight(known.seen, clone=clone, snapshot=snapshot, job=job, volumes=volumes),
     )
 
 

@@ -6,12 +6,12 @@ nothing (law L7). What is kept in memory (refusals, diagnoses, progress) only sp
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
 
 from datamover.api.names import OWNER_UID_LABEL, Phase
-from datamover.api.transfer import REASON_INTERNAL_ERROR, Progress
+from datamover.api.transfer import REASON_INTERNAL_ERROR
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus
-from datamover.plans.known import Diagnosis, Refusal, Seen
+from datamover.plans.known import UNSEEN
+from datamover.plans.memory import REMARK_PAUSE, Memory
 from datamover.plans.steps import (
     REST,
     Create,
@@ -24,7 +24,6 @@ from datamover.plans.steps import (
     SuspendJob,
     WriteStatus,
 )
-from datamover.plans.watch import UNWATCHED, ProgressWatch, Sample
 from datamover.reconcilers.datamover.act import Actor, Recorder, RefusedError
 from datamover.reconcilers.datamover.blocking import block
 from datamover.reconcilers.datamover.caches import Caches
@@ -44,7 +43,6 @@ from kubekit.client.errors import Conflict, KubeError, NotFound
 from kubekit.runtime.clock import Clock
 from kubekit.runtime.controller import DONE, After, Controller, Result
 from kubekit.runtime.instruments import SILENCE, WorkInstruments
-from kubekit.runtime.ratelimit import TokenBucket
 from kubekit.runtime.store import Key, key_of
 from kubekit.runtime.workqueue import Workqueue
 from kubekit.words.core import PersistentVolume, PersistentVolumeClaim
@@ -56,28 +54,6 @@ _log = logging.getLogger(__name__)
 
 _CONFLICT_PAUSE = 0.05
 _CONFLICT_PAUSE_MOST = 5.0
-_REMARKS = 10
-_REMARK_PAUSE = 5.0
-"""So many statuses that say nothing but how a wait goes at once, then one in so many seconds."""
-
-
-@dataclass(slots=True)
-class _Memory:
-    """What was learnt about one DataMover since the operator started."""
-
-    refusal: Refusal | None = None
-    refusals: int = 0
-    refused_until: float = 0.0
-    failures: int = 0
-    crashes: int = 0
-    conflicts: int = 0
-    remarks: TokenBucket | None = None
-    seen: Seen = field(default_factory=Seen)
-    diagnosis: Diagnosis | None = None
-    inquired_at: float = 0.0
-    progress: Progress | None = None
-    sampled_at: float | None = None
-    watch: ProgressWatch = UNWATCHED
 
 
 class DataMoverReconciler:
@@ -90,15 +66,15 @@ class DataMoverReconciler:
         self._meter = meter
         self._clock = clock
         self._settings = settings
-        self._memory: dict[str, _Memory] = {}
+        self.memory = Memory(clock=clock)
         self._surveyed = False
         self._actor = Actor(
             client,
             caches=caches,
             recorder=recorder,
             on_status=self._note_status,
-            on_diagnosis=self._note_diagnosis,
-            on_sample=self._note_sample,
+            on_diagnosis=self.memory.note_diagnosis,
+            on_sample=self.memory.note_sample,
             on_cleanup_failed=lambda meta: report_cleanup_failure(meta, meter=meter),
             on_status_forbidden=lambda mover: report_forbidden_status(mover, meter=meter),
         )
@@ -129,10 +105,7 @@ class DataMoverReconciler:
         if mover is None:
             return None
         now = self._clock.now()
-        facts = gather(mover, view=self._caches, notes=self, now=now)
-        memory = self._memory.get(mover.metadata.uid)
-        if memory is not None:
-            memory.seen = Seen() if _is_over(mover) else facts.seen
+        facts = gather(mover, view=self._caches, known=self.memory.known(mover.metadata.uid), now=now)
         return facts, decide(facts, now=now, settings=self._settings)
 
     async def reconcile(self, key: Key) -> Result:
@@ -165,37 +138,34 @@ class DataMoverReconciler:
 
     async def _work_on(self, key: Key, mover: DataMover) -> Result:
         self._want_secret(key, mover)
-        memory = self._memory.setdefault(mover.metadata.uid, _Memory())
+        memory, uid = self.memory, mover.metadata.uid
         self._report(mover)
         for _ in range(_ROUNDS):
             explained = self.explain(key)
             if explained is None:
                 return DONE
             facts, plan = explained
-            if _is_remark(facts.mover, plan, deleted=self._actor.has_deleted) and not self._may_remark(memory):
-                return After(_REMARK_PAUSE)
+            memory.note_seen(uid, UNSEEN if _is_over(facts.mover) else facts.seen)
+            if _is_remark(facts.mover, plan, deleted=self._actor.has_deleted) and not memory.may_remark(uid):
+                return After(REMARK_PAUSE)
+            tries = memory.attempts(uid)
             try:
-                await self._actor.act(facts.mover, plan, refusals=memory.refusals, failures=memory.failures)
+                await self._actor.act(facts.mover, plan, refusals=tries.refusals, failures=tries.failures)
             except RefusedError as error:
-                memory.refusal = error.refusal
-                memory.refusals += 1
-                memory.refused_until = self._clock.monotonic() + error.refusal.retry_after
+                memory.note_refusal(uid, error.refusal)
                 continue
             except (Conflict, NotFound):
                 # Decided on facts that are no longer so: the watch brings the new ones.
-                memory.conflicts += 1
-                return After(min(_CONFLICT_PAUSE * 2 ** min(memory.conflicts - 1, 16), _CONFLICT_PAUSE_MOST))
+                return After(min(_CONFLICT_PAUSE * 2 ** min(memory.note_conflict(uid) - 1, 16), _CONFLICT_PAUSE_MOST))
             except KubeError:
-                memory.failures += 1
+                memory.note_failure(uid)
                 raise
-            memory.failures = memory.conflicts = memory.crashes = 0
-            if any(isinstance(step, Create | Delete | SuspendJob | ProvePods) for step in plan.steps):
-                memory.refusal = None
-                memory.refusals = 0
+            effect = any(isinstance(step, Create | Delete | SuspendJob | ProvePods) for step in plan.steps)
+            memory.note_success(uid, effect=effect)
             if any(isinstance(step, Inquire | SampleLog) for step in plan.steps):
                 continue  # what was learnt may be worth telling at once
             if plan == REST and _is_over(facts.mover):
-                self._memory.pop(mover.metadata.uid, None)
+                memory.forget(uid)
             return After(plan.wake_after) if plan.wake_after is not None else DONE
         return After(_CONFLICT_PAUSE)
 
@@ -205,9 +175,8 @@ class DataMoverReconciler:
         The error's text stays in the log: nobody knows what is in it (law L8). A run that is over keeps its verdict.
         """
         mover = self._caches.movers.store.get(key) or mover  # as far as it has got meanwhile
-        memory = self._memory.setdefault(mover.metadata.uid, _Memory())
-        memory.crashes += 1
-        if memory.crashes < _CRASHES:
+        crashes = self.memory.note_crash(mover.metadata.uid)
+        if crashes < _CRASHES:
             return
         message = (
             f"the operator fails at this DataMover ({type(error).__name__}): that is a defect of datamover. It tries again, at most "
@@ -216,72 +185,16 @@ class DataMoverReconciler:
         now = self._clock.now()
         steps = block(Facts(mover), REASON_INTERNAL_ERROR, message, action="Reconcile", now=now)
         if _is_over(mover):
-            steps = tuple(step for step in steps if isinstance(step, Emit) and memory.crashes == _CRASHES)
+            steps = tuple(step for step in steps if isinstance(step, Emit) and crashes == _CRASHES)
         try:
             await self._actor.act(mover, Plan(steps))
         except Exception:  # noqa: BLE001 - the failure that was to be told is the one that counts
             _log.info("%s: its status could not be written either", key, exc_info=True)
 
-    def _may_remark(self, memory: _Memory) -> bool:
-        """Two replicas whose caches differ correct each other for as long as they do: not faster than people read (law L9)."""
-        if memory.remarks is None:
-            memory.remarks = TokenBucket(1 / _REMARK_PAUSE, _REMARKS)
-        return memory.remarks.take(self._clock.monotonic())
-
-    # Notes, as `gather` reads them.
-
-    def refusal(self, uid: str) -> Refusal | None:
-        """The last refusal of a step."""
-        memory = self._memory.get(uid)
-        if memory is None or memory.refusal is None:
-            return None
-        left = memory.refused_until - self._clock.monotonic()
-        return replace(memory.refusal, fresh=left > 0, retry_after=max(left, 0.0) + _SLACK)
-
-    def diagnosis(self, uid: str) -> Diagnosis | None:
-        """What the events of a stuck child said."""
-        memory = self._memory.get(uid)
-        if memory is None or memory.diagnosis is None:
-            return None
-        return replace(memory.diagnosis, age=self._clock.monotonic() - memory.inquired_at)
-
-    def progress(self, uid: str) -> tuple[Progress | None, float] | None:
-        """The last sample of a running mover's log and its age."""
-        memory = self._memory.get(uid)
-        if memory is None or memory.sampled_at is None:
-            return None
-        return memory.progress, self._clock.monotonic() - memory.sampled_at
-
-    def watch(self, uid: str) -> ProgressWatch:
-        """What the samples of a running mover's log said one after the other."""
-        memory = self._memory.get(uid)
-        return memory.watch if memory is not None else UNWATCHED
-
-    def seen(self, uid: str) -> Seen:
-        """What was in the caches before."""
-        memory = self._memory.get(uid)
-        return memory.seen if memory is not None else Seen()
-
-    # Taking note.
-
     def _note_status(self, mover: DataMover, status: DataMoverStatus, cause: str | None) -> None:
         report_status(mover, status, meter=self._meter, now=self._clock.now(), cause=cause)
         if (mover.status.phase if mover.status else None) != status.phase:
-            memory = self._memory.setdefault(mover.metadata.uid, _Memory())
-            memory.diagnosis = memory.progress = memory.sampled_at = None
-            memory.watch = UNWATCHED
-
-    def _note_diagnosis(self, uid: str, target: str, text: str | None) -> None:
-        memory = self._memory.setdefault(uid, _Memory())
-        memory.diagnosis = Diagnosis(target, text)
-        memory.inquired_at = self._clock.monotonic()
-
-    def _note_sample(self, uid: str, sample: Sample) -> None:
-        memory = self._memory.setdefault(uid, _Memory())
-        # another Pod is another attempt, which begins at its beginning
-        memory.progress = sample.progress or (memory.progress if sample.pod == memory.watch.pod else None)
-        memory.sampled_at = self._clock.monotonic()
-        memory.watch = memory.watch.take(sample, now=memory.sampled_at)
+            self.memory.note_stage(mover.metadata.uid)
 
     def _want_secret(self, key: Key, mover: DataMover) -> None:
         """Watch the Secret as long as the run has not begun; afterwards the kubelet is the one who needs it."""
@@ -293,13 +206,8 @@ class DataMoverReconciler:
     def _forget(self, key: Key) -> None:
         self._caches.secrets.want(key, ())
         self._meter.forget(name=key.name, namespace=key.namespace)
-        live = (
-            {mover.metadata.uid for mover in self._caches.movers.store.list()}
-            if len(self._memory) > _MEMORY_SLACK
-            else None
-        )
-        if live is not None:
-            self._memory = {uid: memory for uid, memory in self._memory.items() if uid in live}
+        if len(self.memory) > _MEMORY_SLACK:
+            self.memory.keep({mover.metadata.uid for mover in self._caches.movers.store.list()})
 
     # Whom a change concerns.
 
@@ -356,7 +264,6 @@ _CRASHES = 3
 """Failures of our own in a row after which the status says so."""
 _MEMORY_SLACK = 1024
 _ROUNDS = 4  # decisions in one reconcile: a refusal or something learnt leads to the next
-_SLACK = 0.05
 
 
 def _own_key(old: DataMover | None, new: DataMover | None) -> Iterable[Key]:

@@ -11,7 +11,7 @@ from support.pure_cluster import PureCluster
 
 
 def gathered(world: PureCluster):
-    return gather(world.mover, view=world, notes=world, now=NOW)
+    return gather(world.mover, view=world, known=world.known(), now=NOW)
 
 
 def test_before_the_run_the_documented_name_is_looked_for() -> None:

@@ -264,7 +264,7 @@ class TestRefusals:
         await lived.reconcile()
         await lived.clock.advance(3)
         await lived.rest()
-        assert lived.reconciler.refusal(builders.MOVER_UID) is None
+        assert lived.reconciler.memory.known(builders.MOVER_UID).refusal is None
         assert lived.status.condition("Stalled").status == "False", "it says that it goes on"
 
     async def test_a_retry_whose_old_job_cannot_be_deleted_does_not_spin(self) -> None:
@@ -586,7 +586,7 @@ class TestMissingRights:
         await lived.clock.advance(4.1)
         await lived.rest()
         assert self.count(lived, call) >= 3, "the right was granted: no restart is needed"
-        assert lived.reconciler.refusal(builders.MOVER_UID) is None
+        assert lived.reconciler.memory.known(builders.MOVER_UID).refusal is None
         if right.verb != "delete":
             assert lived.status.condition("Stalled").status == "False"
 
