@@ -6,7 +6,7 @@ passes, the suite fails until the entry is taken out. Nothing else may differ, a
 """
 
 _RULES = (
-    "Rules in CEL are not evaluated: an evaluator would be a dependency of the product for the sake of the embedded world alone, and datamover.api.validation "
+    "Rules in CEL are not evaluated: an evaluator would be a dependency of the product for the sake of the embedded world alone, and datamover.api.v1alpha1.validation "
     "checks every rule of our own definitions again, in the operator, in every world."
 )
 _RULES_OF_OTHERS = f"{_RULES} The rules of the snapshot kinds concern their authors: the operator and the node write none that breaks them."

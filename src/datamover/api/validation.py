@@ -1,16 +1,14 @@
-"""Checks of a DataMover's spec that need nothing but the spec. Pure.
+"""Checks of the words that a spec has about a mover's Pod: image, environment, resources, affinity. Pure.
 
-The same rules stand in the CRD (schema and CEL); they are checked again here because an object may be older than the CRD, and because
-the embedded API server does not evaluate CEL. Each finding carries a reason and a sentence that says the fix.
+Each finding carries a reason and a sentence that says the fix.
 """
 
 import re
 from dataclasses import dataclass
 
-from datamover.api import affinity, names, reasons
+from datamover.api import affinity, reasons
 from datamover.api.pods import DNS_SUBDOMAIN, EnvVar, Image, Mover
 from datamover.api.transfer import VERIFY_BACKUP, read_verification
-from datamover.api.v1alpha1.datamover import DataMoverSpec
 from kubekit.words.quantity import parse_quantity
 
 _DNS_SUBDOMAIN = re.compile(DNS_SUBDOMAIN)
@@ -30,23 +28,6 @@ class Finding:
     message: str
 
 
-def check_spec(spec: DataMoverSpec) -> Finding | None:
-    """Return the first thing that only a change of the spec can mend, or None."""
-    for field, value in (("sourcePvc", spec.source_pvc), ("secretName", spec.secret_name)):
-        if not _is_name(value):
-            return Finding(
-                reasons.INVALID_SPEC,
-                f"spec.{field} is {quote(value)}, which is not an object name: use lower-case letters, digits, '-' and '.', "
-                "at most 253 characters",
-            )
-    return (
-        _check_copy(spec)
-        or _check_image(spec.image)
-        or _check_environment(spec.additional_env or ())
-        or (check_mover(spec.mover, where="spec.mover.") if spec.mover else None)
-    )
-
-
 def image_reference(image: Image | None) -> str:
     """Return the image as a Pod names it: `repository:tag`, or `repository@sha256:…` when the tag is a digest."""
     chosen = image or Image()
@@ -60,31 +41,13 @@ def quote(text: str, *, limit: int = 60) -> str:
     return repr(shown)
 
 
-def _is_name(value: str) -> bool:
+def is_object_name(value: str) -> bool:
+    """Tell whether Kubernetes takes this as the name of an object."""
     return 0 < len(value) <= 253 and _DNS_SUBDOMAIN.fullmatch(value) is not None
 
 
-def _check_copy(spec: DataMoverSpec) -> Finding | None:
-    method = spec.copy_method
-    if method != names.CopyMethod.SNAPSHOT and spec.volume_snapshot_class_name:
-        return Finding(
-            reasons.INVALID_SPEC,
-            "spec.volumeSnapshotClassName is used with copyMethod Snapshot only: set copyMethod: Snapshot or remove it",
-        )
-    if method == names.CopyMethod.DIRECT and spec.storage_class_name:
-        return Finding(
-            reasons.INVALID_SPEC,
-            "copyMethod Direct makes no clone, so spec.storageClassName has no effect: remove it, or choose Clone or Snapshot",
-        )
-    if method == names.CopyMethod.DIRECT and spec.delete_pvc_after_backup:
-        return Finding(
-            reasons.INVALID_SPEC,
-            "copyMethod Direct makes no clone, so there is none to delete: set spec.deletePvcAfterBackup: false",
-        )
-    return None
-
-
-def _check_image(image: Image | None) -> Finding | None:
+def check_image(image: Image | None) -> Finding | None:
+    """Return what is wrong with `spec.image`, or None."""
     if image is None:
         return None
     if len(image.repository) > 255 or not _REPOSITORY.fullmatch(image.repository):
@@ -101,7 +64,8 @@ def _check_image(image: Image | None) -> Finding | None:
     return None
 
 
-def _check_environment(variables: tuple[EnvVar, ...]) -> Finding | None:
+def check_environment(variables: tuple[EnvVar, ...]) -> Finding | None:
+    """Return what is wrong with `spec.additionalEnv`, or None."""
     for variable in variables:
         shown = quote(variable.name)
         if not _ENV_NAME.fullmatch(variable.name):

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
-from datamover.api.validation import check_spec
+from datamover.api.v1alpha1.validation import check_spec
 from datamover.cli.applying import apply
 from datamover.cli.manifests import ManifestError, Source, data_movers
 from datamover.cli.state import WorldError, restore_for_reading

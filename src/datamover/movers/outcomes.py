@@ -1,4 +1,4 @@
-"""Reading what a mover's Job and Pods say. Pure."""
+"""Reading what a mover's Pods say. `container` is everywhere the name of the container that moves the data. Pure."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,7 +6,6 @@ from typing import Final
 from datamover.api import reasons, transfer
 from datamover.api.outside import Unusable
 from datamover.api.transfer import Outcome, decode_outcome, parse_outcome
-from datamover.movers.rclone import CONTAINER
 from kubekit.words.core import ContainerStateTerminated, Pod
 
 KNOWN_REASONS: Final = frozenset(value for name, value in vars(transfer).items() if name.startswith("REASON_"))
@@ -26,16 +25,16 @@ class Hindrance:
     patience: float
 
 
-def read_outcome(pod: Pod) -> Outcome | None:
+def read_outcome(pod: Pod, container: str) -> Outcome | None:
     """Return what the mover wrote into its termination message; None when it has not ended or wrote nothing readable."""
-    ended = _end_of(pod)
+    ended = _end_of(pod, container)
     return decode_outcome(ended.message) if ended is not None else None
 
 
-def find_flaw(pods: tuple[Pod, ...]) -> str | None:
+def find_flaw(pods: tuple[Pod, ...], container: str) -> str | None:
     """Return why the outcome that a mover left cannot be used, such as `it does not fit: ...`; None when none left such a one."""
     for pod in pods:
-        ended = _end_of(pod)
+        ended = _end_of(pod, container)
         try:
             parse_outcome(ended.message if ended is not None else None)
         except Unusable as error:
@@ -48,10 +47,10 @@ def newest(pods: tuple[Pod, ...]) -> Pod | None:
     return max(pods, key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name), default=None)
 
 
-def is_running(pod: Pod) -> bool:
+def is_running(pod: Pod, container: str) -> bool:
     """Tell whether the mover's container runs."""
     return any(
-        status.name == CONTAINER and status.state is not None and status.state.running is not None
+        status.name == container and status.state is not None and status.state.running is not None
         for status in (pod.status and pod.status.container_statuses) or ()
     )
 
@@ -61,21 +60,21 @@ def has_ended(pod: Pod) -> bool:
     return (pod.status and pod.status.phase) in ("Succeeded", "Failed")
 
 
-def ran_out_of_memory(pod: Pod) -> bool:
+def ran_out_of_memory(pod: Pod, container: str) -> bool:
     """Tell whether the kernel ended the mover's container because it had reached its memory limit."""
-    ended = _end_of(pod)
+    ended = _end_of(pod, container)
     return ended is not None and ended.reason == _OOM
 
 
-def describe_end(pod: Pod) -> str:
+def describe_end(pod: Pod, container: str) -> str:
     """Return how a Pod without a readable outcome ended: exit code, signal or the node's reason."""
-    ended = _end_of(pod)
+    ended = _end_of(pod, container)
     if ended is not None:
         if ended.reason in _NOT_STARTED:
             # there is no log to look into, and the message is the node's own
             return f"the mover could not be started ({ended.reason}): {ended.message or 'no reason given'}"
         why = f" ({ended.reason})" if ended.reason and ended.reason != "Error" else ""
-        flaw = find_flaw((pod,))
+        flaw = find_flaw((pod,), container)
         left = f"left an outcome that cannot be used: {flaw}" if flaw else "left no outcome"
         return f"the mover ended with exit code {ended.exit_code}{why} and {left}"
     reason = pod.status and pod.status.reason
@@ -116,9 +115,9 @@ def find_hindrance(pod: Pod) -> Hindrance | None:
     return None
 
 
-def _end_of(pod: Pod) -> ContainerStateTerminated | None:
+def _end_of(pod: Pod, container: str) -> ContainerStateTerminated | None:
     """Return how the mover's container ended, None when it has not."""
     for status in (pod.status and pod.status.container_statuses) or ():
-        if status.name == CONTAINER and status.state is not None and status.state.terminated is not None:
+        if status.name == container and status.state is not None and status.state.terminated is not None:
             return status.state.terminated
     return None

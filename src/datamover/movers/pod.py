@@ -1,5 +1,7 @@
-"""The Pod that every mover runs in: restricted Pod Security, no API token, the volume read-only. Pure."""
+"""The Pod that every mover runs in: restricted Pod Security, no API token, the data read-only unless said otherwise. Pure."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -13,11 +15,37 @@ DATA_VOLUME: Final = "restored-data"  # (original operator)
 CONFIG_VOLUME: Final = "config-dir"  # (original operator)
 
 
-def build_pod_spec(*, container: Manifest, claim: str, mover: Mover, read_only: bool = False) -> Manifest:
-    """Return the Pod's spec around one container that reads `claim` at /data/ and may write to /config.
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A volume of the Pod and where its container sees it. `volume` is the volume's source as a Pod writes it, such as `{"emptyDir": {}}`."""
 
-    `read_only`: the node itself mounts the volume read-only. It then leaves its ownership alone, where it would otherwise hand every file
-    to fsGroup, and its SELinux labels, which cannot be written on a volume that only has ReadOnlyMany.
+    name: str
+    path: str
+    volume: Manifest
+    read_only: bool = False
+
+
+def data_mount(claim: str, *, read_only_volume: bool = False, writable: bool = False) -> Mount:
+    """Return the mount of the data at /data/. Only an engine that brings data back needs it `writable`.
+
+    `read_only_volume`: the node itself mounts the volume read-only. It then leaves its ownership alone, where it would otherwise hand
+    every file to fsGroup, and its SELinux labels, which cannot be written on a volume that only has ReadOnlyMany.
+    """
+    source = {"claimName": claim, **({"readOnly": True} if read_only_volume else {})}
+    return Mount(DATA_VOLUME, "/data/", {"persistentVolumeClaim": source}, read_only=not writable)
+
+
+def config_mount() -> Mount:
+    """Return the mount of an empty folder at /config: the only place of the Pod that a mover may write to."""
+    return Mount(CONFIG_VOLUME, "/config", {"emptyDir": {}})
+
+
+def build_pod_spec(
+    *, container: Manifest, mounts: Sequence[Mount], mover: Mover, capabilities: Sequence[str] = ()
+) -> Manifest:
+    """Return the Pod's spec around one container.
+
+    `capabilities` are what an engine needs on top of the restricted profile, which has none.
     """
     spec: Manifest = {
         "restartPolicy": "Never",
@@ -31,21 +59,15 @@ def build_pod_spec(*, container: Manifest, claim: str, mover: Mover, read_only: 
             {
                 **container,
                 "terminationMessagePolicy": "File",
-                "securityContext": container_security_context(mover.security_context),
+                "securityContext": container_security_context(mover.security_context, capabilities=capabilities),
                 "volumeMounts": [
-                    {"name": DATA_VOLUME, "mountPath": "/data/", "readOnly": True},
-                    {"name": CONFIG_VOLUME, "mountPath": "/config"},
+                    {"name": mount.name, "mountPath": mount.path, **({"readOnly": True} if mount.read_only else {})}
+                    for mount in mounts
                 ],
                 **({"resources": msgspec.to_builtins(mover.resources)} if mover.resources else {}),
             }
         ],
-        "volumes": [
-            {
-                "name": DATA_VOLUME,
-                "persistentVolumeClaim": {"claimName": claim, **({"readOnly": True} if read_only else {})},
-            },
-            {"name": CONFIG_VOLUME, "emptyDir": {}},
-        ],
+        "volumes": [{"name": mount.name, **mount.volume} for mount in mounts],
     }
     optional: dict[str, Any] = {
         "nodeSelector": mover.node_selector,
@@ -81,15 +103,14 @@ def pod_security_context(chosen: PodSecurityContext | None) -> Manifest:
     return context
 
 
-def container_security_context(chosen: PodSecurityContext | None) -> Manifest:
-    """Return the container's security context. Reading as root needs one capability back, else 0600 files stay closed."""
+def container_security_context(chosen: PodSecurityContext | None, *, capabilities: Sequence[str] = ()) -> Manifest:
+    """Return the container's security context: no capability but those asked for."""
     root = chosen is not None and chosen.run_as_user == 0
-    capabilities: Manifest = {"drop": ["ALL"]}
-    if root:
-        capabilities["add"] = ["DAC_READ_SEARCH"]
+    # Without it root, which has lost all capabilities, could not read files of mode 0600 of other users.
+    added = dict.fromkeys((*(("DAC_READ_SEARCH",) if root else ()), *capabilities))
     return {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
-        "capabilities": capabilities,
+        "capabilities": {"drop": ["ALL"], **({"add": list(added)} if added else {})},
         **({} if root else {"runAsNonRoot": True}),
     }

@@ -1,41 +1,17 @@
 """Builders of point-in-time copies: the clone, and the snapshot that it may be made of. Pure."""
 
 from datamover.api import names
-from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from datamover.api.ownership import Owner
 from kubekit.words.core import PersistentVolumeClaim
-from kubekit.words.meta import Manifest, owner_reference
+from kubekit.words.meta import Manifest
 from kubekit.words.quantity import larger
 from kubekit.words.snapshot import VolumeSnapshot
 
 
-def child_metadata(owner: DataMover, *, name: str, run_id: str, component: str) -> Manifest:
-    """Return the metadata that every child carries: the owner's reference and UID, the documented label, the run."""
-    return {
-        "name": name,
-        "namespace": owner.metadata.namespace,
-        "labels": child_labels(owner, run_id=run_id, component=component),
-        "ownerReferences": [owner_reference(DATA_MOVERS, owner.metadata)],
-    }
-
-
-def child_labels(owner: DataMover, *, run_id: str, component: str) -> dict[str, str]:
-    """Return the labels of a child. Velero is told to leave temporary copies alone."""
-    return {
-        names.CREATED_BY_LABEL: names.CREATED_BY_VALUE,
-        names.MANAGED_BY_LABEL: names.CREATED_BY_VALUE,
-        names.PART_OF_LABEL: names.PART_OF_VALUE,
-        names.COMPONENT_LABEL: component,
-        names.OWNER_UID_LABEL: owner.metadata.uid,
-        names.RUN_ID_LABEL: run_id,
-        names.VELERO_EXCLUDE_LABEL: "true",
-    }
-
-
 def build_clone(
-    owner: DataMover,
+    owner: Owner,
     *,
     name: str,
-    run_id: str,
     source: PersistentVolumeClaim,
     storage_class: str | None,
     snapshot: VolumeSnapshot | None = None,
@@ -69,12 +45,12 @@ def build_clone(
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": child_metadata(owner, name=name, run_id=run_id, component=names.COMPONENT_COPY),
+        "metadata": owner.child(name, component=names.COMPONENT_COPY),
         "spec": claim,
     }
 
 
-def build_snapshot(owner: DataMover, *, name: str, run_id: str, source: str, snapshot_class: str | None) -> Manifest:
+def build_snapshot(owner: Owner, *, name: str, source: str, snapshot_class: str | None) -> Manifest:
     """Return the VolumeSnapshot of the source claim. Without a class the driver's default is used."""
     spec: Manifest = {"source": {"persistentVolumeClaimName": source}}
     if snapshot_class is not None:
@@ -82,6 +58,6 @@ def build_snapshot(owner: DataMover, *, name: str, run_id: str, source: str, sna
     return {
         "apiVersion": "snapshot.storage.k8s.io/v1",
         "kind": "VolumeSnapshot",
-        "metadata": child_metadata(owner, name=name, run_id=run_id, component=names.COMPONENT_COPY),
+        "metadata": owner.child(name, component=names.COMPONENT_COPY),
         "spec": spec,
     }

@@ -5,7 +5,7 @@ import pytest
 from datamover.api.affinity import find_unknown
 from datamover.api.pods import Mover
 from datamover.api.v1alpha1.datamover import DataMoverSpec
-from datamover.api.validation import check_spec
+from datamover.api.v1alpha1.validation import check_spec
 
 WHOLE = {
     "nodeAffinity": {

@@ -9,7 +9,7 @@ import yaml
 
 from datamover.api import crd, names
 from datamover.api.v1alpha1.datamover import DataMover
-from datamover.api.validation import check_spec
+from datamover.api.v1alpha1.validation import check_spec
 
 REPOSITORY = Path(__file__).parents[3]
 INSTALLED = REPOSITORY / "deploy" / "crds" / "datamovers.yaml"

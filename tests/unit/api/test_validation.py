@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from datamover.api import reasons
 from datamover.api.pods import EnvVar, EnvVarSource, FieldSelector, FileKeySelector, Image, KeySelector
 from datamover.api.v1alpha1.datamover import DataMoverSpec
-from datamover.api.validation import check_spec, image_reference, quote
+from datamover.api.v1alpha1.validation import check_spec
+from datamover.api.validation import image_reference, quote
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 SECRET_KEY = KeySelector(name="s", key="k")

@@ -18,7 +18,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from datamover.api import reasons, transfer
 from datamover.api.crd import data_mover_crd
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
-from datamover.api.validation import check_spec
+from datamover.api.v1alpha1.validation import check_spec
 from datamover.api.waits import WAITS, EndedBy
 from datamover.cli.main import main
 from datamover.cli.outcome import Exit

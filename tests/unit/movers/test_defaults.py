@@ -7,6 +7,7 @@ import pytest
 from datamover.api.pods import Mover, PodSecurityContext, ResourceRequirements, Toleration
 from datamover.movers.defaults import NONE, DefaultsError, MoverDefaults, fill, read_defaults
 from datamover.movers.rclone import build_job
+from datamover.reconcilers.datamover.transfer import owner_of, sync_of
 from support.builders import CLONE, JOB, data_mover, run
 
 LABELS = {"app.kubernetes.io/created-by": "datamover-operator"}
@@ -21,8 +22,9 @@ DEFAULTS = MoverDefaults(
 
 
 def job(mover: Mover | None, defaults: MoverDefaults) -> dict[str, Any]:
+    owner, recorded = data_mover(mover=mover), run()
     return build_job(
-        data_mover(mover=mover), name=JOB, run=run(), claim=CLONE, cluster="c", labels=LABELS, defaults=defaults
+        owner_of(owner, recorded), sync_of(owner, recorded, cluster="c"), name=JOB, claim=CLONE, defaults=defaults
     )
 
 
@@ -59,7 +61,8 @@ def test_a_data_mover_that_chooses_root_is_not_held_to_the_defaults_idea_of_it()
 def test_labels_are_on_jobs_and_pods_and_never_in_the_place_of_ours() -> None:
     made = job(None, DEFAULTS)
     for metadata in (made["metadata"], made["spec"]["template"]["metadata"]):
-        assert metadata["labels"] == {"team": "storage", **LABELS}
+        assert metadata["labels"] == {"team": "storage", **job(None, NONE)["metadata"]["labels"]}
+        assert metadata["labels"].items() >= LABELS.items()
     assert made["spec"]["template"]["metadata"]["annotations"] == {"sidecar.istio.io/inject": "false"}
     assert "annotations" not in made["metadata"]
 

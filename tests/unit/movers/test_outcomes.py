@@ -14,6 +14,7 @@ from datamover.movers.outcomes import (
     newest,
     read_outcome,
 )
+from datamover.movers.rclone import CONTAINER
 from kubekit.words.core import Pod
 from support.builders import job, outcome, pod
 
@@ -43,7 +44,7 @@ OUTCOMES = {
 @pytest.mark.parametrize("case", OUTCOMES)
 def test_outcome(case: str) -> None:
     subject, expected = OUTCOMES[case]
-    assert read_outcome(subject) == expected
+    assert read_outcome(subject, CONTAINER) == expected
 
 
 ENDS = {
@@ -72,7 +73,7 @@ ENDS = {
 @pytest.mark.parametrize("case", ENDS)
 def test_end(case: str) -> None:
     subject, fragment = ENDS[case]
-    assert fragment in describe_end(subject)
+    assert fragment in describe_end(subject, CONTAINER)
 
 
 HINDRANCES = {
@@ -136,9 +137,9 @@ def test_the_newest_pod_is_that_of_the_last_attempt() -> None:
 
 
 def test_running_and_ended() -> None:
-    assert is_running(pod())
-    assert not is_running(pod(phase="Pending"))
-    assert not is_running(pod(container="sidecar"))
+    assert is_running(pod(), CONTAINER)
+    assert not is_running(pod(phase="Pending"), CONTAINER)
+    assert not is_running(pod(container="sidecar"), CONTAINER)
     assert has_ended(pod(phase="Succeeded"))
     assert has_ended(pod(phase="Failed"))
     assert not has_ended(pod())
@@ -152,5 +153,5 @@ def test_the_reasons_of_our_agent_are_known() -> None:
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: raw.decode("latin-1")))
 def test_any_termination_message_is_an_outcome_or_none(text: str) -> None:
     subject = pod(job(), phase="Failed", termination_message=text)
-    assert read_outcome(subject) is None
-    assert describe_end(subject)
+    assert read_outcome(subject, CONTAINER) is None
+    assert describe_end(subject, CONTAINER)

@@ -22,21 +22,20 @@ from datamover.api.pods import (
 )
 from datamover.api.v1alpha1.datamover import Guards
 from datamover.movers.rclone import build_job
+from datamover.reconcilers.datamover.transfer import owner_of, sync_of
 from support import builders
 from support.builders import CLONE, JOB, RUN_ID, data_mover, run
 
 GOLDEN = Path(__file__).parent / "job.golden.yaml"
-LABELS = {"app.kubernetes.io/created-by": "datamover-operator"}
 
 
 def job(mover=None, *, recorded=None, claim=CLONE, **fields):
+    mover, recorded = mover or data_mover(), recorded or run()
     return build_job(
-        mover or data_mover(),
+        owner_of(mover, recorded),
+        sync_of(mover, recorded, cluster="cluster-uid"),
         name=JOB,
-        run=recorded or run(),
         claim=claim,
-        cluster="cluster-uid",
-        labels=LABELS,
         **fields,
     )
 
@@ -109,7 +108,8 @@ def test_the_job_goes_with_its_datamover() -> None:
     made = job()
     (owner,) = made["metadata"]["ownerReferences"]
     assert owner["uid"] == builders.MOVER_UID
-    assert made["metadata"]["labels"] == made["spec"]["template"]["metadata"]["labels"] == LABELS
+    assert made["metadata"]["labels"] == made["spec"]["template"]["metadata"]["labels"]
+    assert made["metadata"]["labels"]["app.kubernetes.io/created-by"] == "datamover-operator"
 
 
 class TestEnvironment:

@@ -1,13 +1,16 @@
 """Clones and snapshots as they are asked for."""
 
+from datamover.reconcilers.datamover.transfer import owner_of
 from datamover.volumes.copies import build_clone, build_snapshot
 from support import builders
-from support.builders import CLONE, RUN_ID, data_mover, persistent_volume_claim, volume_snapshot
+from support.builders import CLONE, RUN_ID, data_mover, persistent_volume_claim, run, volume_snapshot
+
+OWNER = owner_of(data_mover(), run())
 
 
 def clone(source=None, **fields):
-    given = {"name": CLONE, "run_id": RUN_ID, "source": source or persistent_volume_claim(), "storage_class": "fast"}
-    return build_clone(data_mover(), **{**given, **fields})
+    given = {"name": CLONE, "source": source or persistent_volume_claim(), "storage_class": "fast"}
+    return build_clone(OWNER, **{**given, **fields})
 
 
 def test_a_clone_as_a_whole() -> None:
@@ -71,18 +74,18 @@ def test_a_clone_of_a_snapshot_names_it_and_is_large_enough_for_it() -> None:
 
 
 def test_a_snapshot_as_a_whole() -> None:
-    made = build_snapshot(data_mover(), name=CLONE, run_id=RUN_ID, source="app-data", snapshot_class="snapshots")
+    made = build_snapshot(OWNER, name=CLONE, source="app-data", snapshot_class="snapshots")
     assert (made["apiVersion"], made["kind"]) == ("snapshot.storage.k8s.io/v1", "VolumeSnapshot")
     assert made["metadata"] == clone()["metadata"]
     assert made["spec"] == {
         "source": {"persistentVolumeClaimName": "app-data"},
         "volumeSnapshotClassName": "snapshots",
     }
-    bare = build_snapshot(data_mover(), name=CLONE, run_id=RUN_ID, source="app-data", snapshot_class=None)
+    bare = build_snapshot(OWNER, name=CLONE, source="app-data", snapshot_class=None)
     assert bare["spec"] == {"source": {"persistentVolumeClaimName": "app-data"}}
 
 
 def test_what_is_made_goes_with_its_datamover_and_is_found_by_the_documented_label() -> None:
-    for made in (clone(), build_snapshot(data_mover(), name=CLONE, run_id=RUN_ID, source="s", snapshot_class=None)):
+    for made in (clone(), build_snapshot(OWNER, name=CLONE, source="s", snapshot_class=None)):
         assert made["metadata"]["ownerReferences"][0]["uid"] == builders.MOVER_UID
         assert made["metadata"]["labels"]["app.kubernetes.io/created-by"] == "datamover-operator"

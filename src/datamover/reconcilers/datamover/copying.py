@@ -4,7 +4,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from datamover.api import names, reasons
+from datamover.api import reasons
 from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
 from datamover.movers.outcomes import has_ended
@@ -19,6 +19,7 @@ from datamover.reconcilers.datamover.failing import CLONE_LOST_MESSAGE, fail, fa
 from datamover.reconcilers.datamover.preflight import check_copyable
 from datamover.reconcilers.datamover.progressing import is_told
 from datamover.reconcilers.datamover.removal import await_pods, await_removal
+from datamover.reconcilers.datamover.transfer import owner_of, sync_of
 from datamover.volumes.binding import (
     Obstacle,
     binds_on_use,
@@ -29,7 +30,7 @@ from datamover.volumes.binding import (
     is_lost,
     is_read_only,
 )
-from datamover.volumes.copies import build_clone, build_snapshot, child_labels
+from datamover.volumes.copies import build_clone, build_snapshot
 from datamover.volumes.naming import clone_name, job_name
 from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, Pod
@@ -137,9 +138,8 @@ def _make_copy(facts: Facts, run: Run, *, now: datetime, settings: Settings) -> 
         else (facts.source.spec and facts.source.spec.storage_class_name)
     )
     manifest = build_clone(
-        mover,
+        owner_of(mover, run),
         name=name,
-        run_id=run.id,
         source=facts.source,
         storage_class=wanted,
         snapshot=facts.snapshot if run.copy_method == CopyMethod.SNAPSHOT else None,
@@ -161,7 +161,10 @@ def _make_snapshot(facts: Facts, run: Run, *, now: datetime, settings: Settings)
         if isinstance(chosen, Obstacle):
             return _blocked(facts, chosen, now=now)
         manifest = build_snapshot(
-            mover, name=name, run_id=run.id, source=run.source or spec.source_pvc, snapshot_class=chosen.metadata.name
+            owner_of(mover, run),
+            name=name,
+            source=run.source or spec.source_pvc,
+            snapshot_class=chosen.metadata.name,
         )
         return Plan((Create(VOLUME_SNAPSHOTS, manifest),))
     if snapshot.metadata.terminating:
@@ -232,12 +235,10 @@ def _start_mover(facts: Facts, run: Run, *, claim: str, now: datetime, settings:
         return _wait_for_strays(facts, run, alive, job=name, now=now)
     recorded, run = run, replace(run, job_name=name, copied=_moment(facts, run), progress=None)
     manifest = build_job(
-        mover,
+        owner_of(mover, run),
+        sync_of(mover, run, cluster=settings.cluster),
         name=name,
-        run=run,
         claim=claim,
-        cluster=settings.cluster,
-        labels=child_labels(mover, run_id=run.id, component=names.COMPONENT_MOVER),
         read_only=run.copy_method != CopyMethod.DIRECT and facts.clone is not None and is_read_only(facts.clone),
         image=settings.mover_image,
         pull_policy=settings.mover_pull_policy,

@@ -9,7 +9,8 @@ from datamover.api.credentials import KEYS, METADATA_DISABLED, find_credentials
 from datamover.api.names import CopyMethod
 from datamover.api.transfer import REQUIRED_VARIABLES, runs_programs
 from datamover.api.v1alpha1.datamover import DataMoverSpec
-from datamover.api.validation import check_spec, quote
+from datamover.api.v1alpha1.validation import check_spec
+from datamover.api.validation import quote
 from datamover.reconcilers.datamover.facts import Facts, Unread
 from datamover.volumes.binding import Obstacle, check_class, check_source, choose_snapshot_class
 from kubekit.words.core import PersistentVolumeClaim, SecretKeys

@@ -30,6 +30,7 @@ from datamover.movers.outcomes import (
     ran_out_of_memory,
     read_outcome,
 )
+from datamover.movers.rclone import CONTAINER
 from datamover.plans.conditions import Said, State
 from datamover.plans.steps import (
     REST,
@@ -132,7 +133,7 @@ def _succeed(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Setti
             reasons.SYNCHRONIZED,
             outcome.message if outcome else "the mover's Job is complete",
         ),
-        ConditionType.VERIFIED: _judge_verification(outcome, find_flaw(_ended(facts.pods, "Succeeded"))),
+        ConditionType.VERIFIED: _judge_verification(outcome, find_flaw(_ended(facts.pods, "Succeeded"), CONTAINER)),
     }
     return _recounted(facts, begin_clean_up(facts, done, said=said, now=now), job, outcome, now=now)
 
@@ -204,11 +205,13 @@ def _end_failed(facts: Facts, run: Run, job: Job, outcome: Outcome | None, *, ca
     if outcome is not None and outcome.reason:
         return fail(facts, ended, reason=_known_reason(outcome), message=outcome.message or "the mover failed", now=now)
     pod = newest(facts.pods)
-    if pod is not None and ran_out_of_memory(pod):
-        message = f"{describe_end(pod)}: it reached its memory limit. Raise spec.mover.resources.limits.memory"
+    if pod is not None and ran_out_of_memory(pod, CONTAINER):
+        message = (
+            f"{describe_end(pod, CONTAINER)}: it reached its memory limit. Raise spec.mover.resources.limits.memory"
+        )
         return fail(facts, ended, reason=REASON_OUT_OF_MEMORY, message=message, now=now)
     message = (
-        describe_end(pod)
+        describe_end(pod, CONTAINER)
         if pod is not None
         else (condition.message if condition and condition.message else "the mover's Job failed")
     )
@@ -228,7 +231,7 @@ def _watch(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Setting
     pod = newest(facts.pods)
     attempts = _attempts(job, facts.pods)
     copied = run.copy_method != CopyMethod.DIRECT
-    if copied and _is_clone_lost(facts) and (pod is None or not (is_running(pod) or has_ended(pod))):
+    if copied and _is_clone_lost(facts) and (pod is None or not (is_running(pod, CONTAINER) or has_ended(pod))):
         return _lose_clone(facts, run, job, now=now)
     if pod is None:
         return _wait_for_pod(facts, job, now=now, settings=settings)
@@ -251,7 +254,7 @@ def _watch(facts: Facts, run: Run, job: Job, *, now: datetime, settings: Setting
         return _tell_retry(facts, run, attempts=attempts, now=now)
     if has_ended(pod):
         return REST
-    if not is_running(pod):
+    if not is_running(pod, CONTAINER):
         return _wait_for_start(facts, pod, copied=copied, now=now, settings=settings)
     stalled = status.condition(ConditionType.RECONCILING)
     if stalled is not None and stalled.status != "True" and not is_told(facts, reasons.NO_PROGRESS):
@@ -310,7 +313,8 @@ def _wait_for_start(facts: Facts, pod: Pod, *, copied: bool, now: datetime, sett
 
 def _tell_retry(facts: Facts, run: Run, *, attempts: int, now: datetime) -> Plan:
     last = next(
-        (o for pod in sorted(facts.pods, key=_born, reverse=True) if (o := read_outcome(pod)) is not None), None
+        (o for pod in sorted(facts.pods, key=_born, reverse=True) if (o := read_outcome(pod, CONTAINER)) is not None),
+        None,
     )
     why = last.message if last is not None and last.message else "the attempt before failed"
     message = f"attempt {attempts}: {why}"
@@ -332,7 +336,7 @@ def _cause_of(outcome: Outcome | None, pods: tuple[Pod, ...]) -> str:
     """Return the reason of an attempt that failed, of a closed list: it becomes a metric's label."""
     if outcome is not None:
         return known(outcome.reason, KNOWN_REASONS, otherwise=reasons.MOVER_FAILED)
-    return REASON_OUT_OF_MEMORY if any(map(ran_out_of_memory, pods)) else reasons.MOVER_FAILED
+    return REASON_OUT_OF_MEMORY if any(ran_out_of_memory(pod, CONTAINER) for pod in pods) else reasons.MOVER_FAILED
 
 
 def record_outcome(run: Run, outcome: Outcome | None, *, attempts: int) -> Run:
@@ -364,7 +368,7 @@ def record_outcome(run: Run, outcome: Outcome | None, *, attempts: int) -> Run:
 def _final_outcome(pods: tuple[Pod, ...], *, succeeded: bool) -> Outcome | None:
     """Return the outcome of the Pod that decided: the one that succeeded, else the last one that failed."""
     deciding = _ended(pods, "Succeeded" if succeeded else "Failed")
-    return next((outcome for pod in deciding if (outcome := read_outcome(pod)) is not None), None)
+    return next((outcome for pod in deciding if (outcome := read_outcome(pod, CONTAINER)) is not None), None)
 
 
 def _ended(pods: tuple[Pod, ...], phase: str) -> tuple[Pod, ...]:

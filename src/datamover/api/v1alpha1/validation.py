@@ -1,0 +1,46 @@
+"""Checks of a DataMover's spec that need nothing but the spec. Pure.
+
+The same rules stand in the CRD (schema and CEL); they are checked again here because an object may be older than the CRD, and because
+the embedded API server does not evaluate CEL. Each finding carries a reason and a sentence that says the fix.
+"""
+
+from datamover.api import names, reasons
+from datamover.api.v1alpha1.datamover import DataMoverSpec
+from datamover.api.validation import Finding, check_environment, check_image, check_mover, is_object_name, quote
+
+
+def check_spec(spec: DataMoverSpec) -> Finding | None:
+    """Return the first thing that only a change of the spec can mend, or None."""
+    for field, value in (("sourcePvc", spec.source_pvc), ("secretName", spec.secret_name)):
+        if not is_object_name(value):
+            return Finding(
+                reasons.INVALID_SPEC,
+                f"spec.{field} is {quote(value)}, which is not an object name: use lower-case letters, digits, '-' and '.', "
+                "at most 253 characters",
+            )
+    return (
+        _check_copy(spec)
+        or check_image(spec.image)
+        or check_environment(spec.additional_env or ())
+        or (check_mover(spec.mover, where="spec.mover.") if spec.mover else None)
+    )
+
+
+def _check_copy(spec: DataMoverSpec) -> Finding | None:
+    method = spec.copy_method
+    if method != names.CopyMethod.SNAPSHOT and spec.volume_snapshot_class_name:
+        return Finding(
+            reasons.INVALID_SPEC,
+            "spec.volumeSnapshotClassName is used with copyMethod Snapshot only: set copyMethod: Snapshot or remove it",
+        )
+    if method == names.CopyMethod.DIRECT and spec.storage_class_name:
+        return Finding(
+            reasons.INVALID_SPEC,
+            "copyMethod Direct makes no clone, so spec.storageClassName has no effect: remove it, or choose Clone or Snapshot",
+        )
+    if method == names.CopyMethod.DIRECT and spec.delete_pvc_after_backup:
+        return Finding(
+            reasons.INVALID_SPEC,
+            "copyMethod Direct makes no clone, so there is none to delete: set spec.deletePvcAfterBackup: false",
+        )
+    return None
