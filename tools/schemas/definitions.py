@@ -1,6 +1,6 @@
-"""Condenses the OpenAPI v3 documents of Kubernetes into the table `builtin.txt` beside this module.
+"""Condenses the OpenAPI v3 documents of Kubernetes into the table `builtin.txt` of the embedded API server.
 
-    python -m localkube.store.schemas.condense DIRECTORY > builtin.txt
+    python -m schemas.definitions DIRECTORY > builtin.txt
 
 `DIRECTORY` is `api/openapi-spec/v3` of the Kubernetes source. Run it again to follow a new Kubernetes version. The format is
 described at the top of the table; `localkube.store.schemas.builtin` reads it.
@@ -51,7 +51,7 @@ ROOTS = (
 
 HEADER = """\
 # The kinds of Kubernetes that the embedded world serves: names and types of their fields and how their lists merge.
-# Made by localkube.store.schemas.condense from the OpenAPI documents of Kubernetes (Apache-2.0); descriptions are
+# Made by tools/schemas/definitions.py from the OpenAPI documents of Kubernetes (Apache-2.0); descriptions are
 # cut to their first sentence. Do not edit.
 #
 # NAME OPTION... : description             a definition; names lack the leading "io.k8s."

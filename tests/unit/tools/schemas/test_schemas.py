@@ -1,8 +1,7 @@
 import pytest
 
-from localkube.store.schemas import condense as table
-from localkube.store.schemas import condense_messages, condense_snapshots
 from localkube.store.trees import mapping
+from schemas import definitions, messages, snapshots
 
 REF = "#/components/schemas/io.k8s.api.core.v1."
 DOCUMENT = {
@@ -37,7 +36,7 @@ DOCUMENT = {
 
 
 def test_the_openapi_document_becomes_a_line_a_field():
-    assert list(table.condense(DOCUMENT)) == [
+    assert list(definitions.condense(DOCUMENT)) == [
         "api.core.v1.EnvVar",
         " value integer/int32",
         "api.core.v1.Pod kind(/v1/Pod) : A pod. It runs.",
@@ -60,7 +59,7 @@ def test_the_openapi_document_becomes_a_line_a_field():
     ],
 )
 def test_descriptions_are_cut_to_their_first_sentence(description, first):
-    assert table.first_sentence(description) == first
+    assert definitions.first_sentence(description) == first
 
 
 GO = """
@@ -84,7 +83,7 @@ type Item struct {
 
 
 def test_go_structs_become_field_numbers():
-    lines = list(condense_messages.condense({"api.core.v1": GO}, ("api.core.v1.Secret",)))
+    lines = list(messages.condense({"api.core.v1": GO}, ("api.core.v1.Secret",)))
 
     assert lines == [
         "api.core.v1.Item",
@@ -112,7 +111,7 @@ def test_a_snapshot_definition_keeps_its_stored_version_only():
         },
     }
 
-    short = condense_snapshots.condense(crd)
+    short = snapshots.condense(crd)
 
     assert short["metadata"] == {"name": "x", "annotations": {}}
     assert mapping(short["spec"])["versions"] == [

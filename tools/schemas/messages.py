@@ -1,6 +1,6 @@
 """Condenses the Go structs of the Kubernetes API into `messages.txt`: the field numbers of their protobuf form.
 
-    python -m localkube.store.schemas.condense_messages MODULES VERSION > messages.txt
+    python -m schemas.messages MODULES VERSION > messages.txt
 
 `MODULES` is the folder that holds `api@VERSION` and `apimachinery@VERSION` (a Go module cache, for instance). The format is described at the
 top of the table; `localkube.store.protobuf` reads it. What a field's value looks like is not said there: that is in `builtin.txt`.
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from localkube.store.schemas.condense import ROOTS
+from schemas.definitions import ROOTS
 
 _FILES = (
     "api@{version}/authentication/v1/types.go",
@@ -34,7 +34,7 @@ _FIELD = re.compile(
 
 HEADER = """\
 # The numbers of fields in the protobuf form of built-in kinds.
-# Made by localkube.store.schemas.condense_messages from the Go structs of Kubernetes (Apache-2.0). Do not edit.
+# Made by tools/schemas/messages.py from the Go structs of Kubernetes (Apache-2.0). Do not edit.
 #
 # NAME                        a message
 #  NUMBER FIELD[?] [NAME]     a field: its JSON name ("^" when its fields lie in the message itself), "?" when an empty value

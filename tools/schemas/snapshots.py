@@ -1,6 +1,6 @@
 """Condenses the CRDs of the snapshot kinds into `snapshots.jsonl`.
 
-    python -m localkube.store.schemas.condense_snapshots DIRECTORY > snapshots.jsonl
+    python -m schemas.snapshots DIRECTORY > snapshots.jsonl
 
 `DIRECTORY` is `config/crd` of the module `github.com/kubernetes-csi/external-snapshotter/client`. Only the stored version is kept, and of
 descriptions the first sentence.
@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from localkube.store.schemas.condense import first_sentence
 from localkube.store.trees import Tree, encode, entries, is_list, is_tree, mapping
+from schemas.definitions import first_sentence
 
 _NAMES = ("volumesnapshots", "volumesnapshotclasses", "volumesnapshotcontents")
 
