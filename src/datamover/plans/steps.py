@@ -1,10 +1,12 @@
 """What a decision asks for, as data: the same plan can be shown, tested as a table, simulated, and acted upon."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Generic, Literal, TypeVar
 
-from datamover.api.v1alpha1.datamover import DataMoverStatus
 from kubekit.words.meta import Manifest, ObjectMeta, Resource
+
+S = TypeVar("S")
+"""The status of the kind that a plan is for."""
 
 
 def users_of(uid: str) -> str:
@@ -13,13 +15,13 @@ def users_of(uid: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class WriteStatus:
-    """Write the DataMover's status. Carries the version it was decided on: a stale decision is refused by the server.
+class WriteStatus(Generic[S]):
+    """Write the object's status. Carries the version it was decided on: a stale decision is refused by the server.
 
     `cause` is the reason of the attempt that failed, when that is what the status tells.
     """
 
-    status: DataMoverStatus
+    status: S
     cause: str | None = None
 
 
@@ -82,7 +84,7 @@ class ProveGone:
 
 @dataclass(frozen=True, slots=True)
 class ProvePods:
-    """Read the DataMover's Pods from the server; when the caches did not know them so, the decision is made anew."""
+    """Read the object's Pods from the server; when the caches did not know them so, the decision is made anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +102,23 @@ class Emit:
     action: str
 
 
-Step = WriteStatus | Create | Delete | SuspendJob | Inquire | SampleLog | ProveGone | ProvePods | ProveStatus | Emit
+Effect = Create | Delete | SuspendJob | Inquire | SampleLog | ProveGone | ProvePods | ProveStatus | Emit
+"""A step that knows no kind."""
+
+Step = WriteStatus[S] | Effect
+"""A step of a plan for an object with the status `S`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Generic[S]):
     """Steps in order; a step that fails stops the plan, and the next reconcile decides anew.
 
     `wake_after` is in seconds; None waits for a change.
     """
 
-    steps: tuple[Step, ...] = ()
+    steps: tuple[Step[S], ...] = ()
     wake_after: float | None = None
 
 
-REST = Plan()
+REST: Final[Plan[Any]] = Plan()
 """Nothing to do until something changes."""

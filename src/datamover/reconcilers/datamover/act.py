@@ -30,7 +30,6 @@ from datamover.plans.steps import (
     Delete,
     Emit,
     Inquire,
-    Plan,
     ProveGone,
     ProvePods,
     ProveStatus,
@@ -41,6 +40,7 @@ from datamover.plans.steps import (
 from datamover.plans.watch import Sample
 from datamover.reconcilers.datamover.caches import Caches
 from datamover.reconcilers.datamover.conditions import says_same, to_manifest
+from datamover.reconcilers.datamover.plan import Plan
 from kubekit.client.client import Client
 from kubekit.client.errors import (
     AlreadyExists,

@@ -14,9 +14,10 @@ from datamover.api.outside import clean
 from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
 from datamover.plans.conditions import Said, State
 from datamover.plans.known import Refusal
-from datamover.plans.steps import Emit, Inquire, Plan, Step, WriteStatus
+from datamover.plans.steps import Emit, Inquire, WriteStatus
 from datamover.reconcilers.datamover.conditions import compose
 from datamover.reconcilers.datamover.facts import Facts, Settings
+from datamover.reconcilers.datamover.plan import Plan, Step
 from kubekit.words.meta import ObjectMeta
 from kubekit.words.timestamps import moment_of
 

@@ -11,11 +11,12 @@ from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.outside import clean
 from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
 from datamover.plans.conditions import Said, State, merge
-from datamover.plans.steps import REST, Delete, Emit, Inquire, Plan, Step, WriteStatus
+from datamover.plans.steps import REST, Delete, Emit, Inquire, WriteStatus
 from datamover.reconcilers.datamover.absence import confirm_clean
 from datamover.reconcilers.datamover.blocking import age_of, block, say_refusal
 from datamover.reconcilers.datamover.conditions import ORDER, compose
 from datamover.reconcilers.datamover.facts import Facts, Settings
+from datamover.reconcilers.datamover.plan import Plan, Step
 from datamover.reconcilers.datamover.removal import PATIENCE, describe_holders, inquire_users
 from datamover.reconcilers.datamover.retention import describe_retained
 from kubekit.words.batch import JOBS

@@ -10,12 +10,13 @@ from datamover.api.v1alpha1.datamover import DataMoverStatus, Run
 from datamover.movers.outcomes import has_ended
 from datamover.movers.rclone import build_job
 from datamover.plans.conditions import State
-from datamover.plans.steps import REST, Create, Emit, Plan, ProvePods, ProveStatus, Step, WriteStatus
+from datamover.plans.steps import REST, Create, Emit, ProvePods, ProveStatus, WriteStatus
 from datamover.reconcilers.datamover.absence import confirm_copy_gone
 from datamover.reconcilers.datamover.blocking import block, look_into, say_refusal
 from datamover.reconcilers.datamover.conditions import compose
 from datamover.reconcilers.datamover.facts import Facts, Settings
 from datamover.reconcilers.datamover.failing import CLONE_LOST_MESSAGE, fail, fail_without_clone
+from datamover.reconcilers.datamover.plan import Plan, Step
 from datamover.reconcilers.datamover.preflight import check_copyable
 from datamover.reconcilers.datamover.progressing import is_told
 from datamover.reconcilers.datamover.removal import await_pods, await_removal

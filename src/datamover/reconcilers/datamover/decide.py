@@ -17,13 +17,14 @@ from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.transfer import REASON_INTERNAL_ERROR
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec, DataMoverStatus, Run
 from datamover.plans.conditions import State
-from datamover.plans.steps import REST, Delete, Emit, Plan, Step, SuspendJob, WriteStatus
+from datamover.plans.steps import REST, Delete, Emit, SuspendJob, WriteStatus
 from datamover.reconcilers.datamover.absence import confirm_copy_gone
 from datamover.reconcilers.datamover.blocking import block, say_refusal
 from datamover.reconcilers.datamover.cleaning import clean_up, collect_strays
 from datamover.reconcilers.datamover.conditions import compose
 from datamover.reconcilers.datamover.copying import advance_copy
 from datamover.reconcilers.datamover.facts import Facts, Settings, Unread
+from datamover.reconcilers.datamover.plan import Plan, Step
 from datamover.reconcilers.datamover.preflight import find_obstacle
 from datamover.reconcilers.datamover.removal import await_removal
 from datamover.reconcilers.datamover.syncing import follow_job

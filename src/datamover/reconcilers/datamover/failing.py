@@ -10,9 +10,10 @@ from datamover.api.outside import clean
 from datamover.api.transfer import REASON_NEWER_BACKUP_EXISTS
 from datamover.api.v1alpha1.datamover import Run
 from datamover.plans.conditions import State
-from datamover.plans.steps import REST, Emit, Plan, WriteStatus
+from datamover.plans.steps import REST, Emit, WriteStatus
 from datamover.reconcilers.datamover.conditions import compose
 from datamover.reconcilers.datamover.facts import Facts
+from datamover.reconcilers.datamover.plan import Plan
 from datamover.volumes.binding import is_lost
 from kubekit.words.text import MESSAGE_LIMIT
 from kubekit.words.timestamps import seconds

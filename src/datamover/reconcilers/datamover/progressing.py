@@ -11,10 +11,11 @@ from datamover.api.transfer import Progress
 from datamover.api.v1alpha1.datamover import Run
 from datamover.movers.rclone import CONTAINER
 from datamover.plans.conditions import State
-from datamover.plans.steps import Emit, Plan, SampleLog, Step, WriteStatus
+from datamover.plans.steps import Emit, SampleLog, WriteStatus
 from datamover.reconcilers.datamover.blocking import age_of, block
 from datamover.reconcilers.datamover.conditions import compose
 from datamover.reconcilers.datamover.facts import Facts, Settings
+from datamover.reconcilers.datamover.plan import Plan, Step
 from kubekit.words.core import Pod
 
 _LONGEST_ETA: Final = 100 * 3600

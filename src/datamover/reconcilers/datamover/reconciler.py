@@ -12,24 +12,14 @@ from datamover.api.transfer import REASON_INTERNAL_ERROR
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus
 from datamover.plans.known import UNSEEN
 from datamover.plans.memory import REMARK_PAUSE, Memory
-from datamover.plans.steps import (
-    REST,
-    Create,
-    Delete,
-    Emit,
-    Inquire,
-    Plan,
-    ProvePods,
-    SampleLog,
-    SuspendJob,
-    WriteStatus,
-)
+from datamover.plans.steps import REST, Create, Delete, Emit, Inquire, ProvePods, SampleLog, SuspendJob, WriteStatus
 from datamover.reconcilers.datamover.act import Actor, Recorder, RefusedError
 from datamover.reconcilers.datamover.blocking import block
 from datamover.reconcilers.datamover.caches import Caches
 from datamover.reconcilers.datamover.decide import decide
 from datamover.reconcilers.datamover.facts import Facts, Settings
 from datamover.reconcilers.datamover.gather import gather
+from datamover.reconcilers.datamover.plan import Plan
 from datamover.reconcilers.datamover.report import (
     Meter,
     report_cleanup_failure,

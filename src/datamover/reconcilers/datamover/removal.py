@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from datamover.movers.outcomes import has_ended
 from datamover.plans.conditions import State
-from datamover.plans.steps import Inquire, Plan, Step, users_of
+from datamover.plans.steps import Inquire, users_of
 from datamover.reconcilers.datamover.blocking import age_of, block
 from datamover.reconcilers.datamover.facts import Facts, Settings
+from datamover.reconcilers.datamover.plan import Plan, Step
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, Pod
 from kubekit.words.meta import HasMeta, Resource
 

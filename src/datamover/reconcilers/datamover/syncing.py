@@ -32,22 +32,14 @@ from datamover.movers.outcomes import (
 )
 from datamover.movers.rclone import CONTAINER
 from datamover.plans.conditions import Said, State
-from datamover.plans.steps import (
-    REST,
-    Delete,
-    Emit,
-    Plan,
-    ProvePods,
-    Step,
-    SuspendJob,
-    WriteStatus,
-)
+from datamover.plans.steps import REST, Delete, Emit, ProvePods, SuspendJob, WriteStatus
 from datamover.reconcilers.datamover.absence import confirm_copy_gone
 from datamover.reconcilers.datamover.blocking import age_of, block, look_into, say_refusal
 from datamover.reconcilers.datamover.cleaning import begin_clean_up
 from datamover.reconcilers.datamover.conditions import compose
 from datamover.reconcilers.datamover.facts import Facts, Settings
 from datamover.reconcilers.datamover.failing import fail, fail_without_clone
+from datamover.reconcilers.datamover.plan import Plan, Step
 from datamover.reconcilers.datamover.progressing import follow_progress, is_told
 from datamover.reconcilers.datamover.removal import await_removal, describe_lost, find_lost
 from datamover.volumes.binding import check_clone, is_bound, is_lost
