@@ -63,7 +63,8 @@ INPUTS = (
     "requirements/mover.txt",
     "requirements/operator.txt",
     "deploy/images",
-    "src",
+    "src/datamover",
+    "src/kubekit",
 )
 SUITE = "bookworm"
 BASE_PACKAGES = ("ca-certificates", "python3", "python3-venv")

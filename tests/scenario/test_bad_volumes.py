@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from datamover.api import reasons
-from datamover.cli.world import PROVISIONER
+from datamover.cli.embedded.world import PROVISIONER
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
 from kubekit.words.meta import PartialObject, Resource
 from kubekit.words.snapshot import VOLUME_SNAPSHOT_CLASSES

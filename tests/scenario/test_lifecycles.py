@@ -7,7 +7,7 @@ import pytest
 
 from datamover.api import names, reasons, transfer
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, Run
-from datamover.cli.world import PROVISIONER
+from datamover.cli.embedded.world import PROVISIONER
 from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, SECRETS
 from kubekit.words.snapshot import IS_DEFAULT_CLASS, VOLUME_SNAPSHOT_CLASSES

@@ -23,10 +23,10 @@ from datamover.api.v1alpha1.datamover import DataMover
 from datamover.cli import patience
 from datamover.cli import run as command
 from datamover.cli.display import NoDisplay
+from datamover.cli.embedded.world import World, WorldOptions
 from datamover.cli.manifests import read_manifests
 from datamover.cli.outcome import Exit
 from datamover.cli.volumes import Volume
-from datamover.cli.world import World, WorldOptions
 from datamover.reconcilers.datamover import cleaning
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from support.documents import DOCUMENTS

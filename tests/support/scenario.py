@@ -16,8 +16,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from datamover.api import names
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from datamover.cli.embedded.world import PROVISIONER, WorldOptions, start_world
 from datamover.cli.operator import Operator, Options, find_cluster, new_metrics
-from datamover.cli.world import PROVISIONER, WorldOptions, start_world
 from kubekit.client.client import Client
 from kubekit.client.config import load_config
 from kubekit.client.errors import NotFound

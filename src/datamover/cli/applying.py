@@ -12,9 +12,9 @@ from datetime import timedelta
 from typing import Final
 
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from datamover.cli.embedded.world import ensure_namespace
 from datamover.cli.manifests import ManifestError, Source
 from datamover.cli.resuming import GoOn, Kept, decide
-from datamover.cli.world import ensure_namespace
 from kubekit.client.client import Client
 from kubekit.client.errors import ApiError, Conflict, NotFound
 from kubekit.client.requests import APPLY

@@ -13,6 +13,8 @@ import click
 from click.exceptions import NoArgsIsHelpError
 from click.shell_completion import BashComplete, FishComplete, ZshComplete, add_completion_class, split_arg_string
 
+from datamover.cli.needs import NotInstalled
+
 _WORDS: Final = "datamover.words"
 _INTERRUPTED: Final = 130
 
@@ -89,7 +91,7 @@ class CompletedGroup(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             ctx.exit(_INTERRUPTED)
-        except click.UsageError as error:
+        except (click.UsageError, NotInstalled) as error:
             if _wants_json(ctx.meta.get(_WORDS, ())):
                 document: dict[str, Any] = {
                     "exitCode": error.exit_code,
@@ -100,7 +102,7 @@ class CompletedGroup(click.Group):
             raise _fitted(error) from error
 
 
-def _fitted(error: click.UsageError) -> click.UsageError:
+def _fitted(error: click.ClickException) -> click.ClickException:
     """Return the same error in lines that the terminal need not break within a word."""
     from datamover.cli.terminal import fit, open_console
 
@@ -109,7 +111,8 @@ def _fitted(error: click.UsageError) -> click.UsageError:
 
     head = "Error: "  # what click writes before it
     lines = fit(open_console(stderr=True), f"{head}{error.format_message()}")
-    return click.UsageError("\n".join(lines).removeprefix(head), ctx=error.ctx)
+    text = "\n".join(lines).removeprefix(head)
+    return click.UsageError(text, ctx=error.ctx) if isinstance(error, click.UsageError) else NotInstalled(text)
 
 
 def _wants_json(words: Sequence[str]) -> bool:

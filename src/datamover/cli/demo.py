@@ -23,17 +23,16 @@ from rich.tree import Tree
 
 from datamover.api import amounts
 from datamover.cli.display import choose_display, print_summary, size
+from datamover.cli.embedded.state import WorldError
+from datamover.cli.embedded.world import World
 from datamover.cli.interrupts import Interrupts
 from datamover.cli.manifests import read_manifests
 from datamover.cli.operator import StartError
 from datamover.cli.outcome import Exit, explain
 from datamover.cli.run import RunOptions, RunResult, run
-from datamover.cli.state import WorldError
 from datamover.cli.terminal import open_console, say
 from datamover.cli.volumes import Volume
-from datamover.cli.world import World
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
-from localkube.node.walking import remove_tree
 
 _BUCKET: Final = "backups"
 _KEY: Final = "demo-key"
@@ -108,7 +107,7 @@ def _temporary_directory(interrupts: Interrupts) -> Generator[Path]:
         yield place
     finally:
         with interrupts.held():
-            remove_tree(place)
+            shutil.rmtree(place)
 
 
 def _play(console: Console, place: Path, interrupts: Interrupts) -> int:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import yaml
 
-from localkube.store.yamls import MAX_DEPTH, MAX_VALUES, TOO_DEEP, TOO_MANY, BoundedLoader, YamlError
+from kubekit.words.yamls import MAX_DEPTH, MAX_VALUES, TOO_DEEP, TOO_MANY, BoundedLoader, YamlError
 
 _MAX_INTEGER = 2**63
 _EXACT = 2**53

@@ -10,10 +10,11 @@ from rich.text import Text
 
 from datamover.cli import logs
 from datamover.cli.display import size
-from datamover.cli.kept import Inventory, choose, choose_volumes, free, inventory_to_json, take_inventory
+from datamover.cli.embedded.inventory import Inventory, choose, choose_volumes, free, inventory_to_json, take_inventory
+from datamover.cli.embedded.state import WorldError
+from datamover.cli.loop import start
 from datamover.cli.outcome import Exit, error_to_json
-from datamover.cli.running import print_document, start
-from datamover.cli.state import WorldError
+from datamover.cli.running import print_document
 from datamover.cli.terminal import open_console, say, warn
 
 

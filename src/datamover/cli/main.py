@@ -11,6 +11,7 @@ from datamover import __version__
 from datamover.cli.completion import CompletedGroup
 from datamover.cli.durations import DurationType
 from datamover.cli.namespaces import parse_namespace
+from datamover.cli.needs import demand_world
 from datamover.cli.volumes import Volume, VolumeType
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -51,7 +52,7 @@ def _check_timeout(context: click.Context, option: click.Parameter, seconds: flo
 
 def _place_state(state: Path | None) -> Path:
     """Return the state directory in full, so that what is printed of it can be used from anywhere."""
-    from datamover.cli.state import default_state
+    from datamover.cli.places import default_state
 
     return (state or default_state()).expanduser().absolute()
 
@@ -149,6 +150,7 @@ def run(
     Applies the manifests to an embedded Kubernetes API, clones the volumes, runs the movers as processes, waits, and shows how far they
     are. A second run moves only what has changed.
     """
+    demand_world("run")
     from datamover.cli.run import RunOptions
     from datamover.cli.running import Request, perform
 
@@ -295,8 +297,8 @@ def operator(
     Stops in order on SIGTERM and SIGINT: what is under way is finished or left to the next one.
     """
     from datamover.cli import logs
+    from datamover.cli.loop import start
     from datamover.cli.operator import MetricsAccess, Options, StartError, read_mover_defaults, serve
-    from datamover.cli.running import start
     from kubekit.client.errors import KubeError
     from kubekit.runtime.leader import LeadershipLost
     from kubekit.runtime.precondition import PreconditionLost
@@ -372,10 +374,11 @@ def up(
       export KUBECONFIG=...       (printed)
       kubectl get datamovers
     """
+    demand_world("local up", served=True)
     from datamover.cli import logs
-    from datamover.cli.local import UpOptions, serve_world
-    from datamover.cli.running import start
-    from datamover.cli.state import WorldError
+    from datamover.cli.embedded.serving import UpOptions, serve_world
+    from datamover.cli.embedded.state import WorldError
+    from datamover.cli.loop import start
     from datamover.cli.terminal import warn
 
     logs.set_up(level="info" if verbose else "warning")
@@ -424,6 +427,7 @@ def show_state(state: Path | None, named: tuple[str, ...], volumes: tuple[str, .
 
     Files at destinations and your own directories are not touched, and the identity by which mirrors know this directory stays.
     """
+    demand_world("state")
     from datamover.cli.keeping import StateRequest, perform
 
     sys.exit(perform(StateRequest(_place_state(state), named, volumes, ended, machine=output == "json")))
@@ -449,6 +453,7 @@ def demo(keep: Path | None) -> None:
 
     Exit code 0 when everything went as it should, the failure included, else 1.
     """
+    demand_world("demo")
     from datamover.cli import logs
     from datamover.cli.demo import run_demo
 

@@ -13,14 +13,14 @@ from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover
 from datamover.cli.applying import apply
 from datamover.cli.display import Display
-from datamover.cli.losses import find_copy_losses
+from datamover.cli.embedded.losses import find_copy_losses
+from datamover.cli.embedded.world import World, WorldOptions, adopt_volume, ensure_namespace, start_world
 from datamover.cli.manifests import ManifestError, Source, data_movers
 from datamover.cli.operator import Options
 from datamover.cli.outcome import Exit, exit_code
 from datamover.cli.patience import DEFAULT_PATIENCE, Patience
 from datamover.cli.resuming import DEFAULT_MAX_COPY_AGE
 from datamover.cli.volumes import Volume, find_clash
-from datamover.cli.world import World, WorldOptions, adopt_volume, ensure_namespace, start_world
 from datamover.volumes.binding import is_bound
 from kubekit.runtime.clock import SystemClock
 from kubekit.runtime.store import Key, key_of

@@ -2,24 +2,21 @@
 
 import os
 import sys
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 from rich.console import Console
 
 from datamover.cli import logs
 from datamover.cli.display import choose_display, print_summary
+from datamover.cli.embedded.rehearsal import rehearse
+from datamover.cli.embedded.state import WorldError
+from datamover.cli.loop import start
 from datamover.cli.manifests import ManifestError, read_manifests
 from datamover.cli.operator import StartError
 from datamover.cli.outcome import Exit, error_to_json, explain, to_json
-from datamover.cli.rehearsal import rehearse
 from datamover.cli.run import RunOptions, RunResult, check_request, run
-from datamover.cli.state import WorldError
 from datamover.cli.terminal import open_console, say, warn
-
-T = TypeVar("T")
 
 ROOT_WARNING = (
     "datamover: warning: this runs as root, and so does all that the manifests and the keys of their Secrets ask for: "
@@ -114,15 +111,3 @@ def print_document(document: bytes) -> None:
         return
     binary.write(document + b"\n")
     binary.flush()
-
-
-def start(work: Coroutine[Any, Any, T]) -> T:
-    """Run on uvloop where it is installed; plain asyncio does the same, slower."""
-    import asyncio
-
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(work)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)

@@ -5,13 +5,13 @@ from typing import Any
 
 import yaml
 
+from kubekit.words.yamls import BoundedLoader, demand_few
 from localkube.store import protobuf
 from localkube.store.calls import Call
 from localkube.store.kinds import Kind
 from localkube.store.schemas.shaping import UndecodableError, shape_builtin, shape_custom
 from localkube.store.statuses import StatusError, bad_request, too_large, unsupported_media
 from localkube.store.trees import Tree, child, decode, encode, is_tree, mapping, text
-from localkube.store.yamls import BoundedLoader, demand_few
 
 JSON_TYPES = ("application/json", "application/yaml")
 """What bodies of objects may be, beside protobuf for built-in kinds."""

@@ -8,8 +8,8 @@ import pytest
 
 from datamover.cli import demo
 from datamover.cli.demo import DemoError, Server, change_volume, make_volume, run_demo, serve_s3
+from datamover.cli.embedded.state import WorldError
 from datamover.cli.manifests import read_manifests
-from datamover.cli.state import WorldError
 
 
 def names(volume: Path) -> set[str]:

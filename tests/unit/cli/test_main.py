@@ -12,11 +12,11 @@ from click.testing import CliRunner, Result
 
 from datamover import __version__
 from datamover.api.crd import crds
+from datamover.cli.embedded.state import WorldError
 from datamover.cli.main import main
 from datamover.cli.operator import MetricsAccess, Options, StartError
 from datamover.cli.outcome import Exit
 from datamover.cli.run import RunResult
-from datamover.cli.state import WorldError
 from kubekit.runtime.leader import LeadershipLost
 from support.builders import data_mover
 

@@ -11,11 +11,11 @@ import pytest
 
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.cli.display import NoDisplay
+from datamover.cli.embedded.world import World
 from datamover.cli.manifests import ManifestError, Source, read_manifests
 from datamover.cli.outcome import Exit
 from datamover.cli.run import RunOptions, RunResult, _wait, check_request, run
 from datamover.cli.volumes import Volume
-from datamover.cli.world import World
 from kubekit.runtime.store import Key
 from support.builders import data_mover, status
 

@@ -153,7 +153,7 @@ def test_the_revision_is_the_last_commit_of_an_input_and_says_when_it_was_change
     git("commit", "--quiet", "-m", "two")
 
     assert images.read_stamp(tmp_path, {}, source="").revision == first
-    (tmp_path / "src/file").write_text("y")
+    (tmp_path / "src/datamover/file").write_text("y")
     assert images.read_stamp(tmp_path, {}, source="").revision == f"{first}-dirty"
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.api.v1alpha1.validation import check_spec
 from datamover.cli.applying import apply
+from datamover.cli.embedded.state import WorldError, restore_for_reading
+from datamover.cli.embedded.world import furnish, tell_adoption
 from datamover.cli.manifests import ManifestError, Source, data_movers
-from datamover.cli.state import WorldError, restore_for_reading
 from datamover.cli.volumes import Volume
-from datamover.cli.world import furnish, tell_adoption
 from kubekit.client.client import Client
 from kubekit.runtime.clock import SystemClock
 from kubekit.runtime.store import Key, key_of

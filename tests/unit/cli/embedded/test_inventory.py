@@ -7,10 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
+from datamover.cli.embedded.state import WorldError, read_identity
+from datamover.cli.embedded.world import World, WorldOptions, adopt_volume, start_world
 from datamover.cli.main import main
-from datamover.cli.state import WorldError, read_identity
 from datamover.cli.volumes import Volume
-from datamover.cli.world import World, WorldOptions, adopt_volume, start_world
 from datamover.volumes.binding import is_bound
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from localkube.node.kinds import VOLUMES

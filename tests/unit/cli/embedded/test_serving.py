@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from datamover.cli.local import UpOptions, serve_world
-from datamover.cli.state import WorldError
+from datamover.cli.embedded.serving import UpOptions, serve_world
+from datamover.cli.embedded.state import WorldError
 from datamover.cli.volumes import Volume
 
 

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from datamover.cli import saving
-from datamover.cli.saving import Saver
-from datamover.cli.state import WorldError, default_state
-from datamover.cli.volumes import Volume
-from datamover.cli.world import (
+from datamover.cli.embedded import saving
+from datamover.cli.embedded.saving import Saver
+from datamover.cli.embedded.state import WorldError
+from datamover.cli.embedded.world import (
     World,
     WorldOptions,
     adopt_volume,
@@ -22,6 +21,8 @@ from datamover.cli.world import (
     mover_images,
     start_world,
 )
+from datamover.cli.places import default_state
+from datamover.cli.volumes import Volume
 from kubekit.client.errors import NotFound
 from kubekit.words.core import CONFIG_MAPS, NAMESPACES, PERSISTENT_VOLUME_CLAIMS, SECRETS
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import yaml
 
+from datamover.cli.embedded.state import WorldError
+from datamover.cli.embedded.world import LOCAL_MOVER_IMAGE, WorldOptions, adopt_volume, ensure_namespace, start_world
 from datamover.cli.operator import Options
-from datamover.cli.state import WorldError
 from datamover.cli.volumes import Volume, find_clash
-from datamover.cli.world import LOCAL_MOVER_IMAGE, WorldOptions, adopt_volume, ensure_namespace, start_world
 from localkube.face import serve
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from datamover.cli.saving import write_whole
+from datamover.cli.embedded.saving import write_whole
 from kubekit.words.core import NAMESPACES
 from localkube.store.apiserver import ApiServer
 
@@ -34,12 +34,6 @@ _MAX_UID: Final = 64
 
 class WorldError(Exception):
     """The embedded world cannot be started."""
-
-
-def default_state() -> Path:
-    """Return the directory for state: `$XDG_STATE_HOME/datamover`, by default (and where that is no absolute path) below ~/.local/state."""
-    root = Path(os.environ.get("XDG_STATE_HOME", ""))
-    return (root if root.is_absolute() else Path("~/.local/state").expanduser()) / "datamover"
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 State lives in one directory: what the API server holds (without Secrets), the clones, and the identity of this world, so that a second
 run is incremental.
 
-Raises datamover.cli.state.WorldError when the state directory cannot be used.
+Raises datamover.cli.embedded.state.WorldError when the state directory cannot be used.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ from prometheus_client import CollectorRegistry
 from datamover.api import names
 from datamover.api.crd import crds
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from datamover.cli.embedded.saving import Saver
+from datamover.cli.embedded.state import NODE, OBJECTS, WorldError, held, restore
 from datamover.cli.operator import Operator, Options, find_cluster, new_metrics
-from datamover.cli.saving import Saver
-from datamover.cli.state import NODE, OBJECTS, WorldError, held, restore
 from datamover.cli.volumes import Volume
 from kubekit.client.client import Client
 from kubekit.client.errors import AlreadyExists, NotFound

@@ -15,9 +15,9 @@ import msgspec
 
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from datamover.cli.embedded.state import NODE, WorldError, forget_losses, held, read_identity, restore_for_reading
+from datamover.cli.embedded.world import World, WorldOptions, start_world
 from datamover.cli.outcome import plain
-from datamover.cli.state import NODE, WorldError, forget_losses, held, read_identity, restore_for_reading
-from datamover.cli.world import World, WorldOptions, start_world
 from kubekit.client.client import Client
 from kubekit.client.errors import NotFound
 from kubekit.runtime.store import Key, key_of

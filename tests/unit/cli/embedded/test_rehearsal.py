@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from datamover.cli.embedded.rehearsal import rehearse
+from datamover.cli.embedded.state import WorldError
+from datamover.cli.embedded.world import WorldOptions, adopt_volume, start_world
 from datamover.cli.manifests import Source, read_manifests
-from datamover.cli.rehearsal import rehearse
 from datamover.cli.resuming import DEFAULT_MAX_COPY_AGE
-from datamover.cli.state import WorldError
 from datamover.cli.volumes import Volume
-from datamover.cli.world import WorldOptions, adopt_volume, start_world
 from datamover.volumes.binding import is_bound
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 

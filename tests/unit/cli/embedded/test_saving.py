@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from datamover.cli import saving
-from datamover.cli.saving import Saver, write_whole
+from datamover.cli.embedded import saving
+from datamover.cli.embedded.saving import Saver, write_whole
 from kubekit.client.client import Client
 from kubekit.words.core import CONFIG_MAPS
 from localkube.store.apiserver import ApiServer
