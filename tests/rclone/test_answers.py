@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from datamover.agent import logs
-from datamover.agent.classify import Errors
 from datamover.agent.errors import Failure
+from datamover.agent.rclone import logs
+from datamover.agent.rclone.classify import Errors
 from datamover.api import transfer
 from support.agent import Container
 from support.answering import Answering, Reply, Request, s3_error, web_page

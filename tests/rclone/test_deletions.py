@@ -323,7 +323,7 @@ def test_what_stands_in_the_way_does_not_go_beside_another_run(container: Contai
     there, go, place = container.root / "there", container.root / "go", container.root / "patched"
     place.mkdir()
     (place / "sitecustomize.py").write_text(
-        "import os, time\nfrom datamover.agent.ledger import Ledger\nreal = Ledger.blockers\n"
+        "import os, time\nfrom datamover.agent.rclone.ledger import Ledger\nreal = Ledger.blockers\n"
         "def blockers(self):\n"
         f"    open({str(there)!r}, 'w').close()\n"
         f"    while not os.path.exists({str(go)!r}):\n        time.sleep(0.05)\n"

@@ -48,7 +48,7 @@ def holding(container: Container, module: str, name: str) -> tuple[dict[str, str
     there, go, place = container.root / "there", container.root / "go", container.root / "patched"
     place.mkdir()
     (place / "sitecustomize.py").write_text(
-        f"import os, time\nfrom datamover.agent.{module} import {name.partition('.')[0]} as owner\n"
+        f"import os, time\nfrom datamover.agent.rclone.{module} import {name.partition('.')[0]} as owner\n"
         f"real = owner.{name.partition('.')[2]}\n"
         "def held(self, *given, **named):\n"
         f"    open({str(there)!r}, 'w').close()\n"
@@ -143,7 +143,7 @@ def test_a_run_of_an_earlier_version_is_taken_at_the_moment_in_its_id(monday: Co
     place = tuesday.root / "earlier"
     place.mkdir()
     (place / "sitecustomize.py").write_text(
-        "import msgspec\nfrom datamover.agent.attempt import Attempt\nreal = Attempt._header\n"
+        "import msgspec\nfrom datamover.agent.rclone.attempt import Attempt\nreal = Attempt._header\n"
         "Attempt._header = lambda self: msgspec.structs.replace(real(self), copied_at='')\n"
     )
     earlier = {"PYTHONPATH": f"{place}{os.pathsep}{SOURCE}"}
@@ -248,7 +248,7 @@ def looking_often(container: Container) -> dict[str, str]:
     place = container.root / "often"
     place.mkdir()
     (place / "sitecustomize.py").write_text(
-        "from datamover.agent import rivals\nrivals.LOOK_SECONDS, rivals._MARGIN = 0.3, 1.0\n"
+        "from datamover.agent.rclone import rivals\nrivals.LOOK_SECONDS, rivals._MARGIN = 0.3, 1.0\n"
     )
     return {"PYTHONPATH": f"{place}{os.pathsep}{SOURCE}"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from datamover.agent import restoration
+from datamover.agent.files import restoration
 from datamover.api import transfer
 from localkube.node.walking import remove_tree
 from support.agent import Container, Ended

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from datamover.agent import options
-from datamover.agent.periods import read_period
+from datamover.agent.rclone import options
+from datamover.agent.rclone.periods import read_period
 from datamover.api import transfer
 from support.agent import Container
 from support.proxy import Proxy

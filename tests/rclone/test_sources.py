@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from datamover.agent import names
+from datamover.agent.files import names
 from datamover.api import transfer
 from support.agent import Container
 from support.s3 import S3Server, find_rclone, wait_for

@@ -18,12 +18,14 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from datamover.agent import logs, names, outcome, rclone
-from datamover.agent.environment import Settings, read_settings
+from datamover.agent import outcome
 from datamover.agent.errors import AgentError, Failure, Misconfigured, Stopped
-from datamover.agent.options import Options, engine_options, file_lists
+from datamover.agent.files import names
 from datamover.agent.output import Output
 from datamover.agent.progress import Reporter
+from datamover.agent.rclone import logs, process
+from datamover.agent.rclone.options import Options, engine_options, file_lists
+from datamover.agent.rclone.settings import Settings, read_settings
 from datamover.agent.redaction import Redactor
 from datamover.api import outside, transfer
 
@@ -31,7 +33,7 @@ from datamover.api import outside, transfer
 def main() -> int:
     """Run one attempt in this process's environment, or the subcommand that is named; return the exit code."""
     if sys.argv[1:2] == ["apply-manifest"]:
-        from datamover.agent import restoration
+        from datamover.agent.files import restoration
 
         return restoration.main(sys.argv[2:])
     if sys.argv[1:]:
@@ -110,7 +112,7 @@ def _move(
     output: Output,
     redact: Redactor,
 ) -> transfer.Outcome:
-    stop = rclone.Stop(grace=settings.grace)
+    stop = process.Stop(grace=settings.grace)
     _listen(stop, deadline=settings.deadline)
     with _scratch(settings) as scratch:
         config = _config_file(scratch)
@@ -128,10 +130,10 @@ def _move(
             now=datetime.now(UTC),
         )
         search = environ.get("PATH")
-        engine = rclone.Engine(
-            rclone.find_engine(settings.engine, search=search),
+        engine = process.Engine(
+            process.find_engine(settings.engine, search=search),
             stop=stop,
-            wrapper=rclone.find_wrapper(search=search),
+            wrapper=process.find_wrapper(search=search),
             redact=redact,
         )
         return _attempt(settings, options, engine, scratch=scratch, begun=begun, output=output, redact=redact)
@@ -140,19 +142,19 @@ def _move(
 def _attempt(
     settings: Settings,
     options: Options,
-    engine: rclone.Engine,
+    engine: process.Engine,
     *,
     scratch: str,
     begun: transfer.Outcome,
     output: Output,
     redact: Redactor,
 ) -> transfer.Outcome:
-    from datamover.agent.attempt import Surroundings
+    from datamover.agent.rclone.attempt import Surroundings
 
     if settings.add_timestamp:
-        from datamover.agent.timestamped import Timestamped as Kind
+        from datamover.agent.rclone.timestamped import Timestamped as Kind
     else:
-        from datamover.agent.mirror import Mirror as Kind
+        from datamover.agent.rclone.mirror import Mirror as Kind
     report = Reporter(settings.run_id, write=output.say, tell=output.tell, monotonic=time.monotonic)
     attempt = Kind(
         Surroundings(
@@ -216,7 +218,7 @@ def _attempt(
         attempt.close()
 
 
-def _listen(stop: rclone.Stop, *, deadline: float) -> None:
+def _listen(stop: process.Stop, *, deadline: float) -> None:
     """Let signals and the deadline end the attempt."""
 
     def on_signal(number: int, _frame: object) -> None:

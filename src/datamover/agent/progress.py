@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from datamover.agent import logs
+from datamover.agent.rclone import logs
 from datamover.api import outside, transfer
 
 INTERVAL = 1.0

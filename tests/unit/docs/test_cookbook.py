@@ -2,8 +2,8 @@
 
 import pytest
 
-from datamover.agent.classify import Errors
-from datamover.agent.logs import Line
+from datamover.agent.rclone.classify import Errors
+from datamover.agent.rclone.logs import Line
 from datamover.api import reasons, transfer
 from support.cookbook import documented, pattern_of
 from support.kubernetes import REPOSITORY

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import yaml
 
-from datamover.agent.environment import read_settings
+from datamover.agent.rclone.settings import read_settings
 from datamover.api import names, transfer
 from datamover.api.pods import (
     EnvVar,

@@ -1,0 +1,255 @@
+# ruff: noqa: PTH123  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
+"""The manifest of a run: every path of the source with what a store cannot keep. JSON lines, gzip.
+
+It is uploaded before the first byte of data (the *intent*), so that whatever a crash leaves behind, the next run knows what
+may be there (law L3). The first line is the `Header`, then one line a path (the volume's own top folder first, which manifests of before do not have), then lines about objects that are not in the
+source, then the `end` line. Lines added after the run (a live source) form a second gzip member.
+
+A `copy` line names the latest copy of the volume that was mirrored before this run: `path` the run, `target` the moment.
+
+Known to the mirror after an unfinished run: files, links, `stale`, `unseen` and `kept`, without `excluded` and `vanished`; after a
+finished one the same without `stale` and `unseen`. `unseen` is what the mirror wrote and the listing before the run did not show: only a
+run that came to its end has shown that it is gone. `found` is what an earlier run may have written, so it is neither deleted nor foreign.
+"""
+
+import gzip
+import zlib
+from collections.abc import Callable, Generator, Iterator
+from typing import Annotated, BinaryIO
+
+import msgspec
+
+from datamover.agent.files import names
+from datamover.agent.rclone.settings import Owner
+from datamover.api import outside
+from datamover.api.outside import Count
+
+VERSION = 1
+FILE = "file"
+LINK = "link"
+DIRECTORY = "directory"
+TOP = "top"
+"""The volume's own top folder, without a path. A type of its own, so that readers of before pass over it."""
+SPECIAL = frozenset({"fifo", "socket", "character device", "block device", "unknown"})
+STALE = "stale"
+KEPT = "kept"
+EXCLUDED = "excluded"
+VANISHED = "vanished"
+FOUND = "found"
+UNSEEN = "unseen"
+COPY = "copy"
+END = "end"
+
+_Id = Annotated[int, msgspec.Meta(ge=0, le=(1 << 32) - 1)]
+_LEVEL = 3  # a third of the time of level 6 for a tenth more bytes
+
+
+class Header(msgspec.Struct, frozen=True, rename="camel", kw_only=True, tag_field="datamover", tag="manifest"):
+    """Whose files these are. Every field is written, the version above all. Times RFC 3339.
+
+    `copied_at` is the moment of the copy, `YYYY-MM-DD-HHMMSS` (these sort by time); empty in those of earlier versions.
+    """
+
+    version: Count = VERSION
+    run_id: str = ""
+    object: str = ""
+    source: Owner = Owner()
+    copy_method: str = ""
+    copied_at: str = ""
+    created_at: str = ""
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True, omit_defaults=True):
+    """One path of the source, or one key at the destination (`stale`, `kept`, `unseen`, `excluded`, `vanished`, `found`).
+
+    `path` is UTF-8; where the name is not, `path` is for people and `raw` has the bytes (base64 in JSON). `mtime` in
+    nanoseconds; `mode` the permission bits; `hardlink` the same word for all names of one file; `xattrs` with base64 values, ACLs
+    among them; `device` major and minor.
+    """
+
+    type: str
+    path: str = ""
+    raw: bytes | None = None
+    size: Count = 0
+    mtime: int = 0  # file systems know years that 64 bits of nanoseconds do not
+    mode: _Id = 0
+    uid: _Id = 0
+    gid: _Id = 0
+    target: str | None = None
+    raw_target: bytes | None = None
+    hardlink: str | None = None
+    device: str | None = None
+    xattrs: dict[str, bytes] | None = None
+    sparse: bool = False
+    entries: Count = 0
+
+    @property
+    def raw_path(self) -> bytes:
+        """The path's bytes."""
+        return self.path.encode() if self.raw is None else self.raw
+
+    @property
+    def key(self) -> bytes:
+        """The key at the destination."""
+        if self.type in {FILE, LINK}:
+            return names.key_of(self.raw_path + (names.LINK_SUFFIX if self.type == LINK else b""))
+        return self.raw_path
+
+
+_decode_header = outside.Decoder(Header)
+_decode_entry = outside.Decoder(Entry, limit=outside.LINE_LIMIT)
+
+
+def about(kind: str, key: bytes) -> Entry:
+    """Return a line about a key at the destination."""
+    try:
+        return Entry(type=kind, path=key.decode())
+    except UnicodeDecodeError:
+        return Entry(type=kind, path=names.readable(key), raw=key)
+
+
+class Writer:
+    """Streams a manifest into a file. `shortened` names paths whose extended attributes are too long for a line and were left out."""
+
+    def __init__(self, path: str, header: Header) -> None:
+        self._file: BinaryIO = open(path, "wb")  # noqa: SIM115 - closed by close()
+        self._compress = zlib.compressobj(_LEVEL, zlib.DEFLATED, 31)  # 31: with gzip's header and checksum
+        self._encode = msgspec.json.Encoder().encode_into
+        self._buffer = bytearray()
+        self._entries = 0
+        self.shortened: list[str] = []
+        self._encode(header, self._buffer)
+        self._buffer += b"\n"
+
+    def add(self, entry: Entry) -> None:
+        """Add a line."""
+        start = len(self._buffer)
+        self._encode(entry, self._buffer, start)
+        if len(self._buffer) - start > outside.LINE_LIMIT:  # nobody would read it again
+            self._encode(msgspec.structs.replace(entry, xattrs=None), self._buffer, start)
+            self.shortened.append(names.readable(entry.raw_path))
+        self._buffer += b"\n"
+        self._entries += 1
+        if len(self._buffer) > 1 << 16:
+            self._file.write(self._compress.compress(self._buffer))
+            self._buffer.clear()
+
+    def close(self) -> None:
+        """Write the end line and close the file."""
+        if not self._file.closed:
+            self.add(Entry(type=END, entries=self._entries))
+            self._file.write(self._compress.compress(self._buffer) + self._compress.flush())
+            self._file.close()
+
+
+def append(path: str, entries: Iterator[Entry]) -> int:
+    """Add lines to a closed manifest as a gzip member of their own; return how many. Nothing is written for none."""
+    buffer = bytearray()
+    encode = msgspec.json.Encoder().encode_into
+    count = 0
+    for entry in entries:
+        encode(entry, buffer, len(buffer))
+        buffer += b"\n"
+        count += 1
+    if count:
+        with open(path, "ab") as file:
+            file.write(gzip.compress(bytes(buffer), _LEVEL))
+    return count
+
+
+Known = tuple[bytes, int | None, bool]
+"""A key, its time of change (ns; None where the manifest has none), and whether the run was to delete it."""
+
+
+def load_known(
+    path: str,
+    *,
+    run_id: str,
+    finished: bool,
+    add: Callable[[Iterator[Known]], None],
+    forget: Callable[[Iterator[bytes]], None],
+    doubt: Callable[[Iterator[bytes]], None],
+    find: Callable[[Iterator[bytes]], None],
+    miss: Callable[[Iterator[Known]], None] | None = None,
+    copied: Callable[[tuple[str, str]], None] | None = None,
+) -> Header:
+    """Give the keys that the run of this manifest, and those before it, may have left at the destination; return its header.
+
+    `copied` gets moment and run of the latest copy before. `add`, `forget`, `doubt` (files that vanished), `miss` (`unseen`; `add` unless given) and `find` get streams in an order in which the last word counts. Raises ValueError when the file is not a whole manifest of a version that this agent knows, or is
+    another run's.
+    """
+    header = read_header(path)
+    if header.run_id != run_id:
+        raise ValueError(f"it says that it is of run {header.run_id!r}")
+    # read to its end first: of a damaged one nothing at all is known, not what stands before the damage
+    seen = _survey(path)
+    add(_keys(path, {FILE, LINK} if finished else {FILE, LINK, STALE}))
+    for kind, tell in ((EXCLUDED, forget), (VANISHED, doubt)):
+        if kind in seen:
+            tell(key for key, _, _ in _keys(path, {kind}))
+    if UNSEEN in seen and not finished:
+        (miss or add)(_keys(path, {UNSEEN}))
+    if KEPT in seen:
+        add(_keys(path, {KEPT}))
+    if COPY in seen and copied is not None:
+        for entry in _entries(path, {COPY}):
+            copied((entry.target or "", entry.path))
+    if FOUND in seen:
+        find(key for key, _, _ in _keys(path, {FOUND}))
+    return header
+
+
+def entries(path: str, *, absent: set[bytes] | None = None) -> Iterator[Entry]:
+    """Yield the lines of a manifest about paths of the source, its top folder among them, in their order. Raises ValueError as `load_known` does, at the latest at
+    the end. `absent` is filled with the keys that the run did not move: excluded, or vanished.
+    """
+    read_header(path)
+    ended = False
+    for number, line in enumerate(_lines(path)):
+        if number:
+            entry = _decode_entry(line)
+            ended = ended or entry.type == END
+            if entry.type in {FILE, LINK, DIRECTORY, TOP} or entry.type in SPECIAL:
+                yield entry
+            elif absent is not None and entry.type in {EXCLUDED, VANISHED}:
+                absent.add(entry.key)
+    if not ended:
+        raise ValueError("it is cut off: the end line is missing")
+
+
+def _survey(path: str) -> set[str]:
+    """Return the kinds of lines that a manifest has. Raises ValueError when it is not whole."""
+    seen = {_decode_entry(line).type for number, line in enumerate(_lines(path)) if number}
+    if END not in seen:
+        raise ValueError("it is cut off: the end line is missing")
+    return seen
+
+
+def _keys(path: str, kinds: set[str]) -> Iterator[Known]:
+    for entry in _entries(path, kinds):
+        yield entry.key, entry.mtime if entry.type in {FILE, LINK} else None, entry.type == STALE
+
+
+def _entries(path: str, kinds: set[str]) -> Iterator[Entry]:
+    """Yield the lines of these kinds."""
+    for number, line in enumerate(_lines(path)):
+        if number:
+            entry = _decode_entry(line)
+            if entry.type in kinds:
+                yield entry
+
+
+def read_header(path: str) -> Header:
+    """Return the first line. Raises ValueError when the file is no manifest of a version that this agent knows."""
+    lines = _lines(path)
+    header = _decode_header(next(lines, b""))
+    lines.close()
+    if header.version != VERSION:
+        raise ValueError(f"it has version {header.version}, which this agent does not know")
+    return header
+
+
+def _lines(path: str) -> Generator[bytes]:
+    """Yield the lines of a gzip file, as they are unpacked; damage, and what is too much to be a manifest, comes as ValueError."""
+    with open(path, "rb") as file:
+        yield from outside.lines(outside.unpack(iter(lambda: file.read(outside.PIECE), b"")))

@@ -1,0 +1,29 @@
+"""Whether a file of the source is still what the walk saw: the evidence by which a changing source is told from a store that errs."""
+
+import os
+import stat
+
+from datamover.agent.files import names
+from datamover.agent.rclone.ledger import Ledger, fit
+
+
+def has_changed(source: bytes, key: bytes, ledger: Ledger) -> bool:
+    """Tell whether what becomes this key is gone, or has another size or time of change than when the walk met it.
+
+    What the walk did not meet, or what cannot be looked at, counts as changed: nothing speaks for the source's having been still.
+    """
+    walked = ledger.walked_as(key)
+    if walked is None:
+        return True
+    raw = names.raw_of(key)
+    candidates = [(raw, stat.S_ISREG)]
+    if key.endswith(names.LINK_SUFFIX):
+        candidates.append((names.raw_of(key.removesuffix(names.LINK_SUFFIX)), stat.S_ISLNK))
+    for path, is_of_kind in candidates:
+        try:
+            found = os.lstat(source + b"/" + path)
+        except (OSError, ValueError):
+            continue
+        if is_of_kind(found.st_mode):
+            return (found.st_size, fit(found.st_mtime_ns)) != walked
+    return True

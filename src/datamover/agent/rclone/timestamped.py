@@ -1,0 +1,139 @@
+"""An attempt to copy into a folder of its own, `<root>/YYYY-MM-DD-HHMMSS/`. Nothing is ever deleted.
+
+The folder is claimed first and recorded with the run, so that no two runs share one and every attempt of a run uses the same (law L6).
+"""
+
+import random
+
+import msgspec
+
+from datamover.agent.files import manifest, names
+from datamover.agent.rclone import claims, records, remarks
+from datamover.agent.rclone.attempt import Attempt, Surroundings
+from datamover.agent.rclone.verify import not_of_this_copy
+
+_EXAMPLES = 5
+
+
+class Timestamped(Attempt):
+    """See the module."""
+
+    def __init__(self, given: Surroundings) -> None:
+        super().__init__(given)
+        self._held = False
+        self._recorded: list[str] = []
+        self._extra = 0
+        self._extra_names: list[str] = []
+
+    def begin(self) -> None:
+        """Start the engine; the first look is a small request."""
+        self.destination.control.start()
+
+    @property
+    def may_look(self) -> bool:
+        """Whether the engine is up."""
+        return self.destination.control.ready
+
+    def look(self) -> None:
+        """See what an earlier attempt of this run has recorded."""
+        self._recorded = self.destination.names_below(self.run_folder, patient=False)
+
+    def settle(self, writer: manifest.Writer) -> str:
+        """Return the folder that this run holds, claiming one when no earlier attempt has."""
+        del writer
+        self.probe()
+        self.list_controls()
+        folder = self._find_folder()
+        if folder:
+            self.destination.abandon_uploads(f"{folder}/")
+            self.remove_arrived(self.settings.run_id)
+            self.ledger.add_remote(self.destination.list_all(f"{folder}/").lines())
+        else:
+            if not self._recorded:
+                self.destination.prove_empty(self.run_folder + records.HOLDER, known=records.is_record)
+            folder = self._claim()
+        self.facts.timestamp = folder
+        return f"{folder}/"
+
+    def _find_folder(self) -> str:
+        """Return the folder that an earlier attempt of this run has taken; empty when there is none (law L6)."""
+        if records.HOLDER in self._recorded:
+            self._held = True
+            path = self.run_folder + records.HOLDER
+            return records.read_holder(
+                self.destination.read(path),
+                place=self.destination.remote(path),
+                run_id=self.settings.run_id,
+                source=self.settings.owner,
+            ).timestamp
+        if records.MANIFEST in self._recorded or records.OUTCOME in self._recorded:
+            # the record of the folder is lost, and the claim tells
+            found = self.destination.names_below(f"{records.FOLDER}/claims/", deep=True)
+            return claims.find_held(found, run_id=self.settings.run_id)
+        return ""
+
+    def _claim(self) -> str:
+        steps = claims.claiming(self.settings.timestamp, run_id=self.settings.run_id)
+        answer = claims.Seen()
+        try:
+            action = next(steps)
+            while True:
+                answer = self._do(action)
+                action = steps.send(answer)
+        except StopIteration as end:
+            return str(end.value)
+
+    def _do(self, action: claims.Action) -> claims.Seen:
+        name = f"{self.settings.run_id}.json"
+        folder = f"{records.FOLDER}/claims/{action.folder}/"
+        if action.kind == claims.PUT:
+            self.destination.put(folder, {name: self._claim_record(action.folder)})
+        elif action.kind == claims.WITHDRAW:
+            self.destination.remove(folder + name)
+        elif action.kind == claims.PAUSE:
+            self.stop.pause(0.1 * 2**action.number * (1 + random.random()))  # noqa: S311 - only to come at different times
+        else:
+            claimants = self.destination.names_below(folder)
+            return claims.Seen(
+                claimants=frozenset(name.removesuffix(".json") for name in claimants),
+                occupied=bool(self.destination.names_below(f"{action.folder}/")),
+            )
+        return claims.Seen()
+
+    def _claim_record(self, folder: str) -> bytes:
+        settings = self.settings
+        return msgspec.json.encode(
+            records.ClaimRecord(
+                run_id=settings.run_id,
+                timestamp=folder,
+                source=settings.owner,
+                object=settings.object_name,
+                created_at=self.now(),
+            )
+        )
+
+    def announce(self, manifest_path: str) -> None:
+        """Record the folder and the intent together, before the first byte."""
+        contents: dict[str, bytes | str] = {records.MANIFEST: manifest_path}
+        if not self._held:
+            contents[records.HOLDER] = self._claim_record(self.facts.timestamp or self.settings.timestamp)
+        self.destination.put(self.run_folder, contents)
+
+    def proved_unchanged(self) -> bool:
+        """Return also that nobody asked for verification: what does not belong into the folder is found by listing it only."""
+        return super().proved_unchanged() and not self.settings.verification.name
+
+    def complete(self, folder: str, manifest_path: str) -> None:
+        """Look for objects in the folder that are not of this copy. Raises Failure where verification was asked for."""
+        del manifest_path
+        for key in self.ledger.extra(frozen=not self.settings.direct):
+            self._extra += 1
+            if len(self._extra_names) < _EXAMPLES:
+                self._extra_names.append(names.readable(key))
+        if self._extra and self.settings.verification.name:
+            self.facts.verified = False
+            raise not_of_this_copy(self._extra_names, self._extra, place=self.destination.remote(folder))
+
+    def remarks(self) -> list[str]:
+        """Return also what lies in the folder and is not of this copy."""
+        return super().remarks() + remarks.about_extra(self._extra, self._extra_names)
