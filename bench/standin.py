@@ -8,7 +8,8 @@ from collections.abc import Awaitable
 
 import msgspec
 
-from datamover.api.names import CHILDREN_SELECTOR
+from datamover.api.names import CREATED_BY_VALUE
+from datamover.api.ownership import select_children
 from datamover.api.transfer import Outcome
 from kubekit.client.client import Client
 from kubekit.client.errors import ApiError
@@ -34,8 +35,9 @@ class StandIn:
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._gate = asyncio.Semaphore(parallel)
-        self.claims = Informer(client, PERSISTENT_VOLUME_CLAIMS, label_selector=CHILDREN_SELECTOR)
-        self.jobs = Informer(client, JOBS, label_selector=CHILDREN_SELECTOR)
+        children = select_children((CREATED_BY_VALUE,))
+        self.claims = Informer(client, PERSISTENT_VOLUME_CLAIMS, label_selector=children)
+        self.jobs = Informer(client, JOBS, label_selector=children)
         self.claims.add_handler(self._see_claim)
         self.jobs.add_handler(self._see_job)
 

@@ -4,7 +4,8 @@ import base64
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from datamover.api.names import CHILDREN_SELECTOR, OWNER_UID_LABEL, Phase
+from datamover.api.names import CREATED_BY_VALUE, OWNER_UID_LABEL, Phase
+from datamover.api.ownership import select_children
 from support.cluster import Kubectl, RealCluster, wait_for
 from support.place import Place
 from support.store import SECRET_KEY
@@ -52,7 +53,9 @@ def demand_no_children(place: Place) -> None:
     kinds = ",".join(kinds_of(place.kubectl, namespaced=True) - _NOT_KEPT)
 
     def children() -> list[str]:
-        return place.run("get", kinds, "-l", CHILDREN_SELECTOR, "-o", "name", "--ignore-not-found").split()
+        return place.run(
+            "get", kinds, "-l", select_children((CREATED_BY_VALUE,)), "-o", "name", "--ignore-not-found"
+        ).split()
 
     wait_for(lambda: not children(), seconds=30, what=lambda: str(children()))
 

@@ -15,6 +15,7 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
 from datamover.api import names
+from datamover.api.ownership import select_children
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.cli.embedded.world import PROVISIONER, WorldOptions, start_world
 from datamover.cli.operator import Operator, Options, find_cluster, new_metrics
@@ -39,6 +40,7 @@ IMAGES = {
 }
 PATIENCE = 30.0
 CLASS = "scenario"
+CHILDREN = select_children((names.CREATED_BY_VALUE,))
 
 
 class Cluster:
@@ -138,7 +140,7 @@ class Cluster:
         """Return what there is of our kinds of children, by kind."""
         found: dict[str, list[str]] = {}
         for resource in (PERSISTENT_VOLUME_CLAIMS, JOBS, PODS):
-            listed = await self.client.list(resource, namespace=self.namespace, label_selector=names.CHILDREN_SELECTOR)
+            listed = await self.client.list(resource, namespace=self.namespace, label_selector=CHILDREN)
             if listed:
                 found[resource.kind] = sorted(item.metadata.name for item in listed)
         volumes = [
@@ -156,7 +158,7 @@ class Cluster:
         return found
 
     async def _snapshots(self) -> dict[str, list[str]]:
-        own = await self.client.list(VOLUME_SNAPSHOTS, namespace=self.namespace, label_selector=names.CHILDREN_SELECTOR)
+        own = await self.client.list(VOLUME_SNAPSHOTS, namespace=self.namespace, label_selector=CHILDREN)
         contents = [
             content.metadata.name
             for content in await self.client.list(CONTENTS)

@@ -1,6 +1,6 @@
 """Whose a child is: the object that asked for it, and what the child says of it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -38,6 +38,18 @@ class Owner:
             "labels": {**self.labels, names.COMPONENT_LABEL: component},
             "ownerReferences": [owner_reference(self.resource, self.metadata)],
         }
+
+
+def select_children(created_by: Collection[str]) -> str:
+    """Return the label selector of all children that were made under one of these created-by values.
+
+    Each kind declares its own values: those of another project's kinds are fixed by that project.
+    """
+    values = sorted(set(created_by))
+    if not values:
+        raise ValueError("no created-by value: the selector would be one of nothing")
+    label = names.CREATED_BY_LABEL
+    return f"{label}={values[0]}" if len(values) == 1 else f"{label} in ({','.join(values)})"
 
 
 def labels_of(metadata: ObjectMeta, *, run_id: str) -> dict[str, str]:

@@ -14,7 +14,6 @@ SOURCE = Path(datamover.__file__).parent
 
 def test_what_the_documents_fix() -> None:
     assert f"{names.CREATED_BY_LABEL}={names.CREATED_BY_VALUE}" == "app.kubernetes.io/created-by=datamover-operator"
-    assert names.CHILDREN_SELECTOR == "app.kubernetes.io/created-by=datamover-operator"
     assert (names.CLONE_PREFIX, names.JOB_PREFIX) == ("restored-", "verify-")
     assert names.OPERATOR_NAMESPACE == "datamover-operator-system"
     assert names.LEASE_NAME == "190add0e.a-cup-of.coffee"

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 from datamover.api import reasons
 from datamover.api.names import (
-    CHILDREN_SELECTOR,
     CREATED_BY_LABEL,
     CREATED_BY_VALUE,
     FIELD_MANAGER,
@@ -21,6 +20,7 @@ from datamover.api.names import (
     Phase,
 )
 from datamover.api.outside import clean
+from datamover.api.ownership import select_children
 from datamover.api.transfer import read_progress
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus
 from datamover.plans.known import Refusal
@@ -274,7 +274,7 @@ class Actor:
 
     async def _recount(self, mover: DataMover, attempts: Attempts) -> None:
         """Raise Conflict when the server's Pods of a DataMover are not those of the cache; the cache knows them then."""
-        selector = f"{CHILDREN_SELECTOR},{OWNER_UID_LABEL}={mover.metadata.uid}"
+        selector = f"{select_children((CREATED_BY_VALUE,))},{OWNER_UID_LABEL}={mover.metadata.uid}"
         try:
             pods = await self._client.list(PODS, namespace=mover.metadata.namespace, label_selector=selector)
         except Forbidden as error:

@@ -1,9 +1,10 @@
 """The informers that DataMovers need, and the view that `gather` has of them."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from datamover.api import names
+from datamover.api.ownership import select_children
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.reconcilers.datamover.facts import Unread
 from datamover.reconcilers.datamover.projection import project_claim, project_mover, project_volume
@@ -46,17 +47,23 @@ _UNREAD = {
 
 
 class Caches:
-    """Everything that is watched. Children are watched by the documented label; Secrets one by one, while a run needs them."""
+    """Everything that is watched. Children are watched by their created-by label; Secrets one by one, while a run needs them."""
 
     def __init__(
-        self, client: Client, *, clock: Clock, namespace: str | None = None, metrics: InformerInstruments = SILENCE
+        self,
+        client: Client,
+        *,
+        clock: Clock,
+        namespace: str | None = None,
+        created_by: Collection[str] = (names.CREATED_BY_VALUE,),
+        metrics: InformerInstruments = SILENCE,
     ) -> None:
         def children(resource: Any, **extra: Any) -> Any:
             return Informer(
                 client,
                 resource,
                 namespace=namespace,
-                label_selector=names.CHILDREN_SELECTOR,
+                label_selector=select_children(created_by),
                 clock=clock,
                 metrics=metrics,
                 **extra,
