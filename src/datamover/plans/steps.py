@@ -14,7 +14,8 @@ def users_of(uid: str) -> str:
     return f"{uid}/users"
 
 
-@dataclass(frozen=True, slots=True)
+# No slots, as with Plan.
+@dataclass(frozen=True)
 class WriteStatus(Generic[S]):
     """Write the object's status. Carries the version it was decided on: a stale decision is refused by the server.
 
@@ -109,7 +110,8 @@ Step = WriteStatus[S] | Effect
 """A step of a plan for an object with the status `S`."""
 
 
-@dataclass(frozen=True, slots=True)
+# No slots here: a frozen class with slots cannot be called by an alias such as Plan[DataMoverStatus].
+@dataclass(frozen=True)
 class Plan(Generic[S]):
     """Steps in order; a step that fails stops the plan, and the next reconcile decides anew.
 
