@@ -198,9 +198,10 @@ def bomb(line: bytes, times: int) -> bytes:
 
 
 HOSTILE = {
-    "a line without an end": bomb(b" " * (1 << 20), 256),
-    "a name without an end": bomb(b"x" * (1 << 20), 256),
-    "lines without an end": bomb(b"\n" * (1 << 20), 256),
+    # made when a test wants them: they cost a second each, and every worker imports this
+    "a line without an end": lambda: bomb(b" " * (1 << 20), 256),
+    "a name without an end": lambda: bomb(b"x" * (1 << 20), 256),
+    "lines without an end": lambda: bomb(b"\n" * (1 << 20), 256),
     "depth": gzip.compress(msgspec.json.encode(HEADER) + b'\n{"type":"file","x":' + b"[" * 100_000),
     "a size that no field holds": gzip.compress(msgspec.json.encode(HEADER) + b'\n{"type":"file","size":1e26}\n'),
     "an owner that no system has": gzip.compress(msgspec.json.encode(HEADER) + b'\n{"type":"file","uid":4294967296}\n'),
@@ -214,7 +215,8 @@ HOSTILE = {
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_manifest_is_damaged_and_memory_stays_flat(tmp_path: Path, case: str) -> None:
     path = tmp_path / "manifest"
-    path.write_bytes(HOSTILE[case])
+    made = HOSTILE[case]
+    path.write_bytes(made if isinstance(made, bytes) else made())
     tracemalloc.start()
     try:
         with pytest.raises(ValueError, match=r"^it "):
