@@ -319,7 +319,7 @@ async def embedded_world() -> AsyncIterator[World]:
     """The embedded API server with its controllers, new and in the process."""
     server = ApiServer()
     transport = LocalTransport(server)
-    controllers = asyncio.create_task(LocalControllers(Client(transport)).run())
+    controllers = asyncio.create_task(LocalControllers(Client(transport), server=server).run())
 
     async def age() -> None:
         server.compact()

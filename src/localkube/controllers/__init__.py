@@ -1,4 +1,4 @@
-"""The few controllers that a cluster would bring: Jobs, volume binding, protection, owner-reference collection, namespaces.
+"""What kube-controller-manager would do: Jobs, binding of volumes and their protection. Clients of the API server.
 
-Started with the embedded world only; a real cluster has kube-controller-manager. Clients of any API server.
+Started with the embedded world only. Garbage collection and the deletion of namespaces are the API server's own here (`localkube.store.background`).
 """

@@ -7,5 +7,3 @@ COMPONENT: Final = "datamover-controllers"
 
 CLAIM_PROTECTION: Final = "kubernetes.io/pvc-protection"
 VOLUME_PROTECTION: Final = "kubernetes.io/pv-protection"
-FOREGROUND: Final = "foregroundDeletion"
-ORPHAN: Final = "orphan"

@@ -19,10 +19,12 @@ from kubekit.client.transport import Request, Response, Stream
 from kubekit.runtime.clock import Clock, SystemClock
 from kubekit.words import timestamps
 from localkube.store import answers, crds, persistence
+from localkube.store.background import BackgroundWork
 from localkube.store.builtin_kinds import builtin_kinds
 from localkube.store.calls import Call, read_call, read_query
 from localkube.store.deletion import Deleter
 from localkube.store.dispatch import Dispatcher
+from localkube.store.editor import Editor
 from localkube.store.endpoints import Endpoints
 from localkube.store.expiry import Expiry
 from localkube.store.furniture import furniture
@@ -69,9 +71,10 @@ class ApiServer:
         self._ledger = Ledger(self.storage, on_change=self._changed)
         self._writer = Writer(self._ledger, self, choose=dice.choice)
         reader = Reader(self.storage)
-        self._dispatcher = Dispatcher(
-            reader=reader, writer=self._writer, deleter=Deleter(self._ledger, self), world=self
-        )
+        deleter = Deleter(self._ledger, self)
+        self._dispatcher = Dispatcher(reader=reader, writer=self._writer, deleter=deleter, world=self)
+        self._editor = Editor(storage=self.storage, registry=self.registry, writer=self._writer, deleter=deleter)
+        self._background = BackgroundWork(self._editor, clock=self.clock, world=self)
         self._streams = Streams(
             self.storage, reader=reader, ledger=self._ledger, clock=self.clock, dice=dice, world=self
         )
@@ -233,10 +236,15 @@ class ApiServer:
         self.storage.clear()
         for kind in [kind for kind in self.registry if kind.custom]:
             self.registry.remove(kind.group, kind.plural)
-        lost = persistence.fill(self.storage, revision, objects, find=self._kind_of_shelf, on_object=self._define)
+        lost = persistence.fill(self.storage, revision, objects, find=self._editor.kind, on_object=self._define)
         if lost:
             _log.warning("%d saved objects belong to kinds that are no longer served; they are gone", lost)
         self._furnish()
+        self._background.look_at_everything()
+
+    async def collect(self) -> None:
+        """Carry out garbage collection by owner references and the deletion of namespaces, until cancelled."""
+        await self._background.run()
 
     def close(self) -> None:
         """End all watches. The data stays, and new watches may come."""
@@ -290,16 +298,13 @@ class ApiServer:
             if call is not None and self._ledger.shelf(call.kind).get("", name_of(manifest)) is None:
                 self._writer.create(call)
 
-    def _kind_of_shelf(self, shelf: str) -> Kind | None:
-        plural, _, group = shelf.partition(".")
-        return self.registry.of_resource(group, plural)
-
     def _define(self, kind: Kind, tree: Tree) -> None:
         if kind.resource == crds.RESOURCE:
             for served in crds.kinds_of(tree):
                 self.registry.add(served)
 
     def _changed(self, kind: Kind, tree: Tree, *, gone: bool) -> None:
+        self._background.hear(kind, tree, gone=gone)
         if kind.storage == _EVENTS:
             self._age_events(kind, tree, gone=gone)
         if kind.resource != crds.RESOURCE:

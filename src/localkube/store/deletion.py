@@ -1,6 +1,6 @@
 """Deleting: options, preconditions, grace, finalizers, collections.
 
-What foreground and orphan deletion mean is carried out by the garbage collector, a client of the server; here only its finalizers are set.
+What foreground and orphan deletion mean is carried out afterwards, by `localkube.store.garbage`; here only its finalizers are set.
 """
 
 from dataclasses import dataclass
@@ -89,10 +89,8 @@ class Deleter:
         self._ledger = ledger
         self._world = world
 
-    def delete(self, call: Call, name: str, options: DeleteOptions, *, namespace: str | None = None) -> Deletion:
-        """Delete one object, or mark it for deletion. Raises StatusError 404 and 409."""
-        kind = call.kind
-        namespace = call.namespace if namespace is None else namespace
+    def delete(self, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Deletion:
+        """Delete one object, or mark it for deletion. Raises StatusError 403, 404 and 409."""
         record = self._ledger.shelf(kind).get(namespace, name)
         if record is None:
             raise not_found(kind.group, kind.plural, name)

@@ -67,7 +67,7 @@ class Dispatcher:
         return answers.many(call.kind, records, metadata, form, include=include, now=self._now)
 
     def _delete(self, call: Call, form: answers.Format) -> Response:
-        deletion = self._deleter.delete(call, call.name, read_options(call))
+        deletion = self._deleter.delete(call.kind, call.namespace, call.name, read_options(call))
         if not deletion.gone or call.kind.strategy.returns_deleted:
             return self._object(200, call, deletion.record, form)
         details: Tree = {"name": call.name}
@@ -81,7 +81,7 @@ class Dispatcher:
         page = self._reader.page(call)
         for record in page.records:
             try:
-                self._deleter.delete(call, record.name, options, namespace=record.namespace)
+                self._deleter.delete(call.kind, record.namespace, record.name, options)
             except StatusError as error:
                 if error.code != 404:
                     raise

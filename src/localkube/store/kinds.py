@@ -102,6 +102,10 @@ class Registry:
         """Return the kind of a resource in any version, or None."""
         return next((kind for kind in self._kinds.values() if (kind.group, kind.plural) == (group, plural)), None)
 
+    def of_kind(self, group: str, kind: str) -> Kind | None:
+        """Return the kind of this name in any version, or None."""
+        return next((each for each in self._kinds.values() if (each.group, each.kind) == (group, kind)), None)
+
     def __iter__(self) -> Iterator[Kind]:
         return iter(self._kinds.values())
 

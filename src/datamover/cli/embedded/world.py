@@ -146,7 +146,7 @@ async def start_world(options: WorldOptions) -> AsyncGenerator[World]:
             )
         world = World(server=server, client=client, node=node, operator=operator, registry=registry, kept=kept)
         stop = asyncio.Event()
-        controllers = LocalControllers(client, job_backoff_base=options.job_backoff)
+        controllers = LocalControllers(client, server=server, job_backoff_base=options.job_backoff)
         tasks = [
             asyncio.create_task(node.run(), name="node"),
             asyncio.create_task(controllers.run(), name="controllers"),

@@ -224,7 +224,6 @@ class PriorityClassStrategy(Strategy):
     """PriorityClasses."""
 
     unconditional_update = True
-    collected = True
 
     def default(self, obj: Tree) -> None:
         """Preempt."""

@@ -48,6 +48,7 @@ class EventStrategy(Strategy):
     counts_generations = False
     unconditional_update = True
     create_on_update = True
+    collected = False
 
     def __init__(self, *, subject: str, strict: bool) -> None:
         self._subject = subject

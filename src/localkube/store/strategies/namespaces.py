@@ -6,7 +6,8 @@ from localkube.store.strategies.base import Strategy
 from localkube.store.trees import Tree, child, look, sequence, text
 
 _NAME_LABEL = "kubernetes.io/metadata.name"
-_HOLDER = "kubernetes"
+HOLDER = "kubernetes"
+"""The entry of `spec.finalizers` that stays until the namespace is empty."""
 
 
 class NamespaceStrategy(Strategy):
@@ -29,8 +30,8 @@ class NamespaceStrategy(Strategy):
         self.default(obj)
         spec = child(obj, "spec")
         finalizers = [text(name) for name in sequence(spec.get("finalizers"))]
-        if _HOLDER not in finalizers:
-            finalizers.append(_HOLDER)
+        if HOLDER not in finalizers:
+            finalizers.append(HOLDER)
         spec["finalizers"] = finalizers
         obj["status"] = {"phase": "Active"}
 

@@ -16,5 +16,5 @@ async def bare() -> AsyncIterator[Embedded]:
 @pytest.fixture
 async def world(bare: Embedded) -> Embedded:
     """An API server with all controllers; Jobs retry at once."""
-    bare.run(LocalControllers(bare.client, job_backoff_base=0.01).run)
+    bare.run(LocalControllers(bare.client, server=bare.server, job_backoff_base=0.01).run)
     return bare

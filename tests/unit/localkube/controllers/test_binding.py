@@ -283,7 +283,7 @@ async def test_the_default_class_reaches_claims_that_came_before_it(world):
 
 
 async def test_an_idle_world_and_a_restart_over_it_write_nothing(bare):
-    task = bare.run(LocalControllers(bare.client).run)
+    task = bare.run(LocalControllers(bare.client, server=bare.server).run)
     await make_volume(bare)
     await make_claim(bare)
     await make_claim(bare, "waits")
@@ -291,7 +291,7 @@ async def test_an_idle_world_and_a_restart_over_it_write_nothing(bare):
     await bare.quiet()
     await bare.stop(task)
     before = bare.writes()
-    bare.run(LocalControllers(bare.client).run)
+    bare.run(LocalControllers(bare.client, server=bare.server).run)
     await asyncio.sleep(0.4)
     assert bare.writes() == before
 
@@ -305,6 +305,6 @@ async def test_a_binding_that_was_cut_short_is_finished(bare):
         "v",
         {"spec": {"claimRef": {"kind": "PersistentVolumeClaim", "apiVersion": "v1", **ref(uid=made.metadata.uid)}}},
     )
-    bare.run(LocalControllers(bare.client).run)
+    bare.run(LocalControllers(bare.client, server=bare.server).run)
     await until_phase(bare, CLAIMS, "c", "Bound")
     await until_phase(bare, VOLUMES, "v", "Bound")

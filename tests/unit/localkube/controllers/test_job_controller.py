@@ -75,12 +75,12 @@ async def test_failures_are_retried_up_to_the_limit_and_counted_once(world):
 
 
 async def test_a_restarted_controller_goes_on_where_it_stopped(bare):
-    first = bare.run(LocalControllers(bare.client, job_backoff_base=0.01).run)
+    first = bare.run(LocalControllers(bare.client, server=bare.server, job_backoff_base=0.01).run)
     await bare.create(JOBS, job(backoffLimit=1))
     pod = await next_pod(bare)
     await bare.stop(first)
     await finish(bare, pod, code=1)
-    second = bare.run(LocalControllers(bare.client, job_backoff_base=0.01).run)
+    second = bare.run(LocalControllers(bare.client, server=bare.server, job_backoff_base=0.01).run)
     again = await next_pod(bare)
     await finish(bare, again, code=1)
     failed = await until_condition(bare, "Failed")
@@ -88,7 +88,7 @@ async def test_a_restarted_controller_goes_on_where_it_stopped(bare):
     await bare.quiet()
     await bare.stop(second)
     before = bare.writes()
-    bare.run(LocalControllers(bare.client, job_backoff_base=0.01).run)
+    bare.run(LocalControllers(bare.client, server=bare.server, job_backoff_base=0.01).run)
     await asyncio.sleep(0.3)
     assert bare.writes() == before
 

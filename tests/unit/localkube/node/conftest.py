@@ -114,7 +114,7 @@ async def offline(state: Path) -> AsyncIterator[NodeWorld]:
     """Controllers without a node."""
     async with embedded() as base:
         world = NodeWorld(base, state)
-        world.run(LocalControllers(base.client, job_backoff_base=0.01).run)
+        world.run(LocalControllers(base.client, server=base.server, job_backoff_base=0.01).run)
         try:
             yield world
         finally:

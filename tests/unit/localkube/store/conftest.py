@@ -1,7 +1,10 @@
 """An API server in the process, with the widgets of the conformance suite, and a short way to talk to it."""
 
+import asyncio
 import json
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -68,6 +71,25 @@ class Api:
 
     def delete(self, plural: str, name: str, body: Any = None, **query: Any):
         return self.send("DELETE", self.path(plural, name), body, **query)
+
+    @asynccontextmanager
+    async def collecting(self) -> AsyncIterator[None]:
+        """Let the server collect garbage and finish the deletion of namespaces meanwhile."""
+        task = asyncio.create_task(self.server.collect())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def settle(self) -> None:
+        """Return when the server has done what it has to do by itself."""
+        before = None
+        while before != self.server.storage.revision:
+            before = self.server.storage.revision
+            for _ in range(20):
+                await asyncio.sleep(0)
 
     async def watch(self, plural: str, **query: Any) -> "Watched":
         items = (("watch", "1"), *((k, str(v)) for k, v in query.items()))
