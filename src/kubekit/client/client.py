@@ -13,7 +13,8 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, Literal, Protocol, TypeVar
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 from kubekit.client import requests
 from kubekit.client.codec import (
@@ -38,7 +39,7 @@ T = TypeVar("T")
 Observe = Callable[[str, str, int], None]
 """Called with verb, group resource and status code (0: no answer) for every attempt."""
 
-DEFAULT_MANAGER = "datamover"
+DEFAULT_MANAGER = "kubekit"
 PAGE_SIZE = 500
 
 _MAX_ERROR_BODY = 64 * 1024
@@ -65,7 +66,7 @@ class Client:
         self,
         transport: Transport,
         *,
-        user_agent: str = "datamover",
+        user_agent: str = "kubekit",
         clock: Sleeper | None = None,
         observe: Observe | None = None,
         jitter: Callable[[], float] = random.random,
@@ -303,6 +304,14 @@ class Client:
     async def close(self) -> None:
         """Close the transport. Safe to call twice."""
         await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
     async def _object(
         self, verb: str, resource: Resource[T], request: Request, *, idempotent: bool, subresource: str | None = None

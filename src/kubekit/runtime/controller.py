@@ -16,7 +16,7 @@ from kubekit.client.errors import KubeError
 from kubekit.runtime.clock import Clock, SystemClock
 from kubekit.runtime.informer import Informer
 from kubekit.runtime.instruments import SILENCE, ControllerInstruments
-from kubekit.runtime.store import Key
+from kubekit.runtime.store import Key, key_of
 from kubekit.runtime.workqueue import Priority, QueueShutDown, Workqueue
 from kubekit.words.meta import HasMeta
 
@@ -42,6 +42,12 @@ class After:
 DONE = Done()
 Result = Done | After
 Reconcile = Callable[[Key], Awaitable[Result]]
+
+
+def own_key(old: HasMeta | None, new: HasMeta | None) -> Iterable[Key]:
+    """Return the key of the object that changed."""
+    present = new if new is not None else old
+    return (key_of(present.metadata),) if present is not None else ()
 
 
 class Terminal(Exception):  # noqa: N818 - the reconciler's verdict
@@ -70,8 +76,8 @@ class Controller:
         self._watched: list[tuple[Informer[Any], Callable[[Any, Any], Iterable[Key]]]] = []
         self._active = False
 
-    def watch(self, informer: Informer[T], map: Callable[[T | None, T | None], Iterable[Key]]) -> None:  # noqa: A002 - contract
-        """Add the keys that `map` names for a change (old, new); what is there at the beginning comes as (None, object).
+    def watch(self, informer: Informer[T], map: Callable[[T | None, T | None], Iterable[Key]] = own_key) -> None:  # noqa: A002 - contract
+        """Add the keys that `map` names for a change (old, new), by default the object's own; what is there at the beginning comes as (None, object).
 
         What the first list brings, and what is there when the work begins, goes behind real changes.
         """

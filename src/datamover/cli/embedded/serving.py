@@ -1,9 +1,7 @@
 """`datamover local up`: the embedded world with an HTTP face and a kubeconfig."""
 
-import asyncio
 import os
 import shlex
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from datamover.cli.embedded.state import WorldError
 from datamover.cli.embedded.world import LOCAL_MOVER_IMAGE, WorldOptions, adopt_volume, ensure_namespace, start_world
 from datamover.cli.operator import Options
 from datamover.cli.volumes import Volume, find_clash
+from kubekit.runtime.signals import stop_on_signals
 from localkube.face import serve
 
 
@@ -33,10 +32,7 @@ async def serve_world(options: UpOptions, *, say: Callable[[str], None]) -> None
     clash = find_clash(options.volumes, options.state)
     if clash is not None:
         raise WorldError(clash)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = stop_on_signals()
     operator = Options(progress_interval=2.0) if options.with_operator else None
     async with start_world(WorldOptions(state=options.state, operator=operator)) as world:
         if options.volumes:
