@@ -1,17 +1,14 @@
-"""Progress for the operator, one JSON line, and `Transferred:` lines for people. At most one of each per interval."""
+"""Progress for the operator: one line of JSON, at most one per interval."""
 
 from collections import deque
 from collections.abc import Callable
 
 import msgspec
 
-from datamover.agent.rclone import logs
 from datamover.api import outside, transfer
 
 INTERVAL = 1.0
 """Seconds between two progress lines of one phase."""
-PEOPLE_INTERVAL = 10.0
-"""Seconds between two blocks of `Transferred:` lines."""
 _LONGEST_TROUBLE = 600
 _WINDOW = 60
 """Intervals from which the speed of the work is reckoned."""
@@ -22,21 +19,12 @@ _LONGEST_ETA = 100 * 3600
 class Reporter:
     """Says how far the attempt is. A new phase is said at once; within a phase at most one line a second."""
 
-    def __init__(
-        self,
-        run_id: str,
-        *,
-        write: Callable[[str], None],
-        monotonic: Callable[[], float],
-        tell: Callable[[str], None] | None = None,
-    ) -> None:
-        """`write` takes lines for people, `tell` those for the operator (the same when it is None)."""
-        self._write = write
-        self._tell = tell or write
+    def __init__(self, run_id: str, *, tell: Callable[[str], None], monotonic: Callable[[], float]) -> None:
+        """`tell` takes lines for the operator."""
+        self._tell = tell
         self._monotonic = monotonic
         self._started = monotonic()
         self._said: float | None = None
-        self._shown = monotonic()
         self._now = transfer.Progress(run_id=run_id, phase=transfer.PROBING)
         self._encode = msgspec.json.Encoder().encode
         self._seen: deque[tuple[float, int]] = deque([(self._started, 0)], maxlen=_WINDOW)
@@ -71,45 +59,20 @@ class Reporter:
         if self.due():
             self._say()
 
-    def statistics(self, line: logs.Line) -> None:
-        """The engine's statistics while it moves files."""
-        stats = line.stats
-        if stats is None:
-            return
-        total_files = max(self._now.total_files, stats.transfers)
-        total = max(self._now.total_bytes, stats.bytes)
-        # unchanged files are known to be there too: of those that are not to be moved, what was compared and does not wait to be moved
-        others = max(0, total_files - stats.total_transfers)
-        there = min(others, max(0, stats.checks - (stats.total_transfers - stats.transfers)))
-        # the engine tells no bytes of what it compares, so they are reckoned from the number of files
-        unmoved = max(0, total - max(stats.total_bytes, stats.bytes))
-        done = stats.bytes + (unmoved * there // others if others else 0)
+    def advance(self, *, files: int, size: int, total_files: int, total_size: int, speed: float, errors: int) -> None:
+        """So much is done of so much. Sizes in bytes, `speed` in bytes a second."""
         self._now = msgspec.structs.replace(
             self._now,
-            bytes=min(total, max(done, self._now.bytes)),
-            total_bytes=total,
-            files=min(total_files, max(stats.transfers + there, self._now.files)),
+            bytes=size,
+            total_bytes=total_size,
+            files=files,
             total_files=total_files,
-            speed=round(stats.speed, 1),
-            errors=stats.errors,
+            speed=speed,
+            errors=errors,
         )
         self._estimate()
         if self.due():
             self._say()
-        if self._monotonic() - self._shown >= PEOPLE_INTERVAL:
-            self.show(line)
-
-    def checked(self, line: logs.Line) -> None:
-        """The engine's statistics while it compares files."""
-        if line.stats is not None:
-            files = min(line.stats.checks, self._now.total_files)
-            share = self._now.total_bytes * files // self._now.total_files if self._now.total_files else 0
-            self._now = msgspec.structs.replace(
-                self._now, files=files, bytes=share, speed=0.0, errors=line.stats.errors
-            )
-            self._estimate()
-            if self.due():
-                self._say()
 
     def _estimate(self) -> None:
         """Reckon what is left from how much was done in the last minute; nothing is said while the server does not answer."""
@@ -122,12 +85,6 @@ class Reporter:
         if now - self._seen[-1][0] >= INTERVAL:
             self._seen.append((now, done))
         self._now = msgspec.structs.replace(self._now, eta=eta if eta is None or eta < _LONGEST_ETA else None)
-
-    def show(self, line: logs.Line) -> None:
-        """Show the statistics to people."""
-        self._shown = self._monotonic()
-        for text in logs.transferred(line):
-            self._write(text)
 
     def _say(self) -> None:
         self._said = self._monotonic()

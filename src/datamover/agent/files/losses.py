@@ -3,8 +3,8 @@
 Memory does not grow with the number of losses.
 """
 
-from datamover.agent.files import names
-from datamover.agent.rclone.guards import quote_names
+from datamover.agent import printing
+from datamover.agent.printing import quote_names
 
 _EXAMPLES = 5
 
@@ -49,7 +49,7 @@ class Losses:
         """Note a loss of the path `raw`, of which `detail` says more."""
         count, examples = self._kinds.get(kind, (0, []))
         if len(examples) < _EXAMPLES:
-            examples.append(names.readable(raw or b".") + (f" ({names.printable(detail)})" if detail else ""))
+            examples.append(printing.readable(raw or b".") + (f" ({printing.printable(detail)})" if detail else ""))
         self._kinds[kind] = (count + 1, examples)
 
     def lines(self) -> list[str]:

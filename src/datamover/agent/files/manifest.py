@@ -19,8 +19,9 @@ from typing import Annotated, BinaryIO
 
 import msgspec
 
+from datamover.agent import printing
+from datamover.agent.environment import Owner
 from datamover.agent.files import names
-from datamover.agent.rclone.settings import Owner
 from datamover.api import outside
 from datamover.api.outside import Count
 
@@ -105,7 +106,7 @@ def about(kind: str, key: bytes) -> Entry:
     try:
         return Entry(type=kind, path=key.decode())
     except UnicodeDecodeError:
-        return Entry(type=kind, path=names.readable(key), raw=key)
+        return Entry(type=kind, path=printing.readable(key), raw=key)
 
 
 class Writer:
@@ -127,7 +128,7 @@ class Writer:
         self._encode(entry, self._buffer, start)
         if len(self._buffer) - start > outside.LINE_LIMIT:  # nobody would read it again
             self._encode(msgspec.structs.replace(entry, xattrs=None), self._buffer, start)
-            self.shortened.append(names.readable(entry.raw_path))
+            self.shortened.append(printing.readable(entry.raw_path))
         self._buffer += b"\n"
         self._entries += 1
         if len(self._buffer) > 1 << 16:

@@ -15,8 +15,6 @@ test holds them against the real engine.
 
 import re
 
-from kubekit.words.text import SHAPELESS
-
 LINK_SUFFIX = b".rclonelink"
 """What the engine puts behind the name of a symbolic link; the object holds the target."""
 KEY_LIMIT = 1024
@@ -35,7 +33,6 @@ _DELETE = 0x7F
 _UNUSUAL = re.compile(rb"[\x00-\x1f\x7f]|\xe2\x80\x9b|\xe2\x90[\x80-\xa1]|\xef\xbc[\x8e\x8f]")
 _QUOTED = re.compile(f"{_QUOTE}(.)|([{chr(_SYMBOLS)}-{chr(_SYMBOLS + 0x1F)}{_DELETE_SYMBOL}{_SLASH}])", re.DOTALL)
 _ESCAPED = re.compile("[\udc80-\udcff]")
-_TRICKS = re.compile(SHAPELESS)
 # what XML 1.0 cannot carry, or a parser turns into something else; listings come as XML
 _UNLISTABLE = re.compile(rb"[\x01-\x08\x0b-\x1f]|\xef\xbf[\xbe\xbf]")
 
@@ -161,22 +158,3 @@ def stored_size(raw: bytes) -> int:
 def listable(raw: bytes) -> bool:
     """Tell whether a server that does not encode keys in its listings can list this name."""
     return not _UNLISTABLE.search(raw)
-
-
-def readable(raw: bytes) -> str:
-    r"""Return a name as people, terminals and JSON can take it, on one line: bytes that are not UTF-8 as `\xff`, control characters and those
-    that turn the direction of writing as `\x1b` or `\u202e`.
-    """
-    return printable(raw.decode("utf-8", "backslashreplace"))
-
-
-def printable(text: str) -> str:
-    r"""Return text in which nothing plays tricks on a terminal and which can be encoded: what `readable` escapes comes escaped."""
-    return _TRICKS.sub(_escape, text)
-
-
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return (
-        f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ascii(match[0])[1:-1]
-    )  # the former is a byte of a path

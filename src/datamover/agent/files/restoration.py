@@ -21,7 +21,8 @@ from typing import NoReturn
 
 import msgspec
 
-from datamover.agent.files import losses, manifest, names
+from datamover.agent import printing
+from datamover.agent.files import losses, manifest
 from datamover.agent.files.attributes import Dresser
 from datamover.agent.files.losses import Losses, because
 
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
-            super().error(names.printable(message))
+            super().error(printing.printable(message))
 
     parser = Parser(
         prog="datamover-agent apply-manifest",
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
         left_out = apply(given.manifest, given.directory, privileges=given.privileges, special=given.special, say=_say)
     except (OSError, ValueError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or error
-        _say(f"{names.printable(f'{given.manifest} cannot be applied to {given.directory}: {why}')}")
+        _say(f"{printing.printable(f'{given.manifest} cannot be applied to {given.directory}: {why}')}")
         return UNUSABLE
     if left_out:
         _say(f"{left_out} left out.")

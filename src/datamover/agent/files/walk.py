@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
+from datamover.agent import printing
 from datamover.agent.files import manifest, names
 from datamover.api import transfer
 
@@ -73,7 +74,7 @@ class Tally(msgspec.Struct):
 def _note(examples: list[str], raw: bytes) -> None:
     """Keep a name for people, if there are few of them."""
     if len(examples) < _EXAMPLES:
-        examples.append(names.readable(raw))
+        examples.append(printing.readable(raw))
 
 
 def _miss(tally: Tally, raw: bytes) -> None:
@@ -244,7 +245,7 @@ def _entry(place: bytes, status: os.stat_result, path: bytes, tally: Tally) -> m
     try:
         text, raw = path.decode(), None
     except UnicodeDecodeError:
-        text, raw = names.readable(path), path
+        text, raw = printing.readable(path), path
     target: bytes | None = None
     hardlink: str | None = None
     device: str | None = None
@@ -300,7 +301,7 @@ def _text(raw: bytes) -> tuple[str, bytes | None]:
     try:
         return raw.decode(), None
     except UnicodeDecodeError:
-        return names.readable(raw), raw
+        return printing.readable(raw), raw
 
 
 def _special(mode: int) -> str:

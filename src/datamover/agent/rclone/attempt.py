@@ -19,9 +19,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from datamover.agent import printing
 from datamover.agent.errors import AgentError, Failure
 from datamover.agent.files import manifest, names, walk
-from datamover.agent.progress import Reporter
 from datamover.agent.rclone import guards, logs, process, profile, records, remarks
 from datamover.agent.rclone.changes import has_changed
 from datamover.agent.rclone.deleting import Deletions
@@ -30,6 +30,7 @@ from datamover.agent.rclone.ledger import Ledger
 from datamover.agent.rclone.live import is_on
 from datamover.agent.rclone.moving import Moving
 from datamover.agent.rclone.options import Options, file_lists, for_checking, keeps_links, without_etags
+from datamover.agent.rclone.progress import Reporter
 from datamover.agent.rclone.settings import Settings
 from datamover.agent.rclone.sync import Sync
 from datamover.agent.rclone.verify import Comparison, compare, mismatch
@@ -53,7 +54,7 @@ class Facts(msgspec.Struct):
     read: int = 0
 
 
-class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+class Equipment(msgspec.Struct, frozen=True, kw_only=True):
     """What an attempt is given: `show` takes lines of the engine's log, `say` sentences, `scratch` is a directory of its own."""
 
     settings: Settings
@@ -68,7 +69,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 class Attempt(ABC):
     """What both kinds of attempts share; `Mirror` and `Timestamped` differ in where the files go and what may be there."""
 
-    def __init__(self, given: Surroundings) -> None:
+    def __init__(self, given: Equipment) -> None:
         settings = given.settings
         self.settings = settings
         self.options = given.options
@@ -275,7 +276,7 @@ class Attempt(ABC):
         failure = guards.check_source_names(
             too_long=tuple(tally.too_long_names),
             too_long_count=tally.too_long,
-            collisions=tuple(names.readable(key) for key in collisions),
+            collisions=tuple(printing.readable(key) for key in collisions),
             link_like=tuple(tally.link_like_names) if keeps_links(self.data_environment()) else (),
             link_like_count=tally.link_like,
             misspelt=tuple(tally.misspelt_names),
@@ -334,7 +335,7 @@ class Attempt(ABC):
                 transfer.SOURCE_UNREADABLE,
                 transfer.REASON_NAME_REFUSED,
                 f"The server cannot list names with control characters, and {self.tally.unlistable} path(s) of the source have such: "
-                f"{guards.quote_names(examples, self.tally.unlistable)}. What cannot be listed cannot be restored. Rename them, or exclude them (RCLONE_EXCLUDE)."
+                f"{printing.quote_names(examples, self.tally.unlistable)}. What cannot be listed cannot be restored. Rename them, or exclude them (RCLONE_EXCLUDE)."
                 " Nothing was moved.",
                 problems=examples,
             )

@@ -18,11 +18,12 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from datamover.agent import printing
 from datamover.agent.files import names
-from datamover.agent.progress import Reporter
 from datamover.agent.rclone import logs, process
 from datamover.agent.rclone.destination import Destination
 from datamover.agent.rclone.options import without_filters
+from datamover.agent.rclone.progress import Reporter
 from datamover.agent.rclone.verify import mismatched
 from datamover.api import transfer
 
@@ -232,5 +233,5 @@ def _first_lines(path: str) -> tuple[int, list[str]]:
         for line in file:
             count += 1
             if len(some) < _EXAMPLES:
-                some.append(names.readable(line.rstrip(b"\n")))
+                some.append(printing.readable(line.rstrip(b"\n")))
     return count, some

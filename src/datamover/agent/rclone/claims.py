@@ -18,8 +18,8 @@ from datetime import timedelta
 
 import msgspec
 
+from datamover.agent.environment import is_timestamp, read_timestamp, write_timestamp
 from datamover.agent.errors import Failure
-from datamover.agent.rclone.settings import is_timestamp, read_timestamp, write_timestamp
 from datamover.api import transfer
 
 ROUNDS = 4

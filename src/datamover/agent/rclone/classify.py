@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable
 
 from datamover.agent.errors import Failure
+from datamover.agent.printing import quote_names
 from datamover.agent.rclone import answers, logs
 from datamover.agent.rclone.causes import CAUSES, UNKNOWN, Cause
-from datamover.agent.rclone.guards import quote_names
 from datamover.api import transfer
 
 _EXAMPLES = 5

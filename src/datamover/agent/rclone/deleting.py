@@ -25,10 +25,11 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from datamover.agent import printing
 from datamover.agent.errors import AgentError, Failure
 from datamover.agent.files import names
 from datamover.agent.files.walk import Tally
-from datamover.agent.rclone.guards import quote_names
+from datamover.agent.printing import quote_names
 from datamover.agent.rclone.ledger import Ledger
 from datamover.api import transfer
 
@@ -180,7 +181,7 @@ class Deletions:
         self.count -= len(keys)
         self.spared += len(keys)
         room = max(0, _EXAMPLES - len(self.spared_names))
-        self.spared_names += [f"{names.readable(key)} ({OUT_OF_REACH})" for key in keys[:room]]
+        self.spared_names += [f"{printing.readable(key)} ({OUT_OF_REACH})" for key in keys[:room]]
 
     def _demand_readable(self, tally: Tally, *, moved: bool) -> None:
         if tally.unreadable and not self._listed:
@@ -212,7 +213,7 @@ class Deletions:
                 continue
             self.spared += 1
             if len(self.spared_names) < _EXAMPLES:
-                self.spared_names.append(f"{names.readable(key)} ({why})")
+                self.spared_names.append(f"{printing.readable(key)} ({why})")
             spared.append(key)
             if len(spared) >= _BATCH:
                 self._ledger.spare(spared)

@@ -4,15 +4,14 @@ Each function returns None when all is well, or the Failure to raise: its senten
 """
 
 import math
-from collections.abc import Sequence
 
 import msgspec
 
+from datamover.agent.environment import Owner
 from datamover.agent.errors import Failure
-from datamover.agent.rclone.settings import Owner
+from datamover.agent.printing import quote_names
 from datamover.api import transfer
 
-_EXAMPLES = 3
 _FEW = 10
 """So many files are a matter for the share, whatever has come instead; of fewer, what follows them counts (see `rotation`)."""
 _LARGE = 1 << 20
@@ -306,12 +305,3 @@ def _files(count: int) -> str:
 
 def _have(count: int) -> str:
     return "has" if count == 1 else "have"
-
-
-def quote_names(examples: Sequence[str], count: int) -> str:
-    """Return the first few names, quoted, and how many more there are."""
-    first = ", ".join(
-        f"'{name if len(name) <= 120 else name[:60] + '…' + name[-50:]}'" for name in examples[:_EXAMPLES]
-    )
-    more = count - min(len(examples), _EXAMPLES)
-    return f"{first} and {more} more" if more > 0 else first

@@ -31,6 +31,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 
+from datamover.agent import printing
 from datamover.agent.files import names
 
 _SCHEMA = """
@@ -305,7 +306,7 @@ class Ledger:
         mark = b"/.datamover/"
         found: dict[str, None] = {}
         for key in self._keys("remote IS NOT NULL AND known <> 1 AND instr(key, x'2f2e646174616d6f7665722f')"):
-            found[names.readable(key[: key.find(mark)])] = None
+            found[printing.readable(key[: key.find(mark)])] = None
             if len(found) >= limit:
                 break
         return list(found)

@@ -16,11 +16,12 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from datamover.agent import printing
 from datamover.agent.errors import Failure
 from datamover.agent.files import names
+from datamover.agent.printing import quote_names
 from datamover.agent.rclone.changes import has_changed
 from datamover.agent.rclone.destination import Destination
-from datamover.agent.rclone.guards import quote_names
 from datamover.agent.rclone.ledger import Ledger
 from datamover.agent.rclone.options import without_filters
 from datamover.agent.rclone.sync import Sync
@@ -79,7 +80,7 @@ class Replacement:
         if os.path.getsize(self._list):
             self._replace(source, target, environment=environment, uploaded=uploaded)
         if self._too_long:
-            those = [names.readable(key) for key in self._too_long]
+            those = [printing.readable(key) for key in self._too_long]
             raise Failure(
                 transfer.SOURCE_UNREADABLE,
                 transfer.REASON_NAME_TOO_LONG,
@@ -151,7 +152,7 @@ def is_on(environment: Mapping[str, str], variable: str) -> bool:
 
 def changed_meanwhile(keys: list[bytes], *, said: str = "") -> Failure:
     """Return what to tell of files that changed while they were read; `said` by the engine."""
-    those = [names.readable(key) for key in keys]
+    those = [printing.readable(key) for key in keys]
     return Failure(
         transfer.SOURCE_CHANGED,
         transfer.REASON_SOURCE_CHANGED,

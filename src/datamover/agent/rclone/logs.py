@@ -4,8 +4,6 @@ The engine writes one JSON object a line. People get the classic form back (`202
 the documents' `grep "Transferred:"`, `AccessDenied: Access Denied` and `No space left on device` find what they look for.
 """
 
-from collections.abc import Iterable
-
 import msgspec
 
 from datamover.agent.rclone.options import LEVELS
@@ -82,8 +80,3 @@ def without_errors(line: Line, stats: Stats, count: int) -> tuple[Line, Stats]:
     stats = msgspec.structs.replace(stats, errors=max(0, stats.errors - count))
     shown = [text for text in line.msg.splitlines() if stats.errors or not text.startswith("Errors:")]
     return msgspec.structs.replace(line, msg="\n".join(shown), stats=stats), stats
-
-
-def shorten(texts: Iterable[str], *, limit: int = outside.NAME_LIMIT) -> tuple[str, ...]:
-    """Return the texts clean, each cut to `limit` letters (names in file systems need not be UTF-8, nor harmless)."""
-    return tuple(outside.clean(text.encode("utf-8", "backslashreplace").decode(), limit=limit) for text in texts)

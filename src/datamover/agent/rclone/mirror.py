@@ -12,15 +12,16 @@ from functools import partial
 
 import msgspec
 
+from datamover.agent import printing
+from datamover.agent.environment import Owner, is_timestamp, write_timestamp
 from datamover.agent.errors import Failure
-from datamover.agent.files import manifest, names, walk
+from datamover.agent.files import manifest, walk
 from datamover.agent.rclone import guards, records, remarks, rotation
-from datamover.agent.rclone.attempt import Attempt, Surroundings
+from datamover.agent.rclone.attempt import Attempt, Equipment
 from datamover.agent.rclone.deleting import tell_deletions
 from datamover.agent.rclone.destination import Listing
 from datamover.agent.rclone.options import without_filters
 from datamover.agent.rclone.rivals import Rivals
-from datamover.agent.rclone.settings import Owner, is_timestamp, write_timestamp
 from datamover.agent.rclone.verify import compare, mismatch, not_deleted
 from datamover.api import outside, transfer
 
@@ -35,7 +36,7 @@ _MAIMED = 10
 class Mirror(Attempt):
     """See the module."""
 
-    def __init__(self, given: Surroundings) -> None:
+    def __init__(self, given: Equipment) -> None:
         super().__init__(given)
         self._before = records.State()
         self._after = records.State()
@@ -245,7 +246,7 @@ class Mirror(Attempt):
             owner=found_owner,
             objects=ledger.remote_count(),
             foreign=ledger.foreign_count(),
-            foreign_names=tuple(names.readable(key) for key in ledger.foreign(limit=_EXAMPLES)),
+            foreign_names=tuple(printing.readable(key) for key in ledger.foreign(limit=_EXAMPLES)),
             mirrored=ledger.mirrored_count(),
             stale=ledger.stale_count(),
             source=ledger.sources()[0],
@@ -320,7 +321,7 @@ class Mirror(Attempt):
             return None
         asked = frozenset(unseen)
         there = [key for key, _ in self.destination.find(unseen).lines() if key in asked]
-        shown = tuple(names.readable(key) for key in there[:_EXAMPLES])
+        shown = tuple(printing.readable(key) for key in there[:_EXAMPLES])
         return guards.check_listing(shown, len(there), self.destination.place)
 
     def _check_later_copy(self) -> Failure | None:
@@ -454,7 +455,7 @@ class Mirror(Attempt):
 
     def remarks(self) -> list[str]:
         """Return also what is said about objects of unknown origin."""
-        odd = [names.readable(key) for key in self.ledger.odd(limit=_EXAMPLES)]
+        odd = [printing.readable(key) for key in self.ledger.odd(limit=_EXAMPLES)]
         told = remarks.about_found(self.ledger.found_count()) + remarks.about_odd(self.ledger.odd_count(), odd)
         return super().remarks() + told
 
@@ -504,7 +505,7 @@ class Mirror(Attempt):
         self.deletions.keep(tuple(self.ledger.beyond_reach()))
         left = self.ledger.undeleted(limit=_EXAMPLES)
         if left and not failure:
-            failure = not_deleted([names.readable(key) for key in left], place=place)
+            failure = not_deleted([printing.readable(key) for key in left], place=place)
         if failure:
             raise failure
 

@@ -1,28 +1,19 @@
-# ruff: noqa: PTH100, PTH119, PTH120, PTH123  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
-"""The engine: rclone as child processes.
+# ruff: noqa: PTH100, PTH120  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
+"""rclone as child processes: finding the program, starting it, reading its log while it runs.
 
-Guarantees: no secret on a command line (law L8); every child is asked to end by SIGTERM when the attempt is stopped, and killed
-after the grace period; output is drained or goes to a file, so that no child blocks; children of children that were left behind are reaped
-when the agent is process 1.
-Assumptions: one thread starts and awaits children; threads of ours only drain logs, and timers only request a stop.
-Caveats: a child whose parent is killed with -9 gets SIGTERM where util-linux's `setpriv` is there to ask the kernel for that. Elsewhere the
-one that moves data ends at its next line of log (a broken pipe), at most a second later, and the one that takes small requests stays,
-idle; in a container of its own everything ends with the agent.
+Guarantees: those of `datamover.agent.children`.
 """
 
 import os
-import select
-import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO
 
-from datamover.agent.errors import Failure, Stopped
+from datamover.agent import children
+from datamover.agent.children import Stop
+from datamover.agent.errors import Failure
 from datamover.agent.rclone import classify, logs
-from datamover.api import outside, transfer
+from datamover.api import transfer
 
 LineHandler = Callable[[logs.Line], None]
 
@@ -51,70 +42,8 @@ def find_engine(given: str, *, search: str | None) -> str:
     return os.path.abspath(found)
 
 
-def find_wrapper(*, search: str | None) -> list[str]:
-    """Return what to put before a command so that it hears of its parent's death: util-linux's setpriv, if it is there."""
-    import shutil
-
-    found = shutil.which("setpriv", path=search)
-    if not found or os.path.basename(os.path.realpath(found)) != "setpriv":  # busybox's cannot do it
-        return []
-    return [os.path.abspath(found), "--pdeathsig", "TERM"]
-
-
-class Stop:
-    """Whether and why the attempt is to end, and the children that must hear of it."""
-
-    def __init__(self, *, grace: float) -> None:
-        self.why: str | None = None
-        self.signal: int = signal.SIGTERM
-        self._grace = grace
-        self._children: set[subprocess.Popen[bytes]] = set()
-
-    def request(self, why: str, signum: int = signal.SIGTERM) -> None:
-        """End the attempt: children get SIGTERM now and SIGKILL after the grace period. Safe in a signal handler."""
-        if self.why is None:
-            self.why = why
-            self.signal = signum
-            killer = threading.Timer(self._grace, self._kill)
-            killer.daemon = True
-            killer.start()
-        for child in tuple(self._children):
-            child.send_signal(signal.SIGTERM)
-
-    def check(self) -> None:
-        """Raise Stopped when the attempt is to end."""
-        if self.why is not None:
-            raise Stopped(self.why)
-
-    def pause(self, seconds: float) -> None:
-        """Wait, but not beyond a stop. Raises Stopped."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            self.check()
-            time.sleep(min(left, 0.1))
-        self.check()
-
-    def watch(self, child: subprocess.Popen[bytes]) -> None:
-        """Let `child` hear of a stop, also of one that came while it was being started."""
-        self._children.add(child)
-        if self.why is not None:
-            child.send_signal(signal.SIGTERM)
-
-    def forget(self, child: subprocess.Popen[bytes]) -> None:
-        """The child has ended."""
-        self._children.discard(child)
-
-    def pids(self) -> frozenset[int]:
-        """Return the process ids of our own children."""
-        return frozenset(child.pid for child in tuple(self._children))
-
-    def _kill(self) -> None:
-        for child in tuple(self._children):
-            child.kill()
-
-
-class Child:
-    """A running rclone. Its log is drained by a thread unless the caller reads it with `follow`."""
+class Child(children.Child):
+    """A running rclone. `errors` collects what its log says is wrong, without secrets."""
 
     def __init__(
         self,
@@ -125,112 +54,27 @@ class Child:
         redact: Callable[[str], str] = str,
     ) -> None:
         self.errors = classify.Errors(redact)
-        self.output = b""
-        self.timed_out = False
-        self._process = process
-        self._stop = stop
-        self._killer: threading.Timer | None = None
-        self._drain: threading.Thread | None = None
-        if on_line is not None:
-            self._drain = threading.Thread(target=self._read, args=(on_line,), daemon=True)
-            self._drain.start()
-
-    @property
-    def ended(self) -> bool:
-        """Whether the process is gone."""
-        return self._process.poll() is not None
-
-    def ended_within(self, seconds: float) -> bool:
-        """Wait for the end of the process, at most so long; return whether it has ended. Its output must go to a file."""
-        if self._process.poll() is None:
-            # Popen.wait would sleep between looks, up to a twentieth of a second at each end of a listing
-            try:
-                handle = os.pidfd_open(self._process.pid)
-            except OSError:  # a sandbox may not have it
-                time.sleep(min(seconds, 0.05))
-            else:
-                try:
-                    select.select([handle], [], [], seconds)
-                finally:
-                    os.close(handle)
-        return self._process.poll() is not None
-
-    def was_killed(self, *, patience: float) -> bool:
-        """Whether the process was ended by SIGKILL, or is within `patience` seconds."""
-        try:
-            return self._process.wait(patience) == -signal.SIGKILL
-        except subprocess.TimeoutExpired:
-            return False
+        super().__init__(process, stop=stop, on_line=None if on_line is None else self._reading(on_line))
 
     def follow(self, on_line: LineHandler, *, wanted: Sequence[bytes] | None = None) -> int:
         """Handle every line of the log in this thread until the process ends; return its exit code.
 
         With `wanted`, debug lines are skipped unless they hold one of these words: there may be millions.
         """
-        self._read(on_line, wanted=wanted)
+        self.drain(self._reading(on_line, wanted=wanted))
         return self.wait()
 
-    def wait(self, *, timeout: float | None = None) -> int:
-        """Return the exit code once the process has ended; after `timeout` seconds it is killed and `timed_out` is set."""
-        code = self.finish(timeout=timeout)
-        self._stop.check()
-        return code
+    def _reading(self, on_line: LineHandler, *, wanted: Sequence[bytes] | None = None) -> children.RawLineHandler:
+        """Return what takes a line as it is written and gives `on_line` what it says."""
 
-    def finish(self, *, timeout: float | None = None) -> int:
-        """Wait like `wait`, also when the attempt is to end."""
-        timer: threading.Timer | None = None
-        if timeout is not None:
-            timer = threading.Timer(timeout, self.expire)
-            timer.daemon = True
-            timer.start()
-        try:
-            if self._process.stdout is not None:
-                self.output = _read_start(self._process.stdout)
-            code = self._process.wait()
-        finally:
-            if timer:
-                timer.cancel()
-            self.close()
-        return code
-
-    def end(self, *, grace: float) -> None:
-        """Ask the process to end, as a stop of the whole attempt would; it is killed after the grace period."""
-        self._process.send_signal(signal.SIGTERM)
-        self._killer = threading.Timer(grace, self._process.kill)
-        self._killer.daemon = True
-        self._killer.start()
-
-    def close(self) -> None:
-        """Make sure that the process is gone, and nothing of it is left open."""
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        self._stop.forget(self._process)
-        if self._killer is not None:
-            self._killer.cancel()
-        if self._drain is not None:
-            self._drain.join()
-        for pipe in (self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                pipe.close()
-        reap_orphans(self._stop.pids())
-
-    def expire(self) -> None:
-        """Kill the process because its time is up. Safe in another thread."""
-        self.timed_out = True
-        self._process.kill()
-
-    def _read(self, on_line: LineHandler, *, wanted: Sequence[bytes] | None = None) -> None:
-        pipe = self._process.stderr
-        if pipe is None:
-            return
-        # what is longer than a line may be comes in parts, so that memory stays flat whatever the engine quotes
-        for raw in iter(lambda: pipe.readline(outside.LOG_LINE_LIMIT), b""):
+        def take(raw: bytes) -> None:
             if wanted is not None and _DEBUG in raw and not any(word in raw for word in wanted):
-                continue
+                return
             line = logs.read_line(raw)
             self.errors.add(line)
             on_line(line)
+
+        return take
 
 
 class Engine:
@@ -260,41 +104,13 @@ class Engine:
         """
         if not even_stopped:
             self.stop.check()
-        target = open(output, "wb") if output is not None else None  # noqa: SIM115 - the child keeps it
-        try:
-            process = subprocess.Popen(  # noqa: S603 - the program was looked up, arguments hold no secret
-                [*self._command, *arguments],
-                env=environment,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=target if target is not None else subprocess.PIPE if on_line is not None else subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-            )
-        finally:
-            if target is not None:
-                target.close()
         stop = Stop(grace=0) if even_stopped else self.stop
-        stop.watch(process)
+        process = children.start_process(
+            [*self._command, *arguments],
+            stop=stop,
+            environment=environment,
+            piped=on_line is not None,
+            output=output,
+            folder=folder,
+        )
         return Child(process, stop=stop, on_line=on_line, redact=self.redact)
-
-
-def _read_start(pipe: IO[bytes]) -> bytes:
-    """Read a pipe to its end; return the beginning, which is all that is asked for of what does not go into a file."""
-    start = pipe.read(outside.RECORD_LIMIT)
-    while pipe.read(outside.RECORD_LIMIT):
-        pass
-    return start
-
-
-def reap_orphans(ours: frozenset[int]) -> None:
-    """Collect processes that lost their parent, when the agent is process 1 of its container and so inherits them."""
-    if os.getpid() != 1:
-        return
-    while True:
-        try:
-            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return
-        if found is None or found.si_pid in ours:
-            return  # our own children are awaited where they were started
-        os.waitpid(found.si_pid, os.WNOHANG)

@@ -22,9 +22,9 @@ from contextlib import suppress
 
 import msgspec
 
+from datamover.agent.environment import Owner, is_run_id, is_timestamp
 from datamover.agent.errors import Failure
 from datamover.agent.files.names import is_canonical
-from datamover.agent.rclone.settings import Owner, is_run_id, is_timestamp
 from datamover.api import outside, transfer
 from datamover.api.outside import Count, Unusable
 

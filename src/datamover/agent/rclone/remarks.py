@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from datamover.agent.files.walk import Tally
+from datamover.agent.printing import quote_names
 from datamover.agent.rclone.deleting import Deletions
-from datamover.agent.rclone.guards import quote_names
 from datamover.api import amounts, outside
 
 

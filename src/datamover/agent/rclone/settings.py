@@ -6,34 +6,20 @@ are the user's and win over everything that is set here, because all defaults of
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
+from datamover.agent.environment import Owner, Reader, is_run_id, is_timestamp, write_timestamp
 from datamover.agent.errors import Misconfigured
 from datamover.agent.rclone import engine_options
 from datamover.api import credentials, outside, transfer
 from datamover.api.outside import Unusable
 
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _CERTIFICATES = re.compile(
     r"(?:[^-]*-----BEGIN (?:TRUSTED )?CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END (?:TRUSTED )?CERTIFICATE-----)+[^-]*"
 )
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+")
-
-
-class Owner(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """Identity of the mirrored volume: the source, not the DataMover object (law L3)."""
-
-    cluster: str = ""
-    namespace: str = ""
-    pvc: str = ""
-
-    def __str__(self) -> str:
-        """Return the owner as people name it."""
-        parts = [part for part in (self.namespace, self.pvc) if part]
-        name = "/".join(parts) if parts else "no volume in particular"
-        return f"{name} of cluster {self.cluster}" if self.cluster else name
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,66 +61,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.bucket}/{self.prefix}" if self.prefix else self.bucket
 
 
-class _Reader:
-    """Reads variables one by one and collects what is wrong, so that the user sees all of it at once."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-        self.problems: list[str] = []
-        self.notices: list[str] = []
-
-    def text(self, name: str, default: str = "") -> str:
-        value = self._environ.get(name, "")
-        trimmed = value.strip()
-        if trimmed != value:
-            # `echo KEY | base64` leaves a newline in every other Secret; it is never meant
-            self.notices.append(f"{name} has white space at its ends; it is ignored")
-        return trimmed or default
-
-    def word(self, name: str) -> str:
-        """Return a text that goes into records, which are UTF-8."""
-        value = self.text(name)
-        if value != value.encode("utf-8", "replace").decode():
-            self.problems.append(f"{name} is {value!r}; that is not UTF-8, so no record can hold it")
-        return value
-
-    def has(self, name: str) -> bool:
-        return bool(self._environ.get(name, "").strip())
-
-    def required(self, name: str) -> str:
-        value = self.text(name)
-        if not value:
-            state = "is empty" if name in self._environ else "is not set"
-            self.problems.append(
-                f"{name} {state}; put it into the Secret that secretName points to, or into additionalEnv"
-            )
-        return value
-
-    def switch(self, name: str, *, default: bool = False) -> bool:
-        value = self.text(name)
-        if value in {"true", "false"}:
-            return value == "true"
-        if value:
-            self.problems.append(f'{name} is {value!r}; write "true" or "false", in small letters and quoted')
-        return default
-
-    def number(self, name: str, default: float, *, low: float, high: float) -> float:
-        value = self.text(name)
-        if not value:
-            return default
-        try:
-            return outside.number(value, low=low, high=high)
-        except Unusable:
-            self.problems.append(f"{name} is {value!r}; write a number from {low:g} to {high:g}")
-            return default
-
-
 def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> Settings:
     """Return the settings, or raise Misconfigured with every variable that is wrong.
 
     `now` (UTC) and `token` (a few random letters) stand in for what the operator did not decide: stand-alone runs.
     """
-    read = _Reader(environ)
+    read = Reader(environ)
     access_key, secret_key = _keys(read)
     endpoint = _endpoint(read)
     bucket, prefix = _root(read)
@@ -203,7 +135,7 @@ def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> S
     return settings
 
 
-def _copied_at(read: _Reader, *, direct: bool, timestamp: str, now: datetime) -> str:
+def _copied_at(read: Reader, *, direct: bool, timestamp: str, now: datetime) -> str:
     """Return the moment of the copy, in whole seconds, as Kubernetes tells it: no moment is later than another by a fraction of one."""
     given = read.text(transfer.COPIED_AT)
     if direct:
@@ -217,35 +149,7 @@ def _copied_at(read: _Reader, *, direct: bool, timestamp: str, now: datetime) ->
     return given
 
 
-def read_timestamp(text: str) -> datetime:
-    """Return the moment that a timestamp folder names. Raises ValueError when there is no such moment."""
-    # not strptime: it imports the locale and calendar modules, a tenth of the start-up budget
-    date, clock = text[:10].split("-"), text[11:]
-    return datetime(*map(int, (*date, clock[0:2], clock[2:4], clock[4:6])), tzinfo=UTC)
-
-
-def write_timestamp(moment: datetime) -> str:
-    """Return `YYYY-MM-DD-HHMMSS` of a moment in UTC."""
-    return f"{moment:%Y-%m-%d-%H%M%S}"
-
-
-def is_run_id(text: str) -> bool:
-    """Tell whether a text can be the name of a run: letters, digits, `.`, `_` and `-`, at most 128."""
-    return _RUN_ID.fullmatch(text) is not None
-
-
-def is_timestamp(text: str) -> bool:
-    """Tell whether a text is the name of a timestamp folder: `YYYY-MM-DD-HHMMSS` of a moment that there is."""
-    if not transfer.TIMESTAMP_FORM.fullmatch(text):
-        return False
-    try:
-        read_timestamp(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _keys(read: _Reader) -> tuple[str, str]:
+def _keys(read: Reader) -> tuple[str, str]:
     """Return both keys; both are empty where the credentials come from somewhere else."""
     access_key, secret_key = read.text(transfer.ACCESS_KEY), read.text(transfer.SECRET_KEY)
     metadata = read.text(credentials.METADATA_DISABLED) == credentials.METADATA_WANTED
@@ -262,7 +166,7 @@ def _keys(read: _Reader) -> tuple[str, str]:
     return access_key, secret_key
 
 
-def _endpoint(read: _Reader) -> str:
+def _endpoint(read: Reader) -> str:
     host = read.required(transfer.BUCKET_HOST)
     if host and not _HOST.fullmatch(host):
         read.problems.append(
@@ -279,7 +183,7 @@ def _endpoint(read: _Reader) -> str:
     return f"{'https' if tls else 'http'}://{bracketed}:{port}"
 
 
-def _verification(read: _Reader) -> transfer.Verification:
+def _verification(read: Reader) -> transfer.Verification:
     value = read.text(transfer.VERIFY_BACKUP)
     try:
         return transfer.read_verification(value)
@@ -288,7 +192,7 @@ def _verification(read: _Reader) -> transfer.Verification:
         return transfer.Verification()
 
 
-def _authorities(read: _Reader) -> str:
+def _authorities(read: Reader) -> str:
     found = read.text(transfer.CA_CERT)
     if found and not _CERTIFICATES.fullmatch(found):
         read.problems.append(
@@ -299,7 +203,7 @@ def _authorities(read: _Reader) -> str:
     return found
 
 
-def _root(read: _Reader) -> tuple[str, str]:
+def _root(read: Reader) -> tuple[str, str]:
     """Return bucket and prefix. `bucket/folder` in BUCKET_NAME worked with the original, so it still does."""
     given = read.required(transfer.BUCKET_NAME)
     bucket, _, folder = given.strip("/").partition("/")

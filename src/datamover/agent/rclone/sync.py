@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from datamover.agent.errors import Failure
-from datamover.agent.progress import Reporter
 from datamover.agent.rclone import classify, logs, process
 from datamover.agent.rclone.destination import Destination
 from datamover.agent.rclone.outage import Outage
+from datamover.agent.rclone.progress import Reporter
 from datamover.api import transfer
 
 _HOPELESS = 40

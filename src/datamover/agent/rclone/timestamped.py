@@ -7,9 +7,10 @@ import random
 
 import msgspec
 
-from datamover.agent.files import manifest, names
+from datamover.agent import printing
+from datamover.agent.files import manifest
 from datamover.agent.rclone import claims, records, remarks
-from datamover.agent.rclone.attempt import Attempt, Surroundings
+from datamover.agent.rclone.attempt import Attempt, Equipment
 from datamover.agent.rclone.verify import not_of_this_copy
 
 _EXAMPLES = 5
@@ -18,7 +19,7 @@ _EXAMPLES = 5
 class Timestamped(Attempt):
     """See the module."""
 
-    def __init__(self, given: Surroundings) -> None:
+    def __init__(self, given: Equipment) -> None:
         super().__init__(given)
         self._held = False
         self._recorded: list[str] = []
@@ -129,7 +130,7 @@ class Timestamped(Attempt):
         for key in self.ledger.extra(frozen=not self.settings.direct):
             self._extra += 1
             if len(self._extra_names) < _EXAMPLES:
-                self._extra_names.append(names.readable(key))
+                self._extra_names.append(printing.readable(key))
         if self._extra and self.settings.verification.name:
             self.facts.verified = False
             raise not_of_this_copy(self._extra_names, self._extra, place=self.destination.remote(folder))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from datamover.agent import printing
 from datamover.agent.errors import Failure
 from datamover.agent.files import names
 from datamover.agent.rclone.changes import has_changed
@@ -63,7 +64,7 @@ def compare(ledger: Ledger, *, source: bytes, frozen: bool) -> Comparison:
                 shown = f"{size} bytes, {after} arrived" if after is not None else "missing"
                 if now is None and not trouble:
                     trouble = "; its file is gone from the copy of the volume"
-                result.examples.append(f"{names.readable(key)} ({shown}{trouble})")
+                result.examples.append(f"{printing.readable(key)} ({shown}{trouble})")
     return result
 
 

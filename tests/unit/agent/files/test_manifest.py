@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from datamover.agent.environment import Owner
 from datamover.agent.files import manifest
 from datamover.agent.files.manifest import Entry, Header, Writer, about, append, load_known
-from datamover.agent.rclone.settings import Owner
 from datamover.api import outside
 
 HEADER = Header(run_id="run-1", source=Owner(namespace="production", pvc="app-data"), copy_method="Direct")

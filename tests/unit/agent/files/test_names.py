@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datamover.agent import printing
 from datamover.agent.files import names
 
 components = st.binary(min_size=1, max_size=12).filter(
@@ -141,13 +142,13 @@ def test_keys_that_may_be_stored_otherwise(key: bytes, quoted: bool) -> None:
     ],
 )
 def test_names_for_people_play_no_tricks(raw: bytes, shown: str) -> None:
-    assert names.readable(raw) == shown
-    assert names.printable(raw.decode("utf-8", "surrogateescape")) == shown
+    assert printing.readable(raw) == shown
+    assert printing.printable(raw.decode("utf-8", "surrogateescape")) == shown
 
 
 @given(st.binary(max_size=40))
 def test_any_bytes_become_one_line_that_every_encoding_takes(raw: bytes) -> None:
-    shown = names.readable(raw)
+    shown = printing.readable(raw)
     assert shown.encode().decode() == shown
     assert len(shown.splitlines()) <= 1
     assert not [letter for letter in shown if ord(letter) < 32 or 127 <= ord(letter) < 160]

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from datamover.agent.children import Stop
 from datamover.agent.errors import Stopped
 from datamover.agent.rclone.control import Control, ControlError
-from datamover.agent.rclone.process import Engine, Stop
+from datamover.agent.rclone.process import Engine
 from datamover.api import transfer
 
 # answers each request with what was asked, or as the command says; counts its starts in a file. Like rclone it cannot listen where a socket was left

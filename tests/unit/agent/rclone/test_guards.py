@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datamover.agent.environment import Owner, read_timestamp, write_timestamp
 from datamover.agent.errors import Failure
 from datamover.agent.rclone.guards import (
     Mirror,
@@ -17,7 +18,6 @@ from datamover.agent.rclone.guards import (
     check_source_names,
     check_source_size,
 )
-from datamover.agent.rclone.settings import Owner, read_timestamp, write_timestamp
 from datamover.api import transfer
 
 OURS = Owner(cluster="c-1", namespace="production", pvc="app-data")

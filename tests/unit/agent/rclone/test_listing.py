@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datamover.agent.children import Stop
 from datamover.agent.errors import Failure
 from datamover.agent.rclone import listing
 from datamover.agent.rclone.listing import Circle, Listing
-from datamover.agent.rclone.process import Engine, Stop
+from datamover.agent.rclone.process import Engine
 from datamover.api import transfer
 
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from datamover.agent.rclone.logs import read_line, shorten, shown, transferred, written
+from datamover.agent.printing import shorten
+from datamover.agent.rclone.logs import read_line, shown, transferred, written
 
 LINE = {
     "time": "2026-11-21T08:07:03.531588869Z",

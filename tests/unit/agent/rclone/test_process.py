@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from datamover.agent.children import Stop, find_wrapper
 from datamover.agent.errors import Failure, Stopped
-from datamover.agent.rclone.process import Engine, Stop, find_engine, find_wrapper
+from datamover.agent.rclone.process import Engine, find_engine
 from datamover.api import outside, transfer
 
 if TYPE_CHECKING:

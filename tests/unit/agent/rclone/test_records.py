@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datamover.agent.environment import Owner, is_timestamp
 from datamover.agent.errors import Failure
 from datamover.agent.rclone.records import (
     ClaimRecord,
@@ -17,7 +18,6 @@ from datamover.agent.rclone.records import (
     read_state,
     recorded_at,
 )
-from datamover.agent.rclone.settings import Owner, is_timestamp
 from datamover.api import transfer
 
 RUN = b".datamover/runs/%s/%s"

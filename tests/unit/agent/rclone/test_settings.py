@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from datamover.agent.environment import read_timestamp, write_timestamp
 from datamover.agent.errors import Misconfigured
-from datamover.agent.rclone.settings import Settings, read_settings, read_timestamp, write_timestamp
+from datamover.agent.rclone.settings import Settings, read_settings
 from datamover.api import transfer
 
 NOW = datetime(2024, 8, 6, 14, 30, 52, tzinfo=UTC)

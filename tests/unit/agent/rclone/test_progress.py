@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datamover.agent.progress import Reporter
 from datamover.agent.rclone.logs import Line, Stats
+from datamover.agent.rclone.progress import Reporter
 from datamover.api import transfer
 
 
