@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from datamover.api.crd import crds
+from datamover.api.definitions import crds
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))

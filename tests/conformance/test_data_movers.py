@@ -6,9 +6,9 @@ import pytest
 from conformance.test_kubectl import Kubectl
 from conformance.test_kubectl import kubectl as kubectl  # noqa: PLC0414 - a fixture
 from datamover.api import reasons, transfer
-from datamover.api.crd import data_mover_crd
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from datamover.api.v1alpha1.definition import data_mover_crd
 from datamover.api.waits import WAITS, Safe
 from datamover.plans.conditions import State
 from datamover.reconcilers.datamover.conditions import compose

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from datamover.api import reasons
-from datamover.api.crd import data_mover_crd
 from datamover.api.installed import INSTALL
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
+from datamover.api.v1alpha1.definition import data_mover_crd
 from datamover.cli.operator import Operator, Options, new_metrics
 from kubekit.client.client import Client
 from kubekit.runtime.precondition import PreconditionLost

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from datamover.api.crd import data_mover_crd
+from datamover.api.v1alpha1.definition import data_mover_crd
 from localkube.store.furniture import furniture
 from support.kubernetes import REPOSITORY
 

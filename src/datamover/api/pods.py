@@ -172,3 +172,45 @@ class Mover(Model, frozen=True):
     ] = None
     image_pull_secrets: Annotated[tuple[LocalObjectReference, ...] | None, doc("Secrets for pulling the image.")] = None
     security_context: Annotated[PodSecurityContext | None, doc("Identity of the mover.")] = None
+
+
+RULES: dict[type, tuple[tuple[str, str], ...]] = {
+    EnvVar: (
+        (
+            "!(has(self.value) && self.value != '' && has(self.valueFrom))",
+            "a variable has either value or valueFrom: remove one of them",
+        ),
+        (
+            "!self.name.startsWith('DATAMOVER_')",
+            "variables that begin with DATAMOVER_ belong to the operator: choose another name",
+        ),
+        ("!self.name.contains('=')", "the name of a variable cannot contain '=': put what follows it into value"),
+    ),
+    EnvVarSource: (
+        (
+            (
+                "[has(self.configMapKeyRef), has(self.secretKeyRef), has(self.fieldRef), has(self.resourceFieldRef), "
+                "has(self.fileKeyRef)].filter(x, x).size() == 1"
+            ),
+            "valueFrom names exactly one source: configMapKeyRef, secretKeyRef, fieldRef or resourceFieldRef",
+        ),
+        (
+            "!has(self.fileKeyRef)",
+            "fileKeyRef needs a volume that the mover's Pod does not have: put the value into a Secret or ConfigMap and use its key",
+        ),
+    ),
+    Image: (
+        (
+            "!self.repository.contains('@') && !self.repository.matches('^[^/]*//') && !self.repository.matches('[[:space:]]')",
+            (
+                "image.repository is an image name without scheme, spaces or digest, such as registry.example.com/team/mover: "
+                "put a digest into image.tag"
+            ),
+        ),
+        (
+            "self.tag.matches('^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$') || self.tag.matches('^sha256:[0-9a-f]{64}$')",
+            "image.tag is a tag such as v1.2.3 or a digest such as sha256: with 64 hex digits",
+        ),
+    ),
+}
+"""CEL rules of these words, for every definition that has them: (rule, message). Each message says the fix."""

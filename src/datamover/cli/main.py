@@ -436,8 +436,8 @@ def show_state(state: Path | None, named: tuple[str, ...], volumes: tuple[str, .
 @main.command(short_help="Print the CustomResourceDefinitions.")
 def crds() -> None:
     """Print the CustomResourceDefinitions: `datamover crds | kubectl apply -f -`."""
-    from datamover.api.crd import crds as definitions
     from datamover.api.crd import render
+    from datamover.api.definitions import crds as definitions
 
     click.echo(render(definitions()), nl=False)
 

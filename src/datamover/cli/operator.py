@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry
 
 from datamover import __version__
 from datamover.api import names
-from datamover.api.crd import data_mover_crd
 from datamover.api.installed import describe_absence, find_gap
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
+from datamover.api.v1alpha1.definition import data_mover_crd
 from datamover.metrics.datamover import DataMoverMetrics
 from datamover.metrics.exposition import CONTENT_TYPE, expose, new_registry
 from datamover.metrics.runtime import RuntimeMetrics

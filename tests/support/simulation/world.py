@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from typing import Any
 
-from datamover.api.crd import crds
+from datamover.api.definitions import crds
 from datamover.api.names import COMPONENT
 from datamover.api.transfer import REQUIRED_VARIABLES
 from datamover.api.v1alpha1.datamover import DATA_MOVERS

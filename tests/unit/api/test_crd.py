@@ -1,21 +1,26 @@
 """The CustomResourceDefinition: what is installed, what users rely on, what `kubectl explain` shows."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import pytest
 import yaml
 
-from datamover.api import crd, names
+from datamover.api import crd, names, pods
+from datamover.api.definitions import crds
+from datamover.api.pods import Image, doc
+from datamover.api.v1alpha1 import definition
 from datamover.api.v1alpha1.datamover import DataMover
 from datamover.api.v1alpha1.validation import check_spec
+from kubekit.words.meta import Condition, Model, ObjectMeta, Resource
+from localkube.store.crds import _crd_faults, kinds_of
 
 REPOSITORY = Path(__file__).parents[3]
 INSTALLED = REPOSITORY / "deploy" / "crds" / "datamovers.yaml"
 DOCUMENTS = REPOSITORY / "tests" / "scenario" / "documents"
 
-DEFINITION = crd.data_mover_crd()
+DEFINITION = definition.data_mover_crd()
 VERSION = DEFINITION["spec"]["versions"][0]
 SCHEMA = VERSION["schema"]["openAPIV3Schema"]
 SPEC = SCHEMA["properties"]["spec"]
@@ -23,9 +28,9 @@ STATUS = SCHEMA["properties"]["status"]
 
 
 def test_the_installed_definition_is_the_generated_one() -> None:
-    assert INSTALLED.read_text() == crd.render(crd.crds()), (
+    assert INSTALLED.read_text() == crd.render(crds()), (
         "deploy/crds/datamovers.yaml is not what the types say: run `make crds`, or "
-        "python -c 'from datamover.api.crd import *; print(render(crds()), end=\"\")' > deploy/crds/datamovers.yaml"
+        "python -c 'from datamover.api.crd import render; from datamover.api.definitions import crds; print(render(crds()), end=\"\")' > deploy/crds/datamovers.yaml"
     )
 
 
@@ -103,11 +108,11 @@ def test_the_server_adds_nothing_to_what_the_operator_applies() -> None:
 
 
 def test_the_published_columns_are_there() -> None:
-    columns = {column["name"].upper(): (column["type"], column["jsonPath"]) for column in crd.PRINTER_COLUMNS}
+    columns = {column["name"].upper(): (column["type"], column["jsonPath"]) for column in definition.PRINTER_COLUMNS}
     assert columns["PHASE"] == ("string", ".status.phase")
     assert columns["AGE"] == ("date", ".metadata.creationTimestamp")
-    assert crd.PRINTER_COLUMNS[0]["name"] == "Phase", "scripts read it as the first column after the name"
-    shown = [column["name"] for column in crd.PRINTER_COLUMNS if not column.get("priority")]
+    assert definition.PRINTER_COLUMNS[0]["name"] == "Phase", "scripts read it as the first column after the name"
+    shown = [column["name"] for column in definition.PRINTER_COLUMNS if not column.get("priority")]
     assert len(shown) <= 5, "more do not fit a terminal"
     assert shown[1] == "Reason", "what tells a stuck run from one that works is not cut off"
     assert shown[-1] == "Age", "as everywhere"
@@ -166,7 +171,7 @@ def test_a_rule_says_the_fix(path: str, rule: str, message: str) -> None:
 
 
 def test_the_rules_of_every_type_are_in_the_schema() -> None:
-    assert {rule for _, rule, _ in RULES} == {rule for rules in crd.VALIDATIONS.values() for rule, _ in rules}
+    assert {rule for _, rule, _ in RULES} == {rule for rules in definition.RULES.values() for rule, _ in rules}
 
 
 def test_conditions_are_a_map_by_type() -> None:
@@ -198,3 +203,96 @@ def test_an_example_of_the_documents_is_read_as_it_is_meant(example: Path) -> No
 
 def test_all_examples_are_there() -> None:
     assert {"nightly-backup", "custom-sync", "verified-cleanup", "primary-backup"} <= {path.stem for path in EXAMPLES}
+
+
+class Errand(Model, frozen=True):
+    """What somebody is to fetch."""
+
+    what: Annotated[str, doc("Thing to fetch.", minLength=1)]
+    times: Annotated[int, doc("How often.", format="int32", minimum=1)] = 1
+    image: Annotated[Image | None, doc("Image of who fetches it.")] = None
+
+
+class ErrandStatus(Model, frozen=True):
+    """What came of it."""
+
+    tries: Annotated[int, doc("How often it was tried.")] = 0
+    conditions: Annotated[tuple[Condition, ...] | None, doc("Conditions.")] = None
+
+
+class ErrandObject(Model, frozen=True):
+    """Fetches something."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: Errand | None = None
+    status: ErrandStatus | None = None
+
+
+class Settled(Model, frozen=True):
+    """A kind of the cluster, with a spec only."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: Errand | None = None
+
+
+class TestAnyKind:
+    """The generator knows no kind: this one is made up."""
+
+    made = crd.crd(
+        Resource("toys.example.com", "v1", "errands", "Errand", ErrandObject),
+        rules={Errand: (("self.what != 'nothing'", "nothing cannot be fetched: choose something"),), **pods.RULES},
+        columns=({"name": "What", "type": "string", "jsonPath": ".spec.what"},),
+        selectable_fields=(".spec.what",),
+        short_names=("er",),
+    )
+
+    def test_names_come_from_the_resource(self) -> None:
+        assert self.made["metadata"]["name"] == "errands.toys.example.com"
+        assert self.made["spec"]["group"] == "toys.example.com"
+        assert self.made["spec"]["names"] == {
+            "kind": "Errand",
+            "listKind": "ErrandList",
+            "plural": "errands",
+            "singular": "errand",
+            "shortNames": ["er"],
+        }
+
+    def test_the_version_has_columns_selectable_fields_and_the_status_subresource(self) -> None:
+        (version,) = self.made["spec"]["versions"]
+        assert (version["name"], version["served"], version["storage"]) == ("v1", True, True)
+        assert version["additionalPrinterColumns"] == [{"name": "What", "type": "string", "jsonPath": ".spec.what"}]
+        assert version["selectableFields"] == [{"jsonPath": ".spec.what"}]
+        assert version["subresources"] == {"status": {}}
+
+    def test_the_schema_is_that_of_its_types_with_the_rules_of_the_words_that_it_uses(self) -> None:
+        schema = self.made["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+        assert schema["description"] == "Fetches something."
+        assert schema["required"] == ["spec"]
+        spec = schema["properties"]["spec"]
+        assert spec["required"] == ["what"]
+        assert spec["properties"]["times"] == {
+            "type": "integer",
+            "format": "int32",
+            "minimum": 1,
+            "description": "How often.",
+            "default": 1,
+        }
+        assert [rule["rule"] for rule in spec["x-kubernetes-validations"]] == ["self.what != 'nothing'"]
+        assert len(spec["properties"]["image"]["x-kubernetes-validations"]) == len(pods.RULES[Image])
+
+    def test_the_status_has_no_defaults(self) -> None:
+        status = self.made["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+        assert "default" not in status["properties"]["tries"]
+        assert status["properties"]["conditions"]["x-kubernetes-list-map-keys"] == ["type"]
+
+    def test_a_kind_of_the_cluster_without_a_status_says_no_more_than_it_has(self) -> None:
+        resource = Resource("toys.example.com", "v1", "settled", "Settled", Settled, namespaced=False)
+        made = crd.crd(resource, rules={}, required=())
+        (version,) = made["spec"]["versions"]
+        assert made["spec"]["scope"] == "Cluster"
+        assert set(version) == {"name", "served", "storage", "schema"}
+        assert "required" not in version["schema"]["openAPIV3Schema"]
+
+    def test_an_api_server_takes_it(self) -> None:
+        assert list(_crd_faults(self.made)) == []
+        assert [kind.kind for kind in kinds_of(self.made)] == ["Errand"]

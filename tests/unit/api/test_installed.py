@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from datamover.api.crd import data_mover_crd
 from datamover.api.installed import INSTALL, describe_absence, find_gap
+from datamover.api.v1alpha1.definition import data_mover_crd
 
 Definition = dict[str, Any]
 

@@ -11,7 +11,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from datamover import __version__
-from datamover.api.crd import crds
+from datamover.api.definitions import crds
 from datamover.cli.embedded.state import WorldError
 from datamover.cli.main import main
 from datamover.cli.operator import MetricsAccess, Options, StartError

@@ -16,8 +16,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from datamover.api import reasons, transfer
-from datamover.api.crd import data_mover_crd
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from datamover.api.v1alpha1.definition import data_mover_crd
 from datamover.api.v1alpha1.validation import check_spec
 from datamover.api.waits import WAITS, EndedBy
 from datamover.cli.main import main

@@ -29,6 +29,7 @@ class Guards(Model, frozen=True):
             "or fewer with more than this share of the bytes, unless a file of the same name but for a date or a number follows, "
             "or objects whose files are gone or shrunk to less than a tenth, when the bytes have shrunk by more than the share as well. "
             "100 allows all, 0 no loss at all.",
+            format="int32",
             minimum=0,
             maximum=100,
         ),
@@ -120,7 +121,7 @@ class Run(Model, frozen=True):
         ),
     ] = None
     destination: Annotated[str | None, doc("Where the data are, as rclone names it.")] = None
-    attempts: Annotated[int, doc("Pods that have been started for the run.")] = 0
+    attempts: Annotated[int, doc("Pods that have been started for the run.", format="int32")] = 0
     bytes: Annotated[int | None, doc("Bytes of the files at the destination; while running, bytes moved so far.")] = (
         None
     )
@@ -138,7 +139,7 @@ class Run(Model, frozen=True):
 
 
 class DataMoverStatus(Model, frozen=True):
-    """What has become of it."""
+    """What has become of it. Written by the operator only."""
 
     phase: Annotated[
         str | None,

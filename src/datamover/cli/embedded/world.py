@@ -18,7 +18,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from datamover.api import names
-from datamover.api.crd import crds
+from datamover.api.definitions import crds
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.cli.embedded.saving import Saver
 from datamover.cli.embedded.state import NODE, OBJECTS, WorldError, held, restore

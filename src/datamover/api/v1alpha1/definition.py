@@ -1,0 +1,75 @@
+"""What the definition (CRD) of DataMover says beyond its types: rules, columns, names. Pure."""
+
+from typing import Any
+
+from datamover.api import pods
+from datamover.api.crd import Rules, crd
+from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMoverSpec
+from kubekit.words.meta import Manifest
+
+RULES: Rules = {
+    DataMoverSpec: (
+        (
+            "self.copyMethod == 'Snapshot' || !has(self.volumeSnapshotClassName)",
+            "volumeSnapshotClassName is used with copyMethod Snapshot only: set copyMethod: Snapshot or remove volumeSnapshotClassName",
+        ),
+        (
+            "self.copyMethod != 'Direct' || !has(self.storageClassName)",
+            "copyMethod Direct makes no clone, so storageClassName has no effect: remove it, or choose Clone or Snapshot",
+        ),
+        (
+            "self.copyMethod != 'Direct' || !self.deletePvcAfterBackup",
+            "copyMethod Direct makes no clone, so there is none to delete: set deletePvcAfterBackup: false",
+        ),
+    ),
+    **pods.RULES,
+}
+
+# The phase is the original operator's first column: scripts read it by position. What tells a stuck run from one that works, its reason, is
+# within the first 80 columns of a terminal. What `-o wide` adds follows the age, as with Pods. Of a run that has not begun the documented phase is empty, and the reason says what it waits for.
+PRINTER_COLUMNS: tuple[dict[str, Any], ...] = (
+    {
+        "name": "Phase",
+        "type": "string",
+        "jsonPath": ".status.phase",
+        "description": "Where the run is; empty before it begins.",
+    },
+    {
+        "name": "Reason",
+        "type": "string",
+        "jsonPath": '.status.conditions[?(@.type=="Ready")].reason',
+        "description": "What is going on, what is waited for, or why it failed.",
+    },
+    {
+        "name": "Progress",
+        "type": "string",
+        "jsonPath": ".status.run.progress",
+        "description": "Share moved and time left.",
+    },
+    {"name": "Source", "type": "string", "jsonPath": ".spec.sourcePvc", "description": "The volume that is backed up."},
+    {
+        "name": "Age",
+        "type": "date",
+        "jsonPath": ".metadata.creationTimestamp",
+        "description": "Since the object was created.",
+    },
+    {"name": "Destination", "type": "string", "priority": 1, "jsonPath": ".status.run.destination"},
+    {"name": "Files", "type": "integer", "priority": 1, "jsonPath": ".status.run.files"},
+    {"name": "Bytes", "type": "integer", "format": "int64", "priority": 1, "jsonPath": ".status.run.bytes"},
+    {"name": "Clone", "type": "string", "priority": 1, "jsonPath": ".status.restoredPvcName"},
+    {"name": "Message", "type": "string", "priority": 1, "jsonPath": ".status.message"},
+)
+
+SELECTABLE_FIELDS: tuple[str, ...] = (".status.phase",)
+
+
+def data_mover_crd() -> Manifest:
+    """Return the CustomResourceDefinition of DataMover."""
+    return crd(
+        DATA_MOVERS,
+        rules=RULES,
+        columns=PRINTER_COLUMNS,
+        selectable_fields=SELECTABLE_FIELDS,
+        short_names=("dm",),
+        categories=("datamover", "backup"),
+    )
