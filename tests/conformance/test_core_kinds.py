@@ -195,6 +195,22 @@ async def test_the_pull_policy_follows_the_tag(world: World, image: str, policy:
         ({"containers": [{"name": "c", "image": "x"}, {"name": "c", "image": "x"}]}, "spec.containers[1].name"),
         ({"containers": [{"name": "c", "image": "x", "env": [{"name": ""}]}]}, "spec.containers[0].env[0].name"),
         ({"containers": [{"name": "c", "image": "x", "env": [{"name": "A=B"}]}]}, "spec.containers[0].env[0].name"),
+        ({"volumes": [{"name": "v", "emptyDir": {}}, {"name": "v", "emptyDir": {}}]}, "spec.volumes[1].name"),
+        ({"terminationGracePeriodSeconds": -1}, None),
+    ],
+)
+async def test_a_wrong_pod_is_invalid_with_its_field(world: World, changes: dict[str, Any], field: str | None) -> None:
+    answer = await world.post("pods", pod("p", **changes))
+
+    if field is None:  # a negative grace period is quietly taken as one second
+        assert answer.expect(201).body["spec"]["terminationGracePeriodSeconds"] == 1
+        return
+    assert field in {each for _, each in answer.expect(422, "Invalid").causes}, answer.causes
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
         (
             {
                 "containers": [
@@ -231,19 +247,16 @@ async def test_the_pull_policy_follows_the_tag(world: World, image: str, policy:
             {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": ""}}]},
             "spec.volumes[0].persistentVolumeClaim.claimName",
         ),
-        ({"volumes": [{"name": "v", "emptyDir": {}}, {"name": "v", "emptyDir": {}}]}, "spec.volumes[1].name"),
         ({"restartPolicy": "Sometimes"}, "spec.restartPolicy"),
-        ({"terminationGracePeriodSeconds": -1}, None),
         ({"activeDeadlineSeconds": 0}, "spec.activeDeadlineSeconds"),
     ],
 )
-async def test_a_wrong_pod_is_invalid_with_its_field(world: World, changes: dict[str, Any], field: str | None) -> None:
-    answer = await world.post("pods", pod("p", **changes))
+async def test_a_pod_that_no_mover_has_is_invalid_with_its_field(
+    world: World, changes: dict[str, Any], field: str
+) -> None:
+    answer = (await world.post("pods", pod("p", **changes))).expect(422, "Invalid")
 
-    if field is None:  # a negative grace period is quietly taken as one second
-        assert answer.expect(201).body["spec"]["terminationGracePeriodSeconds"] == 1
-        return
-    assert field in {each for _, each in answer.expect(422, "Invalid").causes}, answer.causes
+    assert field in {each for _, each in answer.causes}, answer.causes
 
 
 async def test_most_of_a_pods_spec_cannot_change(world: World) -> None:
@@ -364,6 +377,23 @@ async def test_how_a_job_runs_can_change(world: World) -> None:
 
     assert change.items() <= patched["spec"].items()
     assert patched["metadata"]["generation"] == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "field"),
+    [
+        ({"failed": -1}, "status.failed"),
+        ({"active": 1, "ready": 2}, "status.ready"),
+        ({"completionTime": "2026-01-01T00:00:00Z"}, "status.completionTime"),
+        ({"conditions": [{"type": "Complete", "status": "True"}]}, "status.conditions"),
+    ],
+)
+async def test_the_status_of_a_job_cannot_contradict_itself(world: World, status: dict[str, Any], field: str) -> None:
+    await world.create("jobs", job("j", suspend=True))
+
+    answer = (await world.patch("jobs", "j", {"status": status}, sub="status")).expect(422, "Invalid")
+
+    assert field in {each for _, each in answer.causes}, answer.causes
 
 
 async def test_a_lease_keeps_microseconds(world: World) -> None:

@@ -6,12 +6,11 @@ from typing import Any
 
 from localkube.store.metadata import check_labels, label_faults, subdomain_faults
 from localkube.store.quantities import parse_quantity
-from localkube.store.statuses import Fault, duplicate, prohibited, required, unsupported, wrong
+from localkube.store.statuses import Fault, duplicate, required, unsupported, wrong
 from localkube.store.trees import Tree, child, entries, is_tree, mapping, sequence, text
 
 _CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
 _ENV_NAME = re.compile(r"[ -<>-~]+")
-_PULL = ("Always", "IfNotPresent", "Never")
 _MODE_VOLUMES = ("secret", "configMap", "downwardAPI", "projected")
 _MAX_ID = 2**31 - 1
 
@@ -91,37 +90,28 @@ def _default_volume(volume: Tree) -> None:
 
 
 def check_pod_spec(spec: Tree, path: str, *, pod: bool = False) -> list[Fault]:
-    """Return what is wrong with a pod spec that has been defaulted. `pod` adds what only Pods themselves must obey."""
+    """Return what is wrong with a pod spec that has been defaulted. `pod` adds what only Pods themselves must obey.
+
+    Checked is what comes from a user's DataMover (image, environment, resources, placement, users, names of other objects), and names that
+    the node uses as those of directories. The rest of a pod spec is written by our own movers only, and the node refuses what it cannot run.
+    """
     return list(_spec_faults(spec, path, pod=pod))
 
 
 def _spec_faults(spec: Tree, path: str, *, pod: bool) -> Iterator[Fault]:
-    volumes = dict[str, Tree]()
-    for position, volume in enumerate(entries(spec.get("volumes"))):
-        found = list(_volume_faults(volume, f"{path}.volumes[{position}]", volumes))
-        yield from found
-        if not found:
-            volumes[text(volume.get("name"))] = volume
+    volumes = [(f"{path}.volumes[{position}]", volume) for position, volume in enumerate(entries(spec.get("volumes")))]
+    yield from _name_faults(volumes)
     if not sequence(spec.get("containers")):
         yield required(f"{path}.containers")
-    names = set[str]()
-    for group in ("containers", "initContainers"):
-        for position, container in enumerate(entries(spec.get(group))):
-            where = f"{path}.{group}[{position}]"
-            yield from _container_faults(container, where, volumes, pod=pod)
-            name = text(container.get("name"))
-            if name in names:
-                yield duplicate(f"{where}.name", name)
-            names.add(name)
-    if spec.get("restartPolicy") not in {"Always", "OnFailure", "Never"}:
-        yield unsupported(f"{path}.restartPolicy", spec.get("restartPolicy"), ("Always", "OnFailure", "Never"))
-    known = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
-    if spec.get("dnsPolicy") not in known:
-        yield unsupported(f"{path}.dnsPolicy", spec.get("dnsPolicy"), known)
+    containers = [
+        (f"{path}.{group}[{position}]", container)
+        for group in ("containers", "initContainers")
+        for position, container in enumerate(entries(spec.get(group)))
+    ]
+    yield from _name_faults(containers)
+    for where, container in containers:
+        yield from _container_faults(container, where, pod=pod)
     yield from check_labels(spec.get("nodeSelector"), f"{path}.nodeSelector")
-    deadline = spec.get("activeDeadlineSeconds")
-    if isinstance(deadline, int) and not 1 <= deadline <= _MAX_ID:
-        yield wrong(f"{path}.activeDeadlineSeconds", deadline, f"must be between 1 and {_MAX_ID}, inclusive")
     for field in ("serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName"):
         for fault in subdomain_faults(text(spec[field])) if spec.get(field) else []:
             yield wrong(f"{path}.{field}", spec[field], fault)
@@ -130,135 +120,34 @@ def _spec_faults(spec: Tree, path: str, *, pod: bool) -> Iterator[Fault]:
         yield from _toleration_faults(toleration, f"{path}.tolerations[{position}]")
 
 
-def _volume_faults(volume: Tree, path: str, known: dict[str, Tree]) -> Iterator[Fault]:
-    sources = [name for name in volume if name != "name"]
-    for extra in sources[1:]:
-        yield prohibited(f"{path}.{extra}", "may not specify more than 1 volume type")
-    needed = {"persistentVolumeClaim": "claimName", "secret": "secretName", "configMap": "name", "hostPath": "path"}
-    for source, field in needed.items():
-        if source in sources and not mapping(volume[source]).get(field):
-            yield required(f"{path}.{source}.{field}")
-    name = text(volume.get("name"))
-    if not name:
-        yield required(f"{path}.name")
-    else:
-        for fault in label_faults(name):
+def _name_faults(items: list[tuple[str, Tree]]) -> Iterator[Fault]:
+    seen = set[str]()
+    for path, item in items:
+        name = text(item.get("name"))
+        if not name:
+            yield required(f"{path}.name")
+        for fault in label_faults(name) if name else []:
             yield wrong(f"{path}.name", name, fault)
-    if name in known:
-        yield duplicate(f"{path}.name", name)
+        if name in seen:
+            yield duplicate(f"{path}.name", name)
+        seen.add(name)
 
 
-def _container_faults(container: Tree, path: str, volumes: dict[str, Tree], *, pod: bool) -> Iterator[Fault]:
-    name, image = text(container.get("name")), text(container.get("image"))
-    if not name:
-        yield required(f"{path}.name")
-    else:
-        for fault in label_faults(name):
-            yield wrong(f"{path}.name", name, fault)
+def _container_faults(container: Tree, path: str, *, pod: bool) -> Iterator[Fault]:
+    image = text(container.get("image"))
     if not image:
         yield required(f"{path}.image")
     elif pod and image != image.strip():
         yield wrong(f"{path}.image", image, "must not have leading or trailing whitespace")
-    for field, known in (
-        ("terminationMessagePolicy", ("File", "FallbackToLogsOnError")),
-        ("imagePullPolicy", _PULL),
-    ):
-        if container.get(field) not in known:
-            yield unsupported(f"{path}.{field}", container.get(field), known)
-    yield from _port_faults(container, path)
     for position, variable in enumerate(entries(container.get("env"))):
-        yield from _env_faults(variable, f"{path}.env[{position}]")
-    for position, source in enumerate(entries(container.get("envFrom"))):
-        yield from _env_from_faults(source, f"{path}.envFrom", position)
-    yield from _mount_faults(container, path, volumes)
+        name, where = text(variable.get("name")), f"{path}.env[{position}].name"
+        if not name:
+            yield required(where)
+        elif not _ENV_NAME.fullmatch(name):
+            rule = "must consist only of printable ASCII characters other than '='"
+            yield wrong(where, name, f"a valid environment variable name {rule}")
     yield from _resource_faults(mapping(container.get("resources")), f"{path}.resources")
     yield from _id_faults(mapping(container.get("securityContext")), f"{path}.securityContext")
-
-
-def _port_faults(container: Tree, path: str) -> Iterator[Fault]:
-    for position, port in enumerate(entries(container.get("ports"))):
-        number = port.get("containerPort")
-        if not number:
-            yield required(f"{path}.ports[{position}].containerPort")
-        elif not isinstance(number, int) or not 1 <= number <= 65535:
-            yield wrong(f"{path}.ports[{position}].containerPort", number, "must be between 1 and 65535, inclusive")
-
-
-def _env_faults(variable: Tree, path: str) -> Iterator[Fault]:
-    name = text(variable.get("name"))
-    if not name:
-        yield required(f"{path}.name")
-    elif not _ENV_NAME.fullmatch(name):
-        yield wrong(
-            f"{path}.name",
-            name,
-            "a valid environment variable name must consist only of printable ASCII characters other than '='",
-        )
-    if "valueFrom" not in variable:
-        return
-    sources = mapping(variable["valueFrom"])
-    where = f"{path}.valueFrom"
-    if not sources:
-        yield wrong(
-            where,
-            "",
-            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
-        )
-    elif variable.get("value"):
-        yield wrong(where, "", "may not be specified when `value` is not empty")
-    elif len(sources) > 1:
-        yield wrong(where, "", "may not have more than one field specified at a time")
-    for source in ("configMapKeyRef", "secretKeyRef"):
-        if source in sources:
-            for field in ("name", "key"):
-                if not mapping(sources[source]).get(field):
-                    yield required(f"{where}.{source}.{field}")
-    if "fieldRef" in sources and not mapping(sources["fieldRef"]).get("fieldPath"):
-        yield required(f"{where}.fieldRef.fieldPath")
-
-
-def _env_from_faults(source: Tree, path: str, position: int) -> Iterator[Fault]:
-    references = [name for name in ("configMapRef", "secretRef") if name in source]
-    prefix = text(source.get("prefix"))
-    if prefix and not _ENV_NAME.fullmatch(prefix):
-        yield wrong(
-            f"{path}[{position}].prefix",
-            prefix,
-            "a valid environment variable name must consist only of printable ASCII characters other than '='",
-        )
-    for name in references:
-        named = text(mapping(source[name]).get("name"))
-        if not named:
-            yield required(f"{path}[{position}].{name}.name")
-        for fault in subdomain_faults(named) if named else []:
-            yield wrong(f"{path}[{position}].{name}.name", named, fault)
-    if not references:
-        yield wrong(path, "", "must specify one of: `configMapRef` or `secretRef`")
-    elif len(references) > 1:
-        yield wrong(path, "", "may not have more than one field specified at a time")
-
-
-def _mount_faults(container: Tree, path: str, volumes: dict[str, Tree]) -> Iterator[Fault]:
-    seen = set[str]()
-    for group, field in (("volumeMounts", "mountPath"), ("volumeDevices", "devicePath")):
-        for position, mount in enumerate(entries(container.get(group))):
-            where = f"{path}.{group}[{position}]"
-            name, place = text(mount.get("name")), text(mount.get(field))
-            if not name:
-                yield required(f"{where}.name")
-            if name not in volumes:
-                yield Fault("FieldValueNotFound", f"{where}.name", name)
-            if not place:
-                yield required(f"{where}.{field}")
-            if place in seen:
-                yield wrong(f"{where}.{field}", place, "must be unique")
-            seen.add(place)
-            for below in ("subPath", "subPathExpr"):
-                given = text(mount.get(below))
-                if given.startswith("/"):
-                    yield wrong(f"{path}.{group}.{below}", given, "must be a relative path")
-                if ".." in given.split("/"):
-                    yield wrong(f"{path}.{group}.{below}", given, "must not contain '..'")
 
 
 def _resource_faults(resources: Tree, path: str) -> Iterator[Fault]:

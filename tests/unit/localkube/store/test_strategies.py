@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.manifests import claim, config_map, job, pod, pod_spec, secret
+from support.manifests import claim, config_map, job, pod, secret
 
 
 def container(**fields):
@@ -12,77 +12,23 @@ def container(**fields):
 @pytest.mark.parametrize(
     ("spec", "fields"),
     [
-        ({"containers": []}, {"spec.containers"}),
         ({"containers": [{"name": "C_", "image": ""}]}, {"spec.containers[0].name", "spec.containers[0].image"}),
-        ({"containers": container() * 2}, {"spec.containers[1].name"}),
+        ({"containers": container(image=" x")}, {"spec.containers[0].image"}),
         ({"containers": container(), "initContainers": container()}, {"spec.initContainers[0].name"}),
-        ({"containers": container(env=[{"name": ""}])}, {"spec.containers[0].env[0].name"}),
-        ({"containers": container(env=[{"name": "a=b"}])}, {"spec.containers[0].env[0].name"}),
-        ({"containers": container(env=[{"name": "A", "valueFrom": {}}])}, {"spec.containers[0].env[0].valueFrom"}),
-        (
-            {
-                "containers": container(
-                    env=[{"name": "A", "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]
-                )
-            },
-            {"spec.containers[0].env[0].valueFrom"},
-        ),
-        (
-            {"containers": container(env=[{"name": "A", "valueFrom": {"secretKeyRef": {"name": "", "key": ""}}}])},
-            {
-                "spec.containers[0].env[0].valueFrom.secretKeyRef.name",
-                "spec.containers[0].env[0].valueFrom.secretKeyRef.key",
-            },
-        ),
-        ({"containers": container(envFrom=[{}])}, {"spec.containers[0].envFrom"}),
-        (
-            {"containers": container(envFrom=[{"secretRef": {"name": ""}}])},
-            {"spec.containers[0].envFrom[0].secretRef.name"},
-        ),
-        (
-            {"containers": container(volumeMounts=[{"name": "v", "mountPath": "/v"}])},
-            {"spec.containers[0].volumeMounts[0].name"},
-        ),
-        (
-            {
-                "volumes": [{"name": "v"}],
-                "containers": container(
-                    volumeMounts=[{"name": "v", "mountPath": "/v"}, {"name": "v", "mountPath": "/v"}]
-                ),
-            },
-            {"spec.containers[0].volumeMounts[1].mountPath"},
-        ),
-        (
-            {
-                "volumes": [{"name": "v"}],
-                "containers": container(volumeMounts=[{"name": "v", "mountPath": "/v", "subPath": "../x"}]),
-            },
-            {"spec.containers[0].volumeMounts.subPath"},
-        ),
-        ({"volumes": [{"name": "v", "emptyDir": {}, "hostPath": {"path": "/"}}]}, {"spec.volumes[0].hostPath"}),
-        ({"volumes": [{"name": "v"}, {"name": "v"}]}, {"spec.volumes[1].name"}),
-        (
-            {"volumes": [{"name": "v", "persistentVolumeClaim": {}}]},
-            {"spec.volumes[0].persistentVolumeClaim.claimName"},
-        ),
-        ({"containers": container(ports=[{"containerPort": 70000}])}, {"spec.containers[0].ports[0].containerPort"}),
+        ({"volumes": [{"name": "../x"}]}, {"spec.volumes[0].name"}),
         (
             {"containers": container(resources={"limits": {"cpu": "1"}, "requests": {"cpu": "1500m"}})},
             {"spec.containers[0].resources.requests"},
         ),
         ({"containers": container(resources={"limits": {"cpu": "-1"}})}, {"spec.containers[0].resources.limits[cpu]"}),
-        ({"containers": container(imagePullPolicy="Sometimes")}, {"spec.containers[0].imagePullPolicy"}),
-        ({"containers": container(terminationMessagePolicy="Never")}, {"spec.containers[0].terminationMessagePolicy"}),
-        ({"restartPolicy": "Perhaps"}, {"spec.restartPolicy"}),
-        ({"dnsPolicy": "Perhaps"}, {"spec.dnsPolicy"}),
-        ({"activeDeadlineSeconds": 0}, {"spec.activeDeadlineSeconds"}),
         ({"securityContext": {"runAsUser": -1}}, {"spec.securityContext.runAsUser"}),
         ({"nodeSelector": {"a b": "c"}}, {"spec.nodeSelector"}),
+        ({"serviceAccountName": "A"}, {"spec.serviceAccountName"}),
         ({"tolerations": [{"operator": "Nope", "key": "k"}]}, {"spec.tolerations[0].operator"}),
         ({"tolerations": [{"operator": "Exists", "key": "k", "value": "v"}]}, {"spec.tolerations[0].operator"}),
     ],
 )
-def test_a_pod_that_could_not_run_is_refused_with_its_fields(api, spec, fields):
+def test_what_a_user_can_get_wrong_of_a_pod_is_refused_with_its_fields(api, spec, fields):
     assert fields <= api.send("POST", api.path("pods"), pod("p", **spec)).fields
 
 
@@ -133,54 +79,6 @@ def test_a_status_does_not_lose_its_quality_or_the_owners(api):
     assert stored["metadata"]["ownerReferences"] == [owner]
 
 
-def conditions(*types):
-    return [{"type": kind, "status": "True"} for kind in types]
-
-
-START, END = "2024-08-06T14:30:00Z", "2024-08-06T14:31:00Z"
-COMPLETE = {
-    "startTime": START,
-    "completionTime": END,
-    "conditions": conditions("SuccessCriteriaMet", "Complete"),
-    "succeeded": 1,
-}
-FAILED = {"startTime": START, "conditions": conditions("FailureTarget", "Failed"), "failed": 1}
-
-
-@pytest.mark.parametrize("status", [COMPLETE, FAILED, {"startTime": START, "active": 1, "ready": 1}])
-def test_a_job_may_run_complete_or_fail(api, status):
-    api.create("jobs", job("j"))
-
-    assert api.merge("jobs", "j", {"status": status}, sub="status").status == 200
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "fields"),
-    [
-        ({}, COMPLETE | {"conditions": conditions("Complete")}, {"status.conditions"}),
-        ({}, COMPLETE | {"completionTime": None}, {"status.completionTime"}),
-        ({}, COMPLETE | {"startTime": None}, {"status.startTime"}),
-        ({}, COMPLETE | {"active": 1}, {"status.active"}),
-        ({}, COMPLETE | {"completionTime": "2024-08-06T14:29:00Z"}, {"status.completionTime"}),
-        ({}, COMPLETE | {"uncountedTerminatedPods": {"succeeded": ["u"]}}, {"status.uncountedTerminatedPods"}),
-        ({}, FAILED | {"conditions": conditions("Failed")}, {"status.conditions"}),
-        ({}, FAILED | {"completionTime": END}, {"status.completionTime"}),
-        ({}, {"conditions": conditions("SuccessCriteriaMet", "FailureTarget")}, {"status.conditions"}),
-        ({}, {"ready": 2, "active": 1}, {"status.ready"}),
-        ({}, {"failed": -1}, {"status.failed"}),
-        (COMPLETE, {"conditions": conditions("SuccessCriteriaMet")}, {"status.conditions"}),
-        (COMPLETE, {"completionTime": "2024-08-06T14:32:00Z"}, {"status.completionTime"}),
-        (FAILED, {"failed": 0}, {"status.failed"}),
-        ({"startTime": START}, {"startTime": END}, {"status.startTime"}),
-    ],
-)
-def test_the_status_of_a_job_cannot_contradict_itself(api, before, after, fields):
-    api.create("jobs", job("j"))
-    api.merge("jobs", "j", {"status": before}, sub="status").expect(200)
-
-    assert fields <= api.merge("jobs", "j", {"status": after}, sub="status").fields
-
-
 def test_a_suspended_job_that_never_ran_may_be_scheduled_anew(api):
     api.create("jobs", job("j", suspend=True))
     change = {"spec": {"template": {"spec": {"nodeSelector": {"a": "b"}}}}}
@@ -204,22 +102,6 @@ def test_a_job_with_a_selector_of_its_own_keeps_it(api):
     manifest["metadata"]["name"] = "k"
     manifest["spec"]["template"]["metadata"] = {"labels": {"mine": "no"}}
     assert "spec.template.metadata.labels" in api.send("POST", api.path("jobs"), manifest).fields
-
-
-@pytest.mark.parametrize(
-    ("changes", "field"),
-    [
-        ({"completionMode": "Sideways"}, "spec.completionMode"),
-        ({"completionMode": "Indexed", "completions": None, "parallelism": 1}, "spec.completions"),
-        ({"podReplacementPolicy": "Never"}, "spec.podReplacementPolicy"),
-        (
-            {"podFailurePolicy": {"rules": []}, "template": pod_spec(restartPolicy="OnFailure")},
-            "spec.template.spec.restartPolicy",
-        ),
-    ],
-)
-def test_a_wrong_job_is_refused(api, changes, field):
-    assert field in api.send("POST", api.path("jobs"), job("j", **changes)).fields
 
 
 def storage_class(name, *, default=False, expand=False):
