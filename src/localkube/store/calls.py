@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from kubekit.client.transport import Request
@@ -94,46 +95,34 @@ def read_query(request: Request) -> dict[str, str]:
     return query
 
 
+class _Target(NamedTuple):
+    """What a path names; empty is what it does not name."""
+
+    group: str
+    version: str
+    plural: str
+    namespace: str
+    name: str
+    subresource: str
+
+
 def read_call(request: Request, registry: Registry) -> Call | None:
     """Return the call that a request makes, or None when its path is not that of a resource.
 
     Raises StatusError 404 for an unknown resource and 405 for a verb that it does not know.
     """
-    parts = request.path.split("/")[1:]
-    if "%" in request.path:
-        parts = [unquote(part) for part in parts]
-    if parts and not parts[-1]:
-        parts.pop()
-    if len(parts) >= 3 and parts[0] == "api":
-        group, version, rest = "", parts[1], parts[2:]
-    elif len(parts) >= 4 and parts[0] == "apis":
-        group, version, rest = parts[1], parts[2], parts[3:]
-    else:
+    target = _read_path(request.path)
+    if target is None:
         return None
-    namespace = ""
-    if rest[0] == "namespaces" and len(rest) >= 3 and not (not group and rest[2] in {"status", "finalize"}):
-        namespace, rest = rest[1], rest[2:]
-    kind = registry.find(group, version, rest[0])
-    if kind is None or len(rest) > 3 or (namespace and not kind.namespaced):
+    _, _, _, namespace, name, subresource = target
+    kind = registry.find(*target[:3])
+    if kind is None or (namespace and not kind.namespaced) or not served(kind, subresource):
         raise no_route()
-    name = rest[1] if len(rest) > 1 else ""
-    subresource = rest[2] if len(rest) > 2 else ""
-    if not served(kind, subresource) or (name and kind.namespaced and not namespace):
+    if name and kind.namespaced and not namespace:
         raise no_route()
     query = read_query(request)
     headers = {key.lower(): value for key, value in request.headers.items()}
-    verb = _VERBS.get(request.method.upper(), "")
-    if not name:
-        verb = {"get": "list", "delete": "deletecollection"}.get(verb, verb)
-        if verb == "list" and query.get("watch", "false") in {"1", "true", "True", ""}:
-            verb = "watch"
-        if verb not in {"list", "watch", "create", "deletecollection"}:
-            verb = ""
-    elif verb == "create" and not subresource:
-        verb = ""
-    if verb == "patch" and headers.get("content-type", "").startswith("application/apply-patch"):
-        verb = "apply"
-    call = Call(verb, kind, namespace, name, subresource, query, headers, request.body)
+    verb = _verb(request.method, query, headers, name=name, subresource=subresource)
     if not verb:
         raise StatusError(
             405,
@@ -143,9 +132,48 @@ def read_call(request: Request, registry: Registry) -> Call | None:
         )
     if not subresource and {"apply": "patch"}.get(verb, verb) not in kind.verbs:
         raise not_allowed(kind.group, kind.plural, verb)
-    if verb == "create" and kind.namespaced and not namespace and "list" in kind.verbs:
+    if verb == "create" and kind.namespaced and not namespace:
         raise bad_request("an empty namespace may not be set during creation")
-    return call
+    return Call(verb, kind, namespace, name, subresource, query, headers, request.body)
+
+
+def _read_path(path: str) -> _Target | None:
+    """Take a path apart; None when it is not below a version of a group. Raises StatusError 404 for one that is too long."""
+    parts = path.split("/")[1:]
+    if "%" in path:
+        parts = [unquote(part) for part in parts]
+    if parts and not parts[-1]:
+        parts.pop()
+    match parts:
+        case ["api", version, *rest] if rest:
+            group = ""
+        case ["apis", group, version, *rest] if rest:
+            pass
+        case _:
+            return None
+    namespace = ""
+    # /namespaces/NAME/status and /finalize are subresources of a namespace, not resources in it
+    if rest[0] == "namespaces" and len(rest) >= 3 and (group or rest[2] not in {"status", "finalize"}):
+        namespace, rest = rest[1], rest[2:]
+    if len(rest) > 3:
+        raise no_route()
+    plural, name, subresource = [*rest, "", ""][:3]
+    return _Target(group, version, plural, namespace, name, subresource)
+
+
+def _verb(method: str, query: Mapping[str, str], headers: Mapping[str, str], *, name: str, subresource: str) -> str:
+    """Return the verb of a method, or the empty string when the path does not know it."""
+    verb = _VERBS.get(method.upper(), "")
+    if not name:  # a collection
+        verb = {"get": "list", "delete": "deletecollection"}.get(verb, verb)
+        if verb == "list" and query.get("watch", "false") in {"1", "true", "True", ""}:
+            return "watch"
+        return verb if verb in {"list", "create", "deletecollection"} else ""
+    if verb == "create" and not subresource:
+        return ""
+    if verb == "patch" and headers.get("content-type", "").startswith("application/apply-patch"):
+        return "apply"
+    return verb
 
 
 def served(kind: Kind, subresource: str) -> bool:

@@ -10,8 +10,9 @@ Source of the rules: structured-merge-diff, the library behind server-side apply
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from localkube.store.schemas.list_keys import item_key, spell
 from localkube.store.schemas.nodes import UNSET, Node
-from localkube.store.trees import Tree, decode, encode, is_list, is_tree, mapping, sequence
+from localkube.store.trees import Tree, is_list, is_tree, mapping, sequence
 
 FieldSet = dict[str, Any]
 """A trie of fields; see the module."""
@@ -109,24 +110,6 @@ def _tidy(trie: FieldSet) -> FieldSet | None:
     if not trie:
         return None
     return _MEMBER if len(trie) == 1 and "." in trie else trie
-
-
-def item_key(item: object, node: Node) -> str | None:
-    """Return the path element of an item of a keyed list or a set; None when the item has no key."""
-    if node.list_type == "set":
-        return None if item is None or isinstance(item, dict | list) else "v:" + encode(item).decode()
-    if not is_tree(item):
-        return None
-    tree = item
-    keys: Tree = {}
-    for name in sorted(node.list_keys):
-        value = tree.get(name, UNSET)
-        if value is UNSET and node.items is not None:
-            known = node.items.below(name)
-            value = known.default if known is not None else UNSET
-        if value is not UNSET:
-            keys[name] = value
-    return "k:" + encode(keys).decode() if keys else None
 
 
 def is_leaf(value: object, node: Node | None) -> bool:
@@ -296,18 +279,6 @@ def _paths(trie: FieldSet, prefix: str) -> Iterator[str]:
 
 def _rank(key: str) -> tuple[str, str]:
     return ({"f": "0", "k": "1", "v": "2"}.get(key[:1], "3"), key)
-
-
-def spell(key: str) -> str:
-    """Return one path element as people write it."""
-    if key.startswith("f:"):
-        return f".{key[2:]}"
-    if key.startswith("k:"):
-        inside = ",".join(f"{name}={encode(value).decode()}" for name, value in mapping(decode(key[2:])).items())
-        return f"[{inside}]"
-    if key.startswith("v:"):
-        return f"[={key[2:]}]"
-    return f"[{key[2:]}]"
 
 
 def with_parents(fields: FieldSet, node: Node | None) -> FieldSet:

@@ -6,7 +6,8 @@ arguments; results share what did not change. Source of the rules: structured-me
 
 from typing import Any, cast
 
-from localkube.store.fieldsets import FieldSet, is_leaf, item_key
+from localkube.store.fieldsets import FieldSet, is_leaf
+from localkube.store.schemas.list_keys import item_key
 from localkube.store.schemas.nodes import Node
 from localkube.store.trees import Tree, is_tree, sequence
 

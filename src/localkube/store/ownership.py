@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from localkube.store.fieldsets import (
+    Comparison,
     FieldSet,
     compare,
     difference,
@@ -239,27 +240,31 @@ def apply(
         if who != manager and (found := intersection(claim.fields, touched))
     }
     if conflicts and not force:
+        # kubectl may take what it applied itself before there was server-side apply
         allowed = _formerly_applied(live, node) if manager.name == "kubectl" else {}
         rest = {who: left for who, found in conflicts.items() if (left := difference(found, allowed))}
         if rest:
             raise _refusal(rest)
-    for who, claim in list(own.claims.items()):
-        if who != manager:
-            claim.fields = difference(difference(claim.fields, conflicts.get(who, {})), changed.removed)
-        if not claim.fields:
-            del own.claims[who]
-    mine = own.claims.get(manager)
-    if mine is not None:
-        mine.fields = difference(mine.fields, _STRIPPED)
-        if not mine.fields:
-            del own.claims[manager]
-        elif changed:
-            mine.time = now
+    mine = _settle(own, manager, conflicts, changed)
+    if mine is not None and changed:
+        mine.time = now
     if not changed and last is not None and mine is not None and last == mine:
         return merged, False
     merged = {**merged, "metadata": dict(mapping(merged.get("metadata")))}
     own.write_to(merged)
     return merged, True
+
+
+def _settle(own: Ownership, manager: Manager, conflicts: dict[Manager, FieldSet], changed: Comparison) -> _Claim | None:
+    """Take from the others what the manager won of them and what is gone; return what is left to the manager itself."""
+    for who, claim in list(own.claims.items()):
+        if who != manager:
+            claim.fields = difference(difference(claim.fields, conflicts.get(who, {})), changed.removed)
+        else:
+            claim.fields = difference(claim.fields, _STRIPPED)
+        if not claim.fields:
+            del own.claims[who]
+    return own.claims.get(manager)
 
 
 def _prune(merged: Tree, own: Ownership, last: FieldSet, node: Node | None) -> Tree:

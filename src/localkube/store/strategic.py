@@ -21,17 +21,7 @@ def merge_strategically(target: Tree, patch: Tree, node: Node | None) -> Tree:
         return {}
     if directive not in {None, "merge"}:
         raise bad_request(f"Unknown patch type found: {directive}")
-    result = dict(target)
-    retain = patch.get(_RETAIN)
-    if is_list(retain):
-        kept = set(sequence(retain))
-        result = {key: value for key, value in result.items() if key in kept}
-    for key, value in patch.items():
-        if key.startswith(_DELETE):
-            name = key.removeprefix(_DELETE)
-            gone = sequence(value)
-            if is_list(result.get(name)):
-                result[name] = [item for item in sequence(result[name]) if item not in gone]
+    result = _without_what_goes(target, patch)
     for key, value in patch.items():
         if key in {_DIRECTIVE, _RETAIN} or key.startswith((_ORDER, _DELETE)):
             continue
@@ -45,12 +35,25 @@ def merge_strategically(target: Tree, patch: Tree, node: Node | None) -> Tree:
             result[key] = _merge_list(sequence(result.get(key)), value, below)
         else:
             result[key] = value
+    # the order comes last: it names items that the patch may just have added
     for key, value in patch.items():
-        if key.startswith(_ORDER):
-            name = key.removeprefix(_ORDER)
+        name = key.removeprefix(_ORDER)
+        if name != key and is_list(result.get(name)):
             below = node.below(name) if node is not None else None
-            if is_list(result.get(name)):
-                result[name] = _reorder(sequence(result[name]), sequence(value), below)
+            result[name] = _reorder(sequence(result[name]), sequence(value), below)
+    return result
+
+
+def _without_what_goes(target: Tree, patch: Tree) -> Tree:
+    """Return a copy of `target` without the keys that the patch does not retain and the plain items that it deletes."""
+    retain = patch.get(_RETAIN)
+    kept = set(sequence(retain)) if is_list(retain) else target.keys()
+    result = {key: value for key, value in target.items() if key in kept}
+    for key, value in patch.items():
+        name = key.removeprefix(_DELETE)
+        if name != key and is_list(result.get(name)):
+            gone = sequence(value)
+            result[name] = [item for item in sequence(result[name]) if item not in gone]
     return result
 
 

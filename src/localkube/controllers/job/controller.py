@@ -18,6 +18,7 @@ from kubekit.runtime.workqueue import Workqueue
 from kubekit.words.meta import Manifest, ObjectMeta, OwnerReference, owner_reference
 from localkube.controllers import names
 from localkube.controllers.job import plan
+from localkube.controllers.job.status import status_patch
 from localkube.controllers.job.words import (
     CONTROLLER_UID_LABEL,
     JOB_NAME_LABEL,
@@ -108,7 +109,7 @@ class JobController:
         if decided.remove:
             await self._remove(job)
             return DONE
-        changes = plan.status_patch(job.status, decided.status)
+        changes = status_patch(job.status, decided.status)
         if changes:
             patch = {"metadata": {"resourceVersion": meta.resource_version}, "status": changes}
             self.jobs.store.observe(

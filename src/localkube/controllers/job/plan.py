@@ -7,27 +7,17 @@ The order of effects makes every end of a Pod count once, whatever is cut short 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, cast
-
-import msgspec
+from typing import Any
 
 from kubekit.words import timestamps
 from kubekit.words.batch import JobCondition
 from localkube.controllers.job.policy import fail_job_message, judge
+from localkube.controllers.job.status import Draft, Event, conclude, draft_status, note_suspension
 from localkube.controllers.job.words import Job, JobStatus, Pod, Uncounted
 
 MAX_BACKOFF = 360.0
 """Seconds; six minutes, as the Kubernetes documentation says."""
 DEFAULT_BACKOFF_LIMIT = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What people are told."""
-
-    type: str
-    reason: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,41 +47,6 @@ class Plan:
     remove: bool = False
 
 
-@dataclass(slots=True)
-class _Draft:
-    """A status in the making."""
-
-    conditions: list[JobCondition]
-    uncounted_succeeded: list[str]
-    uncounted_failed: list[str]
-    succeeded: int
-    failed: int
-    start_time: str | None
-    completion_time: str | None
-    events: list[Event] = field(default_factory=list[Event])
-
-    def condition(self, type_: str) -> JobCondition | None:
-        """Return the condition when it is True."""
-        return next((c for c in self.conditions if c.type == type_ and c.status == "True"), None)
-
-    def set(self, type_: str, status: str, reason: str, message: str, now: str) -> bool:
-        """Set a condition; a False one that is not there yet is not added. Tell whether that changed anything."""
-        for index, condition in enumerate(self.conditions):
-            if condition.type == type_:
-                if condition.status == status:
-                    return False
-                self.conditions[index] = JobCondition(
-                    type=type_, status=status, reason=reason, message=message, last_transition_time=now
-                )
-                return True
-        if status != "True":
-            return False
-        self.conditions.append(
-            JobCondition(type=type_, status=status, reason=reason, message=message, last_transition_time=now)
-        )
-        return True
-
-
 def unsupported(job: Job) -> str | None:
     """Say what this controller cannot do for a Job, or None."""
     if job.spec.completion_mode not in (None, "NonIndexed"):
@@ -105,57 +60,127 @@ def restart_policy(job: Job) -> str:
     return str(spec.get("restartPolicy") or "Always")
 
 
+@dataclass(frozen=True, slots=True)
+class _Tally:
+    """The Job's Pods by what they count as. `new` have ended and are not noted in the status yet; the sums include them."""
+
+    active: list[Pod]
+    terminating: list[Pod]
+    ended: list[Pod]
+    new: list[Pod]
+    succeeded: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is to be done with Pods; see `Plan`. `new` are those that are noted in the status with it."""
+
+    release: list[Pod]
+    new: list[Pod]
+    delete: list[Pod] = field(default_factory=list[Pod])
+    withdraw: list[Pod] = field(default_factory=list[Pod])
+    create: int = 0
+    wake: float | None = None
+
+
 def decide(facts: Facts) -> Plan:
     """Return the plan for a Job that is not being deleted."""
     job, now = facts.job, facts.now
     if job.finished:
         return _finished(facts)
-    draft = _draft(job, facts.pods)
-    active = [pod for pod in facts.pods if not pod.finished and not pod.metadata.terminating]
-    terminating = [pod for pod in facts.pods if not pod.finished and pod.metadata.terminating]
-    ended = [pod for pod in facts.pods if pod.tracked and _counts_as_ended(pod, job)]
-    new = [p for p in ended if p.metadata.uid not in {*draft.uncounted_succeeded, *draft.uncounted_failed}]
+    draft = draft_status(job, facts.pods)
+    tally = _count(facts, draft)
+    if draft.start_time is None and not job.spec.suspend:
+        draft.start_time = timestamps.seconds(now)
+    target = _target(job, draft, facts, failed=tally.failed)
+    if target is not None:
+        work = _end_all(facts, draft, tally)
+    else:
+        work = _go_on(facts, tally)
+        target = _success(job, tally, work, now=now)
+        if target is None:
+            note_suspension(draft, suspended=bool(job.spec.suspend), now=now)
+    _note_ended(draft, job, work.new, failing=target is not None and target.type == "FailureTarget")
+    if target is not None:
+        conclude(draft, target, unfinished=bool(tally.active or tally.terminating), now=now)
+    # a Job that is bound for its end waits for its Pods, not for a deadline that may be long over
+    waits_for_deadline = target is None and not job.spec.suspend
+    deadline = _deadline_in(job, draft.start_time, now) if waits_for_deadline else None
+    return Plan(
+        status=_status(draft, tally, stopped=bool(work.delete or work.withdraw)),
+        release=tuple(work.release),
+        delete=tuple(work.delete),
+        withdraw=tuple(work.withdraw),
+        create=work.create,
+        events=tuple(draft.events),
+        wake=_earliest(work.wake, deadline),
+    )
+
+
+def _count(facts: Facts, draft: Draft) -> _Tally:
+    job, pods = facts.job, facts.pods
+    ended = [pod for pod in pods if pod.tracked and _counts_as_ended(pod, job)]
+    new = _unnoted(ended, draft)
     succeeded = draft.succeeded + len(draft.uncounted_succeeded) + sum(p.phase == "Succeeded" for p in new)
     failed = draft.failed + len(draft.uncounted_failed) + sum(_counts_as_failure(p, job) for p in new)
-    suspended = bool(job.spec.suspend)
-    if draft.start_time is None and not suspended:
-        draft.start_time = timestamps.seconds(now)
-    target = _target(job, draft, facts, failed=failed)
-    delete: list[Pod] = []
-    withdraw: list[Pod] = []
-    create, wake = 0, None
-    if target is not None:
-        delete = active
-        release = [pod for pod in facts.pods if pod.tracked]
-        new = [p for p in release if p.metadata.uid not in {*draft.uncounted_succeeded, *draft.uncounted_failed}]
-    else:
-        release = ended
-        if suspended:
-            withdraw = active
-        else:
-            create, wake = _wanted(facts, active, terminating, succeeded=succeeded, failed=failed)
-        if not create and not active and _complete(job, succeeded):
-            target = JobCondition(
-                type="SuccessCriteriaMet",
-                status="True",
-                reason="CompletionsReached",
-                message="Reached expected number of succeeded pods",
-                last_transition_time=timestamps.seconds(now),
-            )
-        else:
-            _note_suspension(draft, suspended=suspended, now=now)
-    for pod in new:
+    return _Tally(
+        active=[pod for pod in pods if not pod.finished and not pod.metadata.terminating],
+        terminating=[pod for pod in pods if not pod.finished and pod.metadata.terminating],
+        ended=ended,
+        new=new,
+        succeeded=succeeded,
+        failed=failed,
+    )
+
+
+def _unnoted(pods: list[Pod], draft: Draft) -> list[Pod]:
+    noted = {*draft.uncounted_succeeded, *draft.uncounted_failed}
+    return [pod for pod in pods if pod.metadata.uid not in noted]
+
+
+def _end_all(facts: Facts, draft: Draft, tally: _Tally) -> _Work:
+    """The Job is bound for its end: whatever runs is deleted, and counts like what has ended."""
+    tracked = [pod for pod in facts.pods if pod.tracked]
+    return _Work(release=tracked, new=_unnoted(tracked, draft), delete=tally.active)
+
+
+def _go_on(facts: Facts, tally: _Tally) -> _Work:
+    """The Job is open: create what is missing; while it is suspended withdraw what runs."""
+    if facts.job.spec.suspend:
+        return _Work(release=tally.ended, new=tally.new, withdraw=tally.active)
+    create, wake = _wanted(facts, tally.active, tally.terminating, succeeded=tally.succeeded, failed=tally.failed)
+    return _Work(release=tally.ended, new=tally.new, create=create, wake=wake)
+
+
+def _success(job: Job, tally: _Tally, work: _Work, *, now: datetime) -> JobCondition | None:
+    """Return the condition of a Job that has all its successes, once nothing of it runs or is about to; else None."""
+    if work.create or tally.active or not _complete(job, tally.succeeded):
+        return None
+    return JobCondition(
+        type="SuccessCriteriaMet",
+        status="True",
+        reason="CompletionsReached",
+        message="Reached expected number of succeeded pods",
+        last_transition_time=timestamps.seconds(now),
+    )
+
+
+def _note_ended(draft: Draft, job: Job, pods: list[Pod], *, failing: bool) -> None:
+    for pod in pods:
         if pod.phase == "Succeeded":
             draft.uncounted_succeeded.append(pod.metadata.uid)
-        elif _counts_as_failure(pod, job) or (target is not None and target.type == "FailureTarget"):
+        elif failing or _counts_as_failure(pod, job):
             draft.uncounted_failed.append(pod.metadata.uid)
-    if target is not None:
-        _conclude(draft, target, unfinished=bool(active or terminating), now=now)
-    remaining = 0 if delete or withdraw else len(active)
-    status = JobStatus(
-        active=remaining or None,
-        ready=0 if delete or withdraw else sum(pod.ready for pod in active),
-        terminating=len(terminating) + (len(active) - remaining),
+
+
+def _status(draft: Draft, tally: _Tally, *, stopped: bool) -> JobStatus:
+    """Return the status. `stopped`: what is active now is being deleted with this plan, so it counts as terminating."""
+    active = [] if stopped else tally.active
+    return JobStatus(
+        active=len(active) or None,
+        ready=sum(pod.ready for pod in active),
+        terminating=len(tally.terminating) + len(tally.active) - len(active),
         succeeded=draft.succeeded or None,
         failed=draft.failed or None,
         start_time=draft.start_time,
@@ -164,16 +189,6 @@ def decide(facts: Facts) -> Plan:
         uncounted_terminated_pods=Uncounted(
             succeeded=tuple(draft.uncounted_succeeded) or None, failed=tuple(draft.uncounted_failed) or None
         ),
-    )
-    return Plan(
-        status=status,
-        release=tuple(release),
-        delete=tuple(delete),
-        withdraw=tuple(withdraw),
-        create=create,
-        events=tuple(draft.events),
-        # a Job that is bound for its end waits for its Pods, not for a deadline that may be long over
-        wake=_earliest(wake, _deadline_in(job, draft.start_time, now) if target is None and not suspended else None),
     )
 
 
@@ -191,23 +206,6 @@ def _finished(facts: Facts) -> Plan:
     return Plan(status=status, release=release, remove=left <= 0, wake=left if left > 0 else None)
 
 
-def _draft(job: Job, pods: Iterable[Pod]) -> _Draft:
-    """Begin from what is recorded; what was noted and has lost its finalizer becomes a number."""
-    status = job.status or JobStatus()
-    noted = status.uncounted_terminated_pods or Uncounted()
-    tracked = {pod.metadata.uid for pod in pods if pod.tracked}
-    succeeded, failed = noted.succeeded or (), noted.failed or ()
-    return _Draft(
-        conditions=list(status.conditions or ()),
-        uncounted_succeeded=[uid for uid in succeeded if uid in tracked],
-        uncounted_failed=[uid for uid in failed if uid in tracked],
-        succeeded=(status.succeeded or 0) + sum(uid not in tracked for uid in succeeded),
-        failed=(status.failed or 0) + sum(uid not in tracked for uid in failed),
-        start_time=status.start_time,
-        completion_time=status.completion_time,
-    )
-
-
 def _only_replaces_failed(job: Job) -> bool:
     return job.spec.pod_replacement_policy == "Failed" or job.spec.pod_failure_policy is not None
 
@@ -223,7 +221,7 @@ def _counts_as_failure(pod: Pod, job: Job) -> bool:
     return judge(job.spec.pod_failure_policy, pod).counts
 
 
-def _target(job: Job, draft: _Draft, facts: Facts, *, failed: int) -> JobCondition | None:
+def _target(job: Job, draft: Draft, facts: Facts, *, failed: int) -> JobCondition | None:
     """Return the condition that the Job is bound for, or None while it is open."""
     met = draft.condition("SuccessCriteriaMet") or draft.condition("FailureTarget")
     if met is not None:
@@ -313,50 +311,5 @@ def _end(pod: Pod) -> datetime:
     return timestamps.parse("1970-01-01T00:00:00Z")
 
 
-def _note_suspension(draft: _Draft, *, suspended: bool, now: datetime) -> None:
-    moment = timestamps.seconds(now)
-    if suspended:
-        if draft.set("Suspended", "True", "JobSuspended", "Job suspended", moment):
-            draft.events.append(Event("Normal", "Suspended", "Job suspended"))
-            draft.start_time = None
-    elif draft.set("Suspended", "False", "JobResumed", "Job resumed", moment):
-        draft.events.append(Event("Normal", "Resumed", "Job resumed"))
-        draft.start_time = moment  # the deadline counts active time only
-
-
-def _conclude(draft: _Draft, target: JobCondition, *, unfinished: bool, now: datetime) -> None:
-    """Say where the Job is bound for; once everything is counted and gone, say that it is there."""
-    moment = timestamps.seconds(now)
-    reason, message = target.reason or "", target.message or ""
-    draft.set(target.type, "True", reason, message, moment)
-    if unfinished or draft.uncounted_succeeded or draft.uncounted_failed:
-        return
-    if target.type == "SuccessCriteriaMet":
-        draft.set("Complete", "True", reason, message, moment)
-        draft.completion_time = moment
-        draft.events.append(Event("Normal", "Completed", "Job completed"))
-    else:
-        draft.set("Failed", "True", reason, message, moment)
-        draft.events.append(Event("Warning", reason, message))
-
-
 def _earliest(*waits: float | None) -> float | None:
     return min((wait for wait in waits if wait is not None), default=None)
-
-
-def status_patch(before: JobStatus | None, after: JobStatus) -> dict[str, object]:
-    """Return the merge patch between two statuses, with null for what goes; empty when they are the same."""
-    return _difference(msgspec.to_builtins(before or JobStatus()), msgspec.to_builtins(after))
-
-
-def _difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, object]:
-    patch: dict[str, object] = {}
-    for key in sorted({*old, *new}):
-        was, will = old.get(key), new.get(key)
-        if was == will:
-            continue
-        if isinstance(was, dict) and isinstance(will, dict):
-            patch[key] = _difference(cast("dict[str, Any]", was), cast("dict[str, Any]", will))
-        else:
-            patch[key] = will
-    return patch

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from localkube.store.fieldsets import item_key, spell
+from localkube.store.schemas.list_keys import item_key, spell
 from localkube.store.schemas.nodes import Node
 from localkube.store.trees import Tree, is_list, is_tree
 

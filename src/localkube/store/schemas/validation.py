@@ -15,8 +15,8 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from localkube.store.fieldsets import item_key
 from localkube.store.schemas.custom import read_part
+from localkube.store.schemas.list_keys import item_key
 from localkube.store.schemas.nodes import UNSET, Node
 from localkube.store.statuses import OMITTED, Fault, duplicate, required, unsupported, wrong
 from localkube.store.trees import Tree, encode, is_list, is_tree, mapping, same, sequence, text
