@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from support.definitions import own_definitions, snapshot_definitions
 from support.kubernetes import ControlPlane, MissingPrograms, find_programs
@@ -19,6 +20,10 @@ from support.s3 import MISSING as MISSING_SERVER
 from support.widgets import WIDGET_DEFINITION
 
 MISSING = "REAL API SERVER MISSING"
+
+# how long an example takes is the machine's affair: one that is busy with other things would fail tests of what is right
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -300,7 +300,10 @@ class Attempt(ABC):
         return ". ".join([done, *(f"{each[0].upper()}{each[1:]}" for each in told), *self.remarks()]) + "."
 
     def _ask_version(self) -> None:
-        """Begin to ask the engine for its version, beside something that waits for the server."""
+        """Learn the engine's version: from the process that takes small requests, else by one more, beside something that waits."""
+        self._engine_version = self.destination.control.version(timeout=_LAST_WORDS)
+        if self._engine_version:
+            return
         self._version = self.engine.start(
             ["version"],
             # no Secret: it asks nobody anything
@@ -311,7 +314,7 @@ class Attempt(ABC):
 
     def engine_version(self) -> str:
         """Return the engine's name and version."""
-        if self._version is None:
+        if self._version is None and not self._engine_version:
             self._ask_version()
         if self._version is not None and not self._engine_version:
             self._version.finish(timeout=_LAST_WORDS)

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from datamover.agent.errors import Stopped
 from datamover.agent.rclone import logs, process
 from datamover.api import outside
 from datamover.api.outside import Unusable
@@ -33,6 +34,7 @@ class Answer(msgspec.Struct, frozen=True):
     """What the engine said to a request: `error` is empty when it did what was asked for."""
 
     error: str = ""
+    version: str = ""
     list: tuple["Item", ...] | None = None
     item: "Item | None" = None
 
@@ -137,6 +139,14 @@ class Control:
             raise ControlError(f"no answer to a small request: {what}", killed=killed) from None
         self._engine.stop.check()
         return answer
+
+    def version(self, *, timeout: float) -> str:
+        """Return the engine's name and version as it prints them; empty when it does not run, or does not say."""
+        if self._engine.stop.why is None and self.ready:
+            with suppress(ControlError, Unusable, Stopped):  # it is a remark in our records, and holds nothing up
+                version = self.ask("core/version", {}, timeout=timeout).version
+                return f"rclone {version}" if version else ""
+        return ""
 
     def _await(self, connection: socket.socket, *, timeout: float, look: Callable[[], None]) -> None:
         """Wait for the first byte of an answer. The engine gives it in one piece, when it is done."""
