@@ -8,7 +8,6 @@ from pathlib import Path
 
 from support.cluster import OPERATOR_NAMESPACE
 from support.kubernetes import REPOSITORY
-from support.leftovers import kinds_of
 from support.place import Place
 
 DEFAULT_DIRECTORY = REPOSITORY / "dist" / "cluster-failures"
@@ -32,7 +31,7 @@ def write_bundle(place: Place, *, test: str, story: str) -> Path:
     kubectl = place.kubectl
 
     def objects() -> str:
-        kinds = ",".join(kinds_of(kubectl, namespaced=True) - {"secrets"})  # nothing in a bundle is secret (law L8)
+        kinds = ",".join(kubectl.kinds(namespaced=True) - {"secrets"})  # nothing in a bundle is secret (law L8)
         return place.run("get", kinds, "-o", "yaml", "--ignore-not-found", check=False)
 
     (directory / "failure.txt").write_text(story)

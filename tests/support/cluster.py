@@ -23,6 +23,7 @@ from cluster.layout import find_layout
 from cluster.rig import SERVER_IMAGE, Rig
 from support.kubernetes import REPOSITORY
 from support.pods import signal_pod
+from support.reading import Reader
 from support.witness import Witness
 
 CURE = "no cluster: run `make cluster-up` (Linux, root), or set DATAMOVER_TEST_KUBECONFIG"
@@ -43,6 +44,9 @@ class Kubectl:
     def __init__(self, program: str, kubeconfig: Path) -> None:
         self.program = program
         self.kubeconfig = kubeconfig
+        self._reader: Reader | None = None
+        with contextlib.suppress(ValueError, KeyError):  # credentials that only kubectl knows how to get
+            self._reader = Reader(kubeconfig)
 
     def run(self, *arguments: str, text: str | None = None, check: bool = True, seconds: float = 120) -> str:
         """Return the output; an assertion fails with kubectl's own words."""
@@ -63,13 +67,22 @@ class Kubectl:
         self.run("apply", "-f", "-", *chosen, text=yaml.safe_dump_all([dict(each) for each in manifests]))
 
     def get(self, *arguments: str) -> dict[str, Any]:
-        """Return what `get -o json` shows; empty when there is no such object."""
+        """Return what `get -o json` shows; empty when there is no such object. The API server is asked, where that can be (`support.reading`)."""
+        if self._reader is not None:
+            return self._reader.get(*arguments)
         output = self.run("get", *arguments, "-o", "json", "--ignore-not-found")
         return json.loads(output) if output.strip() else {}
 
     def items(self, *arguments: str) -> list[dict[str, Any]]:
         """Return the objects of a list."""
         return self.get(*arguments).get("items", [])
+
+    def kinds(self, *, namespaced: bool) -> set[str]:
+        """Return every kind that can be listed, as `api-resources -o name` does."""
+        if self._reader is not None:
+            return self._reader.kinds(namespaced=namespaced)
+        scope = f"--namespaced={str(namespaced).lower()}"
+        return set(self.run("api-resources", scope, "--verbs=list", "-o", "name", "--cached=true").split())
 
 
 def wait_for(holds: Callable[[], bool], *, seconds: float = PATIENCE, what: Callable[[], str] = str) -> None:
@@ -78,7 +91,7 @@ def wait_for(holds: Callable[[], bool], *, seconds: float = PATIENCE, what: Call
     while not holds():
         assert time.monotonic() < begun + seconds, f"not after {seconds:.0f} s: {what()}"
         time.sleep(pause)
-        pause = min(1.0, pause * 1.3)  # each look is a process, and others want the cores
+        pause = min(1.0, pause * 1.3)  # a look may be a process, and others want the cores
 
 
 @dataclass(frozen=True)
@@ -114,8 +127,7 @@ class RealCluster:
 
     def has_snapshots(self) -> bool:
         """Tell whether the cluster has the kinds of snapshots."""
-        listed = self.kubectl.run("api-resources", "--api-group=snapshot.storage.k8s.io", "-o", "name", "--cached=true")
-        return "volumesnapshots" in listed
+        return "volumesnapshots.snapshot.storage.k8s.io" in self.kubectl.kinds(namespaced=True)
 
     def storage_class(self, name: str) -> str:
         """Return the class that stands for one of the rig's. Skips the test where there is none."""

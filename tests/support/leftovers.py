@@ -1,8 +1,10 @@
 """What must not be left after a scenario: in the cluster, on the driver's disk, in the bucket, and in what can be read."""
 
 import base64
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from datamover.api.names import CREATED_BY_VALUE, OWNER_UID_LABEL, Phase
 from datamover.api.ownership import select_children
@@ -29,28 +31,27 @@ _NOT_KEPT = {
 
 def demand_no_secret(place: Place) -> None:
     """Search the secret key in every object, event and log that is not a Secret's own (law L8)."""
-    kinds = [kind for kind in kinds_of(place.kubectl, namespaced=True) if kind != "secrets"]
-    told = place.run("get", ",".join(kinds), "-o", "json", "--ignore-not-found")
-    beyond = place.kubectl.run("get", "pv,events", "-n", "default", "-o", "json", "--ignore-not-found")
-    for name, text in {"an object or event": told + beyond, **place.mover_logs()}.items():
+    kinds = ",".join(place.kubectl.kinds(namespaced=True) - {"secrets"})
+    objects = place.kubectl.items(kinds, "-n", place.namespace) + place.kubectl.items("pv,events", "-n", "default")
+    for name, text in {"an object or event": json.dumps(objects), **place.mover_logs()}.items():
         found = any(form in text for form in _FORMS)
         assert not found, f"the secret key is in {name}"
 
 
 def demand_cleaned_up(place: Place) -> None:
     """Demand that of runs that are complete and clean up nothing is there, while their DataMovers still are (laws L2, L5)."""
-    kinds = ",".join(kinds_of(place.kubectl, namespaced=True) - _NOT_KEPT)
+    kinds = ",".join(place.kubectl.kinds(namespaced=True) - _NOT_KEPT)
     for mover in place.kubectl.items("datamovers", "-n", place.namespace):
         done = mover.get("status", {}).get("phase") == Phase.COMPLETED
         if done and mover["spec"].get("deletePvcAfterBackup"):
             label = f"{OWNER_UID_LABEL}={mover['metadata']['uid']}"
-            left = place.run("get", kinds, "-l", label, "-o", "name", "--ignore-not-found").split()
+            left = _names(place.kubectl.items(kinds, "-n", place.namespace, "-l", label))
             assert not left, f"left by {mover['metadata']['name']}, which is complete: {left}"
 
 
 def demand_no_children(place: Place) -> None:
     """Demand that nothing of the operator's own is left of any kind, once its DataMovers are gone."""
-    kinds = ",".join(kinds_of(place.kubectl, namespaced=True) - _NOT_KEPT)
+    kinds = ",".join(place.kubectl.kinds(namespaced=True) - _NOT_KEPT)
 
     def children() -> list[str]:
         return place.run(
@@ -83,16 +84,7 @@ def demand_good_log(cluster: RealCluster, *, since: Mapping[str, int]) -> None:
 
 def cluster_wide(kubectl: Kubectl) -> set[str]:
     """Return the names of all objects that are in no namespace, but for kinds that come and go by themselves."""
-    kinds = ",".join(kinds_of(kubectl, namespaced=False) - _NOT_KEPT)
-    return set(kubectl.run("get", kinds, "-o", "name", "--ignore-not-found").split())
-
-
-def kinds_of(kubectl: Kubectl, *, namespaced: bool) -> set[str]:
-    """Return every kind that can be listed."""
-    listed = kubectl.run(
-        "api-resources", f"--namespaced={str(namespaced).lower()}", "--verbs=list", "-o", "name", "--cached=true"
-    )
-    return set(listed.split())
+    return set(_names(kubectl.items(",".join(kubectl.kinds(namespaced=False) - _NOT_KEPT))))
 
 
 # Inner ----------------------------------------------------------------------------------------------------------------
@@ -112,8 +104,12 @@ def _of(place: Place) -> list[str]:
         for each in contents
         if each["spec"]["volumeSnapshotRef"]["namespace"].startswith(prefix)
     ]
-    namespaces = kubectl.run("get", "namespaces", "-o", "name").split()
-    return found + [name for name in namespaces if name.removeprefix("namespace/").startswith(prefix)]
+    namespaces = [each["metadata"]["name"] for each in kubectl.items("namespaces")]
+    return found + [f"Namespace/{name}" for name in namespaces if name.startswith(prefix)]
+
+
+def _names(objects: list[dict[str, Any]]) -> list[str]:
+    return [f"{each['kind']}/{each['metadata']['name']}" for each in objects]
 
 
 def _demand_gone(orphans: Callable[[], set[str]]) -> None:
