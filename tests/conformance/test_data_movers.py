@@ -11,7 +11,7 @@ from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.api.v1alpha1.definition import data_mover_crd
 from datamover.api.waits import WAITS, Safe
 from datamover.plans.conditions import State
-from datamover.reconcilers.datamover.conditions import compose
+from datamover.reconcilers.datamover.status import compose
 from support.builders import NOW, run
 from support.worlds import MERGE, TABLE, World
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,14 +21,14 @@ import yaml
 
 from datamover.api.transfer import REQUIRED_VARIABLES
 from datamover.api.v1alpha1.datamover import DataMover
-from datamover.cli import patience
+from datamover.cli import operator, patience
 from datamover.cli import run as command
 from datamover.cli.display import NoDisplay
 from datamover.cli.embedded.world import World, WorldOptions
 from datamover.cli.manifests import read_manifests
 from datamover.cli.outcome import Exit
 from datamover.cli.volumes import Volume
-from datamover.reconcilers.datamover import cleaning
+from datamover.runs.facts import Patience
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from support.documents import DOCUMENTS
 from support.s3 import S3Server
@@ -176,9 +177,8 @@ async def test_a_good_backup_whose_clean_up_takes_long_ends_with_zero(
 
     real_start = command.start_world
     monkeypatch.setattr(command, "start_world", start_world)
-    monkeypatch.setattr(
-        cleaning, "PATIENCE", 0.2
-    )  # seconds until the wait is told: half a minute is too long for a test
+    # seconds until the wait is told: half a minute is too long for a test
+    monkeypatch.setattr(operator, "Patience", partial(Patience, removal=0.2))
     monkeypatch.setattr(patience, "PERSON_PATIENCE", 0.0)  # and what a person must end is given up at once
     manifests = read_manifests(("-", str(desk.secret(s3.secret()))), stdin=io.StringIO(MIRROR), namespace="default")
     options = command.RunOptions(

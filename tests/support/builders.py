@@ -3,6 +3,7 @@
 The default cast: DataMover `nightly` backs up the claim `app-data` (class `fast`, bound) with the Secret `storage-credentials`.
 """
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -12,8 +13,13 @@ import msgspec
 from datamover.api import names, transfer
 from datamover.api.transfer import Outcome
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec, DataMoverStatus, Run
-from datamover.plans.known import Seen
+from datamover.plans.known import Known, Seen
+from datamover.reconcilers.datamover import decide as deciding
+from datamover.reconcilers.datamover import gather as gathering
 from datamover.reconcilers.datamover.facts import Facts, Settings
+from datamover.reconcilers.datamover.order import owner_of
+from datamover.reconcilers.datamover.plan import Plan
+from datamover.runs.facts import RunFacts
 from kubekit.words.batch import Job, JobCondition, JobSpec, JobStatus
 from kubekit.words.core import (
     ContainerState,
@@ -35,7 +41,7 @@ from kubekit.words.core import (
     SecretKeys,
     VolumeResources,
 )
-from kubekit.words.meta import Condition, ObjectMeta, OwnerReference
+from kubekit.words.meta import Condition, HasMeta, ObjectMeta, OwnerReference
 from kubekit.words.snapshot import (
     IS_DEFAULT_CLASS,
     VolumeSnapshot,
@@ -412,10 +418,28 @@ def secret_keys(
     )
 
 
-def facts(mover: DataMover | None = None, **known: Any) -> Facts:
-    """Facts of a DataMover whose source, class and Secret are healthy; further keywords are fields of Facts."""
+class FlatFacts(Facts):
+    """Facts that tests read flat: what is known of the run, and what was learnt, by the names of their fields."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        name = _CALLED.get(name, name)
+        return getattr(self.run.known if name in _LEARNT else self.run, name)
+
+    def owns(self, child: HasMeta | None) -> bool:
+        """Tell whether a child is ours to delete."""
+        return owner_of(self.mover, run()).owns(child)
+
+
+_CALLED = {"clone": "claim", "clone_class": "claim_class"}
+_LEARNT = frozenset(Known.__slots__)
+_OF_THE_MOVER = frozenset(Facts.__slots__)
+
+
+def facts(mover: DataMover | None = None, **known: Any) -> FlatFacts:
+    """Facts of a DataMover whose source, class and Secret are healthy; further keywords are fields of Facts, RunFacts and Known."""
     given: dict[str, Any] = {
-        "mover": mover or data_mover(),
         "source": persistent_volume_claim(),
         "source_class": storage_class(),
         "clone_class": storage_class(),
@@ -424,4 +448,29 @@ def facts(mover: DataMover | None = None, **known: Any) -> Facts:
         "snapshot_classes": (volume_snapshot_class(),),
         "seen": SEEN,
     }
-    return Facts(**{**given, **known})
+    return with_facts(FlatFacts(mover or data_mover(), RunFacts(NOW)), **{**given, **known})
+
+
+def with_facts(known: Any, **changes: Any) -> Any:
+    """Facts with some of them changed, or any other dataclass."""
+    if not isinstance(known, FlatFacts):
+        return dataclasses.replace(known, **changes)
+    changes = {_CALLED.get(name, name): value for name, value in changes.items()}
+    own = {name: value for name, value in changes.items() if name in _OF_THE_MOVER}
+    learnt = {name: value for name, value in changes.items() if name in _LEARNT}
+    rest = {name: value for name, value in changes.items() if name not in own and name not in learnt}
+    run = own.pop("run", known.run)
+    run = dataclasses.replace(run, known=dataclasses.replace(run.known, **learnt), **rest)
+    return dataclasses.replace(known, run=run, **own)
+
+
+def gather(mover: DataMover, **given: Any) -> FlatFacts:
+    """What is gathered, to be read flat."""
+    found = gathering.gather(mover, **given)
+    return FlatFacts(found.mover, found.run, secret=found.secret, clone_name=found.clone_name)
+
+
+def decide(known: Facts, *, now: datetime, settings: Settings) -> Plan:
+    """Decide on facts as they are at this moment, with the patience of these settings."""
+    run = dataclasses.replace(known.run, now=now, patience=settings.patience)
+    return deciding.decide(dataclasses.replace(known, run=run), settings=settings)

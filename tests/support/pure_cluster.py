@@ -30,9 +30,8 @@ from datamover.plans.steps import (
     SuspendJob,
     WriteStatus,
 )
-from datamover.reconcilers.datamover.decide import decide
-from datamover.reconcilers.datamover.facts import Facts, Unread
-from datamover.reconcilers.datamover.gather import gather
+from datamover.reconcilers.datamover.facts import Facts
+from datamover.runs.facts import Unread
 from kubekit.words.batch import JOBS, Job
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolume, PersistentVolumeClaim, Pod, SecretKeys
 from kubekit.words.meta import ObjectMeta
@@ -40,6 +39,7 @@ from kubekit.words.snapshot import VOLUME_SNAPSHOTS, VolumeSnapshot, VolumeSnaps
 from kubekit.words.storage import StorageClass
 from kubekit.words.timestamps import seconds
 from support import builders
+from support.builders import decide, gather
 
 PROTECTION = "kubernetes.io/pvc-protection"
 

@@ -24,6 +24,7 @@ from datamover.movers.defaults import NONE, DefaultsError, MoverDefaults, read_d
 from datamover.reconcilers.datamover.caches import Caches
 from datamover.reconcilers.datamover.facts import Settings
 from datamover.reconcilers.datamover.reconciler import DataMoverReconciler
+from datamover.runs.facts import Patience
 from kubekit.client.client import Client
 from kubekit.client.config import load_config
 from kubekit.client.errors import Forbidden, KubeError, NotFound
@@ -160,7 +161,7 @@ class Operator:
                 mover_image=options.mover_image,
                 mover_pull_policy=options.mover_pull_policy,
                 mover_defaults=options.mover_defaults,
-                progress_interval=options.progress_interval,
+                patience=Patience(sample=options.progress_interval),
             ),
         )
         controller = self.reconciler.controller(workers=options.workers, metrics=metrics)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from datamover.api import reasons, transfer
+from datamover.api.fields import Fields
 from datamover.api.outside import Unusable
 from datamover.api.transfer import Outcome, decode_outcome, parse_outcome
 from kubekit.words.core import ContainerStateTerminated, Pod
@@ -82,8 +83,8 @@ def describe_end(pod: Pod, container: str) -> str:
     return f"the mover's Pod failed: {reason or 'no reason given'}{f' ({message})' if message else ''}"
 
 
-def find_hindrance(pod: Pod) -> Hindrance | None:
-    """Return why the Pod does not start, as its node and the scheduler report it."""
+def find_hindrance(pod: Pod, *, fields: Fields) -> Hindrance | None:
+    """Return why the Pod does not start, as its node and the scheduler report it. `fields` is how the kind calls what helps."""
     if pod.status is None or has_ended(pod):
         return None
     for status in pod.status.container_statuses or ():
@@ -92,11 +93,13 @@ def find_hindrance(pod: Pod) -> Hindrance | None:
             continue
         detail = waiting.message or waiting.reason
         if waiting.reason == "InvalidImageName":
-            return Hindrance(reasons.INVALID_IMAGE, f"{detail}: correct spec.image and create the DataMover anew", 0)
+            return Hindrance(
+                reasons.INVALID_IMAGE, f"{detail}: correct {fields.image} and create the {fields.kind} anew", 0
+            )
         if waiting.reason in _PULL:
             return Hindrance(
                 reasons.IMAGE_PULL_FAILED,
-                f"the mover's image cannot be pulled: {detail}. Check spec.image, the registry and spec.mover.imagePullSecrets",
+                f"the mover's image cannot be pulled: {detail}. Check {fields.image}, the registry and {fields.pull_secrets}",
                 0,
             )
         if waiting.reason in _CONFIG:

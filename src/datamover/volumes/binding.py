@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from datamover.api import reasons
+from datamover.api.fields import Fields
 from datamover.api.names import CopyMethod
 from kubekit.words.core import PersistentVolume, PersistentVolumeClaim
 from kubekit.words.snapshot import IS_DEFAULT_CLASS, VolumeSnapshotClass
@@ -37,13 +38,18 @@ class Obstacle:
 
 
 def check_source(
-    name: str, source: PersistentVolumeClaim | None, *, method: str, storage_class: StorageClass | None
+    name: str,
+    source: PersistentVolumeClaim | None,
+    *,
+    method: str,
+    storage_class: StorageClass | None,
+    fields: Fields,
 ) -> Obstacle | None:
-    """Return what stands against copying the source claim, or None."""
+    """Return what stands against copying the source claim, or None. Here and below, `fields` is how the kind calls what helps."""
     if source is None:
         return Obstacle(
             reasons.SOURCE_NOT_FOUND,
-            f"PersistentVolumeClaim {name} does not exist in this namespace: create it or correct spec.sourcePvc",
+            f"PersistentVolumeClaim {name} does not exist in this namespace: create it or correct {fields.source}",
             waits=True,
         )
     if source.metadata.terminating:
@@ -79,6 +85,7 @@ def check_class(
     *,
     wanted: str | None,
     storage_class: StorageClass | None,
+    fields: Fields,
     volume: PersistentVolume | None = None,
 ) -> Obstacle | None:
     """Return why a copy in the class `wanted` (the source's own when None) cannot be made, or None.
@@ -89,7 +96,7 @@ def check_class(
     if volume is not None and _is_foreign(volume):
         return Obstacle(
             reasons.CLASS_CANNOT_CLONE,
-            f"PersistentVolume {volume.metadata.name} is not of a CSI driver, so nothing can copy it: set copyMethod: Direct",
+            f"PersistentVolume {volume.metadata.name} is not of a CSI driver, so nothing can copy it: set {fields.method}: Direct",
             waits=False,
         )
     name = wanted if wanted is not None else (source.spec and source.spec.storage_class_name)
@@ -97,13 +104,13 @@ def check_class(
         return Obstacle(
             reasons.CLASS_CANNOT_CLONE,
             f"PersistentVolumeClaim {source.metadata.name} has no StorageClass, so no driver can clone it: "
-            "set spec.storageClassName to a class whose driver can, or copyMethod: Direct",
+            f"set {fields.storage_class} to a class whose driver can, or {fields.method}: Direct",
             waits=False,
         )
     if storage_class is None:
         return Obstacle(
             reasons.STORAGE_CLASS_NOT_FOUND,
-            f"StorageClass {name} does not exist: create it, or set spec.storageClassName to one that does",
+            f"StorageClass {name} does not exist: create it, or set {fields.storage_class} to one that does",
             waits=True,
         )
     provisioner = storage_class.provisioner
@@ -116,13 +123,13 @@ def check_class(
         return Obstacle(
             reasons.CLASS_CANNOT_CLONE,
             f"StorageClass {name} ({provisioner}) cannot clone: {why}. "
-            "Set spec.storageClassName to a class of a CSI driver that can, or copyMethod: Direct",
+            f"Set {fields.storage_class} to a class of a CSI driver that can, or {fields.method}: Direct",
             waits=False,
         )
-    return None if volume is None else _check_driver(volume, name, provisioner)
+    return None if volume is None else _check_driver(volume, name, provisioner, fields)
 
 
-def _check_driver(volume: PersistentVolume, class_name: str, provisioner: str) -> Obstacle | None:
+def _check_driver(volume: PersistentVolume, class_name: str, provisioner: str, fields: Fields) -> Obstacle | None:
     """Return why the provisioner of a class cannot copy a CSI volume."""
     driver = volume.spec.csi.driver if volume.spec and volume.spec.csi else provisioner
     if driver == provisioner:
@@ -130,12 +137,14 @@ def _check_driver(volume: PersistentVolume, class_name: str, provisioner: str) -
     return Obstacle(
         reasons.CLASS_CANNOT_CLONE,
         f"StorageClass {class_name} ({provisioner}) cannot clone: PersistentVolume {volume.metadata.name} is of driver {driver}, "
-        "and a driver copies its own volumes only. Set spec.storageClassName to a class of that driver, or copyMethod: Direct",
+        f"and a driver copies its own volumes only. Set {fields.storage_class} to a class of that driver, or {fields.method}: Direct",
         waits=False,
     )
 
 
-def check_clone(clone: PersistentVolumeClaim, volumes: tuple[PersistentVolume, ...]) -> Obstacle | None:
+def check_clone(
+    clone: PersistentVolumeClaim, volumes: tuple[PersistentVolume, ...], *, fields: Fields
+) -> Obstacle | None:
     """Return why a clone that is bound is none: what no CSI driver has made holds nothing of the source."""
     bound_to = clone.spec.volume_name if clone.spec else None
     volume = next((each for each in volumes if each.metadata.name == bound_to), None)
@@ -144,7 +153,7 @@ def check_clone(clone: PersistentVolumeClaim, volumes: tuple[PersistentVolume, .
     return Obstacle(
         reasons.CLASS_CANNOT_CLONE,
         f"clone {clone.metadata.name} is not of a CSI driver, so it is no copy but an empty volume. Create the "
-        "DataMover anew with copyMethod: Direct",
+        f"{fields.kind} anew with {fields.method}: Direct",
         waits=False,
     )
 
@@ -158,7 +167,7 @@ def _is_foreign(volume: PersistentVolume) -> bool:
 
 
 def choose_snapshot_class(
-    classes: tuple[VolumeSnapshotClass, ...], *, wanted: str | None, driver: str
+    classes: tuple[VolumeSnapshotClass, ...], *, wanted: str | None, driver: str, fields: Fields
 ) -> VolumeSnapshotClass | Obstacle:
     """Return the class to take the snapshot with: the wanted one, else the driver's default, else its only one.
 
@@ -168,10 +177,10 @@ def choose_snapshot_class(
     if wanted is not None:
         for candidate in classes:
             if candidate.metadata.name == wanted:
-                return _of_other_driver(candidate, driver) or candidate
+                return _of_other_driver(candidate, driver, fields) or candidate
         return Obstacle(
             reasons.SNAPSHOT_CLASS_NOT_FOUND,
-            f"VolumeSnapshotClass {wanted} does not exist: create it or correct spec.volumeSnapshotClassName",
+            f"VolumeSnapshotClass {wanted} does not exist: create it or correct {fields.snapshot_class}",
             waits=True,
         )
     own = sorted((c for c in classes if c.driver == driver), key=lambda c: c.metadata.name)
@@ -185,9 +194,9 @@ def choose_snapshot_class(
     several = ", ".join(c.metadata.name for c in own)
     return Obstacle(
         reasons.SNAPSHOT_CLASS_NOT_FOUND,
-        f"driver {driver} has several VolumeSnapshotClasses ({several}): name one in spec.volumeSnapshotClassName"
+        f"driver {driver} has several VolumeSnapshotClasses ({several}): name one in {fields.snapshot_class}"
         if own
-        else f"driver {driver} has no VolumeSnapshotClass: create one, or set copyMethod: Clone",
+        else f"driver {driver} has no VolumeSnapshotClass: create one, or set {fields.method}: Clone",
         waits=True,
     )
 
@@ -197,7 +206,7 @@ def retains(snapshot_class: VolumeSnapshotClass) -> bool:
     return snapshot_class.deletion_policy == RETAIN
 
 
-def _of_other_driver(candidate: VolumeSnapshotClass, driver: str) -> Obstacle | None:
+def _of_other_driver(candidate: VolumeSnapshotClass, driver: str, fields: Fields) -> Obstacle | None:
     """A driver is never asked for snapshots of another one's volumes, and not every snapshot controller says so.
 
     Of an in-tree class nothing is known where its volumes may not be read (CSI migration gives them a driver of another name).
@@ -207,7 +216,7 @@ def _of_other_driver(candidate: VolumeSnapshotClass, driver: str) -> Obstacle | 
     return Obstacle(
         reasons.SNAPSHOT_CLASS_NOT_FOUND,
         f"VolumeSnapshotClass {candidate.metadata.name} is of driver {candidate.driver}, and the volume is of driver {driver}: "
-        "name one of that driver in spec.volumeSnapshotClassName, or leave it out",
+        f"name one of that driver in {fields.snapshot_class}, or leave it out",
         waits=True,
     )
 

@@ -7,7 +7,7 @@ import pytest
 from datamover.api.pods import Mover, PodSecurityContext, ResourceRequirements, Toleration
 from datamover.movers.defaults import NONE, DefaultsError, MoverDefaults, fill, read_defaults
 from datamover.movers.rclone import build_job
-from datamover.reconcilers.datamover.transfer import owner_of, sync_of
+from datamover.reconcilers.datamover.order import owner_of, sync_of
 from support.builders import CLONE, JOB, data_mover, run
 
 LABELS = {"app.kubernetes.io/created-by": "datamover-operator"}

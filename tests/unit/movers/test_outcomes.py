@@ -15,6 +15,7 @@ from datamover.movers.outcomes import (
     read_outcome,
 )
 from datamover.movers.rclone import CONTAINER
+from datamover.reconcilers.datamover.order import FIELDS
 from kubekit.words.core import Pod
 from support.builders import job, outcome, pod
 
@@ -122,7 +123,7 @@ HINDRANCES = {
 @pytest.mark.parametrize("case", HINDRANCES)
 def test_hindrance(case: str) -> None:
     subject, reason, fragment = HINDRANCES[case]
-    found = find_hindrance(subject)
+    found = find_hindrance(subject, fields=FIELDS)
     assert (found.reason if found else None) == reason
     if found:
         assert fragment in found.message

@@ -22,7 +22,7 @@ from datamover.api.pods import (
 )
 from datamover.api.v1alpha1.datamover import Guards
 from datamover.movers.rclone import build_job
-from datamover.reconcilers.datamover.transfer import owner_of, sync_of
+from datamover.reconcilers.datamover.order import owner_of, sync_of
 from support import builders
 from support.builders import CLONE, JOB, RUN_ID, data_mover, run
 

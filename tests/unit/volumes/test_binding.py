@@ -3,6 +3,7 @@
 import pytest
 
 from datamover.api import reasons
+from datamover.reconcilers.datamover.order import FIELDS
 from datamover.volumes.binding import Obstacle, binds_on_use, check_clone, choose_snapshot_class, is_bound
 from support.builders import clone, persistent_volume, persistent_volume_claim, storage_class, volume_snapshot_class
 
@@ -33,7 +34,7 @@ CHOICES = {
 @pytest.mark.parametrize("case", CHOICES)
 def test_snapshot_class(case: str) -> None:
     classes, wanted, expected = CHOICES[case]
-    chosen = choose_snapshot_class(classes, wanted=wanted, driver="csi.example.com")
+    chosen = choose_snapshot_class(classes, wanted=wanted, driver="csi.example.com", fields=FIELDS)
     if expected is None:
         assert isinstance(chosen, Obstacle)
         assert chosen.reason == reasons.SNAPSHOT_CLASS_NOT_FOUND
@@ -44,7 +45,7 @@ def test_snapshot_class(case: str) -> None:
 
 @pytest.mark.parametrize("driver", ["", "kubernetes.io/aws-ebs", "other.example.com"])
 def test_the_wanted_snapshot_class_is_believed_where_the_volumes_driver_may_be_its(driver: str) -> None:
-    assert choose_snapshot_class((A, FOREIGN), wanted="z", driver=driver) is FOREIGN
+    assert choose_snapshot_class((A, FOREIGN), wanted="z", driver=driver, fields=FIELDS) is FOREIGN
 
 
 def test_who_binds() -> None:
@@ -57,11 +58,11 @@ def test_who_binds() -> None:
 
 def test_a_clone_that_no_csi_driver_made_is_no_clone() -> None:
     bound = clone(volume_name="pv-1")
-    assert check_clone(bound, (persistent_volume(),)) is None
-    assert check_clone(bound, ()) is None, "volumes may not be read"
-    assert check_clone(bound, (persistent_volume(name="of-an-earlier-one", driver=None),)) is None
-    assert check_clone(bound, (persistent_volume(driver=None, flex_driver="fake"),)) is None
-    empty = check_clone(bound, (persistent_volume(driver=None),))
+    assert check_clone(bound, (persistent_volume(),), fields=FIELDS) is None
+    assert check_clone(bound, (), fields=FIELDS) is None, "volumes may not be read"
+    assert check_clone(bound, (persistent_volume(name="of-an-earlier-one", driver=None),), fields=FIELDS) is None
+    assert check_clone(bound, (persistent_volume(driver=None, flex_driver="fake"),), fields=FIELDS) is None
+    empty = check_clone(bound, (persistent_volume(driver=None),), fields=FIELDS)
     assert empty is not None
     assert empty.reason == reasons.CLASS_CANNOT_CLONE
     assert "no copy but an empty volume" in empty.message

@@ -1,6 +1,6 @@
 """Clones and snapshots as they are asked for."""
 
-from datamover.reconcilers.datamover.transfer import owner_of
+from datamover.reconcilers.datamover.order import owner_of
 from datamover.volumes.copies import build_clone, build_snapshot
 from support import builders
 from support.builders import CLONE, RUN_ID, data_mover, persistent_volume_claim, run, volume_snapshot

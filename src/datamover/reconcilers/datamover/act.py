@@ -39,8 +39,8 @@ from datamover.plans.steps import (
 )
 from datamover.plans.watch import Sample
 from datamover.reconcilers.datamover.caches import Caches
-from datamover.reconcilers.datamover.conditions import says_same, to_manifest
 from datamover.reconcilers.datamover.plan import Plan
+from datamover.reconcilers.datamover.status import says_same, to_manifest
 from kubekit.client.client import Client
 from kubekit.client.errors import (
     AlreadyExists,

@@ -6,8 +6,8 @@ from typing import Any
 from datamover.api import names
 from datamover.api.ownership import select_children
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
-from datamover.reconcilers.datamover.facts import Unread
 from datamover.reconcilers.datamover.projection import project_claim, project_mover, project_volume
+from datamover.runs.facts import Unread
 from kubekit.client.client import Client
 from kubekit.runtime.clock import Clock
 from kubekit.runtime.informer import Informer, State

@@ -1,52 +1,45 @@
-"""What stands against beginning a run. Pure.
+"""Preflight checks of a DataMover: what must be true before its run starts. Pure.
 
 What is missing becomes a condition with a reason, not a crash loop and not a silent wait; it heals by itself when the missing thing
-appears (DESIGN: one backup, end to end, step 2).
+appears.
 """
+
+from collections.abc import Callable
+from typing import Final
 
 from datamover.api import reasons
 from datamover.api.credentials import KEYS, METADATA_DISABLED, find_credentials
-from datamover.api.names import CopyMethod
 from datamover.api.transfer import REQUIRED_VARIABLES, runs_programs
 from datamover.api.v1alpha1.datamover import DataMoverSpec
 from datamover.api.v1alpha1.validation import check_spec
 from datamover.api.validation import quote
 from datamover.reconcilers.datamover.facts import Facts, Unread
-from datamover.volumes.binding import Obstacle, check_class, check_source, choose_snapshot_class
-from kubekit.words.core import PersistentVolumeClaim, SecretKeys
+from datamover.reconcilers.datamover.order import FIELDS, copy_of
+from datamover.runs import preflight as runs
+from datamover.volumes.binding import Obstacle
+from kubekit.words.core import SecretKeys
+
+Check = Callable[[Facts, DataMoverSpec], Obstacle | None]
 
 
 def find_obstacle(facts: Facts, spec: DataMoverSpec) -> Obstacle | None:
     """Return the first thing that stands against the run, or None."""
+    return next((found for check in CHECKS if (found := check(facts, spec)) is not None), None)
+
+
+def _check_spec(facts: Facts, spec: DataMoverSpec) -> Obstacle | None:
+    del facts
     finding = check_spec(spec)
-    if finding is not None:
-        return Obstacle(finding.reason, finding.message, waits=False)
-    method = spec.copy_method
-    found = check_source(spec.source_pvc, facts.source, method=method, storage_class=facts.source_class)
-    if found is None and facts.source is not None and method != CopyMethod.DIRECT:
-        found = check_copyable(facts, facts.source, spec)
-    if found is None and method == CopyMethod.SNAPSHOT:
-        found = _check_snapshots(facts, spec)
-    return found or check_secret(spec, facts.secret)
+    return Obstacle(finding.reason, finding.message, waits=False) if finding is not None else None
 
 
-def check_copyable(facts: Facts, source: PersistentVolumeClaim, spec: DataMoverSpec) -> Obstacle | None:
-    """Return why no driver can copy the source, or not yet. Where PersistentVolumes may not be read, only the class is judged."""
-    volume = facts.source_volume
-    if volume is Unread.NOT_SYNCED:
-        name = source.spec.volume_name if source.spec else ""
-        return Obstacle(
-            reasons.SOURCE_NOT_BOUND,
-            f"PersistentVolumeClaim {source.metadata.name} is bound to PersistentVolume {name}, which the operator has not seen yet; the "
-            "run begins when it has",
-            waits=True,
-        )
-    return check_class(
-        source,
-        wanted=spec.storage_class_name,
-        storage_class=facts.clone_class,
-        volume=None if isinstance(volume, Unread) else volume,
-    )
+def _check_copy(facts: Facts, spec: DataMoverSpec) -> Obstacle | None:
+    copy = copy_of(facts.mover, spec, None, claim=facts.clone_name, now=facts.run.now)
+    return runs.find_obstacle(copy, FIELDS, facts.run)
+
+
+def _check_secret(facts: Facts, spec: DataMoverSpec) -> Obstacle | None:
+    return check_secret(spec, facts.secret)
 
 
 def check_secret(spec: DataMoverSpec, secret: SecretKeys | Unread) -> Obstacle | None:
@@ -98,12 +91,8 @@ def check_secret(spec: DataMoverSpec, secret: SecretKeys | Unread) -> Obstacle |
     )
 
 
-def _check_snapshots(facts: Facts, spec: DataMoverSpec) -> Obstacle | None:
-    if facts.snapshot_classes is None:
-        return Obstacle(
-            reasons.SNAPSHOTS_NOT_SUPPORTED,
-            "this cluster has no snapshot.storage.k8s.io/v1 API: install the snapshot controller and its CRDs, or set copyMethod: Clone",
-            waits=True,
-        )
-    chosen = choose_snapshot_class(facts.snapshot_classes, wanted=spec.volume_snapshot_class_name, driver=facts.driver)
-    return chosen if isinstance(chosen, Obstacle) else None
+CHECKS: Final[tuple[Check, ...]] = (
+    _check_spec,  # what the definition's own schema cannot see
+    _check_copy,  # the source is there, and its driver can copy it
+    _check_secret,  # the mover is given what it needs to reach the destination
+)

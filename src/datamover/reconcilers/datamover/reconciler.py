@@ -14,7 +14,6 @@ from datamover.plans.known import UNSEEN
 from datamover.plans.memory import REMARK_PAUSE, Memory
 from datamover.plans.steps import REST, Create, Delete, Emit, Inquire, ProvePods, SampleLog, SuspendJob, WriteStatus
 from datamover.reconcilers.datamover.act import Actor, Recorder, RefusedError
-from datamover.reconcilers.datamover.blocking import block
 from datamover.reconcilers.datamover.caches import Caches
 from datamover.reconcilers.datamover.decide import decide
 from datamover.reconcilers.datamover.facts import Facts, Settings
@@ -28,6 +27,8 @@ from datamover.reconcilers.datamover.report import (
     report_status,
 )
 from datamover.reconcilers.datamover.standing import source_of
+from datamover.reconcilers.datamover.status import tell
+from datamover.runs.verdict import blocked
 from kubekit.client.client import Client
 from kubekit.client.errors import Conflict, KubeError, NotFound
 from kubekit.runtime.clock import Clock
@@ -95,8 +96,9 @@ class DataMoverReconciler:
         if mover is None:
             return None
         now = self._clock.now()
-        facts = gather(mover, view=self._caches, known=self.memory.known(mover.metadata.uid), now=now)
-        return facts, decide(facts, now=now, settings=self._settings)
+        known = self.memory.known(mover.metadata.uid)
+        facts = gather(mover, view=self._caches, known=known, now=now, patience=self._settings.patience)
+        return facts, decide(facts, settings=self._settings)
 
     async def reconcile(self, key: Key) -> Result:
         """Take one DataMover one step on."""
@@ -135,7 +137,7 @@ class DataMoverReconciler:
             if explained is None:
                 return DONE
             facts, plan = explained
-            memory.note_seen(uid, UNSEEN if _is_over(facts.mover) else facts.seen)
+            memory.note_seen(uid, UNSEEN if _is_over(facts.mover) else facts.run.known.seen)
             if _is_remark(facts.mover, plan, deleted=self._actor.has_deleted) and not memory.may_remark(uid):
                 return After(REMARK_PAUSE)
             tries = memory.attempts(uid)
@@ -172,8 +174,8 @@ class DataMoverReconciler:
             f"the operator fails at this DataMover ({type(error).__name__}): that is a defect of datamover. It tries again, at most "
             f"{_RETRY_MOST:.0f} seconds apart. Please report it with the operator's log, which names {key.namespace}/{key.name}"
         )
-        now = self._clock.now()
-        steps = block(Facts(mover), REASON_INTERNAL_ERROR, message, action="Reconcile", now=now)
+        told = blocked(REASON_INTERNAL_ERROR, message, action="Reconcile")
+        steps = tell(mover, told, now=self._clock.now()).steps
         if _is_over(mover):
             steps = tuple(step for step in steps if isinstance(step, Emit) and crashes == _CRASHES)
         try:

@@ -3,7 +3,7 @@
 import pytest
 
 from datamover.reconcilers.datamover.caches import Caches
-from datamover.reconcilers.datamover.facts import Unread
+from datamover.runs.facts import Unread
 from kubekit.runtime.informer import Informer, State
 from kubekit.words.core import PersistentVolume
 from support import builders

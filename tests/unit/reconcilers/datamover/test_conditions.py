@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from datamover.api.names import ConditionType, Phase
 from datamover.plans.conditions import State, merge
-from datamover.reconcilers.datamover.conditions import ORDER, compose, to_manifest
+from datamover.reconcilers.datamover.status import ORDER, compose, to_manifest
 from support import builders
 from support.builders import CREATED, NOW
 

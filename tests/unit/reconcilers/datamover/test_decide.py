@@ -1,6 +1,5 @@
 """Single decisions, as a table of sentences; and what holds for any facts at all."""
 
-from dataclasses import replace as with_facts
 from datetime import timedelta
 
 import pytest
@@ -29,11 +28,10 @@ from datamover.plans.steps import (
     WriteStatus,
     users_of,
 )
-from datamover.reconcilers.datamover.decide import decide
-from datamover.reconcilers.datamover.facts import Unread
+from datamover.runs.facts import Unread
 from kubekit.words.core import PodSpec
 from support import builders
-from support.builders import CLONE, JOB, NOW, SETTINGS, facts, outcome, run, status
+from support.builders import CLONE, JOB, NOW, SETTINGS, decide, facts, outcome, run, status, with_facts
 from support.pure_cluster import check_laws
 
 LATER = NOW + timedelta(seconds=60)
@@ -685,7 +683,7 @@ class TestPatience:
 
     def test_somebody_elses_job_is_looked_at_again_for_nothing_tells_us_of_its_end(self) -> None:
         known = at(Phase.CREATING_POD, clone=builders.clone(), job=builders.job(FOREIGN))
-        assert decide(known, now=NOW, settings=SETTINGS).wake_after == SETTINGS.inquire_interval
+        assert decide(known, now=NOW, settings=SETTINGS).wake_after == SETTINGS.patience.inquire_interval
 
     def test_a_refusal_is_waited_out(self) -> None:
         refusal = Refusal(reasons.CLONE_FORBIDDEN, "exceeded quota", retry_after=8.0)
@@ -757,9 +755,9 @@ class TestRemoval:
         known = at(phase, spec=fields, clone=self.old)
         plan = decide(known, now=LATER, settings=SETTINGS)
         assert plan == Plan(
-            (Inquire("PersistentVolumeClaim", self.old.metadata, users=True),), SETTINGS.inquire_interval
+            (Inquire("PersistentVolumeClaim", self.old.metadata, users=True),), SETTINGS.patience.inquire_interval
         )
-        stale = Diagnosis(plan.steps[0].topic, "Pod shell (Running, on node n)", age=SETTINGS.inquire_interval)
+        stale = Diagnosis(plan.steps[0].topic, "Pod shell (Running, on node n)", age=SETTINGS.patience.inquire_interval)
         assert decide(with_facts(known, diagnosis=stale), now=LATER, settings=SETTINGS).steps == plan.steps
 
     @pytest.mark.parametrize(

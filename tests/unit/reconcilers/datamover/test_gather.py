@@ -4,9 +4,8 @@ import pytest
 
 from datamover.api.names import Phase
 from datamover.plans.known import Refusal
-from datamover.reconcilers.datamover.gather import gather
 from support import builders
-from support.builders import CLONE, NOW
+from support.builders import CLONE, NOW, gather
 from support.pure_cluster import PureCluster
 
 

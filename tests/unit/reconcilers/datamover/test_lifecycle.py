@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from datamover.api import reasons, transfer
 from datamover.api.names import Phase
-from datamover.reconcilers.datamover.decide import decide
 from support import builders
+from support.builders import decide
 from support.pure_cluster import PureCluster, Refused
 
 CLONED = ["CreatingClonedPVC", "ClonedPVCReady", "CreatingPod"]

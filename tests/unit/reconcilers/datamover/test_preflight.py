@@ -5,8 +5,8 @@ import pytest
 from datamover.api import reasons
 from datamover.api.pods import EnvVar, EnvVarSource, Image, KeySelector, Mover
 from datamover.api.transfer import REQUIRED_VARIABLES
-from datamover.reconcilers.datamover.facts import Unread
 from datamover.reconcilers.datamover.preflight import find_obstacle
+from datamover.runs.facts import Unread
 from support import builders
 from support.builders import (
     data_mover,

@@ -1,6 +1,5 @@
 """A mover that gets no further, one whose log nobody can read, and one whose node is gone: told once, and healed."""
 
-from dataclasses import replace as with_facts
 from datetime import timedelta
 
 import pytest
@@ -11,12 +10,11 @@ from datamover.api.names import Phase
 from datamover.api.transfer import Progress
 from datamover.plans.steps import Emit, Plan, SampleLog, WriteStatus
 from datamover.plans.watch import ProgressWatch
-from datamover.reconcilers.datamover.decide import decide
 from datamover.reconcilers.datamover.facts import Facts
-from datamover.reconcilers.datamover.progressing import describe_progress, describe_work
+from datamover.runs.progress import describe_progress, describe_work
 from kubekit.words.timestamps import seconds
 from support import builders
-from support.builders import CREATED, NOW, SETTINGS
+from support.builders import CREATED, NOW, SETTINGS, decide, with_facts
 
 LATER = NOW + timedelta(minutes=20)
 HALF = Progress(run_id="r", phase="syncing", bytes=50, total_bytes=100, files=1, total_files=3)

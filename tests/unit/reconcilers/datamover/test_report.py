@@ -10,8 +10,8 @@ from datamover.api import names, reasons, transfer
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMoverStatus
 from datamover.metrics.datamover import DataMoverMetrics
-from datamover.reconcilers.datamover.blocking import age_of
 from datamover.reconcilers.datamover.report import report_cleanup_failure, report_present, report_status
+from datamover.runs.wait import age_of
 from support import builders
 from support.pure_cluster import PureCluster
 

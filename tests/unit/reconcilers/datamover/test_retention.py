@@ -6,10 +6,9 @@ from datamover.api import reasons
 from datamover.api.names import Phase
 from datamover.plans.known import Seen
 from datamover.plans.steps import Delete, Emit, WriteStatus
-from datamover.reconcilers.datamover.decide import decide
 from datamover.reconcilers.datamover.facts import Facts
 from support import builders
-from support.builders import CLONE, NOW, SETTINGS
+from support.builders import CLONE, NOW, SETTINGS, decide
 
 KEPT = builders.persistent_volume(persistent_volume_reclaim_policy="Retain")
 RETAINING = builders.volume_snapshot_class(name="keeps", deletion_policy="Retain")

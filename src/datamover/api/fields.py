@@ -1,0 +1,26 @@
+"""How a kind calls what its user can change. Sentences for people quote these words, so each kind can use the same sentences. Pure."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fields:
+    """Fields as the user of a kind writes them; `kind` is the kind itself.
+
+    Names of fields: `source`, `storage_class`, `snapshot_class`, `image`, `pull_secrets`, `memory` (the mover's limit), `deadline`,
+    `suspend`. `method` is the field that chooses how a copy is made. Phrases: `keeps` is why a copy is kept, such as "spec.keep is true";
+    `verify` is what to set for a comparison.
+    """
+
+    kind: str
+    source: str
+    storage_class: str
+    snapshot_class: str
+    method: str
+    image: str
+    pull_secrets: str
+    memory: str
+    deadline: str
+    suspend: str
+    keeps: str
+    verify: str

@@ -1,0 +1,324 @@
+"""What is said of a DataMover: the only module that composes its status. Pure.
+
+`tell` turns the verdict of a run into a plan, and decides whether people would learn anything from writing it (law L9). `Ready`,
+`Reconciling`, `Stalled`, `Complete` and `Failed` follow from one state; the conditions of single steps are set when their step is decided
+and stay. A condition keeps its transition time while its status stays the same, so an unchanged state is an unchanged status. Whatever a
+message quotes (a mover, a node, a driver, a name), a status holds clean text only (law L11).
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from datamover.api import amounts, names, reasons
+from datamover.api.names import ConditionType, CopyMethod, Phase
+from datamover.api.outside import clean
+from datamover.api.transfer import REASON_INTERNAL_ERROR, REASON_NEWER_BACKUP_EXISTS
+from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus, Run
+from datamover.plans.conditions import Said, State, merge
+from datamover.plans.steps import Effect, Emit, ProveStatus, WriteStatus
+from datamover.reconcilers.datamover.order import PHASES
+from datamover.reconcilers.datamover.plan import Plan, Step
+from datamover.reconcilers.datamover.record import update_run
+from datamover.runs.verdict import Answer, Facet, News, Rest, Verdict
+from kubekit.words.text import MESSAGE_LIMIT
+from kubekit.words.timestamps import seconds
+
+_SUMMARY: Final[Mapping[State, Mapping[str, str]]] = {
+    State.WORKING: {ConditionType.READY: "False", ConditionType.RECONCILING: "True", ConditionType.STALLED: "False"},
+    State.BLOCKED: {ConditionType.READY: "False", ConditionType.RECONCILING: "False", ConditionType.STALLED: "True"},
+    State.SUSPENDED: {ConditionType.READY: "False", ConditionType.RECONCILING: "False", ConditionType.STALLED: "False"},
+    State.DONE: {ConditionType.READY: "True", ConditionType.RECONCILING: "False", ConditionType.STALLED: "False"},
+    State.FAILED: {ConditionType.READY: "False", ConditionType.RECONCILING: "False", ConditionType.STALLED: "True"},
+}
+
+_CONDITIONS: Final[Mapping[Facet, str]] = {
+    Facet.COPY: ConditionType.CLONE_READY,
+    Facet.MOVE: ConditionType.SYNCHRONIZED,
+    Facet.CHECK: ConditionType.VERIFIED,
+    Facet.CLEAN: ConditionType.CLEANED_UP,
+}
+_GOING_ON: Final = {
+    Phase.CREATING_CLONE: reasons.CLONING,
+    Phase.CLONE_READY: reasons.CLONE_BOUND,
+    Phase.CREATING_POD: reasons.JOB_CREATED,
+    Phase.CLEANING_UP: reasons.CLEANING_UP,
+}
+"""What a run in this phase is doing, when nothing else is known of it."""
+_NUMBER: Final = re.compile(r"\d+")
+
+# What a run answers.
+
+
+def tell(mover: DataMover, answer: Answer, *, now: datetime) -> Plan:
+    """Return the plan: what the run does next, with the status that says so where that is news."""
+    if isinstance(answer, Rest):
+        return Plan((*_heal(mover, now=now), *answer.steps), answer.wake_after)
+    current = mover.status or DataMoverStatus()
+    run = update_run(current.run, answer, now=now) if current.run is not None else None
+    message = _say(mover, run, answer)
+    status = compose(
+        mover,
+        now=now,
+        state=_state_of(current, answer),
+        reason=answer.reason,
+        message=message,
+        phase=Phase.FAILED if answer.state is State.FAILED else PHASES[answer.stage] if answer.stage else None,
+        run=run,
+        restored=answer.renamed.claim if answer.renamed is not None else None,
+        said={_CONDITIONS[facet]: said for facet, said in answer.facets.items()},
+    )
+    written: tuple[Step, ...] = ()
+    if status is not None and _is_news(mover, status, answer):
+        written = (WriteStatus(status, cause=answer.cause),)
+    events = (*_announce(answer, message), *answer.events) if written or answer.after else ()
+    if answer.after and (answer.fenced or not written):
+        # Nothing is told before the effect, so who decided on a stale status has to be refused in another way.
+        return Plan((*answer.before, ProveStatus(), *answer.after, *written, *events), answer.wake_after)
+    return Plan((*answer.before, *written, *answer.after, *events), answer.wake_after)
+
+
+def _is_news(mover: DataMover, status: DataMoverStatus, verdict: Verdict) -> bool:
+    """Tell whether people would learn anything from a status that differs from the one that is there (law L9)."""
+    current = mover.status or DataMoverStatus()
+    if verdict.news is News.CHANGED:
+        return True
+    if verdict.news is News.HALTED:
+        going = current.condition(ConditionType.RECONCILING)
+        return going is None or going.status != "True"
+    for type_ in (ConditionType.READY, ConditionType.STALLED):
+        was, will = current.condition(type_), status.condition(type_)
+        if was is None or will is None or (was.status, was.reason) != (will.status, will.reason):
+            return True
+    if (current.observed_generation, current.run) != (status.observed_generation, status.run):
+        return True
+    return verdict.news is News.WORDS and _shape(current.message) != _shape(status.message)
+
+
+def _shape(message: str | None) -> str:
+    return _NUMBER.sub("0", clean(message or ""))
+
+
+def _state_of(current: DataMoverStatus, verdict: Verdict) -> State:
+    """A run that has failed stays failed while it waits to be tried again."""
+    waits = verdict.state is State.BLOCKED and current.phase == Phase.FAILED
+    return State.FAILED if waits else verdict.state
+
+
+def _announce(verdict: Verdict, message: str) -> tuple[Emit, ...]:
+    """Return the event of a state: what is going on needs none."""
+    if verdict.state in (State.BLOCKED, State.FAILED):
+        return (Emit("Warning", verdict.reason, message, verdict.action),)
+    return (Emit("Normal", verdict.reason, message, verdict.action),) if verdict.state is State.DONE else ()
+
+
+def _say(mover: DataMover, run: Run | None, verdict: Verdict) -> str:
+    if verdict.state is State.FAILED:
+        return _with_advice(mover, verdict)
+    return _describe_success(run) if verdict.state is State.DONE and run is not None else verdict.message
+
+
+def _with_advice(mover: DataMover, verdict: Verdict) -> str:
+    """Nothing is deleted after a failure: say what is kept, and how to try again (documents)."""
+    kept = f" The clone {verdict.kept} is kept." if verdict.kept is not None else ""
+    meta = mover.metadata
+    # the same copy would be refused again, and the message says what helps
+    again = (
+        ""
+        if verdict.reason == REASON_NEWER_BACKUP_EXISTS
+        else f'{names.RETRY_ADVICE}kubectl -n {meta.namespace} annotate datamover {meta.name} {names.RETRY_ANNOTATION}="$(date +%s)" --overwrite'
+    )
+    hint = f".{kept}{again}"
+    return clean(verdict.message.rstrip("."), limit=MESSAGE_LIMIT - len(hint)) + hint
+
+
+def _describe_success(run: Run) -> str:
+    where = f" to {run.destination}" if run.destination else ""
+    amount = (
+        f"{amounts.count(run.files, 'file')}, {amounts.size(run.bytes or 0)}" if run.files is not None else "the data"
+    )
+    unknown = "" if run.files is not None else ", unverified: the mover left no outcome that can be read"
+    left = f"; {amounts.count(run.skipped, 'special file')} (fifo, socket, device) left out" if run.skipped else ""
+    return f"{amount} of {run.source}{where}{unknown}{left}"
+
+
+def _heal(mover: DataMover, *, now: datetime) -> tuple[Step, ...]:
+    """Return a status that no longer says that the operator fails at this DataMover: it has just decided."""
+    status = mover.status
+    stalled = status.condition(ConditionType.STALLED) if status is not None else None
+    if status is None or stalled is None or stalled.status != "True" or stalled.reason != REASON_INTERNAL_ERROR:
+        return ()
+    reason = _GOING_ON.get(status.phase or Phase.NONE)
+    if reason is None:
+        return ()  # before the run the preflight has the word, and at its end the reason is the mover's own
+    message = "the operator goes on with this run"
+    healed = compose(mover, now=now, state=State.WORKING, reason=reason, message=message)
+    return (WriteStatus(healed),) if healed is not None else ()
+
+
+# What a DataMover says of itself: that a run begins, and what can still be said when it is over.
+
+
+def begin(mover: DataMover, run: Run, *, clone: str | None, now: datetime) -> Plan:
+    """Record a run before its first effect (law L6). `clone` is None where the source itself is read."""
+    copied = clone is not None
+    none: Said = ("True", reasons.NO_CLONE_NEEDED, "copyMethod Direct makes no clone")
+    status = compose(
+        mover,
+        now=now,
+        state=State.WORKING,
+        reason=reasons.CLONING if copied else reasons.RUN_RECORDED,
+        message=f"copying {run.source}" if copied else f"{run.source} is read directly, without a copy",
+        phase=Phase.CREATING_CLONE if copied else Phase.CREATING_POD,
+        run=run,
+        restored=clone,
+        said={} if copied else {ConditionType.CLONE_READY: none},
+    )
+    return Plan((WriteStatus(status),) if status is not None else ())
+
+
+def begin_again(
+    mover: DataMover, run: Run, *, clone: str | None, now: datetime, before: tuple[Effect, ...] = ()
+) -> Plan:
+    """Record that a failed run is tried again, or another one in its place. `clone` is its name; None keeps the one that is told."""
+    message = "trying again, as the retry annotation asks"
+    status = compose(
+        mover,
+        now=now,
+        state=State.WORKING,
+        reason=reasons.RETRYING,
+        message=message,
+        phase=Phase.CREATING_POD if run.copy_method == CopyMethod.DIRECT else Phase.CREATING_CLONE,
+        run=run,
+        restored=clone,
+        said={ConditionType.SYNCHRONIZED: ("Unknown", reasons.RETRYING, "trying again")},
+    )
+    if status is None:
+        return Plan()
+    return Plan((*before, WriteStatus(status), Emit("Normal", reasons.RETRYING, message, "Retry")))
+
+
+def settle(mover: DataMover, answer: Answer, *, now: datetime) -> Plan:
+    """A run that is complete stays so. Beside that is told what came late and cannot be removed, until it can be."""
+    status = mover.status or DataMoverStatus()
+    if isinstance(answer, Verdict):
+        noted = _note(status, ("True", answer.reason, answer.message), answer.message, now=now)
+        if noted != status:
+            event = Emit("Warning", answer.reason, answer.message, answer.action)
+            return Plan((WriteStatus(noted), event), answer.wake_after)
+        return Plan(acknowledge(mover).steps, answer.wake_after)
+    done, stalled = status.condition(ConditionType.COMPLETE), status.condition(ConditionType.STALLED)
+    if done is not None and stalled is not None and stalled.reason == reasons.CLEANUP_FAILED and not answer.steps:
+        return Plan((WriteStatus(_note(status, ("False", done.reason, done.message), done.message, now=now)),))
+    return Plan((*answer.steps, *acknowledge(mover).steps), answer.wake_after)
+
+
+def _note(status: DataMoverStatus, stalled: Said, message: str, *, now: datetime) -> DataMoverStatus:
+    """Return the status of a complete run with another `Stalled`."""
+    wanted = {ConditionType.STALLED: stalled}
+    conditions = merge(status.conditions or (), wanted, order=ORDER, now=now, generation=status.observed_generation)
+    return replace(status, message=clean(message), conditions=conditions)
+
+
+def acknowledge(mover: DataMover) -> Plan:
+    """A change of the spec after the end changes nothing, and is seen. After a success it says so: re-run by creating the object anew."""
+    status, generation = mover.status or DataMoverStatus(), mover.metadata.generation
+    if status.observed_generation in {None, generation}:  # None: written by the original operator
+        return Plan()
+    conditions = tuple(replace(c, observed_generation=generation) for c in status.conditions or ())
+    seen = replace(status, observed_generation=generation, conditions=conditions)
+    if status.phase == Phase.COMPLETED:
+        message = "the run is over, so the change of the spec has no effect: delete the DataMover and create it anew to run again"
+        seen = replace(seen, message=message)
+    return Plan((WriteStatus(seen),))
+
+
+# The status itself.
+
+
+def compose(
+    mover: DataMover,
+    *,
+    now: datetime,
+    state: State,
+    reason: str,
+    message: str,
+    phase: str | None = None,
+    run: Run | None = None,
+    restored: str | None = None,
+    said: Mapping[str, Said] | None = None,
+) -> DataMoverStatus | None:
+    """Return the status to write, or None when it is the one that is there.
+
+    `phase`, `run` and `restored` keep their present value when None. `said` are conditions of single steps. How far a mover is, and when
+    it will be done, is said only as long as it works.
+    """
+    current = mover.status or DataMoverStatus()
+    generation = mover.metadata.generation
+    message = clean(message)
+    summary = dict(_SUMMARY[state])
+    summary[ConditionType.COMPLETE] = "True" if state is State.DONE else "False"
+    summary[ConditionType.FAILED] = "True" if state is State.FAILED else "False"
+    wanted: dict[str, Said] = {type_: (status, reason, message) for type_, status in summary.items()}
+    wanted.update(said or {})
+    new_phase = current.phase if phase is None else phase
+    run = current.run if run is None else run
+    if run is not None and run.progress is not None and state is not State.WORKING:
+        run = replace(run, progress=None)
+    composed = DataMoverStatus(
+        phase=new_phase,
+        restored_pvc_name=current.restored_pvc_name if restored is None else (restored or None),
+        message=message,
+        observed_generation=generation,
+        phase_started=current.phase_started if new_phase == current.phase and current.phase_started else seconds(now),
+        run=run,
+        conditions=merge(current.conditions or (), wanted, order=ORDER, now=now, generation=generation),
+    )
+    return None if composed == current else composed
+
+
+def says_same(one: DataMoverStatus, other: DataMoverStatus) -> bool:
+    """Tell whether two statuses differ in nothing but times."""
+    return _timeless(one) == _timeless(other)
+
+
+def _timeless(status: DataMoverStatus) -> DataMoverStatus:
+    run = status.run
+    return replace(
+        status,
+        phase_started=None,
+        run=replace(run, finished=None if run.finished is None else "") if run is not None else None,
+        conditions=tuple(replace(condition, last_transition_time=None) for condition in status.conditions or ()),
+    )
+
+
+def to_manifest(mover: DataMover, status: DataMoverStatus) -> dict[str, object]:
+    """Return the object to apply at the status subresource. It carries the version that the decision was made on."""
+    return {
+        "apiVersion": DATA_MOVERS.api_version,
+        "kind": DATA_MOVERS.kind,
+        "metadata": {
+            "name": mover.metadata.name,
+            "namespace": mover.metadata.namespace,
+            "uid": mover.metadata.uid,
+            "resourceVersion": mover.metadata.resource_version,
+        },
+        "status": msgspec.to_builtins(status),
+    }
+
+
+ORDER: Final = (
+    ConditionType.READY,
+    ConditionType.RECONCILING,
+    ConditionType.STALLED,
+    ConditionType.CLONE_READY,
+    ConditionType.SYNCHRONIZED,
+    ConditionType.VERIFIED,
+    ConditionType.CLEANED_UP,
+    ConditionType.COMPLETE,
+    ConditionType.FAILED,
+)

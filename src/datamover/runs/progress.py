@@ -1,0 +1,112 @@
+"""Telling how far a mover is; and when it gets no further, or nobody can tell, that (law L10). Pure."""
+
+from dataclasses import replace
+from typing import Final
+
+from datamover.api import amounts, reasons, transfer
+from datamover.api.transfer import Progress
+from datamover.plans.steps import Emit, SampleLog
+from datamover.runs.facts import RunFacts
+from datamover.runs.order import Order
+from datamover.runs.record import Amounts
+from datamover.runs.verdict import Answer, News, Rest, Tally, Verdict, blocked, working
+from datamover.runs.wait import age_of
+from kubekit.words.core import Pod
+
+_LONGEST_ETA: Final = 100 * 3600
+"""Seconds that may be left; more than that says nothing."""
+
+
+def follow_progress(order: Order, facts: RunFacts, pod: Pod, *, attempts: int) -> Answer:
+    """At most one sample and one status write an interval (law L9; budget of reads)."""
+    interval, known = facts.patience.sample, facts.known.progress_age
+    if known is not None and known < interval:
+        due = interval - known + 0.05
+        told = _tell(order, facts, pod, attempts=attempts)
+        return Rest(wake_after=due) if told is None else replace(told, wake_after=due)
+    age = age_of(pod.status.start_time if pod.status else None, facts.now)
+    if known is None and age < interval:
+        return Rest(wake_after=interval - age + 0.05)
+    return Rest((SampleLog(pod.metadata, order.transfer.container),), interval)
+
+
+def _tell(order: Order, facts: RunFacts, pod: Pod, *, attempts: int) -> Verdict | None:
+    watch, progress = facts.known.watch, facts.known.progress
+    stuck = order.record.reason == reasons.NO_PROGRESS
+    if watch.blind >= facts.patience.log and not stuck:
+        return _tell_unknown(facts, pod)
+    if progress is None or watch.failures:
+        return None
+    tally = Tally(attempts, progress)
+    if watch.idle >= facts.patience.stall:
+        return replace(_tell_idle(facts, pod, progress), tally=tally)
+    if stuck and not watch.moved and amounts_of(progress) == order.record.amounts:
+        return None  # told by the operator that ran before, and nothing has moved since
+    return replace(working(reasons.SYNCHRONIZING, describe_work(progress)), tally=tally)
+
+
+def _tell_idle(facts: RunFacts, pod: Pod, progress: Progress) -> Verdict:
+    where = f"-n {pod.metadata.namespace}"
+    minutes = f"{facts.patience.stall / 60:.0f} minutes"
+    message = (
+        f"no progress for {minutes}; last seen: {describe_work(progress)}. The mover still runs: its log says more "
+        f"(kubectl {where} logs {pod.metadata.name}). A volume or a server that hangs has to be mended; "
+        f"kubectl {where} delete pod {pod.metadata.name} begins another attempt. Comparing one very large file may take as long"
+    )
+    return blocked(reasons.NO_PROGRESS, message, action="Synchronize", news=News.REASON)
+
+
+def _tell_unknown(facts: RunFacts, pod: Pod) -> Verdict:
+    node = (pod.spec and pod.spec.node_name) or "of the Pod"
+    message = (
+        f"the mover runs, but how far it is cannot be told, because its log cannot be read: {facts.known.watch.problem}. "
+        f"Look whether the operator may get pods/log (docs/permissions.md) and whether node {node} answers; the run does not depend on it"
+    )
+    event = Emit("Warning", reasons.PROGRESS_UNKNOWN, message, "Synchronize")
+    # why the log cannot be read varies; that it cannot is what people have to know
+    told = working(reasons.PROGRESS_UNKNOWN, message, news=News.REASON)
+    return replace(told, tally=Tally(), events=(event,))
+
+
+def amounts_of(progress: Progress) -> Amounts:
+    """Return how much is moved of how much."""
+    return Amounts(progress.bytes, progress.total_bytes, progress.files, progress.total_files)
+
+
+def describe_work(progress: Progress) -> str:
+    """Return what the mover is doing, in words, and what it waits for."""
+    return (
+        f"{_describe_phase(progress)}. The server does not answer, and is waited for: {progress.trouble}"
+        if progress.trouble
+        else _describe_phase(progress)
+    )
+
+
+def _describe_phase(progress: Progress) -> str:
+    of = f"{progress.files} of {amounts.count(progress.total_files, 'file')}"
+    match progress.phase:
+        case transfer.WALKING:
+            return f"reading the source: {amounts.count(progress.total_files, 'file')} so far"
+        case transfer.PROBING:
+            return "looking at the destination; a server that does not answer is given up after a while"
+        case transfer.VERIFYING:
+            return f"comparing the destination with the source: {of}"
+        case transfer.RECORDING:
+            return "writing the records of the run"
+        case _:
+            return f"moving: {of}"
+
+
+def describe_progress(progress: Progress) -> str:
+    """Return `42%, 1m30s left`: what `kubectl get` shows. Of work that has no end yet, how much there is so far: `walking, 1200 files`."""
+    if progress.phase == transfer.WALKING:
+        return f"{progress.phase}, {amounts.count(progress.total_files, 'file')}"
+    done, total = progress.work
+    if progress.phase not in (transfer.SYNCING, transfer.VERIFYING) or not total:
+        return progress.phase
+    share = f"{min(100, done * 100 // total)}%"
+    if progress.phase == transfer.VERIFYING:
+        share = f"{progress.phase} {share}"
+    if progress.trouble or progress.eta is None or not 0 <= progress.eta < _LONGEST_ETA:
+        return share
+    return f"{share}, {amounts.duration(progress.eta)} left"
