@@ -56,12 +56,11 @@ class Face:
         self._listener: Listener | None = None
         self.url = ""
 
-    def kubeconfig(self) -> dict[str, Any]:
-        """Return a kubeconfig with one context, `datamover-local`. It holds the token: write it with mode 0600."""
+    def kubeconfig(self, name: str = "localkube") -> dict[str, Any]:
+        """Return a kubeconfig with one context of that name. It holds the token: write it with mode 0600."""
         cluster: dict[str, Any] = {"server": self.url}
         if self._tls is not None:
             cluster["certificate-authority-data"] = b64encode(self._tls.authority).decode()
-        name = "datamover-local"
         return {
             "apiVersion": "v1",
             "kind": "Config",

@@ -7,6 +7,7 @@ from typing import Final
 
 GROUP: Final = "datamover.a-cup-of.coffee"
 FIELD_MANAGER: Final = "datamover-operator"
+LEADER_MANAGER: Final = "datamover-leader"
 COMPONENT: Final = "datamover-operator"
 
 CREATED_BY_LABEL: Final = "app.kubernetes.io/created-by"  # (documents)

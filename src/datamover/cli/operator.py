@@ -132,6 +132,7 @@ class Operator:
                 metrics=metrics,
                 overdue=_end_process,
                 one_term=True,
+                field_manager=names.LEADER_MANAGER,
             )
             if options.leader_namespace
             else None

@@ -187,7 +187,7 @@ def _trust(config: ClusterConfig, ca: bytes) -> ssl.SSLContext:
 
 
 def _load_certificate(context: ssl.SSLContext, config: ClusterConfig, certificate: bytes, key: bytes) -> None:
-    with tempfile.TemporaryDirectory(prefix="datamover-") as folder:  # mode 0700; ssl reads key pairs from files only
+    with tempfile.TemporaryDirectory(prefix="kubekit-") as folder:  # mode 0700; ssl reads key pairs from files only
         pair = Path(folder) / "pair.pem"
         pair.touch(mode=0o600)
         pair.write_bytes(certificate + b"\n" + key)

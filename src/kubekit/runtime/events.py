@@ -1,7 +1,7 @@
 """Kubernetes Events (events.k8s.io/v1) without ever holding up a reconcile.
 
 The same thing said again about the same object is one Event with a series: its count and last time are patched, at most once per
-`series_interval`, however often it is said. What is the same is decided by UID, type, reason, action and message; the Event's name
+`series_interval`, however often it is said. What is the same is decided by UIDs, type, reason, action and message; the Event's name
 is made from these, so a restarted operator continues the series that the last one began instead of writing it twice.
 
 Guarantees: `record` returns at once and never raises; an object may write `burst` times and then once per 5 minutes; at most
@@ -65,12 +65,20 @@ class Event(Model, frozen=True, gc=False):
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event", Event)
 
 
+class Reference(NamedTuple):
+    """An object that an Event names: its kind, and its metadata."""
+
+    resource: Resource[Any]
+    metadata: ObjectMeta
+
+
 class _Same(NamedTuple):
     uid: str
     type: str
     reason: str
     action: str
     message: str
+    related: str
 
 
 @dataclass(slots=True)
@@ -119,16 +127,27 @@ class EventRecorder:
         self._complaints: set[str] = set()
 
     def record(
-        self, regarding: ObjectMeta, resource: Resource[Any], type_: str, reason: str, message: str, action: str
+        self,
+        regarding: ObjectMeta,
+        resource: Resource[Any],
+        type_: str,
+        reason: str,
+        message: str,
+        action: str,
+        *,
+        related: Reference | None = None,
     ) -> None:
-        """Note that something happened to an object. `type_` is Normal or Warning; `reason` and `action` are CamelCase."""
+        """Note that something happened to an object. `type_` is Normal or Warning; `reason` and `action` are CamelCase.
+
+        `related` is a second object that the Event is about, such as the claim that the first one waits for.
+        """
         message = cut(message, MAX_NOTE)
-        same = _Same(regarding.uid, type_, reason, action, message)
+        same = _Same(regarding.uid, type_, reason, action, message, related.metadata.uid if related else "")
         series = self._series.get(same)
         now = micros(self._clock.now())
         if series is None:
             if self._admitted(regarding.uid):
-                manifest = self._manifest(regarding, resource, same, now)
+                manifest = self._manifest(Reference(resource, regarding), related, same, now)
                 self._series[same] = _Series(manifest, last=now)
                 self._pending += 1
                 self._queue.add(same)
@@ -251,20 +270,16 @@ class EventRecorder:
         (_log.debug if kind in self._complaints else _log.warning)("an event could not be written: %s", error)
         self._complaints.add(kind)
 
-    def _manifest(self, regarding: ObjectMeta, resource: Resource[Any], same: _Same, now: str) -> Manifest:
-        digest = sha256("\0".join((*same, self._component)).encode()).hexdigest()[:16]
-        reference = {
-            "apiVersion": resource.api_version,
-            "kind": resource.kind,
-            "name": regarding.name,
-            "namespace": regarding.namespace,
-            "uid": regarding.uid,
-            "resourceVersion": regarding.resource_version,
-        }
-        return {
+    def _manifest(self, regarding: Reference, related: Reference | None, same: _Same, now: str) -> Manifest:
+        parts = [*same[:-1], self._component]
+        if related is not None:  # without one, the name is what it was before Events had related objects: series go on
+            parts.append(same.related)
+        digest = sha256("\0".join(parts).encode()).hexdigest()[:16]
+        about = regarding.metadata
+        manifest: Manifest = {
             "metadata": {
-                "name": f"{regarding.name[:200].rstrip('.-')}.{digest}",
-                "namespace": regarding.namespace or "default",
+                "name": f"{about.name[:200].rstrip('.-')}.{digest}",
+                "namespace": about.namespace or "default",
             },
             "eventTime": now,
             "type": same.type,
@@ -273,8 +288,25 @@ class EventRecorder:
             "note": same.message,
             "reportingController": self._component,
             "reportingInstance": self._instance,
-            "regarding": {key: value for key, value in reference.items() if value},
+            "regarding": _refer(regarding),
         }
+        if related is not None:
+            manifest["related"] = _refer(related)
+        return manifest
+
+
+def _refer(to: Reference) -> Manifest:
+    """Return a reference as Events write it; what is not known is left out."""
+    metadata = to.metadata
+    reference = {
+        "apiVersion": to.resource.api_version,
+        "kind": to.resource.kind,
+        "name": metadata.name,
+        "namespace": metadata.namespace,
+        "uid": metadata.uid,
+        "resourceVersion": metadata.resource_version,
+    }
+    return {key: value for key, value in reference.items() if value}
 
 
 def cut(text: str, limit: int) -> str:

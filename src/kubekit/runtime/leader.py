@@ -68,7 +68,7 @@ class LeaderElector:
         jitter: Callable[[], float] = random.random,
         overdue: Callable[[], None] | None = None,
         one_term: bool = False,
-        field_manager: str = "datamover-leader",
+        field_manager: str = "leader-election",
         metrics: LeaderInstruments = SILENCE,
     ) -> None:
         """Times are in seconds. Raises ValueError unless lease_seconds > renew_deadline > retry_period > 0."""

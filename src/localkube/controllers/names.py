@@ -2,8 +2,8 @@
 
 from typing import Final
 
-FIELD_MANAGER: Final = "datamover-controllers"
-COMPONENT: Final = "datamover-controllers"
+FIELD_MANAGER: Final = "localkube-controllers"
+COMPONENT: Final = "localkube-controllers"
 
 CLAIM_PROTECTION: Final = "kubernetes.io/pvc-protection"
 VOLUME_PROTECTION: Final = "kubernetes.io/pv-protection"

@@ -1,4 +1,4 @@
-"""A user's own directory as a claim: for `datamover run --volume NAME=DIR`.
+"""A user's own directory as a claim: used where it is, not copied.
 
 Such a directory is never written to and never removed by the node: its volume is not dynamically provisioned and its reclaim policy is
 Retain (laws L1, L2).

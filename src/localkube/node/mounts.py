@@ -28,6 +28,7 @@ from localkube.node.pod_kinds import (
 )
 
 ROOT_VARIABLE = "DATAMOVER_ROOT"
+"""Programs that were written for the node read it under this name, so it never changes."""
 DEFAULT_TERMINATION_PATH = "/dev/termination-log"
 _DEFAULT_MODE = 0o644
 

@@ -3,9 +3,9 @@
 from typing import Final
 
 DRIVER: Final = "local.datamover.a-cup-of.coffee"
-"""Provisioner of StorageClasses and driver of VolumeSnapshotClasses."""
-FIELD_MANAGER: Final = "datamover-node"
-COMPONENT: Final = "datamover-node"
+"""Provisioner of StorageClasses and driver of VolumeSnapshotClasses. Users' own classes name it, so it never changes."""
+FIELD_MANAGER: Final = "localkube-node"
+COMPONENT: Final = "localkube-node"
 DEFAULT_NODE_NAME: Final = "local"
 
 PROVISIONED_BY: Final = "pv.kubernetes.io/provisioned-by"

@@ -258,7 +258,7 @@ class Provisioner:
         if claim is not None and claim.volume_name == volume.metadata.name:
             message = (
                 f"the directory {quote(volume.directory)} of volume {volume.metadata.name} is gone, and with it what was in the volume: "
-                "delete the claim and make it again; a DataMover that used it as its copy is to be run again"
+                "delete the claim and create it again; a backup or copy that used it has to run again"
             )
             self._tell(claim, "Warning", "VolumeLost", message)
         try:

@@ -101,9 +101,9 @@ class Registration:
     def _status(self, *, ready: bool) -> Manifest:
         now = timestamps.seconds(self._clock.now())
         words = (
-            ("True", "KubeletReady", "the datamover node runs")
+            ("True", "KubeletReady", "the local node runs")
             if ready
-            else ("False", "NodeStopped", "the datamover node has stopped")
+            else ("False", "NodeStopped", "the local node has stopped")
         )
         calm: tuple[tuple[str, str], ...] = (
             ("MemoryPressure", "KubeletHasSufficientMemory"),
@@ -154,7 +154,7 @@ def _node_info() -> Manifest:
         "kernelVersion": platform.release(),
         "osImage": platform.system(),
         "containerRuntimeVersion": f"{DRIVER}://0",
-        "kubeletVersion": "datamover",
+        "kubeletVersion": "localkube",
         "kubeProxyVersion": "",
         "machineID": "",
         "systemUUID": "",

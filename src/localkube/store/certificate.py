@@ -33,7 +33,7 @@ def self_signed(hosts: tuple[str, ...], *, now: datetime) -> Tls:
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "datamover-local")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localkube")])
     names = [x509.IPAddress(ip_address(host)) if _is_address(host) else x509.DNSName(host) for host in hosts]
     certificate = (
         x509.CertificateBuilder()
@@ -60,7 +60,7 @@ def self_signed(hosts: tuple[str, ...], *, now: datetime) -> Tls:
 
 def _load(context: ssl.SSLContext, pem: bytes) -> None:
     # the ssl module reads certificates from files only; this one is readable by nobody else and gone at once
-    descriptor, path = tempfile.mkstemp(prefix="datamover-", suffix=".pem")
+    descriptor, path = tempfile.mkstemp(prefix="localkube-", suffix=".pem")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(pem)

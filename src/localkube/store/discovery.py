@@ -11,13 +11,13 @@ AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLi
 VERSION: Tree = {
     "major": "1",
     "minor": "36",
-    "gitVersion": "v1.36.3+datamover",
+    "gitVersion": "v1.36.3+localkube",
     "gitCommit": "",
     "gitTreeState": "clean",
     "buildDate": "1970-01-01T00:00:00Z",
     "goVersion": "",
     "compiler": "python",
-    "platform": "embedded/datamover",
+    "platform": "embedded/localkube",
 }
 """Which Kubernetes version's semantics are followed; the build metadata says what this really is."""
 

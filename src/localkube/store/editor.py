@@ -10,7 +10,7 @@ from localkube.store.storage import Storage
 from localkube.store.trees import Tree, decode, encode, mapping, text
 from localkube.store.writing import Writer
 
-_MANAGER = "datamover-controllers"
+_MANAGER = "localkube-controllers"
 _MERGE = {"content-type": "application/merge-patch+json"}
 
 

@@ -15,6 +15,7 @@ from localkube.store.storage import Event, Storage
 from localkube.store.trees import Tree, decode, encode, is_list, is_tree, mapping, text
 
 _FORMAT = "datamover-objects/1"
+"""What a file of kept objects begins with. It stays as it is: users have such files."""
 _LEVEL = 3
 
 

@@ -6,7 +6,7 @@ REVIEW_VERBS = ("create",)
 """The verbs of kinds that are asked and not stored."""
 
 _REASON = "the embedded API server authorizes whoever holds its token"
-_USER: Tree = {"username": "datamover-local", "groups": ["system:masters", "system:authenticated"]}
+_USER: Tree = {"username": "localkube", "groups": ["system:masters", "system:authenticated"]}
 
 
 def review(tree: Tree) -> Tree:

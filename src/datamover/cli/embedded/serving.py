@@ -46,7 +46,7 @@ async def serve_world(options: UpOptions, *, say: Callable[[str], None]) -> None
             raise WorldError(f"port {options.port} cannot be listened on: {why}: choose another --port") from error
         kubeconfig = options.state / "kubeconfig"
         try:
-            _write_private(kubeconfig, yaml.safe_dump(face.kubeconfig(), sort_keys=False))
+            _write_private(kubeconfig, yaml.safe_dump(face.kubeconfig("datamover-local"), sort_keys=False))
             say(f"state: {options.state}")
             say(f"the embedded world listens on {face.url}")
             say(f"export KUBECONFIG={shlex.quote(str(kubeconfig))}")

@@ -1,4 +1,5 @@
 import asyncio
+import hashlib
 import json
 import logging
 from collections import Counter
@@ -8,7 +9,7 @@ import pytest
 
 from kubekit.client.client import Client
 from kubekit.client.errors import TransportError
-from kubekit.runtime.events import EventRecorder, cut
+from kubekit.runtime.events import EventRecorder, Reference, cut
 from kubekit.runtime.instruments import Silence
 from kubekit.words.meta import ObjectMeta, PartialObject, Resource
 from support.clock import VirtualClock, settle
@@ -117,6 +118,41 @@ async def test_an_event_about_something_without_a_namespace_goes_to_default():
         body = json.loads(request.body)
         assert "namespace" not in body["regarding"]
         assert body["action"] == "R"
+
+
+async def test_an_event_may_name_a_second_object():
+    async with running() as world:
+        world.recorder.record(meta("a"), THINGS, "Normal", "R", "m", "A", related=Reference(THINGS, meta("b")))
+        await settle()
+        (event,) = world.events
+        assert event["regarding"]["name"] == "a"
+        assert event["related"] == {
+            "apiVersion": "example.org/v1",
+            "kind": "Thing",
+            "name": "b",
+            "namespace": "ns",
+            "uid": "uid-b",
+            "resourceVersion": "7",
+        }
+
+
+async def test_the_same_said_of_another_second_object_is_another_event():
+    async with running() as world:
+        for related in (None, Reference(THINGS, meta("b")), Reference(THINGS, meta("c"))):
+            for _ in range(2):
+                world.recorder.record(meta("a"), THINGS, "Normal", "R", "m", "A", related=related)
+        await settle()
+        assert sorted(event.get("related", {}).get("name", "") for event in world.events) == ["", "b", "c"]
+        assert {event["series"]["count"] for event in world.events} == {2}
+
+
+async def test_the_name_of_an_event_is_the_one_that_older_versions_gave_so_that_their_series_go_on():
+    async with running() as world:
+        world.say()
+        await settle()
+        (event,) = world.events
+        digest = hashlib.sha256(b"\0".join((b"uid-a", b"Normal", b"Works", b"Working", b"it works", b"op"))).hexdigest()
+        assert event["metadata"]["name"] == f"a.{digest[:16]}"
 
 
 async def test_the_same_said_again_is_one_event_with_a_series():

@@ -91,7 +91,7 @@ def test_kubectl_finds_out_that_patches_can_be_validated(api):
 def test_the_server_says_what_it_is_and_that_it_lives(api):
     version = api.send("GET", "/version").body
     assert (version["major"], version["minor"]) == ("1", "36")
-    assert "datamover" in version["gitVersion"]
+    assert "localkube" in version["gitVersion"]
     assert [api.send("GET", path).raw for path in ("/healthz", "/livez", "/readyz")] == [b"ok"] * 3
     assert "/apis" in json.loads(api.send("GET", "/").raw)["paths"]
 
@@ -104,4 +104,4 @@ def test_everybody_who_got_in_may_do_everything_and_is_told_so(api):
     rules = api.send("POST", f"{place}/selfsubjectrulesreviews", {}).expect(201)["status"]
     assert rules["resourceRules"][0]["verbs"] == ["*"]
     who = api.send("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {}).expect(201)
-    assert who["status"]["userInfo"]["username"] == "datamover-local"
+    assert who["status"]["userInfo"]["username"] == "localkube"
