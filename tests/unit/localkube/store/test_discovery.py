@@ -1,42 +1,13 @@
-import json
+"""Discovery and OpenAPI: what the conformance suite does not hold against the real server."""
 
 import pytest
 
-from localkube.store.discovery import AGGREGATED
 from support.widgets import WIDGET_DEFINITION
 
 KUBECTL = (
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,"
     "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json"
 )
-
-
-def test_aggregated_discovery_lists_groups_kinds_and_subresources(api):
-    answer = api.send("GET", "/apis", accept=KUBECTL)
-
-    assert answer.headers["content-type"] == AGGREGATED
-    groups = {group["metadata"]["name"]: group["versions"] for group in answer.body["items"]}
-    (version,) = groups["testing.datamover.example"]
-    (widgets,) = version["resources"]
-    assert (widgets["resource"], widgets["scope"], widgets["responseKind"]["kind"]) == (
-        "widgets",
-        "Namespaced",
-        "Widget",
-    )
-    assert widgets["subresources"][0]["subresource"] == "status"
-    core = api.send("GET", "/api", accept=KUBECTL).body["items"]
-    assert "pods" in {resource["resource"] for resource in core[0]["versions"][0]["resources"]}
-
-
-def test_older_clients_get_the_older_documents(api):
-    assert api.send("GET", "/api").body["versions"] == ["v1"]
-    groups = {group["name"]: group for group in api.send("GET", "/apis").body["groups"]}
-    assert groups["batch"]["preferredVersion"] == {"groupVersion": "batch/v1", "version": "v1"}
-    assert api.send("GET", "/apis/batch").body["kind"] == "APIGroup"
-    names = {resource["name"] for resource in api.send("GET", "/api/v1").body["resources"]}
-    assert {"pods", "pods/log", "pods/binding", "pods/status", "namespaces/finalize"} <= names
-    assert api.send("GET", "/apis/nope").status == 404
-    assert api.send("GET", "/apis/batch/v9").status == 404
 
 
 def test_a_definition_comes_and_goes_with_its_kind(api):
@@ -80,20 +51,8 @@ def test_the_older_openapi_document_holds_all_kinds_in_one(api):
     assert "example.datamover.testing.v1.Widget" in document["definitions"]
 
 
-def test_kubectl_finds_out_that_patches_can_be_validated(api):
-    document = api.send("GET", "/openapi/v3/api/v1").body
-    patch = document["paths"]["/api/v1/namespaces/{namespace}/configmaps/{name}"]["patch"]
-
-    assert patch["x-kubernetes-group-version-kind"] == {"group": "", "version": "v1", "kind": "ConfigMap"}
-    assert "fieldValidation" in {parameter["name"] for parameter in patch["parameters"]}
-
-
-def test_the_server_says_what_it_is_and_that_it_lives(api):
-    version = api.send("GET", "/version").body
-    assert (version["major"], version["minor"]) == ("1", "36")
-    assert "localkube" in version["gitVersion"]
-    assert [api.send("GET", path).raw for path in ("/healthz", "/livez", "/readyz")] == [b"ok"] * 3
-    assert "/apis" in json.loads(api.send("GET", "/").raw)["paths"]
+def test_the_server_says_what_it_is(api):
+    assert "localkube" in api.send("GET", "/version").body["gitVersion"]
 
 
 def test_everybody_who_got_in_may_do_everything_and_is_told_so(api):

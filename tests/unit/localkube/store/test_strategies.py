@@ -47,24 +47,6 @@ def test_the_quality_of_service_follows_from_the_resources(api, resources, quali
     assert created["status"]["qosClass"] == quality
 
 
-@pytest.mark.parametrize(
-    ("patch", "status"),
-    [
-        ({"containers": [{"name": "c", "image": "other"}]}, 200),
-        ({"activeDeadlineSeconds": 5}, 200),
-        ({"restartPolicy": "Always"}, 422),
-        ({"containers": [{"name": "d", "image": "x"}]}, 422),
-        ({"nodeName": "elsewhere"}, 422),
-    ],
-)
-def test_little_of_a_pod_may_change(api, patch, status):
-    api.create("pods", pod("p"))
-
-    answer = api.send("PATCH", api.path("pods", "p"), {"spec": patch}, kind="application/strategic-merge-patch+json")
-
-    assert answer.status == status
-
-
 def test_a_status_does_not_lose_its_quality_or_the_owners(api):
     manifest = pod("p")
     owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "u"}
@@ -129,20 +111,6 @@ def test_a_data_source_that_the_older_field_never_knew_is_dropped(api):
 
     assert created["spec"].keys().isdisjoint({"dataSource", "dataSourceRef"})
     assert by_reference["spec"]["dataSourceRef"] == source
-
-
-@pytest.mark.parametrize(("expand", "status"), [(True, 200), (False, 403)])
-def test_a_bound_claim_grows_where_its_class_lets_it(api, expand, status):
-    api.create("storageclasses", storage_class("s", expand=expand))
-    api.create("persistentvolumeclaims", claim("c", storageClassName="s"))
-    api.merge(
-        "persistentvolumeclaims", "c", {"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}}, sub="status"
-    ).expect(200)
-    bigger = {"spec": {"resources": {"requests": {"storage": "2Gi"}}}}
-
-    assert api.merge("persistentvolumeclaims", "c", bigger).status == status
-    smaller = {"spec": {"resources": {"requests": {"storage": "500Mi"}}}}
-    assert api.merge("persistentvolumeclaims", "c", smaller).fields == {"spec.resources.requests.storage"}
 
 
 def volume(**spec):
@@ -219,21 +187,6 @@ def test_a_wrong_secret_is_refused_without_showing_what_it_holds(api, manifest, 
     assert len(answer.raw) < 3000
 
 
-def test_an_immutable_secret_stays_whole(api):
-    api.create("secrets", secret(data={"a": "aGk="}, immutable=True))
-
-    assert api.merge("secrets", "s", {"stringData": {"a": "other"}}).fields == {"data"}
-    assert api.merge("secrets", "s", {"immutable": False}).fields == {"immutable"}
-    assert api.merge("secrets", "s", {"type": "x"}).fields == {"type"}
-    assert api.merge("secrets", "s", {"metadata": {"labels": {"a": "b"}}}).status == 200
-
-
-def test_an_immutable_config_map_stays_whole(api):
-    api.create("configmaps", {**config_map("a"), "immutable": True})
-
-    assert api.merge("configmaps", "a", {"binaryData": {"x": "aGk="}}).fields == {"binaryData"}
-
-
 @pytest.mark.parametrize(
     ("change", "fields"),
     [
@@ -243,21 +196,6 @@ def test_an_immutable_config_map_stays_whole(api):
 )
 def test_a_wrong_config_map_is_refused(api, change, fields):
     assert api.send("POST", api.path("configmaps"), {**config_map("a"), **change}).fields == fields
-
-
-@pytest.mark.parametrize(
-    ("change", "fields"),
-    [
-        ({"provisioner": "q"}, {"provisioner"}),
-        ({"parameters": {"a": "b"}}, {"parameters"}),
-        ({"reclaimPolicy": "Retain"}, {"reclaimPolicy"}),
-        ({"volumeBindingMode": "WaitForFirstConsumer"}, {"volumeBindingMode"}),
-    ],
-)
-def test_what_a_storage_class_does_stays(api, change, fields):
-    api.create("storageclasses", storage_class("s"))
-
-    assert api.merge("storageclasses", "s", change).fields == fields
 
 
 def test_a_lease_can_be_put_where_none_is(api):

@@ -1,37 +1,16 @@
+"""Watches: what the conformance suite does not hold against the real server."""
+
 import asyncio
 import json
 
 import pytest
 
-from kubekit.client.transport import Request
 from support.clock import settle
-from support.manifests import config_map, pod
+from support.manifests import config_map
 
 
 def names(events):
     return [(event["type"], event["object"]["metadata"].get("name")) for event in events]
-
-
-async def test_the_present_comes_first_and_changes_follow(api):
-    api.create("configmaps", config_map("a"))
-    watch = await api.watch("configmaps")
-    api.create("configmaps", config_map("b"))
-    api.merge("configmaps", "a", {"data": {"x": "y"}})
-    api.delete("configmaps", "b")
-
-    assert await watch.take(4) == [("ADDED", "a"), ("ADDED", "b"), ("MODIFIED", "a"), ("DELETED", "b")]
-    await watch.close()
-
-
-async def test_a_watch_goes_on_from_where_a_list_was(api):
-    api.create("configmaps", config_map("a"))
-    listed = api.list("configmaps")["metadata"]["resourceVersion"]
-    api.create("configmaps", config_map("b"))
-
-    watch = await api.watch("configmaps", resourceVersion=listed)
-
-    assert await watch.take(1) == [("ADDED", "b")]
-    await watch.close()
 
 
 async def test_an_object_that_leaves_or_enters_a_selection_goes_or_comes(api):
@@ -52,15 +31,6 @@ async def test_an_object_that_leaves_or_enters_a_selection_goes_or_comes(api):
     await watch.close()
 
 
-async def test_fields_of_pods_select_too(api):
-    watch = await api.watch("pods", fieldSelector="spec.nodeName=one")
-    api.create("pods", pod("p"))
-    api.create("pods", pod("q", nodeName="one"))
-
-    assert await watch.take(1) == [("ADDED", "q")]
-    await watch.close()
-
-
 async def test_bookmarks_come_each_minute_and_at_the_end(api, clock):
     watch = await api.watch("configmaps", allowWatchBookmarks="true", timeoutSeconds=90)
     rest = asyncio.ensure_future(watch.rest())
@@ -72,31 +42,6 @@ async def test_bookmarks_come_each_minute_and_at_the_end(api, clock):
 
     revision = str(api.server.storage.revision)
     assert [(e["type"], e["object"]["metadata"]["resourceVersion"]) for e in events] == [("BOOKMARK", revision)] * 2
-
-
-async def test_without_the_wish_there_are_no_bookmarks_and_the_watch_ends_in_time(api, clock):
-    watch = await api.watch("configmaps", timeoutSeconds=90)
-    rest = asyncio.ensure_future(watch.rest())
-    await clock.advance(89)
-    assert not rest.done()
-    await clock.advance(2)
-
-    assert await rest == []
-
-
-async def test_a_streamed_list_ends_with_a_bookmark_that_says_so(api):
-    api.create("configmaps", config_map("a"))
-    watch = await api.watch(
-        "configmaps", sendInitialEvents="true", resourceVersionMatch="NotOlderThan", allowWatchBookmarks="true"
-    )
-
-    assert (await watch.next())["object"]["metadata"]["name"] == "a"
-    mark = await watch.next()
-    assert (mark["type"], mark["object"]["metadata"]["annotations"]) == (
-        "BOOKMARK",
-        {"k8s.io/initial-events-end": "true"},
-    )
-    await watch.close()
 
 
 @pytest.mark.parametrize("as_status", [True, False])
@@ -195,29 +140,3 @@ async def test_a_bookmark_never_overtakes_a_late_event(api, clock):
     kinds = [event["type"] for event in await rest]
     assert kinds.index("ADDED") == 0
     assert set(kinds[1:]) == {"BOOKMARK"}
-
-
-async def test_metadata_and_tables_can_be_watched(api):
-    api.create("configmaps", config_map("a"))
-    accept = {"accept": "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"}
-    stream = await api.server.stream(Request("GET", api.path("configmaps"), (("watch", "1"),), accept))
-    event = json.loads(await anext(stream.chunks))
-
-    assert event["object"].keys() == {"kind", "apiVersion", "metadata"}
-    assert event["object"]["kind"] == "PartialObjectMetadata"
-    await stream.chunks.aclose()
-
-
-@pytest.mark.parametrize(
-    ("query", "status"),
-    [
-        ({"resourceVersion": "x"}, 400),
-        ({"sendInitialEvents": "true"}, 422),
-        ({"resourceVersionMatch": "Exact"}, 422),
-        ({"timeoutSeconds": "x"}, 400),
-        ({"labelSelector": "a b"}, 400),
-        ({"fieldSelector": "spec.x=1"}, 400),
-    ],
-)
-async def test_a_watch_that_cannot_be_is_refused(api, query, status):
-    assert (await api.watch("configmaps", **query)).status == status
