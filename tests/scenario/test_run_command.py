@@ -24,7 +24,7 @@ from datamover.api.v1alpha1.datamover import DataMover
 from datamover.cli import operator, patience
 from datamover.cli import run as command
 from datamover.cli.display import NoDisplay
-from datamover.cli.embedded.world import World, WorldOptions
+from datamover.cli.embedded.world import EmbeddedWorld, WorldOptions
 from datamover.cli.manifests import read_manifests
 from datamover.cli.outcome import Exit
 from datamover.cli.volumes import Volume
@@ -137,7 +137,7 @@ def test_something_that_nobody_will_bring_ends_with_three(desk: Desk) -> None:
 class Holder(NoDisplay):
     """Somebody who holds the clone by a finalizer, and lets it go when the DataMover is said to wait for that."""
 
-    def __init__(self, worlds: list[World]) -> None:
+    def __init__(self, worlds: list[EmbeddedWorld]) -> None:
         self.waits: list[str] = []
         self._worlds = worlds
         self._tasks: list[asyncio.Task[None]] = []
@@ -167,10 +167,10 @@ class Holder(NoDisplay):
 async def test_a_good_backup_whose_clean_up_takes_long_ends_with_zero(
     desk: Desk, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worlds: list[World] = []
+    worlds: list[EmbeddedWorld] = []
 
     @asynccontextmanager
-    async def start_world(options: WorldOptions) -> AsyncIterator[World]:
+    async def start_world(options: WorldOptions) -> AsyncIterator[EmbeddedWorld]:
         async with real_start(options) as world:
             worlds.append(world)
             yield world

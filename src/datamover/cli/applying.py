@@ -74,7 +74,7 @@ async def apply(
 
 @contextmanager
 def _placed(source: Source) -> Generator[None]:
-    """Say where what the server refuses was read."""
+    """Add to what the server refuses the place where the object was read."""
     try:
         yield
     except ApiError as error:

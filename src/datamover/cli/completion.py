@@ -1,4 +1,4 @@
-"""Completion in shells. click knows the commands and options; here is what it leaves out: directories behind a `=`, as in `--volume NAME=DIR`.
+"""Completion in shells. click completes commands and options; this adds directories after a `=`, as in `--volume NAME=DIR`.
 
 Assumptions: the shells' own scripts are click's, so that a newer click brings newer ones; the words changed in them are looked for, and a
 script without them stays as it is.
@@ -46,7 +46,7 @@ _ZSH_ADD: Final = "compadd -U "
 
 
 class Bash(BashComplete):
-    """bash takes a `=` for a word of its own; click does not know."""
+    """In bash a `=` is a word of its own, and click does not allow for that."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
         """Return the words before the one that is being typed, and that one."""
@@ -58,7 +58,7 @@ class Bash(BashComplete):
 
 
 class Zsh(ZshComplete):
-    """What is before a `=` is no part of a word or a path."""
+    """Completes only what follows a `=`."""
 
     def source(self) -> str:
         """Return the script."""
@@ -67,13 +67,13 @@ class Zsh(ZshComplete):
 
 
 class Fish(FishComplete):
-    """A candidate is the whole word, with what is before a `=`, and its description is whole."""
+    """Completes the whole word, including what is before a `=`, and shows whole descriptions."""
 
     source_template = _FISH
 
 
 class CompletedGroup(click.Group):
-    """A group whose completions are these, whose interrupts are quiet, and whose errors are JSON where JSON was asked for."""
+    """The group of our commands: these completions, no traceback at Ctrl-C, and errors as JSON where JSON was asked for."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run, as click's own does."""
@@ -103,7 +103,7 @@ class CompletedGroup(click.Group):
 
 
 def _fitted(error: click.ClickException) -> click.ClickException:
-    """Return the same error in lines that the terminal need not break within a word."""
+    """Return the same error, with lines broken between words for the terminal."""
     from datamover.cli.terminal import fit, open_console
 
     if isinstance(error, NoArgsIsHelpError):

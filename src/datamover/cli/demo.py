@@ -24,7 +24,7 @@ from rich.tree import Tree
 from datamover.api import amounts
 from datamover.cli.display import choose_display, print_summary, size
 from datamover.cli.embedded.state import WorldError
-from datamover.cli.embedded.world import World
+from datamover.cli.embedded.world import EmbeddedWorld
 from datamover.cli.interrupts import Interrupts
 from datamover.cli.manifests import read_manifests
 from datamover.cli.operator import StartError
@@ -151,7 +151,7 @@ def _run(console: Console, place: Path, server: Server, *, secret: str | None = 
         progress_interval=0.5,
     )
 
-    async def look(world: World) -> None:
+    async def look(world: EmbeddedWorld) -> None:
         await _show_world(console, world)
 
     result = asyncio.run(run(options, display=choose_display(console, quiet=False), on_end=look))
@@ -166,7 +166,7 @@ def _run(console: Console, place: Path, server: Server, *, secret: str | None = 
     return result
 
 
-async def _show_world(console: Console, world: World) -> None:
+async def _show_world(console: Console, world: EmbeddedWorld) -> None:
     claims = await world.client.list(PERSISTENT_VOLUME_CLAIMS, namespace="default")
     console.print(f"claims that are left: {', '.join(claim.metadata.name for claim in claims)}", highlight=False)
     lines = generate_latest(world.registry).decode().splitlines()

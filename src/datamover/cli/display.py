@@ -51,7 +51,7 @@ class Display(Protocol):
 
 
 class LiveDisplay:
-    """A table that redraws itself, and goes at the end: what comes after it says the same in the full width."""
+    """A table that redraws itself. It is removed at the end, because the summary after it shows the same."""
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, refresh_per_second=4, transient=True)
@@ -176,7 +176,7 @@ def summary_table(movers: Iterable[DataMover], *, destinations: bool = True) -> 
 
 
 def _copy_of(mover: DataMover) -> str:
-    """Say of when what was copied is: the data of a run that was interrupted are those of its beginning."""
+    """Return the time of the copy. A run that was interrupted still delivers the files of its beginning."""
     moment = copied_at(mover)
     return tell_moment(moment) if moment is not None else ""
 
@@ -204,7 +204,7 @@ def _bar(mover: DataMover, shown: Shown) -> "str | _Bar":
 
 @dataclass(frozen=True, slots=True)
 class _Bar:
-    """How far it is, in letters that the terminal has."""
+    """A progress bar, drawn with characters that the terminal can show."""
 
     done: int
     words: str

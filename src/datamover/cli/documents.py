@@ -47,7 +47,7 @@ class _Loader(BoundedLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - the base class's own way of being told
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Return the mapping's node. Here merges are not resolved yet: a key that overrides a merged one is no second one."""
+        """Return the mapping's node. Merges are not resolved yet here, so a key that overrides a merged one does not count as a duplicate."""
         node = super().compose_mapping_node(anchor)
         seen: dict[str, int] = {}
         for key, _ in node.value:
@@ -63,7 +63,7 @@ class _Loader(BoundedLoader):
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Return the node's value. PyYAML's constructors fail in all these ways at a text that does not fit its tag."""
+        """Return the node's value. PyYAML's constructors raise all these errors when a text does not fit its tag."""
         try:
             return cast("Any", super()).construct_object(node, deep=deep)
         except (ValueError, OverflowError, LookupError, AttributeError, TypeError) as error:

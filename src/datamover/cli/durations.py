@@ -22,7 +22,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def tell_duration(duration: timedelta) -> str:
-    """Return a duration in one unit or two: `45s`, `12h`, `1d3h`; what is below nothing is `0s`."""
+    """Return a duration in one unit or two: `45s`, `12h`, `1d3h`; a negative one is `0s`."""
     left = max(0, int(duration.total_seconds()))
     parts: list[str] = []
     for unit, seconds in _UNITS.items():

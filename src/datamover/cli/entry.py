@@ -8,7 +8,7 @@ from typing import NoReturn
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> NoReturn:
-    """As long as nothing is begun there is nothing to end in order. 130 is said as for Ctrl-C."""
+    """End the process at once, because nothing was started yet. The exit code is 130, as for Ctrl-C."""
     del number, frame
     os._exit(130)
 

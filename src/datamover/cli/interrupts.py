@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as KeyboardInterrupt, but not while something is begun or ended: it would be left behind.
+"""Ctrl-C and SIGTERM as KeyboardInterrupt, but not in the middle of starting or stopping something: that would be left behind.
 
 with Interrupts() as interrupts:
 with interrupts.held():
@@ -16,7 +16,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """The first interrupt is raised, once; those that follow are heard and change nothing: what is going on is the end."""
+    """Raises the first interrupt. Further ones are ignored, because the program is already stopping."""
 
     def __init__(self) -> None:
         self._held = 0
@@ -41,7 +41,7 @@ class Interrupts:
 
     @contextmanager
     def held(self) -> Generator[None]:
-        """Let an interrupt wait until this is left. What is raised in it is more telling than the interrupt."""
+        """Delay an interrupt until this block is left. An exception from the block goes first: it says more than the interrupt."""
         self._held += 1
         try:
             yield

@@ -43,7 +43,7 @@ _STATE_HELP = "Directory that is kept between runs. [default: $XDG_STATE_HOME/da
 
 
 def _check_timeout(context: click.Context, option: click.Parameter, seconds: float | None) -> float | None:
-    """Refuse what compares with nothing and so would never pass."""
+    """Refuse `nan`: no time is ever later than it, so the limit would never be reached."""
     del context, option
     if seconds is not None and math.isnan(seconds):
         raise click.BadParameter("nan is not a number of seconds")
@@ -51,7 +51,7 @@ def _check_timeout(context: click.Context, option: click.Parameter, seconds: flo
 
 
 def _place_state(state: Path | None) -> Path:
-    """Return the state directory in full, so that what is printed of it can be used from anywhere."""
+    """Return the absolute path of the state directory, so that a printed path works from any folder."""
     from datamover.cli.places import default_state
 
     return (state or default_state()).expanduser().absolute()
@@ -152,7 +152,7 @@ def run(
     """
     demand_world("run")
     from datamover.cli.run import RunOptions
-    from datamover.cli.running import Request, perform
+    from datamover.cli.run_command import Request, perform
 
     options = RunOptions(
         sources=(),
@@ -428,7 +428,7 @@ def show_state(state: Path | None, named: tuple[str, ...], volumes: tuple[str, .
     Files at destinations and your own directories are not touched, and the identity by which mirrors know this directory stays.
     """
     demand_world("state")
-    from datamover.cli.keeping import StateRequest, perform
+    from datamover.cli.state_command import StateRequest, perform
 
     sys.exit(perform(StateRequest(_place_state(state), named, volumes, ended, machine=output == "json")))
 

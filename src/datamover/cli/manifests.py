@@ -1,4 +1,4 @@
-"""Reading manifests: YAML files in, objects out, and a clear word on everything that is wrong with them.
+"""Reading manifests: YAML files in, objects out, and a clear message for everything that is wrong with them.
 
 ManifestError    a file or a document in it cannot be used; the message names the file, the document and the fix
 """
@@ -112,7 +112,7 @@ def _read_text(path: Path) -> str:
 
 
 def _read_stdin(stdin: TextIO) -> str:
-    """Manifests are UTF-8, whatever the locale says of standard input."""
+    """Read standard input as UTF-8, whatever the locale is."""
     binary = getattr(stdin, "buffer", None)
     if binary is None:
         return stdin.read(_MAX_BYTES + 1)
@@ -157,7 +157,7 @@ def _unfold_list(manifest: Manifest, place: str) -> list[Source]:
 
 
 def _check_metadata(manifest: Manifest, place: str) -> None:
-    """Name and namespace become parts of a path; what else is wrong with them the API server says."""
+    """Check name and namespace here, because they become parts of a path. The API server checks the rest."""
     kind, metadata = manifest["kind"], manifest.get("metadata")
     name = cast("Manifest", metadata).get("name") if isinstance(metadata, dict) else None
     if not isinstance(name, str) or not name:
@@ -173,7 +173,7 @@ def _check_metadata(manifest: Manifest, place: str) -> None:
 
 
 def _check_variables(manifest: Manifest, place: str) -> None:
-    """`value: true` is the commonest slip of all, and the API server's words for it are hard to read."""
+    """Refuse values that are not text. `value: true` is a very common mistake, and the API server's message for it is hard to read."""
     spec = manifest.get("spec")
     variables = cast("Manifest", spec).get("additionalEnv") if isinstance(spec, dict) else None
     for index, variable in enumerate(cast("list[Any]", variables) if isinstance(variables, list) else ()):
@@ -185,7 +185,7 @@ def _check_variables(manifest: Manifest, place: str) -> None:
 
 
 def _check_secret(manifest: Manifest, place: str) -> None:
-    """The documents print placeholders; taken as they are they would be a confusing base64 error. No value is ever shown (law L8)."""
+    """Refuse placeholders such as those in the documentation, which would end as a confusing base64 error. No value is ever shown (law L8)."""
     for field in ("data", "stringData"):
         values: Any = manifest.get(field) or {}
         if not isinstance(values, dict):

@@ -1,4 +1,4 @@
-"""What a `datamover run` came to: exit codes, and what people and machines are shown of each DataMover."""
+"""The result of `datamover run`: exit codes, and what is shown of each DataMover to people and as JSON."""
 
 import re
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ def show(mover: DataMover) -> Shown:
 
 
 def for_here(message: str) -> str:
-    """Return a status message without advice for kubectl: when it is read, the embedded world has gone or is about to."""
+    """Return a status message without its advice to use kubectl: the embedded world ends with the command, so there is nothing to ask."""
     why, separator, _ = message.partition(RETRY_ADVICE)
     if "kubectl" in why:
         clauses = _CLAUSES.split(_ASIDE.sub("", why))
@@ -93,7 +93,7 @@ def explain(mover: DataMover) -> str | None:
 
 
 def _describe_data(run: Run | None) -> str:
-    """Return that the data of a run are where they were to go, as far as is known how many."""
+    """Return the sentence that the files of a run are at the destination, with their number where that is known."""
     where = f" at {run.destination}" if run is not None and run.destination else " at the destination"
     amount = (
         f": {amounts.count(run.files, 'file')}, {amounts.size(run.bytes or 0)}{where}"
@@ -104,7 +104,7 @@ def _describe_data(run: Run | None) -> str:
 
 
 def exit_code(movers: tuple[DataMover, ...], *, timed_out: bool = False) -> Exit:
-    """Return 0 only when every DataMover is Completed; else the most telling of the others."""
+    """Return 0 only when every DataMover is Completed; otherwise the code of the most important failure."""
     phases = {show(mover).phase for mover in movers}
     if phases == {Phase.COMPLETED}:
         return Exit.COMPLETED
@@ -125,7 +125,7 @@ def plain(text: str) -> str:
 
 
 def _status_to_tree(status: DataMoverStatus) -> dict[str, Any]:
-    """Return a status in words for this machine, its conditions as well: there is no cluster that kubectl could be used on."""
+    """Return a status whose messages, those of conditions included, do not mention kubectl: there is no cluster to use it on."""
     tree: dict[str, Any] = msgspec.to_builtins(status)
     for holder in (tree, *tree.get("conditions", ())):
         if "message" in holder:

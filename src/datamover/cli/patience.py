@@ -1,7 +1,7 @@
-"""When `datamover run` stops waiting for DataMovers that stand still. Pure: the time is given.
+"""When `datamover run` stops waiting for DataMovers that make no progress. Pure: the time is an argument.
 
-What only a person can end is given up soon, for nobody is there to do it. What a driver, a node or a server may end is waited for as
-long as the user says, and work that goes on is never given up.
+A wait that only a person can end is given up soon, because nobody is there to end it. A wait that a driver, a node or a server may end is given
+up after the time that the user allows. A run that works is never given up.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ DEFAULT_PATIENCE: Final = 600.0
 
 
 def held_by(mover: DataMover) -> str | None:
-    """Return the reason for which an unfinished run stands still, or None when it works."""
+    """Return the reason why an unfinished run waits, or None when it works."""
     status = mover.status
     if status is None or status.phase in Phase.TERMINAL:
         return None
@@ -35,7 +35,7 @@ class _Held:
 
 
 class Patience:
-    """Follows DataMovers, and tells when none of them is worth waiting for any more.
+    """Watches DataMovers, and tells when to stop waiting for them.
 
     `limit` is in seconds, for what may come by itself.
     """
@@ -48,7 +48,7 @@ class Patience:
     def is_over(self, found: Mapping[Key, DataMover | None], *, now: float) -> bool:
         """Tell whether every DataMover has ended or is given up. None is one that has not been seen yet. `now` in seconds, rising.
 
-        As long as one works nothing is given up, and the others' time begins anew when it ends: they may have waited for it.
+        While one of them works none is given up. When it ends the time of the others starts again, because they may have waited for it.
         """
         left = {key: mover for key, mover in found.items() if mover is None or not _has_ended(mover)}
         for key, mover in left.items():

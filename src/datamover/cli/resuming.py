@@ -1,4 +1,4 @@
-"""Whether `datamover run` goes on with the run that it finds, or begins a new one; and of when the copy of a run is. Pure."""
+"""Whether `datamover run` goes on with the run that it finds or begins a new one, and how old the copy of a run is. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,14 +10,14 @@ from datamover.cli.durations import tell_duration
 from kubekit.words import timestamps
 
 DEFAULT_MAX_COPY_AGE: Final = timedelta(hours=12)
-"""A nightly backup that was interrupted does not tell tomorrow that yesterday's files are all there is."""
+"""A nightly backup that was interrupted must not deliver yesterday's files as those of today."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A DataMover as it was before this world began, and as it is now; None where there is none.
 
-    The two differ when the operator has brought an interrupted run on meanwhile: it is that run which was asked for.
+    The two differ when the operator went on with an interrupted run in the meantime. That run is the one that was asked for.
     """
 
     before: DataMover | None
@@ -42,7 +42,7 @@ Decision = GoOn | Begin
 
 
 def copied_at(mover: DataMover | None) -> datetime | None:
-    """Return a moment that is not after the copy of a run, and hardly before it; None without a run, and where no copy is made."""
+    """Return the time of a run's copy: that of its beginning, a little before the copy. None without a run, and where no copy is made."""
     status = mover.status if mover is not None else None
     run = status.run if status is not None else None
     if run is None or run.started is None or run.copy_method == CopyMethod.DIRECT:
@@ -56,8 +56,8 @@ def copied_at(mover: DataMover | None) -> datetime | None:
 def decide(kept: Kept, *, now: datetime, max_copy_age: timedelta) -> Decision:
     """Return what becomes of a DataMover that is asked for.
 
-    A run that was over begins anew. So does one that has failed since this world began: it was over before anybody waited for it. One that was
-    interrupted goes on (law L6), unless its copy is older than `max_copy_age`: what it would deliver as today's is of another day.
+    A run that was over begins anew. So does one that failed after this world started, because nobody waited for it yet. One that was
+    interrupted goes on (law L6), unless its copy is older than `max_copy_age`: it would deliver old files as those of today.
     """
     if kept.now is None or kept.before is None or kept.now.metadata.uid != kept.before.metadata.uid:
         return GoOn()

@@ -14,7 +14,7 @@ from datamover.api.v1alpha1.datamover import DataMover
 from datamover.cli.applying import apply
 from datamover.cli.display import Display
 from datamover.cli.embedded.losses import find_copy_losses
-from datamover.cli.embedded.world import World, WorldOptions, adopt_volume, ensure_namespace, start_world
+from datamover.cli.embedded.world import EmbeddedWorld, WorldOptions, adopt_volume, ensure_namespace, start_world
 from datamover.cli.manifests import ManifestError, Source, data_movers
 from datamover.cli.operator import Options
 from datamover.cli.outcome import Exit, exit_code
@@ -82,11 +82,11 @@ async def run(
     display: Display,
     say: Callable[[str], None] = _be_silent,
     on_begin: Callable[[], None] = lambda: None,
-    on_end: Callable[[World], Awaitable[None]] | None = None,
+    on_end: Callable[[EmbeddedWorld], Awaitable[None]] | None = None,
 ) -> RunResult:
     """Run to the end. Raises ManifestError, WorldError and StartError; an interrupt ends it in order, whatever it is at.
 
-    `say` hears a line on each DataMover that does not begin from nothing, and on each copy that is not all that its volume was. `on_begin` is
+    `say` gets a line for each DataMover that goes on with an earlier run, and for each copy that is not complete. `on_begin` is
     called when everything has been accepted; `on_end` sees the world before it is taken down.
     """
     world_options = WorldOptions(
@@ -113,7 +113,7 @@ async def run(
             signal.signal(number, handler)
 
 
-async def _adopt_volumes(world: World, options: RunOptions) -> None:
+async def _adopt_volumes(world: EmbeddedWorld, options: RunOptions) -> None:
     namespaces = {options.namespace} | {
         source.manifest["metadata"].get("namespace", "") for source in data_movers(options.sources)
     }
@@ -124,8 +124,8 @@ async def _adopt_volumes(world: World, options: RunOptions) -> None:
             await _wait_bound(world, namespace, volume.name)
 
 
-async def _wait_bound(world: World, namespace: str, name: str) -> None:
-    """A volume that is bound before its DataMover comes is not complained of; one that does not get bound is."""
+async def _wait_bound(world: EmbeddedWorld, namespace: str, name: str) -> None:
+    """Wait until the volume is bound, so that its DataMover does not begin with a warning. One that stays unbound is reported by the operator."""
     end = time.monotonic() + _BINDING
     while time.monotonic() < end:
         claim = await world.client.get(PERSISTENT_VOLUME_CLAIMS, name, namespace=namespace)
@@ -136,7 +136,7 @@ async def _wait_bound(world: World, namespace: str, name: str) -> None:
 
 
 async def _unless(interrupted: asyncio.Event, work: Coroutine[Any, Any, RunResult]) -> RunResult | None:
-    """Return what the work comes to, or None when the interrupt comes first; the work has ended then."""
+    """Return the result of the work, or None when the interrupt comes first. The work has ended in both cases."""
     working = asyncio.create_task(work)
     waiting = asyncio.create_task(interrupted.wait())
     try:
@@ -150,8 +150,8 @@ async def _unless(interrupted: asyncio.Event, work: Coroutine[Any, Any, RunResul
         await asyncio.gather(working, waiting, return_exceptions=True)
 
 
-def _asked_for(world: World, options: RunOptions) -> tuple[DataMover, ...]:
-    """Return the DataMovers as they are, as far as they are there. A run that was over before is not the one that was interrupted."""
+def _asked_for(world: EmbeddedWorld, options: RunOptions) -> tuple[DataMover, ...]:
+    """Return those of the DataMovers that exist, without runs that were already over before this command."""
     store = world.movers.store
     keys = [
         Key(source.manifest["metadata"]["namespace"], source.manifest["metadata"]["name"])
@@ -164,7 +164,12 @@ def _asked_for(world: World, options: RunOptions) -> tuple[DataMover, ...]:
 
 
 async def _work(
-    world: World, options: RunOptions, *, display: Display, say: Callable[[str], None], on_begin: Callable[[], None]
+    world: EmbeddedWorld,
+    options: RunOptions,
+    *,
+    display: Display,
+    say: Callable[[str], None],
+    on_begin: Callable[[], None],
 ) -> RunResult:
     await _adopt_volumes(world, options)
     wanted = await apply(
@@ -184,16 +189,16 @@ async def _work(
 
 
 async def _wait(
-    world: World, wanted: tuple[Key, ...], options: RunOptions, *, display: Display, before: frozenset[str]
+    world: EmbeddedWorld, wanted: tuple[Key, ...], options: RunOptions, *, display: Display, before: frozenset[str]
 ) -> RunResult:
-    """Wait for these DataMovers. Those with the UIDs `before` were of the runs before: the cache may have them a moment longer than the
-    server, and what became of them is neither shown nor returned.
+    """Wait for these DataMovers. Those with the UIDs `before` belong to earlier runs: the cache may hold them a moment longer than the
+    server, so they are neither shown nor returned.
     """
     movers_seen = world.movers
     store = movers_seen.store
 
     def follow(old: DataMover | None, new: DataMover | None) -> None:
-        """Show each phase as it comes, however short it is."""
+        """Show each phase, even a very short one."""
         if new is not None and old is not None and key_of(new.metadata) in wanted and new.metadata.uid not in before:
             display.update((new,))
 

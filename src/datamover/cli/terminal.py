@@ -1,4 +1,4 @@
-"""Standard streams that end no command: whatever the locale cannot show is escaped, and whoever stops reading is not told by a traceback.
+"""Standard streams whose errors end no command: what the locale cannot show is escaped, and a closed pipe causes no traceback.
 
 Guarantees: writing to `sys.stdout` and `sys.stderr` raises nothing, in any locale, closed or full; what went wrong is kept for `finish`.
 A backup goes on and its exit code tells the truth when nobody reads it (law L10).
@@ -26,7 +26,7 @@ _ESCAPE: Final = "datamover.escape"
 
 
 def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Show what a stream has no letter for; a byte of a file's name that is no text shows as that byte."""
+    """Escape characters that the stream cannot show. A byte of a file's name that is no text is shown as that byte."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     letters = error.object[error.start : error.end]
@@ -38,7 +38,7 @@ codecs.register_error(_ESCAPE, _escape)
 
 
 class Sink(io.RawIOBase):
-    """A descriptor that takes everything. `error` is what happened to the first write that it could not carry out."""
+    """A file descriptor whose writes never raise. `error` is that of the first write that failed."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -101,7 +101,7 @@ def _text(sink: Sink, before: Any) -> io.TextIOWrapper:
 
 
 def _reopen_closed() -> None:
-    """The next file that is opened would become standard output, and get what is printed."""
+    """Reopen closed descriptors 0 to 2 as /dev/null. Otherwise the next file that is opened would get their number, and what is printed."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
@@ -117,7 +117,7 @@ def open_console(*, stderr: bool = False) -> Console:
 
 
 def say(console: Console, line: str, *, style: str | None = None) -> None:
-    """Print words as they are: nothing in them is markup or the name of an emoji (`a:key:b` is a path).
+    """Print text as it is, without markup and without names of emoji (`a:key:b` is a path).
 
     A terminal gets whole words in each of its lines; a word that is longer than a line, such as a path, stays whole. A pipe gets one line.
     """
@@ -130,7 +130,7 @@ def _wrap(words: str, width: int) -> list[str]:
 
 
 def fit(console: Console, line: str) -> tuple[str, ...]:
-    """Return a line as lines that a terminal need not break within a word; where none is, as it is."""
+    """Break a line between words for a terminal; without a terminal return it unchanged."""
     if not console.is_terminal:
         return (line,)
     return tuple(part for words in line.split("\n") for part in _wrap(words, console.width) or [""])

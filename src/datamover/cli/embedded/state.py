@@ -1,4 +1,4 @@
-"""The directory that the embedded world keeps between runs: who it is, what its API server held, and a lock against a second process.
+"""The directory that the embedded world keeps between runs: its identity, the objects of its API server, and a lock against a second process.
 
     identity    the UID of its cluster, by which mirrors know it; written first, and never changed
     objects     what the API server held, without Secrets
@@ -45,7 +45,7 @@ def held(state: Path) -> Generator[None]:
 
 
 def restore(server: ApiServer, state: Path) -> None:
-    """Give a fresh server what the directory keeps, and write down who it is, before anything can rely on it. Raises WorldError."""
+    """Load the saved objects into a new server, and save its identity before anything can rely on it. Raises WorldError."""
     identity = read_identity(state)
     restored = _restore_objects(server, state / OBJECTS)
     before = identity or _read_uid(state / _NODE_IDENTITY)
@@ -65,12 +65,12 @@ def restore(server: ApiServer, state: Path) -> None:
 
 
 def restore_for_reading(server: ApiServer, state: Path) -> None:
-    """Give a fresh server what the directory keeps, if there is any. Nothing is written or held. Raises WorldError."""
+    """Load the saved objects, if any, into a new server. Nothing is written, and no lock is taken. Raises WorldError."""
     _restore_objects(server, state / OBJECTS)
 
 
 def forget_losses(state: Path) -> None:
-    """Let the node sweep again: what was left of lost objects has been dealt with. Raises WorldError."""
+    """Allow the node to sweep again, after the directories of lost objects have been removed. Raises WorldError."""
     uid = read_identity(state)
     if uid is not None and (state / _NODE_IDENTITY).exists():
         _write(state / _NODE_IDENTITY, uid)
@@ -128,7 +128,7 @@ def _restore_objects(server: ApiServer, path: Path) -> bool:
 
 
 def _make_private(state: Path) -> None:
-    """Make the directory ours alone. One that holds anything else stays as it is: `--state .` must not close a user's own folder."""
+    """Make the directory private. A folder that holds other things is refused and not changed: `--state .` must not change the mode of a user's folder."""
     try:
         os.fsencode(state).decode()
     except UnicodeDecodeError:

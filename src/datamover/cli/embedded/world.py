@@ -54,7 +54,7 @@ _MANAGER: Final = "datamover-local"
 
 @dataclass(frozen=True, slots=True)
 class WorldOptions:
-    """How the embedded world runs. `operator` None runs none: another process will."""
+    """How the embedded world runs. With `operator` None this process runs no operator: another one does."""
 
     state: Path
     operator: Options | None = field(default_factory=Options)
@@ -62,7 +62,7 @@ class WorldOptions:
     images: Mapping[str, tuple[str, ...]] | None = None
 
 
-class World:
+class EmbeddedWorld:
     """A running embedded world. `client` may do everything in it."""
 
     def __init__(
@@ -92,11 +92,11 @@ class World:
         return self.operator.caches.movers
 
     def watch_over(self, tasks: tuple[asyncio.Task[None], ...]) -> None:
-        """Take note of what keeps this world going."""
+        """Remember the tasks of this world, for `check` and `serve`."""
         self._tasks = tasks
 
     def check(self) -> None:
-        """Raise WorldError when a part of the world has stopped, instead of waiting for it for ever (law L10)."""
+        """Raise WorldError when a part of the world has stopped, so that nobody waits for it for ever (law L10)."""
         for task in self._tasks:
             if task.done():
                 error = None if task.cancelled() else task.exception()
@@ -120,7 +120,7 @@ def mover_images() -> dict[str, tuple[str, ...]]:
 
 
 @asynccontextmanager
-async def start_world(options: WorldOptions) -> AsyncGenerator[World]:
+async def start_world(options: WorldOptions) -> AsyncGenerator[EmbeddedWorld]:
     """Start everything; on leaving, stop it in order and save. Raises WorldError."""
     state = options.state
     with held(state):
@@ -128,7 +128,7 @@ async def start_world(options: WorldOptions) -> AsyncGenerator[World]:
         restore(server, state)
         saver = Saver(server, state / OBJECTS)
         client = Client(LocalTransport(server), user_agent=_MANAGER)
-        await furnish(client)
+        await install_basics(client)
         await _save_first(saver, state)
         kept = {key_of(mover.metadata): mover for mover in await client.list(DATA_MOVERS)}
         node = LocalNode(client, state_dir=state / NODE, images=options.images or mover_images(), settle=saver.settle)
@@ -144,7 +144,7 @@ async def start_world(options: WorldOptions) -> AsyncGenerator[World]:
                 registry=registry,
                 metrics=metrics,
             )
-        world = World(server=server, client=client, node=node, operator=operator, registry=registry, kept=kept)
+        world = EmbeddedWorld(server=server, client=client, node=node, operator=operator, registry=registry, kept=kept)
         stop = asyncio.Event()
         controllers = LocalControllers(client, server=server, job_backoff_base=options.job_backoff)
         tasks = [
@@ -166,7 +166,7 @@ async def start_world(options: WorldOptions) -> AsyncGenerator[World]:
 
 
 async def _save_first(saver: Saver, state: Path) -> None:
-    """What cannot be saved now cannot be relied upon later: nothing begins. Raises WorldError."""
+    """Save before anything begins: a run must not rely on what cannot be saved. Raises WorldError."""
     try:
         await saver.save()
     except OSError as error:
@@ -176,7 +176,7 @@ async def _save_first(saver: Saver, state: Path) -> None:
 
 
 async def _save_last(saver: Saver, state: Path) -> None:
-    """What was done is done: a save that fails now is told and changes no exit code. What it relied upon was saved before it."""
+    """Save at the end. A failure is logged and does not change the exit code: everything that the run relied on was saved before."""
     try:
         await saver.save()
     except OSError as error:
@@ -187,7 +187,7 @@ async def _save_last(saver: Saver, state: Path) -> None:
         )
 
 
-async def adopt_volume(world: World, volume: Volume, *, namespace: str) -> None:
+async def adopt_volume(world: EmbeddedWorld, volume: Volume, *, namespace: str) -> None:
     """Make a directory the volume of a claim. Raises WorldError when it cannot be one."""
     try:
         await world.node.adopt_directory(
@@ -216,16 +216,16 @@ async def ensure_namespace(client: Client, name: str) -> None:
         await client.apply(resource, {"metadata": {"name": name}}, field_manager=_MANAGER)
 
 
-async def furnish(client: Client) -> None:
-    """Give the world what a cluster's administrator would have set up."""
+async def install_basics(client: Client) -> None:
+    """Create what an administrator sets up in a cluster: our definitions, a StorageClass and a VolumeSnapshotClass."""
     for crd in crds():
         await client.apply(_CRDS, crd, field_manager=_MANAGER)
-    for resource, manifest in _furniture():
+    for resource, manifest in _storage_classes():
         with suppress(AlreadyExists):
             await client.create(resource, manifest, field_manager=_MANAGER)
 
 
-def _furniture() -> tuple[tuple[Resource[PartialObject], Manifest], ...]:
+def _storage_classes() -> tuple[tuple[Resource[PartialObject], Manifest], ...]:
     storage_classes = Resource(
         "storage.k8s.io", "v1", "storageclasses", "StorageClass", PartialObject, namespaced=False
     )

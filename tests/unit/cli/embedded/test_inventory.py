@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from datamover.cli.embedded.state import WorldError, read_identity
-from datamover.cli.embedded.world import World, WorldOptions, adopt_volume, start_world
+from datamover.cli.embedded.world import EmbeddedWorld, WorldOptions, adopt_volume, start_world
 from datamover.cli.main import main
 from datamover.cli.volumes import Volume
 from datamover.volumes.binding import is_bound
@@ -32,14 +32,14 @@ async def leave(state: Path, data: Path, **phases: str) -> str:
     return read_identity(state) or ""
 
 
-async def _tick(world: World) -> None:
+async def _tick(world: EmbeddedWorld) -> None:
     import asyncio
 
     world.check()
     await asyncio.sleep(0.02)
 
 
-async def _leave_one(world: World, name: str, phase: str) -> None:
+async def _leave_one(world: EmbeddedWorld, name: str, phase: str) -> None:
     meta = {"name": name, "namespace": "default"}
     made = await world.client.create(DATA_MOVERS, {"metadata": meta, "spec": SPEC})
     status = {"status": {"phase": phase}}

@@ -14,7 +14,7 @@ from datamover.cli.embedded import saving
 from datamover.cli.embedded.saving import Saver
 from datamover.cli.embedded.state import WorldError
 from datamover.cli.embedded.world import (
-    World,
+    EmbeddedWorld,
     WorldOptions,
     adopt_volume,
     ensure_namespace,
@@ -30,7 +30,7 @@ CANARY = "canary-2b7e151628aed2a6"
 
 
 @asynccontextmanager
-async def world(state: Path) -> AsyncIterator[World]:
+async def world(state: Path) -> AsyncIterator[EmbeddedWorld]:
     """A world without an operator: what is tested here is what it stands on."""
     async with asyncio.timeout(20), start_world(WorldOptions(state=state, operator=None)) as found:
         yield found
@@ -40,7 +40,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-async def create_secret(found: World, name: str = "s") -> None:
+async def create_secret(found: EmbeddedWorld, name: str = "s") -> None:
     await found.client.create(
         SECRETS, {"metadata": {"name": name, "namespace": "default"}, "stringData": {"KEY": CANARY}}
     )
@@ -223,7 +223,7 @@ def test_the_documented_images_stand_for_our_own_mover() -> None:
     assert len(set(images.values())) == 1
 
 
-async def identity(found: World) -> str:
+async def identity(found: EmbeddedWorld) -> str:
     return (await found.client.get(NAMESPACES, "kube-system")).metadata.uid
 
 

@@ -14,13 +14,13 @@ from datamover.cli.embedded.inventory import Inventory, choose, choose_volumes, 
 from datamover.cli.embedded.state import WorldError
 from datamover.cli.loop import start
 from datamover.cli.outcome import Exit, error_to_json
-from datamover.cli.running import print_document
+from datamover.cli.run_command import print_document
 from datamover.cli.terminal import open_console, say, warn
 
 
 @dataclass(frozen=True, slots=True)
 class StateRequest:
-    """What was asked. `named` DataMovers are freed, the directories of `volumes` let go, with `ended` those whose run is over and what no object knows."""
+    """What was asked: free the `named` DataMovers, let go of the directories of `volumes`, and with `ended` free all whose run is over and all copies without an object."""
 
     state: Path
     named: tuple[str, ...]
