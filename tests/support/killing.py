@@ -64,6 +64,7 @@ def main() -> None:
         (Path, "rename"),
         (Path, "replace"),
         (directories, "remove_tree"),
+        (directories, "copy_tree"),
         (poddirs, "remove_tree"),
         (process.Supervisor, "start"),
     ):

@@ -29,6 +29,7 @@ from kubekit.words.meta import PartialObject, Resource
 from kubekit.words.snapshot import VOLUME_SNAPSHOT_CLASSES, VOLUME_SNAPSHOTS
 from localkube.node.node import LocalNode, NodeOptions
 from localkube.node.snapshot_kinds import CONTENTS
+from support.beside_kubernetes import beside_kubernetes
 from support.kubernetes import ControlPlane
 
 AGENT = (sys.executable, "-m", "datamover.agent.main")
@@ -249,7 +250,7 @@ async def real_cluster(
         Client(theirs, user_agent="node"),
         state_dir=place / "node",
         images=IMAGES,
-        options=NodeOptions(name=f"node-{namespace}", heartbeat=True, log_client_ca=plane.directory / "ca.crt"),
+        options=NodeOptions(name=f"node-{namespace}"),
     )
     operator = Operator(
         Client(ours, user_agent="operator", observe=metrics.request),
@@ -262,7 +263,8 @@ async def real_cluster(
     tasks = [asyncio.create_task(node.run()), asyncio.create_task(operator.run(stop))]
     try:
         await create_classes(client)
-        yield Cluster(client=client, node=node, registry=registry, namespace=namespace, place=place)
+        async with beside_kubernetes(node, client, client_ca=plane.directory / "ca.crt"):
+            yield Cluster(client=client, node=node, registry=registry, namespace=namespace, place=place)
     finally:
         stop.set()
         await asyncio.gather(tasks[1], return_exceptions=True)

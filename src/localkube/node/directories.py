@@ -12,7 +12,6 @@ Assumptions: one node serves the root (`localkube.node.process` sees to that).
 
 import asyncio
 import re
-import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -24,7 +23,8 @@ import msgspec
 from localkube.node.trees import CopyReport, copy_tree
 from localkube.node.walking import remove_tree
 
-COPY_THREADS = 4
+COPIES = 4
+_THREADS = 4
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
@@ -41,16 +41,21 @@ class InUse(Exception):  # noqa: N818 - says what is the matter
 
 
 class Directories:
-    """See the module's docstring. Every method that touches the disk runs in a thread, at most `COPY_THREADS` at a time."""
+    """See the module's docstring. What touches the disk runs in a thread, and at most `COPIES` trees are copied at a time.
 
-    def __init__(self, root: Path, *, reflink: bool = True, settle: Settle = settled) -> None:
+    `mark` marks what copies them, so that it is found again when this process is killed (`localkube.node.leftovers`).
+    """
+
+    def __init__(self, root: Path, *, reflink: bool = True, settle: Settle = settled, mark: str = "") -> None:
         self.root = root
         self._settle = settle
         self._reflink = reflink
-        self._threads = ThreadPoolExecutor(COPY_THREADS, thread_name_prefix="volumes")
+        self._mark = mark
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="volumes")
+        self._copies = asyncio.Semaphore(COPIES)
         self._readers: dict[Path, int] = {}
         self._making: dict[str, asyncio.Lock] = {}
-        self._stopping = threading.Event()
+        self._stopping = asyncio.Event()
 
     async def open(self) -> None:
         """Make the root and clear what a crash left half-made."""
@@ -93,7 +98,7 @@ class Directories:
             await self._settle()
             self._readers[source] = self._readers.get(source, 0) + 1
             try:
-                return place, await self._in_thread(self._copy, place, source)
+                return place, await self._copy(place, source)
             finally:
                 self._readers[source] -= 1
                 if not self._readers[source]:
@@ -130,18 +135,18 @@ class Directories:
             elif entry.name.startswith(".report-") and not (self.root / entry.name.removeprefix(".report-")).exists():
                 entry.unlink(missing_ok=True)
 
-    def _copy(self, place: Path, source: Path) -> CopyReport:
+    async def _copy(self, place: Path, source: Path) -> CopyReport:
         note = self.root / f".report-{place.name}"
-        if place.is_dir():
-            return _read_report(note)
+        if await self._in_thread(place.is_dir):
+            return await self._in_thread(_read_report, note)
         making = self.root / f".making-{place.name}"
-        remove_tree(making)
         try:
-            report = copy_tree(source, making, reflink=self._reflink, stop=self._stopping.is_set)
-            note.write_bytes(msgspec.json.encode(report))
-            making.rename(place)
+            async with self._copies:
+                await self._in_thread(remove_tree, making)  # what an attempt left that was killed
+                report = await copy_tree(source, making, reflink=self._reflink, stop=self._stopping, mark=self._mark)
+                await self._in_thread(_publish, making, place, note, report)
         except BaseException:
-            remove_tree(making)
+            await self._in_thread(remove_tree, making)
             raise
         return report
 
@@ -152,6 +157,11 @@ class Directories:
             place.rename(removing)
         remove_tree(removing)
         (self.root / f".report-{place.name}").unlink(missing_ok=True)
+
+
+def _publish(making: Path, place: Path, note: Path, report: CopyReport) -> None:
+    note.write_bytes(msgspec.json.encode(report))
+    making.rename(place)
 
 
 def _read_report(note: Path) -> CopyReport:

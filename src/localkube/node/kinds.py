@@ -186,33 +186,10 @@ class ConfigMap(Model, frozen=True):
     binary_data: dict[str, bytes] | None = None
 
 
-class Taint(Model, frozen=True):
-    """What keeps Pods off a node."""
-
-    key: str = ""
-    value: str | None = None
-    effect: str = ""
-
-
-class NodeSpec(Model, frozen=True):
-    """What people set on a node."""
-
-    unschedulable: bool | None = None
-    taints: tuple[Taint, ...] | None = None
-
-
-class NodeStatus(Model, frozen=True):
-    """Only what a Pod can be told of its node."""
-
-    allocatable: Quantities | None = None
-
-
 class Node(Model, frozen=True):
-    """A node."""
+    """A node, by its labels."""
 
     metadata: ObjectMeta = ObjectMeta()
-    spec: NodeSpec | None = None
-    status: NodeStatus | None = None
 
 
 CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", Claim)

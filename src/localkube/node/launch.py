@@ -21,6 +21,7 @@ from kubekit.words.meta import HasMeta
 from localkube.node.environment import ConfigurationError, Sources, expand, references, resolve
 from localkube.node.images import Images, Refusal, command_for
 from localkube.node.kinds import CONFIG_MAPS, SECRETS, Claim, ConfigMap, PersistentVolume, Quantities, Secret
+from localkube.node.leftovers import marker_prefix
 from localkube.node.mounts import (
     ROOT_VARIABLE,
     Claimed,
@@ -41,7 +42,7 @@ from localkube.node.names import ADOPTED
 from localkube.node.pod_kinds import Container, Pod, Volume
 from localkube.node.poddirs import PodDirectory
 from localkube.node.pods import CREATING
-from localkube.node.process import Command, marker_prefix
+from localkube.node.process import Command
 from localkube.node.walking import quote
 
 PULL_BACK_OFF = 10.0

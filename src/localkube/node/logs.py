@@ -1,13 +1,15 @@
-"""Reads container logs: tail, since, limit, previous, timestamps, follow.
+"""Container logs: writing them, bounded; reading them: tail, since, limit, previous, timestamps, follow.
 
-Lines are in the CRI format that the supervisor writes: `<time> <stdout|stderr> <F|P> <text>`; P marks a piece of a long line.
+Lines are in the CRI format: `<time> <stdout|stderr> <F|P> <text>`; P marks a piece of a long line.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import IO
 
 from kubekit.runtime.clock import Clock
 from kubekit.words import timestamps
@@ -15,7 +17,63 @@ from localkube.store.logs import LogOptions
 
 FOLLOW_INTERVAL = 0.2
 """Seconds between two looks at a file that somebody follows. Only followers cost anything."""
-_CHUNK = 65_536
+_LONGEST_LINE = 16_384
+
+
+class LogWriter:
+    """Writes a container's output, bounded by one rotation to `<path>.1`. A disk that is full loses lines and nothing else."""
+
+    def __init__(self, path: Path, *, limit: int) -> None:
+        self._path = path
+        self._limit = limit
+        self._file: IO[bytes] | None = None
+        self._size = 0
+        self._pending = {"stdout": b"", "stderr": b""}
+
+    def write(self, stream: str, data: bytes) -> None:
+        """Add output. What does not end in a newline waits for the rest, up to 16 KiB."""
+        time = _now()
+        *lines, rest = (self._pending[stream] + data).split(b"\n")
+        for line in lines:
+            self._put(b"%s %s F %s\n" % (time, stream.encode(), line))
+        while len(rest) >= _LONGEST_LINE:
+            self._put(b"%s %s P %s\n" % (time, stream.encode(), rest[:_LONGEST_LINE]))
+            rest = rest[_LONGEST_LINE:]
+        self._pending[stream] = rest
+        self._flush()
+
+    def close(self) -> None:
+        """Write what waits for a newline, as a piece that nothing follows, and close."""
+        for stream, rest in self._pending.items():
+            if rest:
+                self._put(b"%s %s P %s\n" % (_now(), stream.encode(), rest))
+        self._pending = dict.fromkeys(self._pending, b"")
+        self._flush()
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._file = None
+
+    def _flush(self) -> None:
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.flush()
+
+    def _put(self, line: bytes) -> None:
+        with contextlib.suppress(OSError):
+            if self._file is not None and self._size + len(line) > self._limit:
+                self._file.close()
+                self._file = None
+                self._path.replace(f"{self._path}.1")
+            if self._file is None:
+                self._file = self._path.open("ab")
+                self._size = self._file.tell()
+            self._file.write(line)
+            self._size += len(line)
+
+
+def _now() -> bytes:
+    return timestamps.micros(datetime.now(UTC)).encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,6 @@ PV_PROTECTION: Final = "kubernetes.io/pv-protection"
 
 ADOPTED: Final = f"{DRIVER}/adopted"
 """On the PV of a user's own directory: never written to, never deleted."""
-COPIED_BY: Final = f"{DRIVER}/copied-by"
-"""On the PV of a clone or restore: `reflink`, `copy` or `reflink+copy`."""
-CHANGED_FILES: Final = f"{DRIVER}/changed-while-copied"
-"""On the PV of a clone: how many files changed while they were copied. Such a copy is not of one moment."""
 LIMITS_ANNOTATION: Final = f"{DRIVER}/limits"
 
 PATH_ATTRIBUTE: Final = "path"
@@ -36,11 +32,11 @@ WAIT_FOR_FIRST_CONSUMER: Final = "WaitForFirstConsumer"
 
 LIMITS: Final = (
     "Pods are child processes of the node, run as the node's user in the host's namespaces: runAsUser, capabilities, seccomp, "
-    "read-only mounts and file systems, resource limits, emptyDir size limits and volume capacity are not enforced; "
+    "read-only mounts and file systems, resource requests and limits, taints, emptyDir size limits and volume capacity are not enforced; "
     "Secret and ConfigMap volumes are written once, at the start; copies of volumes are made file by file, not at one moment."
 )
 """Said in the Node's annotation: what a Pod may ask for and is accepted, but not enforced here."""
 COPY_NOT_CONSISTENT: Final = "CopyNotConsistent"
-"""Reason of an event: files changed while they were copied."""
+"""Reason of an event: files went while they were copied."""
 COPY_INCOMPLETE: Final = "CopyIncomplete"
 """Reason of an event: not everything about the files could be kept."""

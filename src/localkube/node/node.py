@@ -23,7 +23,6 @@ from kubekit.runtime.manager import Manager
 from kubekit.runtime.store import Key
 from localkube.node.adoption import adopt_directory
 from localkube.node.directories import Directories, Settle, settled
-from localkube.node.endpoint import LogEndpoint
 from localkube.node.images import Images
 from localkube.node.kinds import (
     CLAIMS,
@@ -37,6 +36,7 @@ from localkube.node.kinds import (
 )
 from localkube.node.kubelet import DEFAULT_CRASH_BASE, Kubelet
 from localkube.node.launch import Launcher
+from localkube.node.leftovers import marker_prefix
 from localkube.node.logs import read_log
 from localkube.node.matching import class_name, volume_indexes
 from localkube.node.names import COMPONENT, DEFAULT_NODE_NAME
@@ -54,20 +54,17 @@ from localkube.store.logs import LogOptions
 class NodeOptions:
     """What a node can be told. Times in seconds.
 
-    `schedule`: bind Pods to this node (off where a kube-scheduler runs). `heartbeat`: renew a Lease (on next to a real
-    kube-controller-manager). `stop_grace`: what running containers get when the node ends. `environment`: variables of every container.
-    `log_client_ca`: serve logs to the API server that shows a certificate of this authority (`localkube.node.endpoint`).
+    `max_pods`: how many run at once; the others wait. `schedule`: bind Pods to this node (off where a kube-scheduler runs). `stop_grace`: what
+    running containers get when the node ends. `environment`: variables of every container.
     """
 
     name: str = DEFAULT_NODE_NAME
     max_pods: int = DEFAULT_MAX_PODS
     schedule: bool = True
-    heartbeat: bool = False
     reflink: bool = True
     crash_base: float = DEFAULT_CRASH_BASE
     stop_grace: float = 10.0
     environment: Mapping[str, str] | None = field(default=None)
-    log_client_ca: Path | None = None
 
 
 class LocalNode:
@@ -93,10 +90,13 @@ class LocalNode:
         offers = capacity(self._state_dir, max_pods=options.max_pods)
         self._events = EventRecorder(client, component=COMPONENT, instance=options.name, clock=clock)
         self._supervisor = Supervisor(self._state_dir, clock=clock, grace=options.stop_grace)
-        self._directories = Directories(self._state_dir / "volumes", reflink=options.reflink, settle=settle)
-        self._registration = Registration(
-            client, name=options.name, offers=offers, clock=clock, heartbeat=options.heartbeat
+        self._directories = Directories(
+            self._state_dir / "volumes",
+            reflink=options.reflink,
+            settle=settle,
+            mark=f"{marker_prefix(self._state_dir)}copy",
         )
+        self._registration = Registration(client, name=options.name, offers=offers, clock=clock)
         self._pods: Informer[Pod] = Informer(
             client,
             PODS,
@@ -139,6 +139,7 @@ class LocalNode:
         self._scheduler = Scheduler(
             client,
             node=options.name,
+            max_pods=options.max_pods,
             clock=clock,
             events=self._events,
             pods=self._pods,
@@ -170,18 +171,6 @@ class LocalNode:
             settle=settle,
         )
 
-        self._endpoint = (
-            LogEndpoint(
-                client,
-                node=options.name,
-                read_log=self.read_log,
-                client_ca=options.log_client_ca,
-                clock=clock,
-            )
-            if options.log_client_ca is not None
-            else None
-        )
-
     @property
     def name(self) -> str:
         """The Node's name."""
@@ -194,8 +183,6 @@ class LocalNode:
             await self._supervisor.open()
             await self._directories.open()
             await self._kubelet.recover()
-            if self._endpoint is not None:
-                self._registration.log_port = await self._endpoint.open()
             await self._registration.register()
             registered = True
             await self._work()
@@ -231,14 +218,10 @@ class LocalNode:
         manager.add_task("launcher", self._launcher.run)
         manager.add_task("events", self._events.run)
         manager.add_task("sweeper", self._sweeper.run)
-        if self._options.heartbeat:
-            manager.add_task("heartbeat", self._registration.run)
         manager.add_finisher(self._events.flush)
         return manager
 
     async def _stop(self, *, registered: bool) -> None:
-        if self._endpoint is not None:
-            await self._endpoint.close()
         await self._supervisor.close()
         await self._directories.close()
         if registered:

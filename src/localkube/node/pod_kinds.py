@@ -7,6 +7,8 @@ import msgspec
 from kubekit.words.meta import Model, ObjectMeta, Resource
 from localkube.node.kinds import NodeSelector, Quantities
 
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+
 
 class KeyRef(Model, frozen=True):
     """One key of a Secret or ConfigMap, or the whole of it when `key` is empty."""
@@ -199,25 +201,16 @@ class Volume(Model, frozen=True):
     ephemeral: Any = None
 
 
-class Toleration(Model, frozen=True):
-    """A taint that a Pod tolerates."""
-
-    key: str | None = None
-    operator: str | None = None
-    value: str | None = None
-    effect: str | None = None
-
-
 class NodeAffinity(Model, frozen=True):
     """The nodes that a Pod may run on."""
 
-    required_during_scheduling_ignored_during_execution: NodeSelector | None = None
+    required: NodeSelector | None = msgspec.field(default=None, name=_REQUIRED)
 
 
 class PodAffinity(Model, frozen=True):
     """The Pods that a Pod must run beside: refused by this scheduler."""
 
-    required_during_scheduling_ignored_during_execution: tuple[Any, ...] | None = None
+    required: tuple[Any, ...] | None = msgspec.field(default=None, name=_REQUIRED)
 
 
 class Affinity(Model, frozen=True):
@@ -243,7 +236,6 @@ class PodSpec(Model, frozen=True):
     volumes: tuple[Volume, ...] | None = None
     node_selector: dict[str, str] | None = None
     affinity: Affinity | None = None
-    tolerations: tuple[Toleration, ...] | None = None
 
 
 class PodStatus(Model, frozen=True):

@@ -1,7 +1,6 @@
-"""Container processes as the node sees them: start, signal, and hear of the end.
+"""Container processes: start, signal, and hear of the end.
 
-`Processes` is the seam: the kubelet part knows only this, tests put a fake in its place. `Supervisor` is the real one; it drives the
-script `localkube.node.supervisor`, which says what is guaranteed.
+`Processes` is the seam: the kubelet part knows only this, tests put a fake in its place. `Supervisor` is the real one: child processes of this one.
 
 ProcessError
 └── StartRefused        the program could not be executed; the message is for people and holds no argument or variable (law L8)
@@ -13,25 +12,27 @@ import fcntl
 import json
 import logging
 import os
-import re
+import shutil
 import signal
-import socket
-import sys
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from kubekit.runtime.clock import Clock
-from localkube.node import supervisor
+from kubekit.words import timestamps
+from localkube.node.leftovers import MARKER, LeftoversError, end_leftovers, kill_marked, tied
+from localkube.node.logs import LogWriter
 
 _log = logging.getLogger(__name__)
 
 DEFAULT_LOG_LIMIT = 10 * 1024 * 1024
 """Bytes of one log file before it is rotated; kubelet's containerLogMaxSize."""
 
-_KILL_WAIT = 5.0
+_LEFTOVERS_PATIENCE = 10.0
+_DRAIN_SECONDS = 1.0
+"""How long output is still read after the end of a container: of a process that somebody else keeps open."""
+_STREAMS = {1: "stdout", 2: "stderr"}
 
 
 class ProcessError(Exception):
@@ -81,11 +82,73 @@ class Processes(Protocol):
         ...
 
 
-class Supervisor:
-    """Runs containers under the supervisor script.
+class _Container(asyncio.SubprocessProtocol):
+    """One started program: its output goes to its log; `begun` and `exited` are called when it begins and ends."""
 
-    Guarantees: two nodes never serve one state directory (`open` raises ProcessError); when the script dies, every container that ran
-    under it is reported as killed, and the next start brings a new script.
+    def __init__(
+        self,
+        id_: str,
+        command: Command,
+        *,
+        begun: Callable[["_Container"], None],
+        exited: Callable[["_Container"], None],
+    ) -> None:
+        self.id = id_
+        self.record = command.record
+        self.log = LogWriter(command.log, limit=command.log_limit)
+        self.transport: asyncio.SubprocessTransport | None = None
+        self.started = self.finished = ""
+        self.drained = asyncio.Event()
+        self.ended = asyncio.Event()
+        self._begun = begun
+        self._exited = exited
+        self._open = set(_STREAMS)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.SubprocessTransport", transport)
+        self._begun(self)
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self.log.write(_STREAMS[fd], data)
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._open.discard(fd)
+        if not self._open:
+            self.drained.set()
+
+    def process_exited(self) -> None:
+        self.signal(signal.SIGKILL)  # like PID 1 of a container: when it ends, all end
+        self._exited(self)
+
+    @property
+    def code(self) -> int | None:
+        """How the main process ended: below 0 by a signal, None while it runs."""
+        return self.transport.get_returncode() if self.transport is not None else None
+
+    def signal(self, number: int) -> None:
+        """Signal the process group, which is named after the process that began it."""
+        if self.transport is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.transport.get_pid(), number)
+
+    def close(self) -> None:
+        """Read no more output, and complete the log."""
+        if self.transport is not None:
+            self.transport.close()
+        self.log.close()
+
+
+class Supervisor:
+    """Runs containers as child processes, each one in a session of its own and with nothing on its standard input.
+
+    Guarantees:
+    - two nodes never serve one state directory (`open` raises ProcessError), and nothing of an earlier node runs when `open` returns;
+    - `close` asks every container to end, and makes it end after `grace` seconds;
+    - when this process dies, the kernel kills the main process of every container (see `localkube.node.leftovers`, also for what it does not promise);
+    - when the main process of a container ends, everything that it started is killed;
+    - before a program is started it is on disk (`record`) that it may have run, and its end is there before anybody hears of it;
+    - a log never takes more than twice `log_limit` bytes; a full disk loses lines of it, never a container.
+    Caveat: the end of a container in the instant in which this process is killed is not on disk: it counts as cut off.
     """
 
     def __init__(self, state_dir: Path, *, clock: Clock, grace: float = 5.0) -> None:
@@ -93,12 +156,10 @@ class Supervisor:
         self._clock = clock
         self._grace = grace
         self._hearers: list[Callable[[str, Exit], None]] = []
-        self._pending: dict[str, asyncio.Future[int]] = {}
-        self._running: dict[str, str] = {}
-        self._script: asyncio.subprocess.Process | None = None
-        self._writer: asyncio.StreamWriter | None = None
-        self._listening: asyncio.Task[None] | None = None
-        self._starting = asyncio.Lock()
+        self._containers: dict[str, _Container] = {}
+        self._endings: set[asyncio.Task[None]] = set()
+        self._tied: tuple[str, ...] = ()
+        self._closing = False
         self._lock: int | None = None
 
     async def open(self) -> None:
@@ -113,17 +174,34 @@ class Supervisor:
                 f"another node already serves {self._state_dir}; stop it, or choose another state directory"
             ) from None
         self._lock = descriptor
-        await asyncio.to_thread(end_leftovers, self._state_dir, patience=self._grace + _KILL_WAIT)
+        self._tied = tied()
+        if not self._tied:
+            _log.warning(
+                "there is no setpriv of util-linux on the PATH: what this node runs goes on when the node is killed by"
+                " kill -9, until a node opens %s again",
+                self._state_dir,
+            )
+        try:
+            await asyncio.to_thread(end_leftovers, self._state_dir, patience=_LEFTOVERS_PATIENCE)
+        except LeftoversError as error:
+            raise ProcessError(str(error)) from error
 
     async def close(self) -> None:
         """Stop every container (SIGTERM, then SIGKILL after the grace) and wait until all have ended. Safe to call twice."""
-        if self._writer is not None:
-            self._writer.write_eof()
-        if self._listening is not None:
-            await self._listening
+        self._closing = True
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for id_ in list(self._containers):
+                self.send_signal(id_, number)
+            await self._wait_for_ends(self._grace if number == signal.SIGTERM else None)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    async def _wait_for_ends(self, seconds: float | None) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                for container in list(self._containers.values()):
+                    await container.ended.wait()
 
     def on_exit(self, hear: Callable[[str, Exit], None]) -> None:
         """Have `hear(id, exit)` called for every process that ends."""
@@ -131,107 +209,74 @@ class Supervisor:
 
     async def start(self, id_: str, command: Command) -> int:
         """Start a program and return its pid. Raises StartRefused."""
-        writer = await self._connected()
-        waiting = asyncio.get_running_loop().create_future()
-        self._pending[id_] = waiting
-        order = {
-            "op": "start",
-            "id": id_,
-            "argv": list(command.argv),
-            "env": dict(command.env),
-            "cwd": str(command.cwd),
-            "log": str(command.log),
-            "log_limit": command.log_limit,
-            "record": str(command.record),
-        }
-        writer.write(json.dumps(order).encode() + b"\n")
+        if self._closing:
+            raise StartRefused("the node is being stopped")
+        program = _find_program(command)
+        container = _Container(id_, command, begun=self._note_begin, exited=self._note_exit)
         try:
-            await writer.drain()
-            return await waiting
-        except ConnectionError as error:
-            raise StartRefused("the node's supervisor process is gone") from error
-        finally:
-            self._pending.pop(id_, None)
+            # before the program: whoever finds this knows that it may have run, and will not run it again
+            command.record.write_text(json.dumps({"id": id_}))
+            transport, _ = await asyncio.get_running_loop().subprocess_exec(
+                lambda: container,
+                *(*self._tied, program, *command.argv[1:]),
+                env={**command.env, MARKER: id_},
+                cwd=command.cwd,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,  # a process group to signal, and Ctrl-C in a terminal is for the node alone
+            )
+        except (OSError, ValueError) as error:
+            with contextlib.suppress(OSError):
+                command.record.unlink()
+            raise StartRefused(_explain(error, command.argv[0])) from None
+        return transport.get_pid()
 
     def send_signal(self, id_: str, number: int) -> None:
         """Signal the container's process group. An unknown or ended id is ignored."""
-        if self._writer is not None and id_ in self._running:
-            order = {"op": "signal", "id": id_, "signal": int(number)}
-            self._writer.write(json.dumps(order).encode() + b"\n")
+        container = self._containers.get(id_)
+        if container is not None and container.code is None:
+            container.signal(number)
 
-    async def _connected(self) -> asyncio.StreamWriter:
-        async with self._starting:
-            if self._writer is None:
-                await self._launch()
-            assert self._writer is not None
-            return self._writer
+    def _note_begin(self, container: _Container) -> None:
+        container.started = timestamps.micros(self._clock.now())
+        self._containers[container.id] = container
+        if self._closing:  # it was under way when `close` looked
+            container.signal(signal.SIGKILL)
 
-    async def _launch(self) -> None:
-        if self._listening is not None:
-            await self._listening
-        mine, theirs = socket.socketpair()
-        lock = _take(self._state_dir / "supervisor.lock")
-        try:
-            self._script = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", "-X", "utf8", supervisor.__file__),
-                *("--control", str(theirs.fileno())),
-                *("--lock", str(lock)),
-                *("--node", str(os.getpid())),
-                *("--grace", str(self._grace)),
-                pass_fds=(theirs.fileno(), lock),
-                env={"PATH": os.defpath},
-                stdin=asyncio.subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C in a terminal is for the node; it ends the containers in order
-            )
-        finally:
-            theirs.close()
-            os.close(lock)  # the script holds it now
-        reader, self._writer = await asyncio.open_unix_connection(sock=mine)
-        self._listening = asyncio.create_task(self._listen(reader), name="supervisor reports")
+    def _note_exit(self, container: _Container) -> None:
+        container.finished = timestamps.micros(self._clock.now())
+        ending = asyncio.create_task(self._end(container, node_gone=self._closing), name="end of a container")
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
 
-    async def _listen(self, reader: asyncio.StreamReader) -> None:
-        with contextlib.suppress(ConnectionError):
-            async for line in reader:
-                self._hear(json.loads(line))
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
-        if self._script is not None:
-            await self._script.wait()
-        for waiting in self._pending.values():
-            if not waiting.done():
-                waiting.set_exception(StartRefused("the node's supervisor process is gone"))
-        now = self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        for id_, started in list(self._running.items()):
-            self._end(id_, Exit(128 + signal.SIGKILL, int(signal.SIGKILL), started, now))
-
-    def _hear(self, report: Mapping[str, Any]) -> None:
-        id_ = report["id"]
-        waiting = self._pending.get(id_)
-        match report["event"]:
-            case "started":
-                self._running[id_] = self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-                if waiting is not None and not waiting.done():
-                    waiting.set_result(report["pid"])
-            case "refused":
-                if waiting is not None and not waiting.done():
-                    waiting.set_exception(StartRefused(report["error"]))
-            case _:
-                self._end(id_, parse_exit(report))
-
-    def _end(self, id_: str, exit_: Exit) -> None:
-        self._running.pop(id_, None)
+    async def _end(self, container: _Container, *, node_gone: bool) -> None:
+        """See to it that nothing of a container runs any more, then note and tell its end."""
+        await asyncio.to_thread(kill_marked, container.id)  # what has left the process group
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await container.drained.wait()
+        code = container.code or 0
+        container.close()
+        exit_ = Exit(
+            code=128 - code if code < 0 else code,
+            signal=-code if code < 0 else None,
+            started=container.started,
+            finished=container.finished,
+            node_gone=node_gone,
+        )
+        _write_record(container.record, {"id": container.id, **asdict(exit_)})
+        del self._containers[container.id]
+        container.ended.set()
         for hear in self._hearers:
             try:
-                hear(id_, exit_)
+                hear(container.id, exit_)
             except Exception:  # noqa: BLE001 - one listener's fault must not hide the end from the others
                 _log.exception("a listener for ended processes failed")
 
 
 def parse_exit(record: Mapping[str, Any]) -> Exit:
-    """Return the end that a report or a finished record tells of. Raises KeyError when it tells of none."""
+    """Return the end that a finished record tells of. Raises KeyError when it tells of none."""
     return Exit(
         code=record["code"],
         signal=record["signal"],
@@ -250,78 +295,26 @@ def read_record(path: Path) -> tuple[str | None, Exit | None]:
     return record.get("id"), parse_exit(record) if "code" in record else None
 
 
-def end_leftovers(state_dir: Path, *, patience: float) -> None:
-    """Wait for the supervisor of an earlier node to end its containers; then kill whatever still carries a marker of this state directory.
-
-    Blocks up to `patience` seconds, so call it in a thread. Strangers are never touched: the supervisor is known by its lock, the others
-    by a marker in their own environment that names a container recorded below `state_dir`.
-    """
-    lock = state_dir / "supervisor.lock"
-    if lock.exists():
-        _await_unlocked(lock, patience=patience)
-    for pid in _marked_processes(state_dir):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+def _write_record(path: Path, content: Mapping[str, Any]) -> None:
+    with contextlib.suppress(OSError):  # a full disk: the end counts as cut off
+        temporary = Path(f"{path}.tmp")
+        temporary.write_text(json.dumps(content))
+        temporary.replace(path)
 
 
-def _take(lock: Path) -> int:
-    """Lock a file for a script that is about to be started, so that not even a node that dies at once leaves a script unseen.
-
-    The lock belongs to the open file, so it lives as long as the script that inherits it. Raises StartRefused.
-    """
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise StartRefused("the node's last supervisor process has not ended yet") from None
-    os.ftruncate(descriptor, 0)  # the pid of an earlier script must not be taken for this one's
-    return descriptor
+def _find_program(command: Command) -> str:
+    """Return the path of the program, for what ties it to this process could not tell a missing one from one that fails. Raises StartRefused."""
+    name = command.argv[0]
+    place = str(command.cwd / name) if "/" in name else name
+    found = shutil.which(place, path=command.env.get("PATH", os.defpath))
+    if found is None:
+        why = "permission denied" if "/" in name and Path(place).exists() else "no such file or directory"
+        raise StartRefused(f'exec: "{name}": {why}')
+    return str(Path(found).absolute())
 
 
-def _await_unlocked(lock: Path, *, patience: float) -> None:
-    with lock.open("a+") as file:
-        holder = _read_pid(lock)
-        if _lock_within(file.fileno(), patience) or holder is None:
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(holder, signal.SIGKILL)  # it holds the lock, so it is ours
-        if not _lock_within(file.fileno(), _KILL_WAIT):
-            raise ProcessError(
-                f"the supervisor of an earlier node (pid {holder}) does not end; kill it and start again"
-            )
-
-
-def _lock_within(descriptor: int, patience: float) -> bool:
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.02)  # flock cannot wait with a deadline
-        else:
-            return True
-
-
-def _read_pid(path: Path) -> int | None:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _marked_processes(state_dir: Path) -> list[int]:
-    prefix = f"{supervisor.MARKER}={marker_prefix(state_dir)}".encode()
-    found: list[int] = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if any(part.startswith(prefix) for part in (entry / "environ").read_bytes().split(b"\0")):
-                found.append(int(entry.name))
-    return found
-
-
-def marker_prefix(state_dir: Path) -> str:
-    """Return what the ids of all containers of a state directory start with."""
-    return re.sub(r"[^A-Za-z0-9/._-]", "_", str(state_dir.resolve())) + "#"
+def _explain(error: Exception, program: str) -> str:
+    """Say why a program could not be started, without its arguments or environment (law L8)."""
+    if isinstance(error, OSError):
+        return f'exec: "{program}": {(error.strerror or type(error).__name__).lower()}'
+    return f'exec: "{program}": an argument or environment variable contains a NUL byte or an invalid name'

@@ -186,9 +186,7 @@ class Provisioner:
             directory = await self._directories.create(decision.name)
         else:
             directory, report = await self._directories.copy(decision.name, decision.source)
-        manifest = volume_manifest(
-            claim, storage_class, name=decision.name, directory=directory, node=self._node, report=report
-        )
+        manifest = volume_manifest(claim, storage_class, name=decision.name, directory=directory, node=self._node)
         try:
             self._volumes.store.observe(await self._client.create(VOLUMES, manifest, field_manager=FIELD_MANAGER))
         except AlreadyExists:
@@ -199,20 +197,21 @@ class Provisioner:
         return DONE
 
     def _report_copy(self, claim: Claim, report: CopyReport) -> None:
-        if report.changed or report.vanished:
+        if report.went.count:
             self._tell(
                 claim,
                 "Warning",
                 COPY_NOT_CONSISTENT,
-                f"{report.changed} files changed and {report.vanished} entries went while they were copied; "
-                "the copy is not of one moment, stop the writer for a consistent one",
+                f"{report.went.count} entries went or were replaced while they were copied ({report.went});"
+                " the copy is not of one moment, stop the writer for a consistent one",
             )
-        if report.lost_attributes or report.lost_owners:
+        if report.lost_owners or report.unkept.count:
+            details = f" ({report.unkept})" if report.unkept.count else ""
             self._tell(
                 claim,
                 "Warning",
                 COPY_INCOMPLETE,
-                f"{report.lost_owners} owners and {report.lost_attributes} extended attributes could not be kept by this user, so the"
+                f"{report.lost_owners} owners and {report.unkept.count} extended attributes could not be kept by this user{details}, so the"
                 " backup does not have them; copyMethod: Direct has, or do it as root",
             )
 

@@ -10,9 +10,7 @@ from kubekit.words.quantity import parse_quantity
 from localkube.node.kinds import Claim, PersistentVolume, StorageClass
 from localkube.node.names import (
     ADOPTED,
-    CHANGED_FILES,
     CLAIM_REF_FINALIZER,
-    COPIED_BY,
     DRIVER,
     HOSTNAME_LABEL,
     PATH_ATTRIBUTE,
@@ -21,7 +19,6 @@ from localkube.node.names import (
     STORAGE_PROVISIONER,
 )
 from localkube.node.places import path_to_text
-from localkube.node.trees import CopyReport
 
 SNAPSHOT_KIND = "VolumeSnapshot"
 CLAIM_KIND = "PersistentVolumeClaim"
@@ -174,19 +171,14 @@ def _seconds(text: str) -> float | None:
         return None
 
 
-def volume_manifest(
-    claim: Claim, storage_class: StorageClass, *, name: str, directory: Path, node: str, report: CopyReport | None
-) -> Manifest:
+def volume_manifest(claim: Claim, storage_class: StorageClass, *, name: str, directory: Path, node: str) -> Manifest:
     """Return the PersistentVolume for a directory that was made for a claim, already reserved for that claim."""
     spec = claim.spec
     reclaim = storage_class.reclaim_policy or "Delete"
-    annotations = {PROVISIONED_BY: DRIVER}
-    if report is not None:
-        annotations |= {COPIED_BY: report.method, CHANGED_FILES: str(report.changed + report.vanished)}
     return {
         "metadata": {
             "name": name,
-            "annotations": annotations,
+            "annotations": {PROVISIONED_BY: DRIVER},
             "finalizers": [CLAIM_REF_FINALIZER] if reclaim == "Delete" else [],
         },
         "spec": {

@@ -1,12 +1,13 @@
-"""Binds Pods to this node when they fit, and says why when they do not.
+"""Binds Pods to the one node that there is, when their claims can be used there. No choice, no queue, no resources.
 
-Stands where kube-scheduler stands, for one node: node selector and affinity, taints, resources, number of Pods, and claims. For a claim
-that waits for its first consumer it reserves a volume that fits, or asks the provisioner for one on this node, and binds the Pod when
-the claim is bound.
+What a cluster's scheduler and volume binder do for a node is done here as far as one node needs it: for a claim that waits for its first consumer it
+reserves a volume that fits, or asks the provisioner for one; a Pod that names another kind of node is told that there is none.
+`max_pods` Pods run at once; the others are bound as those end.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
+from typing import Any
 
 from kubekit.client.client import Client
 from kubekit.client.errors import Conflict, NotFound
@@ -17,39 +18,25 @@ from kubekit.runtime.informer import Informer
 from kubekit.runtime.store import Key, key_of
 from kubekit.runtime.workqueue import Workqueue
 from kubekit.words import timestamps
-from localkube.node.fit import misfit
 from localkube.node.kinds import CLAIMS, VOLUMES, Claim, Node, PersistentVolume, StorageClass
-from localkube.node.matching import candidates, class_name, find_match, reachable
+from localkube.node.matching import candidates, class_name, find_match, matches_any, reachable
 from localkube.node.names import FIELD_MANAGER, NO_PROVISIONER, SELECTED_NODE
 from localkube.node.pod_kinds import PODS, Pod
-from localkube.node.racing import yielding
 
 DEFAULT_SCHEDULER = "default-scheduler"
-_EVERYBODY = Key("", "*")
-"""Wakes all that wait."""
-_FIRST_TRIES = 8
-_LATER = 2.0
-
-
-class Awaits(Enum):
-    """What an unschedulable Pod waits for: news of anything else do not wake it."""
-
-    NODE = "node"
-    ROOM = "room"
-    VOLUMES = "volumes"
+_ALL = Key("", "pods without a node")
 
 
 @dataclass(frozen=True, slots=True)
 class Unschedulable:
-    """Why a Pod cannot be bound now. `on_node` when it is the node that it does not fit."""
+    """Why a Pod cannot be bound now, in kube-scheduler's words. `on_node` when it is the node that it does not fit."""
 
     message: str
     on_node: bool = True
-    awaits: Awaits = Awaits.NODE
 
     @property
     def sentence(self) -> str:
-        """kube-scheduler's words for a cluster of one node."""
+        """kube-scheduler's sentence for a cluster of one node."""
         return f"0/1 nodes are available: {'1 ' if self.on_node else ''}{self.message}."
 
 
@@ -76,10 +63,26 @@ class AwaitBinding:
 Step = Unschedulable | Reserve | Select | AwaitBinding | None
 
 
+def misfit(pod: Pod, node: Node) -> str | None:
+    """Say why a Pod does not want this node, or None when it does. Pure."""
+    spec, labels = pod.spec, node.metadata.labels or {}
+    wanted = (spec.node_selector if spec else None) or {}
+    affinity = spec.affinity if spec else None
+    required = affinity and affinity.node_affinity and affinity.node_affinity.required
+    fields = {"metadata.name": node.metadata.name}
+    if any(labels.get(key) != value for key, value in wanted.items()) or (
+        required and not matches_any(required.node_selector_terms or (), labels, fields)
+    ):
+        return "node(s) didn't match Pod's node affinity/selector"
+    if affinity and affinity.pod_affinity and affinity.pod_affinity.required:
+        return "node(s) didn't match pod affinity rules: they are not evaluated here"
+    return None
+
+
 def decide_claims(
     pod: Pod,
-    claims: dict[str, Claim],
-    classes: dict[str, StorageClass],
+    claims: Mapping[str, Claim],
+    classes: Mapping[str, StorageClass],
     volumes: tuple[PersistentVolume, ...],
     node: Node,
 ) -> Step:
@@ -101,7 +104,7 @@ def decide_claims(
         if claim.phase == "Bound":
             volume = by_name.get(claim.volume_name)
             if volume is not None and not reachable(volume, labels):
-                return Unschedulable("node(s) didn't match PersistentVolume's node affinity", awaits=Awaits.VOLUMES)
+                return Unschedulable("node(s) didn't match PersistentVolume's node affinity")
             continue
         if claim.volume_name:
             pending = True
@@ -126,18 +129,19 @@ def _decide_waiting(
     if match is not None:
         return Reserve(claim, match) if match.claim_ref is None else None
     if storage_class.provisioner == NO_PROVISIONER:
-        return Unschedulable("node(s) didn't find available persistent volumes to bind", awaits=Awaits.VOLUMES)
+        return Unschedulable("node(s) didn't find available persistent volumes to bind")
     return Select(claim)
 
 
 class Scheduler:
-    """See the module's docstring."""
+    """See the module's docstring. Whatever changes, one look goes over all Pods without a node: looks that are due at once are one."""
 
     def __init__(
         self,
         client: Client,
         *,
         node: str,
+        max_pods: int,
         clock: Clock,
         events: EventRecorder,
         pods: Informer[Pod],
@@ -148,6 +152,7 @@ class Scheduler:
     ) -> None:
         self._client = client
         self._node = node
+        self._max_pods = max_pods
         self._clock = clock
         self._events = events
         self._pods = pods
@@ -155,80 +160,58 @@ class Scheduler:
         self._volumes = volumes
         self._classes = classes
         self._nodes = nodes
-        self._waiting: dict[Key, Awaits] = {}
         self.controller = Controller(
             "scheduler",
-            reconcile=yielding(self.reconcile),
+            reconcile=self.reconcile,
             queue=Workqueue("scheduler", clock=clock, base_delay=0.05, max_delay=60.0),
-            workers=1,  # one at a time, so that what is bound is counted before the next
+            workers=1,
             clock=clock,
         )
-        self.controller.watch(pods, self._keys_for_pod)
-        self.controller.watch(claims, self._keys_for_claim)
-        self.controller.watch(volumes, self._keys_for_volume)
-        self.controller.watch(classes, lambda _old, _new: list(self._waiting))
-        self.controller.watch(nodes, self._keys_for_node)
+        self.controller.watch(pods, self._pod_changed)
+        self.controller.watch(claims, self._something_changed)
+        self.controller.watch(volumes, self._something_changed)
+        self.controller.watch(classes, self._something_changed)
+        self.controller.watch(nodes, self._something_changed)
 
-    def _keys_for_pod(self, old: Pod | None, new: Pod | None) -> list[Key]:
-        if new is not None and not new.finished:
-            return [key_of(new.metadata)] if _wants_scheduling(new) else []
-        left = new or old
-        if left is None or left.node != self._node or (old is not None and old.finished):
-            return []
-        # Room was made. The longest waiting are tried at once, all of them a little later: else a thousand Pods that wait would
-        # be looked at a thousand times.
-        self.controller.queue.add_after(_EVERYBODY, _LATER)
-        return self._awaiting(Awaits.ROOM)[:_FIRST_TRIES]
+    def _pod_changed(self, old: Pod | None, new: Pod | None) -> list[Key]:
+        is_to_bind = new is not None and _wants_scheduling(new)
+        is_ended = old is not None and old.node == self._node and not old.finished and (new is None or new.finished)
+        return [_ALL] if is_to_bind or is_ended else []
 
-    def _awaiting(self, what: Awaits) -> list[Key]:
-        return [key for key, awaits in self._waiting.items() if awaits is what]
+    def _something_changed(self, _old: Any, _new: Any) -> list[Key]:
+        return [_ALL] if self._pods.store.by_index("node", "") else []
 
-    def _keys_for_volume(self, old: PersistentVolume | None, new: PersistentVolume | None) -> list[Key]:
-        return self._awaiting(Awaits.VOLUMES) if new is not None and (old is None or old.phase != new.phase) else []
-
-    def _keys_for_claim(self, old: Claim | None, new: Claim | None) -> list[Key]:
-        claim = new or old
-        if claim is None:
-            return []
-        index = f"{claim.metadata.namespace}/{claim.metadata.name}"
-        return [key_of(pod.metadata) for pod in self._pods.store.by_index("claim", index) if _wants_scheduling(pod)]
-
-    def _keys_for_node(self, old: Node | None, new: Node | None) -> list[Key]:
-        if old is not None and new is not None and _what_counts(old) == _what_counts(new):
-            return []
-        return [key_of(pod.metadata) for pod in self._pods.store.by_index("node", "")]
-
-    async def reconcile(self, key: Key) -> Result:
-        """Bind one Pod, or say why not."""
-        if key == _EVERYBODY:
-            for waiting in self._waiting:
-                self.controller.queue.add(waiting)
-            return DONE
-        pod = self._pods.store.get(key)
+    async def reconcile(self, _key: Key) -> Result:
+        """Bring each Pod without a node a step on: bind it, do what its claims need, or say what it waits for."""
         node = self._nodes.store.get(Key("", self._node))
-        if pod is None or not _wants_scheduling(pod):
-            self._waiting.pop(key, None)
-            return DONE
         if node is None:
             return DONE  # its registration brings us back
-        if pod.spec is not None and pod.spec.scheduling_gates:
-            return DONE
-        problem = misfit(pod, node, self._pods.store.by_index("node", self._node))
-        step: Step = _no_fit(problem) if problem is not None else self._decide_claims(pod, node)
-        match step:
+        room = self._max_pods - len(self._pods.store.by_index("node", self._node))
+        for pod in tuple(self._pods.store.by_index("node", "")):
+            if not _wants_scheduling(pod):
+                continue
+            try:
+                room -= await self._bring_on(pod, node, has_room=room > 0)
+            except (NotFound, Conflict):
+                continue  # what has changed meanwhile brings us back
+        return DONE
+
+    async def _bring_on(self, pod: Pod, node: Node, *, has_room: bool) -> bool:
+        """Do the next step for a Pod. Return whether it has the node now."""
+        problem = misfit(pod, node) if has_room else "Too many pods"
+        match Unschedulable(problem) if problem is not None else self._decide_claims(pod, node):
             case None:
                 await self._bind(pod)
-            case Unschedulable():
-                self._waiting.pop(key, None)  # to the end of the line: whoever waits longer is tried first
-                self._waiting[key] = step.awaits
-                await self._say_unschedulable(pod, step.sentence)
+                return True
+            case Unschedulable() as why:
+                await self._say_unschedulable(pod, why.sentence)
             case Reserve(claim, volume):
                 await self._reserve(claim, volume)
             case Select(claim):
                 await self._select(claim)
             case AwaitBinding():
                 pass
-        return DONE
+        return False
 
     def _decide_claims(self, pod: Pod, node: Node) -> Step:
         namespace = pod.metadata.namespace or ""
@@ -255,7 +238,6 @@ class Scheduler:
 
     async def _bind(self, pod: Pod) -> None:
         meta = pod.metadata
-        self._waiting.pop(key_of(meta), None)
         binding = {
             "apiVersion": "v1",
             "kind": "Binding",
@@ -263,20 +245,16 @@ class Scheduler:
             "target": {"apiVersion": "v1", "kind": "Node", "name": self._node},
         }
         path = PODS.path(namespace=meta.namespace, name=meta.name, subresource="binding")
-        try:
-            await self._client.request_json("POST", path, body=binding)
-            self._pods.store.observe(await self._client.get(PODS, meta.name, namespace=meta.namespace))
-        except (NotFound, Conflict):
-            return  # gone, or bound by now
+        await self._client.request_json("POST", path, body=binding)
+        self._pods.store.observe(await self._client.get(PODS, meta.name, namespace=meta.namespace))
         message = f"Successfully assigned {key_of(meta)} to {self._node}"
         self._events.record(meta, PODS, "Normal", "Scheduled", message, "Binding")
 
     async def _say_unschedulable(self, pod: Pod, sentence: str) -> None:
-        self._events.record(pod.metadata, PODS, "Warning", "FailedScheduling", sentence, "Scheduling")
         conditions = list((pod.status.conditions if pod.status else None) or ())
         known = next((c for c in conditions if c.get("type") == "PodScheduled"), None)
         if known is not None and (known.get("status"), known.get("message")) == ("False", sentence):
-            return
+            return  # it has been said, and a look that changes nothing writes nothing (law L9)
         wanted = {
             "type": "PodScheduled",
             "status": "False",
@@ -290,12 +268,12 @@ class Scheduler:
             "metadata": {"uid": meta.uid},
             "status": {"conditions": [*(c for c in conditions if c is not known), wanted]},
         }
-        try:
+        self._pods.store.observe(
             await self._client.patch(
                 PODS, meta.name, patch, namespace=meta.namespace, subresource="status", field_manager=FIELD_MANAGER
             )
-        except (NotFound, Conflict):
-            return
+        )
+        self._events.record(meta, PODS, "Warning", "FailedScheduling", sentence, "Scheduling")
 
     async def _reserve(self, claim: Claim, volume: PersistentVolume) -> None:
         meta = claim.metadata
@@ -319,15 +297,8 @@ class Scheduler:
         )
 
 
-def _no_fit(problem: str) -> Unschedulable:
-    room = problem.startswith(("Too many", "Insufficient"))
-    return Unschedulable(problem, awaits=Awaits.ROOM if room else Awaits.NODE)
-
-
 def _wants_scheduling(pod: Pod) -> bool:
-    name = (pod.spec.scheduler_name if pod.spec else None) or DEFAULT_SCHEDULER
-    return not pod.node and not pod.finished and not pod.metadata.terminating and name == DEFAULT_SCHEDULER
-
-
-def _what_counts(node: Node) -> tuple[object, ...]:
-    return node.metadata.labels, node.spec, node.status and node.status.allocatable
+    spec = pod.spec
+    name = (spec.scheduler_name if spec else None) or DEFAULT_SCHEDULER
+    gated = bool(spec and spec.scheduling_gates)
+    return not (pod.node or pod.finished or pod.metadata.terminating or gated) and name == DEFAULT_SCHEDULER

@@ -41,7 +41,7 @@ async def cluster_by_the_manifest(plane: ControlPlane, namespace: str, place: Pa
     admin = Client(others, user_agent="administrator")
     client = Client(operators, user_agent="operator", observe=metrics.request)
     await create_classes(admin)
-    movers = NodeOptions(heartbeat=True, environment={"PYTHONPATH": str(ROOT / "src")})
+    movers = NodeOptions(environment={"PYTHONPATH": str(ROOT / "src")})
     node = LocalNode(admin, state_dir=place / "node", images=IMAGES, options=movers)
     operator = Operator(
         client,

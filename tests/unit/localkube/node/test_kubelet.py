@@ -415,14 +415,11 @@ async def test_an_idle_node_writes_nothing_and_neither_does_its_restart(world):
 
 
 async def test_the_node_says_what_it_does_not_enforce(world):
-    async def registered():
-        node = await world.get(NODES, "n")
-        return node if node is not None and node.status is not None else None
-
-    node = await world.until(registered)
-    assert "runAsUser" in node.metadata.annotations[LIMITS_ANNOTATION]
-    assert node.metadata.labels["kubernetes.io/hostname"] == "n"
-    assert node.status.allocatable["pods"] == "110"
+    await world.node.ready.wait()
+    node = await world.client.request_json("GET", NODES.path(name="n"))
+    assert "runAsUser" in node["metadata"]["annotations"][LIMITS_ANNOTATION]
+    assert node["metadata"]["labels"]["kubernetes.io/hostname"] == "n"
+    assert node["status"]["allocatable"]["pods"] == "110"
 
 
 async def test_after_a_stop_of_the_node_a_cut_off_pod_has_failed_and_says_why(world):

@@ -13,6 +13,7 @@ import pytest
 from localkube.face import serve
 from localkube.node import process
 from localkube.node.kinds import CLAIMS, VOLUMES
+from localkube.node.leftovers import MARKER, end_leftovers, marker_prefix
 from localkube.node.pod_kinds import PODS
 
 SRC = str(Path(process.__file__).parents[2])
@@ -70,11 +71,11 @@ async def crashing(offline, tmp_path, state):
     finally:
         await made.kill()
         await face.close()
-        await asyncio.to_thread(process.end_leftovers, state, patience=10)
+        await asyncio.to_thread(end_leftovers, state, patience=10)
 
 
 def marked(state):
-    prefix = f"{process.supervisor.MARKER}={process.marker_prefix(state)}".encode()
+    prefix = f"{MARKER}={marker_prefix(state)}".encode()
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:

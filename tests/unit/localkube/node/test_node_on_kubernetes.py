@@ -12,6 +12,7 @@ from kubekit.client.http import HttpTransport
 from localkube.controllers.job.words import JOBS
 from localkube.node.kinds import CLAIMS, NODES, SECRETS, VOLUMES
 from localkube.node.pod_kinds import PODS
+from support.beside_kubernetes import beside_kubernetes
 from support.embedded import Embedded
 
 CLONE = {"kind": "PersistentVolumeClaim", "name": "src"}
@@ -19,7 +20,7 @@ CLONE = {"kind": "PersistentVolumeClaim", "name": "src"}
 
 @pytest.fixture
 async def real(kubernetes, namespace, tmp_path, request):
-    """A node of its own name on the real API server, with log endpoint and heartbeat."""
+    """A node of its own name on the real API server."""
     from localkube.node.kinds import STORAGE_CLASSES
 
     node_world = request.getfixturevalue("node_world_type")
@@ -34,10 +35,11 @@ async def real(kubernetes, namespace, tmp_path, request):
     name = f"local-{secrets.token_hex(3)}"
     world = node_world(Embedded(client, namespace=namespace), tmp_path / "state", node_name=name)
     world.class_name = name
-    await world.start_node(heartbeat=True, log_client_ca=kubernetes.directory / "ca.crt")
-    await world.node.ready.wait()
+    node = await world.start_node()
     try:
-        yield world
+        async with beside_kubernetes(node, client, client_ca=kubernetes.directory / "ca.crt"):
+            await node.ready.wait()
+            yield world
     finally:
         await world.close()
         await client.delete(NODES, name)
@@ -122,7 +124,7 @@ async def test_a_class_that_cannot_clone_says_so(real):
     assert "cannot clone volumes" in await real.told("ProvisioningFailed")
 
 
-async def test_kubectl_reads_and_follows_logs_and_nobody_else_does(real, kubernetes):
+async def test_kubectl_reads_and_follows_logs(real, kubernetes):
     import asyncio
 
     if kubernetes.programs.kubectl is None:
@@ -133,26 +135,6 @@ async def test_kubectl_reads_and_follows_logs_and_nobody_else_does(real, kuberne
     assert (done.returncode, done.stdout) == (0, "one\ntwo\n"), done.stderr
     tail = await asyncio.to_thread(kubernetes.kubectl, "logs", "--tail=1", "p", "-n", real.namespace)
     assert tail.stdout == "two\n"
-    execute = await asyncio.to_thread(kubernetes.kubectl, "exec", "p", "-n", real.namespace, "--", "id")
-    assert execute.returncode != 0
-    port = (await real.client.request_json("GET", f"/api/v1/nodes/{real.node_name}"))["status"]["daemonEndpoints"][
-        "kubeletEndpoint"
-    ]["Port"]
-    path = f"/containerLogs/{real.namespace}/p/main"
-    stranger = kubernetes.authority.client("mallory", ["tenants"])
-    for context, expected in (
-        (kubernetes.tls(stranger), 403),
-        (kubernetes.tls(kubernetes.authority.client("root", ["system:masters"])), 200),
-    ):
-        context.check_hostname, context.verify_mode = False, 0
-        status, _ = await asyncio.to_thread(kubernetes._get, port, path, context)
-        assert status == expected
-    import ssl
-
-    bare = ssl.create_default_context()
-    bare.check_hostname, bare.verify_mode = False, ssl.CERT_NONE
-    with pytest.raises((OSError, ssl.SSLError)):
-        await asyncio.to_thread(kubernetes._get, port, path, bare)
 
 
 async def test_a_service_account_token_is_projected(real):

@@ -15,7 +15,6 @@ from localkube.node.provisioning import (
     deletable,
     volume_manifest,
 )
-from localkube.node.trees import CopyReport
 
 CLONE = {"kind": "PersistentVolumeClaim", "name": "src"}
 RESTORE = {"kind": "VolumeSnapshot", "apiGroup": "snapshot.storage.k8s.io", "name": "snap"}
@@ -160,11 +159,8 @@ def test_what_cannot_be_done_is_said(made, part):
     assert part in decision.message
 
 
-def test_the_volume_is_reserved_for_its_claim_and_says_how_it_was_copied():
-    report = CopyReport(files=2, reflinked=2, changed=1, vanished=2)
-    made = volume_manifest(
-        claim(), storage_class(), name="pvc-x", directory=Path("/vol/pvc-x"), node="n", report=report
-    )
+def test_the_volume_is_reserved_for_its_claim():
+    made = volume_manifest(claim(), storage_class(), name="pvc-x", directory=Path("/vol/pvc-x"), node="n")
     assert made["spec"]["claimRef"]["uid"] == "uid-c"
     assert made["spec"]["csi"] == {
         "driver": DRIVER,
@@ -175,8 +171,6 @@ def test_the_volume_is_reserved_for_its_claim_and_says_how_it_was_copied():
     made["spec"]["csi"]["driver"] = "other.example.com"
     assert msgspec.convert(made, PersistentVolume).directory == "", "a path of somebody else's is not ours to read"
     assert made["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"][0]["matchExpressions"][0]["values"] == ["n"]
-    assert made["metadata"]["annotations"][f"{DRIVER}/copied-by"] == "reflink"
-    assert made["metadata"]["annotations"][f"{DRIVER}/changed-while-copied"] == "3"
     assert made["metadata"]["finalizers"]
 
 

@@ -3,39 +3,23 @@ import asyncio
 import msgspec
 import pytest
 
-from localkube.node.fit import misfit, request_of
 from localkube.node.kinds import NODES, VOLUMES, Claim, Node, PersistentVolume, StorageClass
 from localkube.node.matching import find_match, requirement_holds
 from localkube.node.names import DRIVER
 from localkube.node.pod_kinds import PODS, Pod
-from localkube.node.scheduler import AwaitBinding, Reserve, Select, Unschedulable, decide_claims
+from localkube.node.scheduler import AwaitBinding, Reserve, Select, Unschedulable, decide_claims, misfit
 
 
-def node(taints=(), unschedulable=False, labels=None, **allocatable):
+def node():
+    labels = {"kubernetes.io/hostname": "n", "disk": "ssd", "size": "5"}
+    return msgspec.convert({"metadata": {"name": "n", "labels": labels}}, Node)
+
+
+def pod(*, claims=(), **spec):
     return msgspec.convert(
         {
-            "metadata": {
-                "name": "n",
-                "labels": {"kubernetes.io/hostname": "n", "disk": "ssd", "size": "5", **(labels or {})},
-            },
-            "spec": {"taints": list(taints), "unschedulable": unschedulable},
-            "status": {"allocatable": {"cpu": "2", "memory": "4Gi", "pods": "3", **allocatable}},
-        },
-        Node,
-    )
-
-
-def pod(name="p", *, phase=None, requests=None, init=None, claims=(), **spec):
-    return msgspec.convert(
-        {
-            "metadata": {"name": name, "namespace": "ns", "uid": name},
-            "spec": {
-                "containers": [{"name": "c", "resources": {"requests": requests or {}}}],
-                "initContainers": [{"name": "i", "resources": {"requests": init}}] if init else [],
-                "volumes": [{"name": c, "persistentVolumeClaim": {"claimName": c}} for c in claims],
-                **spec,
-            },
-            "status": {"phase": phase} if phase else None,
+            "metadata": {"name": "p", "namespace": "ns", "uid": "p"},
+            "spec": {"volumes": [{"name": c, "persistentVolumeClaim": {"claimName": c}} for c in claims], **spec},
         },
         Pod,
     )
@@ -51,61 +35,27 @@ def expression(key, operator, *values):
     return {"key": key, "operator": operator, "values": list(values)}
 
 
-NO_SCHEDULE = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
+NO_MATCH = "node(s) didn't match Pod's node affinity/selector"
 
 
 @pytest.mark.parametrize(
-    ("made", "on", "others", "why"),
+    ("made", "why"),
     [
-        (pod(), node(), (), None),
-        (pod(nodeSelector={"disk": "ssd"}), node(), (), None),
-        (pod(nodeSelector={"disk": "hdd"}), node(), (), "node(s) didn't match Pod's node affinity/selector"),
-        (pod(affinity=affinity(expression("disk", "In", "ssd"))), node(), (), None),
-        (
-            pod(affinity=affinity(expression("disk", "NotIn", "ssd"))),
-            node(),
-            (),
-            "node(s) didn't match Pod's node affinity/selector",
-        ),
-        (pod(affinity=affinity(fields=[expression("metadata.name", "In", "n")])), node(), (), None),
-        (pod(affinity=affinity()), node(), (), "node(s) didn't match Pod's node affinity/selector"),
+        (pod(), None),
+        (pod(nodeSelector={"disk": "ssd"}), None),
+        (pod(nodeSelector={"disk": "hdd"}), NO_MATCH),
+        (pod(affinity=affinity(expression("disk", "In", "ssd"))), None),
+        (pod(affinity=affinity(expression("disk", "NotIn", "ssd"))), NO_MATCH),
+        (pod(affinity=affinity(fields=[expression("metadata.name", "In", "n")])), None),
+        (pod(affinity=affinity()), NO_MATCH),
         (
             pod(affinity={"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{}]}}),
-            node(),
-            (),
-            "node(s) didn't match pod affinity rules: this scheduler does not evaluate podAffinity",
+            "node(s) didn't match pod affinity rules: they are not evaluated here",
         ),
-        (pod(), node([NO_SCHEDULE]), (), "node(s) had untolerated taint(s) {gpu: yes}"),
-        (pod(tolerations=[{"key": "gpu", "value": "yes"}]), node([NO_SCHEDULE]), (), None),
-        (
-            pod(tolerations=[{"key": "gpu", "value": "no"}]),
-            node([NO_SCHEDULE]),
-            (),
-            "node(s) had untolerated taint(s) {gpu: yes}",
-        ),
-        (pod(tolerations=[{"operator": "Exists"}]), node([NO_SCHEDULE]), (), None),
-        (
-            pod(tolerations=[{"key": "gpu", "operator": "Exists", "effect": "NoExecute"}]),
-            node([NO_SCHEDULE]),
-            (),
-            "node(s) had untolerated taint(s) {gpu: yes}",
-        ),
-        (pod(), node([{"key": "x", "effect": "PreferNoSchedule"}]), (), None),
-        (pod(), node(unschedulable=True), (), "node(s) were unschedulable"),
-        (pod(), node(), (pod("a"), pod("b"), pod("c")), "Too many pods"),
-        (pod(), node(), (pod("a"), pod("b"), pod("c", phase="Succeeded")), None),
-        (pod(requests={"cpu": "1500m"}), node(), (pod("a", requests={"cpu": "600m"}),), "Insufficient cpu"),
-        (pod(requests={"cpu": "1500m"}), node(), (pod("a", requests={"cpu": "500m"}),), None),
-        (pod(requests={"memory": "5Gi"}), node(), (), "Insufficient memory"),
     ],
 )
-def test_a_pod_fits_or_it_is_said_why_not(made, on, others, why):
-    assert misfit(made, on, others) == why
-
-
-def test_the_largest_init_container_counts_when_it_is_more():
-    assert request_of(pod(requests={"cpu": "1"}, init={"cpu": "3"}), "cpu") == 3
-    assert request_of(pod(requests={"cpu": "1"}, init={"cpu": "500m"}), "cpu") == 1
+def test_a_pod_wants_the_node_or_it_is_said_why_not(made, why):
+    assert misfit(made, node()) == why
 
 
 @pytest.mark.parametrize(
@@ -233,12 +183,24 @@ async def test_a_pod_waits_for_its_missing_claim(world):
     assert (await world.until_phase()).status.phase == "Succeeded"
 
 
-async def test_only_as_many_pods_as_there_is_room_for_run_at_once(offline):
+async def test_only_so_many_pods_run_at_once_and_the_others_are_told(offline):
     await offline.start_node(max_pods=2)
     for number in range(4):
         await offline.pod(f"p{number}", "sleep 0.2")
     await until_unschedulable(offline, "0/1 nodes are available: 1 Too many pods.", "p3")
     assert [(await offline.until_phase(f"p{n}")).status.phase for n in range(4)] == ["Succeeded"] * 4
+
+
+async def test_what_a_pod_waits_for_is_said_once_whatever_else_happens(world):
+    await world.pod(nodeSelector={"color": "blue"})
+    await until_unschedulable(world, "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.")
+    before = (await world.get(PODS, "p")).metadata.resource_version
+    await world.storage_class()
+    await world.claim("other")
+    await world.pod("ours")
+    await world.until_phase("ours")
+    assert (await world.get(PODS, "p")).metadata.resource_version == before
+    assert [reason for _, reason, _ in await world.events()].count("FailedScheduling") == 1
 
 
 async def test_a_static_volume_of_a_waiting_class_is_reserved_for_the_pods_claim(world, tmp_path):
