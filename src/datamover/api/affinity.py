@@ -1,4 +1,4 @@
-"""The words of a Pod's affinity. A misspelt one would be dropped by the API server without a word, and the mover would run anywhere. Pure.
+"""The field names of a Pod's affinity. The API server silently drops a misspelt one, and the mover would run on any node. Pure.
 
 Source: core/v1 Affinity, up to Kubernetes 1.34.
 """
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final, cast
 
 _Words = Mapping[str, Any]
-"""Each key with the words of what is below it; None where anything may be."""
+"""Each key with the keys allowed below it; None where anything is allowed."""
 
 _REQUIREMENTS: Final[_Words] = {"key": None, "operator": None, "values": None}
 _NODE_TERM: Final[_Words] = {"matchExpressions": _REQUIREMENTS, "matchFields": _REQUIREMENTS}
@@ -34,7 +34,7 @@ _AFFINITY: Final[_Words] = {
 
 
 def find_unknown(affinity: Mapping[str, Any]) -> tuple[str, tuple[str, ...]] | None:
-    """Return the path of the first key that Kubernetes does not know, with those that may stand there; None when there is none."""
+    """Return the path of the first key that Kubernetes does not know, and the keys it knows there; None when all keys are known."""
     return _find(affinity, _AFFINITY, "")
 
 

@@ -1,11 +1,11 @@
-"""Numbers as people read them. Pure; the agent reads this at every start, so nothing slow is imported."""
+"""Numbers formatted for people. Pure; the agent reads this at every start, so nothing slow is imported."""
 
 from typing import Final
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _STEP: Final = 1024
 _TENTHS: Final = 100
-"""Amounts below this have one digit behind the point."""
+"""Amounts below this are shown with one decimal digit."""
 
 
 def count(number: int, noun: str) -> str:

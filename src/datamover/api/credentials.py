@@ -1,7 +1,7 @@
-"""Where a mover may have its credentials from, if not from two keys. Pure; operator and agent go by the same table.
+"""Where a mover can get its credentials from, other than from two keys. Pure; operator and agent use the same table.
 
 Everything here is about variables: those of the AWS SDK that rclone uses, and rclone's own. A cloud's webhook puts the first two rows into a Pod
-whose service account has a role; the operator cannot see that, so a service account that is named in the spec counts as the word for it.
+whose service account has a role; the operator cannot see that, so a service account named in the spec is taken as a promise that this happens.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ ROLE: Final = "AWS_ROLE_ARN"
 CONTAINER_URI: Final = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 CONTAINER_PATH: Final = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
 METADATA_DISABLED: Final = "AWS_EC2_METADATA_DISABLED"
-"""`false` asks for the node's own credentials, from instance metadata. They are not looked for otherwise: a mover would act as its node."""
+"""`false` asks for the node's own credentials, from instance metadata. Without this they are never used: a mover must not act with its node's rights by accident."""
 METADATA_WANTED: Final = "false"
 
 _REMOTE: Final = f"RCLONE_CONFIG_{transfer.REMOTE.upper()}_"
@@ -38,16 +38,16 @@ KEYS: Final = (transfer.ACCESS_KEY, transfer.SECRET_KEY)
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What an environment says of credentials: `missing` are keys without which there are none; `half` is what is missing of another source."""
+    """Which credentials an environment holds. `missing` are the keys without which there are none; `half` is the missing part of a source that is only half given."""
 
     missing: tuple[str, ...] = ()
     half: tuple[str, ...] = ()
 
 
 def find_credentials(has: Callable[[str], bool], *, promised: bool) -> Found:
-    """Return what is missing. `has` tells whether a variable has a value; `promised`: somebody says that credentials come from elsewhere.
+    """Return what is missing. `has` tells whether a variable has a value; `promised`: the credentials are known to come from elsewhere.
 
-    One key of two is always a mistake, whatever else there is: it would be left out without a word, and somebody else's role used.
+    One key of two is always a mistake, even beside another source: it would be silently ignored, and the role of the other source used.
     """
     missing = tuple(key for key in KEYS if not has(key))
     if len(missing) != len(KEYS):

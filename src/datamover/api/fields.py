@@ -1,4 +1,4 @@
-"""How a kind calls what its user can change. Sentences for people quote these words, so each kind can use the same sentences. Pure."""
+"""The names of a kind's fields, for use in messages: so all kinds can share the same messages. Pure."""
 
 from dataclasses import dataclass
 

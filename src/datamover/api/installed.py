@@ -1,7 +1,7 @@
 """Comparing the CustomResourceDefinition that a cluster has with the one that this version needs.
 
-An API server drops what its schema does not know, without a word: an operator over an older definition writes a status again and again
-that never arrives (law L9). What the cluster's definition has in addition does no harm.
+An API server silently drops fields that its schema does not know. With an older definition the operator would write the same status again and
+again, and it would never be stored (law L9). Fields that only the cluster's definition has do no harm.
 """
 
 from collections.abc import Iterator, Mapping
@@ -53,7 +53,7 @@ def _version_gaps(installed: Manifest, wanted: Mapping[str, Any]) -> Iterator[st
 
 
 def _schema_gaps(installed: Mapping[str, Any], wanted: Mapping[str, Any], path: str) -> Iterator[str]:
-    """Yield the fields that are missing or of another type; what is below a missing one is not told as well."""
+    """Yield the fields that are missing or of another type; fields below a missing one are not reported as well."""
     if installed.get(_OPEN) and "properties" not in installed:
         return
     if _type(installed) != _type(wanted):
@@ -75,7 +75,7 @@ def _type(schema: Mapping[str, Any]) -> str:
 
 
 def _dig(value: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
-    """Return what is below the keys when it is a mapping, else an empty one: somebody else wrote it."""
+    """Return the mapping at this path, or an empty one when it is missing or no mapping: the definition may be anybody's."""
     for key in keys:
         found = value.get(key)
         value = cast("Mapping[str, Any]", found) if isinstance(found, dict) else {}

@@ -1,4 +1,4 @@
-"""Every name that the outside world sees: labels, annotations, phases, condition types, prefixes. One place for each.
+"""Every name that is visible outside the operator: labels, annotations, phases, condition types, prefixes. Each is defined once, here.
 
 Names marked (documents) are fixed by the two original documents and never change.
 """
@@ -27,7 +27,7 @@ ADOPT_ANNOTATION: Final = f"{GROUP}/adopt-destination"
 ALLOW_EMPTY_ANNOTATION: Final = f"{GROUP}/allow-empty-source"
 
 RETRY_ADVICE: Final = " To try again: "
-"""Where the advice on retrying begins in a failure's message."""
+"""The text in a failure's message after which the advice on retrying follows."""
 
 CLONE_PREFIX: Final = "restored-"  # (documents)
 JOB_PREFIX: Final = "verify-"  # (documents)

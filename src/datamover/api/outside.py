@@ -1,14 +1,14 @@
-r"""What comes from outside: read within limits, decoded here, believed only as far as it is proved (law L11). Pure.
+r"""Reading what comes from outside: within limits, decoded in one place, and trusted only as far as it is proved (law L11). Pure.
 
-Outside is everything that somebody else can write: termination messages and logs of movers, objects and listings at a store, answers of
-the engine, values of annotations and Secrets. Whoever reads such a thing reads it with what is here:
+Outside means everything that somebody else can write: termination messages and logs of movers, objects and listings at a store, answers of
+the engine, values of annotations and Secrets. All code that reads such data uses the readers of this module:
 
-`Decoder`    JSON into a struct: its size, its depth, its letters. Numbers in that struct are `Count` or `Whole`, so they fit 64 bits
-`clean`      text for people: nothing in it moves a cursor, hides what follows or turns it around, and it has an end
+`Decoder`    JSON into a struct, with checks of its size, depth and encoding. Numbers in that struct are `Count` or `Whole`, so they fit 64 bits
+`clean`      text for people: limited in length, without characters that move the cursor, hide text or reverse its direction
 `integer`    a whole number from text: ASCII digits and a sign, nothing else (`"²".isdigit()` is true, and `int("²")` fails)
 `number`     the same with a fraction
-`known`      a word out of a closed list
-`unpack`     gzip, piece by piece
+`known`      a word from a fixed list
+`unpack`     gzip data, in pieces of limited size
 `lines`      lines, none of them longer than the limit
 
 Errors: `Unusable`, and nothing else. All limits are constants of this module.
@@ -46,17 +46,17 @@ WORD_LIMIT: Final = 1 << 14
 LINE_LIMIT: Final = 1 << 23
 """Bytes of a line of a manifest or a listing. The longest name has 4,096; what takes more are extended attributes, in base64."""
 DEPTH_LIMIT: Final = 64
-"""Brackets of JSON within each other. Our own records have three."""
+"""Depth of nested JSON. Our own records have three levels."""
 DIGITS_LIMIT: Final = 40
-"""Letters of a number that is given as text."""
+"""Characters of a number given as text."""
 NAME_LIMIT: Final = 200
-"""Letters of one name within such a sentence."""
+"""Characters of one name within such a sentence."""
 UNPACKED_RATIO: Final = 400
-"""Bytes that a packed byte of a manifest may become. The most regular trees that were tried reach 210; a bomb has 1,000."""
+"""How many bytes one compressed byte of a manifest may expand to. The most regular trees that were tried reach 210; a decompression bomb 1,000."""
 UNPACKED_FLOOR: Final = 1 << 20
-"""Bytes that are unpacked whatever the ratio is."""
+"""Bytes that are always unpacked, before the ratio is checked."""
 PIECE: Final = 1 << 16
-"""Bytes that are unpacked at once."""
+"""Size of one unpacked piece, in bytes."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=INT64)]
 """A size or a number of things in a struct that is decoded."""
@@ -74,7 +74,7 @@ _BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]+|[\]}]+', re.DOTALL)
 
 
 class Decoder(Generic[_T]):
-    """Reads JSON into `kind`, a struct. Made once, at the place where `kind` is; safe in threads."""
+    """Reads JSON into `kind`, a struct. Create one decoder for each kind, next to it; it is safe to share between threads."""
 
     def __init__(self, kind: type[_T], *, limit: int = RECORD_LIMIT) -> None:
         self._decode = msgspec.json.Decoder(kind).decode
@@ -99,7 +99,7 @@ class Decoder(Generic[_T]):
 
 
 def _depth(raw: bytes) -> int:
-    """Return how many brackets are open at most; those within strings do not count."""
+    """Return the greatest number of brackets open at the same time; those within strings do not count."""
     deepest = now = 0
     for found in _BRACKETS.finditer(raw):
         token = found[0]
@@ -112,7 +112,7 @@ def _depth(raw: bytes) -> int:
 
 
 def is_page(raw: bytes) -> bool:
-    """Tell whether this is HTML: a web server, a proxy or a login page answered in the place of a store."""
+    """Tell whether this is HTML: a web server, a proxy or a login page answered instead of a store."""
     start = raw[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     return start.startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
 
@@ -139,7 +139,7 @@ def number(text: str, *, low: float, high: float) -> float:
 
 
 def known(word: str, among: Collection[str], *, otherwise: str) -> str:
-    """Return a word of a closed list, and `otherwise` for any other: what is not known is not repeated."""
+    """Return the word when it is in the list, else `otherwise`: unknown words are never repeated."""
     return word if word in among else otherwise
 
 
@@ -147,7 +147,7 @@ def known(word: str, among: Collection[str], *, otherwise: str) -> str:
 
 
 def unpack(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield what gzip members, one behind the other, hold: at most `PIECE` bytes at once, whatever they would become.
+    """Yield the unpacked contents of concatenated gzip members, at most `PIECE` bytes at a time.
 
     Raises Unusable when they are damaged, cut off, or become more than `UNPACKED_RATIO` times their size.
     """

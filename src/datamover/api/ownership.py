@@ -1,4 +1,4 @@
-"""Whose a child is: the object that asked for it, and what the child says of it. Pure."""
+"""The owner of a child object, and the metadata that ties the child to it. Pure."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

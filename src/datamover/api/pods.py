@@ -1,6 +1,6 @@
-"""Words of Pods that users of our kinds may say: environment, image, resources, placement, identity.
+"""The parts of a Pod that users can set in our kinds: environment, image, resources, placement, identity.
 
-They are Kubernetes' own fields, checked by the API server as far as bounds go. The field descriptions become those of CRDs, so they are
+They are Kubernetes' own fields; the API server checks their bounds. The field descriptions become those of CRDs, so they are
 written for `kubectl explain`.
 """
 
@@ -213,4 +213,4 @@ RULES: dict[type, tuple[tuple[str, str], ...]] = {
         ),
     ),
 }
-"""CEL rules of these words, for every definition that has them: (rule, message). Each message says the fix."""
+"""CEL rules of these types, for every definition that uses them: (rule, message). Each message says the fix."""

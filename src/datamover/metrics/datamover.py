@@ -1,7 +1,7 @@
 """Metrics of DataMovers. Names and labels of the first group are the documents' and the original operator's.
 
 Labels are bounded: phases, outcomes, reasons and namespaces. Only gauges carry an object's name, at most one series of each family for an
-object: `datamover_current_phase` (as published), those of the last success, and what stands of failures and waits. Their series go with the
+object: `datamover_current_phase` (as published), those of the last success, and those of current failures and waits. Their series are removed with the
 object: the DataMover, or the claim that is backed up.
 """
 
@@ -125,7 +125,7 @@ class DataMoverMetrics:
         self._durations.labels(phase, namespace).observe(seconds)
 
     def phase_now(self, *, name: str, namespace: str, phase: str) -> None:
-        """The phase that a DataMover is in. Counters of its namespace begin at 0, but for those by phase or reason: what is counted first shows as an increase."""
+        """The phase that a DataMover is in. Counters of its namespace start at 0, so that their first increase is visible; those by phase or reason do not."""
         if namespace not in self._seen:
             self._begin(namespace)
         self._phase.set(ObjectName(name, namespace), Phase.ORDER.index(phase) if phase in Phase.ORDER else -1)
@@ -150,12 +150,12 @@ class DataMoverMetrics:
         self._syncs.labels(status, namespace).inc()
 
     def cleaned(self, *, status: str, namespace: str) -> None:
-        """A clone was deleted, or could not be."""
+        """A clone was deleted, or could not be deleted."""
         self._cleanups.labels(status, namespace).inc()
         self._cleanup_alias.labels(status, namespace).inc()
 
     def error(self, *, error_type: str, phase: str, namespace: str) -> None:
-        """Something stands in the way."""
+        """Something prevents progress."""
         self._errors.labels(error_type, phase, namespace).inc()
 
     def moved(self, *, namespace: str, size: int, files: int, attempts: int, deleted: int) -> None:
@@ -195,26 +195,26 @@ class DataMoverMetrics:
         )
 
     def retrying(self, *, name: str, namespace: str, source: str, at: float, began: float) -> None:
-        """A failed DataMover is being tried again: its failure stands until that has succeeded."""
+        """A failed DataMover is being retried: its failure remains until the retry has succeeded."""
         self._failures.retry(
             ObjectName(name, namespace), SourceName(namespace, source), reason=RETRYING, at=at, began=began
         )
 
     def recovered(self, *, name: str, namespace: str) -> None:
-        """A DataMover has no failure that stands."""
+        """A DataMover has no unresolved failure."""
         self._failures.recover(ObjectName(name, namespace))
 
     def settle(self, *, name: str, namespace: str, source: str, began: float, exists: bool) -> None:
-        """A run of a claim that began at this moment has completed: failures of earlier ones are dealt with. `exists` is whether the claim does."""
+        """A run of a claim that began at this moment has completed: failures of earlier runs are resolved. `exists`: whether the claim still exists."""
         self._failures.settle(ObjectName(name, namespace), SourceName(namespace, source), began=began, exists=exists)
 
     def waits(self, *, name: str, namespace: str, reason: str, safe: bool, severity: str, since: float) -> None:
-        """A DataMover that has not ended stands still; `safe` is whether its data are at the destination."""
+        """A DataMover waits before its end; `safe`: whether its data are at the destination."""
         labels = WaitName(namespace, name, reason, "true" if safe else "false", severity)
         self._waits.put(ObjectName(name, namespace), labels, since)
 
     def goes_on(self, *, name: str, namespace: str) -> None:
-        """A DataMover does not wait."""
+        """A DataMover does not wait any more."""
         self._waits.drop(ObjectName(name, namespace))
 
     def _begin(self, namespace: str) -> None:

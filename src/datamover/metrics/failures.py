@@ -1,4 +1,4 @@
-"""Failures that stand until they are dealt with, and what else is one series for each object with labels that change."""
+"""Failures that count until they are resolved, and other metrics with one series for each object whose labels change."""
 
 from typing import Generic, NamedTuple, TypeVar
 
@@ -8,7 +8,7 @@ from datamover.metrics.objects import ObjectGauge, ObjectName, SourceName
 
 
 class FailureName(NamedTuple):
-    """What a failed DataMover's series is labelled with."""
+    """Labels of a failed DataMover's series."""
 
     namespace: str
     name: str
@@ -17,7 +17,7 @@ class FailureName(NamedTuple):
 
 
 class WaitName(NamedTuple):
-    """What a waiting DataMover's series is labelled with."""
+    """Labels of a waiting DataMover's series."""
 
     namespace: str
     name: str
@@ -30,7 +30,7 @@ L = TypeVar("L", FailureName, WaitName)
 
 
 class OneSeries(Generic[L]):
-    """At most one series for each object: with other labels it takes the place of the one before."""
+    """At most one series for each object: new labels replace the former series."""
 
     def __init__(self, gauge: ObjectGauge[L]) -> None:
         self._gauge = gauge
@@ -44,7 +44,7 @@ class OneSeries(Generic[L]):
         self._gauge.set(labels, value)
 
     def drop(self, owner: ObjectName) -> None:
-        """Drop an object's series; one that never was is no error."""
+        """Drop an object's series, if there is one."""
         labels = self._labels.pop(owner, None)
         if labels is not None:
             self._gauge.forget(labels)
@@ -59,7 +59,7 @@ class _Failure(NamedTuple):
 
 
 class Failures:
-    """Failures by object. A later run of the same claim that completed settles them, for good. Moments are seconds since 1970."""
+    """Failures by object. A later completed run of the same claim resolves them, for good. Moments are seconds since 1970."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._series = OneSeries(
@@ -77,7 +77,7 @@ class Failures:
         self._witnesses: dict[ObjectName, SourceName] = {}  # that have completed, of claims that are gone
 
     def fail(self, owner: ObjectName, source: SourceName, *, reason: str, at: float, began: float) -> None:
-        """Note a failure. One that is settled stays so."""
+        """Note a failure. A failure that is resolved stays resolved."""
         self._note(owner, _Failure(source, began))
         if began < self._completed.get(source, began):
             self._series.drop(owner)
@@ -85,7 +85,7 @@ class Failures:
         self._series.put(owner, FailureName(owner.namespace, owner.name, source.source, reason), at)
 
     def retry(self, owner: ObjectName, source: SourceName, *, reason: str, at: float, began: float) -> None:
-        """Note that a failure is being tried again: what stands of it stays; where nothing is known of it, `reason` and `at` stand for it."""
+        """Note that a failed run is being retried: its failure remains. When none is known, as after a restart, `reason` and `at` describe it."""
         known = self._known.get(owner)
         if known is None or known.source != source:
             self.fail(owner, source, reason=reason, at=at, began=began)
@@ -106,7 +106,7 @@ class Failures:
                 self._series.drop(other)
 
     def recover(self, owner: ObjectName) -> None:
-        """Note that an object has no failure that stands."""
+        """Note that an object has no unresolved failure."""
         self._series.drop(owner)
         found = self._known.pop(owner, None)
         if found is not None:

@@ -1,4 +1,4 @@
-"""Gauges with one number for each object, for any number of objects."""
+"""Gauges with one number for each object, cheap enough for many thousand objects."""
 
 from collections.abc import Iterable
 from typing import Generic, NamedTuple, TypeVar
@@ -9,14 +9,14 @@ from prometheus_client.registry import Collector
 
 
 class ObjectName(NamedTuple):
-    """What an object's series are labelled with."""
+    """Labels of an object's series."""
 
     name: str
     namespace: str
 
 
 class SourceName(NamedTuple):
-    """What a backed up claim's series are labelled with."""
+    """Labels of the series of a claim that is backed up."""
 
     namespace: str
     source: str
@@ -55,7 +55,7 @@ class ObjectGauge(Collector, Generic[K]):
         return key in self._values
 
     def forget(self, key: K) -> None:
-        """Drop an object's series; one that never was is no error."""
+        """Drop an object's series, if there is one."""
         self._values.pop(key, None)
 
     def describe(self) -> Iterable[GaugeMetricFamily]:

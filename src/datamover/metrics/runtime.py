@@ -123,7 +123,7 @@ class RuntimeMetrics:
         self._retries.labels(queue).inc()
 
     def depth(self, queue: str, ready: int, /) -> None:
-        """So many keys are ready."""
+        """Report how many keys are ready."""
         self._depth.labels(queue).set(ready)
 
     def waited(self, queue: str, seconds: float, /) -> None:
@@ -163,13 +163,13 @@ class RuntimeMetrics:
         self._poisoned.labels(resource).inc()
 
     def objects(self, resource: str, count: int, /) -> None:
-        """So many objects are cached."""
+        """Report how many objects are cached."""
         self._objects.labels(resource).set(count)
 
     def leading(self, lease: str, yes: bool, /) -> None:
-        """We began or ceased to lead."""
+        """Report whether this replica leads."""
         self._leader.labels(lease).set(1 if yes else 0)
 
     def recorded(self, outcome: str, /) -> None:
-        """An event met its end."""
+        """An Event was written, merged, dropped, or failed."""
         self._recorded.labels(outcome).inc()

@@ -1,4 +1,4 @@
-"""What the operator was told to give every mover, for the DataMovers that say nothing of their own. Pure."""
+"""The operator's defaults for how movers run, used where an object sets nothing itself. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ _VALUE = re.compile(rf"(?:{_NAME})?")
 
 
 class DefaultsError(ValueError):
-    """The defaults cannot be right. The message names the field and says what to write."""
+    """The defaults are wrong. The message names the field and says what to write."""
 
 
 class MoverDefaults(Mover, frozen=True):
@@ -73,7 +73,7 @@ def _first(own: Any, default: Any) -> Any:
 
 
 def _find_unknown(given: object, known: object, path: str = "") -> str:
-    """Return the path of the first thing that was given and not understood, or nothing."""
+    """Return the path of the first given field that was not understood, or the empty string."""
     for key, value in _entries(given):
         place = f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}" if path else str(key)
         below = dict(_entries(known))

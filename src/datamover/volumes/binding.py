@@ -1,4 +1,4 @@
-"""What can be said of a volume before anything is created: can it be copied, and who binds the copy. Pure."""
+"""Checks of volumes before anything is created: can the volume be copied, and what makes the copy bind. Pure."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -45,7 +45,7 @@ def check_source(
     storage_class: StorageClass | None,
     fields: Fields,
 ) -> Obstacle | None:
-    """Return what stands against copying the source claim, or None. Here and below, `fields` is how the kind calls what helps."""
+    """Return why the source claim cannot be copied, or None. Here and below, `fields` is how the kind calls what helps."""
     if source is None:
         return Obstacle(
             reasons.SOURCE_NOT_FOUND,
@@ -90,8 +90,8 @@ def check_class(
 ) -> Obstacle | None:
     """Return why a copy in the class `wanted` (the source's own when None) cannot be made, or None.
 
-    `volume` is the source's. A CSI driver clones its own volumes and restores its own snapshots only; a provisioner that is none ignores
-    what to make the volume from and delivers an empty one, which would be backed up as if it were the data (law L4).
+    `volume` is the source's. A CSI driver clones its own volumes and restores its own snapshots only; a provisioner that is not a CSI driver
+    ignores the data source and makes an empty volume, which would be backed up as if it were the data (law L4).
     """
     if volume is not None and _is_foreign(volume):
         return Obstacle(
@@ -145,7 +145,7 @@ def _check_driver(volume: PersistentVolume, class_name: str, provisioner: str, f
 def check_clone(
     clone: PersistentVolumeClaim, volumes: tuple[PersistentVolume, ...], *, fields: Fields
 ) -> Obstacle | None:
-    """Return why a clone that is bound is none: what no CSI driver has made holds nothing of the source."""
+    """Return why a bound clone is no copy: a volume that no CSI driver made holds none of the source's data."""
     bound_to = clone.spec.volume_name if clone.spec else None
     volume = next((each for each in volumes if each.metadata.name == bound_to), None)
     if volume is None or not _is_foreign(volume):
@@ -159,7 +159,7 @@ def check_clone(
 
 
 def _is_foreign(volume: PersistentVolume) -> bool:
-    """Tell whether a volume is of no CSI driver. A flexVolume without a vendor's name is a virtual cluster's way to show its host's."""
+    """Tell whether no CSI driver made a volume. A flexVolume without a vendor's name does not count: virtual clusters show their host's volumes so."""
     spec = volume.spec
     if spec is None or spec.csi is not None:
         return False
@@ -171,8 +171,8 @@ def choose_snapshot_class(
 ) -> VolumeSnapshotClass | Obstacle:
     """Return the class to take the snapshot with: the wanted one, else the driver's default, else its only one.
 
-    A default that retains what it took gives way to the only class that does not: our snapshots are temporary, and what stays of
-    them on the storage would be nobody's (law L5).
+    When the default class retains snapshots and exactly one other class does not, that one is used: our snapshots are temporary, and what they
+    leave on the storage would belong to nobody (law L5).
     """
     if wanted is not None:
         for candidate in classes:
@@ -207,9 +207,9 @@ def retains(snapshot_class: VolumeSnapshotClass) -> bool:
 
 
 def _of_other_driver(candidate: VolumeSnapshotClass, driver: str, fields: Fields) -> Obstacle | None:
-    """A driver is never asked for snapshots of another one's volumes, and not every snapshot controller says so.
+    """Return why a class of another driver cannot be used: drivers snapshot only their own volumes, and not every snapshot controller says so.
 
-    Of an in-tree class nothing is known where its volumes may not be read (CSI migration gives them a driver of another name).
+    Nothing is said of in-tree drivers: with CSI migration their volumes have a driver of another name.
     """
     if not driver or driver.startswith("kubernetes.io/") or candidate.driver == driver:
         return None
@@ -227,7 +227,7 @@ def binds_on_use(storage_class: StorageClass | None) -> bool:
 
 
 def is_lost(claim: PersistentVolumeClaim) -> bool:
-    """Tell whether the claim's volume has gone under it: what was in it cannot be read any more."""
+    """Tell whether the claim has lost its volume, and its data with it."""
     return claim.status is not None and claim.status.phase == "Lost"
 
 

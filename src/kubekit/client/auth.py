@@ -35,7 +35,7 @@ class Authenticator(Protocol):
     """A source of identities."""
 
     async def identity(self) -> Identity:
-        """Return the identity to use now. Raises ConfigError when there is none to be had."""
+        """Return the identity to use now. Raises ConfigError when there is none."""
         ...
 
     async def renew(self, refused: Identity) -> bool:
@@ -88,7 +88,7 @@ class TokenFile:
         return self._read()
 
     async def renew(self, refused: Identity) -> bool:
-        """Read the file whatever its stamp says."""
+        """Read the file even when it looks unchanged."""
         self._stamp = None
         return self._read() != refused
 

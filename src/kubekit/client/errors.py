@@ -162,9 +162,9 @@ def api_error(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
 
 
 LONGEST_MESSAGE: Final = 4096
-"""Letters of an error; what the server says of an object with many mistakes has some hundred a mistake."""
+"""Longest error message, in characters; of an object with many mistakes the server says about a hundred for each."""
 LONGEST_RETRY_AFTER: Final = 600.0
-"""Seconds; a server that asks for more, or for ever, is asked again all the same."""
+"""Longest pause in seconds that a server can ask for."""
 
 
 def _retry_after(value: Any) -> float | None:

@@ -1,4 +1,4 @@
-"""The seam below the client: one request, one answer, or one stream.
+"""The interface below the client: one request with one answer, or with one stream.
 
 `HttpTransport` (module `kubekit.client.http`) speaks to a real server; the embedded world implements the same protocol in the
 process. Nothing above this module knows which one it talks to.

@@ -1,8 +1,8 @@
 """The cache of one kind: objects by key, secondary indexes, and what our own writes returned.
 
 Guarantees:
-- an object never goes back in time: what carries an older resourceVersion than the cached one is ignored;
-- a deleted object never comes back by a late answer to our own write (deletions are remembered for a while, by UID);
+- an object never goes back in time: an older resourceVersion than the cached one is ignored;
+- a late answer to our own write never brings a deleted object back (deletions are remembered for a while, by UID);
 - listeners see every change once, with the object before and after, in order.
 Assumptions: one event loop; resourceVersions compare as integers (API machinery promises that since Kubernetes 1.35 and has
 always done so); every object carries `metadata`.
@@ -111,11 +111,11 @@ class Store(Generic[T]):
 
     @property
     def high_water(self) -> int:
-        """The highest resourceVersion seen."""
+        """Return the highest resourceVersion seen."""
         return self._high_water
 
     def add_listener(self, listener: Listener[T]) -> None:
-        """Call `listener` for each change from now on. What it raises is logged and stops nobody."""
+        """Call `listener` for each change from now on. Exceptions that it raises are logged and do not stop the others."""
         self._listeners.append(listener)
 
     def observe(self, obj: T) -> bool:

@@ -96,7 +96,7 @@ class Workqueue(Generic[K]):
         self._shut = False
 
     def add(self, key: K, priority: Priority = Priority.HIGH) -> None:
-        """Have `key` processed as soon as possible. A key that waits as LOW is lifted by HIGH, never lowered."""
+        """Have `key` processed as soon as possible. Adding a waiting LOW key as HIGH raises it; the priority is never lowered."""
         if self._shut:
             return
         delayed = self._delayed.pop(key, None)
@@ -182,7 +182,7 @@ class Workqueue(Generic[K]):
             self.add(key, priority)
 
     def shutdown(self) -> None:
-        """Take and give no more keys; who waits in `get` is sent home. Keys in work can still be given back."""
+        """Accept and hand out no more keys; waiting `get` calls raise QueueShutDown. Keys in work can still be marked done."""
         self._shut = True
         if self._timer is not None:
             self._timer.cancel()
@@ -217,7 +217,7 @@ class Workqueue(Generic[K]):
                 return
 
     def _set_timer(self) -> None:
-        """Let the timer ring for the earliest delayed key. Runs only where a loop runs: adding needs none before that."""
+        """Set the timer to the earliest delayed key. Runs only where a loop runs: adding needs none before that."""
         first = self._heap[0][0]
         if self._timer is not None and not self._timer.done():
             if self._timer_at <= first:

@@ -32,7 +32,7 @@ class JobStatus(Model, frozen=True):
 
 
 class Job(Model, frozen=True):
-    """A mover's Job."""
+    """A Job."""
 
     metadata: ObjectMeta = ObjectMeta()
     spec: JobSpec | None = None

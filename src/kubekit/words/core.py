@@ -158,7 +158,7 @@ class PodSpec(Model, frozen=True):
 
 
 class Pod(Model, frozen=True):
-    """A mover's Pod."""
+    """A Pod."""
 
     metadata: ObjectMeta = ObjectMeta()
     spec: PodSpec | None = None
@@ -185,7 +185,7 @@ class MountsSpec(Model, frozen=True):
 
 
 class PodMounts(Model, frozen=True):
-    """Anybody's Pod, to see which claims it uses. Read when that is asked, and never cached."""
+    """A Pod and the claims that it uses. Read when needed, never cached."""
 
     metadata: ObjectMeta = ObjectMeta()
     spec: MountsSpec | None = None
@@ -245,7 +245,7 @@ class Event(Model, frozen=True):
 
 
 class SecretKeys(Model, frozen=True):
-    """What preflight knows of a Secret: names of keys, and which of them are empty. Never a value."""
+    """The names of a Secret's keys, and which of them are empty. Never a value."""
 
     metadata: ObjectMeta = ObjectMeta()
     keys: tuple[str, ...] = ()

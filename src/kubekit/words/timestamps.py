@@ -31,10 +31,10 @@ def micros(moment: datetime) -> str:
 
 
 def compact(moment: datetime) -> str:
-    """Return `YYYYMMDDHHMMSS`, as the cleanup document names clones."""
+    """Return `YYYYMMDDHHMMSS`, for names of objects."""
     return moment.astimezone(UTC).strftime("%Y%m%d%H%M%S")
 
 
 def folder(moment: datetime) -> str:
-    """Return `YYYY-MM-DD-HHMMSS`, as the synchronization document names timestamp folders."""
+    """Return `YYYY-MM-DD-HHMMSS`, for names of folders."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d-%H%M%S")

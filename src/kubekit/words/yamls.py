@@ -1,7 +1,7 @@
-"""YAML within limits: a few lines may stand for more than any machine has memory for.
+"""Loading YAML within limits: a few lines with aliases can expand to more than the memory holds.
 
 Aliases are counted as what they stand for, merges (`<<`) as the keys that they bring, and nothing is nested deeper than a manifest is.
-`YamlError` is raised for what breaks a limit, before it costs anything, and for what is no YAML; the message goes on a sentence.
+`YamlError` is raised for what breaks a limit, before it costs anything, and for text that is not YAML; the message continues a sentence.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ import yaml
 MAX_DEPTH = 100
 MAX_VALUES = 1_000_000
 MAX_MERGED = 10_000
-"""Keys that all merges of a document bring in: each may bring in what others have brought together."""
+"""The greatest number of keys that all merges of a document may add together: merges of merges multiply."""
 TOO_DEEP = f"is nested more than {MAX_DEPTH} levels deep; that is not a manifest"
 TOO_MANY = f"stands for more than {MAX_VALUES} values, aliases included; that is not a manifest"
 _TOO_MERGED = f"merges more than {MAX_MERGED} keys; that is not a manifest"
@@ -42,7 +42,7 @@ class BoundedLoader(yaml.SafeLoader):
             self._depth -= 1
 
     def compose_document(self) -> Any:
-        """Return the next document's node: each has an allowance of its own."""
+        """Return the next document's node. The limits count anew for each document."""
         self._merged = 0
         return super().compose_document()
 
