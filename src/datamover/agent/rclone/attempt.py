@@ -25,8 +25,9 @@ from datamover.agent.files import manifest, names, walk
 from datamover.agent.rclone import guards, logs, process, profile, records, remarks
 from datamover.agent.rclone.changes import has_changed
 from datamover.agent.rclone.deleting import Deletions
-from datamover.agent.rclone.destination import Destination, Listing
+from datamover.agent.rclone.destination import Destination
 from datamover.agent.rclone.ledger import Ledger
+from datamover.agent.rclone.listing import Listing
 from datamover.agent.rclone.live import is_on
 from datamover.agent.rclone.moving import Moving
 from datamover.agent.rclone.options import Options, file_lists, for_checking, keeps_links, without_etags

@@ -4,7 +4,8 @@ import os
 import stat
 
 from datamover.agent.files import names
-from datamover.agent.rclone.ledger import Ledger, fit
+from datamover.agent.rclone.ledger import Ledger
+from datamover.agent.rclone.table import fit
 
 
 def has_changed(source: bytes, key: bytes, ledger: Ledger) -> bool:

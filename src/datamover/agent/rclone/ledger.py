@@ -1,105 +1,19 @@
 """Which paths are where: in the source, in earlier manifests, at the destination. The basis of what may be deleted.
 
-A table on disk (SQLite in the scratch directory), because a volume may hold millions of files.
-
-Guarantees: memory stays below about 40 MiB whatever the number of paths; about 100-150 bytes of scratch space a path.
-Assumptions: used from one thread; the file is the attempt's own and is thrown away with it (so nothing is synced to disk).
-
-Columns of a path (its key, see `names`):
-
-`source`   size in the source, when the engine is to move it
-`mtime`    its time of change there, in nanoseconds
-`walked`   it is in the source, moved or not
-`known`    1: an earlier run of this mirror wrote it (law L3); 2: it is being adopted; 3: an earlier run may have written it, so it is
-           neither foreign nor ever deleted; -1: a run says that it was not there when it ended (see `doubt`)
-`doomed`   an earlier attempt of this very run was to delete it, with the guards' leave
-`announced` only runs that have not ended wrote it, if anybody did
-`written`  time of change that an earlier run recorded for it, in nanoseconds
-`remote`   size at the destination before the run
-`visible`  the user's own filters let the engine see it at the destination
-`after`    size at the destination after the run
-`uploaded` the engine logged that it moved it
-`arrivals` how many files the engine logged so as moved, and `moved` their bytes: one, but where its log spells several alike (U+FFFD)
-`removed`  the engine removed what had arrived of it, because it was not what had been sent
-`paired`   an old object that is a new one's earlier name, or that new one
-`spared`   it seemed to be gone from the source and yet must not be deleted
-`odd`      the engine cannot be told to delete it and nothing else: no file's path becomes its key, or two objects are listed by it
+It is the `Table` with what is filled in and asked in the course of an attempt; the columns and the states are described there.
 """
 
-import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from itertools import islice
 
 from datamover.agent import printing
 from datamover.agent.files import names
-
-_SCHEMA = """
-CREATE TABLE paths (
-  key BLOB PRIMARY KEY,
-  source INTEGER, mtime INTEGER, walked INTEGER NOT NULL DEFAULT 0, twice INTEGER NOT NULL DEFAULT 0,
-  known INTEGER NOT NULL DEFAULT 0, written INTEGER, remote INTEGER, visible INTEGER NOT NULL DEFAULT 1,
-  after INTEGER, uploaded INTEGER NOT NULL DEFAULT 0, paired INTEGER NOT NULL DEFAULT 0,
-  spared INTEGER NOT NULL DEFAULT 0, doomed INTEGER NOT NULL DEFAULT 0,
-  announced INTEGER NOT NULL DEFAULT 0, odd INTEGER NOT NULL DEFAULT 0, arrivals INTEGER NOT NULL DEFAULT 0,
-  moved INTEGER NOT NULL DEFAULT 0, removed INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID
-"""
-_BATCH = 2000
-_MIRRORED = "remote IS NOT NULL AND known IN (1, 2) AND visible = 1 AND odd = 0"
-_STALE = f"{_MIRRORED} AND walked = 0 AND source IS NULL"
-
-_UNSEEN = "known IN (1, 3) AND remote IS NULL AND source IS NULL"
-_GONE = f"{_STALE} AND known = 1 AND doomed = 0 AND paired = 0"
-_FRESH = "source IS NOT NULL AND (remote IS NULL OR announced = 1) AND paired = 0"
-_ALIKE_GONE = "remote IN (SELECT size FROM fresh_sizes)"
-_ALIKE_FRESH = "source IN (SELECT size FROM gone_sizes)"
-_ODD = "remote IS NOT NULL AND known IN (1, 2) AND source IS NULL AND visible = 1 AND walked = 0 AND odd = 1"
-
-_LOSSY = "\ufffd".encode()
-
-Sized = Iterable[tuple[bytes, int]]
-Summed = Iterable[tuple[bytes, bytes]]
-"""Key and checksum."""
-Timed = Iterable[tuple[bytes, int, int]]
-"""Key, size and time of change in nanoseconds."""
+from datamover.agent.rclone.renames import Renames
+from datamover.agent.rclone.spellings import LOSSY, Spellings
+from datamover.agent.rclone.table import MIRRORED, ODD, STALE, UNSEEN, Known, Sized, Timed, fit, set_known
 
 
-_LAST = (1 << 63) - 1
-
-
-def fit(mtime: int) -> int:
-    """Return a time of change that the table can hold: file systems know years that 64 bits of nanoseconds do not."""
-    return max(-_LAST, min(mtime, _LAST))
-
-
-class Ledger:
-    """The table. Sizes in bytes; keys as the engine spells them."""
-
-    def __init__(self, path: str) -> None:
-        # no journal and no sync: a crash of the machine loses the scratch directory anyway
-        self._database = sqlite3.connect(path, isolation_level=None)
-        for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-16384", "locking_mode=EXCLUSIVE"):
-            self._database.execute(f"PRAGMA {pragma}")
-        self._database.execute(_SCHEMA)
-        self._spellings = False
-
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
-
-    def _put(self, statement: str, rows: Iterable[tuple[bytes | int | None, ...]]) -> None:
-        iterator = iter(rows)
-        self._database.execute("BEGIN")
-        try:
-            while batch := list(islice(iterator, _BATCH)):
-                self._database.executemany(statement, batch)
-        except BaseException:
-            # the rows broke off: without a journal there is no way back, and the table is asked once more at the end
-            with suppress(sqlite3.Error):
-                self._database.execute("COMMIT")
-            raise
-        self._database.execute("COMMIT")
+class Ledger(Renames, Spellings):
+    """The whole table. Sizes in bytes; keys as the engine spells them."""
 
     # --- filling -------------------------------------------------------------------------------------------------
 
@@ -124,8 +38,8 @@ class Ledger:
         to delete them. `finished`: that run has ended. `again`: it is this run, in an earlier attempt.
         """
         self._put(
-            "INSERT INTO paths (key, known, written, doomed, announced) VALUES (?, 1, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
-            " announced = CASE WHEN known = 1 THEN min(announced, excluded.announced) ELSE excluded.announced END, known = 1,"
+            f"INSERT INTO paths (key, known, written, doomed, announced) VALUES (?, {Known.WRITTEN:d}, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"  # noqa: S608 - constants of this room
+            f" announced = CASE WHEN known = {Known.WRITTEN:d} THEN min(announced, excluded.announced) ELSE excluded.announced END, known = {Known.WRITTEN:d},"
             " written = coalesce(excluded.written, written), doomed = excluded.doomed",
             (
                 (key, None if mtime is None else fit(mtime), stale and again, not finished and not stale)
@@ -135,24 +49,28 @@ class Ledger:
 
     def forget_known(self, keys: Iterable[bytes]) -> None:
         """Paths that were announced by that run but not written."""
-        self._put("UPDATE paths SET known = 0 WHERE key = ?", ((key,) for key in keys))
+        self._put(set_known(Known.UNKNOWN, where="key = ?"), ((key,) for key in keys))
 
     def doubt(self, keys: Iterable[bytes]) -> None:
         """Paths that were announced by that run, and whose files vanished before they were read."""
-        self._put("UPDATE paths SET known = -1 WHERE key = ?", ((key,) for key in keys))
+        self._put(set_known(Known.DOUBTED, where="key = ?"), ((key,) for key in keys))
 
     def confirm(self, keys: Iterable[bytes]) -> None:
         """Of the doubted paths, take these as written after all: an older run wrote them."""
-        self._put("UPDATE paths SET known = 1 WHERE key = ? AND known = -1", ((key,) for key in keys))
+        self._put(
+            set_known(Known.WRITTEN, where=f"key = ? AND known = {Known.DOUBTED:d}"),
+            ((key,) for key in keys),
+        )
 
     def end_doubt(self) -> None:
         """Take the other doubted paths as unknown."""
-        self._database.execute("UPDATE paths SET known = 0 WHERE known = -1")
+        self._database.execute(set_known(Known.UNKNOWN, where=f"known = {Known.DOUBTED:d}"))
 
     def add_found(self, keys: Iterable[bytes]) -> None:
         """Paths that an earlier run may have written: neither foreign nor ever deleted."""
         self._put(
-            "INSERT INTO paths (key, known) VALUES (?, 3) ON CONFLICT (key) DO UPDATE SET known = 3 WHERE known <= 0",
+            f"INSERT INTO paths (key, known) VALUES (?, {Known.MAYBE:d})"  # noqa: S608 - constants of this room
+            f" ON CONFLICT (key) DO UPDATE SET known = {Known.MAYBE:d} WHERE known IN ({Known.UNKNOWN:d}, {Known.DOUBTED:d})",
             ((key,) for key in keys),
         )
 
@@ -160,7 +78,7 @@ class Ledger:
         """Take every unknown object at the destination as such a one: an unfinished run of a live source may have moved more than it had
         announced. What was there before that run its manifest lists, because it refuses a destination with foreign objects.
         """
-        self._database.execute("UPDATE paths SET known = 3 WHERE remote IS NOT NULL AND known = 0")
+        self._database.execute(set_known(Known.MAYBE, where=f"remote IS NOT NULL AND known = {Known.UNKNOWN:d}"))
 
     def add_remote(self, paths: Sized) -> None:
         """Objects at the destination before the run: one listing, given once."""
@@ -172,8 +90,9 @@ class Ledger:
 
     def adopt(self, *, as_written: bool) -> None:
         """Take every object at the destination as known; `as_written`: as if an earlier run of this mirror had written it."""
+        state = Known.WRITTEN if as_written else Known.ADOPTED
         self._database.execute(
-            "UPDATE paths SET known = ? WHERE remote IS NOT NULL AND known IN (0, 3)", (1 if as_written else 2,)
+            set_known(state, where=f"remote IS NOT NULL AND known IN ({Known.UNKNOWN:d}, {Known.MAYBE:d})")
         )
 
     def protect(self, folders: Iterable[bytes]) -> None:
@@ -234,14 +153,6 @@ class Ledger:
 
     # --- asking --------------------------------------------------------------------------------------------------
 
-    def _count(self, condition: str) -> int:
-        return int(self._database.execute(f"SELECT count(*) FROM paths WHERE {condition}").fetchone()[0])  # noqa: S608 - constants of this module
-
-    def _keys(self, condition: str, *, limit: int = -1) -> Iterator[bytes]:
-        # a cursor of its own, so that callers may ask something else meanwhile
-        for (key,) in self._database.execute(f"SELECT key FROM paths WHERE {condition} ORDER BY key LIMIT ?", (limit,)):  # noqa: S608 - constants of this module
-            yield key
-
     def sources(self) -> tuple[int, int]:
         """Return number and bytes of what is to be moved."""
         row = self._database.execute("SELECT count(source), coalesce(sum(source), 0) FROM paths").fetchone()
@@ -287,25 +198,27 @@ class Ledger:
 
     def mirrored_count(self) -> int:
         """Return the number of objects at the destination that this mirror wrote and could delete."""
-        return self._count(_MIRRORED)
+        return self._count(MIRRORED)
 
     def written_count(self) -> int:
         """Return how many of these earlier runs wrote: all but those that are being adopted."""
-        return self._count(f"{_MIRRORED} AND known = 1")
+        return self._count(f"{MIRRORED} AND known = {Known.WRITTEN:d}")
 
     def doubted_count(self) -> int:
         """Return the number of doubted paths that the destination has."""
-        return self._count("remote IS NOT NULL AND known = -1")
+        return self._count(f"remote IS NOT NULL AND known = {Known.DOUBTED:d}")
 
     def foreign(self, *, limit: int) -> list[bytes]:
         """Return objects at the destination that no run of this mirror wrote."""
-        return list(self._keys("remote IS NOT NULL AND known = 0", limit=limit))
+        return list(self._keys(f"remote IS NOT NULL AND known = {Known.UNKNOWN:d}", limit=limit))
 
     def nested(self, *, limit: int) -> list[str]:
         """Return, for people, folders at the destination with records in them that no run of this mirror wrote."""
         mark = b"/.datamover/"
         found: dict[str, None] = {}
-        for key in self._keys("remote IS NOT NULL AND known <> 1 AND instr(key, x'2f2e646174616d6f7665722f')"):
+        for key in self._keys(
+            f"remote IS NOT NULL AND known <> {Known.WRITTEN:d} AND instr(key, x'2f2e646174616d6f7665722f')"
+        ):
             found[printing.readable(key[: key.find(mark)])] = None
             if len(found) >= limit:
                 break
@@ -313,125 +226,65 @@ class Ledger:
 
     def foreign_count(self) -> int:
         """Return the number of such objects."""
-        return self._count("remote IS NOT NULL AND known = 0")
+        return self._count(f"remote IS NOT NULL AND known = {Known.UNKNOWN:d}")
 
     def found_count(self) -> int:
         """Return how many objects of `found` there are."""
-        return self._count("remote IS NOT NULL AND known = 3 AND source IS NULL AND walked = 0")
+        return self._count(f"remote IS NOT NULL AND known = {Known.MAYBE:d} AND source IS NULL AND walked = 0")
 
     def found(self) -> Iterator[bytes]:
         """Yield what an earlier run may have written and the source does not have."""
-        return self._keys("remote IS NOT NULL AND known = 3 AND source IS NULL")
+        return self._keys(f"remote IS NOT NULL AND known = {Known.MAYBE:d} AND source IS NULL")
 
     def unseen(self, *, limit: int) -> Iterator[bytes]:
         """Yield what this mirror wrote, or may have written, and neither the source nor the listing before the run has: about `limit` of
         them at most, evenly spread, and the last one in any case, for a listing that was cut short lacks a stretch.
         """
-        count = self._count(_UNSEEN)
+        count = self._count(UNSEEN)
         step = max(1, -(-count // limit))
-        for index, key in enumerate(self._keys(_UNSEEN)):
+        for index, key in enumerate(self._keys(UNSEEN)):
             if index % step == 0 or index == count - 1:
                 yield key
 
     def unseen_written(self) -> Iterator[bytes]:
         """Yield what of that this mirror wrote for certain."""
-        return self._keys(f"{_UNSEEN} AND known = 1")
+        return self._keys(f"{UNSEEN} AND known = {Known.WRITTEN:d}")
 
     def reappeared(self) -> Iterator[tuple[bytes, bool]]:
         """Yield what the listing after the run shows of these objects, and whether this mirror wrote it for certain."""
         yield from self._database.execute(
-            f"SELECT key, known = 1 FROM paths WHERE {_UNSEEN} AND after IS NOT NULL ORDER BY key"  # noqa: S608 - a constant of this module
+            f"SELECT key, known = {Known.WRITTEN:d} FROM paths WHERE {UNSEEN} AND after IS NOT NULL ORDER BY key"  # noqa: S608 - a constant of this module
         )
 
     def stale_count(self) -> int:
         """Return the number of objects to delete."""
-        return self._count(_STALE)
+        return self._count(STALE)
 
     def stale(self) -> Iterator[bytes]:
         """Yield the objects to delete: at the destination, written by this mirror, gone from the source (law L3)."""
-        return self._keys(_STALE)
+        return self._keys(STALE)
 
     def written_bytes(self) -> int:
         """Return the size of the objects that earlier runs wrote."""
-        found = self._database.execute(f"SELECT coalesce(sum(remote), 0) FROM paths WHERE {_MIRRORED} AND known = 1")  # noqa: S608 - constants of this module
+        written = f"{MIRRORED} AND known = {Known.WRITTEN:d}"
+        found = self._database.execute(f"SELECT coalesce(sum(remote), 0) FROM paths WHERE {written}")  # noqa: S608 - constants of this room
         return int(found.fetchone()[0])
 
     def shrunk_count(self) -> int:
         """Return the number of objects that earlier runs wrote and whose file has less than a tenth of its size now."""
-        return self._count(f"{_MIRRORED} AND known = 1 AND remote > 0 AND source * 10 < remote")
-
-    def lost(self) -> tuple[int, int]:
-        """Return number and bytes of the objects to delete that earlier runs wrote, but for those that were proved to be renamed.
-
-        What an earlier attempt of this run was allowed to delete is not asked about again.
-        """
-        row = self._database.execute(f"SELECT count(*), coalesce(sum(remote), 0) FROM paths WHERE {_GONE}").fetchone()  # noqa: S608 - a constant of this module
-        return int(row[0]), int(row[1])
-
-    def lost_count(self) -> int:
-        """Return the number of these."""
-        return self.lost()[0]
-
-    def gone(self) -> Iterator[tuple[bytes, int]]:
-        """Yield key and size of each of these."""
-        yield from self._database.execute(f"SELECT key, remote FROM paths WHERE {_GONE} ORDER BY key")  # noqa: S608 - a constant of this module
-
-    def fresh(self) -> Iterator[tuple[bytes, int]]:
-        """Yield key and size of the files that were not there before and are no renamed ones. New is also what only runs that have not ended
-        may have moved.
-        """
-        yield from self._database.execute(f"SELECT key, source FROM paths WHERE {_FRESH} ORDER BY key")  # noqa: S608 - a constant of this module
-
-    def alike(self) -> tuple[Iterator[bytes], Iterator[bytes]]:
-        """Return the keys of the lost objects, and of the new files, of sizes that both have: what may have been renamed."""
-        for name, size, rows in (("gone_sizes", "remote", _GONE), ("fresh_sizes", "source", _FRESH)):
-            # tables, because what the database sorts or collects by itself could need another place for temporary files
-            self._database.execute(f"DROP TABLE IF EXISTS {name}")
-            self._database.execute(f"CREATE TABLE {name} (size INTEGER PRIMARY KEY)")
-            self._database.execute(f"INSERT OR IGNORE INTO {name} SELECT {size} FROM paths WHERE {rows}")  # noqa: S608 - constants of this module
-        return self._keys(f"{_GONE} AND {_ALIKE_GONE}"), self._keys(f"{_FRESH} AND {_ALIKE_FRESH}")
-
-    def pair_renamed(self, gone: Summed, fresh: Summed) -> None:
-        """Take each lost object and new file of the same size and checksum as one that was renamed; each stands for one."""
-        for name, size, rows, given in (("gone", "remote", _GONE, gone), ("fresh", "source", _FRESH, fresh)):
-            self._database.execute(f"DROP TABLE IF EXISTS {name}")
-            self._database.execute(
-                f"CREATE TABLE {name} (size INTEGER, mark BLOB, key BLOB, PRIMARY KEY (size, mark, key)) WITHOUT ROWID"
-            )
-            self._put(
-                f"INSERT OR IGNORE INTO {name} SELECT {size}, ?, key FROM paths WHERE key = ? AND {rows}",  # noqa: S608 - constants of this module
-                ((checksum, key) for key, checksum in given),
-            )
-        self._put("UPDATE paths SET paired = 1 WHERE key = ?", self._pairs())
-
-    def _pairs(self) -> Iterator[tuple[bytes]]:
-        """Yield the keys of equal rows of the two tables, each with one."""
-        olds, news = (
-            self._database.execute(f"SELECT size, mark, key FROM {name} ORDER BY size, mark, key")  # noqa: S608 - two words
-            for name in ("gone", "fresh")
-        )
-        old, new = olds.fetchone(), news.fetchone()
-        while old and new:
-            if old[:2] == new[:2]:
-                yield (old[2],)
-                yield (new[2],)
-                old, new = olds.fetchone(), news.fetchone()
-            elif old[:2] < new[:2]:
-                old = olds.fetchone()
-            else:
-                new = news.fetchone()
+        return self._count(f"{MIRRORED} AND known = {Known.WRITTEN:d} AND remote > 0 AND source * 10 < remote")
 
     def spared(self) -> Iterator[bytes]:
         """Yield the stale objects that stay after all."""
-        return self._keys(f"{_STALE} AND spared = 1")
+        return self._keys(f"{STALE} AND spared = 1")
 
     def undeleted(self, *, limit: int) -> list[bytes]:
         """Return deleted objects that the listing after the run still has."""
-        return list(self._keys(f"{_STALE} AND spared = 0 AND after IS NOT NULL", limit=limit))
+        return list(self._keys(f"{STALE} AND spared = 0 AND after IS NOT NULL", limit=limit))
 
     def beyond_reach(self) -> Iterator[bytes]:
         """Yield those of them that may be stored under another key than that which the engine looks for."""
-        return (key for key in self._keys(f"{_STALE} AND spared = 0 AND after IS NOT NULL") if names.is_quoted(key))
+        return (key for key in self._keys(f"{STALE} AND spared = 0 AND after IS NOT NULL") if names.is_quoted(key))
 
     def split(self) -> Iterator[bytes]:
         """Yield the keys at the destination that have an empty part."""
@@ -440,16 +293,16 @@ class Ledger:
     def kept(self) -> Iterator[bytes]:
         """Yield what this mirror wrote, is not in the source any more, and yet must stay (filters, protected folders, odd keys)."""
         return self._keys(
-            "remote IS NOT NULL AND known IN (1, 2) AND source IS NULL AND (visible = 0 OR walked = 1 OR odd = 1)"
+            f"remote IS NOT NULL AND known IN ({Known.WRITTEN:d}, {Known.ADOPTED:d}) AND source IS NULL AND (visible = 0 OR walked = 1 OR odd = 1)"
         )
 
     def odd_count(self) -> int:
         """Return the number of objects that would have to go, but for their keys."""
-        return self._count(_ODD)
+        return self._count(ODD)
 
     def odd(self, *, limit: int) -> list[bytes]:
         """Return such objects."""
-        return list(self._keys(_ODD, limit=limit))
+        return list(self._keys(ODD, limit=limit))
 
     def blockers(self) -> list[bytes]:
         """Return the objects to delete that stand in the way of a path of the source on servers with real folders.
@@ -497,50 +350,5 @@ class Ledger:
         """
         before = "" if frozen else " AND remote IS NULL"
         for key in self._keys(f"after IS NOT NULL AND source IS NULL AND walked = 0 AND uploaded = 0{before}"):
-            if frozen or _LOSSY not in names.logged(key):
+            if frozen or LOSSY not in names.logged(key):
                 yield key
-
-    # --- names as the engine's log spells them ---------------------------------------------------------------------
-
-    def beyond_intent(self) -> Iterator[bytes]:
-        """Yield what the engine moved although the walk had not seen it."""
-        for key in self._keys("uploaded = 1 AND source IS NULL"):
-            if not (_LOSSY in key and self._spelled(key, limit=1)):
-                yield key
-
-    def was_uploaded(self, key: bytes) -> bool:
-        """Tell whether the engine logged that it moved this key. Of one that its log spells like others (U+FFFD) nobody knows: no."""
-        if _LOSSY in names.logged(key):
-            return False
-        found = self._database.execute("SELECT 1 FROM paths WHERE key = ? AND uploaded = 1", (key,))
-        return found.fetchone() is not None
-
-    def was_walked(self, key: bytes) -> bool:
-        """Tell whether the walk met what becomes this key."""
-        return self._database.execute("SELECT 1 FROM paths WHERE key = ? AND walked = 1", (key,)).fetchone() is not None
-
-    def spelled(self, lossy: str) -> bytes | None:
-        """Return the one key of the source that the engine's JSON log spells so (U+FFFD for bytes that are not UTF-8)."""
-        found = self._spelled(lossy.encode(), limit=2)
-        return found[0] if len(found) == 1 else None
-
-    def spelled_all(self, lossy: str) -> list[bytes]:
-        """Return all keys of the source that the engine's JSON log spells so."""
-        return self._spelled(lossy.encode(), limit=-1)
-
-    def _spelled(self, lossy: bytes, *, limit: int) -> list[bytes]:
-        if not self._spellings:
-            # one pass, when the first such name comes: nearly no volume has any
-            self._database.execute(
-                "CREATE TABLE spellings (lossy BLOB, key BLOB, PRIMARY KEY (lossy, key)) WITHOUT ROWID"
-            )
-            self._put("INSERT INTO spellings (lossy, key) VALUES (?, ?)", self._lossy_sources())
-            self._spellings = True
-        rows = self._database.execute("SELECT key FROM spellings WHERE lossy = ? LIMIT ?", (lossy, limit))
-        return [key for (key,) in rows]
-
-    def _lossy_sources(self) -> Iterator[tuple[bytes, bytes]]:
-        for key in self._keys("source IS NOT NULL"):
-            spelling = names.logged(key)
-            if _LOSSY in spelling:
-                yield spelling, key

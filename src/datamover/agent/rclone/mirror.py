@@ -19,7 +19,7 @@ from datamover.agent.files import manifest, walk
 from datamover.agent.rclone import guards, records, remarks, rotation
 from datamover.agent.rclone.attempt import Attempt, Equipment
 from datamover.agent.rclone.deleting import tell_deletions
-from datamover.agent.rclone.destination import Listing
+from datamover.agent.rclone.listing import Listing
 from datamover.agent.rclone.options import without_filters
 from datamover.agent.rclone.rivals import Rivals
 from datamover.agent.rclone.verify import compare, mismatch, not_deleted

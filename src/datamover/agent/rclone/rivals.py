@@ -13,13 +13,17 @@ version does not look; it stops when it has moved all its files.
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from datamover.agent.errors import Failure
 from datamover.agent.files import manifest
 from datamover.agent.rclone import guards, records
-from datamover.agent.rclone.destination import Destination, Listing
+from datamover.agent.rclone.destination import Destination
 from datamover.agent.rclone.settings import Settings
 from datamover.api import outside, transfer
+
+if TYPE_CHECKING:
+    from datamover.agent.rclone.listing import Listing
 
 LOOK_SECONDS = 5.0
 """How often a run that moves files looks whether a newer one has begun."""

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datamover.agent.files.names import is_canonical
-from datamover.agent.rclone.ledger import Ledger, fit
+from datamover.agent.rclone.ledger import Ledger
+from datamover.agent.rclone.table import fit
 
 
 @pytest.fixture

@@ -1,0 +1,138 @@
+# ruff: noqa: PTH202, PTH123  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
+"""What lies at the destination: listings, objects asked for by name, their checksums.
+
+Guarantees: everything here may be done twice; a listing ends (see `listing`).
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from datamover.agent.errors import Failure
+from datamover.agent.rclone import logs
+from datamover.agent.rclone.listing import Listing
+from datamover.agent.rclone.server import Server
+from datamover.api import transfer
+
+_SLOWEST_LISTING = 500
+"""Objects a second that any server lists."""
+_CHECKSUM = re.compile(rb"([0-9a-f]{32})  (.+)", re.DOTALL)
+_LIST = ("--recursive", "--files-only", "--format", "sp", "--separator", ";")
+
+
+class Inventory(Server):
+    """See the module."""
+
+    def start_listing(self, path: str = "", *, patient: bool = True) -> Listing:
+        """Begin to list all below `path`. Without `patient` the engine does not try again by itself, so that errors come at once."""
+        retries = {} if patient else {"RCLONE_LOW_LEVEL_RETRIES": "1"}
+        return self._start_lsf(self.remote(path), environment=self._environment | retries)
+
+    def start_local_listing(self, path: str, *, environment: Mapping[str, str], extra: Sequence[str]) -> Listing:
+        """Begin to list what the engine itself would move from a local directory, under the user's filters and `extra` flags."""
+        return self._start_lsf(path, environment=environment, extra=extra)
+
+    def list_visible(self, *, environment: Mapping[str, str], objects: int) -> Listing:
+        """Return what the engine sees at the destination under the user's filters, of about so many `objects`."""
+        # what the filters hide takes its time and shows nothing
+        patience = self._settings.outage_limit + self._answering + objects / _SLOWEST_LISTING
+        return self.patiently(
+            lambda: self.finish(self._start_lsf(self.remote(), environment=environment), patience=patience)
+        )
+
+    def list_all(self, path: str = "") -> Listing:
+        """Return all below `path`."""
+        return self.patiently(lambda: self.finish(self.start_listing(path)))
+
+    def find(self, keys: Iterable[bytes]) -> Listing:
+        """Return which of these objects are there, each asked for by its name: what a listing leaves out is found as well."""
+        listed = self._file("asked")
+        with open(listed, "wb") as file:
+            file.writelines(key + b"\n" for key in keys)
+        environment = {"RCLONE_CHECKERS": "32"} | self._environment
+        return self.patiently(
+            lambda: self.finish(
+                self._start_lsf(
+                    self.remote(), environment=environment, extra=["--no-traverse", "--files-from-raw", listed]
+                )
+            )
+        )
+
+    def finish(self, listing: Listing, *, patience: float | None = None) -> Listing:
+        """Wait for a listing; raise what went wrong with it.
+
+        While it shows nothing new the server is asked something small, which must be answered within the outage limit. One that shows
+        nothing new for `patience` seconds (the engine's own limit, and the outage limit on top) is given up in any case: a server that trickles
+        keeps the engine's timeouts from ever passing.
+        """
+        outage = None if patience is not None else self._begin_outage()
+        patience = self._settings.outage_limit + self._answering if patience is None else patience
+        code = listing.wait(patience=patience, outage=outage)
+        if listing.dead is not None:
+            raise listing.dead
+        if listing.endless:
+            raise Failure(
+                transfer.INTERNAL,
+                transfer.REASON_SERVER_ERROR,
+                f"The listing of {self.place} has no end: {listing.endless}. So nobody can tell what is there. Nothing was deleted. Look at the"
+                " server, and at what stands before it, such as a proxy.",
+            )
+        if listing.child.timed_out:
+            failure = self._told("i/o timeout")
+            failure.message = f"A listing made no progress for {patience:.0f} s ({transfer.OUTAGE_LIMIT} and RCLONE_TIMEOUT). {failure.message}"
+            raise failure
+        if code:
+            raise self.explain(listing.child.errors, code)
+        return listing
+
+    def _start_lsf(self, place: str, *, environment: Mapping[str, str], extra: Sequence[str] = ()) -> Listing:
+        output = self._file("listing")
+        return Listing(
+            self._engine.start(
+                ["lsf", *_LIST, *extra, place], environment=environment, on_line=self._show, output=output
+            ),
+            output,
+            place=place,
+        )
+
+    def checksums(
+        self,
+        keys: Iterable[bytes],
+        *,
+        source: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        told: Callable[[logs.Line], None] = lambda _: None,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield key and MD5 of these objects below the root, or files of the local directory `source`, of which the engine has one.
+
+        Files are read for that, and `told` how far that is. What cannot be read has none.
+        """
+        listed, output = self._file("asked"), self._file("checksums")
+        with open(listed, "wb") as file:
+            file.writelines(key + b"\n" for key in keys)
+
+        def on_line(line: logs.Line) -> None:
+            told(line)
+            self._show(line)
+
+        def once() -> None:
+            child = self._engine.start(
+                ["md5sum", "--files-from-raw", listed, source or self.remote()],
+                environment={"RCLONE_CHECKERS": "16"} | dict(environment or self._environment),
+                on_line=None,
+                output=output,
+            )
+            try:
+                code = child.follow(on_line)
+            finally:
+                child.close()
+            if code and source is None:
+                raise self.explain(child.errors, code)
+
+        # where ETags are no checksums the engine would give them as such
+        if os.path.getsize(listed) and (self.plain or source is not None):
+            self.patiently(once)
+            with open(output, "rb") as file:
+                for line in file:
+                    if match := _CHECKSUM.fullmatch(line.rstrip(b"\n")):
+                        yield match[2], match[1]
