@@ -260,18 +260,17 @@ async def test_a_sparse_file_arrives_whole_and_is_recorded_as_sparse(stage: Stag
         assert manifest_of(act, mover)["sparse"]["sparse"] is True
 
 
-@pytest.mark.slow
-async def test_ten_thousand_tiny_files(stage: Stage) -> None:
-    async with stage.act("ten thousand tiny files", {}) as act:
-        for folder in range(100):
+async def test_more_tiny_files_than_two_pages_of_a_listing_hold(stage: Stage) -> None:
+    async with stage.act("many tiny files", {}) as act:
+        for folder in range(25):
             (act.source / f"{folder:02}").mkdir()
             for number in range(100):
                 (act.source / f"{folder:02}" / f"{number:02}").write_bytes(b"%d" % number)
         await act.create_secret()
         await act.start(copyMethod="Direct")
         mover = await act.expect_completed(seconds=100)
-        assert (run_of(mover).files, run_of(mover).transferred_files) == (10_000, 10_000)
-        assert len(await act.copied()) == 10_000
+        assert (run_of(mover).files, run_of(mover).transferred_files) == (2_500, 2_500)
+        assert len(await act.copied()) == 2_500
 
 
 @pytest.mark.parametrize("files", [{}, {"a/b/": b"", "c/": b""}], ids=["nothing at all", "folders only"])

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datamover.api import transfer
+from support.programs import GO
 from support.s3 import find_rclone
 
 MINIMAL = ("PATH", "LANG", "PYTHONPATH", "SSL_CERT_FILE")
@@ -63,7 +64,7 @@ class Container:
     def variables(self, changes: Mapping[str, str | None]) -> dict[str, str]:
         """Return the environment of a run: nothing of ours but what a process needs, the container's, the changes (None unsets)."""
         engine = find_rclone()
-        base = {name: os.environ[name] for name in MINIMAL if name in os.environ}
+        base = GO | {name: os.environ[name] for name in MINIMAL if name in os.environ}
         source = str(Path(transfer.__file__).parents[2])
         base |= {
             "PYTHONPATH": source,

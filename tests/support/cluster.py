@@ -23,6 +23,7 @@ from cluster.layout import find_layout
 from cluster.rig import SERVER_IMAGE, Rig
 from support.kubernetes import REPOSITORY
 from support.pods import signal_pod
+from support.programs import GO
 from support.reading import Reader
 from support.witness import Witness
 
@@ -52,6 +53,7 @@ class Kubectl:
         """Return the output; an assertion fails with kubectl's own words."""
         answer = subprocess.run(
             [self.program, "--kubeconfig", str(self.kubeconfig), *arguments],
+            env=GO | os.environ,
             input=text,
             capture_output=True,
             text=True,

@@ -30,7 +30,7 @@ from cluster.control_plane import (
     controller_manager_flags,
     etcd_flags,
 )
-from support.programs import Program, ProgramError, Undertaker, free_ports
+from support.programs import GO, Program, ProgramError, Undertaker, free_ports
 from support.request_counts import AuditEntry, RequestCounts, parse_request_counts, read_audit_log
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -238,7 +238,8 @@ class ControlPlane:
             text=True,
             check=False,
             timeout=60,
-            env={
+            env=GO
+            | {
                 "PATH": os.environ["PATH"],
                 "HOME": str(self.directory),
                 "KUBECONFIG": str(kubeconfig or self.admin_kubeconfig),

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from support.programs import Program, Undertaker
+from support.programs import GO, Program, Undertaker
 
 BUCKET = "backups"
 BUILD_PROGRAM = Path(__file__).resolve().parents[2] / "tools" / "build.py"
@@ -171,7 +171,7 @@ class S3Server:
             "NO_CHECK_BUCKET": "true",
         }
         configured = {f"RCLONE_CONFIG_{name.upper()}_{option}": value for option, value in options.items()}
-        return {"PATH": os.environ.get("PATH", ""), "RCLONE_CONFIG": "/dev/null"} | configured
+        return GO | {"PATH": os.environ.get("PATH", ""), "RCLONE_CONFIG": "/dev/null"} | configured
 
     def pending_uploads(self) -> int:
         """Return the number of multipart uploads that were begun and neither ended nor aborted."""

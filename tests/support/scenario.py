@@ -31,8 +31,9 @@ from localkube.node.node import LocalNode, NodeOptions
 from localkube.node.snapshot_kinds import CONTENTS
 from support.beside_kubernetes import beside_kubernetes
 from support.kubernetes import ControlPlane
+from support.programs import GO
 
-AGENT = (sys.executable, "-m", "datamover.agent.main")
+AGENT = ("env", *(f"{name}={value}" for name, value in GO.items()), sys.executable, "-m", "datamover.agent.main")
 TALKER = "example.com/talking-mover"
 """Repository of an image of somebody else's: see `support.talking_mover`."""
 IMAGES = {
