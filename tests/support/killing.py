@@ -55,7 +55,7 @@ class Guillotine:
 
 def main() -> None:
     from datamover.cli import main as command
-    from localkube.node import directories, poddirs, process
+    from localkube.node import directories, pod_directory, process
 
     fatal, when, *arguments = sys.argv[1:]
     blade = Guillotine(int(fatal), after=when == "after")
@@ -65,7 +65,7 @@ def main() -> None:
         (Path, "replace"),
         (directories, "remove_tree"),
         (directories, "copy_tree"),
-        (poddirs, "remove_tree"),
+        (pod_directory, "remove_tree"),
         (process.Supervisor, "start"),
     ):
         setattr(place, name, blade.wrap(getattr(place, name)))

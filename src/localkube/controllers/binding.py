@@ -17,6 +17,7 @@ from kubekit.runtime.store import Key, key_of
 from kubekit.runtime.workqueue import Workqueue
 from kubekit.words.meta import ObjectMeta, Resource
 from localkube.controllers import names
+from localkube.node.conflicts import done_on_conflict
 from localkube.node.kinds import CLAIMS, STORAGE_CLASSES, VOLUMES, Claim, PersistentVolume, StorageClass
 from localkube.node.matching import belongs_to, candidates, class_name, find_match, mismatch, volume_indexes
 from localkube.node.names import (
@@ -28,7 +29,6 @@ from localkube.node.names import (
     SELECTED_NODE,
     STORAGE_PROVISIONER,
 )
-from localkube.node.racing import yielding
 
 _CONTROLLER_GAVE_VOLUME = {BIND_COMPLETED: "yes", BOUND_BY_CONTROLLER: "yes"}
 
@@ -191,13 +191,13 @@ class BindingController:
         self.informers = (self.claims, self.volumes, self.classes)
         self._claim_controller = Controller(
             "claim binding",
-            reconcile=yielding(self.reconcile_claim),
+            reconcile=done_on_conflict(self.reconcile_claim),
             queue=Workqueue("claim binding", clock=clock, base_delay=0.05, max_delay=60.0),
             clock=clock,
         )
         self._volume_controller = Controller(
             "volume phase",
-            reconcile=yielding(self.reconcile_volume),
+            reconcile=done_on_conflict(self.reconcile_volume),
             queue=Workqueue("volume phase", clock=clock, base_delay=0.05, max_delay=60.0),
             clock=clock,
         )

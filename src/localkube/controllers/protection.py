@@ -16,9 +16,9 @@ from kubekit.runtime.store import Key, key_of
 from kubekit.runtime.workqueue import Workqueue
 from kubekit.words.meta import HasMeta, Resource
 from localkube.controllers import names
+from localkube.node.conflicts import done_on_conflict
 from localkube.node.kinds import CLAIMS, VOLUMES, Claim, PersistentVolume
 from localkube.node.pod_kinds import PODS, Pod
-from localkube.node.racing import yielding
 
 
 def uses(pod: Pod, claim: Claim) -> bool:
@@ -41,14 +41,14 @@ class ProtectionController:
         self.informers = (self.pods,)
         self._claim_controller = Controller(
             "claim protection",
-            reconcile=yielding(self.reconcile_claim),
+            reconcile=done_on_conflict(self.reconcile_claim),
             queue=Workqueue("claim protection", clock=clock, base_delay=0.05, max_delay=60.0),
             workers=2,
             clock=clock,
         )
         self._volume_controller = Controller(
             "volume protection",
-            reconcile=yielding(self.reconcile_volume),
+            reconcile=done_on_conflict(self.reconcile_volume),
             queue=Workqueue("volume protection", clock=clock, base_delay=0.05, max_delay=60.0),
             workers=2,
             clock=clock,

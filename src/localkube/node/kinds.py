@@ -8,7 +8,7 @@ from typing import Any
 from kubekit.words.core import ObjectReference, TypedLocalReference, VolumeResources
 from kubekit.words.meta import Model, ObjectMeta, Resource
 from localkube.node.names import DRIVER, PATH_ATTRIBUTE
-from localkube.node.places import path_from_text
+from localkube.node.path_text import path_from_text
 
 Quantities = dict[str, str | int | float]
 

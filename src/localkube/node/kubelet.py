@@ -31,15 +31,15 @@ from kubekit.runtime.workqueue import Workqueue
 from kubekit.words import timestamps
 from kubekit.words.meta import Manifest
 from localkube.node import pods
+from localkube.node.conflicts import done_on_conflict
 from localkube.node.directories import Settle, settled
 from localkube.node.launch import Launcher, NotReady, Unready
+from localkube.node.local_pod import LocalPod, absorb_ends, find, recover
 from localkube.node.names import FIELD_MANAGER
+from localkube.node.pod_directory import PodDirectory, all_directories
 from localkube.node.pod_kinds import PODS, Container, Pod
-from localkube.node.poddirs import PodDirectory, all_directories
 from localkube.node.pods import ContainerView, End, Rest, Running, Start, Terminated, Waiting
 from localkube.node.process import Exit, Processes, StartRefused
-from localkube.node.racing import yielding
-from localkube.node.resident import Resident, absorb_ends, find, recover
 
 _log = logging.getLogger(__name__)
 
@@ -75,12 +75,12 @@ class Kubelet:
         self._pods = pods_informer
         self._crash_base = crash_base
         self._settle = settle
-        self._local: dict[str, Resident] = {}
+        self._local: dict[str, LocalPod] = {}
         self._uids: dict[Key, set[str]] = {}
         self._by_id: dict[str, tuple[str, str]] = {}
         self.controller = Controller(
             "kubelet",
-            reconcile=yielding(self.reconcile),
+            reconcile=done_on_conflict(self.reconcile),
             queue=Workqueue("kubelet", clock=clock, base_delay=0.05, max_delay=60.0),
             workers=WORKERS,
             clock=clock,
@@ -96,15 +96,15 @@ class Kubelet:
             if key is None:
                 await asyncio.to_thread(directory.remove)
                 continue
-            self._enter(Resident(uid, key, directory))
+            self._enter(LocalPod(uid, key, directory))
             self.controller.queue.add(key)
 
-    def _enter(self, local: Resident) -> Resident:
+    def _enter(self, local: LocalPod) -> LocalPod:
         self._local[local.uid] = local
         self._uids.setdefault(local.key, set()).add(local.uid)
         return local
 
-    def _leave(self, local: Resident) -> None:
+    def _leave(self, local: LocalPod) -> None:
         self._local.pop(local.uid, None)
         uids = self._uids.get(local.key, set())
         uids.discard(local.uid)
@@ -153,14 +153,14 @@ class Kubelet:
         waits: list[float] = []
         for local in [self._local[uid] for uid in self._uids.get(key, ())]:
             if pod is None or pod.metadata.uid != local.uid:
-                wait = await self._bury(local)
+                wait = await self._remove_local(local)
                 waits += [wait] if wait is not None else []
         if pod is not None and pod.node == self._node:
-            wait = await self._attend(pod)
+            wait = await self._bring_on(pod)
             waits += [wait] if wait is not None else []
         return After(min(waits)) if waits else DONE
 
-    async def _bury(self, local: Resident) -> float | None:
+    async def _remove_local(self, local: LocalPod) -> float | None:
         """The Pod object is gone: so must be everything of it."""
         await absorb_ends(local, None, clock=self._clock)
         if local.running:
@@ -171,13 +171,13 @@ class Kubelet:
         self._leave(local)
         return None
 
-    async def _attend(self, pod: Pod) -> float | None:
+    async def _bring_on(self, pod: Pod) -> float | None:
         uid = pod.metadata.uid
         local = self._local.get(uid)
         if local is None:
             if pod.finished and not pod.metadata.terminating:
                 return None
-            local = self._enter(Resident(uid, key_of(pod.metadata), PodDirectory(self._pods_dir / uid)))
+            local = self._enter(LocalPod(uid, key_of(pod.metadata), PodDirectory(self._pods_dir / uid)))
             if not pod.finished:
                 await asyncio.to_thread(local.directory.make, local.key)
         if not local.recovered:
@@ -192,7 +192,7 @@ class Kubelet:
 
     # --- what to do -----------------------------------------------------------------------------
 
-    async def _sync(self, pod: Pod, local: Resident) -> float | None:
+    async def _sync(self, pod: Pod, local: LocalPod) -> float | None:
         now = self._clock.now()
         left = self._deadline_left(pod, local, now)
         if left is not None and left <= 0 and local.doom is None:
@@ -223,13 +223,13 @@ class Kubelet:
             return None
         return min((each for each in (wait, left) if each is not None), default=None)
 
-    def _deadline_left(self, pod: Pod, local: Resident, now: datetime) -> float | None:
+    def _deadline_left(self, pod: Pod, local: LocalPod, now: datetime) -> float | None:
         seconds = pod.spec.active_deadline_seconds if pod.spec else None
         if seconds is None:
             return None
         return (timestamps.parse(local.started) - now).total_seconds() + seconds
 
-    async def _start_all(self, pod: Pod, local: Resident, names: tuple[str, ...]) -> float | None:
+    async def _start_all(self, pod: Pod, local: LocalPod, names: tuple[str, ...]) -> float | None:
         waits: list[float] = []
         for name in names:
             container = find(pod, name)
@@ -241,7 +241,7 @@ class Kubelet:
             self._launcher.forget(local.uid)  # nothing of it will be needed again
         return min(waits, default=None)
 
-    async def _start(self, pod: Pod, local: Resident, container: Container) -> float | None:
+    async def _start(self, pod: Pod, local: LocalPod, container: Container) -> float | None:
         view = local.views[container.name]
         again = isinstance(view.state, Terminated) or view.last is not None
         number = view.restarts + 1 if again else 0
@@ -271,13 +271,13 @@ class Kubelet:
         self._tell(pod, "Normal", "Started", f"Started container {container.name}", "Start")
         return None
 
-    def _hold(self, pod: Pod, local: Resident, container: Container, problem: Unready) -> None:
+    def _hold(self, pod: Pod, local: LocalPod, container: Container, problem: Unready) -> None:
         view = local.views[container.name]
         last = view.state if isinstance(view.state, Terminated) else view.last
         local.views[container.name] = replace(view, state=Waiting(problem.reason, problem.message), last=last)
         self._tell(pod, "Warning", problem.event, problem.event_message, "Start")
 
-    def _note_back_off(self, pod: Pod, local: Resident) -> None:
+    def _note_back_off(self, pod: Pod, local: LocalPod) -> None:
         """A container that sits out a back-off is waiting, with its end in `last`."""
         for name, view in local.views.items():
             if not isinstance(view.state, Terminated) or not pods.restarts(pod, view.state):
@@ -288,14 +288,14 @@ class Kubelet:
             local.views[name] = replace(view, state=Waiting("CrashLoopBackOff", message), last=view.state)
             self._tell(pod, "Warning", "BackOff", f"Back-off restarting failed container {name}", "Restart")
 
-    def _wait_all(self, local: Resident, waiting: Waiting) -> None:
+    def _wait_all(self, local: LocalPod, waiting: Waiting) -> None:
         for name, view in local.views.items():
             if isinstance(view.state, Waiting):
                 local.views[name] = replace(view, state=waiting)
 
     # --- the end --------------------------------------------------------------------------------
 
-    def _kill(self, local: Resident, grace: float) -> float:
+    def _kill(self, local: LocalPod, grace: float) -> float:
         """Ask what runs to end, and make it end after `grace` seconds. Return in how many seconds to look again."""
         now = self._clock.monotonic()
         if local.kill_at is None:
@@ -309,7 +309,7 @@ class Kubelet:
                 self._processes.send_signal(view.id, signal.SIGKILL)
         return max(local.kill_at - now, 0.05) if not local.killed else 1.0
 
-    async def _terminate(self, pod: Pod, local: Resident) -> float | None:
+    async def _terminate(self, pod: Pod, local: LocalPod) -> float | None:
         """The Pod is to go: end its processes, say how they ended, let the object go."""
         meta = pod.metadata
         grace = meta.deletion_grace_period_seconds if meta.deletion_grace_period_seconds is not None else _grace(pod)
@@ -335,7 +335,7 @@ class Kubelet:
                 return None
         return None
 
-    async def _retire(self, local: Resident) -> None:
+    async def _retire(self, local: LocalPod) -> None:
         """Nothing of it runs again: volumes go, logs stay until the object goes."""
         self._launcher.forget(local.uid)
         if not local.volumes_gone:
@@ -345,7 +345,7 @@ class Kubelet:
 
     # --- telling --------------------------------------------------------------------------------
 
-    async def _write_status(self, pod: Pod, local: Resident) -> None:
+    async def _write_status(self, pod: Pod, local: LocalPod) -> None:
         wanted = pods.status(pod, local.view, self._clock.now())
         if not pods.unchanged(pod, wanted):
             await self._patch_status(pod, wanted)

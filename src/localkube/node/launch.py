@@ -39,8 +39,8 @@ from localkube.node.mounts import (
     write_files,
 )
 from localkube.node.names import ADOPTED
+from localkube.node.pod_directory import PodDirectory
 from localkube.node.pod_kinds import Container, Pod, Volume
-from localkube.node.poddirs import PodDirectory
 from localkube.node.pods import CREATING
 from localkube.node.process import Command
 from localkube.node.walking import quote
@@ -146,7 +146,7 @@ class Launcher:
         try:
             variables = self._variables(pod, container, sources, root)
             mounts = plan_mounts(container, variables)
-            await asyncio.to_thread(_furnish, root, container, mounts, places, untouchable)
+            await asyncio.to_thread(_make_root, root, container, mounts, places, untouchable)
         except ConfigurationError as error:
             raise Unready("CreateContainerConfigError", str(error)) from error
         except (MountError, OSError) as error:
@@ -286,7 +286,7 @@ def _present(named: NamedInformers[T], namespace: str, wanted: frozenset[str], w
     return found
 
 
-def _furnish(
+def _make_root(
     root: Path,
     container: Container,
     mounts: tuple[Mount, ...],

@@ -40,13 +40,13 @@ from localkube.node.leftovers import marker_prefix
 from localkube.node.logs import read_log
 from localkube.node.matching import class_name, volume_indexes
 from localkube.node.names import COMPONENT, DEFAULT_NODE_NAME
+from localkube.node.orphans import OrphanRemover
 from localkube.node.pod_kinds import PODS, Pod
 from localkube.node.process import Supervisor
 from localkube.node.provisioner import Provisioner, source_index
 from localkube.node.registration import DEFAULT_MAX_PODS, Registration, capacity
 from localkube.node.scheduler import Scheduler
 from localkube.node.snapshots import Snapshots
-from localkube.node.sweeping import Sweeper
 from localkube.store.logs import LogOptions
 
 
@@ -133,7 +133,7 @@ class LocalNode:
             classes=self._classes,
             snapshots=self._snapshots,
         )
-        self._sweeper = Sweeper(
+        self._orphans = OrphanRemover(
             client, directories=self._directories, identity=self._state_dir / "cluster", claims=self._claims
         )
         self._scheduler = Scheduler(
@@ -217,7 +217,7 @@ class LocalNode:
             manager.add_controller(controller)
         manager.add_task("launcher", self._launcher.run)
         manager.add_task("events", self._events.run)
-        manager.add_task("sweeper", self._sweeper.run)
+        manager.add_task("orphans", self._orphans.run)
         manager.add_finisher(self._events.flush)
         return manager
 

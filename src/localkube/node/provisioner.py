@@ -16,6 +16,7 @@ from kubekit.runtime.events import EventRecorder
 from kubekit.runtime.informer import Informer
 from kubekit.runtime.store import Key, key_of
 from kubekit.runtime.workqueue import Workqueue
+from localkube.node.conflicts import done_on_conflict
 from localkube.node.directories import Directories, InUse
 from localkube.node.kinds import CLAIMS, VOLUMES, Claim, PersistentVolume, StorageClass
 from localkube.node.names import (
@@ -40,7 +41,6 @@ from localkube.node.provisioning import (
     deletable,
     volume_manifest,
 )
-from localkube.node.racing import yielding
 from localkube.node.snapshots import Snapshots
 from localkube.node.trees import CopyReport, Stopped, TreeError
 from localkube.node.walking import quote
@@ -82,14 +82,14 @@ class Provisioner:
         self._begun: dict[str, float] = {}
         self.claim_controller = Controller(
             "provisioner",
-            reconcile=yielding(self.reconcile_claim),
+            reconcile=done_on_conflict(self.reconcile_claim),
             queue=Workqueue("provisioner", clock=clock, base_delay=0.5, max_delay=MAX_PAUSE),
             workers=WORKERS,
             clock=clock,
         )
         self.volume_controller = Controller(
             "volume removal",
-            reconcile=yielding(self.reconcile_volume),
+            reconcile=done_on_conflict(self.reconcile_volume),
             queue=Workqueue("volume removal", clock=clock, base_delay=0.5, max_delay=MAX_PAUSE),
             workers=2,
             clock=clock,

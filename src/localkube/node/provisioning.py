@@ -18,7 +18,7 @@ from localkube.node.names import (
     SELECTED_NODE,
     STORAGE_PROVISIONER,
 )
-from localkube.node.places import path_to_text
+from localkube.node.path_text import path_to_text
 
 SNAPSHOT_KIND = "VolumeSnapshot"
 CLAIM_KIND = "PersistentVolumeClaim"

@@ -23,10 +23,10 @@ from kubekit.words import timestamps
 from kubekit.words.meta import HasMeta, Manifest, Resource
 from kubekit.words.quantity import parse_quantity
 from kubekit.words.snapshot import IS_DEFAULT_CLASS, VOLUME_SNAPSHOT_CLASSES, VolumeSnapshotClass
+from localkube.node.conflicts import done_on_conflict
 from localkube.node.directories import Directories, InUse
 from localkube.node.kinds import Claim, PersistentVolume
 from localkube.node.names import DRIVER, FIELD_MANAGER
-from localkube.node.racing import yielding
 from localkube.node.snapshot_kinds import CONTENTS, SNAPSHOTS, VolumeSnapshot, VolumeSnapshotContent
 from localkube.node.trees import Stopped, TreeError
 
@@ -82,14 +82,14 @@ class Snapshots:
         self.informers = (self.snapshots, self.contents, self.classes)
         self._snapshot_controller = Controller(
             "snapshot",
-            reconcile=yielding(self.reconcile_snapshot),
+            reconcile=done_on_conflict(self.reconcile_snapshot),
             queue=Workqueue("snapshot", clock=clock, base_delay=0.1, max_delay=60.0),
             workers=2,
             clock=clock,
         )
         self._content_controller = Controller(
             "snapshot content",
-            reconcile=yielding(self.reconcile_content),
+            reconcile=done_on_conflict(self.reconcile_content),
             queue=Workqueue("snapshot content", clock=clock, base_delay=0.1, max_delay=60.0),
             workers=4,
             clock=clock,

@@ -25,8 +25,8 @@ from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from localkube.node.adoption import list_adopted
 from localkube.node.kinds import VOLUMES, PersistentVolume
 from localkube.node.names import ADOPTED
+from localkube.node.orphans import SNAPSHOT_PREFIX, VOLUME_PREFIX
 from localkube.node.snapshot_kinds import CONTENTS
-from localkube.node.sweeping import SNAPSHOT_PREFIX, VOLUME_PREFIX
 from localkube.node.walking import measure_tree, remove_tree
 from localkube.store.apiserver import ApiServer
 from localkube.transport import LocalTransport
@@ -137,7 +137,7 @@ def _is_released(volume: PersistentVolume, *, claim: Any) -> bool:
 
 
 def _list_directories(state: Path) -> list[str]:
-    """Return the names of the node's own directories. The prefixes are those by which the node's sweeper finds them."""
+    """Return the names of the node's own directories. The prefixes are those by which the node finds orphans."""
     try:
         names = [entry.name for entry in (state / NODE / "volumes").iterdir()]
     except OSError:

@@ -30,7 +30,7 @@ from localkube.controllers.job.words import (
     Job,
     Pod,
 )
-from localkube.node.racing import yielding
+from localkube.node.conflicts import done_on_conflict
 
 WORKERS = 4
 
@@ -75,7 +75,7 @@ class JobController:
         self.informers = (self.jobs, self.pods)
         self.controller = Controller(
             "job",
-            reconcile=yielding(self.reconcile),
+            reconcile=done_on_conflict(self.reconcile),
             queue=Workqueue("job", clock=clock, base_delay=0.05, max_delay=60.0),
             workers=WORKERS,
             clock=clock,

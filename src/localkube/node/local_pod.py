@@ -13,8 +13,8 @@ from kubekit.runtime.store import Key
 from kubekit.words import timestamps
 from localkube.node import pods
 from localkube.node.mounts import termination_path
+from localkube.node.pod_directory import PodDirectory
 from localkube.node.pod_kinds import Container, Pod
-from localkube.node.poddirs import PodDirectory
 from localkube.node.pods import ContainerView, PodView, Running, Terminated, Waiting
 from localkube.node.process import Exit
 
@@ -22,7 +22,7 @@ NODE_RESTART = "NodeRestart"
 
 
 @dataclass(slots=True)
-class Resident:
+class LocalPod:
     """What this node has of one Pod. `ends` are ends that were heard of and are not yet part of the views."""
 
     uid: str
@@ -49,7 +49,7 @@ class Resident:
         return PodView(self.views, self.started, doom=self.doom, disrupted=self.disrupted)
 
 
-async def recover(pod: Pod, local: Resident, *, clock: Clock) -> None:
+async def recover(pod: Pod, local: LocalPod, *, clock: Clock) -> None:
     """Build the views from what is on disk, and see whether something went with an earlier node."""
     known = {s.get("name"): s for s in _reported(pod)}
     for container in (*pods.init_containers_of(pod), *pods.containers_of(pod)):
@@ -74,7 +74,7 @@ async def recover(pod: Pod, local: Resident, *, clock: Clock) -> None:
         local.doom, local.disrupted = (NODE_RESTART, message), message
 
 
-async def absorb_ends(local: Resident, pod: Pod | None, *, clock: Clock) -> None:
+async def absorb_ends(local: LocalPod, pod: Pod | None, *, clock: Clock) -> None:
     """Make the ends that were heard of part of the views. Reads termination messages."""
     while local.ends:
         name, end = local.ends.popitem()
@@ -85,7 +85,7 @@ async def absorb_ends(local: Resident, pod: Pod | None, *, clock: Clock) -> None
 
 
 async def _end_of(
-    local: Resident, container: Container, number: int, id_: str, end: Exit | None, clock: Clock
+    local: LocalPod, container: Container, number: int, id_: str, end: Exit | None, clock: Clock
 ) -> Terminated:
     lost = end is None or (end.node_gone and end.code != 0)
     if end is None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localkube.node.places import path_from_text, path_to_text
+from localkube.node.path_text import path_from_text, path_to_text
 
 
 @given(st.binary(min_size=1, max_size=40).filter(lambda raw: b"\0" not in raw))

@@ -24,8 +24,8 @@ VOLUME_PREFIX = "pvc-"
 SNAPSHOT_PREFIX = "snapcontent-"
 
 
-class Sweeper:
-    """Sweeps once. `identity` is the file that says which cluster the directories belong to."""
+class OrphanRemover:
+    """Removes them once, at the start. `identity` is the file that says which cluster the directories belong to."""
 
     def __init__(self, client: Client, *, directories: Directories, identity: Path, claims: Informer[Claim]) -> None:
         self._client = client
@@ -34,13 +34,13 @@ class Sweeper:
         self._claims = claims
 
     async def run(self) -> None:
-        """Sweep, then rest until cancelled."""
+        """Remove orphans, then rest until cancelled."""
         await self._claims.synced.wait()
         try:
             if await self._is_same_cluster():
-                await self._sweep()
+                await self._remove_orphans()
         except KubeError as error:
-            _log.warning("directories are not swept: %s", error)
+            _log.warning("directories that no object knows are not removed: %s", error)
         await asyncio.Event().wait()
 
     async def _is_same_cluster(self) -> bool:
@@ -52,7 +52,7 @@ class Sweeper:
             )
         return known == uid
 
-    async def _sweep(self) -> None:
+    async def _remove_orphans(self) -> None:
         wanted = {VOLUME_PREFIX + claim.metadata.uid for claim in self._claims.store.list()}
         for name in await self._directories.names():
             if name in wanted or not await self._is_orphan(name):
