@@ -13,6 +13,7 @@ from msgspec import inspect
 
 from datamover.api import names
 from kubekit.words.meta import Condition, Manifest, Resource
+from kubekit.words.unknown import never_on_the_wire
 
 Rules = Mapping[type, tuple[tuple[str, str], ...]]
 """CEL rules by the type that they stand at: (rule, message). Each message says the fix."""
@@ -38,7 +39,7 @@ def crd(
         # The server must not add defaults to the status: it is the operator's alone.
         field.encode_name: _schema(field.type, rules, defaults=field.encode_name != "status")
         for field in fields
-        if field.encode_name != "metadata"
+        if field.encode_name != "metadata" and field.name not in never_on_the_wire(resource.type)
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",

@@ -6,24 +6,26 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Final, TypeVar
 
 from prometheus_client import CollectorRegistry
 
 from datamover import __version__
 from datamover.api import names
 from datamover.api.installed import describe_absence, find_gap
-from datamover.api.v1alpha1.datamover import DATA_MOVERS
-from datamover.api.v1alpha1.definition import data_mover_crd
 from datamover.metrics.datamover import DataMoverMetrics
 from datamover.metrics.exposition import CONTENT_TYPE, expose, new_registry
 from datamover.metrics.runtime import RuntimeMetrics
 from datamover.movers.defaults import NONE, DefaultsError, MoverDefaults, read_defaults
+from datamover.plans.kind import Kind
+from datamover.plans.reconciler import Reconciler
+from datamover.reconcilers.cluster import Cluster
 from datamover.reconcilers.datamover.caches import Caches
 from datamover.reconcilers.datamover.facts import Settings
-from datamover.reconcilers.datamover.reconciler import DataMoverReconciler
+from datamover.reconcilers.datamover.kind import DataMoverKind
 from datamover.runs.facts import Patience
 from kubekit.client.client import Client
 from kubekit.client.config import load_config
@@ -39,9 +41,11 @@ from kubekit.runtime.precondition import Precondition
 from kubekit.runtime.serving import Heartbeat, StatusServer
 from kubekit.runtime.serving_certificate import CertificateError, ServingCertificate
 from kubekit.words.core import NAMESPACES
-from kubekit.words.meta import Manifest, PartialObject, Resource
+from kubekit.words.meta import HasMeta, Manifest, PartialObject, Resource
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T", bound=HasMeta)
 
 _DEFINITIONS = Resource(
     "apiextensions.k8s.io",
@@ -51,7 +55,6 @@ _DEFINITIONS = Resource(
     PartialObject,
     namespaced=False,
 )
-_OUR_DEFINITION = f"metadata.name={DATA_MOVERS.group_resource}"
 _NAMESPACE_META = Resource("", "v1", NAMESPACES.plural, NAMESPACES.kind, PartialObject, namespaced=False)
 
 
@@ -103,6 +106,47 @@ class Options:
     """Wait, not ready, until the cluster's CustomResourceDefinition has all that this version needs."""
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a kind is made in. `cluster` is what is watched for all kinds, `cluster_uid` says which cluster it is."""
+
+    client: Client
+    cluster: Cluster
+    cluster_uid: str
+    options: Options
+    registry: CollectorRegistry
+    metrics: RuntimeMetrics
+    clock: Clock
+
+
+AnyKind = Kind[Any, Any, Any]
+MakeKind = Callable[[Surroundings], AnyKind]
+
+
+def data_movers(around: Surroundings) -> AnyKind:
+    """Return the kind DataMover."""
+    options = around.options
+    caches = Caches(
+        around.client,
+        cluster=around.cluster,
+        clock=around.clock,
+        namespace=options.namespace,
+        metrics=around.metrics,
+    )
+    settings = Settings(
+        cluster=around.cluster_uid,
+        mover_image=options.mover_image,
+        mover_pull_policy=options.mover_pull_policy,
+        mover_defaults=options.mover_defaults,
+        patience=Patience(sample=options.progress_interval),
+    )
+    return DataMoverKind(caches=caches, meter=DataMoverMetrics(around.registry), settings=settings)
+
+
+KINDS: Final[tuple[MakeKind, ...]] = (data_movers,)
+"""What the operator reconciles. Another kind joins here."""
+
+
 class Operator:
     """The controllers with their caches, metrics and events, on one client."""
 
@@ -115,11 +159,14 @@ class Operator:
         registry: CollectorRegistry,
         metrics: RuntimeMetrics,
         clock: Clock | None = None,
+        kinds: tuple[MakeKind, ...] = KINDS,
     ) -> None:
         """`metrics` counts into `registry`; the client's requests are observed by whoever made the client."""
         clock = clock or SystemClock()
         self.registry = registry
-        self.caches = Caches(client, clock=clock, namespace=options.namespace, metrics=metrics)
+        self.cluster = Cluster(client, clock=clock, namespace=options.namespace, metrics=metrics)
+        around = Surroundings(client, self.cluster, cluster, options, registry, metrics, clock)
+        self.kinds = tuple(make(around) for make in kinds)
         identity = options.identity or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         recorder = EventRecorder(client, component=names.COMPONENT, instance=identity, clock=clock, metrics=metrics)
         elector = (
@@ -137,59 +184,54 @@ class Operator:
             if options.leader_namespace
             else None
         )
-        # by name, so that a right to this one definition is enough
-        changes = Informer(client, _DEFINITIONS, field_selector=_OUR_DEFINITION, optional=True, clock=clock)
-        self._definitions = definitions = (
-            _expect_definitions(client, changes=changes, clock=clock) if options.check_definitions else None
-        )
-        self.manager = Manager(elector=_After(definitions, elector) if definitions is not None else elector)
-        if definitions is not None:
-            self.manager.add_task("definitions", definitions.run)
+        self._definitions = [
+            _expect_definition(client, wanted, clock=clock)
+            for kind in self.kinds
+            if options.check_definitions and (wanted := kind.definition) is not None
+        ]
+        self.manager = Manager(elector=_begin_after([each for each, _ in self._definitions], elector))
+        for definition, changes in self._definitions:
+            self.manager.add_task("definitions", definition.run)
             self.manager.add_task("changes of definitions", changes.run)
-        for informer in self.caches.informers():
+        for informer in (*(kind.objects for kind in self.kinds), *self.cluster.informers()):
             self.manager.add_informer(informer)
-        self.manager.add_task("secrets", self.caches.secrets.run)
+        self.manager.add_task("secrets", self.cluster.secrets.run)
         self.manager.add_task("events", recorder.run)
         self.manager.add_finisher(recorder.flush)
-        self.reconciler = DataMoverReconciler(
-            client,
-            caches=self.caches,
-            recorder=recorder,
-            meter=DataMoverMetrics(registry),
-            clock=clock,
-            settings=Settings(
-                cluster=cluster,
-                mover_image=options.mover_image,
-                mover_pull_policy=options.mover_pull_policy,
-                mover_defaults=options.mover_defaults,
-                patience=Patience(sample=options.progress_interval),
-            ),
-        )
-        controller = self.reconciler.controller(workers=options.workers, metrics=metrics)
-        self.manager.add_controller(controller)
+        for kind in self.kinds:
+            reconciler = Reconciler(kind, client=client, caches=self.cluster, recorder=recorder, clock=clock)
+            self.manager.add_controller(reconciler.controller(workers=options.workers, metrics=metrics))
         if options.status_address:
-            host, port = split_address(options.status_address)
-            heartbeat = Heartbeat(clock=clock)
-            access = options.metrics_access
-            certificate = _load_certificate(access, clock=clock)
-            server = StatusServer(
-                host=host,
-                port=port,
-                alive={"event loop": heartbeat.check},
-                ready=self.checks,
-                metrics=lambda: (expose(registry), CONTENT_TYPE),
-                guard=Gatekeeper(client, clock=clock).judge if access.authenticated else None,
-                tls=certificate.context if certificate else None,
-            )
-            if certificate is not None:
-                self.manager.add_task("metrics certificate", certificate.run)
-            self.manager.add_task("heartbeat", heartbeat.run)
-            self.manager.add_task("status server", server.run)
+            self._serve_status(options.status_address, options.metrics_access, client=client, clock=clock)
+
+    def objects(self, resource: Resource[T]) -> Informer[T]:
+        """Return the cache of a kind. Raises StopIteration for a kind that is not reconciled."""
+        return next(kind.objects for kind in self.kinds if kind.resource is resource)
+
+    def _serve_status(self, address: str, access: MetricsAccess, *, client: Client, clock: Clock) -> None:
+        """Serve liveness, readiness and metrics."""
+        host, port = split_address(address)
+        heartbeat = Heartbeat(clock=clock)
+        certificate = _load_certificate(access, clock=clock)
+        server = StatusServer(
+            host=host,
+            port=port,
+            alive={"event loop": heartbeat.check},
+            ready=self.checks,
+            metrics=lambda: (expose(self.registry), CONTENT_TYPE),
+            guard=Gatekeeper(client, clock=clock).judge if access.authenticated else None,
+            tls=certificate.context if certificate else None,
+        )
+        if certificate is not None:
+            self.manager.add_task("metrics certificate", certificate.run)
+        self.manager.add_task("heartbeat", heartbeat.run)
+        self.manager.add_task("status server", server.run)
 
     def checks(self) -> Mapping[str, Callable[[], str | None]]:
         """Readiness: what is waited for, by name."""
-        definitions = self._definitions
-        return {**({"definitions": definitions.check} if definitions else {}), **self.manager.checks()}
+        definitions = [definition for definition, _ in self._definitions]
+        waiting = {"definitions": lambda: _first_problem(definitions)} if definitions else {}
+        return {**waiting, **self.manager.checks()}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set. Raises LeadershipLost when another replica may lead, PreconditionLost when the definitions change."""
@@ -208,14 +250,28 @@ class _After:
         await self._precondition.hold(while_leading if elector is None else lambda: elector.run(while_leading))
 
 
-def _expect_definitions(client: Client, *, changes: Informer[PartialObject], clock: Clock) -> Precondition:
-    wanted = data_mover_crd()
+def _begin_after(preconditions: Iterable[Precondition], elector: Elector | None) -> Elector | None:
+    """Return what begins the work, or the election for it, when all preconditions are met."""
+    for precondition in preconditions:
+        elector = _After(precondition, elector)
+    return elector
+
+
+def _first_problem(preconditions: Iterable[Precondition]) -> str | None:
+    return next((problem for each in preconditions if (problem := each.check()) is not None), None)
+
+
+def _expect_definition(
+    client: Client, wanted: Manifest, *, clock: Clock
+) -> tuple[Precondition, Informer[PartialObject]]:
+    """Return the wait for a definition, and the watch of its changes: by name, so that a right to this one is enough."""
+    name = wanted["metadata"]["name"]
+    changes = Informer(client, _DEFINITIONS, field_selector=f"metadata.name={name}", optional=True, clock=clock)
 
     def judge(found: Manifest | None) -> str | None:
         return describe_absence(wanted) if found is None else find_gap(found, wanted)
 
-    path = _DEFINITIONS.path(name=DATA_MOVERS.group_resource)
-    return Precondition(client, path, judge=judge, changes=changes, clock=clock)
+    return Precondition(client, _DEFINITIONS.path(name=name), judge=judge, changes=changes, clock=clock), changes
 
 
 def _load_certificate(access: MetricsAccess, *, clock: Clock) -> ServingCertificate | None:

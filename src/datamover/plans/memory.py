@@ -4,19 +4,27 @@ Guarantees: losing all of it costs a repetition, nothing else, so it is written 
 decision sees one moment. What is not noted takes no memory.
 """
 
+from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from datamover.api.transfer import Progress
 from datamover.plans.known import UNKNOWN, UNSEEN, Diagnosis, Known, Refusal, Seen
+from datamover.plans.learned import Learned
 from datamover.plans.refusals import Attempts
+from datamover.plans.steps import Delete, Plan
 from datamover.plans.watch import UNWATCHED, ProgressWatch, Sample
 from kubekit.runtime.clock import Clock
 from kubekit.runtime.ratelimit import TokenBucket
 
+S = TypeVar("S")
+
 REMARK_PAUSE = 5.0
 """Seconds between two statuses that say nothing but how a wait goes, once `_REMARKS` of them were written at once."""
 _REMARKS = 10
+_DELETED = 4096
+"""So many deletions are remembered."""
 _SLACK = 0.05
 """Seconds added to a wait, so that it is over when the waiter comes back."""
 
@@ -46,6 +54,7 @@ class Memory:
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
         self._entries: dict[str, _Entry] = {}
+        self._deleted: OrderedDict[str, None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -74,6 +83,13 @@ class Memory:
         entry = self._entries.get(uid)
         return Attempts() if entry is None else Attempts(entry.refusals, entry.failures)
 
+    def due(self, plan: Plan[S]) -> Plan[S]:
+        """Return a plan without the deletions that the server has agreed to already: the watch will tell of them."""
+        steps = tuple(
+            step for step in plan.steps if not (isinstance(step, Delete) and step.target.uid in self._deleted)
+        )
+        return plan if len(steps) == len(plan.steps) else replace(plan, steps=steps)
+
     def may_remark(self, uid: str) -> bool:
         """Take one of the writes that say nothing but how a wait goes; False when it is too early for the next one.
 
@@ -85,6 +101,19 @@ class Memory:
         return entry.remarks.take(self._clock.monotonic())
 
     # Taking note.
+
+    def learn(self, uid: str, learned: Learned[Any, Any]) -> None:
+        """Take note of what carrying out a plan for an object has taught."""
+        for deleted in learned.deleted:
+            self._deleted[deleted] = None
+        while len(self._deleted) > _DELETED:
+            self._deleted.popitem(last=False)
+        if learned.diagnosis is not None:
+            self.note_diagnosis(uid, learned.diagnosis)
+        if learned.sample is not None:
+            self.note_sample(uid, learned.sample)
+        if learned.refusal is not None:
+            self.note_refusal(uid, learned.refusal)
 
     def note_seen(self, uid: str, seen: Seen) -> None:
         """The caches hold, or held, this."""
@@ -124,10 +153,10 @@ class Memory:
         entry.crashes += 1
         return entry.crashes
 
-    def note_diagnosis(self, uid: str, target: str, text: str | None) -> None:
+    def note_diagnosis(self, uid: str, diagnosis: Diagnosis) -> None:
         """The cluster said this of a child."""
         entry = self._entry(uid)
-        entry.diagnosis = Diagnosis(target, text)
+        entry.diagnosis = diagnosis
         entry.diagnosed_at = self._clock.monotonic()
 
     def note_sample(self, uid: str, sample: Sample) -> None:

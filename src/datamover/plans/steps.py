@@ -76,11 +76,13 @@ class SampleLog:
 class ProveGone:
     """Ask the server whether a child is really gone that the caches do not show: they may lag (laws L4, L7).
 
-    When it is there after all, it goes into the caches and the decision is made anew.
+    When it is there after all, it goes into the caches and the decision is made anew. `claim` is the claim of the owner's namespace that a
+    PersistentVolume, which has no owner, must be bound to.
     """
 
     resource: Resource[Any]
     name: str
+    claim: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

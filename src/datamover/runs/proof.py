@@ -21,7 +21,7 @@ _Absent = tuple[Resource[Any], str | None, HasMeta | None]
 
 def prove_copy_gone(order: Order, facts: RunFacts) -> tuple[ProveGone, ...]:
     """Return what makes sure that a run has lost its copy, and its snapshot if it had one."""
-    return _prove(facts, (_claim(order, facts), *_snapshots(order, facts)))
+    return _prove(order, facts, (_claim(order, facts), *_snapshots(order, facts)))
 
 
 def prove_clean(order: Order, facts: RunFacts) -> tuple[ProveGone, ...]:
@@ -30,7 +30,7 @@ def prove_clean(order: Order, facts: RunFacts) -> tuple[ProveGone, ...]:
     if order.copy.temporary and not order.copy.direct:
         gone += [(JOBS, order.transfer.job, facts.job), _claim(order, facts)]
         gone.append((PERSISTENT_VOLUMES, facts.known.seen.volume, None))
-    return _prove(facts, (*gone, *_snapshots(order, facts)))
+    return _prove(order, facts, (*gone, *_snapshots(order, facts)))
 
 
 def _claim(order: Order, facts: RunFacts) -> _Absent:
@@ -41,9 +41,9 @@ def _snapshots(order: Order, facts: RunFacts) -> tuple[_Absent, ...]:
     return ((VOLUME_SNAPSHOTS, order.copy.snapshot, facts.snapshot),) if order.copy.by_snapshot else ()
 
 
-def _prove(facts: RunFacts, absent: Iterable[_Absent]) -> tuple[ProveGone, ...]:
+def _prove(order: Order, facts: RunFacts, absent: Iterable[_Absent]) -> tuple[ProveGone, ...]:
     return tuple(
-        ProveGone(resource, name)
+        ProveGone(resource, name, claim=order.copy.claim if resource is PERSISTENT_VOLUMES else None)
         for resource, name, child in absent
         if name is not None and child is None and (resource.kind, name) not in facts.known.seen.children
     )

@@ -187,9 +187,15 @@ class Client:
     async def replace(
         self, resource: Resource[T], manifest: Manifest, *, field_manager: str, subresource: str | None = None
     ) -> T:
-        """PUT a *complete* object. Fields that the manifest lacks are lost, so never with what came from a narrow struct."""
+        """PUT an object, or its subresource, *complete*: fields that the manifest lacks are lost.
+
+        What came from a narrow struct is not complete, unless its unknown fields are restored (`kubekit.words.unknown`). A
+        `metadata.resourceVersion` or `metadata.uid` in the manifest is a precondition; with the first, a second try of what has taken
+        effect is refused, so that it is safe to try again. Raises Conflict when a precondition stands against it.
+        """
         request = requests.replace(resource, manifest, field_manager=field_manager, subresource=subresource)
-        return await self._object("update", resource, request, subresource=subresource, idempotent=False)
+        once = bool(manifest["metadata"].get("resourceVersion"))
+        return await self._object("update", resource, request, subresource=subresource, idempotent=once)
 
     async def delete(
         self,

@@ -4,7 +4,7 @@ An object that does not fit its struct (a *poison* object) never spoils its neig
 metadata as can be read, and the caller goes on.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, Generic, TypeVar, cast
@@ -13,6 +13,7 @@ import msgspec
 
 from kubekit.client.errors import ApiError, DecodeError, api_error
 from kubekit.words.meta import ObjectMeta, PartialObject
+from kubekit.words.unknown import KeepsUnknown, finisher, wire_of
 
 T = TypeVar("T")
 
@@ -117,6 +118,29 @@ def _decoder(type_: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(type_)
 
 
+@lru_cache(maxsize=256)
+def _reader(type_: Any) -> Callable[[bytes | msgspec.Raw], Any]:
+    """Return what reads one object, and keeps what its status holds beside our fields where its type asks for that."""
+    plain = _decoder(type_)
+    if not _keeps(type_):
+        return plain.decode
+    kept = cast("type[KeepsUnknown]", type_)
+    wire = _decoder(wire_of(kept))
+    finish: Callable[[Any], Any] = finisher(kept)
+
+    def read(body: bytes | msgspec.Raw) -> Any:
+        try:
+            return finish(wire.decode(body))
+        except FLAWS:
+            return plain.decode(body)  # it fails as well, and names the field by its path within the object
+
+    return read
+
+
+def _keeps(type_: Any) -> bool:
+    return isinstance(type_, type) and issubclass(type_, KeepsUnknown)
+
+
 def encode(value: Any) -> bytes:
     """Return `value` as JSON."""
     return msgspec.json.encode(value)
@@ -133,7 +157,7 @@ def decode_any(body: bytes) -> Any:
 def decode_object(body: bytes | msgspec.Raw, type_: type[T]) -> T:
     """Return one object. Raises DecodeError, which names the field and quotes nothing."""
     try:
-        return cast("T", _decoder(type_).decode(body))
+        return cast("T", _reader(type_)(body))
     except FLAWS as error:
         raise DecodeError(f"the server's object does not fit {type_.__name__}: {error}") from error
 
@@ -141,24 +165,33 @@ def decode_object(body: bytes | msgspec.Raw, type_: type[T]) -> T:
 def decode_page(body: bytes, type_: type[T]) -> Page[T]:
     """Return one page of a list. Poison objects are set apart; raises DecodeError when the list itself is no list."""
     try:  # the whole page at once is twice as fast, and hardly ever fails
-        typed: _TypedList[T] = _decoder(cast("Any", _TypedList)[type_]).decode(body)
-        return Page(tuple(typed.items), typed.metadata.resourceVersion or "", typed.metadata.token or "")
+        items, meta = _typed_items(body, type_)
+        return Page(items, meta.resourceVersion or "", meta.token or "")
     except FLAWS:
         pass
     try:
         raw: _RawList = _decoder(_RawList).decode(body)
     except FLAWS as error:
         raise DecodeError(f"the server's list of {type_.__name__} cannot be read: {error}") from error
-    items: list[T] = []
+    sound: list[T] = []
     poison: list[Poison] = []
-    decode = _decoder(type_).decode
+    decode = _reader(type_)
     for item in raw.items or ():
         try:
-            items.append(decode(item))
+            sound.append(decode(item))
         except FLAWS as error:
             poison.append(_poison(item, error))
     meta = raw.metadata or _ListMeta()
-    return Page(tuple(items), meta.resourceVersion or "", meta.token or "", tuple(poison))
+    return Page(tuple(sound), meta.resourceVersion or "", meta.token or "", tuple(poison))
+
+
+def _typed_items(body: bytes, type_: type[T]) -> tuple[tuple[T, ...], _ListMeta]:
+    """Return all objects of a page at once. Raises what decoding raises, also where one object alone is at fault."""
+    kept = cast("type[KeepsUnknown]", type_) if _keeps(type_) else None
+    read: Any = type_ if kept is None else wire_of(kept)
+    typed = _decoder(cast("Any", _TypedList)[read]).decode(body)
+    items: Iterable[Any] = typed.items if kept is None else map(finisher(kept), typed.items)
+    return tuple(items), typed.metadata
 
 
 def decode_event(line: bytes, type_: type[T]) -> WatchEvent[T]:
@@ -172,7 +205,7 @@ def decode_event(line: bytes, type_: type[T]) -> WatchEvent[T]:
     if event.type == ERROR:
         return WatchEvent(ERROR, error=_stream_error(event.object))
     try:
-        decoded = _decoder(type_).decode(event.object)
+        decoded = _reader(type_)(event.object)
     except FLAWS as error:
         poison = _poison(event.object, error)
         return WatchEvent(event.type, resource_version=poison.metadata.resource_version, poison=poison)

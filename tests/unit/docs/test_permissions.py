@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
+from datamover.reconcilers.cluster import Cluster
 from datamover.reconcilers.datamover.caches import Caches
 from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
@@ -69,8 +70,9 @@ def test_every_right_of_replicas_is_explained_and_no_other() -> None:
 
 
 def test_whatever_the_caches_watch_may_be_listed_and_watched() -> None:
-    caches = Caches(None, clock=VirtualClock())  # type: ignore[arg-type]
-    for informer in caches.informers():
+    cluster = Cluster(None, clock=VirtualClock())  # type: ignore[arg-type]
+    movers = Caches(None, cluster=cluster, clock=VirtualClock()).movers  # type: ignore[arg-type]
+    for informer in (movers, *cluster.informers()):
         resource = informer.resource
         assert {"list", "watch"} <= verbs(resource.group, resource.plural), resource.group_resource
 

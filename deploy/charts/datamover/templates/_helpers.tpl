@@ -150,7 +150,7 @@ where it is a registry: it has a dot or a port, or is localhost.
   verbs: [get, list, watch]
 - apiGroups: [datamover.a-cup-of.coffee]
   resources: [datamovers/status]
-  verbs: [patch]
+  verbs: [update]
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, list, watch, create, delete]

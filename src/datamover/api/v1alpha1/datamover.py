@@ -9,6 +9,7 @@ from typing import Annotated
 from datamover.api import names
 from datamover.api.pods import DNS_SUBDOMAIN, EnvVar, Image, Mover, doc
 from kubekit.words.meta import Condition, Model, ObjectMeta, Resource
+from kubekit.words.unknown import KeepsUnknown
 
 
 class Guards(Model, frozen=True):
@@ -167,7 +168,7 @@ class DataMoverStatus(Model, frozen=True):
         return None
 
 
-class DataMover(Model, frozen=True):
+class DataMover(KeepsUnknown, frozen=True):
     """Backs up a PersistentVolumeClaim: clones it, syncs the clone to object storage with rclone, proves it and cleans up."""
 
     metadata: ObjectMeta = ObjectMeta()

@@ -89,7 +89,7 @@ class EmbeddedWorld:
         """The operator's cache of DataMovers. Raises RuntimeError where no operator runs."""
         if self.operator is None:
             raise RuntimeError("this world runs no operator")
-        return self.operator.caches.movers
+        return self.operator.objects(DATA_MOVERS)
 
     def watch_over(self, tasks: tuple[asyncio.Task[None], ...]) -> None:
         """Remember the tasks of this world, for `check` and `serve`."""

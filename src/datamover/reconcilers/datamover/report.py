@@ -6,7 +6,11 @@ from typing import Protocol
 from datamover.api import reasons
 from datamover.api.names import ConditionType, Phase
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
+from datamover.plans.learned import Failed
+from datamover.plans.steps import Delete, ProveStatus, WriteStatus
 from datamover.reconcilers.datamover.standing import Standings, report_standing
+from kubekit.client.errors import ApiError, Forbidden
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.meta import ObjectMeta
 from kubekit.words.timestamps import moment_of
 
@@ -101,15 +105,21 @@ def report_present(mover: DataMover, *, meter: Meter, source_exists: bool = True
     report_standing(mover, meter=meter, source_exists=source_exists)
 
 
-def report_cleanup_failure(meta: ObjectMeta, *, meter: Meter) -> None:
-    """Count a clone that could not be deleted. Success is counted when the clone is known to be gone (law L4)."""
-    meter.cleaned(status="failure", namespace=meta.namespace or "")
-
-
-def report_forbidden_status(mover: DataMover, *, meter: Meter) -> None:
-    """Count a status that may not be written: what it would have said is told by nothing else."""
-    phase = (mover.status.phase if mover.status else None) or Phase.NONE
-    meter.error(error_type=reasons.STATUS_FORBIDDEN, phase=phase, namespace=mover.metadata.namespace or "")
+def report_failure(
+    meta: ObjectMeta, status: DataMoverStatus | None, failed: Failed[DataMoverStatus], *, meter: Meter
+) -> None:
+    """Count a step that did not go through, where the status does not tell it."""
+    namespace = meta.namespace or ""
+    match failed.step:
+        case Delete(resource=resource) if resource is PERSISTENT_VOLUME_CLAIMS and isinstance(failed.error, ApiError):
+            # Success is counted when the clone is known to be gone (law L4).
+            meter.cleaned(status="failure", namespace=namespace)
+        case WriteStatus() | ProveStatus() if isinstance(failed.error, Forbidden):
+            # What it would have said is told by nothing else.
+            phase = (status.phase if status else None) or Phase.NONE
+            meter.error(error_type=reasons.STATUS_FORBIDDEN, phase=phase, namespace=namespace)
+        case _:
+            pass
 
 
 def _report_phase(mover: DataMover, old: DataMoverStatus, new: DataMoverStatus, *, meter: Meter, now: datetime) -> None:

@@ -11,14 +11,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 
 from datamover.api import amounts, names, reasons
 from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.outside import clean
 from datamover.api.transfer import REASON_INTERNAL_ERROR, REASON_NEWER_BACKUP_EXISTS
-from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus, Run
+from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus, Run
 from datamover.plans.conditions import Said, State, merge
 from datamover.plans.steps import Effect, Emit, ProveStatus, WriteStatus
 from datamover.reconcilers.datamover.order import PHASES
@@ -294,21 +293,6 @@ def _timeless(status: DataMoverStatus) -> DataMoverStatus:
         run=replace(run, finished=None if run.finished is None else "") if run is not None else None,
         conditions=tuple(replace(condition, last_transition_time=None) for condition in status.conditions or ()),
     )
-
-
-def to_manifest(mover: DataMover, status: DataMoverStatus) -> dict[str, object]:
-    """Return the object to apply at the status subresource. It carries the version that the decision was made on."""
-    return {
-        "apiVersion": DATA_MOVERS.api_version,
-        "kind": DATA_MOVERS.kind,
-        "metadata": {
-            "name": mover.metadata.name,
-            "namespace": mover.metadata.namespace,
-            "uid": mover.metadata.uid,
-            "resourceVersion": mover.metadata.resource_version,
-        },
-        "status": msgspec.to_builtins(status),
-    }
 
 
 ORDER: Final = (

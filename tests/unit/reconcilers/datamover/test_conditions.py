@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from datamover.api.names import ConditionType, Phase
 from datamover.plans.conditions import State, merge
-from datamover.reconcilers.datamover.status import ORDER, compose, to_manifest
+from datamover.reconcilers.datamover.status import ORDER, compose
 from support import builders
 from support.builders import CREATED, NOW
 
@@ -127,17 +127,3 @@ def test_what_a_message_quotes_cannot_move_a_cursor_or_turn_the_line() -> None:
     )
     assert status.message == "no such image: \\x1b[2Jall is well\\u202e"
     assert status.condition("CloneReady").message == "a b\\x07"
-
-
-def test_what_is_applied_carries_the_version_that_the_decision_was_made_on() -> None:
-    status = composed(run=builders.run())
-    manifest = to_manifest(builders.data_mover(), status)
-    assert manifest["metadata"] == {
-        "name": "nightly",
-        "namespace": "default",
-        "uid": builders.MOVER_UID,
-        "resourceVersion": "1",
-    }
-    assert "spec" not in manifest
-    assert manifest["status"]["run"]["jobName"] == builders.JOB
-    assert manifest["status"]["conditions"][0]["lastTransitionTime"] == CREATED

@@ -1,5 +1,6 @@
 """Carrying out plans, and what is remembered between two reconciles, with a client that keeps no server."""
 
+import json
 import logging
 from dataclasses import dataclass, field
 from dataclasses import replace as with_fields
@@ -18,94 +19,113 @@ from datamover.api.transfer import REASON_INTERNAL_ERROR, REQUIRED_VARIABLES, Pr
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMoverStatus
 from datamover.metrics.datamover import DataMoverMetrics
 from datamover.metrics.exposition import expose
+from datamover.plans.reconciler import Reconciler
+from datamover.reconcilers.cluster import Cluster
 from datamover.reconcilers.datamover.caches import Caches
-from datamover.reconcilers.datamover.reconciler import DataMoverReconciler
-from kubekit.client.errors import AlreadyExists, Conflict, Forbidden, NotFound, ServerError
+from datamover.reconcilers.datamover.kind import DataMoverKind
+from kubekit.client.client import Client
+from kubekit.client.errors import AlreadyExists, ApiError, Conflict, Forbidden, NotFound, ServerError
+from kubekit.client.transport import Request, Response
 from kubekit.runtime.controller import DONE, After
 from kubekit.runtime.named import MISSING, UNKNOWN
 from kubekit.runtime.store import Key
-from kubekit.words.core import EVENTS, POD_MOUNTS, PODS, Event, PodMounts, Secret
+from kubekit.words.batch import JOBS
+from kubekit.words.core import EVENTS, PERSISTENT_VOLUME_CLAIMS, PODS, Event, PodMounts, Secret
 from kubekit.words.meta import ObjectMeta
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 from kubekit.words.timestamps import seconds
 from support import builders
 from support.builders import CLONE, JOB
 from support.clock import VirtualClock
+from support.scripted_transport import ScriptedTransport, answer, failure
 
 KEY = Key("default", "nightly")
 INSTALLED = (Path(__file__).resolve().parents[4] / "deploy" / "install.yaml").read_text(encoding="utf-8")
 
 
-class Server:
-    """Fits the part of `kubekit.client.client.Client` that reconciles use. `answers` are errors (or None) by verb and kind."""
+KINDS = {each.plural: each for each in (DATA_MOVERS, PERSISTENT_VOLUME_CLAIMS, JOBS, VOLUME_SNAPSHOTS, EVENTS, PODS)}
+
+
+class Server(ScriptedTransport):
+    """Answers what reconciles ask, under a real client. `answers` are errors (or None) by verb and kind; all else succeeds."""
 
     def __init__(self, clock: VirtualClock) -> None:
+        super().__init__()
         self.clock = clock
         self.calls: list[str] = []
         self.version = 100
-        self.answers: dict[str, list[Exception | None]] = {}
+        self.answers: dict[str, list[ApiError | None]] = {}
         self.found: dict[str, Any] = {}
         self.events: list[Event] = []
         self.pods: tuple[PodMounts, ...] = ()
         self.log = b""
         self.sent: list[Any] = []
 
-    def _called(self, verb: str, kind: str, name: str) -> None:
-        self.calls.append(f"{verb} {kind} {name}")
-        planned = self.answers.get(f"{verb} {kind}")
+    async def request(self, request: Request, *, timeout: float | None = None) -> Response:
+        parts = request.path.split("/")[parts_before(request.path) :]
+        resource, name, sub = KINDS[parts[0]], *(*parts[1:], "", "")[:2]
+        verb = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(request.method)
+        query = dict(request.query)
+        if verb is None:
+            verb = "logs" if sub == "log" else "get" if name else "list"
+        body = json.loads(request.body or b"null")
+        shown = query.get("fieldSelector", query.get("labelSelector")) if verb == "list" else name
+        self.calls.append(f"{verb} {resource.kind} {body['metadata']['name'] if verb == 'create' else shown}")
+        planned = self.answers.get(f"{verb} {resource.kind}")
         if planned and (error := planned.pop(0)) is not None:
-            raise error
-
-    async def get(self, resource, name, *, namespace=None):
-        self._called("get", resource.kind, name)
-        if name not in self.found:
-            raise NotFound("no such object")
-        return self.found[name]
-
-    async def create(self, resource, manifest, *, namespace=None, field_manager):
-        self._called("create", resource.kind, manifest["metadata"]["name"])
-        self.sent.append(manifest)
-        made = msgspec.convert(manifest, resource.type)
+            return failure(error.status, type(error).__name__, error.message)
         self.version += 1
-        meta = replace(
-            made.metadata,
-            uid=f"uid-{self.version}",
-            resource_version=str(self.version),
-            creation_timestamp=seconds(self.clock.now()),
-        )
-        return replace(made, metadata=meta)
+        return getattr(self, f"_{verb}")(resource, name, body)
 
-    async def apply(self, resource, manifest, *, field_manager, force=True, subresource=None):
-        self._called("apply", resource.kind, manifest["metadata"]["name"])
-        assert subresource == "status"
-        self.version += 1
-        status = msgspec.convert(manifest["status"], DataMoverStatus)
+    def _get(self, resource, name, body):
+        found = self.found.get(name)
+        return failure(404, "NotFound", "no such object") if found is None else answer(body=msgspec.to_builtins(found))
+
+    def _create(self, resource, name, body):
+        self.sent.append(body)
+        given = {"uid": f"uid-{self.version}", "resourceVersion": str(self.version)}
+        body["metadata"] |= {**given, "creationTimestamp": seconds(self.clock.now())}
+        return answer(201, body)
+
+    def _update(self, resource, name, body):
+        assert resource is DATA_MOVERS
+        assert body.keys() == {"apiVersion", "kind", "metadata", "status"}
+        status = msgspec.convert(body["status"], DataMoverStatus)
         meta = replace(self.mover.metadata, resource_version=str(self.version))
         self.mover = replace(self.mover, metadata=meta, status=status)
-        return self.mover
+        return answer(body=msgspec.to_builtins(self.mover))
 
-    async def patch(self, resource, name, patch, *, namespace=None, kind="merge", subresource=None, field_manager):
-        self._called("patch", resource.kind, name)
-        self.sent.append(patch)
-        self.version += 1
-        return builders.job(suspend=patch["spec"]["suspend"], resource_version=str(self.version))
+    def _patch(self, resource, name, body):
+        self.sent.append(body)
+        suspended = builders.job(suspend=body["spec"]["suspend"], resource_version=str(self.version))
+        return answer(body=msgspec.to_builtins(suspended))
 
-    async def delete(self, resource, name, *, namespace=None, uid=None, propagation="Background"):
-        assert uid, "a delete carries the UID (L2)"
-        assert propagation == "Background"
-        self._called("delete", resource.kind, name)
+    def _delete(self, resource, name, body):
+        assert body["preconditions"]["uid"], "a delete carries the UID (L2)"
+        assert body["propagationPolicy"] == "Background"
+        return answer(body={"kind": "Status", "status": "Success"})
 
-    async def list(self, resource, *, namespace=None, field_selector=None, label_selector=None):
-        if resource in (PODS, POD_MOUNTS):
-            self._called("list", resource.kind, label_selector)
-            return self.pods if resource is POD_MOUNTS else ()
-        assert resource is EVENTS
-        self._called("list", resource.kind, field_selector)
-        return tuple(self.events)
+    def _list(self, resource, name, body):
+        found = {EVENTS: self.events, PODS: self.pods}[resource]
+        if self.calls[-1] != "list Pod None" and resource is PODS:
+            found = ()
+        items = [{"metadata": {"name": "one"}, **msgspec.to_builtins(each)} for each in found]
+        return answer(body={"metadata": {"resourceVersion": "1"}, "items": items})
 
-    async def logs(self, name, *, namespace, container=None, tail_lines=None, limit_bytes=None):
-        self._called("logs", "Pod", name)
-        return self.log
+    def _logs(self, resource, name, body):
+        return Response(200, {}, self.log)
+
+
+def parts_before(path: str) -> int:
+    """Return how many parts of a path come before the plural of the kind."""
+    return (3 if path.startswith("/api/") else 4) + (2 if "/namespaces/" in path else 0)
+
+
+class Impatient:
+    """The client's pauses between two tries, without their time."""
+
+    async def sleep(self, seconds: float) -> None:
+        return None
 
 
 class Secrets:
@@ -139,30 +159,28 @@ class World:
         self.clock = VirtualClock(builders.NOW)
         self.server = Server(self.clock)
         self.server.mover = mover
-        self.caches = Caches(self.server, clock=self.clock)
-        self.caches.secrets = Secrets()
+        client = Client(self.server, clock=Impatient())
+        self.cluster = Cluster(client, clock=self.clock)
+        self.cluster.secrets = Secrets()
+        self.caches = Caches(client, cluster=self.cluster, clock=self.clock)
         self.recorder = Recorder()
         self.registry = CollectorRegistry()
-        self.reconciler = DataMoverReconciler(
-            self.server,
-            caches=self.caches,
-            recorder=self.recorder,
-            meter=DataMoverMetrics(self.registry),
-            clock=self.clock,
-            settings=builders.SETTINGS,
+        self.kind = DataMoverKind(caches=self.caches, meter=DataMoverMetrics(self.registry), settings=builders.SETTINGS)
+        self.reconciler = Reconciler(
+            self.kind, client=client, caches=self.cluster, recorder=self.recorder, clock=self.clock
         )
         self.caches.movers.store.put(mover)
-        self.caches.claims.store.put(builders.persistent_volume_claim())
-        self.caches.classes.store.put(
+        self.cluster.claims.store.put(builders.persistent_volume_claim())
+        self.cluster.classes.store.put(
             replace(builders.storage_class(), metadata=ObjectMeta(name="fast", resource_version="1"))
         )
 
     def put(self, *objects) -> None:
         stores = {
-            "PersistentVolumeClaim": self.caches.claims,
-            "Job": self.caches.jobs,
-            "Pod": self.caches.pods,
-            "VolumeSnapshot": self.caches.snapshots,
+            "PersistentVolumeClaim": self.cluster.claims,
+            "Job": self.cluster.jobs,
+            "Pod": self.cluster.pods,
+            "VolumeSnapshot": self.cluster.snapshots,
         }
         for obj in objects:
             self.server.version += 1
@@ -199,7 +217,7 @@ def world(phase: str | None = None, *objects, **spec) -> World:
 async def test_a_run_is_recorded_then_the_clone_made_and_own_writes_are_read_at_once() -> None:
     lived = world()
     await lived.reconcile()
-    assert lived.server.calls == ["apply DataMover nightly"]
+    assert lived.server.calls == ["update DataMover nightly"]
     await lived.reconcile()
     assert lived.server.calls[1:] == [f"create PersistentVolumeClaim {CLONE}"]
     assert await lived.rest() == After(pytest.approx(10.1)), "the created clone is known without a watch"
@@ -207,7 +225,7 @@ async def test_a_run_is_recorded_then_the_clone_made_and_own_writes_are_read_at_
 
 
 async def test_the_log_tells_the_story_in_the_words_that_the_documents_look_for(caplog) -> None:
-    caplog.set_level(logging.INFO, "datamover.reconcilers")
+    caplog.set_level(logging.INFO, "datamover.plans")
     begun = world()
     await begun.rest()
     cleaning = world(Phase.CLEANING_UP, builders.clone(), delete_pvc_after_backup=True)
@@ -228,17 +246,17 @@ async def test_an_object_at_rest_costs_no_request() -> None:
 
 async def test_the_secret_is_watched_until_the_run_is_recorded() -> None:
     lived = world()
-    lived.caches.secrets.present = UNKNOWN
+    lived.cluster.secrets.present = UNKNOWN
     assert await lived.reconcile() == DONE
-    assert lived.caches.secrets.wanted[KEY] == (Key("default", "storage-credentials"),)
+    assert lived.cluster.secrets.wanted["DataMover", KEY] == (Key("default", "storage-credentials"),)
     assert lived.server.calls == []
-    lived.caches.secrets.present = MISSING
+    lived.cluster.secrets.present = MISSING
     await lived.reconcile()
     assert lived.status.condition("Stalled").reason == reasons.SECRET_NOT_FOUND
-    lived.caches.secrets.present = Secrets().present
+    lived.cluster.secrets.present = Secrets().present
     await lived.reconcile()
     await lived.reconcile()
-    assert lived.caches.secrets.wanted[KEY] == ()
+    assert lived.cluster.secrets.wanted["DataMover", KEY] == ()
 
 
 class TestRefusals:
@@ -253,7 +271,7 @@ class TestRefusals:
         assert "exceeded quota: storage" in lived.status.message
         for _ in range(5):  # its own status write, and whatever else happens in the namespace
             await lived.reconcile()
-        assert lived.server.calls == [f"create PersistentVolumeClaim {CLONE}", "apply DataMover nightly"]
+        assert lived.server.calls == [f"create PersistentVolumeClaim {CLONE}", "update DataMover nightly"]
         await lived.clock.advance(2.1)
         assert await lived.reconcile() == After(pytest.approx(4.05)), "each pause is longer"
         assert lived.server.calls[2:] == [f"create PersistentVolumeClaim {CLONE}"], "told already"
@@ -290,7 +308,7 @@ class TestRefusals:
         await lived.rest()
         assert lived.server.calls.count(f"delete PersistentVolumeClaim {CLONE}") == 2
         assert lived.metric("datamover_cleanup_operations_total", status="success") == 0, "not gone yet"
-        lived.caches.claims.store.remove(replace(builders.clone().metadata, resource_version="999"))
+        lived.cluster.claims.store.remove(replace(builders.clone().metadata, resource_version="999"))
         await lived.rest()
         assert lived.status.phase == Phase.COMPLETED
         assert lived.metric("datamover_cleanup_operations_total", status="success") == 1
@@ -313,7 +331,7 @@ class TestRefusals:
         lived = World(builders.data_mover(status=begun, **spec))
         snapshots = builders.volume_snapshot_class()
         snapshots = replace(snapshots, metadata=replace(snapshots.metadata, resource_version="1"))
-        lived.caches.snapshot_classes_informer.store.put(snapshots)
+        lived.cluster.snapshot_classes.store.put(snapshots)
         gone = NotFound("the server could not find the requested resource")
         lived.server.answers["create VolumeSnapshot"] = [gone] * 20
         assert await lived.reconcile() == After(pytest.approx(2.05))
@@ -358,7 +376,7 @@ class TestDefects:
         assert lived.server.calls == []
         for _ in range(3):
             await self.crash(lived)
-        assert lived.server.calls == ["apply DataMover nightly"]
+        assert lived.server.calls == ["update DataMover nightly"]
         stalled = lived.status.condition("Stalled")
         assert (stalled.status, stalled.reason) == ("True", REASON_INTERNAL_ERROR)
         assert "ZeroDivisionError" in stalled.message
@@ -387,7 +405,7 @@ class TestDefects:
     async def test_a_status_that_cannot_be_written_hides_no_defect(self, monkeypatch) -> None:
         lived = world(Phase.CREATING_CLONE)
         self.broken(lived, monkeypatch, times=3)
-        lived.server.answers["apply DataMover"] = [ServerError("down", status=500)]
+        lived.server.answers["update DataMover"] = [ServerError("down", status=500)]
         for _ in range(3):
             await self.crash(lived)
 
@@ -414,8 +432,8 @@ class TestSources:
         lived = self.completed()
         await lived.reconcile()
         claim = builders.persistent_volume_claim()
-        lived.caches.claims.store.remove(replace(claim.metadata, resource_version="999"))
-        assert list(lived.reconciler._of_claim(claim, None)) == [KEY]
+        lived.cluster.claims.store.remove(replace(claim.metadata, resource_version="999"))
+        assert list(lived.kind._of_claim(claim, None)) == [KEY]
         await lived.reconcile()
         assert lived.metric(self.last, source="app-data") is None
 
@@ -434,9 +452,9 @@ class TestSources:
     async def test_nothing_is_kept_of_a_claim_that_is_gone_with_its_datamovers(self) -> None:
         lived = self.completed()
         claim = builders.persistent_volume_claim()
-        lived.caches.claims.store.remove(replace(claim.metadata, resource_version="999"))
+        lived.cluster.claims.store.remove(replace(claim.metadata, resource_version="999"))
         await lived.reconcile()
-        failures = lived.reconciler._meter._failures
+        failures = lived.kind._meter._failures
         assert failures._completed, "the run is known"
         lived.caches.movers.store.remove(replace(builders.data_mover().metadata, resource_version="9"))
         await lived.reconcile()
@@ -560,7 +578,7 @@ class TestMissingRights:
         status = builders.status(right.phase, run=builders.run(copy_method=right.spec.get("copy_method", "Clone")))
         lived = World(builders.data_mover(status=status, **right.spec))
         snapshots = replace(builders.volume_snapshot_class(), metadata=ObjectMeta(name="s", resource_version="1"))
-        lived.caches.snapshot_classes_informer.store.put(snapshots)
+        lived.cluster.snapshot_classes.store.put(snapshots)
         lived.put(*right.has)
         return lived
 
@@ -618,7 +636,7 @@ class TestMissingRights:
             for verb in {*rule["verbs"]} & {"create", "patch", "update", "delete"}
         }
         elsewhere = {
-            ("patch", "datamovers/status of datamover.a-cup-of.coffee"),
+            ("update", "datamovers/status of datamover.a-cup-of.coffee"),
             ("create", "events of events.k8s.io"),
             ("patch", "events of events.k8s.io"),
         }
@@ -637,14 +655,15 @@ class TestMissingRights:
 
     async def test_a_status_that_may_not_be_written_is_told_by_an_event_and_a_metric(self) -> None:
         lived = world()
-        lived.server.answers["apply DataMover"] = [Forbidden("datamovers.datamover... is forbidden")] * 2
+        lived.server.answers["update DataMover"] = [Forbidden("datamovers.datamover... is forbidden")] * 2
         for number in (1, 2):
             with pytest.raises(Forbidden):
                 await lived.reconcile()
             assert lived.recorder.recorded == [("Warning", reasons.STATUS_FORBIDDEN)] * number, "one series"
         assert len(set(lived.recorder.messages)) == 1
         assert (
-            "patch on datamovers/status of datamover.a-cup-of.coffee in namespace default" in lived.recorder.messages[0]
+            "update on datamovers/status of datamover.a-cup-of.coffee in namespace default"
+            in lived.recorder.messages[0]
         )
         assert lived.metric("datamover_errors_total", error_type=reasons.STATUS_FORBIDDEN, phase=Phase.NONE) == 2
         await lived.rest()
@@ -652,7 +671,7 @@ class TestMissingRights:
 
     async def test_a_status_whose_arrival_may_not_be_read_is_decided_anew(self) -> None:
         lived = world()
-        lived.server.answers["apply DataMover"] = [Conflict("changed")]
+        lived.server.answers["update DataMover"] = [Conflict("changed")]
         lived.server.answers["get DataMover"] = [Forbidden("no")]
         assert isinstance(await lived.reconcile(), After)
 
@@ -672,7 +691,7 @@ class TestMissingRights:
         await lived.clock.advance(3)
         await lived.rest()
         assert self.count(lived, "delete PersistentVolumeClaim") == 2
-        lived.caches.claims.store.remove(replace(builders.clone().metadata, resource_version="999"))
+        lived.cluster.claims.store.remove(replace(builders.clone().metadata, resource_version="999"))
         await lived.rest()
         assert lived.status.condition("Stalled").status == "False"
         assert lived.status.message == said
@@ -744,7 +763,7 @@ class TestTakenNames:
         lived.server.answers["create Job"] = [AlreadyExists("exists")]
         lived.server.found[JOB] = builders.job(owner, labels={}, resource_version="200")
         assert await lived.reconcile() == After(pytest.approx(60.05))
-        assert lived.caches.jobs.store.get(Key("default", JOB)) is None
+        assert lived.cluster.jobs.store.get(Key("default", JOB)) is None
         assert lived.status.condition("Stalled").reason == reasons.NAME_TAKEN
         await lived.clock.advance(61)
         await lived.rest()
@@ -753,7 +772,7 @@ class TestTakenNames:
     async def test_somebody_elses_snapshot_makes_the_run_take_another_name(self) -> None:
         status = builders.status(Phase.CREATING_CLONE, run=builders.run(copy_method="Snapshot"))
         lived = World(builders.data_mover(copy_method="Snapshot", status=status))
-        lived.caches.snapshot_classes_informer.store.put(
+        lived.cluster.snapshot_classes.store.put(
             replace(builders.volume_snapshot_class(), metadata=ObjectMeta(name="s", resource_version="1"))
         )
         lived.server.answers["create VolumeSnapshot"] = [AlreadyExists("exists")]
@@ -770,7 +789,7 @@ async def test_a_delete_that_was_agreed_to_is_not_sent_again_while_the_watch_is_
     await lived.rest()
     await lived.rest()
     assert lived.server.calls == [
-        "apply DataMover nightly",
+        "update DataMover nightly",
         f"delete Job {JOB}",
         f"delete PersistentVolumeClaim {CLONE}",
     ]
@@ -787,15 +806,15 @@ async def test_a_clone_that_is_gone_already_is_no_failure(answer) -> None:
 
 async def test_a_stale_decision_is_dropped_and_made_anew_soon() -> None:
     lived = world()
-    lived.server.answers["apply DataMover"] = [Conflict("the object has been modified")]
+    lived.server.answers["update DataMover"] = [Conflict("the object has been modified")]
     assert await lived.reconcile() == After(0.05)
-    assert lived.server.calls == ["apply DataMover nightly", "get DataMover nightly"]
+    assert lived.server.calls == ["update DataMover nightly", "get DataMover nightly"]
 
 
 async def test_a_write_whose_answer_was_lost_counts_and_is_told() -> None:
     """The repeated write meets its own first try, and its second may already be younger: only the times may differ."""
     lived = world(delete_pvc_after_backup=True)
-    lived.caches.claims.store.replace((), version=1, reset=True)
+    lived.cluster.claims.store.replace((), version=1, reset=True)
     blocked = decided(lived)
     early = tuple(replace(c, last_transition_time="2024-08-06T14:00:00Z") for c in blocked.conditions)
     lived.server.mover = replace(
@@ -804,7 +823,7 @@ async def test_a_write_whose_answer_was_lost_counts_and_is_told() -> None:
         status=replace(blocked, conditions=early),
     )
     lived.server.found["nightly"] = lived.server.mover
-    lived.server.answers["apply DataMover"] = [Conflict("the object has been modified")]
+    lived.server.answers["update DataMover"] = [Conflict("the object has been modified")]
     await lived.reconcile()
     assert lived.recorder.recorded == [("Warning", reasons.SOURCE_NOT_FOUND)]
     assert lived.metric("datamover_errors_total", error_type=reasons.SOURCE_NOT_FOUND, phase="") == 1
@@ -821,7 +840,7 @@ async def test_somebody_elses_status_is_decided_upon_at_once_when_the_watch_is_l
     lived = world()
     taken = builders.data_mover(status=builders.status(Phase.CREATING_CLONE))
     lived.server.found["nightly"] = replace(taken, metadata=replace(taken.metadata, resource_version="150"))
-    lived.server.answers["apply DataMover"] = [Conflict("the object has been modified")]
+    lived.server.answers["update DataMover"] = [Conflict("the object has been modified")]
     await lived.reconcile()
     await lived.reconcile()
     assert lived.server.calls[-1] == f"create PersistentVolumeClaim {CLONE}"
@@ -829,7 +848,7 @@ async def test_somebody_elses_status_is_decided_upon_at_once_when_the_watch_is_l
 
 async def test_stale_decisions_are_made_anew_more_and_more_slowly() -> None:
     lived = world()
-    lived.server.answers["apply DataMover"] = [Conflict("the object has been modified")] * 12
+    lived.server.answers["update DataMover"] = [Conflict("the object has been modified")] * 12
     pauses = [(await lived.reconcile()).seconds for _ in range(12)]
     assert pauses[:3] == [0.05, 0.1, 0.2]
     assert pauses[-1] == 5.0
@@ -839,13 +858,13 @@ async def test_remarks_are_made_no_faster_than_people_read() -> None:
     """Two replicas that see different children would otherwise correct each other's status without end."""
     lived = world(Phase.CREATING_CLONE, source_pvc="app-data")
     for turn in range(50):
-        lived.caches.claims.store.replace((), version=200 + turn, reset=True)
+        lived.cluster.claims.store.replace((), version=200 + turn, reset=True)
         if turn % 2:
             lived.put(builders.persistent_volume_claim(phase="Lost"))
         await lived.reconcile()
     assert len(lived.server.calls) == 10
     await lived.clock.advance(5)
-    lived.caches.claims.store.replace((), version=300, reset=True)
+    lived.cluster.claims.store.replace((), version=300, reset=True)
     await lived.reconcile()
     assert len(lived.server.calls) == 11
 
@@ -856,12 +875,12 @@ async def test_a_deletion_that_was_asked_for_before_does_not_make_a_remark_an_ac
     await lived.clock.advance(60)
     lived.server.calls.clear()
     for turn in range(50):
-        lived.caches.claims.store.replace((), version=200 + turn, reset=True)
+        lived.cluster.claims.store.replace((), version=200 + turn, reset=True)
         if turn % 2:
             lived.put(builders.clone(deletion_timestamp=builders.CREATED, resource_version=str(300 + turn)))
         await lived.reconcile()
-    assert {call.split()[0] for call in lived.server.calls} <= {"apply", "delete"}
-    assert lived.server.calls.count("apply DataMover nightly") == 10
+    assert {call.split()[0] for call in lived.server.calls} <= {"update", "delete"}
+    assert lived.server.calls.count("update DataMover nightly") == 10
 
 
 async def test_a_clone_that_only_the_server_knows_is_not_lost() -> None:
@@ -882,7 +901,7 @@ async def test_what_the_events_of_a_stuck_clone_say_is_told_at_once() -> None:
     assert await lived.reconcile() == After(pytest.approx(60.05))
     assert lived.server.calls == [
         f"list Event involvedObject.uid=uid-of-{CLONE},type=Warning",
-        "apply DataMover nightly",
+        "update DataMover nightly",
     ]
     assert "ProvisioningFailed: no clones here" in lived.status.message
     for _ in range(3):
@@ -899,7 +918,7 @@ async def test_the_progress_of_a_running_mover_is_sampled_and_told_once_an_inter
     lived.server.log = b"noise\n" + msgspec.json.encode(progress) + b"\nnoise"
     await lived.clock.advance(11)
     assert await lived.reconcile() == After(pytest.approx(10.05))
-    assert lived.server.calls == ["logs Pod mover-1", "apply DataMover nightly"]
+    assert lived.server.calls == ["logs Pod mover-1", "update DataMover nightly"]
     assert lived.status.run.progress == "49%"
     await lived.reconcile()
     assert len(lived.server.calls) == 2
@@ -909,7 +928,7 @@ async def test_the_progress_of_a_running_mover_is_sampled_and_told_once_an_inter
 
 
 async def test_another_attempt_counts_the_cause_and_what_goes_wrong_is_logged_as_a_warning(caplog) -> None:
-    caplog.set_level(logging.INFO, "datamover.reconcilers")
+    caplog.set_level(logging.INFO, "datamover.plans")
     job = builders.job(active=1, failed=1)
     failed = builders.outcome(failure_class="network", reason="TLSUntrusted", message="not trusted")
     lived = world(
@@ -927,7 +946,7 @@ async def test_another_attempt_counts_the_cause_and_what_goes_wrong_is_logged_as
 
 
 async def test_a_job_that_somebody_deleted_is_told_logged_and_counted(caplog) -> None:
-    caplog.set_level(logging.INFO, "datamover.reconcilers")
+    caplog.set_level(logging.INFO, "datamover.plans")
     lived = world(Phase.CREATING_POD, builders.clone())
     status = lived.status
     seen = replace(status, run=replace(status.run, attempts=1))
@@ -943,7 +962,7 @@ async def test_a_job_that_somebody_deleted_is_told_logged_and_counted(caplog) ->
 
 
 async def test_a_failure_is_logged_once_as_a_warning(caplog) -> None:
-    caplog.set_level(logging.INFO, "datamover.reconcilers")
+    caplog.set_level(logging.INFO, "datamover.plans")
     job = builders.job(condition="Failed", failed=1)
     pod = builders.pod(job, phase="Failed", outcome=builders.outcome(failure_class="credentials"))
     lived = world(Phase.CREATING_POD, builders.clone(), job, pod)
@@ -972,13 +991,13 @@ async def test_a_mover_that_gets_no_further_and_a_log_that_cannot_be_read_are_to
     assert lived.recorder.recorded == [("Warning", reasons.NO_PROGRESS), ("Warning", reasons.PROGRESS_UNKNOWN)]
     for reason in (reasons.NO_PROGRESS, reasons.PROGRESS_UNKNOWN):
         assert lived.metric("datamover_errors_total", error_type=reason, phase=Phase.CREATING_POD) == 1
-    assert lived.server.calls.count("apply DataMover nightly") == 4, "nothing is told twice"
+    assert lived.server.calls.count("update DataMover nightly") == 4, "nothing is told twice"
 
 
 async def test_suspending_patches_the_job_on_the_version_that_was_seen() -> None:
     lived = world(Phase.CREATING_POD, builders.clone(), builders.job(active=1), suspend=True)
     await lived.rest()
-    assert lived.server.calls == [f"patch Job {JOB}", "apply DataMover nightly"]
+    assert lived.server.calls == [f"patch Job {JOB}", "update DataMover nightly"]
     patch = lived.server.sent[0]
     assert patch["spec"] == {"suspend": True}
     assert patch["metadata"]["uid"] == f"uid-of-{JOB}"
@@ -991,7 +1010,7 @@ async def test_an_object_that_is_gone_leaves_no_series() -> None:
     lived.caches.movers.store.remove(replace(builders.data_mover().metadata, resource_version="9"))
     assert await lived.reconcile() == DONE
     assert lived.metric("datamover_current_phase", name="nightly") is None
-    assert lived.caches.secrets.wanted[KEY] == ()
+    assert lived.cluster.secrets.wanted["DataMover", KEY] == ()
 
 
 @pytest.mark.parametrize("phase", [Phase.FAILED, Phase.CREATING_POD])
@@ -1010,7 +1029,7 @@ class TestWakeUps:
     """Whatever a decision waits for wakes the object that waits."""
 
     def woken(self, lived: World, method: str, old, new) -> list[Key]:
-        return list(getattr(lived.reconciler, method)(old, new))
+        return list(getattr(lived.kind, method)(old, new))
 
     def test_the_source_and_the_clone(self) -> None:
         lived = world(Phase.CREATING_CLONE)

@@ -10,8 +10,12 @@ from datamover.api import names, reasons, transfer
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMoverStatus
 from datamover.metrics.datamover import DataMoverMetrics
-from datamover.reconcilers.datamover.report import report_cleanup_failure, report_present, report_status
+from datamover.plans.learned import Failed
+from datamover.plans.steps import Delete
+from datamover.reconcilers.datamover.report import report_failure, report_present, report_status
 from datamover.runs.wait import age_of
+from kubekit.client.errors import Forbidden
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from support import builders
 from support.pure_cluster import PureCluster
 
@@ -133,7 +137,8 @@ def test_a_restart_counts_nothing_again_but_shows_what_is(registry: CollectorReg
 
 
 def test_a_refused_delete_counts_as_a_failed_cleanup(registry: CollectorRegistry) -> None:
-    report_cleanup_failure(builders.data_mover().metadata, meter=DataMoverMetrics(registry))
+    refused = Failed(Delete(PERSISTENT_VOLUME_CLAIMS, builders.clone().metadata), Forbidden("no"))
+    report_failure(builders.data_mover().metadata, None, refused, meter=DataMoverMetrics(registry))
     assert value(registry, "datamover_cleanup_operations_total", status="failure") == 1
     assert value(registry, "datamover_pvc_cleanup_operations_total", status="failure") == 1
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from datamover.reconcilers.datamover.caches import Caches
-from datamover.runs.facts import Unread
+from datamover.reconcilers.cluster import Cluster, View
+from datamover.reconcilers.datamover.facts import Unread
 from kubekit.runtime.informer import Informer, State
 from kubekit.words.core import PersistentVolume
 from support import builders
@@ -21,8 +21,9 @@ SILENT = {
 def test_a_volume_that_is_missing_is_not_seen_yet_unless_volumes_may_not_be_read(
     outage: State | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    caches = Caches(None, clock=VirtualClock())  # type: ignore[arg-type]
+    cluster = Cluster(None, clock=VirtualClock())  # type: ignore[arg-type]
+    caches = View(cluster)
     monkeypatch.setattr(Informer, "outage", property(lambda _: outage and (outage, 5.0)))
     assert caches.volume("pv-1") is SILENT[outage]
-    caches.volumes.store.put(builders.persistent_volume())
+    cluster.volumes.store.put(builders.persistent_volume())
     assert isinstance(caches.volume("pv-1"), PersistentVolume), "what is known is believed"

@@ -1,0 +1,194 @@
+"""Carrying out a plan, for any kind: the only I/O of a reconcile.
+
+Guarantees: steps run in order and stop at the first that fails. What they have taught is returned, with the failure if there was one;
+nobody is called back. A create that finds its name taken never touches what is there. A delete carries the UID (law L2). What our writes
+return goes into the caches at once, so that the next decision sees it (law L7).
+"""
+
+import logging
+from dataclasses import replace
+from typing import Any, Generic, Protocol, TypeVar
+
+from datamover.api import reasons
+from datamover.api.names import FIELD_MANAGER
+from datamover.api.outside import clean
+from datamover.plans.inquiry import inquire, sample_log
+from datamover.plans.kind import HasStatus, Kind, Line
+from datamover.plans.learned import Failed, Learned, Written
+from datamover.plans.proof import Caches, Proof, RefusedError
+from datamover.plans.refusals import Attempts, describe, grant, is_kind_missing, right
+from datamover.plans.status import to_manifest
+from datamover.plans.steps import (
+    Create,
+    Delete,
+    Emit,
+    Inquire,
+    Plan,
+    ProveGone,
+    ProvePods,
+    ProveStatus,
+    SampleLog,
+    Step,
+    SuspendJob,
+    WriteStatus,
+)
+from kubekit.client.client import Client
+from kubekit.client.errors import AlreadyExists, ApiError, Conflict, Forbidden, KubeError, NotFound
+from kubekit.words.batch import JOBS
+from kubekit.words.meta import ObjectMeta, Resource
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T", bound=HasStatus)
+S = TypeVar("S")
+
+
+class Recorder(Protocol):
+    """What is needed of `kubekit.runtime.events.EventRecorder`."""
+
+    def record(
+        self, regarding: ObjectMeta, resource: Resource[Any], type_: str, reason: str, message: str, action: str
+    ) -> None:
+        """Note an event."""
+        ...
+
+
+class Actor(Generic[T, S]):
+    """Carries out plans for objects of one kind."""
+
+    def __init__(self, client: Client, *, kind: Kind[T, S, Any], caches: Caches, recorder: Recorder) -> None:
+        self._client = client
+        self._kind = kind
+        self._caches = caches
+        self._recorder = recorder
+        self._proof = Proof(client, caches=caches, kind=kind)
+
+    async def act(self, obj: T, plan: Plan[S], attempts: Attempts) -> Learned[T, S]:
+        """Run the steps for an object, which was refused, or failed, so often in a row before.
+
+        A server error counts as a refusal when it lasts: an admission webhook that is down answers so, and somebody has to be told. The
+        failure is Conflict when the decision was made on stale facts.
+        """
+        learned: Learned[T, S] = Learned()
+        for step in plan.steps:
+            try:
+                obj, learned = await self._take(step, obj, learned, attempts)
+            except RefusedError as error:
+                cause = error.__cause__
+                met = Failed(step, cause if isinstance(cause, KubeError) else error)
+                return replace(learned, refusal=error.refusal, failed=met)
+            except KubeError as error:
+                return replace(learned, failed=Failed(step, error))
+        return learned
+
+    async def _take(self, step: Step[S], obj: T, learned: Learned[T, S], attempts: Attempts) -> tuple[T, Learned[T, S]]:
+        """Carry out one step; return the object and what is learnt after it."""
+        match step:
+            case WriteStatus():
+                written: Written[T, S] = Written(obj, step.status, step.cause)
+                obj = await self._write_status(obj, step.status)
+                return obj, replace(learned, written=(*learned.written, written))
+            case ProveStatus():
+                obj = await self._write_status(obj, obj.status)
+            case Create():
+                await self._create(obj, step, attempts)
+            case Delete():
+                if await self._delete(obj, step, attempts):
+                    return obj, replace(learned, deleted=(*learned.deleted, step.target.uid))
+            case SuspendJob():
+                await self._suspend(step, attempts)
+            case ProveGone():
+                await self._proof.prove_gone(obj.metadata, step)
+            case ProvePods():
+                await self._proof.prove_pods(obj.metadata, attempts)
+            case Inquire():
+                return obj, replace(learned, diagnosis=await inquire(self._client, step))
+            case SampleLog():
+                return obj, replace(learned, sample=await sample_log(self._client, step))
+            case Emit():
+                self._emit(obj, step)
+        return obj, learned
+
+    async def _write_status(self, obj: T, status: S | None) -> T:
+        resource, before = self._kind.resource, obj.status
+        manifest = to_manifest(resource, obj, status)
+        try:
+            written = await self._client.replace(resource, manifest, field_manager=FIELD_MANAGER, subresource="status")
+        except Forbidden as error:
+            self._complain(obj, error)
+            raise
+        except Conflict as conflict:
+            # Either somebody was faster, or a first try of ours took effect and its answer was lost.
+            written = await self._proof.find_written(obj, status, conflict)
+        self._kind.objects.store.observe(written)
+        line = self._kind.headline(before, status) if status is not None else None
+        if line is not None:
+            self._tell(obj, line)
+        return written
+
+    def _complain(self, obj: T, error: Forbidden) -> None:
+        """Say by an event what the status itself cannot say (law L10)."""
+        needed = right("update", self._kind.resource, obj.metadata.namespace, subresource="status")
+        message = f"the operator may not write the status, so nothing goes on: {grant(needed)}. The API server says: {error.message}"
+        self._recorder.record(obj.metadata, self._kind.resource, "Warning", reasons.STATUS_FORBIDDEN, message, "Report")
+
+    async def _create(self, obj: T, step: Create, attempts: Attempts) -> None:
+        name, namespace = step.manifest["metadata"]["name"], step.manifest["metadata"].get("namespace")
+        try:
+            created = await self._client.create(step.resource, step.manifest, field_manager=FIELD_MANAGER)
+        except AlreadyExists:
+            created = await self._proof.identify(obj.metadata, step, attempts)
+        except ApiError as error:
+            if not attempts.settle(error) and not is_kind_missing(error):
+                raise
+            raise RefusedError(describe(step.resource, "create", name, namespace, error, attempts)) from error
+        else:
+            self._tell(obj, Line(f"created {step.resource.kind} {created.metadata.name}"))
+        self._caches.observe(step.resource, created)
+
+    async def _delete(self, obj: T, step: Delete, attempts: Attempts) -> bool:
+        """Tell whether the server has agreed to delete it."""
+        target = step.target
+        try:
+            await self._client.delete(step.resource, target.name, namespace=target.namespace, uid=target.uid)
+        except NotFound:
+            pass  # it is gone, which is what was wanted; the watch will say so
+        except Conflict:
+            return False  # another object has taken the name: ours is gone, and the other one is not ours to delete
+        except ApiError as error:
+            if not attempts.settle(error):
+                raise
+            refusal = describe(step.resource, "delete", target.name, target.namespace, error, attempts)
+            raise RefusedError(refusal) from error
+        else:
+            # the documents look for the first of these words in the log
+            self._tell(obj, Line(f"{self._kind.occasion(obj)}deleted {step.resource.kind} {target.name}"))
+        return True
+
+    async def _suspend(self, step: SuspendJob, attempts: Attempts) -> None:
+        target = step.target
+        patch = {
+            "metadata": {"uid": target.uid, "resourceVersion": target.resource_version},
+            "spec": {"suspend": step.suspend},
+        }
+        try:
+            job = await self._client.patch(
+                JOBS, target.name, patch, namespace=target.namespace, field_manager=FIELD_MANAGER
+            )
+        except (Conflict, NotFound):
+            raise
+        except ApiError as error:
+            if not attempts.settle(error):
+                raise
+            raise RefusedError(describe(JOBS, "patch", target.name, target.namespace, error, attempts)) from error
+        self._caches.observe(JOBS, job)
+
+    def _emit(self, obj: T, step: Emit) -> None:
+        said = clean(step.message)  # it may quote a mover, a node or a name (law L11)
+        self._recorder.record(obj.metadata, self._kind.resource, step.type, step.reason, said, step.action)
+        if step.type == "Warning" and not self._kind.is_told(obj):
+            self._tell(obj, Line(f"{step.reason}: {said}", logging.WARNING))
+
+    def _tell(self, obj: T, line: Line) -> None:
+        """Log what was done for an object: one form for all lines, so that its story can be searched."""
+        _log.log(line.level, "%s/%s: %s", obj.metadata.namespace, obj.metadata.name, line.text)

@@ -1,0 +1,72 @@
+"""Asking the cluster why something does not get on, and a mover how far it is. A help, so that a failure of it is none."""
+
+from datamover.api.transfer import read_progress
+from datamover.plans.known import Diagnosis
+from datamover.plans.steps import Inquire, SampleLog
+from datamover.plans.watch import Sample
+from kubekit.client.client import Client
+from kubekit.client.errors import KubeError
+from kubekit.words.core import EVENTS, POD_MOUNTS, Event, PodMounts
+
+_LOG_TAIL = 100
+"""Lines from the end of a mover's log. The agent says how far it is within any 40."""
+_LOG_BYTES = 1 << 20
+_USERS = 3  # so many are named
+
+
+async def inquire(client: Client, step: Inquire) -> Diagnosis:
+    """Return what the cluster says of a child."""
+    return Diagnosis(step.topic, await (_find_users if step.users else _find_warning)(client, step))
+
+
+async def sample_log(client: Client, step: SampleLog) -> Sample:
+    """Return the last progress in a mover's log, or why it cannot be read now: it is read again the next time."""
+    try:
+        log = await client.logs(
+            step.pod.name,
+            namespace=step.pod.namespace or "",
+            container=step.container,
+            tail_lines=_LOG_TAIL,
+            limit_bytes=_LOG_BYTES,
+        )
+    except KubeError as error:
+        return Sample(step.pod.uid, problem=str(error) or type(error).__name__)
+    found = (read_progress(line) for line in reversed(log.splitlines()))
+    return Sample(step.pod.uid, next((progress for progress in found if progress is not None), None))
+
+
+async def _find_warning(client: Client, step: Inquire) -> str | None:
+    """Return the newest warning about a child."""
+    try:
+        events = await client.list(
+            EVENTS,
+            namespace=step.target.namespace or "default",  # where events about what is in no namespace are
+            field_selector=f"involvedObject.uid={step.target.uid},type=Warning",
+        )
+    except KubeError:
+        return None
+    newest = max(events, key=_moment, default=None)
+    if newest is None or not newest.message:
+        return None
+    return f"{newest.reason}: {newest.message}" if newest.reason else newest.message
+
+
+async def _find_users(client: Client, step: Inquire) -> str | None:
+    """Return the Pods that use a claim, empty when there are none; None when they may not be read."""
+    try:
+        pods = await client.list(POD_MOUNTS, namespace=step.target.namespace)
+    except KubeError:
+        return None
+    users = [pod for pod in pods if pod.uses(step.target.name)]
+    shown = ", ".join(_describe_user(pod) for pod in users[:_USERS])
+    return f"{shown} and {len(users) - _USERS} more" if len(users) > _USERS else shown
+
+
+def _describe_user(pod: PodMounts) -> str:
+    phase = (pod.status and pod.status.phase) or "of unknown phase"
+    node = pod.spec.node_name if pod.spec is not None else None
+    return f"Pod {pod.metadata.name} ({phase}, on node {node})"
+
+
+def _moment(event: Event) -> str:
+    return event.last_timestamp or event.event_time or event.metadata.creation_timestamp or ""

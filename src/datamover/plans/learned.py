@@ -1,0 +1,48 @@
+"""What carrying out a plan has taught: the actor's answer to the reconciler, as data. Pure."""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from datamover.plans.known import Diagnosis, Refusal
+from datamover.plans.steps import Step
+from datamover.plans.watch import Sample
+from kubekit.client.errors import KubeError
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class Written(Generic[T, S]):
+    """A status that the server has taken: the object as it was before, and the status.
+
+    `cause` is the reason of the attempt that failed, when that is what the status tells.
+    """
+
+    before: T
+    status: S
+    cause: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Generic[S]):
+    """The step that ended a plan early, and what it met."""
+
+    step: Step[S]
+    error: KubeError
+
+
+@dataclass(frozen=True, slots=True)
+class Learned(Generic[T, S]):
+    """What the steps that were carried out have taught, in the order of the plan.
+
+    `deleted` are the UIDs whose deletion the server has agreed to. `failed` is the step that did not go through, if any; `refusal` says it
+    in words for the status, where it is an answer that people have to know of.
+    """
+
+    written: tuple[Written[T, S], ...] = ()
+    deleted: tuple[str, ...] = ()
+    diagnosis: Diagnosis | None = None
+    sample: Sample | None = None
+    refusal: Refusal | None = None
+    failed: Failed[S] | None = None

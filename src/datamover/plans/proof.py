@@ -1,0 +1,131 @@
+"""Meeting a stale cache: how what the caches show is proved where a decision builds upon it.
+
+A cache lags. Its watch is slow, the API server behind it is behind itself, or it was filled a moment too early. Then a child that is there
+seems gone, a Pod that runs is not counted, an object that another replica has moved on looks as before. The page "Stale caches" of
+docs/architecture.md tells where each of these is met.
+
+Guarantees:
+- A status is written under the version that the decision was made on; where that is old, the server refuses and nothing after it is done.
+  `ProveStatus` asks for the same before an effect that no status goes before.
+- Nothing that only seems gone is made a second time or called removed: `ProveGone` asks the server for it by name, `ProvePods` counts the
+  Pods there. What this process has seen come and go (`Seen`) needs no proof, so that an undisturbed run reads nothing.
+- What an answer shows goes into the caches, and the decision is made anew (`Conflict`): proof never acts upon what it finds.
+- A name that is taken is looked at: a child of ours counts as created, anybody else's is never touched.
+Caveats: without the right to read, an absence is believed.
+"""
+
+from dataclasses import replace
+from typing import Any, Generic, Protocol, TypeVar
+
+from datamover.api import reasons
+from datamover.api.names import OWNER_UID_LABEL
+from datamover.api.ownership import select_children
+from datamover.plans.kind import HasStatus, Kind
+from datamover.plans.known import Refusal
+from datamover.plans.refusals import LONGEST_WAIT, Attempts, describe
+from datamover.plans.steps import Create, ProveGone
+from kubekit.client.client import Client
+from kubekit.client.errors import Conflict, Forbidden, KubeError, NotFound
+from kubekit.words.batch import JOBS
+from kubekit.words.core import PODS, PersistentVolume
+from kubekit.words.meta import HasMeta, Manifest, ObjectMeta, Resource
+
+T = TypeVar("T", bound=HasStatus)
+
+
+class Caches(Protocol):
+    """What is needed of the caches that all kinds share."""
+
+    def observe(self, resource: Resource[Any], obj: Any) -> bool:
+        """Take in what an answer of the server shows; tell whether it was news. What the watch would not show is left out."""
+        ...
+
+    def shows(self, resource: Resource[Any], obj: HasMeta) -> bool:
+        """Tell whether the watch of this kind shows such an object."""
+        ...
+
+
+class RefusedError(KubeError):
+    """The API server refused a step; `refusal` says why, in words for the status."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+class Proof(Generic[T]):
+    """Asks the server. Every method raises Conflict when the caches were wrong; they know better then."""
+
+    def __init__(self, client: Client, *, caches: Caches, kind: Kind[T, Any, Any]) -> None:
+        self._client = client
+        self._caches = caches
+        self._kind = kind
+
+    async def prove_gone(self, owner: ObjectMeta, step: ProveGone) -> None:
+        """Return when the server has no such child of an owner, or may not be asked."""
+        namespace = owner.namespace if step.resource.namespaced else None
+        try:
+            found: HasMeta = await self._client.get(step.resource, step.name, namespace=namespace)
+        except (NotFound, Forbidden):
+            return
+        if isinstance(found, PersistentVolume):
+            # A volume has no owner. It is the copy's as long as it is bound to it.
+            ours = _is_bound_to(found, owner.namespace, step.claim)
+        else:
+            ours = found.metadata.owned_by(owner.uid) and self._caches.shows(step.resource, found)
+        if ours:
+            self._caches.observe(step.resource, found)
+            raise Conflict(f"{step.resource.kind} {step.name} is still there")
+
+    async def prove_pods(self, owner: ObjectMeta, attempts: Attempts) -> None:
+        """Return when the server's Pods of an owner are those of the cache. Raises RefusedError when they may not be listed."""
+        selector = f"{select_children(self._kind.created_by)},{OWNER_UID_LABEL}={owner.uid}"
+        try:
+            pods = await self._client.list(PODS, namespace=owner.namespace, label_selector=selector)
+        except Forbidden as error:
+            raise RefusedError(describe(PODS, "list", None, owner.namespace, error, attempts)) from error
+        news = [pod.metadata.name for pod in pods if self._caches.observe(PODS, pod)]
+        if news:
+            raise Conflict(f"Pod {', '.join(news)} was not known so")
+
+    async def identify(self, owner: ObjectMeta, step: Create, attempts: Attempts) -> HasMeta:
+        """Return the child that holds the name of one that was to be created, if it is ours. Raises RefusedError.
+
+        Caches of Jobs and snapshots hold what carries our label; anything else would never leave them again.
+        """
+        metadata: Manifest = step.manifest["metadata"]
+        name, namespace = metadata["name"], metadata.get("namespace")
+        try:
+            found: HasMeta = await self._client.get(step.resource, name, namespace=namespace)
+        except Forbidden as error:
+            refusal = describe(step.resource, "get", name, namespace, error, attempts)
+            raise RefusedError(replace(refusal, verb="create")) from error
+        shown = self._caches.shows(step.resource, found)
+        if shown and found.metadata.owned_by(owner.uid):
+            return found
+        # A copy can take another name, which the next decision does. A Job is named after its copy.
+        if shown and step.resource is not JOBS:
+            self._caches.observe(step.resource, found)
+            raise Conflict(f"{step.resource.kind} {found.metadata.name} is somebody else's")
+        ours = self._kind.resource.kind
+        message = f"{step.resource.kind} {name} exists and is not this {ours}'s: delete or rename it"
+        raise RefusedError(
+            Refusal(reasons.NAME_TAKEN, message, retry_after=LONGEST_WAIT, target=(step.resource.kind, name))
+        )
+
+    async def find_written(self, obj: T, status: Any, conflict: Conflict) -> T:
+        """Return the object after a write that met a conflict, when that was our own write whose answer was lost. Raises the conflict."""
+        meta = obj.metadata
+        try:
+            written = await self._client.get(self._kind.resource, meta.name, namespace=meta.namespace)
+        except Forbidden:
+            raise conflict from None  # the watch will say what has become of it
+        if written.metadata.uid == meta.uid and self._kind.says_same(written.status, status):
+            return written
+        self._kind.objects.store.observe(written)  # somebody was faster: we know better now
+        raise conflict
+
+
+def _is_bound_to(volume: PersistentVolume, namespace: str | None, claim: str | None) -> bool:
+    bound = volume.spec and volume.spec.claim_ref
+    return bound is not None and claim is not None and (bound.namespace, bound.name) == (namespace, claim)

@@ -1,0 +1,202 @@
+"""The informers that all kinds share, and what is read of them: claims, volumes, classes, snapshots, Jobs, Pods and Secrets.
+
+Children are watched by their created-by label; Secrets one by one, while somebody needs them.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from datamover.api import names
+from datamover.api.ownership import select_children
+from datamover.reconcilers.projection import project_claim, project_volume
+from datamover.runs.facts import Unread
+from kubekit.client.client import Client
+from kubekit.runtime.clock import Clock
+from kubekit.runtime.informer import Informer, State
+from kubekit.runtime.instruments import SILENCE, InformerInstruments
+from kubekit.runtime.named import Absence, NamedInformers
+from kubekit.runtime.store import Key
+from kubekit.words.batch import JOBS, Job
+from kubekit.words.core import (
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    PODS,
+    SECRETS,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    Pod,
+    Secret,
+    SecretKeys,
+    secret_keys,
+    without_values,
+)
+from kubekit.words.meta import HasMeta, Resource
+from kubekit.words.snapshot import VOLUME_SNAPSHOT_CLASSES, VOLUME_SNAPSHOTS, VolumeSnapshot, VolumeSnapshotClass
+from kubekit.words.storage import STORAGE_CLASSES, StorageClass
+
+_BY_CONTROLLER = "controller"
+_BY_OWNER = "owner"
+_BY_CLAIM = "claim"
+
+_UNREAD = {
+    Absence.MISSING: Unread.MISSING,
+    Absence.FORBIDDEN: Unread.FORBIDDEN,
+    Absence.UNKNOWN: Unread.NOT_SYNCED,
+}
+
+
+class Cluster:
+    """What is watched for all kinds together. `created_by` are the values of the created-by label of all their children."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        clock: Clock,
+        namespace: str | None = None,
+        created_by: Collection[str] = (names.CREATED_BY_VALUE,),
+        metrics: InformerInstruments = SILENCE,
+    ) -> None:
+        def children(resource: Any, **extra: Any) -> Any:
+            return Informer(
+                client,
+                resource,
+                namespace=namespace,
+                label_selector=select_children(created_by),
+                clock=clock,
+                metrics=metrics,
+                **extra,
+            )
+
+        self.claims: Informer[PersistentVolumeClaim] = Informer(
+            client, PERSISTENT_VOLUME_CLAIMS, namespace=namespace, project=project_claim, clock=clock, metrics=metrics
+        )
+        self.volumes: Informer[PersistentVolume] = Informer(
+            client,
+            PERSISTENT_VOLUMES,
+            project=project_volume,
+            indexes={_BY_CLAIM: _claim_index},
+            optional=True,
+            clock=clock,
+            metrics=metrics,
+        )
+        self.classes: Informer[StorageClass] = Informer(client, STORAGE_CLASSES, clock=clock, metrics=metrics)
+        self.jobs: Informer[Job] = children(JOBS)
+        self.pods: Informer[Pod] = children(PODS, indexes={_BY_CONTROLLER: _controller_index, _BY_OWNER: _owner_index})
+        self.snapshots: Informer[VolumeSnapshot] = children(VOLUME_SNAPSHOTS, optional=True)
+        self.snapshot_classes: Informer[VolumeSnapshotClass] = Informer(
+            client, VOLUME_SNAPSHOT_CLASSES, optional=True, clock=clock, metrics=metrics
+        )
+        self.secrets: NamedInformers[Secret] = NamedInformers(client, SECRETS, project=without_values, clock=clock)
+        self._created_by = frozenset(created_by)
+        self._labelled = (JOBS, PODS, VOLUME_SNAPSHOTS)
+
+    def informers(self) -> tuple[Informer[Any], ...]:
+        """All that the manager has to run."""
+        return (
+            self.claims,
+            self.volumes,
+            self.classes,
+            self.jobs,
+            self.pods,
+            self.snapshots,
+            self.snapshot_classes,
+        )
+
+    def observe(self, resource: Resource[Any], obj: Any) -> bool:
+        """Take in what an answer of the server shows; tell whether it was news. What nobody watches is left out."""
+        for informer in self.informers():
+            if informer.resource is resource:
+                return informer.store.observe(obj)
+        return False
+
+    def shows(self, resource: Resource[Any], obj: HasMeta) -> bool:
+        """Tell whether the watch of this kind shows such an object."""
+        return resource not in self._labelled or obj.metadata.label(names.CREATED_BY_LABEL) in self._created_by
+
+
+class View:
+    """The caches read by name, as a decision about a run needs them."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+
+    def claim(self, namespace: str, name: str) -> PersistentVolumeClaim | None:
+        """A PersistentVolumeClaim."""
+        return self.cluster.claims.store.get(Key(namespace, name))
+
+    def volume(self, name: str) -> PersistentVolume | Unread:
+        """A PersistentVolume. NOT_SYNCED: its watch has not shown it yet."""
+        volumes = self.cluster.volumes
+        found = volumes.store.get(Key("", name))
+        if found is not None:
+            return found
+        outage = volumes.outage
+        readable = outage is None or outage[0] not in (State.ABSENT, State.FORBIDDEN)
+        return Unread.NOT_SYNCED if readable else Unread.FORBIDDEN
+
+    def storage_class(self, name: str) -> StorageClass | None:
+        """A StorageClass."""
+        return self.cluster.classes.store.get(Key("", name))
+
+    def secret(self, namespace: str, name: str) -> SecretKeys | Unread:
+        """What is known of a Secret."""
+        found = self.cluster.secrets.get(Key(namespace, name))
+        if isinstance(found, Secret):
+            return secret_keys(found)
+        return _UNREAD[found]
+
+    def snapshot(self, namespace: str, name: str) -> VolumeSnapshot | None:
+        """A VolumeSnapshot of ours."""
+        return self.cluster.snapshots.store.get(Key(namespace, name))
+
+    def snapshot_classes(self) -> tuple[VolumeSnapshotClass, ...] | None:
+        """All VolumeSnapshotClasses; None when the cluster has no snapshot API."""
+        classes = self.cluster.snapshot_classes
+        return None if classes.state in (State.ABSENT, State.FORBIDDEN) else classes.store.list()
+
+    def job(self, namespace: str, name: str) -> Job | None:
+        """A Job of ours."""
+        return self.cluster.jobs.store.get(Key(namespace, name))
+
+    def pods_of(self, owner_uid: str) -> tuple[Pod, ...]:
+        """The Pods that an owner controls."""
+        return self.cluster.pods.store.by_index(_BY_CONTROLLER, owner_uid)
+
+    def pods_of_mover(self, mover_uid: str) -> tuple[Pod, ...]:
+        """The Pods that carry the UID of the object whose run it is as a label, whatever has become of their Jobs."""
+        return self.cluster.pods.store.by_index(_BY_OWNER, mover_uid)
+
+    def volumes_of(self, namespace: str, claim: str) -> tuple[PersistentVolume, ...]:
+        """The PersistentVolumes bound to a claim of this name."""
+        return self.cluster.volumes.store.by_index(_BY_CLAIM, f"{namespace}/{claim}")
+
+
+def find_owner(
+    resource: Resource[Any], child: HasMeta | None, *, by_uid: Callable[[str], Iterable[Key]]
+) -> Iterable[Key]:
+    """Return whom of a kind a change of a child concerns. A child names its owner; a Pod, which its Job owns, carries the UID as a label."""
+    if child is None:
+        return ()
+    meta = child.metadata
+    for reference in meta.owner_references or ():
+        if reference.kind == resource.kind:
+            return (Key(meta.namespace or "", reference.name),)
+    uid = meta.label(names.OWNER_UID_LABEL)
+    return by_uid(uid) if uid else ()
+
+
+def _controller_index(pod: Pod) -> Iterable[str]:
+    return (reference.uid for reference in pod.metadata.owner_references or ())
+
+
+def _owner_index(pod: Pod) -> Iterable[str]:
+    uid = pod.metadata.label(names.OWNER_UID_LABEL)
+    if uid:
+        yield uid
+
+
+def _claim_index(volume: PersistentVolume) -> Iterable[str]:
+    claim = volume.spec and volume.spec.claim_ref
+    if claim and claim.name:
+        yield f"{claim.namespace}/{claim.name}"

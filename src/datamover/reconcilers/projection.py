@@ -1,0 +1,81 @@
+"""What the caches keep of an object: only what decisions read, and equal texts once.
+
+A fleet of ten thousand DataMovers says the same few words ten thousand times: shared, they take a third of the memory.
+Guarantees: name, namespace, UID and resourceVersion stay as they are; projecting twice changes nothing.
+"""
+
+from collections.abc import Hashable
+from functools import lru_cache
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from datamover.api import names
+from kubekit.words.core import PersistentVolume, PersistentVolumeClaim
+from kubekit.words.meta import Condition, ObjectMeta
+
+T = TypeVar("T", bound=Hashable)
+
+Quantity = str | int | float
+
+_SHARED = 1024
+"""So many texts are remembered. Those that count, reasons and moments and namespaces, come again soon."""
+
+
+def project_claim(claim: PersistentVolumeClaim) -> PersistentVolumeClaim:
+    """Return a PersistentVolumeClaim as it is cached."""
+    spec, status = claim.spec, claim.status
+    if spec is not None:
+        resources = spec.resources and replace(spec.resources, requests=_share_sizes(spec.resources.requests))
+        spec = replace(spec, access_modes=share(spec.access_modes), resources=resources)
+    if status is not None:
+        status = replace(status, capacity=_share_sizes(status.capacity))
+    return replace(claim, metadata=project_meta(claim.metadata), spec=spec, status=status)
+
+
+def project_volume(volume: PersistentVolume) -> PersistentVolume:
+    """Return a PersistentVolume as it is cached."""
+    spec = volume.spec and replace(volume.spec, access_modes=None, csi=share(volume.spec.csi))
+    return replace(volume, metadata=project_meta(volume.metadata), spec=spec)
+
+
+def project_meta(meta: ObjectMeta) -> ObjectMeta:
+    """Keep our own annotations only: kubectl's alone can double an object."""
+    kept = {key: value for key, value in (meta.annotations or {}).items() if key.startswith(names.GROUP)}
+    return replace(
+        meta,
+        namespace=share(meta.namespace),
+        annotations=kept or None,
+        finalizers=share(meta.finalizers),
+    )
+
+
+def project_conditions(conditions: tuple[Condition, ...] | None) -> tuple[Condition, ...] | None:
+    """Return conditions as they are cached."""
+    return conditions and tuple(map(_project_condition, conditions))
+
+
+def _project_condition(condition: Condition) -> Condition:
+    return replace(
+        condition,
+        type=share(condition.type),
+        status=share(condition.status),
+        reason=share(condition.reason),
+        message=share(condition.message),
+        last_transition_time=share(condition.last_transition_time),
+    )
+
+
+@lru_cache(maxsize=_SHARED, typed=True)
+def share(value: T) -> T:
+    """Return the equal value that was seen first."""
+    return value
+
+
+def _share_sizes(sizes: dict[str, Quantity] | None) -> dict[str, Quantity] | None:
+    return sizes and _shared_dict(tuple(sizes.items()))
+
+
+@lru_cache(maxsize=_SHARED, typed=True)
+def _shared_dict(items: tuple[tuple[str, Quantity], ...]) -> dict[str, Quantity]:
+    return dict(items)
