@@ -22,8 +22,8 @@ _ACL_VERSION = 2
 _OWN_GROUP = 0x04
 
 
-class Dresser:
-    """Dresses paths. `privileges`: with set-ID bits and the kernel's own attributes. What cannot be had goes to `lost`."""
+class AttributeSetter:
+    """Sets the attributes of restored paths. `privileges`: with set-ID bits and the kernel's own attributes. What cannot be had goes to `lost`."""
 
     def __init__(self, *, lost: Losses, privileges: bool) -> None:
         self._lost = lost
@@ -36,7 +36,7 @@ class Dresser:
             with suppress(OSError):
                 os.chmod(_handle(leaf), stat.S_IMODE(status.st_mode) | wanted)  # noqa: PTH101 - a path is not what this is
 
-    def dress(self, entry: manifest.Entry, leaf: int, status: os.stat_result) -> None:
+    def set(self, entry: manifest.Entry, leaf: int, status: os.stat_result) -> None:
         """Give what `leaf` is a handle on (O_PATH, not a link; of the status `status`) all that the entry says."""
         place = _handle(leaf)
         if entry.xattrs or entry.sparse:
@@ -65,7 +65,7 @@ class Dresser:
                 os.chmod(place, mode)  # noqa: PTH101
         self._look(entry, leaf, mode=mode if allowed else None, timed=timed)
 
-    def dress_link(self, entry: manifest.Entry, leaf: int, status: os.stat_result, *, folder: int, name: bytes) -> None:
+    def set_link(self, entry: manifest.Entry, leaf: int, status: os.stat_result, *, folder: int, name: bytes) -> None:
         """Give a link its time and owner; it has no mode of its own."""
         timed = self._try(
             "the time",
@@ -151,7 +151,7 @@ class Dresser:
 
 
 def _handle(leaf: int) -> str:
-    # by way of /proc, because what may not be opened can be dressed all the same
+    # by way of /proc, because what may not be opened can be given its attributes all the same
     return f"/proc/self/fd/{leaf}"
 
 

@@ -23,7 +23,7 @@ import msgspec
 
 from datamover.agent import printing
 from datamover.agent.files import losses, manifest
-from datamover.agent.files.attributes import Dresser
+from datamover.agent.files.attributes import AttributeSetter
 from datamover.agent.files.losses import Losses, because
 
 LEFT_OUT = 1
@@ -134,7 +134,7 @@ class _Restoration:
         self._special = special
         self._lost = lost
         self._unkept = unkept
-        self._dresser = Dresser(lost=lost, privileges=privileges)
+        self._attributes = AttributeSetter(lost=lost, privileges=privileges)
         self._first_names: dict[str, bytes] = {}
         self._absent: set[bytes] = set()
 
@@ -146,7 +146,7 @@ class _Restoration:
         for entry in manifest.entries(path, absent=self._absent):
             if entry.type == manifest.TOP and top is None:
                 top = entry
-                self._dresser.unlock(self._top, os.fstat(self._top), stat.S_IRWXU)
+                self._attributes.unlock(self._top, os.fstat(self._top), stat.S_IRWXU)
             elif entry.type == manifest.DIRECTORY and self._try(entry, self._make_folder):
                 folders.append(entry)
             linked = linked or entry.hardlink is not None
@@ -171,7 +171,7 @@ class _Restoration:
         if theirs:
             # a volume's top folder that a Pod has by fsGroup alone: no reason to call a restore incomplete
             top = msgspec.structs.replace(top, mtime=status.st_mtime_ns)
-        self._dresser.dress(top, self._top, status)
+        self._attributes.set(top, self._top, status)
         return [_THEIRS] if theirs else []
 
     def _try(self, entry: manifest.Entry, act: Callable[[manifest.Entry, int, bytes], None]) -> bool:
@@ -217,7 +217,7 @@ class _Restoration:
             os.mkdir(name, 0o700, dir_fd=folder)
         with _opened(folder, name) as (leaf, status):
             if stat.S_ISDIR(status.st_mode):  # what else it is shows when it is finished
-                self._dresser.unlock(leaf, status, stat.S_IRWXU)
+                self._attributes.unlock(leaf, status, stat.S_IRWXU)
 
     def _make_special_if_asked(self, entry: manifest.Entry) -> None:
         if entry.type not in _DEVICES:
@@ -236,7 +236,7 @@ class _Restoration:
         with _opened(folder, name) as (leaf, status):
             if stat.S_IFMT(status.st_mode) != kind or (kind != stat.S_IFIFO and status.st_rdev != device):
                 raise Refused(losses.OTHER)
-            self._dresser.dress(entry, leaf, status)
+            self._attributes.set(entry, leaf, status)
 
     # --- finishing ------------------------------------------------------------------------------------------------
 
@@ -245,9 +245,9 @@ class _Restoration:
             if not _KINDS[entry.type](status.st_mode):
                 raise Refused(losses.OTHER)
             if entry.type == manifest.LINK:
-                self._dresser.dress_link(entry, leaf, status, folder=folder, name=name)
+                self._attributes.set_link(entry, leaf, status, folder=folder, name=name)
             else:
-                self._dresser.dress(entry, leaf, status)
+                self._attributes.set(entry, leaf, status)
 
     def _join(self, entry: manifest.Entry, group: str) -> None:
         """Make a file another name of the first one of its group, if both have the same content. A file of its own is better than none."""
@@ -280,7 +280,7 @@ class _Restoration:
             for where, called, status in ((other, first_name, there), (folder, name, here)):
                 if not status.st_mode & stat.S_IRUSR:
                     with _opened(where, called) as (leaf, _):
-                        self._dresser.unlock(leaf, status, stat.S_IRUSR)
+                        self._attributes.unlock(leaf, status, stat.S_IRUSR)
             if not _same_content(other, first_name, folder, name):
                 raise Refused(losses.DIFFERENT)
             new = b".datamover-%s" % os.urandom(6).hex().encode()

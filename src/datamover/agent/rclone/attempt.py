@@ -35,12 +35,11 @@ from datamover.agent.rclone.progress import Reporter
 from datamover.agent.rclone.settings import Settings
 from datamover.agent.rclone.sync import Sync
 from datamover.agent.rclone.verify import Comparison, compare, mismatch
+from datamover.agent.rclone.version import Version
 from datamover.api import transfer
 
 _MULTIPART = 5 << 20
 """Bytes from which an object may have come in parts, and so may have no checksum in listings."""
-_PLAIN = ("PATH", "HOME", "TMPDIR", "RCLONE_CONFIG", "RCLONE_CACHE_DIR", "RCLONE_LOG_LEVEL", "RCLONE_USE_JSON_LOG")
-"""What the engine needs to say its version."""
 _LAST_WORDS = 8.0
 """Seconds for what is still recorded when an attempt fails or is ended."""
 
@@ -90,7 +89,7 @@ class Attempt(ABC):
             engine=given.engine,
             environment=given.options.records,
             scratch=given.scratch,
-            show=self._show_grave,
+            show=self._show_problems,
             wait=given.report.wait,
         )
         self.sync = Sync(
@@ -122,10 +121,9 @@ class Attempt(ABC):
         self._shortened: list[str] = []
         self._looked = False
         self._listing: dict[str, str] = {}
-        self._version: process.Child | None = None
-        self._engine_version = ""
+        self._version = Version(given.engine, environment=given.options.records, show=given.show)
 
-    def _show_grave(self, line: logs.Line) -> None:
+    def _show_problems(self, line: logs.Line) -> None:
         """Show what is said about records and listings, but not that one more was written."""
         if line.stats is None and (line.level != "info" or self.options.level == "DEBUG"):
             self.show(line)
@@ -300,27 +298,9 @@ class Attempt(ABC):
         )
         return ". ".join([done, *(f"{each[0].upper()}{each[1:]}" for each in told), *self.remarks()]) + "."
 
-    def _ask_version(self) -> None:
-        """Learn the engine's version: from the process that takes small requests, else by one more, beside something that waits."""
-        self._engine_version = self.destination.control.version(timeout=_LAST_WORDS)
-        if self._engine_version:
-            return
-        self._version = self.engine.start(
-            ["version"],
-            # no Secret: it asks nobody anything
-            environment={name: self.options.records[name] for name in _PLAIN if name in self.options.records},
-            on_line=self.show,
-            even_stopped=True,
-        )
-
     def engine_version(self) -> str:
         """Return the engine's name and version."""
-        if self._version is None and not self._engine_version:
-            self._ask_version()
-        if self._version is not None and not self._engine_version:
-            self._version.finish(timeout=_LAST_WORDS)
-            self._engine_version = self._version.output.split(b"\n", 1)[0].decode("utf-8", "replace")
-        return self._engine_version
+        return self._version.text()
 
     def remarks(self) -> list[str]:
         """Return what people should know about the source although nothing is wrong."""
@@ -401,7 +381,7 @@ class Attempt(ABC):
 
     def _compare(self, folder: str) -> Comparison:
         self.report.phase(transfer.VERIFYING)
-        self._ask_version()
+        self._version.ask()
         if self.proved_unchanged():
             return Comparison()
         self.ledger.add_after(self.after_listing(self.destination.list_all(folder)))

@@ -4,7 +4,6 @@ What may be deleted: objects that the manifest of the mirror's latest run lists,
 longer has (law L3; the rule is in `deleting`). Each manifest lists all that the one before it left, so the latest is enough.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -16,19 +15,17 @@ from datamover.agent import printing
 from datamover.agent.environment import Owner, is_timestamp, write_timestamp
 from datamover.agent.errors import Failure
 from datamover.agent.files import manifest, walk
-from datamover.agent.rclone import guards, records, remarks, rotation
+from datamover.agent.rclone import guards, records, remarks
 from datamover.agent.rclone.attempt import Attempt, Equipment
 from datamover.agent.rclone.deleting import tell_deletions
 from datamover.agent.rclone.listing import Listing
-from datamover.agent.rclone.options import without_filters
+from datamover.agent.rclone.loss_check import LossCheck
 from datamover.agent.rclone.rivals import Rivals
 from datamover.agent.rclone.verify import compare, mismatch, not_deleted
-from datamover.api import outside, transfer
+from datamover.api import transfer
 
 _EXAMPLES = 3
 _CLOCKS_DIFFER = timedelta(hours=1)
-_ASKED = 1000
-"""How many objects that the listing does not show are asked for by name, at most."""
 _MAIMED = 10
 """How many runs that have lost records are asked for the moments of their copies, the youngest first."""
 
@@ -259,70 +256,15 @@ class Mirror(Attempt):
             strangers=self._strangers,
             unexplained=self._before.unexplained(besides=settings.run_id),
         )
+        losses = LossCheck(self)
         failure = (
             guards.check_owner(found, owner=settings.owner, adopt=settings.adopt)
             or self._check_later_copy()
-            or self._check_listing()
-            or self._check_losses(found)
+            or losses.check_listing()
+            or losses.check_losses(found)
         )
         if failure:
             raise failure
-
-    def _check_losses(self, found: guards.Mirror) -> Failure | None:
-        """Ask whether too much would be lost; where it seems so, find out what was renamed or is followed by another file, and ask again."""
-        gone, gone_bytes = self.ledger.lost()
-        found = msgspec.structs.replace(found, gone=gone, gone_bytes=gone_bytes)
-        failure = self._check_size(found)
-        if gone and failure and failure.reason == transfer.REASON_SOURCE_SHRUNK:
-            failure = self._check_size(self._with_followed(found))
-        if gone and failure and failure.reason == transfer.REASON_SOURCE_SHRUNK:
-            self._find_renamed()
-            gone, gone_bytes = self.ledger.lost()
-            found = msgspec.structs.replace(found, gone=gone, gone_bytes=gone_bytes)
-            failure = self._check_size(self._with_followed(found))
-        return failure
-
-    def _check_size(self, found: guards.Mirror) -> Failure | None:
-        limit = self.options.data.get("RCLONE_MAX_DELETE", "").strip()
-        return guards.check_source_size(
-            found,
-            allow_empty=self.settings.allow_empty,
-            max_delete_percent=self.settings.max_delete_percent,
-            max_delete=outside.integer(limit, low=-1)
-            if limit
-            else None,  # what it may be was looked at when it was read
-        )
-
-    def _with_followed(self, found: guards.Mirror) -> guards.Mirror:
-        if found.gone > rotation.MOST:
-            return found
-        followed = rotation.find_followed(tuple(self.ledger.gone()), self.ledger.fresh())
-        return msgspec.structs.replace(found, followed=len(followed), followed_bytes=sum(size for _, size in followed))
-
-    def _find_renamed(self) -> None:
-        """Compare the checksums of what is gone and of new files of the same sizes, which are read for that: nothing else proves a new name."""
-        gone, fresh = self.ledger.alike()
-        sums = tuple(self.destination.checksums(gone))
-        if not sums:
-            return
-        self.say("Many files are gone. Reading new ones of the same sizes, to see whether they have only been renamed.")
-        read = self.destination.checksums(
-            fresh,
-            source=os.fsdecode(self.source),
-            environment=without_filters(self.data_environment()),
-            told=self.report.checked,
-        )
-        self.ledger.pair_renamed(sums, read)
-
-    def _check_listing(self) -> Failure | None:
-        """Ask by name for what the mirror wrote and the listing does not show: it is gone, or the listing is not whole."""
-        unseen = tuple(self.ledger.unseen(limit=_ASKED))
-        if not unseen:
-            return None
-        asked = frozenset(unseen)
-        there = [key for key, _ in self.destination.find(unseen).lines() if key in asked]
-        shown = tuple(printing.readable(key) for key in there[:_EXAMPLES])
-        return guards.check_listing(shown, len(there), self.destination.place)
 
     def _check_later_copy(self) -> Failure | None:
         """Refuse to replace a later copy of this volume (law L3)."""
