@@ -66,7 +66,7 @@ def embedded_server() -> Generator[Path]:
 async def _serve(kubeconfig: Path) -> None:
     from kubekit.client.client import Client
     from kubekit.words.meta import PartialObject, Resource
-    from localkube.face import serve
+    from localkube.http_server import serve
     from localkube.store.apiserver import ApiServer
     from localkube.transport import LocalTransport
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from localkube.controllers.suite import LocalControllers
-    from localkube.face import serve
+    from localkube.http_server import serve
     from localkube.node.node import LocalNode, NodeOptions
     from localkube.store.apiserver import ApiServer
     from localkube.transport import LocalTransport
@@ -19,7 +19,7 @@ _HOMES: Final = {
     "LocalNode": "localkube.node.node",
     "LocalTransport": "localkube.transport",
     "NodeOptions": "localkube.node.node",
-    "serve": "localkube.face",
+    "serve": "localkube.http_server",
 }
 
 __all__ = ["ApiServer", "LocalControllers", "LocalNode", "LocalTransport", "NodeOptions", "serve"]

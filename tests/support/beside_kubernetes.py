@@ -18,7 +18,7 @@ from kubekit.words.coordination import LEASES
 from localkube.node.kinds import NODES
 from localkube.node.node import LocalNode
 from localkube.store.certificate import self_signed
-from localkube.store.logs import LogOptions
+from localkube.store.pod_logs import LogOptions
 
 LOOPBACK = "127.0.0.1"
 LEASE_SECONDS = 40

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from datamover.api.v1alpha1.definition import data_mover_crd
-from localkube.store.furniture import furniture
+from localkube.store.bootstrap import bootstrap_objects
 from support.kubernetes import REPOSITORY
 
 
@@ -22,7 +22,7 @@ def snapshot_definitions() -> list[dict[str, Any]]:
     They are the ones that the embedded API server brings: external-snapshotter's own, rules and all, with shorter descriptions. So both
     worlds hold objects against the same words, and nothing is fetched for a test.
     """
-    found = [manifest for path, manifest in furniture() if path.endswith("/customresourcedefinitions")]
+    found = [manifest for path, manifest in bootstrap_objects() if path.endswith("/customresourcedefinitions")]
     assert len(found) == 3, [each["metadata"]["name"] for each in found]
     return found
 

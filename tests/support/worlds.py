@@ -16,7 +16,7 @@ from kubekit.client.config import ClusterConfig
 from kubekit.client.http import HttpTransport
 from kubekit.client.transport import Request, Stream, Transport
 from localkube.controllers.suite import LocalControllers
-from localkube.face import serve
+from localkube.http_server import serve
 from localkube.store.apiserver import ApiServer
 from localkube.transport import LocalTransport
 from support.kubernetes import ControlPlane, wait_for

@@ -16,7 +16,8 @@ from kubekit.runtime.informer import Informer
 from kubekit.runtime.store import Key, key_of
 from kubekit.runtime.workqueue import Workqueue
 from kubekit.words.meta import ObjectMeta, Resource
-from localkube.controllers import names
+from localkube.controllers import constants
+from localkube.controllers.notice import Notice
 from localkube.node.conflicts import done_on_conflict
 from localkube.node.kinds import CLAIMS, STORAGE_CLASSES, VOLUMES, Claim, PersistentVolume, StorageClass
 from localkube.node.matching import belongs_to, candidates, class_name, find_match, mismatch, volume_indexes
@@ -31,15 +32,6 @@ from localkube.node.names import (
 )
 
 _CONTROLLER_GAVE_VOLUME = {BIND_COMPLETED: "yes", BOUND_BY_CONTROLLER: "yes"}
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What people are told about a claim."""
-
-    type: str
-    reason: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +59,14 @@ class AssignClass:
 class Lose:
     """The claim's volume is gone or belongs to another claim."""
 
-    event: Event
+    event: Notice
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing to do now; the event says for what."""
 
-    event: Event | None = None
+    event: Notice | None = None
 
 
 ClaimStep = Bind | AskProvisioner | AssignClass | Lose | Wait
@@ -108,19 +100,19 @@ def decide_claim(facts: ClaimFacts) -> ClaimStep:
     if match is not None:
         return Bind(match)
     if waits and not selected:
-        return Wait(Event("Normal", "WaitForFirstConsumer", "waiting for first consumer to be created before binding"))
+        return Wait(Notice("Normal", "WaitForFirstConsumer", "waiting for first consumer to be created before binding"))
     if facts.storage_class is None:
         name = class_name(claim)
         if name:
-            return Wait(Event("Warning", "ProvisioningFailed", f'storageclass.storage.k8s.io "{name}" not found'))
+            return Wait(Notice("Warning", "ProvisioningFailed", f'storageclass.storage.k8s.io "{name}" not found'))
         return Wait(
-            Event(
+            Notice(
                 "Normal", "FailedBinding", "no persistent volumes available for this claim and no storage class is set"
             )
         )
     if facts.storage_class.provisioner == NO_PROVISIONER:
         return Wait(
-            Event(
+            Notice(
                 "Normal",
                 "FailedBinding",
                 "no persistent volumes available for this claim and its class provisions none",
@@ -137,25 +129,25 @@ def _decide_named(facts: ClaimFacts) -> ClaimStep:
         return Bind(volume)
     if volume.claim_ref is not None:
         return Wait(
-            Event("Warning", "FailedBinding", f'volume "{claim.volume_name}" already bound to a different claim.')
+            Notice("Warning", "FailedBinding", f'volume "{claim.volume_name}" already bound to a different claim.')
         )
     problem = mismatch(claim, volume)
     if problem is None:
         return Bind(volume)
     message = f'Cannot bind to requested volume "{claim.volume_name}": {problem}'
-    return Wait(Event("Warning", "VolumeMismatch", message))
+    return Wait(Notice("Warning", "VolumeMismatch", message))
 
 
 def _decide_bound(facts: ClaimFacts) -> ClaimStep:
     volume, claim = facts.named, facts.claim
     if volume is None:
         return Lose(
-            Event("Warning", "ClaimLost", "Bound claim has lost its PersistentVolume. Data on the volume is lost!")
+            Notice("Warning", "ClaimLost", "Bound claim has lost its PersistentVolume. Data on the volume is lost!")
         )
     if volume.claim_ref is None or belongs_to(volume, claim):
         return Bind(volume)
     return Lose(
-        Event("Warning", "ClaimMisbound", "Two claims are bound to the same volume, this one is bound incorrectly")
+        Notice("Warning", "ClaimMisbound", "Two claims are bound to the same volume, this one is bound incorrectly")
     )
 
 
@@ -253,7 +245,7 @@ class BindingController:
                 await self._annotate(claim, annotations)
                 self._tell(
                     claim.metadata,
-                    Event(
+                    Notice(
                         "Normal",
                         "ExternalProvisioning",
                         f"Waiting for a volume to be created either by the external provisioner '{provisioner}' or manually "
@@ -316,7 +308,9 @@ class BindingController:
                 "metadata": {"resourceVersion": volume.metadata.resource_version, "annotations": annotations},
                 "spec": {"claimRef": claim_ref},
             }
-            volume = await self._client.patch(VOLUMES, volume.metadata.name, patch, field_manager=names.FIELD_MANAGER)
+            volume = await self._client.patch(
+                VOLUMES, volume.metadata.name, patch, field_manager=constants.FIELD_MANAGER
+            )
             self.volumes.store.observe(volume)
         await self._set_volume_phase(volume, "Bound")
         if claim.volume_name != volume.metadata.name or meta.annotation(BIND_COMPLETED) is None:
@@ -342,7 +336,7 @@ class BindingController:
         meta = claim.metadata
         guarded = {**patch, "metadata": {**patch.get("metadata", {}), "resourceVersion": meta.resource_version}}
         return await self._client.patch(
-            CLAIMS, meta.name, guarded, namespace=meta.namespace, field_manager=names.FIELD_MANAGER
+            CLAIMS, meta.name, guarded, namespace=meta.namespace, field_manager=constants.FIELD_MANAGER
         )
 
     async def _set_claim_phase(self, claim: Claim, status: dict[str, Any]) -> None:
@@ -363,7 +357,7 @@ class BindingController:
                 patch,
                 namespace=meta.namespace,
                 subresource="status",
-                field_manager=names.FIELD_MANAGER,
+                field_manager=constants.FIELD_MANAGER,
             )
         )
 
@@ -373,7 +367,9 @@ class BindingController:
         meta = volume.metadata
         patch = {"metadata": {"resourceVersion": meta.resource_version}, "status": {"phase": phase}}
         self.volumes.store.observe(
-            await self._client.patch(VOLUMES, meta.name, patch, subresource="status", field_manager=names.FIELD_MANAGER)
+            await self._client.patch(
+                VOLUMES, meta.name, patch, subresource="status", field_manager=constants.FIELD_MANAGER
+            )
         )
 
     def _default_class(self) -> str | None:
@@ -381,7 +377,7 @@ class BindingController:
         newest = max(defaults, key=lambda meta: (meta.creation_timestamp or "", meta.name), default=None)
         return newest.name if newest else None
 
-    def _tell(self, meta: ObjectMeta, event: Event, resource: Resource[Any] = CLAIMS) -> None:
+    def _tell(self, meta: ObjectMeta, event: Notice, resource: Resource[Any] = CLAIMS) -> None:
         self._events.record(meta, resource, event.type, event.reason, event.message, "Bind")
 
 

@@ -15,7 +15,7 @@ from kubekit.runtime.informer import Informer
 from kubekit.runtime.store import Key, key_of
 from kubekit.runtime.workqueue import Workqueue
 from kubekit.words.meta import HasMeta, Resource
-from localkube.controllers import names
+from localkube.controllers import constants
 from localkube.node.conflicts import done_on_conflict
 from localkube.node.kinds import CLAIMS, VOLUMES, Claim, PersistentVolume
 from localkube.node.pod_kinds import PODS, Pod
@@ -68,12 +68,12 @@ class ProtectionController:
         claim = self._claims.store.get(key)
         if claim is None:
             return DONE
-        protected = names.CLAIM_PROTECTION in (claim.metadata.finalizers or ())
+        protected = constants.CLAIM_PROTECTION in (claim.metadata.finalizers or ())
         if not claim.metadata.terminating:
             if not protected:
-                await self._put(CLAIMS, claim, [*(claim.metadata.finalizers or ()), names.CLAIM_PROTECTION])
+                await self._put(CLAIMS, claim, [*(claim.metadata.finalizers or ()), constants.CLAIM_PROTECTION])
         elif protected and not self._in_use(claim):
-            kept = [f for f in claim.metadata.finalizers or () if f != names.CLAIM_PROTECTION]
+            kept = [f for f in claim.metadata.finalizers or () if f != constants.CLAIM_PROTECTION]
             await self._put(CLAIMS, claim, kept)
         return DONE
 
@@ -82,12 +82,12 @@ class ProtectionController:
         volume = self._volumes.store.get(key)
         if volume is None:
             return DONE
-        protected = names.VOLUME_PROTECTION in (volume.metadata.finalizers or ())
+        protected = constants.VOLUME_PROTECTION in (volume.metadata.finalizers or ())
         if not volume.metadata.terminating:
             if not protected:
-                await self._put(VOLUMES, volume, [*(volume.metadata.finalizers or ()), names.VOLUME_PROTECTION])
+                await self._put(VOLUMES, volume, [*(volume.metadata.finalizers or ()), constants.VOLUME_PROTECTION])
         elif protected and volume.phase != "Bound":
-            kept = [f for f in volume.metadata.finalizers or () if f != names.VOLUME_PROTECTION]
+            kept = [f for f in volume.metadata.finalizers or () if f != constants.VOLUME_PROTECTION]
             await self._put(VOLUMES, volume, kept)
         return DONE
 
@@ -100,7 +100,7 @@ class ProtectionController:
         patch = {"metadata": {"resourceVersion": meta.resource_version, "finalizers": finalizers}}
         try:
             await self._client.patch(
-                resource, meta.name, patch, namespace=meta.namespace, field_manager=names.FIELD_MANAGER
+                resource, meta.name, patch, namespace=meta.namespace, field_manager=constants.FIELD_MANAGER
             )
         except NotFound:
             return

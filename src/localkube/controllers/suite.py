@@ -7,8 +7,8 @@ from kubekit.runtime.clock import Clock, SystemClock
 from kubekit.runtime.events import EventRecorder
 from kubekit.runtime.manager import Manager
 from localkube.controllers.binding import BindingController
+from localkube.controllers.constants import COMPONENT
 from localkube.controllers.job.controller import JobController
-from localkube.controllers.names import COMPONENT
 from localkube.controllers.protection import ProtectionController
 from localkube.store.apiserver import ApiServer
 

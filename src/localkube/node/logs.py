@@ -13,7 +13,7 @@ from typing import IO
 
 from kubekit.runtime.clock import Clock
 from kubekit.words import timestamps
-from localkube.store.logs import LogOptions
+from localkube.store.pod_logs import LogOptions
 
 FOLLOW_INTERVAL = 0.2
 """Seconds between two looks at a file that somebody follows. Only followers cost anything."""

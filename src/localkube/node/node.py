@@ -47,7 +47,7 @@ from localkube.node.provisioner import Provisioner, source_index
 from localkube.node.registration import DEFAULT_MAX_PODS, Registration, capacity
 from localkube.node.scheduler import Scheduler
 from localkube.node.snapshots import Snapshots
-from localkube.store.logs import LogOptions
+from localkube.store.pod_logs import LogOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +243,6 @@ class LocalNode:
         )
 
     async def read_log(self, namespace: str, pod: str, container: str, options: LogOptions) -> AsyncIterator[bytes]:
-        """Return a container's log in pieces (`localkube.store.logs.LogReader`). Raises KeyError when there is none yet."""
+        """Return a container's log in pieces (`localkube.store.pod_logs.LogReader`). Raises KeyError when there is none yet."""
         log, ended = await self._kubelet.find_log(Key(namespace, pod), container, previous=options.previous)
         return read_log(log, options, clock=self._clock, ended=ended)

@@ -1,1 +1,1 @@
-"""The API store of the embedded world: `apiserver.ApiServer` is its face, everything else its rooms."""
+"""The API server of the embedded world. `apiserver.ApiServer` is what the rest of the program uses; the other modules are its parts."""

@@ -6,8 +6,8 @@ from localkube.store.calls import Call
 from localkube.store.kinds import Kind
 from localkube.store.schemas.nodes import Node
 from localkube.store.statuses import StatusError, bad_request, forbidden, not_found
-from localkube.store.storage import Shelf
-from localkube.store.strategies.base import World
+from localkube.store.storage import Collection
+from localkube.store.strategies.base import ServerView
 from localkube.store.trees import Tree, look, mapping, same, sequence, text
 
 NAME_CHARACTERS = "bcdfghjklmnpqrstvwxz2456789"
@@ -46,20 +46,20 @@ def keep_system(meta: Tree, old: Tree) -> None:
             take(meta, old, field)
 
 
-def generate_name(meta: Tree, shelf: Shelf, namespace: str, choose: Callable[[str], str]) -> None:
+def generate_name(meta: Tree, collection: Collection, namespace: str, choose: Callable[[str], str]) -> None:
     """Make a name from `generateName`; a taken one is tried again, a few times."""
     prefix = text(meta["generateName"])[:_PREFIX]
     for _ in range(_TRIES):
         meta["name"] = prefix + "".join(choose(NAME_CHARACTERS) for _ in range(_SUFFIX))
-        if shelf.get(namespace, meta["name"]) is None:
+        if collection.get(namespace, meta["name"]) is None:
             return
 
 
-def admit_namespace(kind: Kind, namespace: str, name: str, world: World) -> None:
+def admit_namespace(kind: Kind, namespace: str, name: str, server: ServerView) -> None:
     """Raise StatusError 404 when the namespace is not there and 403 when it is on its way out."""
     if not kind.namespaced:
         return
-    found = world.find("namespaces", "", namespace)
+    found = server.find("namespaces", "", namespace)
     if found is None:
         raise not_found("", "namespaces", namespace)
     if look(found, "metadata", "deletionTimestamp"):

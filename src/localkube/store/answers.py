@@ -8,7 +8,7 @@ import yaml
 
 from kubekit.client.transport import Response
 from localkube.store.kinds import Kind
-from localkube.store.ledger import dressed
+from localkube.store.objects import served_form
 from localkube.store.statuses import StatusError, not_acceptable
 from localkube.store.storage import Record
 from localkube.store.tables import table
@@ -98,18 +98,18 @@ def refuse(error: StatusError) -> Response:
     return respond(error.code, error.body(), headers=error.headers)
 
 
-def outward(kind: Kind, data: bytes) -> bytes:
-    """Return stored bytes in the kind's dressing."""
-    if kind.outward is None and (not kind.stored or kind.stored == kind.api_version):
+def to_served(kind: Kind, data: bytes) -> bytes:
+    """Return stored bytes as the kind's version has them."""
+    if kind.to_served is None and (not kind.stored or kind.stored == kind.api_version):
         return data
-    return encode(dressed(kind, data))
+    return encode(served_form(kind, data))
 
 
 def one(kind: Kind, record: Record, form: Format, *, include: str, now: datetime) -> bytes:
     """Return the body for one object."""
     if form.word == "object":
-        return outward(kind, record.data)
-    tree = dressed(kind, record.data)
+        return to_served(kind, record.data)
+    tree = served_form(kind, record.data)
     if form.word == "metadata":
         return encode(partial(tree, form))
     return encode(
@@ -133,7 +133,7 @@ def many(kind: Kind, records: Iterable[Record], metadata: Tree, form: Format, *,
             encode(metadata),
         )
         return head + b",".join(_items(kind, records)) + b"]}"
-    trees = [dressed(kind, record.data) for record in records]
+    trees = [served_form(kind, record.data) for record in records]
     if form.word == "metadata":
         return encode(
             {
@@ -148,14 +148,14 @@ def many(kind: Kind, records: Iterable[Record], metadata: Tree, form: Format, *,
 
 def _items(kind: Kind, records: Iterable[Record]) -> list[bytes]:
     if kind.custom:
-        return [outward(kind, record.data) for record in records]
+        return [to_served(kind, record.data) for record in records]
     # items of built-in kinds go without apiVersion and kind, which lead every stored object
     if plain(kind):
         lead = len(encode({"apiVersion": kind.api_version, "kind": kind.kind}))
         return [b"{" + record.data[lead:] for record in records]
     items = list[bytes]()
     for record in records:
-        tree = dressed(kind, record.data)
+        tree = served_form(kind, record.data)
         del tree["apiVersion"], tree["kind"]
         items.append(encode(tree))
     return items
@@ -168,12 +168,12 @@ def partial(tree: Tree, form: Format) -> Tree:
 
 def plain(kind: Kind) -> bool:
     """Tell whether stored bytes go out as they are."""
-    return kind.outward is None and (not kind.stored or kind.stored == kind.api_version)
+    return kind.to_served is None and (not kind.stored or kind.stored == kind.api_version)
 
 
 def rendered(kind: Kind, data: bytes, form: Format, *, include: str, now: datetime, columns: bool) -> bytes:
     """Return the body of one object of a watch; a table says its columns only when asked to."""
-    tree = dressed(kind, data)
+    tree = served_form(kind, data)
     if form.word == "metadata":
         return encode(partial(tree, form))
     meta: Tree = {"resourceVersion": tree["metadata"].get("resourceVersion")}

@@ -20,6 +20,7 @@ from kubekit.runtime.clock import Clock, SystemClock
 from kubekit.words import timestamps
 from localkube.store import answers, crds, persistence
 from localkube.store.background import BackgroundWork
+from localkube.store.bootstrap import bootstrap_objects
 from localkube.store.builtin_kinds import builtin_kinds
 from localkube.store.calls import Call, read_call, read_query
 from localkube.store.deletion import Deleter
@@ -27,11 +28,10 @@ from localkube.store.dispatch import Dispatcher
 from localkube.store.editor import Editor
 from localkube.store.endpoints import Endpoints
 from localkube.store.expiry import Expiry
-from localkube.store.furniture import furniture
 from localkube.store.kinds import Kind, Registry
-from localkube.store.ledger import Ledger
-from localkube.store.logs import LogReader
 from localkube.store.metadata import name_of
+from localkube.store.objects import ObjectStore
+from localkube.store.pod_logs import LogReader
 from localkube.store.reading import Reader
 from localkube.store.statuses import StatusError, expired, internal, no_route
 from localkube.store.storage import Storage
@@ -68,20 +68,20 @@ class ApiServer:
         dice = random or _system_random()
         self._dice = dice
         self._expiry = Expiry()
-        self._ledger = Ledger(self.storage, on_change=self._changed)
-        self._writer = Writer(self._ledger, self, choose=dice.choice)
+        self._objects = ObjectStore(self.storage, on_change=self._changed)
+        self._writer = Writer(self._objects, self, choose=dice.choice)
         reader = Reader(self.storage)
-        deleter = Deleter(self._ledger, self)
-        self._dispatcher = Dispatcher(reader=reader, writer=self._writer, deleter=deleter, world=self)
+        deleter = Deleter(self._objects, self)
+        self._dispatcher = Dispatcher(reader=reader, writer=self._writer, deleter=deleter, server=self)
         self._editor = Editor(storage=self.storage, registry=self.registry, writer=self._writer, deleter=deleter)
-        self._background = BackgroundWork(self._editor, clock=self.clock, world=self)
+        self._background = BackgroundWork(self._editor, clock=self.clock, server=self)
         self._streams = Streams(
-            self.storage, reader=reader, ledger=self._ledger, clock=self.clock, dice=dice, world=self
+            self.storage, reader=reader, objects=self._objects, clock=self.clock, dice=dice, server=self
         )
         self._endpoints = Endpoints(self.registry)
         self._moment = self.clock.now().replace(microsecond=0)
         self._stamp = timestamps.seconds(self._moment)
-        self._furnish()
+        self._bootstrap()
 
     # --- what strategies see --------------------------------------------------------------------
 
@@ -103,12 +103,12 @@ class ApiServer:
 
     def find(self, resource: str, namespace: str, name: str) -> Tree | None:
         """Return a copy of an object as it is stored, or None. `resource` is `plural.group`."""
-        record = self.storage.shelf(resource).get(namespace, name)
+        record = self.storage.collection(resource).get(namespace, name)
         return mapping(decode(record.data)) if record is not None else None
 
     def all(self, resource: str) -> Iterable[Tree]:
         """Yield copies of all objects of a resource."""
-        for record in self.storage.shelf(resource).scan(""):
+        for record in self.storage.collection(resource).scan(""):
             yield mapping(decode(record.data))
 
     # --- requests -------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ class ApiServer:
                 response = self._dispatcher.answer(call)
         except StatusError as error:
             response = answers.refuse(error)
-        except Exception as error:  # noqa: BLE001 - a bug of ours is a 500, as with any server; it must not end the world
+        except Exception as error:  # noqa: BLE001 - a bug of ours is a 500, as with any server; it must not end the server
             _log.exception("the embedded API server failed at %s %s", request.method, request.path)
             response = answers.refuse(internal(f"{type(error).__name__}: {error}"))
         self.requests[verb, resource, response.status] += 1
@@ -202,7 +202,7 @@ class ApiServer:
             return answers.refuse(error)
         return Response(200, opened.headers, b"".join([chunk async for chunk in opened.chunks]))
 
-    # --- for the rest of the world --------------------------------------------------------------
+    # --- for the rest of the process --------------------------------------------------------------
 
     def set_log_reader(self, reader: LogReader | None) -> None:
         """Say where the logs of Pods come from."""
@@ -219,12 +219,12 @@ class ApiServer:
     def take_identity(self, uid: str) -> None:
         """Be the cluster that this UID names: the namespace kube-system has it from now on. For a server that knows of nothing else yet."""
         kind = self.registry.of_resource("", "namespaces")
-        record = self._ledger.shelf(kind).get("", "kube-system") if kind is not None else None
+        record = self._objects.collection(kind).get("", "kube-system") if kind is not None else None
         if kind is None or record is None:
             raise RuntimeError("a server without the namespace kube-system has no identity")
         tree = mapping(decode(record.data))
         mapping(tree["metadata"])["uid"] = uid
-        self._ledger.commit_stored(kind, tree, record)
+        self._objects.commit_stored(kind, tree, record)
 
     def restore(self, data: bytes) -> None:
         """Hold what `snapshot` returned, and what a fresh server brings besides, in place of everything else.
@@ -239,7 +239,7 @@ class ApiServer:
         lost = persistence.fill(self.storage, revision, objects, find=self._editor.kind, on_object=self._define)
         if lost:
             _log.warning("%d saved objects belong to kinds that are no longer served; they are gone", lost)
-        self._furnish()
+        self._bootstrap()
         self._background.look_at_everything()
 
     async def collect(self) -> None:
@@ -291,11 +291,11 @@ class ApiServer:
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _furnish(self) -> None:
-        for path, manifest in furniture():
+    def _bootstrap(self) -> None:
+        for path, manifest in bootstrap_objects():
             request = Request("POST", path, headers={"user-agent": "kube-apiserver"}, body=encode(manifest))
             call = read_call(request, self.registry)
-            if call is not None and self._ledger.shelf(call.kind).get("", name_of(manifest)) is None:
+            if call is not None and self._objects.collection(call.kind).get("", name_of(manifest)) is None:
                 self._writer.create(call)
 
     def _define(self, kind: Kind, tree: Tree) -> None:
@@ -305,7 +305,7 @@ class ApiServer:
 
     def _changed(self, kind: Kind, tree: Tree, *, gone: bool) -> None:
         self._background.hear(kind, tree, gone=gone)
-        if kind.storage == _EVENTS:
+        if kind.collection == _EVENTS:
             self._age_events(kind, tree, gone=gone)
         if kind.resource != crds.RESOURCE:
             return
@@ -317,8 +317,8 @@ class ApiServer:
         orphaned = self.registry.of_resource(group, plural)
         self.registry.remove(group, plural)
         if orphaned is not None:
-            for record in self._ledger.shelf(orphaned).scan(""):
-                self._ledger.remove(orphaned, record)
+            for record in self._objects.collection(orphaned).scan(""):
+                self._objects.remove(orphaned, record)
             for watch in self._streams.open_watches(orphaned.resource):
                 watch.end()
 
@@ -330,9 +330,9 @@ class ApiServer:
         now = self.clock.monotonic()
         self._expiry.touch(namespace, name, now=now)
         for old in self._expiry.pop_due(now=now):
-            record = self._ledger.shelf(kind).get(*old)
+            record = self._objects.collection(kind).get(*old)
             if record is not None:
-                self._ledger.remove(kind, record)
+                self._objects.remove(kind, record)
 
 
 def _system_random() -> random.Random:

@@ -15,7 +15,7 @@ from localkube.store.editor import Editor, Place
 from localkube.store.garbage import GarbageCollector, OwnerGraph
 from localkube.store.kinds import Kind
 from localkube.store.namespace_deletion import NamespaceDeletion
-from localkube.store.strategies.base import World
+from localkube.store.strategies.base import ServerView
 from localkube.store.trees import Tree, mapping
 
 _log = logging.getLogger(__name__)
@@ -25,10 +25,10 @@ _NAMESPACES = "namespaces"
 class BackgroundWork:
     """Hears of every change, and looks at what the change may concern."""
 
-    def __init__(self, editor: Editor, *, clock: Clock, world: World) -> None:
+    def __init__(self, editor: Editor, *, clock: Clock, server: ServerView) -> None:
         self._editor = editor
         self._clock = clock
-        self._namespaces = NamespaceDeletion(editor, world)
+        self._namespaces = NamespaceDeletion(editor, server)
         self._queue: Workqueue[Place] | None = None
         self._begin()
 
@@ -93,7 +93,7 @@ class BackgroundWork:
             queue.done(place)
 
     def _look(self, place: Place) -> list[Place]:
-        kind, tree = self._editor.kind(place.shelf), self._editor.find(place)
+        kind, tree = self._editor.kind(place.collection), self._editor.find(place)
         if kind is None or tree is None:
             return []
         wanted = self._garbage.look(kind, mapping(tree["metadata"]))

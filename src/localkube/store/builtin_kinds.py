@@ -82,10 +82,10 @@ def builtin_kinds() -> tuple[Kind, ...]:
             EventStrategy(subject="regarding", strict=True),
             node="api.events.v1.Event",
             short_names=("ev",),
-            shelf="events",
+            stored_in="events",
             stored="v1",
-            outward=to_new,
-            inward=to_core,
+            to_served=to_new,
+            to_stored=to_core,
         ),
         *(
             _kind(_RBAC, plural, name, RbacStrategy(), node=f"api.rbac.v1.{name}", namespaced=namespaced)

@@ -10,11 +10,11 @@ from localkube.store.metadata import label_faults, subdomain_faults
 from localkube.store.schemas.custom import read_schema
 from localkube.store.schemas.nodes import Node
 from localkube.store.statuses import Fault, prohibited, required, wrong
-from localkube.store.strategies.base import Strategy, World
+from localkube.store.strategies.base import ServerView, Strategy
 from localkube.store.trees import Tree, child, copy, entries, is_tree, look, mapping, same, sequence, text
 
 RESOURCE = "customresourcedefinitions.apiextensions.k8s.io"
-"""The shelf on which CRDs lie."""
+"""The collection of CRDs."""
 
 
 _VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
@@ -42,14 +42,14 @@ class CrdStrategy(Strategy):
             names.setdefault("listKind", f"{kind}List")
         spec.setdefault("conversion", {"strategy": "None"})
 
-    def admit_create(self, obj: Tree, world: World) -> None:
+    def admit_create(self, obj: Tree, server: ServerView) -> None:
         """Accept the names."""
-        _accept(obj, world)
+        _accept(obj, server)
 
-    def admit_update(self, obj: Tree, live: Tree, world: World) -> None:
+    def admit_update(self, obj: Tree, live: Tree, server: ServerView) -> None:
         """Accept the new names and remember the stored versions."""
         stored = [text(version) for version in sequence(look(live, "status", "storedVersions"))]
-        _accept(obj, world, conditions=look(live, "status", "conditions"), stored=stored)
+        _accept(obj, server, conditions=look(live, "status", "conditions"), stored=stored)
 
     def validate(self, obj: Tree) -> list[Fault]:
         """Check names, versions and schemas."""
@@ -64,8 +64,8 @@ class CrdStrategy(Strategy):
         return faults
 
 
-def _accept(obj: Tree, world: World, *, conditions: object = None, stored: list[str] | None = None) -> None:
-    now = world.stamp()
+def _accept(obj: Tree, server: ServerView, *, conditions: object = None, stored: list[str] | None = None) -> None:
+    now = server.stamp()
     spec = mapping(obj.get("spec"))
     versions = list(stored or [])
     for version in entries(spec.get("versions")):

@@ -12,10 +12,10 @@ from localkube.store import protobuf
 from localkube.store.calls import Call
 from localkube.store.decoding import media_type, read_json
 from localkube.store.kinds import Kind
-from localkube.store.ledger import Ledger, build_record
+from localkube.store.objects import ObjectStore, build_record
 from localkube.store.statuses import bad_request, conflict, forbidden, invalid, not_found, unsupported, wrong
 from localkube.store.storage import Record
-from localkube.store.strategies.base import World
+from localkube.store.strategies.base import ServerView
 from localkube.store.trees import Tree, decode, look, mapping, sequence, text
 
 _ORPHAN, _FOREGROUND = "orphan", "foregroundDeletion"
@@ -85,13 +85,13 @@ def read_options(call: Call) -> DeleteOptions:
 class Deleter:
     """Deletes objects."""
 
-    def __init__(self, ledger: Ledger, world: World) -> None:
-        self._ledger = ledger
-        self._world = world
+    def __init__(self, objects: ObjectStore, server: ServerView) -> None:
+        self._objects = objects
+        self._server = server
 
     def delete(self, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Deletion:
         """Delete one object, or mark it for deletion. Raises StatusError 403, 404 and 409."""
-        record = self._ledger.shelf(kind).get(namespace, name)
+        record = self._objects.collection(kind).get(namespace, name)
         if record is None:
             raise not_found(kind.group, kind.plural, name)
         if kind.resource == "namespaces" and name in _PROTECTED:
@@ -107,7 +107,7 @@ class Deleter:
         if graceful is None and not pending:
             if options.dry_run:
                 return Deletion(record, gone=True)
-            return Deletion(self._ledger.remove(kind, record), gone=True)
+            return Deletion(self._objects.remove(kind, record), gone=True)
         if graceful is None:
             changed |= self._mark(meta)
         else:
@@ -119,8 +119,8 @@ class Deleter:
         if options.dry_run:
             return Deletion(build_record(kind, tree, record.revision), gone=gone)
         # the tree is in its stored form already
-        marked = self._ledger.commit_stored(kind, tree, record)
-        return Deletion(self._ledger.remove(kind, marked) if gone else marked, gone=gone)
+        marked = self._objects.commit_stored(kind, tree, record)
+        return Deletion(self._objects.remove(kind, marked) if gone else marked, gone=gone)
 
     def _check(self, kind: Kind, record: Record, options: DeleteOptions) -> None:
         if options.uid is not None and options.uid != record.uid:
@@ -146,7 +146,7 @@ class Deleter:
         seconds = kind.strategy.grace_seconds(tree, asked)
         if seconds is None:
             return None
-        now = self._world.now()
+        now = self._server.now()
         if not meta.get("deletionTimestamp"):
             meta["deletionTimestamp"] = timestamps.seconds(now + timedelta(seconds=seconds))
             meta["deletionGracePeriodSeconds"] = seconds
@@ -168,7 +168,7 @@ class Deleter:
 
     def _mark(self, meta: Tree) -> bool:
         before = (meta.get("deletionTimestamp"), meta.get("deletionGracePeriodSeconds"))
-        now = self._world.stamp()
+        now = self._server.stamp()
         if not meta.get("deletionTimestamp"):
             if meta.get("generation"):
                 meta["generation"] += 1

@@ -11,19 +11,19 @@ from localkube.store.reading import Reader
 from localkube.store.reviews import REVIEW_VERBS, review
 from localkube.store.statuses import StatusError, no_route, success
 from localkube.store.storage import Record
-from localkube.store.strategies.base import World
+from localkube.store.strategies.base import ServerView
 from localkube.store.trees import Tree, encode
 from localkube.store.writing import Writer
 
 
 class Dispatcher:
-    """Hands calls to the reader, the writer or the deleter, and dresses what they return."""
+    """Hands calls to the reader, the writer or the deleter, and puts what they return into the form that was asked for."""
 
-    def __init__(self, *, reader: Reader, writer: Writer, deleter: Deleter, world: World) -> None:
+    def __init__(self, *, reader: Reader, writer: Writer, deleter: Deleter, server: ServerView) -> None:
         self._reader = reader
         self._writer = writer
         self._deleter = deleter
-        self._world = world
+        self._server = server
 
     def answer(self, call: Call) -> Response:
         """Return the answer of a call. Raises StatusError."""
@@ -55,7 +55,7 @@ class Dispatcher:
 
     @property
     def _now(self) -> datetime:
-        return self._world.now()
+        return self._server.now()
 
     def _object(self, status: int, call: Call, record: Record, form: answers.Format) -> Response:
         include = call.query.get("includeObject", "")

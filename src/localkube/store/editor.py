@@ -15,16 +15,16 @@ _MERGE = {"content-type": "application/merge-patch+json"}
 
 
 class Place(NamedTuple):
-    """Where an object lies: the name of its shelf (`plural.group`), its namespace (empty for a cluster-scoped one) and its name."""
+    """Where an object is stored: the name of its collection (`plural.group`), its namespace (empty for a cluster-scoped one) and its name."""
 
-    shelf: str
+    collection: str
     namespace: str
     name: str
 
     @classmethod
     def of(cls, kind: Kind, meta: Tree) -> "Place":
         """Return the place of an object by its metadata."""
-        return cls(kind.storage, text(meta.get("namespace")), text(meta.get("name")))
+        return cls(kind.collection, text(meta.get("namespace")), text(meta.get("name")))
 
 
 class Editor:
@@ -36,9 +36,9 @@ class Editor:
         self._writer = writer
         self._deleter = deleter
 
-    def kind(self, shelf: str) -> Kind | None:
-        """Return the kind of a shelf, in any version, or None when it is no longer served."""
-        plural, _, group = shelf.partition(".")
+    def kind(self, collection: str) -> Kind | None:
+        """Return the kind of a collection, in any version, or None when it is no longer served."""
+        plural, _, group = collection.partition(".")
         return self._registry.of_resource(group, plural)
 
     def owner_kind(self, reference: Tree) -> Kind | None:
@@ -48,16 +48,16 @@ class Editor:
 
     def find(self, place: Place) -> Tree | None:
         """Return a copy of the object at a place, or None."""
-        record = self._storage.shelf(place.shelf).get(place.namespace, place.name)
+        record = self._storage.collection(place.collection).get(place.namespace, place.name)
         return mapping(decode(record.data)) if record is not None else None
 
     def everything(self, namespace: str = "") -> Iterator[tuple[Kind, Tree]]:
         """Yield copies of all objects, or of those in a namespace. The objects may be changed meanwhile."""
-        for name, shelf in list(self._storage.shelves().items()):
+        for name, collection in list(self._storage.collections().items()):
             kind = self.kind(name)
             if kind is None or (namespace and not kind.namespaced):
                 continue
-            for record in shelf.scan(namespace):
+            for record in collection.scan(namespace):
                 yield kind, mapping(decode(record.data))
 
     def delete(self, kind: Kind, meta: Tree, policy: str) -> None:

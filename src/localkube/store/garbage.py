@@ -140,7 +140,7 @@ class GarbageCollector:
             _log.warning("%s %s is cluster-scoped and its owner %s %s is not: it is left alone", *told)
             return Owner.UNKNOWN
         namespace = text(meta.get("namespace")) if owner_kind.namespaced else ""
-        owner = self._editor.find(Place(owner_kind.storage, namespace, text(reference.get("name"))))
+        owner = self._editor.find(Place(owner_kind.collection, namespace, text(reference.get("name"))))
         found = mapping(owner and owner.get("metadata"))
         if found.get("uid") != uid:
             return Owner.ABSENT
@@ -161,7 +161,7 @@ class GarbageCollector:
     def _orphan_dependents(self, kind: Kind, owner: Tree) -> None:
         uid = text(owner.get("uid"))
         for place, dependent in self._dependents(uid):
-            dependent_kind = self._editor.kind(place.shelf)
+            dependent_kind = self._editor.kind(place.collection)
             if dependent_kind is not None:
                 self._disown(dependent_kind, dependent, frozenset({uid}))
         self._drop_finalizer(kind, owner, ORPHAN)

@@ -28,8 +28,8 @@ class Column:
 class Kind:
     """One kind at one version. Identity is the object itself.
 
-    `shelf` names the storage (`plural.group`), shared by all versions and dressings of a kind; `stored` is the apiVersion and kind
-    under which objects lie there. `outward` and `inward` convert a stored object to this dressing and back, both in place.
+    `stored_in` names the collection that holds the objects (`plural.group`), when that is another resource's; `stored` is the apiVersion
+    under which they are stored there. `to_served` and `to_stored` convert between the stored form and that of this version, both in place.
     """
 
     group: str
@@ -46,11 +46,11 @@ class Kind:
     status: bool = False
     verbs: tuple[str, ...] = ALL_VERBS
     columns: tuple[Column, ...] = ()
-    shelf: str = ""
+    stored_in: str = ""
     stored: str = ""
     custom: bool = False
-    outward: Callable[[Tree], None] | None = None
-    inward: Callable[[Tree], None] | None = None
+    to_served: Callable[[Tree], None] | None = None
+    to_stored: Callable[[Tree], None] | None = None
     schema: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -64,9 +64,9 @@ class Kind:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
-    def storage(self) -> str:
-        """The name of the shelf."""
-        return self.shelf or self.resource
+    def collection(self) -> str:
+        """The name of the collection that holds the objects, shared by all versions of a kind."""
+        return self.stored_in or self.resource
 
     @property
     def listed(self) -> str:

@@ -9,7 +9,7 @@ from itertools import islice
 
 from localkube.store.editor import Editor
 from localkube.store.kinds import Kind
-from localkube.store.strategies.base import World
+from localkube.store.strategies.base import ServerView
 from localkube.store.strategies.namespaces import HOLDER
 from localkube.store.trees import Tree, entries, look, mapping, sequence, text
 
@@ -55,9 +55,9 @@ def _condition(kind: str, status: str, reason: str, message: str) -> Tree:
 class NamespaceDeletion:
     """See the module's docstring."""
 
-    def __init__(self, editor: Editor, world: World) -> None:
+    def __init__(self, editor: Editor, server: ServerView) -> None:
         self._editor = editor
-        self._world = world
+        self._server = server
 
     def look(self, kind: Kind, namespace: Tree) -> bool:
         """Bring the deletion of a namespace on; tell whether there is more to do at once. Raises StatusError."""
@@ -83,7 +83,7 @@ class NamespaceDeletion:
 
     def _report(self, kind: Kind, namespace: Tree, wanted: list[Tree]) -> None:
         known = {c.get("type"): c for c in entries(look(namespace, "status", "conditions"))}
-        now = self._world.stamp()
+        now = self._server.stamp()
         for condition in wanted:
             before = known.get(condition["type"], {})
             same = before.get("status") == condition["status"]

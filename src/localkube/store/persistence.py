@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from localkube.store import crds
 from localkube.store.kinds import Kind
-from localkube.store.ledger import build_record
-from localkube.store.storage import Event, Storage
+from localkube.store.objects import build_record
+from localkube.store.storage import Change, Storage
 from localkube.store.trees import Tree, decode, encode, is_list, is_tree, mapping, text
 
 _FORMAT = "datamover-objects/1"
@@ -39,11 +39,11 @@ class Captured:
 
 def capture(storage: Storage, *, without: Collection[str] = ()) -> Captured:
     """Return everything in the storage but the resources (`plural.group`) in `without`."""
-    names = sorted(storage.shelves(), key=lambda name: (name != crds.RESOURCE, name))
+    names = sorted(storage.collections(), key=lambda name: (name != crds.RESOURCE, name))
     return Captured(
         storage.revision,
         tuple(
-            (name, tuple(record.data for record in storage.shelf(name).scan("")))
+            (name, tuple(record.data for record in storage.collection(name).scan("")))
             for name in names
             if name not in without
         ),
@@ -83,17 +83,17 @@ def fill(
 ) -> int:
     """Put saved objects into an empty storage under their own revisions; return how many had no kind any more and were left out.
 
-    `find` returns the kind of a shelf; `on_object` hears of each object before the next is looked at.
+    `find` returns the kind of a collection; `on_object` hears of each object before the next is looked at.
     """
     lost = 0
-    for shelf, tree in objects:
-        kind = find(shelf)
+    for collection, tree in objects:
+        kind = find(collection)
         if kind is None:
             lost += 1
             continue
         own = int(text(mapping(tree.get("metadata")).get("resourceVersion")) or 0)
         record = build_record(kind, tree, own)
-        storage.shelf(shelf).apply(Event(revision=own, before=None, after=record, deleted=False))
+        storage.collection(collection).apply(Change(revision=own, before=None, after=record, deleted=False))
         on_object(kind, tree)
     storage.revision = max(storage.revision, revision)
     storage.compact(storage.revision)

@@ -131,7 +131,7 @@ def _node(tree: Tree, now: datetime) -> list[Any]:
 
 
 def _event(tree: Tree, now: datetime) -> list[Any]:
-    """Cells of an event in either dressing."""
+    """Cells of an event of either API group."""
     about = mapping(tree.get("involvedObject") or tree.get("regarding"))
     source = mapping(tree.get("source") or tree.get("deprecatedSource"))
     first = tree.get("firstTimestamp") or tree.get("deprecatedFirstTimestamp") or tree.get("eventTime")

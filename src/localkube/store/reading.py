@@ -18,7 +18,7 @@ from localkube.store.statuses import (
     required,
     unsupported,
 )
-from localkube.store.storage import Record, Shelf, Storage
+from localkube.store.storage import Collection, Record, Storage
 from localkube.store.trees import Tree, decode, encode, mapping, text
 
 _MAX_DIGITS = 20
@@ -56,7 +56,7 @@ class Reader:
     def get(self, call: Call) -> Record:
         """GET of one object. Raises StatusError 404, and 504 for a revision that is not reached yet."""
         kind = call.kind
-        record = self._shelf(kind).get(call.namespace, call.name)
+        record = self._collection(kind).get(call.namespace, call.name)
         self._check_reached(_revision(call))
         if record is None:
             raise not_found(kind.group, kind.plural, call.name)
@@ -72,13 +72,13 @@ class Reader:
         )
         asked = _revision(call)
         self._check_match(call, match, asked, token)
-        shelf = self._shelf(call.kind)
+        collection = self._collection(call.kind)
         revision, after = self._storage.revision, ""
         if token:
-            revision, after = self._resume(shelf, token)
+            revision, after = self._resume(collection, token)
         elif match == "Exact" and asked:
             revision = asked
-            if revision < shelf.floor:
+            if revision < collection.floor:
                 raise expired("The resourceVersion for the provided list is too old.")
         self._check_reached(asked)
         found = self.select(call, selector, revision=revision, after=after)
@@ -90,16 +90,16 @@ class Reader:
 
     def select(self, call: Call, selector: Selector, *, revision: int, after: str = "") -> list[Record]:
         """Return what a call selects, as it was at `revision`, from behind the key `after`."""
-        shelf = self._shelf(call.kind)
+        collection = self._collection(call.kind)
         name = selector.name
         if revision != self._storage.revision:
-            found = shelf.scan_at(call.namespace, revision=revision, after=after)
+            found = collection.scan_at(call.namespace, revision=revision, after=after)
         elif name is not None and (call.namespace or not call.kind.namespaced):
             # one known object: no scan, however many there are
-            only = shelf.get(call.namespace, name)
+            only = collection.get(call.namespace, name)
             found = [only] if only is not None else []
         else:
-            found = shelf.scan(call.namespace, after=after)
+            found = collection.scan(call.namespace, after=after)
         return [record for record in found if selector.matches(record)] if selector else found
 
     def selector(self, call: Call) -> Selector:
@@ -153,11 +153,11 @@ class Reader:
 
     def too_old(self, kind: Kind, revision: int) -> StatusError | None:
         """Return the refusal (410) of a watch from `revision` when the history does not reach back to it, else None."""
-        floor = self._shelf(kind).floor
+        floor = self._collection(kind).floor
         return expired(f"too old resource version: {revision} ({floor})") if revision < floor else None
 
-    def _shelf(self, kind: Kind) -> Shelf:
-        return self._storage.shelf(kind.storage)
+    def _collection(self, kind: Kind) -> Collection:
+        return self._storage.collection(kind.collection)
 
     def _check_match(self, call: Call, match: str, asked: int, token: str) -> None:
         faults = list[Fault]()
@@ -201,7 +201,7 @@ class Reader:
                 headers={"retry-after": "1"},
             )
 
-    def _resume(self, shelf: Shelf, token: str) -> tuple[int, str]:
+    def _resume(self, collection: Collection, token: str) -> tuple[int, str]:
         try:
             parsed = mapping(decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))))
             revision, start = parsed["rv"], text(parsed["start"])
@@ -213,7 +213,7 @@ class Reader:
             )
         if revision == -1:
             return self._storage.revision, start
-        if revision < shelf.floor or revision > self._storage.revision:
+        if revision < collection.floor or revision > self._storage.revision:
             raise expired(TOO_OLD_PAGE, token=_token(-1, start))
         return revision, start
 

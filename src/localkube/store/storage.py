@@ -1,7 +1,7 @@
 """The revisioned map: every object once, as the bytes that go on the wire, with a bounded history for watches and pages.
 
-Guarantees: one global revision; a shelf's records are sorted as etcd sorts them; an event reaches the watches of its shelf before the
-write returns; the history of a shelf covers every revision after `floor`.
+Guarantees: one global revision; a collection's records are sorted as etcd sorts them; an event reaches the watches of its collection before the
+write returns; the history of a collection covers every revision after `floor`.
 Assumptions: used from one event loop, so no call here can be interrupted.
 Caveats: nothing is written to disk; see `localkube.store.persistence`.
 """
@@ -39,16 +39,16 @@ class Record:
 
     @property
     def key(self) -> str:
-        """The key on the shelf."""
+        """The key in the collection."""
         return key_of(self.namespace, self.name)
 
 
 def key_of(namespace: str, name: str) -> str:
-    """Return the shelf key. The separator is etcd's, so that lists come in the same order."""
+    """Return the key in a collection. The separator is etcd's, so that lists come in the same order."""
     return f"{namespace}/{name}"
 
 
-class Event:
+class Change:
     """One change. `before` is None for a creation; `after` is the new state, or for a deletion the last state with the deletion's revision."""
 
     __slots__ = ("_lines", "after", "before", "deleted", "revision")
@@ -74,9 +74,9 @@ def watch_line(word: str, data: bytes) -> bytes:
 
 
 class Listener(Protocol):
-    """Who hears of the changes of one shelf."""
+    """Who hears of the changes of one collection."""
 
-    def offer(self, event: Event) -> None:
+    def offer(self, event: Change) -> None:
         """Take one event. Must not raise and must not write to the storage."""
         ...
 
@@ -90,14 +90,14 @@ class _Audience:
     by_key: dict[str, dict[Listener, None]] = field(default_factory=dict[str, dict[Listener, None]])
 
 
-class Shelf:
+class Collection:
     """All objects of one resource."""
 
     def __init__(self, *, history: int) -> None:
         self.records: dict[str, Record] = {}
         self.floor = 0
         self._keys: list[str] = []
-        self._events: deque[Event] = deque()
+        self._events: deque[Change] = deque()
         self._history = history
         self._audience = _Audience()
 
@@ -141,16 +141,16 @@ class Shelf:
                 now[key] = record
         return [now[key] for key in sorted(now)]
 
-    def events_after(self, revision: int) -> Iterator[Event]:
+    def events_after(self, revision: int) -> Iterator[Change]:
         """Yield the remembered events that are newer than `revision`, oldest first."""
-        newer = list[Event]()
+        newer = list[Change]()
         for event in reversed(self._events):
             if event.revision <= revision:
                 break
             newer.append(event)
         return reversed(newer)
 
-    def apply(self, event: Event) -> None:
+    def apply(self, event: Change) -> None:
         """Record a change and tell the listeners."""
         key = event.after.key
         if event.deleted:
@@ -201,41 +201,41 @@ class Shelf:
 
 
 class Storage:
-    """Shelves under one revision. `history` is how many events each shelf remembers."""
+    """Collections under one revision. `history` is how many events each collection remembers."""
 
     def __init__(self, *, history: int = 5000) -> None:
         self.revision = 1
         self.compacted = 0
         self._history = history
-        self._shelves: dict[str, Shelf] = {}
+        self._collections: dict[str, Collection] = {}
 
-    def shelf(self, resource: str) -> Shelf:
-        """Return the shelf of a `plural.group`, made at first use."""
-        shelf = self._shelves.get(resource)
-        if shelf is None:
-            shelf = self._shelves[resource] = Shelf(history=self._history)
-            shelf.floor = self.compacted
-        return shelf
+    def collection(self, resource: str) -> Collection:
+        """Return the collection of a `plural.group`, made at first use."""
+        collection = self._collections.get(resource)
+        if collection is None:
+            collection = self._collections[resource] = Collection(history=self._history)
+            collection.floor = self.compacted
+        return collection
 
-    def shelves(self) -> Mapping[str, Shelf]:
-        """Return all shelves by resource."""
-        return self._shelves
+    def collections(self) -> Mapping[str, Collection]:
+        """Return all collections by resource."""
+        return self._collections
 
     def clear(self) -> None:
         """Forget everything but the revision. Nobody may be listening."""
-        self._shelves.clear()
+        self._collections.clear()
 
     def next_revision(self) -> int:
         """Return the revision that the next write will have. The writer puts it into the object before it commits."""
         return self.revision + 1
 
-    def commit(self, shelf: Shelf, event: Event) -> None:
+    def commit(self, collection: Collection, event: Change) -> None:
         """Make a change visible under the next revision, which the event must carry."""
         self.revision = event.revision
-        shelf.apply(event)
+        collection.apply(event)
 
     def compact(self, revision: int) -> None:
         """Forget history up to `revision`; watches and pages from before it answer 410."""
         self.compacted = max(self.compacted, min(revision, self.revision))
-        for shelf in self._shelves.values():
-            shelf.compact(self.compacted)
+        for collection in self._collections.values():
+            collection.compact(self.compacted)

@@ -8,12 +8,12 @@ from kubekit.runtime.clock import Clock
 from localkube.store import answers
 from localkube.store.calls import Call
 from localkube.store.kinds import Kind
-from localkube.store.ledger import Ledger
-from localkube.store.logs import LogReader, choose_container, no_log, read_log_options
+from localkube.store.objects import ObjectStore
+from localkube.store.pod_logs import LogReader, choose_container, no_log, read_log_options
 from localkube.store.reading import Reader
 from localkube.store.statuses import StatusError, no_route
 from localkube.store.storage import Storage
-from localkube.store.strategies.base import World
+from localkube.store.strategies.base import ServerView
 from localkube.store.trees import Tree, encode, look
 from localkube.store.watching import Delivery, Render, Watch
 
@@ -25,17 +25,24 @@ class Streams:
     """Opens watches and logs, and knows which watches are open."""
 
     def __init__(
-        self, storage: Storage, *, reader: Reader, ledger: Ledger, clock: Clock, dice: random.Random, world: World
+        self,
+        storage: Storage,
+        *,
+        reader: Reader,
+        objects: ObjectStore,
+        clock: Clock,
+        dice: random.Random,
+        server: ServerView,
     ) -> None:
         self.log_reader: LogReader | None = None
         self.deliver: Delivery | None = None
         self.expired_as_status = False
         self._storage = storage
         self._reader = reader
-        self._ledger = ledger
+        self._objects = objects
         self._clock = clock
         self._dice = dice
-        self._world = world
+        self._server = server
         self._watches: dict[Watch, None] = {}
 
     def watch(self, call: Call) -> Stream:
@@ -50,10 +57,10 @@ class Streams:
         if expired is not None and self.expired_as_status:
             raise expired
         timeout = call.number("timeoutSeconds")
-        shelf = self._storage.shelf(kind.storage)
+        collection = self._storage.collection(kind.collection)
         watch = Watch(
             self._storage,
-            shelf,
+            collection,
             resource=kind.resource,
             namespace=call.namespace,
             selector=selector,
@@ -79,7 +86,7 @@ class Streams:
         if call.verb != "get":
             raise no_route()
         options = read_log_options(call)
-        pod = self._ledger.read(call.kind, self._reader.get(call))
+        pod = self._objects.read(call.kind, self._reader.get(call))
         container = choose_container(pod, call.query.get("container", ""))
         if not look(pod, "spec", "nodeName"):
             return Stream(200, {"content-type": "text/plain"}, Single(b""))
@@ -100,7 +107,7 @@ class Streams:
 
     def _render(self, kind: Kind, form: answers.Format, call: Call) -> Render | None:
         if form.word == "object":
-            return None if answers.plain(kind) else lambda data: answers.outward(kind, data)
+            return None if answers.plain(kind) else lambda data: answers.to_served(kind, data)
         include = call.query.get("includeObject", "")
         shown: list[bool] = []
 
@@ -108,7 +115,7 @@ class Streams:
             # only the first table of a stream says its columns
             columns = not shown
             shown[:] = [True]
-            return answers.rendered(kind, data, form, include=include, now=self._world.now(), columns=columns)
+            return answers.rendered(kind, data, form, include=include, now=self._server.now(), columns=columns)
 
         return render
 

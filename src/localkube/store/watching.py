@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from kubekit.runtime.clock import Clock
 from localkube.store.selectors import Selector
 from localkube.store.statuses import StatusError
-from localkube.store.storage import Event, Record, Shelf, Storage, watch_line
+from localkube.store.storage import Change, Collection, Record, Storage, watch_line
 from localkube.store.trees import decode, encode, mapping
 
 BOOKMARK_SECONDS = 60.0
@@ -36,7 +36,7 @@ class Watch:
     def __init__(
         self,
         storage: Storage,
-        shelf: Shelf,
+        collection: Collection,
         *,
         resource: str,
         namespace: str,
@@ -52,7 +52,7 @@ class Watch:
         self.namespace = namespace
         self.selector = selector
         self._storage = storage
-        self._shelf = shelf
+        self._collection = collection
         self._clock = clock
         self._timeout = timeout
         self._bookmark = bookmark
@@ -68,7 +68,7 @@ class Watch:
         self._after = 0
         self._ended = False
         self._closed = False
-        shelf.listen(self, namespace=namespace, name=selector.name)
+        collection.listen(self, namespace=namespace, name=selector.name)
 
     # --- filling --------------------------------------------------------------------------------
 
@@ -82,18 +82,18 @@ class Watch:
     def replay(self, revision: int) -> None:
         """Start with the remembered events after `revision`; one in the future is waited for in silence."""
         self._after = revision
-        for event in self._shelf.events_after(revision):
+        for event in self._collection.events_after(revision):
             if self._concerns(event):
                 self.offer(event)
 
-    def _concerns(self, event: Event) -> bool:
+    def _concerns(self, event: Change) -> bool:
         name = self.selector.name
         return (not self.namespace or event.after.namespace == self.namespace) and (
             name is None or event.after.name == name
         )
 
-    def offer(self, event: Event) -> None:
-        """Take an event of the shelf: pass it on, turned as the selector sees it."""
+    def offer(self, event: Change) -> None:
+        """Take an event of the collection: pass it on, turned as the selector sees it."""
         if event.revision <= self._after:
             return
         selector = self.selector
@@ -109,7 +109,7 @@ class Watch:
                 event if event.deleted else None,
             )
 
-    def _send(self, word: str, record: Record, event: Event | None) -> None:
+    def _send(self, word: str, record: Record, event: Change | None) -> None:
         if self._render is not None:
             line = watch_line(word, self._render(record.data))
         elif event is not None:
@@ -183,7 +183,7 @@ class Watch:
     def end(self) -> None:
         """End the stream after what is already in it. Safe to call twice."""
         self._ended = True
-        self._shelf.leave(self, namespace=self.namespace, name=self.selector.name)
+        self._collection.leave(self, namespace=self.namespace, name=self.selector.name)
         self._on_close(self)
         self._wake.set()
 

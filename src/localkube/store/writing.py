@@ -21,7 +21,6 @@ from localkube.store.admission import (
 from localkube.store.calls import Call
 from localkube.store.decoding import check_kind, clone, complain, media_type, parse_body, read_object, settle
 from localkube.store.kinds import Kind
-from localkube.store.ledger import Ledger, build_record, undressed
 from localkube.store.metadata import (
     check_metadata,
     check_metadata_update,
@@ -29,6 +28,7 @@ from localkube.store.metadata import (
     metadata_changed,
     name_of,
 )
+from localkube.store.objects import ObjectStore, build_record, stored_form
 from localkube.store.ownership import LAST_APPLIED, Manager, apply, track_update
 from localkube.store.patching import PATCH_TYPES, patched
 from localkube.store.schemas.strictness import claim_error
@@ -48,7 +48,7 @@ from localkube.store.statuses import (
     wrong,
 )
 from localkube.store.storage import Record
-from localkube.store.strategies.base import World
+from localkube.store.strategies.base import ServerView
 from localkube.store.trees import Tree, child, encode, entries, is_tree, look, mapping, sequence, text
 
 _TYPE_META = frozenset({"apiVersion", "kind", "metadata"})
@@ -64,9 +64,9 @@ class Outcome(NamedTuple):
 class Writer:
     """Creates and changes objects. `choose` picks a character of a string, for generated names."""
 
-    def __init__(self, ledger: Ledger, world: World, *, choose: Callable[[str], str]) -> None:
-        self._ledger = ledger
-        self._world = world
+    def __init__(self, objects: ObjectStore, server: ServerView, *, choose: Callable[[str], str]) -> None:
+        self._objects = objects
+        self._server = server
         self._choose = choose
 
     # --- the verbs ------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ class Writer:
         if not name_of(tree):
             raise bad_request("the name of the object ( based on URL) was undeterminable: name must be provided")
         check_name(name_of(tree), call.name)
-        record = self._ledger.shelf(call.kind).get(call.namespace, call.name)
+        record = self._objects.collection(call.kind).get(call.namespace, call.name)
         if record is None:
             if not call.kind.strategy.create_on_update or call.subresource:
                 raise not_found(call.kind.group, call.kind.plural, call.name)
@@ -99,7 +99,7 @@ class Writer:
             raise self._conflict(
                 call, f"Precondition failed: UID in precondition: {uid}, UID in object meta: {record.uid}"
             )
-        return self._finish_update(tree, self._ledger.read(call.kind, record), record, call)
+        return self._finish_update(tree, self._objects.read(call.kind, record), record, call)
 
     def patch(self, call: Call) -> Outcome:
         """PATCH, but for apply. Raises StatusError: 400, 404, 409, 415, 422."""
@@ -110,14 +110,14 @@ class Writer:
         if "force" in call.query:
             why = prohibited("force", "may not be specified for non-apply patch")
             raise invalid("meta.k8s.io", "PatchOptions", "", [why])
-        record = self._ledger.shelf(call.kind).get(call.namespace, call.name)
+        record = self._objects.collection(call.kind).get(call.namespace, call.name)
         if record is None:
             raise not_found(call.kind.group, call.kind.plural, call.name)
-        tree = patched(self._ledger.read(call.kind, record), call, media=media)
+        tree = patched(self._objects.read(call.kind, record), call, media=media)
         check_kind(tree, call.kind)
         settle(tree, call, repeated=[])
         check_name(name_of(tree), call.name)
-        return self._finish_update(tree, self._ledger.read(call.kind, record), record, call)
+        return self._finish_update(tree, self._objects.read(call.kind, record), record, call)
 
     def apply(self, call: Call) -> Outcome:
         """PATCH with an apply body: server-side apply.
@@ -131,7 +131,7 @@ class Writer:
         self._check_applied(applied, call)
         if repeated:
             complain(call, repeated)
-        record = self._ledger.shelf(call.kind).get(call.namespace, call.name)
+        record = self._objects.collection(call.kind).get(call.namespace, call.name)
         live = self._live_to_apply(applied, record, call)
         merged, changed = apply(
             live,
@@ -139,7 +139,7 @@ class Writer:
             node=call.kind.node,
             manager=Manager(call.manager, "Apply", "", call.subresource),
             version=call.kind.api_version,
-            now=self._world.stamp(),
+            now=self._server.stamp(),
             force=call.flag("force"),
             ignored=self._not_written(call),
         )
@@ -159,21 +159,21 @@ class Writer:
         """POST of a Binding: put a Pod on a node, once. Raises StatusError 404 and 409."""
         binding, _ = parse_body(call.body, yaml_allowed=False, strict=False)
         node = text(look(binding, "target", "name"))
-        record = self._ledger.shelf(call.kind).get(call.namespace, call.name)
+        record = self._objects.collection(call.kind).get(call.namespace, call.name)
         if record is None:
             raise not_found(call.kind.group, call.kind.plural, call.name)
-        tree = self._ledger.read(call.kind, record)
+        tree = self._objects.read(call.kind, record)
         spec, status = child(tree, "spec"), child(tree, "status")
         if spec.get("nodeName"):
             raise conflict(
                 "", "pods/binding", call.name, f'pod {call.name} is already assigned to node "{spec["nodeName"]}"'
             )
         spec["nodeName"] = node
-        now = self._world.stamp()
+        now = self._server.stamp()
         scheduled: Tree = {"type": "PodScheduled", "status": "True", "lastTransitionTime": now}
         others = [c for c in entries(status.get("conditions")) if c.get("type") != "PodScheduled"]
         status["conditions"] = [*others, scheduled]
-        return Outcome(record if call.dry_run else self._ledger.commit(call.kind, tree, record), created=False)
+        return Outcome(record if call.dry_run else self._objects.commit(call.kind, tree, record), created=False)
 
     # --- apply ----------------------------------------------------------------------------------
 
@@ -194,7 +194,7 @@ class Writer:
 
     def _live_to_apply(self, applied: Tree, record: Record | None, call: Call) -> Tree:
         if record is not None:
-            live = self._ledger.read(call.kind, record)
+            live = self._objects.read(call.kind, record)
             asked = text(look(applied, "metadata", "resourceVersion"))
             if asked and asked != text(look(live, "metadata", "resourceVersion")):
                 raise self._conflict(call, MODIFIED)
@@ -222,26 +222,26 @@ class Writer:
             tree,
             node=call.kind.node,
             manager=Manager(call.manager, "Update", call.kind.api_version, call.subresource),
-            now=self._world.stamp(),
+            now=self._server.stamp(),
             ignored=self._not_written(call),
             created=created,
         )
 
     def _finish_create(self, tree: Tree, call: Call) -> Outcome:
         kind, meta = call.kind, child(tree, "metadata")
-        shelf = self._ledger.shelf(kind)
+        collection = self._objects.collection(kind)
         place(meta, call)
         for field in (*SYSTEM_META, "resourceVersion"):
             meta.pop(field, None)
         if not text(meta.get("name")) and text(meta.get("generateName")):
-            generate_name(meta, shelf, call.namespace, self._choose)
-        admit_namespace(kind, call.namespace, name_of(tree), self._world)
-        meta["uid"] = self._world.new_uid()
-        meta["creationTimestamp"] = self._world.stamp()
+            generate_name(meta, collection, call.namespace, self._choose)
+        admit_namespace(kind, call.namespace, name_of(tree), self._server)
+        meta["uid"] = self._server.new_uid()
+        meta["creationTimestamp"] = self._server.stamp()
         if kind.status:
             tree.pop("status", None)
         kind.strategy.prepare_create(tree)
-        kind.strategy.admit_create(tree, self._world)
+        kind.strategy.admit_create(tree, self._server)
         if kind.strategy.counts_generations:
             meta["generation"] = 1
         faults = kind.strategy.validate(tree)
@@ -252,11 +252,11 @@ class Writer:
         if faults:
             raise invalid(kind.group, kind.kind, name_of(tree), faults)
         call.warnings += _warnings(kind, tree)
-        if shelf.get(call.namespace, name_of(tree)) is not None:
+        if collection.get(call.namespace, name_of(tree)) is not None:
             raise already_exists(kind.group, kind.plural, name_of(tree))
         if call.dry_run:
-            return Outcome(build_record(kind, undressed(kind, tree), 0), created=True)
-        return Outcome(self._ledger.commit(kind, tree, None), created=True)
+            return Outcome(build_record(kind, stored_form(kind, tree), 0), created=True)
+        return Outcome(self._objects.commit(kind, tree, None), created=True)
 
     def _finish_update(self, tree: Tree, live: Tree, record: Record, call: Call, *, owned: bool = False) -> Outcome:
         kind, meta = call.kind, child(tree, "metadata")
@@ -273,7 +273,7 @@ class Writer:
             if kind.status:
                 take(tree, live, "status")
             kind.strategy.prepare_update(tree, live)
-            kind.strategy.admit_update(tree, live, self._world)
+            kind.strategy.admit_update(tree, live, self._server)
             if kind.strategy.counts_generations and kind.strategy.spec_changed(tree, live):
                 meta["generation"] = int(old.get("generation") or 0) + 1
         faults = self._update_faults(tree, live, call)
@@ -283,11 +283,11 @@ class Writer:
         if unchanged(tree, live):
             return Outcome(record, created=False)
         if call.dry_run:
-            return Outcome(build_record(kind, undressed(kind, tree), record.revision), created=False)
+            return Outcome(build_record(kind, stored_form(kind, tree), record.revision), created=False)
         if _is_released(tree, live) and not kind.strategy.holds(tree):
-            self._ledger.remove(kind, record)
-            return Outcome(build_record(kind, undressed(kind, tree), record.revision), created=False)
-        return Outcome(self._ledger.commit(kind, tree, record), created=False)
+            self._objects.remove(kind, record)
+            return Outcome(build_record(kind, stored_form(kind, tree), record.revision), created=False)
+        return Outcome(self._objects.commit(kind, tree, record), created=False)
 
     def _check_revision(self, meta: Tree, record: Record, call: Call) -> None:
         asked = text(meta.get("resourceVersion"))
@@ -325,7 +325,7 @@ class Writer:
         else:
             kept["metadata"] = tree["metadata"]
         call.kind.strategy.prepare_status(kept, live)
-        call.kind.strategy.admit_status(kept, live, self._world)
+        call.kind.strategy.admit_status(kept, live, self._server)
         return kept
 
     @staticmethod

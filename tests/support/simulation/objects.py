@@ -19,12 +19,12 @@ class Objects:
     def all(self, resource: Resource[Any] | str) -> list[Tree]:
         """Return all objects of a resource, by name."""
         shelf = resource if isinstance(resource, str) else resource.group_resource
-        return [self._decode(shelf, record) for record in self._server.storage.shelf(shelf).scan("")]
+        return [self._decode(shelf, record) for record in self._server.storage.collection(shelf).scan("")]
 
     def find(self, resource: Resource[Any] | str, name: str, namespace: str = "") -> Tree | None:
         """Return an object, or None."""
         shelf = resource if isinstance(resource, str) else resource.group_resource
-        record = self._server.storage.shelf(shelf).get(namespace, name)
+        record = self._server.storage.collection(shelf).get(namespace, name)
         return self._decode(shelf, record) if record is not None else None
 
     def _decode(self, shelf: str, record: Record) -> Tree:

@@ -141,7 +141,7 @@ class Wire:
         if query.get("resourceVersion") != "0":
             return request
         storage = self._server.storage
-        floor = storage.shelf(call.resource).floor
+        floor = storage.collection(call.resource).floor
         version = max(floor, 1, storage.revision - self._dice.randint(1, _STALENESS))
         query |= {"resourceVersion": str(version), "resourceVersionMatch": "Exact"}
         return replace(request, query=tuple(query.items()))

@@ -17,7 +17,7 @@ from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from datamover.cli.embedded.world import install_basics
 from kubekit.client.client import Client
 from kubekit.runtime.informer import Informer
-from localkube.face import serve
+from localkube.http_server import serve
 from localkube.store.apiserver import ApiServer
 from localkube.transport import LocalTransport
 

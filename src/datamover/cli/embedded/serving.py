@@ -13,7 +13,7 @@ from datamover.cli.embedded.world import LOCAL_MOVER_IMAGE, WorldOptions, adopt_
 from datamover.cli.operator import Options
 from datamover.cli.volumes import Volume, find_clash
 from kubekit.runtime.signals import stop_on_signals
-from localkube.face import serve
+from localkube.http_server import serve
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,9 @@ from kubekit.runtime.informer import Informer
 from kubekit.runtime.store import Key, key_of
 from kubekit.runtime.workqueue import Workqueue
 from kubekit.words.meta import Manifest, ObjectMeta, OwnerReference, owner_reference
-from localkube.controllers import names
+from localkube.controllers import constants
 from localkube.controllers.job import plan
-from localkube.controllers.job.status import status_patch
-from localkube.controllers.job.words import (
+from localkube.controllers.job.kinds import (
     CONTROLLER_UID_LABEL,
     JOB_NAME_LABEL,
     JOBS,
@@ -30,6 +29,7 @@ from localkube.controllers.job.words import (
     Job,
     Pod,
 )
+from localkube.controllers.job.status import status_patch
 from localkube.node.conflicts import done_on_conflict
 
 WORKERS = 4
@@ -119,7 +119,7 @@ class JobController:
                     patch,
                     namespace=meta.namespace,
                     subresource="status",
-                    field_manager=names.FIELD_MANAGER,
+                    field_manager=constants.FIELD_MANAGER,
                 )
             )
         for event in decided.events:
@@ -154,7 +154,7 @@ class JobController:
         patch = {"metadata": {"resourceVersion": meta.resource_version, "finalizers": kept}}
         try:
             after = await self._client.patch(
-                PODS, meta.name, patch, namespace=meta.namespace, field_manager=names.FIELD_MANAGER
+                PODS, meta.name, patch, namespace=meta.namespace, field_manager=constants.FIELD_MANAGER
             )
         except NotFound:
             return
@@ -174,7 +174,7 @@ class JobController:
     async def _create_pod(self, job: Job) -> None:
         try:
             pod = await self._client.create(
-                PODS, pod_manifest(job), namespace=job.metadata.namespace, field_manager=names.FIELD_MANAGER
+                PODS, pod_manifest(job), namespace=job.metadata.namespace, field_manager=constants.FIELD_MANAGER
             )
         except (Forbidden, Invalid) as error:
             self._failed_to_create(job, error)

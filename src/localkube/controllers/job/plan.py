@@ -11,9 +11,10 @@ from typing import Any
 
 from kubekit.words import timestamps
 from kubekit.words.batch import JobCondition
+from localkube.controllers.job.kinds import Job, JobStatus, Pod, Uncounted
 from localkube.controllers.job.policy import fail_job_message, judge
-from localkube.controllers.job.status import Draft, Event, conclude, draft_status, note_suspension
-from localkube.controllers.job.words import Job, JobStatus, Pod, Uncounted
+from localkube.controllers.job.status import Draft, conclude, draft_status, note_suspension
+from localkube.controllers.notice import Notice
 
 MAX_BACKOFF = 360.0
 """Seconds; six minutes, as the Kubernetes documentation says."""
@@ -42,7 +43,7 @@ class Plan:
     delete: tuple[Pod, ...] = ()
     withdraw: tuple[Pod, ...] = ()
     create: int = 0
-    events: tuple[Event, ...] = ()
+    events: tuple[Notice, ...] = ()
     wake: float | None = None
     remove: bool = False
 

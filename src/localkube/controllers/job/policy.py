@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from kubekit.words.core import ContainerStatus
-from localkube.controllers.job.words import ExitCodes, FailurePolicy, Job, Pod, PolicyRule
+from localkube.controllers.job.kinds import ExitCodes, FailurePolicy, Job, Pod, PolicyRule
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,8 @@ import msgspec
 
 from kubekit.words import timestamps
 from kubekit.words.batch import JobCondition
-from localkube.controllers.job.words import Job, JobStatus, Pod, Uncounted
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What people are told."""
-
-    type: str
-    reason: str
-    message: str
+from localkube.controllers.job.kinds import Job, JobStatus, Pod, Uncounted
+from localkube.controllers.notice import Notice
 
 
 @dataclass(slots=True)
@@ -32,7 +24,7 @@ class Draft:
     failed: int
     start_time: str | None
     completion_time: str | None
-    events: list[Event] = field(default_factory=list[Event])
+    events: list[Notice] = field(default_factory=list[Notice])
 
     def condition(self, type_: str) -> JobCondition | None:
         """Return the condition when it is True."""
@@ -78,10 +70,10 @@ def note_suspension(draft: Draft, *, suspended: bool, now: datetime) -> None:
     moment = timestamps.seconds(now)
     if suspended:
         if draft.set("Suspended", "True", "JobSuspended", "Job suspended", moment):
-            draft.events.append(Event("Normal", "Suspended", "Job suspended"))
+            draft.events.append(Notice("Normal", "Suspended", "Job suspended"))
             draft.start_time = None
     elif draft.set("Suspended", "False", "JobResumed", "Job resumed", moment):
-        draft.events.append(Event("Normal", "Resumed", "Job resumed"))
+        draft.events.append(Notice("Normal", "Resumed", "Job resumed"))
         draft.start_time = moment  # the deadline counts active time only
 
 
@@ -95,10 +87,10 @@ def conclude(draft: Draft, target: JobCondition, *, unfinished: bool, now: datet
     if target.type == "SuccessCriteriaMet":
         draft.set("Complete", "True", reason, message, moment)
         draft.completion_time = moment
-        draft.events.append(Event("Normal", "Completed", "Job completed"))
+        draft.events.append(Notice("Normal", "Completed", "Job completed"))
     else:
         draft.set("Failed", "True", reason, message, moment)
-        draft.events.append(Event("Warning", reason, message))
+        draft.events.append(Notice("Warning", reason, message))
 
 
 def status_patch(before: JobStatus | None, after: JobStatus) -> dict[str, object]:

@@ -9,7 +9,7 @@ from localkube.store.statuses import Fault
 from localkube.store.trees import Tree, look, same, text
 
 
-class World(Protocol):
+class ServerView(Protocol):
     """What a strategy may see of the rest of the server."""
 
     def now(self) -> datetime:
@@ -70,19 +70,19 @@ class Strategy:
     def prepare_create(self, obj: Tree) -> None:
         """Take out what a client may not set, add what the server sets."""
 
-    def admit_create(self, obj: Tree, world: World) -> None:
+    def admit_create(self, obj: Tree, server: ServerView) -> None:
         """Do what needs the rest of the server, as admission plugins do. May raise StatusError."""
 
     def prepare_update(self, obj: Tree, live: Tree) -> None:
         """The same for updates of the main resource. Status is handled by the server."""
 
-    def admit_update(self, obj: Tree, live: Tree, world: World) -> None:
+    def admit_update(self, obj: Tree, live: Tree, server: ServerView) -> None:
         """What an update needs of the rest of the server. May raise StatusError."""
 
     def prepare_status(self, obj: Tree, live: Tree) -> None:
         """The same for updates of the status subresource; everything but status is the live object's already."""
 
-    def admit_status(self, obj: Tree, live: Tree, world: World) -> None:
+    def admit_status(self, obj: Tree, live: Tree, server: ServerView) -> None:
         """What an update of the status needs of the rest of the server."""
 
     def validate(self, obj: Tree) -> list[Fault]:

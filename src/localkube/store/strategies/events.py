@@ -1,4 +1,4 @@
-"""Events: one object, two dressings (core/v1 and events.k8s.io/v1), forgotten after an hour."""
+"""Events: one object, served in two API groups (core/v1 and events.k8s.io/v1), forgotten after an hour."""
 
 from collections.abc import Iterator, Mapping
 
@@ -26,7 +26,7 @@ _FREE = frozenset({"default", ""})
 
 
 def to_new(obj: Tree) -> None:
-    """Dress a stored event as events.k8s.io/v1, in place."""
+    """Turn a stored event into one of events.k8s.io/v1, in place."""
     obj["apiVersion"] = _NEW
     for old, new in _PAIRS:
         if old in obj:
@@ -34,7 +34,7 @@ def to_new(obj: Tree) -> None:
 
 
 def to_core(obj: Tree) -> None:
-    """Dress an event of events.k8s.io/v1 as it is stored, in place."""
+    """Turn an event of events.k8s.io/v1 into its stored form, in place."""
     obj["apiVersion"] = _CORE
     for old, new in _PAIRS:
         if new in obj:
@@ -43,7 +43,7 @@ def to_core(obj: Tree) -> None:
 
 
 class EventStrategy(Strategy):
-    """Events of either dressing; `subject` is the field that says what the event is about."""
+    """Events of either API group; `subject` is the field that says what the event is about."""
 
     counts_generations = False
     unconditional_update = True
@@ -71,7 +71,7 @@ class EventStrategy(Strategy):
             }
 
     def fields(self, obj: Tree) -> Mapping[str, str] | None:
-        """Return what field selectors see, under the names of both dressings: the record is shared."""
+        """Return what field selectors see, under the names of both API groups: the record is shared."""
         about = mapping(obj.get("involvedObject"))
         source = text(look(obj, "source", "component")) or text(obj.get("reportingComponent"))
         found = {
@@ -87,7 +87,7 @@ class EventStrategy(Strategy):
         }
 
     def validate(self, obj: Tree) -> list[Fault]:
-        """The namespace is the subject's; the new dressing needs its words."""
+        """The namespace is the subject's; the newer API group has required fields."""
         faults = list[Fault]()
         namespace = text(look(obj, "metadata", "namespace"))
         about = text(look(obj, self._subject, "namespace"))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from localkube.store.statuses import Fault, prohibited
-from localkube.store.strategies.base import Strategy, World
+from localkube.store.strategies.base import ServerView, Strategy
 from localkube.store.strategies.podspecs import check_pod_spec, default_pod_spec
 from localkube.store.trees import Tree, child, copy, entries, look, mapping, same, sequence, text
 
@@ -41,12 +41,12 @@ class PodStrategy(Strategy):
                     for name, amount in limits.items():
                         requests.setdefault(name, amount)
 
-    def admit_create(self, obj: Tree, world: World) -> None:
+    def admit_create(self, obj: Tree, server: ServerView) -> None:
         """Do what the admission plugins Priority, DefaultTolerationSeconds and ServiceAccount do; no token is mounted."""
         spec = child(obj, "spec")
         if not spec.get("serviceAccountName"):
             spec["serviceAccountName"] = spec["serviceAccount"] = "default"
-        priority = world.find("priorityclasses.scheduling.k8s.io", "", text(spec.get("priorityClassName")))
+        priority = server.find("priorityclasses.scheduling.k8s.io", "", text(spec.get("priorityClassName")))
         spec.setdefault("priority", int((priority or {}).get("value") or 0))
         spec.setdefault("preemptionPolicy", text((priority or {}).get("preemptionPolicy")) or "PreemptLowerPriority")
         tolerations = [*entries(spec.get("tolerations"))]

@@ -6,7 +6,7 @@ from decimal import Decimal
 from localkube.store.metadata import subdomain_faults
 from localkube.store.quantities import parse_quantity
 from localkube.store.statuses import Fault, forbidden, prohibited, required, unsupported, wrong
-from localkube.store.strategies.base import IMMUTABLE, Strategy, World
+from localkube.store.strategies.base import IMMUTABLE, ServerView, Strategy
 from localkube.store.trees import Tree, child, copy, is_tree, look, mapping, same, sequence, text
 
 CLAIM_PROTECTION = "kubernetes.io/pvc-protection"
@@ -41,14 +41,14 @@ class ClaimStrategy(Strategy):
         status = child(obj, "status")
         status["phase"] = status.get("phase") or "Pending"
 
-    def admit_create(self, obj: Tree, world: World) -> None:
+    def admit_create(self, obj: Tree, server: ServerView) -> None:
         """Do what the admission plugin DefaultStorageClass does."""
         spec = mapping(obj["spec"])
         if spec.get("storageClassName") is not None:
             return
         classes = [
             (text(look(found, "metadata", "creationTimestamp")), text(look(found, "metadata", "name")))
-            for found in world.all("storageclasses.storage.k8s.io")
+            for found in server.all("storageclasses.storage.k8s.io")
             if look(found, "metadata", "annotations", _DEFAULT_CLASS) == "true"
         ]
         if classes:
@@ -66,13 +66,13 @@ class ClaimStrategy(Strategy):
         """Say the data source in both fields."""
         _normalize_source(mapping(obj["spec"]))
 
-    def admit_update(self, obj: Tree, live: Tree, world: World) -> None:
+    def admit_update(self, obj: Tree, live: Tree, server: ServerView) -> None:
         """Check that the class lets the claim grow. Raises StatusError 403."""
         spec, old = mapping(obj["spec"]), mapping(live["spec"])
         asked, before = _size(spec), _size(old)
         if asked is None or before is None or asked <= before or look(live, "status", "phase") != "Bound":
             return
-        found = world.find("storageclasses.storage.k8s.io", "", text(old.get("storageClassName")))
+        found = server.find("storageclasses.storage.k8s.io", "", text(old.get("storageClassName")))
         if not found or found.get("allowVolumeExpansion") is not True:
             raise forbidden(
                 "",
@@ -219,15 +219,15 @@ class VolumeStrategy(Strategy):
         _protect(obj, VOLUME_PROTECTION)
         obj["status"] = {"phase": "Pending"}
 
-    def admit_create(self, obj: Tree, world: World) -> None:
+    def admit_create(self, obj: Tree, server: ServerView) -> None:
         """Say since when."""
-        obj["status"]["lastPhaseTransitionTime"] = world.stamp()
+        obj["status"]["lastPhaseTransitionTime"] = server.stamp()
 
-    def admit_status(self, obj: Tree, live: Tree, world: World) -> None:
+    def admit_status(self, obj: Tree, live: Tree, server: ServerView) -> None:
         """Say since when the phase is what it is."""
         status, old = child(obj, "status"), mapping(live.get("status"))
         if status.get("phase") != old.get("phase"):
-            status["lastPhaseTransitionTime"] = world.stamp()
+            status["lastPhaseTransitionTime"] = server.stamp()
         elif old.get("lastPhaseTransitionTime"):
             status.setdefault("lastPhaseTransitionTime", old["lastPhaseTransitionTime"])
 

@@ -1,6 +1,6 @@
 import asyncio
 
-from localkube.controllers.job.words import JOBS, PODS, TRACKING_FINALIZER
+from localkube.controllers.job.kinds import JOBS, PODS, TRACKING_FINALIZER
 from localkube.controllers.suite import LocalControllers
 
 CONTAINER = {"name": "main", "image": "busybox"}

@@ -4,10 +4,10 @@ import msgspec
 import pytest
 
 from kubekit.words import timestamps
+from localkube.controllers.job.kinds import TRACKING_FINALIZER, FailurePolicy, Job, JobStatus, Pod
 from localkube.controllers.job.plan import Facts, Plan, decide
 from localkube.controllers.job.policy import judge
 from localkube.controllers.job.status import status_patch
-from localkube.controllers.job.words import TRACKING_FINALIZER, FailurePolicy, Job, JobStatus, Pod
 
 NOW = timestamps.parse("2026-01-01T12:00:00Z")
 

@@ -6,7 +6,7 @@ import pytest
 from kubekit.runtime.clock import SystemClock
 from kubekit.words import timestamps
 from localkube.node.logs import parse_line, read_log
-from localkube.store.logs import LogOptions
+from localkube.store.pod_logs import LogOptions
 from support.clock import VirtualClock
 
 START = timestamps.parse("2026-01-01T12:00:00Z")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from localkube.face import serve
+from localkube.http_server import serve
 from localkube.node import process
 from localkube.node.kinds import CLAIMS, VOLUMES
 from localkube.node.leftovers import MARKER, end_leftovers, marker_prefix

@@ -9,7 +9,7 @@ from kubekit.client.auth import Identity, StaticIdentity
 from kubekit.client.client import Client
 from kubekit.client.config import ClusterConfig
 from kubekit.client.http import HttpTransport
-from localkube.controllers.job.words import JOBS
+from localkube.controllers.job.kinds import JOBS
 from localkube.node.kinds import CLAIMS, NODES, SECRETS, VOLUMES
 from localkube.node.pod_kinds import PODS
 from support.beside_kubernetes import beside_kubernetes

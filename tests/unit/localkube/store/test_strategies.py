@@ -223,7 +223,7 @@ EVENT = {
 
 
 class TestEvents:
-    def test_both_dressings_show_the_same_event(self, api):
+    def test_both_api_groups_show_the_same_event(self, api):
         api.create("newevents", EVENT)
 
         core = api.get("events", "e")
@@ -263,7 +263,7 @@ class TestEvents:
             ({"regarding": {"namespace": "other"}}, {"regarding.namespace"}),
         ],
     )
-    def test_the_newer_dressing_is_stricter(self, api, change, fields):
+    def test_the_newer_api_group_is_stricter(self, api, change, fields):
         assert api.send("POST", api.path("newevents"), {**EVENT, **change}).fields == fields
 
 

@@ -1,4 +1,4 @@
-"""The HTTP face of the embedded API server: HTTP/1.1 on loopback, for the stock kubectl and for operators in other processes.
+"""The embedded API server over the network: HTTP/1.1 on loopback, for the stock kubectl and for operators in other processes.
 
 Guarantees: only loopback addresses are served; every request must carry the bearer token (compared in constant time), health checks excepted; closing ends
 watches and logs cleanly, so that clients see an end of stream and not a broken connection; connections, streams, times and bodies are
@@ -35,8 +35,8 @@ _LIMITS = Limits(connections=1024)
 _OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
 
 
-class Face:
-    """A running face. `url` is where it listens."""
+class HttpServer:
+    """Serves an `ApiServer` over HTTP. `url` is where it listens."""
 
     def __init__(
         self,
@@ -173,8 +173,8 @@ async def serve(
     tls: Tls | None = None,
     plain: bool = False,
     token: str | None = None,
-) -> Face:
-    """Serve an API server on a loopback address and return the running face.
+) -> HttpServer:
+    """Serve an API server on a loopback address and return what serves it.
 
     `port` 0 takes a free one. A certificate for loopback and a random `token` are made when none are given. `plain` goes without TLS; kubectl then sends no
     token and is not let in, other clients are. Raises ValueError for an address that is not loopback.
@@ -183,6 +183,6 @@ async def serve(
         raise ValueError(f"the embedded API server listens on loopback only, not on {host}")
     if tls is None and not plain:
         tls = self_signed(("localhost", "127.0.0.1", "::1"), now=server.now())
-    face = Face(server, token=token or secrets.token_urlsafe(32), tls=None if plain else tls)
-    await face.start(host, port)
-    return face
+    listening = HttpServer(server, token=token or secrets.token_urlsafe(32), tls=None if plain else tls)
+    await listening.start(host, port)
+    return listening

@@ -16,7 +16,7 @@ _PRIORITIES = (
 )
 
 
-def furniture() -> Iterator[tuple[str, Tree]]:
+def bootstrap_objects() -> Iterator[tuple[str, Tree]]:
     """Yield collection paths and the objects to create there."""
     for name in _NAMESPACES:
         yield "/api/v1/namespaces", {"metadata": {"name": name}}

@@ -1,9 +1,9 @@
-"""Objects of kinds on the shelves of the storage: reading them in a dressing, storing them under the next revision."""
+"""Reads and writes objects; converts between the form that is stored and that of the version that is served."""
 
 from typing import Protocol
 
 from localkube.store.kinds import Kind
-from localkube.store.storage import Event, Record, Shelf, Storage
+from localkube.store.storage import Change, Collection, Record, Storage
 from localkube.store.trees import Tree, decode, encode, mapping, text
 
 
@@ -15,30 +15,32 @@ class ChangeHook(Protocol):
         ...
 
 
-class Ledger:
+class ObjectStore:
     """Stores objects. `on_change` hears of every change, after the watches did."""
 
     def __init__(self, storage: Storage, *, on_change: ChangeHook) -> None:
         self._storage = storage
         self._on_change = on_change
 
-    def shelf(self, kind: Kind) -> Shelf:
-        """Return the shelf of a kind."""
-        return self._storage.shelf(kind.storage)
+    def collection(self, kind: Kind) -> Collection:
+        """Return the collection of a kind."""
+        return self._storage.collection(kind.collection)
 
     def read(self, kind: Kind, record: Record) -> Tree:
-        """Return a record as a fresh object in the kind's dressing."""
-        return dressed(kind, record.data)
+        """Return a record as a fresh object of the kind's version."""
+        return served_form(kind, record.data)
 
     def commit(self, kind: Kind, tree: Tree, before: Record | None) -> Record:
         """Store an object under the next revision and tell the watches."""
-        return self.commit_stored(kind, undressed(kind, tree), before)
+        return self.commit_stored(kind, stored_form(kind, tree), before)
 
     def commit_stored(self, kind: Kind, tree: Tree, before: Record | None) -> Record:
         """The same for an object that is in its stored form already."""
         revision = self._storage.next_revision()
         record = build_record(kind, tree, revision)
-        self._storage.commit(self.shelf(kind), Event(revision=revision, before=before, after=record, deleted=False))
+        self._storage.commit(
+            self.collection(kind), Change(revision=revision, before=before, after=record, deleted=False)
+        )
         self._on_change(kind, tree, gone=False)
         return record
 
@@ -47,25 +49,25 @@ class Ledger:
         revision = self._storage.next_revision()
         tree = mapping(decode(record.data))
         gone = build_record(kind, tree, revision)
-        self._storage.commit(self.shelf(kind), Event(revision=revision, before=record, after=gone, deleted=True))
+        self._storage.commit(self.collection(kind), Change(revision=revision, before=record, after=gone, deleted=True))
         self._on_change(kind, tree, gone=True)
         return gone
 
 
-def dressed(kind: Kind, data: bytes) -> Tree:
-    """Return stored bytes as a fresh object in the kind's dressing."""
+def served_form(kind: Kind, data: bytes) -> Tree:
+    """Return stored bytes as a fresh object of the kind's version."""
     tree = mapping(decode(data))
-    if kind.outward is not None:
-        kind.outward(tree)
+    if kind.to_served is not None:
+        kind.to_served(tree)
     elif kind.stored:
         tree["apiVersion"] = kind.api_version
     return tree
 
 
-def undressed(kind: Kind, tree: Tree) -> Tree:
-    """Turn an object in the kind's dressing into its stored form, in place, and return it."""
-    if kind.inward is not None:
-        kind.inward(tree)
+def stored_form(kind: Kind, tree: Tree) -> Tree:
+    """Turn an object of the kind's version into its stored form, in place, and return it."""
+    if kind.to_stored is not None:
+        kind.to_stored(tree)
     elif kind.stored:
         tree["apiVersion"] = kind.stored
     return tree

@@ -8,7 +8,7 @@ import ssl
 import aiohttp
 import pytest
 
-from localkube import face as faces
+from localkube import http_server
 from localkube.store.apiserver import ApiServer
 from support.clock import VirtualClock
 
@@ -21,15 +21,15 @@ def server():
 
 
 @pytest.fixture
-async def face(server):
-    face = await faces.serve(server, plain=True, token="let-me-in")
-    yield face
-    await face.close()
+async def listening(server):
+    listening = await http_server.serve(server, plain=True, token="let-me-in")
+    yield listening
+    await listening.close()
 
 
 @pytest.fixture
-async def http(face):
-    async with aiohttp.ClientSession(face.url, headers={"Authorization": "Bearer let-me-in"}) as session:
+async def http(listening):
+    async with aiohttp.ClientSession(listening.url, headers={"Authorization": "Bearer let-me-in"}) as session:
         yield session
 
 
@@ -43,22 +43,22 @@ async def test_who_holds_the_token_is_served(http):
 @pytest.mark.parametrize(
     "header", [None, "Bearer wrong", "Bearer ", "let-me-in", "Basic let-me-in", "Bearer let-me-inn"]
 )
-async def test_nobody_else_gets_in(face, header):
+async def test_nobody_else_gets_in(listening, header):
     headers = {"Authorization": header} if header else {}
-    async with aiohttp.ClientSession(face.url, headers=headers) as session, session.get(MAPS) as answer:
+    async with aiohttp.ClientSession(listening.url, headers=headers) as session, session.get(MAPS) as answer:
         assert answer.status == 401
         assert (await answer.json())["reason"] == "Unauthorized"
 
 
-async def test_health_needs_no_token(face):
-    async with aiohttp.ClientSession(face.url) as session, session.get("/readyz") as answer:
+async def test_health_needs_no_token(listening):
+    async with aiohttp.ClientSession(listening.url) as session, session.get("/readyz") as answer:
         assert (answer.status, await answer.text()) == (200, "ok")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.org"])
 async def test_only_loopback_is_served(server, host):
     with pytest.raises(ValueError, match=r"."):
-        await faces.serve(server, host=host)
+        await http_server.serve(server, host=host)
 
 
 @pytest.mark.parametrize("chunked", [True, False])
@@ -73,15 +73,15 @@ async def test_a_body_that_is_too_long_is_refused(http, chunked):
         assert (await answer.json())["reason"] == "RequestEntityTooLarge"
 
 
-async def test_a_watch_streams_and_ends_cleanly_when_the_face_closes(face, http, server):
+async def test_a_watch_streams_and_ends_cleanly_when_the_server_closes(listening, http, server):
     async with http.get(MAPS, params={"watch": "1"}) as answer:
         await (await http.post(MAPS, json={"metadata": {"name": "a"}})).release()
         event = json.loads(await answer.content.readline())
         assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "a")
-        closing = asyncio.ensure_future(face.close())
+        closing = asyncio.ensure_future(listening.close())
         assert await answer.content.read() == b""  # an end, not a broken connection
         await closing
-    await face.close()
+    await listening.close()
     assert server.cut_watches() == 0
 
 
@@ -97,7 +97,7 @@ async def test_a_client_that_leaves_ends_its_watch(http, server):
             await asyncio.sleep(0.005)
 
 
-async def test_an_endless_log_does_not_keep_the_face_open(face, http, server):
+async def test_an_endless_log_does_not_keep_the_server_open(listening, http, server):
     async def reader(namespace, pod, container, options):
         async def lines():
             yield b"first\n"
@@ -111,18 +111,18 @@ async def test_an_endless_log_does_not_keep_the_face_open(face, http, server):
     async with http.get("/api/v1/namespaces/default/pods/p/log", params={"follow": "true"}) as answer:
         assert await answer.content.readline() == b"first\n"
         async with asyncio.timeout(5):
-            await face.close()
+            await listening.close()
 
 
-async def test_a_taken_port_is_an_error_and_leaves_nothing_behind(face, server):
-    port = int(face.url.rpartition(":")[2])
+async def test_a_taken_port_is_an_error_and_leaves_nothing_behind(listening, server):
+    port = int(listening.url.rpartition(":")[2])
 
     with pytest.raises(OSError, match=r"."):
-        await faces.serve(server, port=port, plain=True)
+        await http_server.serve(server, port=port, plain=True)
 
 
 async def test_by_default_there_is_tls_with_a_certificate_of_its_own_and_a_random_token():
-    one = await faces.serve(ApiServer())
+    one = await http_server.serve(ApiServer())
     config = one.kubeconfig()
     token = config["users"][0]["user"]["token"]
     authority = base64.b64decode(config["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
@@ -143,8 +143,8 @@ async def test_by_default_there_is_tls_with_a_certificate_of_its_own_and_a_rando
 
 
 async def test_tokens_are_never_the_same(server):
-    one, two = await faces.serve(server, plain=True), await faces.serve(server, plain=True)
-    tokens = {face.kubeconfig()["users"][0]["user"]["token"] for face in (one, two)}
+    one, two = await http_server.serve(server, plain=True), await http_server.serve(server, plain=True)
+    tokens = {listening.kubeconfig()["users"][0]["user"]["token"] for listening in (one, two)}
     await one.close()
     await two.close()
 
@@ -155,9 +155,9 @@ async def test_tokens_are_never_the_same(server):
 # --- hostile clients ----------------------------------------------------------------------------------------------
 
 
-async def say(face, head: bytes, body: bytes = b"") -> tuple[int, bytes]:
+async def say(listening, head: bytes, body: bytes = b"") -> tuple[int, bytes]:
     """Send a request as it is, with the token, and return status and body."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(face.url.rsplit(":", 1)[1]))
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(listening.url.rsplit(":", 1)[1]))
     first, _, rest = head.partition(b"\r\n")
     own = b"" if b"Authorization" in head else b"Authorization: Bearer let-me-in\r\n"
     if b"content-length" not in head.lower():
@@ -185,14 +185,14 @@ async def say(face, head: bytes, body: bytes = b"") -> tuple[int, bytes]:
         (b"GET %s/%%ff%%c3\r\n" % MAPS.encode(), 404),
     ],
 )
-async def test_words_that_are_no_text_are_refused_and_break_nothing(face, caplog, head, status):
-    assert (await say(face, head))[0] == status
+async def test_words_that_are_no_text_are_refused_and_break_nothing(listening, caplog, head, status):
+    assert (await say(listening, head))[0] == status
     assert not caplog.records
 
 
-async def test_a_user_agent_that_is_no_text_may_write(face):
+async def test_a_user_agent_that_is_no_text_may_write(listening):
     head = b"POST %s\r\nContent-Type: application/json\r\nUser-Agent: \xff\xe9\r\n" % MAPS.encode()
-    status, told = await say(face, head, b'{"metadata":{"name":"a"}}')
+    status, told = await say(listening, head, b'{"metadata":{"name":"a"}}')
     assert status == 201
     assert json.loads(told)["metadata"]["name"] == "a"
 
@@ -211,53 +211,55 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
-async def test_a_body_that_stands_for_more_than_it_is_is_refused(face, caplog, bomb):
+async def test_a_body_that_stands_for_more_than_it_is_is_refused(listening, caplog, bomb):
     kind, body = BOMBS[bomb]
     status, told = await say(
-        face, b"POST %s\r\nContent-Type: application/%s\r\n" % (MAPS.encode(), kind.encode()), body
+        listening, b"POST %s\r\nContent-Type: application/%s\r\n" % (MAPS.encode(), kind.encode()), body
     )
     assert (status, json.loads(told)["reason"]) == (400, "BadRequest")
     assert not caplog.records
 
 
-async def test_yaml_takes_long_to_read_so_it_must_be_short(face):
+async def test_yaml_takes_long_to_read_so_it_must_be_short(listening):
     body = b"# " + b"x" * 600_000
-    status, _ = await say(face, b"POST %s\r\nContent-Type: application/yaml\r\n" % MAPS.encode(), body)
+    status, _ = await say(listening, b"POST %s\r\nContent-Type: application/yaml\r\n" % MAPS.encode(), body)
     assert status == 413
 
 
-async def test_a_json_patch_cannot_double_itself_without_end(face, http):
+async def test_a_json_patch_cannot_double_itself_without_end(listening, http):
     async with http.post(MAPS, json={"metadata": {"name": "a"}, "data": {"k": "x" * 1000}}):
         pass
     patch = [{"op": "copy", "from": "/data", "path": f"/data/{number}"} for number in range(40)]
     head = b"PATCH %s/a\r\nContent-Type: application/json-patch+json\r\n" % MAPS.encode()
-    status, told = await say(face, head, json.dumps(patch).encode())
+    status, told = await say(listening, head, json.dumps(patch).encode())
     assert status == 413
     assert b"accumulated size increase of copy operations" in told
 
 
-async def test_open_paths_have_no_body(face):
-    status, told = await say(face, b"GET /healthz\r\nAuthorization: none\r\nContent-Length: 100000000\r\n", b"x" * 1000)
+async def test_open_paths_have_no_body(listening):
+    status, told = await say(
+        listening, b"GET /healthz\r\nAuthorization: none\r\nContent-Length: 100000000\r\n", b"x" * 1000
+    )
     assert (status, told) == (200, b"ok")
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(server):
-    face = faces.Face(server, token="let-me-in", tls=None, body_seconds=0.1)
-    await face.start("127.0.0.1", 0)
+    listening = http_server.HttpServer(server, token="let-me-in", tls=None, body_seconds=0.1)
+    await listening.start("127.0.0.1", 0)
     status, told = await say(
-        face, b"POST %s\r\nContent-Type: application/json\r\nContent-Length: 50\r\n" % MAPS.encode(), b"{"
+        listening, b"POST %s\r\nContent-Type: application/json\r\nContent-Length: 50\r\n" % MAPS.encode(), b"{"
     )
     assert (status, json.loads(told)["reason"]) == (408, "Timeout")
-    await face.close()
+    await listening.close()
 
 
-async def test_there_is_an_end_to_open_watches(face, http, monkeypatch):
-    monkeypatch.setattr(faces, "MAX_STREAMS", 2)
+async def test_there_is_an_end_to_open_watches(listening, http, monkeypatch):
+    monkeypatch.setattr(http_server, "MAX_STREAMS", 2)
     watches = [await http.get(MAPS, params={"watch": "1"}) for _ in range(2)]
     async with http.get(MAPS, params={"watch": "1"}) as answer:
         assert (answer.status, (await answer.json())["reason"]) == (429, "TooManyRequests")
     watches.pop().close()
-    while len(face._readers) > 1:
+    while len(listening._readers) > 1:
         await asyncio.sleep(0)
     async with http.get(MAPS, params={"watch": "1", "timeoutSeconds": "1"}) as answer:
         assert answer.status == 200

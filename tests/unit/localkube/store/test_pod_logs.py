@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from kubekit.client.transport import Request
-from localkube.store.logs import LogOptions
+from localkube.store.pod_logs import LogOptions
 from support.manifests import pod
 
 
