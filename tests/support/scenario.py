@@ -17,8 +17,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from datamover.api import names
 from datamover.api.ownership import select_children
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
-from datamover.cli.embedded.world import PROVISIONER, WorldOptions, start_world
-from datamover.cli.operator import Operator, Options, find_cluster, new_metrics
+from datamover.cli.embedded.world import PROVISIONER, WorldOptions, install_definitions, start_world
+from datamover.cli.operator import KINDS, MakeKind, Operator, Options, find_cluster, new_metrics
 from kubekit.client.client import Client
 from kubekit.client.config import load_config
 from kubekit.client.errors import NotFound
@@ -228,11 +228,12 @@ def storage_classes() -> tuple[dict[str, Any], ...]:
 
 
 @asynccontextmanager
-async def embedded_cluster(place: Path, *, progress_interval: float = 0.5) -> AsyncGenerator[Cluster]:
+async def embedded_cluster(
+    place: Path, *, progress_interval: float = 0.5, kinds: tuple[MakeKind, ...] = KINDS
+) -> AsyncGenerator[Cluster]:
     """A whole embedded world in this process."""
-    options = WorldOptions(
-        state=place / "state", operator=Options(progress_interval=progress_interval), job_backoff=0.2, images=IMAGES
-    )
+    operator = Options(progress_interval=progress_interval)
+    options = WorldOptions(state=place / "state", operator=operator, job_backoff=0.2, images=IMAGES, kinds=kinds)
     async with start_world(options) as world:
         await create_classes(world.client)
         yield Cluster(client=world.client, node=world.node, registry=world.registry, namespace="default", place=place)
@@ -240,7 +241,12 @@ async def embedded_cluster(place: Path, *, progress_interval: float = 0.5) -> As
 
 @asynccontextmanager
 async def real_cluster(
-    plane: ControlPlane, namespace: str, place: Path, *, progress_interval: float = 0.5
+    plane: ControlPlane,
+    namespace: str,
+    place: Path,
+    *,
+    progress_interval: float = 0.5,
+    kinds: tuple[MakeKind, ...] = KINDS,
 ) -> AsyncGenerator[Cluster]:
     """Our operator and our node beside a real API server and controller-manager."""
     registry, metrics = new_metrics()
@@ -259,7 +265,9 @@ async def real_cluster(
         options=Options(namespace=namespace, progress_interval=progress_interval),
         registry=registry,
         metrics=metrics,
+        kinds=kinds,
     )
+    await install_definitions(client, operator)
     stop = asyncio.Event()
     tasks = [asyncio.create_task(node.run()), asyncio.create_task(operator.run(stop))]
     try:

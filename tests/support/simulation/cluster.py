@@ -8,8 +8,11 @@ import asyncio
 import contextvars
 import random
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
+from datamover.api.v1alpha1.datamover import DATA_MOVERS
+from kubekit.words.batch import JOBS
+from kubekit.words.meta import Resource
 from support.simulation.conduct import Conduct
 from support.simulation.destination import Destination
 from support.simulation.hand import Hand
@@ -38,6 +41,8 @@ class Cluster:
         self.conduct = conduct
         self.dice = dice
         self.destination = destination
+        self.owners: list[Resource[Any]] = [DATA_MOVERS, JOBS]
+        """The kinds whose children the garbage collector takes along."""
         self.hand = hand("cluster", self.wake)
         self._history = history
         self._loop = loop

@@ -10,7 +10,6 @@ from support.simulation.trees import finalizers_of, is_going, name_of, owners_of
 
 FOREGROUND = "foregroundDeletion"
 _DEPENDENTS = (PERSISTENT_VOLUME_CLAIMS, VOLUME_SNAPSHOTS, JOBS, PODS)
-_OWNERS = (DATA_MOVERS, JOBS)
 
 
 class Collector:
@@ -21,7 +20,7 @@ class Collector:
         self._hand = cluster.hand
 
     def look(self) -> None:
-        owners = [owner for resource in _OWNERS for owner in self._hand.all(resource)]
+        owners = [owner for resource in self._cluster.owners for owner in self._hand.all(resource)]
         living = {uid_of(owner) for owner in owners if FOREGROUND not in finalizers_of(owner)}
         for resource in _DEPENDENTS:
             for obj in self._hand.all(resource):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry
 
 from datamover.api.names import COMPONENT
-from datamover.cli.operator import Operator, Options
+from datamover.cli.operator import KINDS, MakeKind, Operator, Options
 from datamover.metrics.runtime import RuntimeMetrics
 from kubekit.client.client import Client
 from kubekit.runtime.leader import LeaderElector, LeadershipLost
@@ -36,6 +36,7 @@ class Replica:
         dice: random.Random,
         history: History,
         leader_namespace: str | None = None,
+        kinds: tuple[MakeKind, ...] = KINDS,
     ) -> None:
         self.name = f"operator {number}"
         self.over = asyncio.Event()
@@ -66,6 +67,7 @@ class Replica:
             registry=self.registry,
             metrics=metrics,
             clock=clock,
+            kinds=kinds,
         )
         manager = self.operator.manager
         manager._freeze = False  # a simulation has thousands of operators in one process

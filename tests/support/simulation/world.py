@@ -48,7 +48,7 @@ QUIET = 1200.0
 Admission = Callable[[Call], Response | None]
 """Refuses a request of an operator before it takes effect."""
 
-_CRDS = Resource(
+DEFINITIONS = Resource(
     "apiextensions.k8s.io",
     "v1",
     "customresourcedefinitions",
@@ -103,8 +103,8 @@ class World:
     def furnish(self, *, secret: bool = True, source: bool = True) -> None:
         """Put in what a cluster has before the first DataMover."""
         for definition in (*crds(), *_snapshot_definitions()):
-            if self.user.find(_CRDS, definition["metadata"]["name"]) is None:
-                self.user.create(_CRDS, definition)
+            if self.user.find(DEFINITIONS, definition["metadata"]["name"]) is None:
+                self.user.create(DEFINITIONS, definition)
         self.user.create(
             STORAGE_CLASSES,
             {

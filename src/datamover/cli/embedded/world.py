@@ -22,7 +22,7 @@ from datamover.api.definitions import crds
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.cli.embedded.saving import Saver
 from datamover.cli.embedded.state import NODE, OBJECTS, WorldError, held, restore
-from datamover.cli.operator import Operator, Options, find_cluster, new_metrics
+from datamover.cli.operator import KINDS, MakeKind, Operator, Options, find_cluster, new_metrics
 from datamover.cli.volumes import Volume
 from kubekit.client.client import Client
 from kubekit.client.errors import AlreadyExists, NotFound
@@ -60,6 +60,7 @@ class WorldOptions:
     operator: Options | None = field(default_factory=Options)
     job_backoff: float = 10.0
     images: Mapping[str, tuple[str, ...]] | None = None
+    kinds: tuple[MakeKind, ...] = KINDS
 
 
 class EmbeddedWorld:
@@ -143,7 +144,9 @@ async def start_world(options: WorldOptions) -> AsyncGenerator[EmbeddedWorld]:
                 options=options.operator,
                 registry=registry,
                 metrics=metrics,
+                kinds=options.kinds,
             )
+            await install_definitions(client, operator)
         world = EmbeddedWorld(server=server, client=client, node=node, operator=operator, registry=registry, kept=kept)
         stop = asyncio.Event()
         controllers = LocalControllers(client, server=server, job_backoff_base=options.job_backoff)
@@ -214,6 +217,14 @@ async def ensure_namespace(client: Client, name: str) -> None:
         await client.get(resource, name)
     except NotFound:
         await client.apply(resource, {"metadata": {"name": name}}, field_manager=_MANAGER)
+
+
+async def install_definitions(client: Client, operator: Operator) -> None:
+    """Create the definitions of what an operator reconciles, beside those that every world has."""
+    present = {crd["metadata"]["name"] for crd in crds()}
+    for kind in operator.kinds:
+        if kind.definition is not None and kind.definition["metadata"]["name"] not in present:
+            await client.apply(_CRDS, kind.definition, field_manager=_MANAGER)
 
 
 async def install_basics(client: Client) -> None:
