@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PYTEST_WORKERS ?= 3
+PYTEST_WORKERS ?= 4
 CLUSTER_WORKERS ?= 5
 # Where this is set, each worker of the tests, and each program that they start, would compile everything anew: a fifth of their time.
 unexport PYTHONDONTWRITEBYTECODE
@@ -38,7 +38,7 @@ test-fast: $(READY) ## Run the tests that need no Kubernetes API server
 
 test-cluster: $(if $(DATAMOVER_TEST_KUBECONFIG),$(READY),cluster-up) prometheus ## Run the tests that want a node, in the cluster of cluster-up (or of DATAMOVER_TEST_KUBECONFIG)
 	@$(if $(DATAMOVER_TEST_KUBECONFIG),,echo "==> images"; PYTHONPATH=tools $(BIN)/python -m cluster images >/dev/null &&) \
-	  DATAMOVER_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest tests/cluster -n $(CLUSTER_WORKERS) --dist loadgroup --no-loadscope-reorder
+	  DATAMOVER_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest tests/cluster -n $(CLUSTER_WORKERS) --dist loadgroup --no-loadscope-reorder --durations 40
 
 lint: $(READY) ## Check style, types, import rules and generated files
 	@echo "==> ruff"; $(BIN)/ruff check . && $(BIN)/ruff format --check .

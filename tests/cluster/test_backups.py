@@ -54,14 +54,17 @@ def test_a_manifest_of_the_documents_does_what_it_says(place: Place, path: Path)
     assert (condition(found, "Verified").get("status") == "True") == verify
 
 
-@pytest.mark.parametrize("method", ["Clone", "Snapshot", "Direct"])
 @pytest.mark.parametrize("storage_class", ["rig", "rig-wait"])
-def test_every_way_to_copy_with_every_way_to_bind(place: Place, method: str, storage_class: str) -> None:
+def test_every_way_to_copy_with_every_way_to_bind(place: Place, storage_class: str) -> None:
+    """Side by side, each into a bucket of its own."""
+    methods = {method.lower(): method for method in ("Clone", "Snapshot", "Direct")}
     place.create_volume(storage_class=storage_class)
-    place.create_secret()
-    place.create_mover("backup", copyMethod=method, deletePvcAfterBackup=method != "Direct")
-    place.wait_complete("backup")
-    assert place.store.digests(place.bucket) == digests_of(TREE)
+    place.create_buckets(*methods)
+    for name, method in methods.items():
+        place.create_mover(name, secret=name, copyMethod=method, deletePvcAfterBackup=method != "Direct")
+    for name in methods:
+        place.wait_complete(name)
+        assert place.store.digests(place.bucket_of(name)) == digests_of(TREE), name
     assert place.claims() == {"app-data"}
     assert place.kubectl.items("volumesnapshots", "-n", place.namespace) == []
 

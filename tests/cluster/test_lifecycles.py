@@ -11,21 +11,27 @@ from datamover.api.names import Phase
 from support.cluster import OPERATOR_NAMESPACE, wait_for
 from support.definitions import original_definition
 from support.kubernetes import REPOSITORY
-from support.place import PHASES, SLOWLY, TREE, Place, class_for, digests_of, mover_manifest
+from support.leftovers import demand_no_uploads
+from support.place import LASTING, PHASES, SLOWLY, TREE, Place, class_for, digests_of, mover_manifest
 
 
-@pytest.mark.parametrize("phase", PHASES)
-def test_deleting_a_datamover_in_any_phase_leaves_nothing(place: Place, phase: str) -> None:
-    place.create_volume(storage_class=class_for(phase))
-    place.create_secret()
-    place.create_mover("backup", deletePvcAfterBackup=True, additionalEnv=SLOWLY)
-    place.wait_phase("backup", phase)
-    place.run("delete", "datamover/backup", "--wait=true")
-    wait_for(lambda: not place.kubectl.items("jobs,pods", "-n", place.namespace))
-    wait_for(lambda: place.claims() == {"app-data"})
+def test_deleting_a_datamover_in_any_phase_leaves_nothing(place: Place) -> None:
+    """One for each phase, one after the other, into a bucket of its own."""
+    sources = {class_for(phase) for phase in place.phases()}
+    for source in sources:
+        place.create_volume(source, storage_class=source)
+    place.create_buckets(*(phase.lower() for phase in place.phases()))
+    for phase in place.phases():
+        name = phase.lower()
+        place.create_mover(name, source=class_for(phase), secret=name, deletePvcAfterBackup=True, additionalEnv=SLOWLY)
+        place.wait_phase(name, phase)
+        place.run("delete", f"datamover/{name}", "--wait=true")
+        wait_for(lambda: not place.kubectl.items("jobs,pods", "-n", place.namespace))
+        wait_for(lambda: place.claims() == sources)
+        demand_no_uploads(place, bucket=place.bucket_of(name))
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", sorted(LASTING, key=PHASES.index))
 def test_a_namespace_that_is_deleted_in_any_phase_goes_with_all_that_is_in_it(place: Place, phase: str) -> None:
     with place.beside("inner") as inner:
         inner.create_volume(storage_class=class_for(phase))
@@ -35,7 +41,7 @@ def test_a_namespace_that_is_deleted_in_any_phase_goes_with_all_that_is_in_it(pl
         place.kubectl.run("delete", "namespace", inner.namespace, "--wait=true", "--timeout=90s")
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", sorted(LASTING, key=PHASES.index))
 def test_a_source_that_is_deleted_in_any_phase_is_backed_up_from_its_clone(place: Place, phase: str) -> None:
     place.create_volume(storage_class=class_for(phase))
     place.create_secret()

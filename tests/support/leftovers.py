@@ -69,9 +69,9 @@ def demand_nothing(place: Place) -> None:
         _demand_gone(lambda: _mounts_of_nobody(place.cluster))
 
 
-def demand_no_uploads(place: Place) -> None:
+def demand_no_uploads(place: Place, *, bucket: str = "") -> None:
     """Demand that no upload in parts waits for an end: it would be stored, and paid for, and seen by nobody."""
-    pending = place.store.pending_uploads(place.bucket)
+    pending = place.store.pending_uploads(bucket or place.bucket)
     assert not pending, f"uploads that nobody ended: {pending}"
 
 
