@@ -44,7 +44,8 @@ def test_request_counters_tell_verbs_resources_and_codes_apart(kubernetes: Contr
     assert happened[RequestKind("POST", "", "secrets", "", 201)] == 1
     assert happened[RequestKind("POST", "", "secrets", "", 409)] == 1
     assert happened.total(verbs=["GET"], resource="secrets", code=200) == 1
-    assert happened.total(verbs=WRITES, resource="secrets") == 2
+    # a namespace of an earlier test may be going at this moment
+    assert happened.total(verbs=WRITES - {"DELETECOLLECTION"}, resource="secrets") == 2
 
 
 def test_the_audit_log_tells_who_asked(kubernetes: ControlPlane, namespace: str) -> None:

