@@ -377,22 +377,24 @@ def run_go(go: Go, arguments: tuple[str, ...], *, directory: Path, progress: Pro
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        threads = (
-            threading.Thread(target=progress.follow, args=(process.stderr,), daemon=True),
-            threading.Thread(target=progress.report, daemon=True),
-        )
-        for thread in threads:
-            thread.start()
-        try:
+        follow = threading.Thread(target=progress.follow, args=(process.stderr,), daemon=True)
+        report = threading.Thread(target=progress.report, daemon=True)
+        started: list[threading.Thread] = []
+        try:  # around all that follows: who is interrupted outside of it waits for the command to end by itself
+            for thread in (follow, report):
+                thread.start()
+                started.append(thread)
             output = process.stdout.read()
             status = process.wait()
         except BaseException:
             _end_group(process)
             raise
         finally:
-            threads[0].join(timeout=5)
+            if follow in started:
+                follow.join(timeout=5)
             progress.stop()
-            threads[1].join(timeout=5)
+            if report in started:
+                report.join(timeout=5)
     if status != 0:
         raise BuildError(f"go {arguments[0]} failed with {status}:\n{progress.complaints}")
     return output

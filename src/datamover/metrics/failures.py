@@ -138,6 +138,10 @@ class Failures:
     def _witness(self, owner: ObjectName, source: SourceName | None) -> None:
         """Let an object stand for what completed of a claim that is gone; of None when it does not."""
         before = self._witnesses.get(owner)
+        if source is not None:
+            self._gone.add(
+                source
+            )  # also when it stands for it already: another one may have seen a claim of that name since
         if before == source:
             return
         if before is not None:
@@ -146,7 +150,6 @@ class Failures:
         if source is not None:
             self._witnesses[owner] = source
             self._of_source.setdefault(source, set()).add(owner)
-            self._gone.add(source)
 
     def _release(self, owner: ObjectName, source: SourceName) -> None:
         """Forget what completed of a claim that is gone as soon as nobody needs it."""

@@ -96,6 +96,17 @@ def test_what_completed_of_a_claim_that_is_gone_is_known_as_long_as_the_one_that
     assert held(failures) == 0
 
 
+def test_a_claim_that_is_gone_is_forgotten_although_there_was_another_one_of_its_name(
+    registry: CollectorRegistry,
+) -> None:
+    failures = Failures(registry)
+    failures.settle(TWO, DATA, began=1.0, exists=False)
+    failures.settle(ONE, DATA, began=2.0, exists=True)
+    failures.settle(TWO, DATA, began=1.0, exists=False)
+    failures.forget(TWO)
+    assert held(failures) == 0
+
+
 def test_an_object_that_backs_up_another_claim_now_is_another_object(registry: CollectorRegistry) -> None:
     failures = Failures(registry)
     failures.fail(ONE, DATA, reason="A", at=20.0, began=10.0)
