@@ -1,19 +1,23 @@
-"""The Job controller: Pods by attempts, with back-off, failure policy, deadline and suspension. A Pod's end counts once."""
+"""The Job controller: the decisions are those of the embedded world's, carried out at once and past the network."""
 
-from datetime import timedelta
+import msgspec
 
 from kubekit.words.batch import JOBS
 from kubekit.words.core import PODS
-from kubekit.words.timestamps import parse, seconds
+from localkube.controllers.job.controller import pod_manifest
+from localkube.controllers.job.kinds import TRACKING_FINALIZER, Job, Pod
+from localkube.controllers.job.plan import Facts, decide
+from localkube.controllers.job.status import status_patch
 from support.simulation.calls import Tree
 from support.simulation.cluster import Cluster
-from support.simulation.trees import finalizers_of, holds, is_going, look, name_of, owners_of, space_of, uid_of
+from support.simulation.trees import finalizers_of, is_going, look, name_of, owners_of, space_of, uid_of
 
-TRACKING = "batch.kubernetes.io/job-tracking"
+_LETTERS = "ghjklmnpqrstvwxz"
+"""Of the names of Pods: no digits, so that `endings` tells them from what a name says."""
 
 
 class Jobs:
-    """See the module's docstring."""
+    """See the module's docstring. A Pod's end counts once."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -29,124 +33,46 @@ class Jobs:
             else:
                 pods[owner].append(pod)
         for uid, job in jobs.items():
-            if not is_going(job) and not is_over(job):
-                self._advance(job, pods[uid])
+            if not is_going(job):
+                self._advance(job, {uid_of(pod): pod for pod in pods[uid]})
 
-    def _advance(self, job: Tree, pods: list[Tree]) -> None:
-        status: Tree = dict(job.get("status") or {})
-        conditions = [dict(condition) for condition in status.get("conditions") or ()]
-        now = seconds(self._hand.server.now())
-        for pod in pods:
-            if has_ended(pod) and TRACKING in finalizers_of(pod):
-                word = "succeeded" if look(pod, "status", "phase") == "Succeeded" else "failed"
-                if not (word == "failed" and holds(pod, "DisruptionTarget")):
-                    status[word] = status.get(word, 0) + 1
-                self._release(pod)
-        living = [pod for pod in pods if not has_ended(pod)]
-        status["active"] = sum(not is_going(pod) for pod in living)
-        verdict = self._verdict(job, status, pods)
-        suspended = bool(job["spec"].get("suspend"))
-        if verdict is not None or suspended:
-            for pod in living:
-                self._stop(pod)
-            status["active"] = 0
-        if verdict is not None:
-            if living:
-                return
-            self._finish(status, conditions, *verdict, now=now)
-        elif suspended:
-            _set(conditions, "Suspended", "True", "JobSuspended", now)
-            status.pop("startTime", None)
-        else:
-            if any(condition["type"] == "Suspended" for condition in conditions):
-                _set(conditions, "Suspended", "False", "JobResumed", now)
-            status["startTime"] = status.get("startTime") or now
-            if not living:
-                wait = self._cluster.conduct.backoff * status.get("failed", 0)
-                self._cluster.later("attempt", uid_of(job), wait, lambda: self._attempt(name_of(job), space_of(job)))
-            self._watch_deadline(job, status["startTime"])
-        status["conditions"] = conditions
-        before = job.get("status") or {}
-        if status != before:
-            patch = {**dict.fromkeys(before.keys() - status.keys()), **status}
-            self._hand.patch(JOBS, name_of(job), {"status": patch}, space_of(job), "status")
+    def _advance(self, tree: Tree, trees: dict[str, Tree]) -> None:
+        job = msgspec.convert(tree, Job)
+        pods = tuple(msgspec.convert(pod, Pod) for pod in trees.values())
+        plan = decide(Facts(job, pods, self._hand.server.now(), self._cluster.conduct.backoff))
+        changes = status_patch(job.status, plan.status)
+        if changes:
+            self._hand.patch(JOBS, name_of(tree), {"status": changes}, space_of(tree), "status")
+        for event in plan.events:
+            self._cluster.note(f"Job {name_of(tree)}: {event.reason} {event.message}")
+        for pod in (*plan.release, *plan.withdraw):
+            self._release(trees[pod.metadata.uid])
+        for pod in (*plan.delete, *plan.withdraw):
+            self._stop(trees[pod.metadata.uid])
+        for _ in range(plan.create):
+            self._create(job)
+        if plan.wake is not None:  # a little late rather than a little early
+            self._cluster.later("job", uid_of(tree), plan.wake * 1.12 + 0.01, self._cluster.wake)
 
-    def _verdict(self, job: Tree, status: Tree, pods: list[Tree]) -> tuple[str, str] | None:
-        if status.get("succeeded"):
-            return "Complete", "CompletionsReached"
-        terminal = job["spec"]["podFailurePolicy"]["rules"][1]["onExitCodes"]["values"]
-        if any(exit_code_of(pod) in terminal for pod in pods):
-            return "Failed", "PodFailurePolicy"
-        limit, started = job["spec"].get("activeDeadlineSeconds"), status.get("startTime")
-        if limit and started and self._hand.server.now() >= parse(started) + timedelta(seconds=limit):
-            return "Failed", "DeadlineExceeded"
-        if status.get("failed", 0) > job["spec"]["backoffLimit"]:
-            return "Failed", "BackoffLimitExceeded"
-        return None
-
-    def _finish(self, status: Tree, conditions: list[Tree], kind: str, reason: str, *, now: str) -> None:
-        status["startTime"] = status.get("startTime") or now
-        _set(conditions, "SuccessCriteriaMet" if kind == "Complete" else "FailureTarget", "True", reason, now)
-        _set(conditions, kind, "True", reason, now)
-        if kind == "Complete":
-            status["completionTime"] = now
-        self._cluster.note(f"a Job is {kind} ({reason})")
-
-    def _watch_deadline(self, job: Tree, started: str) -> None:
-        limit = job["spec"].get("activeDeadlineSeconds")
-        if limit:
-            left = (parse(started) + timedelta(seconds=limit) - self._hand.server.now()).total_seconds()
-            self._cluster.later("deadline", uid_of(job), max(left, 0.0) * 1.2 + 0.1, self._cluster.wake)
-
-    def _attempt(self, name: str, space: str) -> None:
-        job = self._hand.find(JOBS, name, space)
-        if job is None or is_going(job) or is_over(job) or job["spec"].get("suspend"):
-            return
-        pods = [pod for pod in self._hand.all(PODS) if uid_of(job) in owners_of(pod)]
-        if any(not has_ended(pod) for pod in pods):
-            return
-        letters = "".join(self._cluster.dice.choices("ghjklmnpqrstvwxz", k=5))
-        template = job["spec"]["template"]
-        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": uid_of(job), "controller": True}
-        metadata: Tree = {
-            "name": f"{name[:57].rstrip('-')}-{letters}",
-            "labels": template["metadata"]["labels"],
-            "finalizers": [TRACKING],
-            "ownerReferences": [{**owner, "blockOwnerDeletion": True}],
-        }
-        self._hand.create(PODS, {"metadata": metadata, "spec": template["spec"]}, space)
-        self._cluster.note(f"Pod {metadata['name']} of Job {name}")
+    def _create(self, job: Job) -> None:
+        manifest = pod_manifest(job)
+        letters = "".join(self._cluster.dice.choices(_LETTERS, k=5))
+        del manifest["metadata"]["generateName"]
+        manifest["metadata"]["name"] = f"{job.metadata.name[:57].rstrip('-')}-{letters}"
+        self._hand.create(PODS, manifest, job.metadata.namespace or "")
+        self._cluster.note(f"Pod {manifest['metadata']['name']} of Job {job.metadata.name}")
 
     def _stop(self, pod: Tree) -> None:
-        if not is_going(pod):
+        now = self._hand.find(PODS, name_of(pod), space_of(pod))
+        if now is not None and uid_of(now) == uid_of(pod) and not is_going(now):
             self._hand.delete(PODS, name_of(pod), space_of(pod))
 
     def _release(self, pod: Tree) -> None:
-        if TRACKING in finalizers_of(pod):
-            kept = [finalizer for finalizer in finalizers_of(pod) if finalizer != TRACKING]
+        if TRACKING_FINALIZER in finalizers_of(pod):
+            kept = [finalizer for finalizer in finalizers_of(pod) if finalizer != TRACKING_FINALIZER]
             self._hand.patch(PODS, name_of(pod), {"metadata": {"finalizers": kept}}, space_of(pod))
-
-
-def is_over(job: Tree) -> bool:
-    """Tell whether a Job has ended."""
-    return holds(job, "Complete") or holds(job, "Failed")
 
 
 def has_ended(pod: Tree) -> bool:
     """Tell whether a Pod has ended."""
     return look(pod, "status", "phase") in {"Succeeded", "Failed"}
-
-
-def exit_code_of(pod: Tree) -> int | None:
-    """Return how the container ended, or None."""
-    for status in look(pod, "status", "containerStatuses") or ():
-        return look(status, "state", "terminated", "exitCode")
-    return None
-
-
-def _set(conditions: list[Tree], kind: str, status: str, reason: str, now: str) -> None:
-    found = next((condition for condition in conditions if condition["type"] == kind), None)
-    if found is None:
-        conditions.append({"type": kind, "status": status, "reason": reason, "lastTransitionTime": now})
-    elif found["status"] != status:
-        found.update(status=status, reason=reason, lastTransitionTime=now)
