@@ -32,7 +32,7 @@ from datamover.runs.facts import Unread
 from kubekit.words.core import PodSpec
 from support import builders
 from support.builders import CLONE, JOB, NOW, SETTINGS, decide, facts, outcome, run, status, with_facts
-from support.pure_cluster import check_laws
+from support.laws import check_laws
 
 LATER = NOW + timedelta(seconds=60)
 FOREIGN = builders.OTHER_UID
