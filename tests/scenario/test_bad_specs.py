@@ -232,9 +232,9 @@ LATE = {
         caught=reasons.MOVER_CANNOT_START,
         left=("Job", "PersistentVolume", "PersistentVolumeClaim", "Pod"),
     ),
-    "more CPUs than there are": Row(
-        {"mover": {"resources": {"requests": {"cpu": "100000"}}}},
-        ("no node takes the mover", "Insufficient cpu"),
+    "a node that is not there": Row(
+        {"mover": {"nodeSelector": {"kubernetes.io/hostname": "elsewhere"}}},
+        ("no node takes the mover", "didn't match Pod's node affinity/selector"),
         caught=reasons.MOVER_UNSCHEDULABLE,
         left=("Job", "PersistentVolume", "PersistentVolumeClaim", "Pod"),
     ),
