@@ -121,6 +121,7 @@ class Surroundings:
 
 AnyKind = Kind[Any, Any, Any]
 MakeKind = Callable[[Surroundings], AnyKind]
+"""Makes a kind. Children with another created-by label than ours are watched where it has the attribute `created_by`, as a `Kind` has."""
 
 
 def data_movers(around: Surroundings) -> AnyKind:
@@ -164,9 +165,15 @@ class Operator:
         """`metrics` counts into `registry`; the client's requests are observed by whoever made the client."""
         clock = clock or SystemClock()
         self.registry = registry
-        self.cluster = Cluster(client, clock=clock, namespace=options.namespace, metrics=metrics)
+        created_by = {value for make in kinds for value in getattr(make, "created_by", AnyKind.created_by)}
+        self.cluster = Cluster(client, clock=clock, namespace=options.namespace, created_by=created_by, metrics=metrics)
         around = Surroundings(client, self.cluster, cluster, options, registry, metrics, clock)
         self.kinds = tuple(make(around) for make in kinds)
+        for kind in self.kinds:
+            if not created_by.issuperset(kind.created_by):
+                raise ValueError(
+                    f"the children of {kind.resource.kind} would not be watched: let its maker say created_by"
+                )
         identity = options.identity or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         recorder = EventRecorder(client, component=names.COMPONENT, instance=identity, clock=clock, metrics=metrics)
         elector = (

@@ -70,7 +70,11 @@ class Kind(ABC, Generic[T, S, F]):
         """Return the steps that tell of a defect of ours: its status and an event (law L10)."""
 
     def seen(self, facts: F) -> Seen:
-        """Return what of the facts is remembered for the next decision."""
+        """Return what of the facts is remembered for the next decision.
+
+        An object that is never over, because it runs again and again, returns `UNSEEN` between two runs: what was seen to go in the
+        one before says nothing of the next, whose children may have the same names.
+        """
         del facts
         return UNSEEN
 

@@ -180,7 +180,7 @@ def find_owner(
         return ()
     meta = child.metadata
     for reference in meta.owner_references or ():
-        if reference.kind == resource.kind:
+        if reference.kind == resource.kind and reference.api_version.partition("/")[0] == resource.group:
             return (Key(meta.namespace or "", reference.name),)
     uid = meta.label(names.OWNER_UID_LABEL)
     return by_uid(uid) if uid else ()

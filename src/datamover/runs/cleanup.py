@@ -63,7 +63,7 @@ def remove(order: Order, facts: RunFacts, *, wait: bool) -> Answer | None:
         return replace(told, facets={Facet.CLEAN: ("False", reasons.CLEANUP_FAILED, refusal.message)})
     if not remaining:
         return None
-    waited = age_of(order.record.since, facts.now)
+    waited = age_of(order.record.since or _asked_at(doomed), facts.now)
     if waited < facts.patience.removal:
         return Rest(steps, facts.patience.removal - waited + LITTLE)
     going = [(resource, child) for resource, child in doomed if child.metadata.terminating]
@@ -140,6 +140,13 @@ def _doomed(order: Order, facts: RunFacts) -> list[_Child]:
 
 def _deletes(doomed: list[_Child]) -> tuple[Effect, ...]:
     return tuple(Delete(resource, child.metadata) for resource, child in doomed if not child.metadata.terminating)
+
+
+def _asked_at(doomed: list[_Child]) -> str | None:
+    """Return when the first of them was asked to go: what is known where the kind does not record when the clean-up began."""
+    return min(
+        (child.metadata.deletion_timestamp or "" for _, child in doomed if child.metadata.terminating), default=None
+    )
 
 
 def _draining(facts: RunFacts) -> tuple[HasMeta, ...]:

@@ -186,8 +186,8 @@ def start_mover(order: Order, facts: RunFacts, claim: str) -> Answer:
     if alive:
         return _await_strays(order, facts, alive)
     readable = _readable(order, facts, claim)
-    # There may have been a Job of this name before: only a run that is just recorded, or that says nothing yet, has had none.
-    again = record.stage is Stage.MOVING and record.reason not in ("", reasons.RUN_RECORDED)
+    # There may have been a Job of this name before: only a run that is known to be just recorded has had none.
+    again = record.stage is Stage.MOVING and record.reason != reasons.RUN_RECORDED
     gone = again and record.attempts > 0 and record.reason != reasons.JOB_LOST
     told_refused = facts.known.refusal is not None and facts.known.refusal.target == (JOBS.kind, name)
     event: tuple[Emit, ...] = ()

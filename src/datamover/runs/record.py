@@ -26,7 +26,8 @@ class Amounts:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a kind's status says of its run. A kind that cannot record something leaves it out: a run then says a word twice, no more.
+    """What a kind's status says of its run. A kind that cannot record something leaves it out: a run then says a word twice, or asks the
+    server once more. Only `copied` is missed: without it, attempts on a copy by snapshot are told the second of the run when that is gone.
 
     `begun` is the second in which the run was recorded, `copied` the one before which the copy was not made, both as
     `kubekit.words.timestamps.folder` writes them. `reason` is the reason that is told now. `halted` is whether the status says that the

@@ -2,7 +2,7 @@
 
 A status that is written by PUT is replaced as a whole. Another version of a program, or another project whose definition is installed, may
 have written fields that our narrow struct does not know, in the status itself, in the structs within it and in the entries of its lists.
-They stay as they are as long as what they belong to stays.
+They stay as they are as long as what they belong to stays: a struct with another `id` is another one.
 
 Guarantees: of an object without unknown fields nothing is kept but an empty reference. Reading costs one more encoding of the status.
 Assumptions: an entry of a list of structs is known by its `type`, or else by its `name`, as conditions are.
@@ -20,6 +20,7 @@ from msgspec import inspect
 from kubekit.words.meta import Model
 
 _ENTRY_KEYS: Final = ("type", "name")
+_IDENTITY: Final = "id"
 
 
 class KeepsUnknown(Model, frozen=True):
@@ -126,6 +127,9 @@ def _unknown(tree: Any, shape: _Shape) -> Tree:
             rest[name] = value
         elif (inner := shape.fields[name]) is not None and (found := _unknown(value, inner)):
             rest[name] = found
+    if rest and _IDENTITY in shape.fields:
+        # Whose it is. This is never written back: what we say of it ourselves counts.
+        rest[_IDENTITY] = cast("Tree", tree).get(_IDENTITY)
     return rest
 
 
@@ -136,7 +140,7 @@ def _restore(tree: Tree, rest: Tree, shape: _Shape) -> Tree:
         present = tree.get(name)
         if name not in shape.fields:
             restored[name] = value
-        elif inner is None or present is None:
+        elif inner is None or present is None or _is_another(present, value, inner):
             continue  # what it belonged to is gone
         elif inner.key is None:
             restored[name] = _restore(present, value, inner)
@@ -144,6 +148,10 @@ def _restore(tree: Tree, rest: Tree, shape: _Shape) -> Tree:
             entries = _Shape(inner.fields)
             restored[name] = [_restore(entry, value.get(entry[inner.key], {}), entries) for entry in present]
     return restored
+
+
+def _is_another(present: Any, rest: Tree, shape: _Shape) -> bool:
+    return shape.key is None and _IDENTITY in shape.fields and present.get(_IDENTITY) != rest.get(_IDENTITY)
 
 
 def _trees(entries: Any) -> list[Tree]:

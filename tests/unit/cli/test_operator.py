@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from datamover.api.names import CREATED_BY_LABEL, CREATED_BY_VALUE
 from datamover.cli.operator import (
+    KINDS,
     MetricsAccess,
     Operator,
     Options,
@@ -19,6 +21,9 @@ from datamover.cli.operator import (
 )
 from kubekit.client.client import Client
 from kubekit.client.errors import KubeError, TransportError
+from kubekit.words.batch import JOBS
+from support import builders
+from support.errand import ErrandKind
 from support.scripted_transport import ScriptedTransport, answer, failure
 
 ADDRESSES = {
@@ -172,3 +177,25 @@ def test_metrics_may_be_open_guarded_over_tls_or_behind_something_that_encrypts(
 async def test_a_certificate_that_cannot_be_read_is_told_at_the_start() -> None:
     with pytest.raises(StartError, match=r"cannot be served over TLS: cannot read /none/tls.crt"):
         make_operator(status_address="127.0.0.1:0", metrics_access=MetricsAccess(**CERTIFICATE))
+
+
+class Courier(ErrandKind):
+    """A kind whose children carry the label of another project."""
+
+    created_by = ("courier",)
+
+
+def test_the_children_of_every_kind_are_watched_by_the_label_that_it_gives_them() -> None:
+    registry, metrics = new_metrics()
+    given = (*KINDS, Courier)
+    operator = Operator(client(), cluster="c", options=Options(), registry=registry, metrics=metrics, kinds=given)
+    for value in ("courier", CREATED_BY_VALUE):
+        assert operator.cluster.shows(JOBS, builders.job(labels={CREATED_BY_LABEL: value})), value
+    assert not operator.cluster.shows(JOBS, builders.job(labels={CREATED_BY_LABEL: "somebody"}))
+
+
+def test_a_kind_whose_children_nobody_would_watch_is_refused() -> None:
+    registry, metrics = new_metrics()
+    hidden = (lambda around: Courier(around),)
+    with pytest.raises(ValueError, match="children of Errand would not be watched"):
+        Operator(client(), cluster="c", options=Options(), registry=registry, metrics=metrics, kinds=hidden)

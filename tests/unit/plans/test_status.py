@@ -66,6 +66,15 @@ def test_what_an_unknown_field_belonged_to_takes_it_along() -> None:
     assert all("y" not in condition for condition in status["conditions"])
 
 
+def test_another_run_does_not_inherit_what_was_said_of_the_one_before() -> None:
+    mover = stored(run={"id": "r", "timestamp": "t", "eta": "5s", "id2": 1}, future=1)
+    run = mover.status.run
+    assert written(mover, replace(mover.status, run=replace(run, attempts=1)))["run"]["eta"] == "5s"
+    status = written(mover, replace(mover.status, run=replace(run, id="another")))
+    assert status["run"] == {"id": "another", "timestamp": "t"}
+    assert status["future"] == 1
+
+
 def test_a_known_field_that_is_no_longer_told_is_gone_although_others_are_unknown() -> None:
     mover = stored(future=1, message="old")
     assert "message" not in written(mover, replace(mover.status, message=None))

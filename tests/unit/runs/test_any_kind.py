@@ -145,6 +145,13 @@ class TestRemoval:
         assert remove(order(record=record), going, wait=True) == Rest(wake_after=pytest.approx(30, abs=0.2))
         assert remove(order(record=record), facts(), wait=True) is None
 
+    def test_a_kind_that_does_not_record_when_it_began_tells_what_hangs_all_the_same(self) -> None:
+        going = parcel.claim(deletion_timestamp=builders.CREATED, finalizers=("example.com/mine",))
+        known = facts(claim=going, now=NOW + timedelta(minutes=1))
+        answer = remove(order(record=at(Stage.CLEANING)), known, wait=True)
+        assert isinstance(answer, Verdict)
+        assert answer.reason == reasons.CLEANUP_WAITING
+
     def test_a_volume_that_its_driver_still_has_is_waited_for(self) -> None:
         draining = facts(volumes=(builders.persistent_volume(claim=CLAIM),), now=NOW + timedelta(minutes=1))
         answer = remove(order(record=at(Stage.CLEANING, since=builders.CREATED)), draining, wait=True)
@@ -187,6 +194,13 @@ def test_a_kind_that_records_nothing_makes_no_second_job_beside_a_pod_that_lives
     assert isinstance(answer, Verdict)
     assert answer.reason == reasons.JOB_LOST
     assert not any(isinstance(step, Create) for step in (*answer.before, *answer.after))
+
+
+def test_a_kind_that_records_nothing_counts_the_pods_before_it_makes_a_job_that_may_be_the_second() -> None:
+    answer = advance(order(record=at(Stage.MOVING)), facts(claim=parcel.claim()))
+    assert isinstance(answer, Verdict)
+    assert made(answer).resource is JOBS
+    assert answer.before == (ProvePods(),)
 
 
 def test_a_job_that_is_made_again_is_made_after_the_pods_were_counted() -> None:

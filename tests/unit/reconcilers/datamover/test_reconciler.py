@@ -836,6 +836,23 @@ def decided(lived: World) -> DataMoverStatus:
     return explained[1].steps[0].status
 
 
+async def test_a_status_that_is_written_as_it_is_proves_nothing_when_only_the_rest_has_changed() -> None:
+    """No Job is made for a DataMover that was suspended a moment before, although nobody has touched its status."""
+    lived = world(Phase.CLONE_READY, builders.clone())
+    await lived.reconcile()
+    lost = lived.cluster.jobs.store.list()[0]
+    lived.cluster.jobs.store.remove(replace(lost.metadata, resource_version="900"))
+    held = replace(lived.server.mover, spec=replace(lived.server.mover.spec, suspend=True))
+    lived.server.found["nightly"] = replace(held, metadata=replace(held.metadata, resource_version="901"))
+    lived.server.answers["update DataMover"] = [Conflict("the object has been modified")]
+    lived.server.calls.clear()
+    assert await lived.reconcile() == After(0.05)
+    assert lived.server.calls[-2:] == ["update DataMover nightly", "get DataMover nightly"]
+    explained = lived.reconciler.explain(KEY)
+    assert explained is not None
+    assert explained[0].mover.spec.suspend, "what the answer showed is known now"
+
+
 async def test_somebody_elses_status_is_decided_upon_at_once_when_the_watch_is_late() -> None:
     lived = world()
     taken = builders.data_mover(status=builders.status(Phase.CREATING_CLONE))
@@ -1059,6 +1076,13 @@ class TestWakeUps:
         assert self.woken(lived, "_of_child", builders.volume_snapshot(owner=builders.MOVER_UID), None) == [KEY]
         assert self.woken(lived, "_of_child", None, builders.pod(builders.job())) == [KEY], "by the label"
         assert self.woken(lived, "_of_child", None, builders.pod(builders.job(), mover_uid=builders.OTHER_UID)) == []
+
+    def test_no_child_of_a_kind_of_the_same_name_in_another_group(self) -> None:
+        (owner,) = builders.job().metadata.owner_references
+        foreign = replace(owner, api_version="movers.example.com/v1")
+        job = builders.job()
+        job = replace(job, metadata=replace(job.metadata, owner_references=(foreign,), labels=None))
+        assert self.woken(world(Phase.CREATING_POD), "_of_child", None, job) == []
 
     def test_a_class_wakes_those_that_are_not_at_their_end(self) -> None:
         assert self.woken(world(), "_of_class", None, builders.storage_class()) == [KEY]
