@@ -6,6 +6,7 @@ cannot be had, they are skipped and the summary says the cure; with DATAMOVER_RE
 for the tests that want the faithful S3 server (support/s3.py).
 """
 
+import logging
 import os
 import secrets
 from collections.abc import Generator, Iterator
@@ -24,6 +25,16 @@ MISSING = "REAL API SERVER MISSING"
 # how long an example takes is the machine's affair: one that is busy with other things would fail tests of what is right
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """A command that a test calls sets up the logging of the whole process: later tests would miss what they look for."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,7 @@ async def queue(clock):
 async def drain(queue, count):
     keys = []
     for _ in range(count):
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(20):
             keys.append(await queue.get())
         queue.done(keys[-1])
     return keys

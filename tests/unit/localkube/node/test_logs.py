@@ -90,7 +90,7 @@ async def test_following_goes_on_over_a_rotation_until_the_container_has_ended(l
 
 
 async def test_following_what_has_ended_returns_at_once(log):
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         assert (await read(log, follow=True)).endswith("four\n")
 
 
