@@ -253,7 +253,7 @@ def any_s3(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[S3Server]
         yield server
 
 
-def wait_for(condition, *, seconds: float = 20) -> None:
+def wait_for(condition, *, seconds: float = 60) -> None:
     """Wait until `condition()` holds."""
     deadline = time.monotonic() + seconds
     while not condition():
