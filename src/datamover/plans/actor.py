@@ -113,7 +113,9 @@ class Actor(Generic[T, S]):
         resource, before = self._kind.resource, obj.status
         manifest = to_manifest(resource, obj, status)
         try:
-            written = await self._client.replace(resource, manifest, field_manager=FIELD_MANAGER, subresource="status")
+            written = await self._client.replace(
+                resource, manifest, field_manager=FIELD_MANAGER, subresource="status", repeat=True
+            )
         except Forbidden as error:
             self._complain(obj, error)
             raise

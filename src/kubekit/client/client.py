@@ -185,17 +185,25 @@ class Client:
         return await self._object("patch", resource, request, subresource=subresource, idempotent=False)
 
     async def replace(
-        self, resource: Resource[T], manifest: Manifest, *, field_manager: str, subresource: str | None = None
+        self,
+        resource: Resource[T],
+        manifest: Manifest,
+        *,
+        field_manager: str,
+        subresource: str | None = None,
+        repeat: bool = False,
     ) -> T:
         """PUT an object, or its subresource, *complete*: fields that the manifest lacks are lost.
 
         What came from a narrow struct is not complete, unless its unknown fields are restored (`kubekit.words.unknown`). A
-        `metadata.resourceVersion` or `metadata.uid` in the manifest is a precondition; with the first, a second try of what has taken
-        effect is refused, so that it is safe to try again. Raises Conflict when a precondition stands against it.
+        `metadata.resourceVersion` or `metadata.uid` in the manifest is a precondition. Raises Conflict when one stands against it.
+
+        `repeat`: try again when the first try may have taken effect. The manifest must then name a version, and the caller take into
+        account that a Conflict may come from its own first try. Leader election does not: it reads first, and has no time for more.
         """
         request = requests.replace(resource, manifest, field_manager=field_manager, subresource=subresource)
-        once = bool(manifest["metadata"].get("resourceVersion"))
-        return await self._object("update", resource, request, subresource=subresource, idempotent=once)
+        safe = repeat and bool(manifest["metadata"].get("resourceVersion"))
+        return await self._object("update", resource, request, subresource=subresource, idempotent=safe)
 
     async def delete(
         self,

@@ -262,7 +262,7 @@ async def test_what_may_have_taken_effect_is_repeated_only_where_that_does_no_ha
         "get": lambda client: client.get(THINGS, "a", namespace="ns"),
         "apply": lambda client: client.apply(THINGS, thing(), field_manager="me"),
         "delete": lambda client: client.delete(THINGS, "a", namespace="ns"),
-        "replace under a version": lambda client: client.replace(THINGS, thing(), field_manager="me"),
+        "replace under a version": lambda client: client.replace(THINGS, thing(), field_manager="me", repeat=True),
     }
     for call in calls.values():
         client, transport, *_ = connect(problem, answer(200, thing()))
@@ -272,7 +272,8 @@ async def test_what_may_have_taken_effect_is_repeated_only_where_that_does_no_ha
     others = {
         "create": lambda client: client.create(THINGS, thing()),
         "patch": lambda client: client.patch(THINGS, "a", {}, field_manager="me"),
-        "replace": lambda client: client.replace(THINGS, unversioned, field_manager="me"),
+        "replace": lambda client: client.replace(THINGS, thing(), field_manager="me"),
+        "replace under no version": lambda client: client.replace(THINGS, unversioned, field_manager="me", repeat=True),
     }
     for call in others.values():
         client, transport, *_ = connect(problem)
