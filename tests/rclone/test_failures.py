@@ -166,13 +166,15 @@ def make_certificate(directory: Path, *, days: int = 1, address: str = "127.0.0.
 
 def test_a_server_that_is_gone_for_good_meets_the_limit(container: Container, s3: S3Server) -> None:
     fill(container, count=200, size=20_000)
-    with Proxy(s3.port, rate=300_000) as proxy:
-        with container.start(
+    with (
+        Proxy(s3.port, rate=300_000) as proxy,
+        container.start(
             BUCKET_PORT=str(proxy.port), DATAMOVER_OUTAGE_LIMIT="6", RCLONE_TRANSFERS="2", RCLONE_VERBOSE="1"
-        ) as running:
-            wait_for(lambda: "Copied (new)" in running.output)
-            proxy.cut()
-            ended = running.wait(timeout=90)
+        ) as running,
+    ):
+        wait_for(lambda: "Copied (new)" in running.output)
+        proxy.cut()
+        ended = running.wait(timeout=90)
     outcome = expect(ended, transfer.NETWORK, transfer.REASON_SERVER_UNREACHABLE)
     assert outcome.retryable
     assert outcome.transferred_files > 0
