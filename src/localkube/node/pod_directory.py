@@ -9,7 +9,9 @@ Layout below `<state>/pods/<uid>/`:
 """
 
 import json
+import os
 import re
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from pathlib import Path
 from kubekit.runtime.store import Key
 from localkube.node.mounts import inside
 from localkube.node.process import Exit, read_record
-from localkube.node.walking import remove_tree
+from localkube.node.walking import Parts, below, opened, remove_tree
 
 MESSAGE_BYTES = 4096
 FALLBACK_BYTES = 2048
@@ -82,10 +84,7 @@ class PodDirectory:
         """Return the termination message, at most 4096 bytes; with `from_log` the end of the log where there is none."""
         text = b""
         with suppress(OSError):
-            place = inside(self.root(container), path)
-            if not place.is_symlink():
-                with place.open("rb") as file:
-                    text = file.read(MESSAGE_BYTES)
+            text = _read_beginning(self.root(container), inside(Path(), path).parts)
         if not text and from_log:
             text = tail(self.log(container, number))
         return text.decode("utf-8", "replace")
@@ -99,6 +98,15 @@ class PodDirectory:
     def remove(self) -> None:
         """Remove everything."""
         remove_tree(self.path)
+
+
+def _read_beginning(root: Path, parts: Parts) -> bytes:
+    """Read a file that a container may have replaced: only a regular one, and only below the container's root. Raises OSError."""
+    with opened(str(root)) as top, below(top, parts[:-1]) as directory:
+        # a named pipe is opened without waiting for whoever writes to it
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with os.fdopen(os.open(parts[-1], flags, dir_fd=directory), "rb") as file:
+            return file.read(MESSAGE_BYTES) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
 
 
 def tail(log: Path) -> bytes:

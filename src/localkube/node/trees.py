@@ -7,7 +7,8 @@ Guarantees: nothing below the source is written to; what this user cannot read o
 complains of fails the copy, but for two things that are told in the report: entries that went while they were copied, and attributes that could not be kept.
 Left out is what is in `lost+found` at the top, as in a backup of the tree itself; an empty directory stands for it.
 Caveats: file systems that are mounted below come along (so no `-x`), as in a backup without a copy. A copy is made file by file, not at one moment:
-the writer must rest for a consistent one. `cp` knows files by their paths, so a tree that is deeper than the longest path (4 KiB) fails.
+the writer must rest for a consistent one. `cp` follows a folder that is swapped for a symbolic link in the instant between looking at it and
+opening it, so whoever writes to the tree meanwhile can lead it to what this user may read elsewhere. `cp` knows files by their paths, so a tree that is deeper than the longest path (4 KiB) fails.
 
 TreeError
 ├── Unreadable      files or directories that may not be read; the message names the first ones
@@ -32,11 +33,15 @@ from localkube.node.walking import quote
 
 _NAMED = 5
 _LONGEST = 240
+_NAMES_OF_CP = ("cp", "gnucp", "gcp")
+"""What that of GNU is called: everywhere, on an Ubuntu whose cp is that of uutils, and by Homebrew and the BSDs."""
 _LOST_AND_FOUND = "lost+found"
 _CAP_CHOWN, _CAP_MKNOD = 0, 27
 _DIRECT = "copyMethod: Direct needs no copy"
 _WENT = (b": No such file or directory", b": Not a directory", b": Too many levels of symbolic links")
-_READING = (b"cannot stat ", b"cannot open ", b"cannot access ", b"cannot read symbolic link ")
+_QUOTES = (b"\xe2\x80\x98", b"'")
+"""How a line begins in which cp names an entry and says nothing else: one of the source whose ACL it looked for."""
+_READING = (*_QUOTES, b"cannot stat ", b"cannot open ", b"cannot access ", b"cannot read symbolic link ")
 _UNKEPT = (b"setting attribute", b"getting attribute", b"listing attributes", b"preserving ", b"failed to preserve ")
 
 
@@ -269,13 +274,12 @@ async def _listen(process: asyncio.subprocess.Process, report: CopyReport) -> Co
 
 def _find_cp() -> str:
     """Return the path of a cp that can do it. Raises NotCopyable."""
-    found = shutil.which("cp")
-    if found is not None:
+    for found in filter(None, map(shutil.which, _NAMES_OF_CP)):
         told = subprocess.run([found, "--version"], capture_output=True, stdin=subprocess.DEVNULL, check=False)  # noqa: S603
-        if b"coreutils" in told.stdout:
+        if b"GNU coreutils" in told.stdout:
             return str(Path(found).absolute())
     raise NotCopyable(
-        "copies of volumes are made by cp of GNU coreutils, which is not on the PATH (macOS and busybox have another cp):"
+        "copies of volumes are made by cp of GNU coreutils, which is not on the PATH (macOS, busybox and uutils have another cp):"
         f" install coreutils; {_DIRECT}"
     )
 

@@ -126,6 +126,8 @@ class GarbageCollector:
         has_dependents = bool(self._graph.dependents(text(meta.get("uid"))))
         decision = decide(_finalizers(meta), owners, has_dependents=has_dependents)
         if isinstance(decision, str):
+            if decision == "Foreground" and any(_waits(each) for _, each in self._dependents(text(meta.get("uid")))):
+                self._unblock(kind, meta)  # it may be a circle, in which each would wait for the other
             self._editor.delete(kind, meta, decision)
         elif decision is not None:
             self._disown(kind, meta, decision)
@@ -144,8 +146,7 @@ class GarbageCollector:
         found = mapping(owner and owner.get("metadata"))
         if found.get("uid") != uid:
             return Owner.ABSENT
-        waits = found.get("deletionTimestamp") and FOREGROUND in _finalizers(found)
-        return Owner.WAITING if waits else Owner.SOLID
+        return Owner.WAITING if _waits(found) else Owner.SOLID
 
     def _delete_dependents_first(self, kind: Kind, owner: Tree) -> list[Place]:
         uid = text(owner.get("uid"))
@@ -174,9 +175,17 @@ class GarbageCollector:
         kept = [reference for reference in _references(meta) if reference.get("uid") not in uids]
         self._editor.patch(kind, meta, {"metadata": {"ownerReferences": kept or None}})
 
+    def _unblock(self, kind: Kind, meta: Tree) -> None:
+        references = [{**reference, "blockOwnerDeletion": False} for reference in _references(meta)]
+        self._editor.patch(kind, meta, {"metadata": {"ownerReferences": references}})
+
     def _drop_finalizer(self, kind: Kind, meta: Tree, finalizer: str) -> None:
         kept = [name for name in sequence(meta.get("finalizers")) if name != finalizer]
         self._editor.patch(kind, meta, {"metadata": {"finalizers": kept or None}})
+
+
+def _waits(meta: Tree) -> bool:
+    return bool(meta.get("deletionTimestamp")) and FOREGROUND in _finalizers(meta)
 
 
 def _references(meta: Tree) -> list[Tree]:

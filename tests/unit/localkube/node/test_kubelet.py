@@ -87,6 +87,25 @@ async def test_termination_messages_are_cut_and_fall_back_to_the_log(world):
     assert terminated(await world.until_phase("where"))["message"] == "here\n"
 
 
+@pytest.mark.parametrize(
+    "trick",
+    [
+        "mkfifo termination-log",
+        "ln -s {elsewhere}/termination-log .",
+        "cd ..; rmdir dev; ln -s {elsewhere} dev",
+        "mkdir termination-log",
+    ],
+)
+async def test_a_termination_message_is_a_file_of_the_containers_own(world, tmp_path, trick):
+    """What a container leaves in its place neither holds up the node nor leads it elsewhere."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "termination-log").write_text("not yours")
+    await world.pod(script=f"cd {ROOT}/dev; rm termination-log; {trick.format(elsewhere=tmp_path / 'elsewhere')}")
+    pod = await world.until_phase()
+    assert terminated(pod)["exitCode"] == 0
+    assert "message" not in terminated(pod)
+
+
 async def test_environment_from_secrets_config_maps_and_fields(world):
     await world.create(SECRETS, {"metadata": {"name": "s"}, "data": {"KEY": base64.b64encode(b"val=ue\nx").decode()}})
     await world.create(CONFIG_MAPS, {"metadata": {"name": "m"}, "data": {"HOST": "h"}})

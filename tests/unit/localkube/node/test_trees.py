@@ -396,20 +396,29 @@ async def test_a_cp_that_cannot_do_it_is_told_with_a_way_out(cp, tmp_path):
         await copy_tree(tmp_path / "source", tmp_path / "copy")
 
 
+async def test_the_cp_of_gnu_is_found_under_its_other_names(cp, tmp_path, monkeypatch):
+    cp("", text="#!/bin/sh\necho 'cp (uutils coreutils) 0.2.2'\n")
+    (tmp_path / "bin/gnucp").symlink_to("/bin/cp")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    await copy_tree(tmp_path / "source", tmp_path / "copy")
+    assert (tmp_path / "copy/file").read_text() == "x"
+
+
 WENT = (
     "cp: cannot stat './a': No such file or directory",
     "cp: cannot open './b' for reading: No such file or directory",
     "cp: cannot access './c': Not a directory",
     "cp: skipping file './d', as it was replaced while being copied",
+    "cp: ‘./e’: No such file or directory",
 )
 
 
 async def test_what_goes_while_it_is_copied_is_told_and_fails_nothing(cp, tmp_path):
     cp("\n".join(f'echo "{line}" >&2' for line in WENT * 2) + "\nexit 1")
     report = await copy_tree(tmp_path / "source", tmp_path / "copy")
-    assert report.went.count == 8
+    assert report.went.count == 10
     assert str(report.went).startswith("cp said: cannot stat './a': No such file or directory; cannot open './b'")
-    assert str(report.went).endswith("; and 3 more")
+    assert str(report.went).endswith("; and 5 more")
 
 
 @pytest.mark.parametrize(

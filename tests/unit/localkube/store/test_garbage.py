@@ -119,6 +119,21 @@ async def test_an_owner_that_no_longer_blocks_lets_its_owner_go(api):
     assert names(api) == {"b"}
 
 
+async def test_a_circle_of_owners_goes_in_the_foreground(api):
+    async with api.collecting():
+        a = api.create("configmaps", config_map("a"))
+        b = api.create("configmaps", owned("b", a, block=True))
+        c = api.create("configmaps", owned("c", b, block=True))
+        api.merge("configmaps", "a", {"metadata": owned("a", c, block=True)["metadata"]}).expect(200)
+        await api.settle()
+        assert names(api) == {"a", "b", "c"}
+
+        api.delete("configmaps", "a", propagationPolicy="Foreground").expect(200)
+        await api.settle()
+
+    assert names(api) == set()
+
+
 async def test_a_cluster_scoped_object_with_a_namespaced_owner_is_left_alone(api, caplog):
     async with api.collecting():
         owner = api.create("configmaps", config_map("a"))
