@@ -79,6 +79,8 @@ class Actor(Generic[T, S]):
                 return replace(learned, refusal=error.refusal, failed=met)
             except KubeError as error:
                 return replace(learned, failed=Failed(step, error))
+            except Exception as error:  # noqa: BLE001 - raised again when what was learnt before it is noted
+                return replace(learned, crash=error)
         return learned
 
     async def _take(self, step: Step[S], obj: T, learned: Learned[T, S], attempts: Attempts) -> tuple[T, Learned[T, S]]:

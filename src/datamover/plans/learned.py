@@ -37,7 +37,7 @@ class Learned(Generic[T, S]):
     """What the steps that were carried out have taught, in the order of the plan.
 
     `deleted` are the UIDs whose deletion the server has agreed to. `failed` is the step that did not go through, if any; `refusal` says it
-    in words for the status, where it is an answer that people have to know of.
+    in words for the status, where it is an answer that people have to know of. `crash` is a defect of ours that ended the plan.
     """
 
     written: tuple[Written[T, S], ...] = ()
@@ -46,3 +46,4 @@ class Learned(Generic[T, S]):
     sample: Sample | None = None
     refusal: Refusal | None = None
     failed: Failed[S] | None = None
+    crash: Exception | None = None

@@ -137,11 +137,14 @@ class Reconciler(Generic[T, S, F]):
         return After(plan.wake_after) if plan.wake_after is not None else DONE
 
     def _take_note(self, obj: T, learned: Learned[T, S]) -> None:
+        """Remember and count what was learnt. Raises the defect of ours that ended the plan, if one did."""
         uid, stage = obj.metadata.uid, self.kind.stage
         if any(stage(each.before.status) != stage(each.status) for each in learned.written):
             self.memory.note_stage(uid)
         self.memory.learn(uid, learned)
         self.kind.report(learned, obj, now=self._clock.now())
+        if learned.crash is not None:
+            raise learned.crash
 
     def _pause_after(self, uid: str, error: KubeError) -> Result:
         """Return when to try again after a step that failed. Raises what is no conflict."""

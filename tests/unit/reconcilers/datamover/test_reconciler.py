@@ -836,6 +836,20 @@ def decided(lived: World) -> DataMoverStatus:
     return explained[1].steps[0].status
 
 
+async def test_what_was_written_before_our_own_failure_is_counted(monkeypatch) -> None:
+    lived = world()
+    lived.cluster.claims.store.replace((), version=1, reset=True)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise TypeError("a defect")
+
+    monkeypatch.setattr(lived.recorder, "record", fail)
+    with pytest.raises(TypeError, match="a defect"):
+        await lived.reconcile()
+    assert lived.status.condition("Ready").reason == reasons.SOURCE_NOT_FOUND
+    assert lived.metric("datamover_errors_total", error_type=reasons.SOURCE_NOT_FOUND, phase="") == 1
+
+
 async def test_a_status_that_is_written_as_it_is_proves_nothing_when_only_the_rest_has_changed() -> None:
     """No Job is made for a DataMover that was suspended a moment before, although nobody has touched its status."""
     lived = world(Phase.CLONE_READY, builders.clone())
