@@ -3,7 +3,8 @@
 Guarantees: where util-linux's `setpriv` is there, the kernel kills a process that was started behind `tied()` as soon as its node dies, by
 kill -9 too; whatever else is left of it (what it had started itself, everything where there is no setpriv) is ended by `end_leftovers` when the
 next node opens the state directory. Strangers are never touched: a process is ours when its own environment says so.
-Caveats: the kernel's promise is for the process that was started, not for what that one starts (the mover's agent ties its engine by itself), and it
+Caveats: a process that has left its session and cleared its environment is not known as ours any more, and one that forks and leaves in each
+millisecond can be missed. The kernel's promise is for the process that was started, not for what that one starts (the mover's agent ties its engine by itself), and it
 ends when a program is executed that is set-uid. Without /proc (macOS) nothing is found again.
 """
 

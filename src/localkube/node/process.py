@@ -145,7 +145,7 @@ class Supervisor:
     - two nodes never serve one state directory (`open` raises ProcessError), and nothing of an earlier node runs when `open` returns;
     - `close` asks every container to end, and makes it end after `grace` seconds;
     - when this process dies, the kernel kills the main process of every container (see `localkube.node.leftovers`, also for what it does not promise);
-    - when the main process of a container ends, everything that it started is killed;
+    - when the main process of a container ends, everything that it started is killed, as far as it can be known (the same module says what cannot);
     - before a program is started it is on disk (`record`) that it may have run, and its end is there before anybody hears of it;
     - a log never takes more than twice `log_limit` bytes; a full disk loses lines of it, never a container.
     Caveat: the end of a container in the instant in which this process is killed is not on disk: it counts as cut off.
