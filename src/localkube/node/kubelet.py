@@ -5,7 +5,7 @@ Level-triggered like everything else: each look at a Pod takes the object, what 
 Guarantees:
 - a container of a Pod with restartPolicy Never is never started twice, also over crashes of the node;
 - before a container starts, and before what is on disk of a Pod goes, what the API server holds is durable (`settle`, law L6);
-- no process of a Pod runs any more when the Pod is reported as ended or is gone;
+- no process of a Pod runs any more when the Pod is reported as ended or is gone, but for those that hide from it (`leftovers`);
 - what cannot be done is said in a container's waiting reason and an event, and is taken up again when what was missing appears.
 Assumptions: one node for each state directory; `processes` was opened, so nothing of an earlier node runs any more.
 Caveats: see `localkube.node.names.LIMITS`. A Pod with restartPolicy Never whose container was cut off by the end of its node is

@@ -133,19 +133,26 @@ def walk(
                 if entry.type == manifest.DIRECTORY:
                     waiting.append(path)
                 elif entry.type in {manifest.FILE, manifest.LINK}:
-                    suffix = len(names.LINK_SUFFIX) if entry.type == manifest.LINK else 0
-                    if prefix_size + len(path) + suffix > names.KEY_LIMIT or not path.isascii():
-                        _check_size(path, suffix, prefix_size, tally)
-                    if not names.listable(path):
-                        tally.unlistable += 1
-                        _note(tally.unlistable_names, path)
-                    if entry.type == manifest.FILE and path.endswith(names.LINK_SUFFIX):
-                        tally.link_like += 1
-                        _note(tally.link_like_names, path)
-                    if entry.type == manifest.LINK and names.is_misspelt(path):
-                        tally.misspelt += 1
-                        _note(tally.misspelt_names, path)
+                    _check_name(entry, path, prefix_size, tally)
                     yield entry.key, entry.size, entry.mtime
+
+
+def _check_name(entry: manifest.Entry, path: bytes, prefix_size: int, tally: Tally) -> None:
+    """Count a file or link whose name is too long for a key, is not listed, or reads as something else at the destination."""
+    is_link = entry.type == manifest.LINK
+    suffix = len(names.LINK_SUFFIX) if is_link else 0
+    # only names that are not ASCII are spelt longer than they are
+    if prefix_size + len(path) + suffix > names.KEY_LIMIT or not path.isascii():
+        _check_size(path, suffix, prefix_size, tally)
+    if not names.listable(path):
+        tally.unlistable += 1
+        _note(tally.unlistable_names, path)
+    if not is_link and path.endswith(names.LINK_SUFFIX):
+        tally.link_like += 1
+        _note(tally.link_like_names, path)
+    if is_link and names.is_misspelt(path):
+        tally.misspelt += 1
+        _note(tally.misspelt_names, path)
 
 
 def _scan(source: bytes, folder: bytes, stack: contextlib.ExitStack) -> "os._ScandirIterator[bytes]":  # pyright: ignore[reportPrivateUsage] - typeshed has no public name
