@@ -365,6 +365,7 @@ def run_go(go: Go, arguments: tuple[str, ...], *, directory: Path, progress: Pro
 
     The command has a process group of its own, which ends with this call, whatever ends it: a compiler does not end with its `go`.
     """
+    INTERRUPTION.hold()  # until whoever is interrupted can end the command: it would go on alone, or be waited for
     with subprocess.Popen(  # noqa: S603 - arguments are ours
         [go.command, *arguments],
         cwd=directory,
@@ -380,7 +381,8 @@ def run_go(go: Go, arguments: tuple[str, ...], *, directory: Path, progress: Pro
         follow = threading.Thread(target=progress.follow, args=(process.stderr,), daemon=True)
         report = threading.Thread(target=progress.report, daemon=True)
         started: list[threading.Thread] = []
-        try:  # around all that follows: who is interrupted outside of it waits for the command to end by itself
+        try:
+            INTERRUPTION.release()
             for thread in (follow, report):
                 thread.start()
                 started.append(thread)
@@ -398,6 +400,33 @@ def run_go(go: Go, arguments: tuple[str, ...], *, directory: Path, progress: Pro
     if status != 0:
         raise BuildError(f"go {arguments[0]} failed with {status}:\n{progress.complaints}")
     return output
+
+
+class Interruption:
+    """Ctrl-C or SIGTERM as a KeyboardInterrupt, which waits for a moment that can be interrupted."""
+
+    def __init__(self) -> None:
+        self._held = False
+        self._pending = False
+
+    def arrive(self, _number: int, _frame: FrameType | None) -> None:
+        """Handle the signal."""
+        self._pending = True
+        if not self._held:
+            raise KeyboardInterrupt
+
+    def hold(self) -> None:
+        """Let none through until `release`."""
+        self._held = True
+
+    def release(self) -> None:
+        """Let them through again, and raise one that has come meanwhile."""
+        self._held = False
+        if self._pending:
+            raise KeyboardInterrupt
+
+
+INTERRUPTION = Interruption()
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:
@@ -456,10 +485,6 @@ def build(module: Module, environment: Mapping[str, str]) -> Path:
     return target
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def main() -> int:
     """Run the program; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -469,7 +494,8 @@ def main() -> int:
         "--print", action="store_true", help="only print the directory of programs that are there already"
     )
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, INTERRUPTION.arrive)
     module = modules[arguments.module]
     try:
         directory = locate(module, os.environ) if arguments.print else build(module, os.environ)

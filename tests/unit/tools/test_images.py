@@ -158,9 +158,6 @@ def keep(directory: Path, **wrong: str) -> Path:
     return directory
 
 
-# The base
-
-
 # The bill of materials
 
 
