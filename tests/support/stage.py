@@ -179,6 +179,13 @@ class Act:
         assert await self.client.list(DATA_MOVERS, namespace=self.namespace) == ()
         await self._prove(touched=False)
 
+    async def _expect_children(self, kinds: tuple[str, ...], *, seconds: float) -> None:
+        """Storage of a claim comes a moment after it."""
+        end = time.monotonic() + seconds
+        while sorted(children := await self.cluster.children()) != sorted(kinds) and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+        assert sorted(children) == sorted(kinds), children
+
     async def expect_blocked(
         self, reason: str, *words: str, name: str = "mover", left: tuple[str, ...] = (), seconds: float = 30
     ) -> DataMover:
@@ -187,8 +194,7 @@ class Act:
         assert _says(mover, "Stalled") == "True", mover.status
         assert _says(mover, "Failed") == "False", mover.status
         _expect_words(mover, words)
-        children = await self.cluster.children()
-        assert sorted(children) == sorted(left), children
+        await self._expect_children(left, seconds=seconds)
         await self._expect_told(name, reason)
         await self._prove(touched=False)
         return mover
