@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from datamover.api import names, reasons
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from datamover.cli import operator
+from datamover.runs.facts import Patience
 from kubekit.words.batch import JOBS
 from kubekit.words.core import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
 from kubekit.words.storage import STORAGE_CLASSES
@@ -35,6 +38,12 @@ async def change(cluster: Cluster, resource: Any, name: str, **fields: Any) -> N
 
 async def retry(cluster: Cluster, name: str, wish: str) -> None:
     await change(cluster, DATA_MOVERS, name, metadata={"annotations": {names.RETRY_ANNOTATION: wish}})
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a minute until a removal that waits is told is too long for a test."""
+    monkeypatch.setattr(operator, "Patience", partial(Patience, removal=2.0))
 
 
 async def test_a_clone_that_loses_its_volume_fails_the_run_and_a_retry_takes_another(
