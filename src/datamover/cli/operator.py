@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import signal
 import socket
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
@@ -40,6 +39,7 @@ from kubekit.runtime.manager import Elector, Manager
 from kubekit.runtime.precondition import Precondition
 from kubekit.runtime.serving import Heartbeat, StatusServer
 from kubekit.runtime.serving_certificate import CertificateError, ServingCertificate
+from kubekit.runtime.signals import stop_on_signals
 from kubekit.words.core import NAMESPACES
 from kubekit.words.meta import HasMeta, Manifest, PartialObject, Resource
 
@@ -361,11 +361,7 @@ async def serve(options: Options, *, kubeconfig: Path | None, context: str | Non
     transport = HttpTransport(load_config(kubeconfig, context))
     try:
         client = Client(transport, user_agent=f"{names.COMPONENT}/{__version__}", observe=metrics.request)
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        # before the first request, for that may wait long for its answer
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+        stop = stop_on_signals()  # before the first request, for that may wait long for its answer
         cluster = options.cluster_id or await _unless(stop, find_cluster(client))
         if cluster is None:
             return

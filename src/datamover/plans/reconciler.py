@@ -7,7 +7,6 @@ Each of our own writes wakes its object again: what was written is gathered and 
 """
 
 import logging
-from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
 from datamover.plans.actor import Actor, Recorder
@@ -34,9 +33,8 @@ from kubekit.client.errors import Conflict, KubeError, NotFound
 from kubekit.runtime.clock import Clock
 from kubekit.runtime.controller import DONE, After, Controller, Result
 from kubekit.runtime.instruments import SILENCE, WorkInstruments
-from kubekit.runtime.store import Key, key_of
+from kubekit.runtime.store import Key
 from kubekit.runtime.workqueue import Workqueue
-from kubekit.words.meta import HasMeta
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +72,7 @@ class Reconciler(Generic[T, S, F]):
         controller = Controller(
             name, reconcile=self.reconcile, queue=queue, workers=workers, clock=self._clock, metrics=metrics
         )
-        controller.watch(self.kind.objects, _own_key)
+        controller.watch(self.kind.objects)
         self.kind.connect(controller)
         return controller
 
@@ -191,11 +189,6 @@ class Reconciler(Generic[T, S, F]):
         self.kind.forget(key)
         if len(self.memory) > _MEMORY_SLACK:
             self.memory.keep({obj.metadata.uid for obj in self.kind.objects.store.list()})
-
-
-def _own_key(old: HasMeta | None, new: HasMeta | None) -> Iterable[Key]:
-    found = new or old
-    return (key_of(found.metadata),) if found is not None else ()
 
 
 AnyReconciler = Reconciler[Any, Any, Any]

@@ -194,10 +194,10 @@ class BindingController:
             clock=clock,
         )
         self.controllers = (self._claim_controller, self._volume_controller)
-        self._claim_controller.watch(self.claims, _own_key)
+        self._claim_controller.watch(self.claims)
         self._claim_controller.watch(self.volumes, self._claims_for_volume)
         self._claim_controller.watch(self.classes, self._claims_for_class)
-        self._volume_controller.watch(self.volumes, _own_key)
+        self._volume_controller.watch(self.volumes)
         self._volume_controller.watch(self.claims, self._volumes_for_claim)
 
     def _claims_for_volume(self, old: PersistentVolume | None, new: PersistentVolume | None) -> list[Key]:
@@ -379,8 +379,3 @@ class BindingController:
 
     def _tell(self, meta: ObjectMeta, event: Notice, resource: Resource[Any] = CLAIMS) -> None:
         self._events.record(meta, resource, event.type, event.reason, event.message, "Bind")
-
-
-def _own_key(old: Claim | PersistentVolume | None, new: Claim | PersistentVolume | None) -> list[Key]:
-    thing = new or old
-    return [key_of(thing.metadata)] if thing is not None else []

@@ -14,7 +14,7 @@ from typing import Any
 from kubekit.client.client import Client
 from kubekit.client.errors import AlreadyExists, Conflict, NotFound
 from kubekit.runtime.clock import Clock
-from kubekit.runtime.controller import DONE, After, Controller, Result
+from kubekit.runtime.controller import DONE, After, Controller, Result, own_key
 from kubekit.runtime.events import EventRecorder
 from kubekit.runtime.informer import Informer
 from kubekit.runtime.store import Key, key_of
@@ -95,11 +95,11 @@ class Snapshots:
             clock=clock,
         )
         self.controllers = (self._snapshot_controller, self._content_controller)
-        self._snapshot_controller.watch(self.snapshots, _own_key)
+        self._snapshot_controller.watch(self.snapshots)
         self._snapshot_controller.watch(self.contents, _snapshot_key)
         self._snapshot_controller.watch(claims, self._snapshots_of_claim)
         self._snapshot_controller.watch(self.classes, self._snapshots_of_class)
-        self._content_controller.watch(self.contents, _own_key)
+        self._content_controller.watch(self.contents)
         self._content_controller.watch(self.snapshots, _content_keys)
         self.snapshots.add_handler(self._tell_change)
         self.contents.add_handler(self._tell_content_change)
@@ -122,7 +122,7 @@ class Snapshots:
         )
 
     def _tell_change(self, old: VolumeSnapshot | None, new: VolumeSnapshot | None) -> None:
-        for key in _own_key(old, new):
+        for key in own_key(old, new):
             for hear in self._hearers:
                 hear(key)
 
@@ -388,11 +388,6 @@ def _refers(content: VolumeSnapshotContent, snapshot: VolumeSnapshot) -> bool:
     if (reference.namespace, reference.name) != (meta.namespace, meta.name):
         return False
     return not reference.uid or reference.uid == meta.uid
-
-
-def _own_key(old: HasMeta | None, new: HasMeta | None) -> list[Key]:
-    thing = new or old
-    return [key_of(thing.metadata)] if thing is not None else []
 
 
 def _content_keys(old: VolumeSnapshot | None, new: VolumeSnapshot | None) -> list[Key]:

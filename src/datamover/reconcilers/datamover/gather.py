@@ -7,12 +7,11 @@ from datamover.api.names import CopyMethod
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec
 from datamover.plans.known import Known
 from datamover.reconcilers.datamover.facts import Facts
-from datamover.reconcilers.datamover.order import copy_of
+from datamover.reconcilers.datamover.order import copy_of, created_at
 from datamover.runs import gather as runs
 from datamover.runs.facts import PATIENT, Patience, RunFacts, Unread
 from datamover.volumes.naming import clone_name
 from kubekit.words.core import SecretKeys
-from kubekit.words.timestamps import parse
 
 
 class View(runs.View, Protocol):
@@ -55,7 +54,7 @@ def _clone_name(mover: DataMover, spec: DataMoverSpec, *, view: View, now: datet
     if spec.copy_method == CopyMethod.DIRECT:
         return None
     namespace, uid = mover.metadata.namespace or "", mover.metadata.uid
-    created = parse(mover.metadata.creation_timestamp) if mover.metadata.creation_timestamp else now
+    created = created_at(mover, now)
     name = clone_name(spec.source_pvc, created=created)
     holder = view.claim(namespace, name)
     others = [other for other in view.clone_holders(namespace, name) if other.metadata.uid != uid]

@@ -183,7 +183,7 @@ def begin(mover: DataMover, run: Run, *, clone: str | None, now: datetime) -> Pl
 def begin_again(
     mover: DataMover, run: Run, *, clone: str | None, now: datetime, before: tuple[Effect, ...] = ()
 ) -> Plan:
-    """Record that a failed run is tried again, or another one in its place. `clone` is its name; None keeps the one that is told."""
+    """Record that a failed run is tried again, or another one in its place. `clone` is its name, empty for none; None keeps the one that is told."""
     message = "trying again, as the retry annotation asks"
     status = compose(
         mover,
@@ -253,7 +253,7 @@ def compose(
 ) -> DataMoverStatus | None:
     """Return the status to write, or None when it is the one that is there.
 
-    `phase`, `run` and `restored` keep their present value when None. `said` are conditions of single steps. How far a mover is, and when
+    `phase`, `run` and `restored` keep their present value when None; an empty `restored` takes the clone's name away. `said` are conditions of single steps. How far a mover is, and when
     it will be done, is said only as long as it works.
     """
     current = mover.status or DataMoverStatus()

@@ -13,7 +13,7 @@ from kubekit.runtime.clock import Clock
 from kubekit.runtime.controller import DONE, After, Controller, Result
 from kubekit.runtime.events import EventRecorder
 from kubekit.runtime.informer import Informer
-from kubekit.runtime.store import Key, key_of
+from kubekit.runtime.store import Key
 from kubekit.runtime.workqueue import Workqueue
 from kubekit.words.meta import Manifest, ObjectMeta, OwnerReference, owner_reference
 from localkube.controllers import constants
@@ -55,11 +55,6 @@ def _job_key(old: Pod | None, new: Pod | None) -> list[Key]:
     return [Key(pod.metadata.namespace or "", reference.name)] if pod is not None and reference is not None else []
 
 
-def _own_key(old: Job | None, new: Job | None) -> list[Key]:
-    job = new or old
-    return [key_of(job.metadata)] if job is not None else []
-
-
 class JobController:
     """See the module's docstring. Run its informers and its controller."""
 
@@ -80,7 +75,7 @@ class JobController:
             workers=WORKERS,
             clock=clock,
         )
-        self.controller.watch(self.jobs, _own_key)
+        self.controller.watch(self.jobs)
         self.controller.watch(self.pods, _job_key)
 
     async def reconcile(self, key: Key) -> Result:
