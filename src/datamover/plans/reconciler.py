@@ -7,7 +7,7 @@ Each of our own writes wakes its object again: what was written is gathered and 
 """
 
 import logging
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from datamover.plans.actor import Actor, Recorder
 from datamover.plans.kind import HasStatus, Kind
@@ -189,6 +189,3 @@ class Reconciler(Generic[T, S, F]):
         self.kind.forget(key)
         if len(self.memory) > _MEMORY_SLACK:
             self.memory.keep({obj.metadata.uid for obj in self.kind.objects.store.list()})
-
-
-AnyReconciler = Reconciler[Any, Any, Any]

@@ -41,8 +41,6 @@ UNKNOWN = Absence.UNKNOWN
 FORBIDDEN = Absence.FORBIDDEN
 """We may not read it."""
 
-Presence = T | Absence
-
 
 class NamedInformers(Generic[T]):
     """See the module's docstring."""

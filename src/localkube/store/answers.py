@@ -23,7 +23,6 @@ _KNOWN = (
     "application/json;as=Table;v=v1;g=meta.k8s.io",
     "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
 )
-_META = "meta.k8s.io/v1"
 
 
 class Format(NamedTuple):

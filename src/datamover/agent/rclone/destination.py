@@ -65,13 +65,6 @@ class Destination(RecordStore):
             raise
         return count
 
-        try:
-            self.patiently(once)
-        except AgentError as error:
-            error.deleted = count
-            raise
-        return count
-
     def learn_controls(self, run_id: str) -> Mapping[str, str] | None:
         """Return the settings with which names with control characters are listed as they are, or None when there are none.
 
