@@ -44,7 +44,9 @@ class Slow(Proxy):
             if length and int(length[1]):
                 upstream.write(await reader.readexactly(int(length[1])))
             await upstream.drain()
-            answer = await theirs.read(-1)
+            answer = b""
+            with contextlib.suppress(ConnectionError):  # a busy server may end a connection so that its answer is lost
+                answer = await theirs.read(-1)
             if self._slow.match(head) and not (self._once and self.held):
                 self.held += 1
                 await asyncio.sleep(self._seconds)
@@ -139,7 +141,7 @@ def test_a_success_with_an_error_inside_for_ever_ends_the_run(container: Contain
         ).outcome
     assert not outcome.succeeded
     assert outcome.retryable
-    assert "large" not in s3.objects() or outcome.reason == transfer.REASON_SERVER_ERROR
+    assert "large" not in s3.objects() or outcome.reason == transfer.REASON_SERVER_ERROR, outcome.message
 
 
 def test_no_limit_of_ours_is_below_the_engines_own(tmp_path: Path) -> None:
