@@ -40,6 +40,7 @@ def clean(told: transfer.Outcome, redact: Callable[[str], str]) -> transfer.Outc
         message=outside.clean(printing.printable(redact(told.message)), limit=transfer.OUTCOME_LIMIT),
         destination=outside.clean(printing.printable(redact(told.destination)), limit=transfer.OUTCOME_LIMIT),
         problems=printing.shorten(printing.printable(redact(problem)) for problem in told.problems),
+        log=transfer.clean_log("\n".join(printing.printable(redact(line)) for line in told.log.splitlines())),
     )
 
 

@@ -386,6 +386,8 @@ def read_progress(line: bytes | str) -> Progress | None:
 OUTCOME_VERSION: Final = 1
 OUTCOME_LIMIT: Final = 4096
 """Bytes that the kubelet keeps of a termination message."""
+LOG_LIMIT: Final = 1024
+"""Bytes of an engine's log in an outcome: what `status.latestMoverStatus.logs` may hold."""
 
 
 class Outcome(
@@ -400,7 +402,8 @@ class Outcome(
     `sample:5%`; empty in outcomes of movers that knew one only), `checked_files` how many files were compared with a checksum that the
     store had recorded, `read_files` how many were read back. `comparison` says how unchanged files were recognised:
     `checksum`, `time` (size and time of change, where the store's ETags are no checksums), or `user` when an `RCLONE_*` variable
-    chose another way. `problems` names the first few paths concerned.
+    chose another way. `problems` names the first few paths concerned. `log` is the end of the engine's log for people, as far as
+    the movers of a ReplicationSource or ReplicationDestination tell it: at most `LOG_LIMIT` bytes of whole lines.
     Times are RFC 3339 in UTC.
     """
 
@@ -429,6 +432,7 @@ class Outcome(
     started_at: str = ""
     finished_at: str = ""
     problems: tuple[str, ...] = ()
+    log: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -437,10 +441,13 @@ class Outcome(
 
 
 def encode_outcome(outcome: Outcome, *, limit: int = OUTCOME_LIMIT) -> bytes:
-    """Return the outcome as one line of JSON of at most `limit` bytes: first `problems`, then `message`, are cut."""
+    """Return the outcome as one line of JSON of at most `limit` bytes: first `problems`, then `log` by its first lines, then `message`, are cut."""
     encoded = msgspec.json.encode(outcome)
     while len(encoded) > limit and outcome.problems:
         outcome = msgspec.structs.replace(outcome, problems=outcome.problems[: len(outcome.problems) // 2])
+        encoded = msgspec.json.encode(outcome)
+    while len(encoded) > limit and outcome.log:
+        outcome = msgspec.structs.replace(outcome, log=outcome.log.partition("\n")[2])
         encoded = msgspec.json.encode(outcome)
     while len(encoded) > limit and outcome.message:
         excess = len(encoded) - limit
@@ -482,7 +489,21 @@ def parse_outcome(text: bytes | str | None) -> Outcome | None:
         started_at=outside.clean(found.started_at, limit=outside.NAME_LIMIT),
         finished_at=outside.clean(found.finished_at, limit=outside.NAME_LIMIT),
         problems=tuple(outside.clean(problem, limit=OUTCOME_LIMIT) for problem in found.problems),
+        log=clean_log(found.log),
     )
+
+
+def clean_log(text: str) -> str:
+    """Return the last whole lines that fit into `LOG_LIMIT` bytes, each of them clean."""
+    kept: list[str] = []
+    left = LOG_LIMIT
+    for line in reversed(text[-4 * LOG_LIMIT :].splitlines()):
+        cleaned = outside.clean(line, limit=LOG_LIMIT)
+        left -= len(cleaned.encode()) + 1
+        if left < -1:
+            break
+        kept.append(cleaned)
+    return "\n".join(reversed(kept))
 
 
 def decode_outcome(text: bytes | str | None) -> Outcome | None:

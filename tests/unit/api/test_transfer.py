@@ -18,7 +18,7 @@ def test_the_json_of_an_outcome_has_the_agreed_names() -> None:
     assert set(encoded) == {
         "datamover", "version", "runId", "succeeded", "class", "reason", "message", "retryable", "destination", "timestamp", "files",
         "bytes", "transferredFiles", "transferredBytes", "deleted", "skippedSpecial", "symlinks", "verified", "verification", "checkedFiles", "readFiles", "comparison", "engine",
-        "startedAt", "finishedAt", "problems",
+        "startedAt", "finishedAt", "problems", "log",
     }  # fmt: skip
     assert encoded["class"] == "network"
     assert encoded["verified"] is None
@@ -226,3 +226,24 @@ def test_an_outcome_of_an_earlier_mover_is_still_understood() -> None:
     told = decode_outcome(b'{"datamover":"outcome","version":1,"runId":"r","succeeded":true,"files":3,"verified":true}')
     assert told is not None
     assert (told.verified, told.verification, told.checked_files, told.read_files) == (True, "", 0, 0)
+
+
+def test_of_a_log_the_last_whole_lines_are_kept_and_clean() -> None:
+    lines = [f"line {number} of the engine \x1b[31m" for number in range(200)]
+    kept = decode_outcome(encode_outcome(Outcome(log="\n".join(lines)), limit=1 << 20))
+
+    assert kept is not None
+    shown = kept.log.splitlines()
+    assert 900 < len(kept.log.encode()) <= transfer.LOG_LIMIT
+    assert shown[-1].startswith("line 199 of the engine")
+    assert all(line.startswith("line ") and "\x1b" not in line for line in shown)
+
+
+def test_an_outcome_that_is_too_long_loses_its_log_before_its_message() -> None:
+    outcome = Outcome(message="m" * 3000, log="\n".join("é" * 100 for _ in range(9)))
+
+    kept = decode_outcome(encode_outcome(outcome))
+
+    assert kept is not None
+    assert kept.message == outcome.message
+    assert 0 < len(kept.log) < len(outcome.log)
