@@ -44,7 +44,8 @@ lint: $(READY) ## Check style, types, import rules and generated files
 	@echo "==> ruff"; $(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@echo "==> types"; $(BIN)/basedpyright --level error
 	@echo "==> import rules"; $(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
-	@echo "==> generated files"; $(BIN)/datamover crds | diff -u deploy/crds/datamovers.yaml - || { echo "run 'make crds'" >&2; exit 1; }
+	@echo "==> generated files"; made=$$(mktemp -d) && $(BIN)/python tools/definitions.py "$$made" && diff -ru deploy/crds "$$made" \
+	  || { echo "run 'make crds'" >&2; exit 1; }; rm -r "$$made"
 	@diff -ru deploy/crds deploy/charts/datamover/files/crds || { echo "run 'make crds'" >&2; exit 1; }
 
 format: $(READY) ## Format the code
@@ -54,7 +55,7 @@ bench: $(READY) kubernetes ## Measure, in ratios against a peer in the same run 
 	@$(BIN)/python -m bench
 
 crds: $(READY) ## Generate deploy/crds, and the chart's copy, from the types
-	@$(BIN)/datamover crds > deploy/crds/datamovers.yaml && cp deploy/crds/*.yaml deploy/charts/datamover/files/crds/ \
+	@$(BIN)/python tools/definitions.py deploy/crds && cp deploy/crds/*.yaml deploy/charts/datamover/files/crds/ \
 	  && echo "wrote deploy/crds and its copy in the chart: now run 'make manifests'"
 
 manifests: $(READY) ## Render deploy/install.yaml from the chart

@@ -434,12 +434,17 @@ def show_state(state: Path | None, named: tuple[str, ...], volumes: tuple[str, .
 
 
 @main.command(short_help="Print the CustomResourceDefinitions.")
-def crds() -> None:
-    """Print the CustomResourceDefinitions: `datamover crds | kubectl apply -f -`."""
+@click.option(
+    "--replication",
+    is_flag=True,
+    help="Print those of ReplicationSource and ReplicationDestination instead; not needed where VolSync's are installed.",
+)
+def crds(replication: bool) -> None:
+    """Print the CustomResourceDefinitions: `datamover crds | kubectl apply --server-side -f -`."""
+    from datamover.api import definitions
     from datamover.api.crd import render
-    from datamover.api.definitions import crds as definitions
 
-    click.echo(render(definitions()), nl=False)
+    click.echo(render(definitions.replication_crds() if replication else definitions.crds()), nl=False)
 
 
 @main.command(short_help="Show the whole thing with a real S3 server.")

@@ -18,8 +18,10 @@ def build_job(
     pod: Manifest,
     defaults: MoverDefaults,
     deadline_seconds: int | None = None,
+    backoff_limit: int = BACKOFF_LIMIT,
+    parallelism: int = 1,
 ) -> Manifest:
-    """Return the Job that runs `pod` until it has succeeded once.
+    """Return the Job that runs `pod` until it has succeeded once, or `backoff_limit` attempts after the first have failed.
 
     `container` is the name of the Pod's container that moves the data: its exit code tells whether another attempt makes sense.
     `defaults` add the operator's labels to the Job and its Pods, and annotations to the Pods. Our own labels win over theirs.
@@ -27,9 +29,9 @@ def build_job(
     metadata = owner.child(name, component=names.COMPONENT_MOVER)
     labels = {**(defaults.labels or {}), **metadata["labels"]}
     spec: Manifest = {
-        "backoffLimit": BACKOFF_LIMIT,
+        "backoffLimit": backoff_limit,
         "completions": 1,
-        "parallelism": 1,
+        "parallelism": parallelism,
         # A replacement must not read and write beside a predecessor that is still going down.
         "podReplacementPolicy": "Failed",
         "podFailurePolicy": {

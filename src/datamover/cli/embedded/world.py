@@ -18,7 +18,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from datamover.api import names
-from datamover.api.definitions import crds
+from datamover.api.definitions import crds, replication_crds
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.cli.embedded.saving import Saver
 from datamover.cli.embedded.state import NODE, OBJECTS, WorldError, held, restore
@@ -221,7 +221,7 @@ async def ensure_namespace(client: Client, name: str) -> None:
 
 async def install_definitions(client: Client, operator: Operator) -> None:
     """Create the definitions of what an operator reconciles, beside those that every world has."""
-    present = {crd["metadata"]["name"] for crd in crds()}
+    present = {crd["metadata"]["name"] for crd in (*crds(), *replication_crds())}
     for kind in operator.kinds:
         if kind.definition is not None and kind.definition["metadata"]["name"] not in present:
             await client.apply(_CRDS, kind.definition, field_manager=_MANAGER)
@@ -229,7 +229,7 @@ async def install_definitions(client: Client, operator: Operator) -> None:
 
 async def install_basics(client: Client) -> None:
     """Create what an administrator sets up in a cluster: our definitions, a StorageClass and a VolumeSnapshotClass."""
-    for crd in crds():
+    for crd in (*crds(), *replication_crds()):
         await client.apply(_CRDS, crd, field_manager=_MANAGER)
     for resource, manifest in _storage_classes():
         with suppress(AlreadyExists):
