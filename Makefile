@@ -9,7 +9,7 @@ CLUSTER_WORKERS ?= 5
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-cluster lint format bench crds manifests kubernetes s3 prometheus images cluster-programs cluster-up cluster-down cluster-status lock clean
+.PHONY: help setup demo test test-fast test-cluster lint format bench crds manifests kubernetes s3 prometheus engines images cluster-programs cluster-up cluster-down cluster-status lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,14 +29,14 @@ setup: $(READY) ## Make the virtual environment with everything in it
 demo: $(READY) ## Back up a volume to a real S3 server on this machine, twice, then once with a wrong key
 	@$(BIN)/python -m datamover.cli.main demo
 
-test: $(READY) kubernetes s3 prometheus ## Run all tests, also against a real Kubernetes API server and a faithful S3 server (builds both once)
+test: $(READY) kubernetes s3 prometheus engines ## Run all tests, also against a real Kubernetes API server and a faithful S3 server (builds both once)
 	@echo "==> running all tests"
 	@DATAMOVER_REQUIRE_KUBERNETES=$${DATAMOVER_REQUIRE_KUBERNETES:-} $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --durations 25 -m "not cluster"
 
 test-fast: $(READY) ## Run the tests that need no Kubernetes API server
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m "not kubernetes and not cluster"
 
-test-cluster: $(if $(DATAMOVER_TEST_KUBECONFIG),$(READY),cluster-up) prometheus ## Run the tests that want a node, in the cluster of cluster-up (or of DATAMOVER_TEST_KUBECONFIG)
+test-cluster: $(if $(DATAMOVER_TEST_KUBECONFIG),$(READY),cluster-up) prometheus engines ## Run the tests that want a node, in the cluster of cluster-up (or of DATAMOVER_TEST_KUBECONFIG)
 	@$(if $(DATAMOVER_TEST_KUBECONFIG),,echo "==> images"; PYTHONPATH=tools $(BIN)/python -m cluster images >/dev/null &&) \
 	  DATAMOVER_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest tests/cluster -n $(CLUSTER_WORKERS) --dist loadgroup --no-loadscope-reorder --durations 40
 
@@ -67,7 +67,7 @@ manifests: $(READY) ## Render deploy/install.yaml from the chart
 images: ## Build the images of the operator and of the mover into dist/images (Linux, root)
 	@$(PYTHON) tools/images.py build
 
-cluster-programs: $(READY) ## Build the programs of that cluster once, outside this folder
+cluster-programs: $(READY) engines ## Build the programs of that cluster once, outside this folder
 	$(call BUILD_TOOLS,cluster,real cluster)
 
 cluster-up: cluster-programs ## Start a real cluster of one node on this machine (Linux, root) and print its kubeconfig
@@ -102,12 +102,17 @@ prometheus: $(READY) ## Fetch Prometheus for the tests of alerts and panels, onc
 	@$(BIN)/python tools/prometheus.py > /dev/null || { \
 	  [ -z "$${DATAMOVER_REQUIRE_PROMETHEUS:-}" ] && echo "WARNING: no Prometheus, so its tests will be skipped" >&2; }
 
-lock: ## Pin the newest packages that pyproject.toml allows (needs uv)
+engines: $(READY) ## Fetch restic, rsync, stunnel and OpenSSH for the tests where they are missing, once, outside this folder (Debian; nothing is installed)
+	@$(BIN)/python tools/engines.py > /dev/null || { \
+	  [ -z "$${DATAMOVER_REQUIRE_ENGINES:-}" ] && echo "WARNING: an engine is missing, so its tests will be skipped" >&2; }
+
+lock: ## Pin the newest packages that pyproject.toml allows, and Debian's engines (needs uv and apt)
 	uv pip compile pyproject.toml --extra local --extra uvloop --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/dev.txt
 	uv pip compile pyproject.toml --extra uvloop --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/operator.txt
 	uv pip compile requirements/mover.in --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/mover.txt
 	uv pip compile requirements/images.in --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/images.txt
 	uv pip compile requirements/go.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/go.txt
+	$(PYTHON) tools/engines.py lock
 
 clean: ## Remove the virtual environment and caches of this folder
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
