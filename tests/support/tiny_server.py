@@ -241,7 +241,7 @@ def _in(at: str, collection: str, obj: dict[str, Any], query: dict[str, str]) ->
 
 def _namespace(collection: str) -> dict[str, str]:
     parts = collection.split("/")
-    return {"namespace": parts[parts.index("namespaces") + 1]} if "namespaces" in parts else {}
+    return {"namespace": parts[parts.index("namespaces") + 1]} if "namespaces" in parts[:-1] else {}
 
 
 class _RefusedError(Exception):

@@ -40,7 +40,7 @@ from kubekit.runtime.precondition import Precondition
 from kubekit.runtime.serving import Heartbeat, StatusServer
 from kubekit.runtime.serving_certificate import CertificateError, ServingCertificate
 from kubekit.runtime.signals import stop_on_signals
-from kubekit.words.core import NAMESPACES
+from kubekit.words.core import NAMESPACE_METAS
 from kubekit.words.meta import HasMeta, Manifest, PartialObject, Resource
 
 _log = logging.getLogger(__name__)
@@ -55,7 +55,6 @@ _DEFINITIONS = Resource(
     PartialObject,
     namespaced=False,
 )
-_NAMESPACE_META = Resource("", "v1", NAMESPACES.plural, NAMESPACES.kind, PartialObject, namespaced=False)
 
 
 class StartError(Exception):
@@ -121,7 +120,7 @@ class Surroundings:
 
 AnyKind = Kind[Any, Any, Any]
 MakeKind = Callable[[Surroundings], AnyKind]
-"""Makes a kind. Children with another created-by label than ours are watched where it has the attribute `created_by`, as a `Kind` has."""
+"""Makes a kind. What is watched for its children it says before it is made: by the attributes `created_by` and `children`, as a `Kind` has."""
 
 
 def data_movers(around: Surroundings) -> AnyKind:
@@ -166,13 +165,21 @@ class Operator:
         clock = clock or SystemClock()
         self.registry = registry
         created_by = {value for make in kinds for value in getattr(make, "created_by", AnyKind.created_by)}
-        self.cluster = Cluster(client, clock=clock, namespace=options.namespace, created_by=created_by, metrics=metrics)
+        children = {each for make in kinds for each in getattr(make, "children", AnyKind.children)}
+        self.cluster = Cluster(
+            client,
+            clock=clock,
+            namespace=options.namespace,
+            created_by=created_by,
+            children=children,
+            metrics=metrics,
+        )
         around = Surroundings(client, self.cluster, cluster, options, registry, metrics, clock)
         self.kinds = tuple(make(around) for make in kinds)
         for kind in self.kinds:
-            if not created_by.issuperset(kind.created_by):
+            if not (created_by.issuperset(kind.created_by) and children.issuperset(kind.children)):
                 raise ValueError(
-                    f"the children of {kind.resource.kind} would not be watched: let its maker say created_by"
+                    f"the children of {kind.resource.kind} would not be watched: let its maker say created_by and children"
                 )
         identity = options.identity or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         recorder = EventRecorder(client, component=names.COMPONENT, instance=identity, clock=clock, metrics=metrics)
@@ -202,7 +209,8 @@ class Operator:
             self.manager.add_task("changes of definitions", changes.run)
         for informer in (*(kind.objects for kind in self.kinds), *self.cluster.informers()):
             self.manager.add_informer(informer)
-        self.manager.add_task("secrets", self.cluster.secrets.run)
+        for name, named in self.cluster.named():
+            self.manager.add_task(name, named.run)
         self.manager.add_task("events", recorder.run)
         self.manager.add_finisher(recorder.flush)
         for kind in self.kinds:
@@ -299,7 +307,7 @@ def new_metrics() -> tuple[CollectorRegistry, RuntimeMetrics]:
 async def find_cluster(client: Client) -> str:
     """Return the UID of the cluster: that of its kube-system namespace. Raises StartError."""
     try:
-        found = await client.get(_NAMESPACE_META, "kube-system")
+        found = await client.get(NAMESPACE_METAS, "kube-system")
     except (Forbidden, NotFound) as error:
         raise StartError(
             f"cannot read the namespace kube-system, whose UID identifies the cluster: {error}. "

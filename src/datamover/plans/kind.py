@@ -52,6 +52,9 @@ class Kind(ABC, Generic[T, S, F]):
     created_by: Collection[str] = (names.CREATED_BY_VALUE,)
     """The values of the created-by label of its children."""
 
+    children: Collection[Resource[Any]] = ()
+    """What its children are, beside claims, snapshots and Jobs with their Pods, which are watched for all kinds."""
+
     definition: Manifest | None = None
     """The CustomResourceDefinition that the operator waits for, None when it needs none."""
 

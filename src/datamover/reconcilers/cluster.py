@@ -1,14 +1,15 @@
-"""The informers that all kinds share, and what is read of them: claims, volumes, classes, snapshots, Jobs, Pods and Secrets.
+"""The informers that all kinds share, and what is read of them: claims, volumes, classes, snapshots, Jobs and Pods, for each kind.
 
-Children are watched by their created-by label; Secrets one by one, while somebody needs them.
+Children are watched by their created-by label, children of further kinds only where a kind has such. Secrets, ConfigMaps and namespaces are
+watched one by one, while somebody needs them.
 """
 
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from datamover.api import names
 from datamover.api.ownership import select_children
-from datamover.reconcilers.projection import project_claim, project_volume
+from datamover.reconcilers.projection import project_claim, project_partial, project_volume
 from datamover.runs.facts import Unread
 from kubekit.client.client import Client
 from kubekit.runtime.clock import Clock
@@ -18,21 +19,28 @@ from kubekit.runtime.named import Absence, NamedInformers
 from kubekit.runtime.store import Key
 from kubekit.words.batch import JOBS, Job
 from kubekit.words.core import (
+    CONFIG_MAPS,
+    NAMESPACE_METAS,
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
     PODS,
     SECRETS,
+    ConfigMap,
     PersistentVolume,
     PersistentVolumeClaim,
     Pod,
     Secret,
     SecretKeys,
+    config_map_keys,
     secret_keys,
+    without_texts,
     without_values,
 )
-from kubekit.words.meta import HasMeta, Resource
+from kubekit.words.meta import HasMeta, PartialObject, Resource
 from kubekit.words.snapshot import VOLUME_SNAPSHOT_CLASSES, VOLUME_SNAPSHOTS, VolumeSnapshot, VolumeSnapshotClass
 from kubekit.words.storage import STORAGE_CLASSES, StorageClass
+
+T = TypeVar("T", bound=HasMeta)
 
 _BY_CONTROLLER = "controller"
 _BY_OWNER = "owner"
@@ -46,7 +54,11 @@ _UNREAD = {
 
 
 class Cluster:
-    """What is watched for all kinds together. `created_by` are the values of the created-by label of all their children."""
+    """What is watched for all kinds together.
+
+    `created_by` are the values of the created-by label of all their children. `children` are what these are, beside claims, snapshots and
+    Jobs with their Pods. A cluster that does not let us watch those holds up nobody: a child that is not seen is met when it is made.
+    """
 
     def __init__(
         self,
@@ -55,9 +67,10 @@ class Cluster:
         clock: Clock,
         namespace: str | None = None,
         created_by: Collection[str] = (names.CREATED_BY_VALUE,),
+        children: Collection[Resource[Any]] = (),
         metrics: InformerInstruments = SILENCE,
     ) -> None:
-        def children(resource: Any, **extra: Any) -> Any:
+        def labelled(resource: Any, **extra: Any) -> Any:
             return Informer(
                 client,
                 resource,
@@ -81,15 +94,25 @@ class Cluster:
             metrics=metrics,
         )
         self.classes: Informer[StorageClass] = Informer(client, STORAGE_CLASSES, clock=clock, metrics=metrics)
-        self.jobs: Informer[Job] = children(JOBS)
-        self.pods: Informer[Pod] = children(PODS, indexes={_BY_CONTROLLER: _controller_index, _BY_OWNER: _owner_index})
-        self.snapshots: Informer[VolumeSnapshot] = children(VOLUME_SNAPSHOTS, optional=True)
+        self.jobs: Informer[Job] = labelled(JOBS)
+        self.pods: Informer[Pod] = labelled(PODS, indexes={_BY_CONTROLLER: _controller_index, _BY_OWNER: _owner_index})
+        self.snapshots: Informer[VolumeSnapshot] = labelled(VOLUME_SNAPSHOTS, optional=True)
         self.snapshot_classes: Informer[VolumeSnapshotClass] = Informer(
             client, VOLUME_SNAPSHOT_CLASSES, optional=True, clock=clock, metrics=metrics
         )
         self.secrets: NamedInformers[Secret] = NamedInformers(client, SECRETS, project=without_values, clock=clock)
+        self.config_maps: NamedInformers[ConfigMap] = NamedInformers(
+            client, CONFIG_MAPS, project=without_texts, clock=clock
+        )
+        self.namespaces: NamedInformers[PartialObject] = NamedInformers(client, NAMESPACE_METAS, clock=clock)
         self._created_by = frozenset(created_by)
-        self._labelled = (JOBS, PODS, VOLUME_SNAPSHOTS)
+        always = (JOBS, PODS, VOLUME_SNAPSHOTS)
+        further = [each for each in children if each not in (*always, PERSISTENT_VOLUME_CLAIMS)]
+        self._further: dict[Resource[Any], Informer[Any]] = {
+            each: labelled(each, optional=True, project=project_partial if each.type is PartialObject else None)
+            for each in sorted(further, key=lambda each: each.group_resource)
+        }
+        self._labelled = (*always, *self._further)
 
     def informers(self) -> tuple[Informer[Any], ...]:
         """All that the manager has to run."""
@@ -101,7 +124,16 @@ class Cluster:
             self.pods,
             self.snapshots,
             self.snapshot_classes,
+            *self._further.values(),
         )
+
+    def named(self) -> tuple[tuple[str, NamedInformers[Any]], ...]:
+        """What the manager has to run of what is watched by name, each with its name. While nobody wants any of it, it costs nothing."""
+        return (("secrets", self.secrets), ("config maps", self.config_maps), ("namespaces", self.namespaces))
+
+    def children(self, resource: Resource[T]) -> Informer[T]:
+        """Return the cache of children of a further kind. Raises KeyError where no kind has said that it has such."""
+        return self._further[resource]
 
     def observe(self, resource: Resource[Any], obj: Any) -> bool:
         """Take in what an answer of the server shows; tell whether it was news. What nobody watches is left out."""
@@ -145,6 +177,20 @@ class View:
         if isinstance(found, Secret):
             return secret_keys(found)
         return _UNREAD[found]
+
+    def config_map(self, namespace: str, name: str) -> SecretKeys | Unread:
+        """What is known of a ConfigMap."""
+        found = self.cluster.config_maps.get(Key(namespace, name))
+        return config_map_keys(found) if isinstance(found, ConfigMap) else _UNREAD[found]
+
+    def namespace(self, name: str) -> PartialObject | Unread:
+        """A namespace, of which somebody wants to know the annotations."""
+        found = self.cluster.namespaces.get(Key("", name))
+        return found if isinstance(found, PartialObject) else _UNREAD[found]
+
+    def child(self, resource: Resource[T], namespace: str, name: str) -> T | None:
+        """A child of a further kind, such as a Service. Raises KeyError where no kind has said that it has such (`Kind.children`)."""
+        return self.cluster.children(resource).store.get(Key(namespace, name))
 
     def snapshot(self, namespace: str, name: str) -> VolumeSnapshot | None:
         """A VolumeSnapshot of ours."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from datamover.api import names
 from kubekit.words.core import PersistentVolume, PersistentVolumeClaim
-from kubekit.words.meta import Condition, ObjectMeta
+from kubekit.words.meta import Condition, ObjectMeta, PartialObject
 
 T = TypeVar("T", bound=Hashable)
 
@@ -37,6 +37,11 @@ def project_volume(volume: PersistentVolume) -> PersistentVolume:
     """Return a PersistentVolume as it is cached."""
     spec = volume.spec and replace(volume.spec, access_modes=None, csi=share(volume.spec.csi))
     return replace(volume, metadata=project_meta(volume.metadata), spec=spec)
+
+
+def project_partial(found: PartialObject) -> PartialObject:
+    """Return an object of which only the metadata is kept, as it is cached: without what is the same in all of its kind."""
+    return replace(found, metadata=project_meta(found.metadata), api_version=None, kind=None)
 
 
 def project_meta(meta: ObjectMeta) -> ObjectMeta:

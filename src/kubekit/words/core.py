@@ -2,7 +2,7 @@
 
 import msgspec
 
-from kubekit.words.meta import Model, ObjectMeta, Resource
+from kubekit.words.meta import Model, ObjectMeta, PartialObject, Resource
 
 
 class TypedLocalReference(Model, frozen=True):
@@ -207,10 +207,56 @@ class Secret(Model, frozen=True):
 
 
 class ConfigMap(Model, frozen=True):
-    """A ConfigMap with its values."""
+    """A ConfigMap with its values; those of `binary_data` are base64."""
 
     metadata: ObjectMeta = ObjectMeta()
     data: dict[str, str] | None = None
+    binary_data: dict[str, str] | None = None
+
+
+class ServicePort(Model, frozen=True):
+    """A port of a Service. `target_port` is a number or a name."""
+
+    name: str | None = None
+    port: int = 0
+    target_port: int | str | None = None
+    node_port: int | None = None
+
+
+class ServiceSpec(Model, frozen=True):
+    """How a Service is reached. `cluster_ip` is the text None where it has no address of its own."""
+
+    type: str | None = None
+    cluster_ip: str | None = msgspec.field(default=None, name="clusterIP")
+    ports: tuple[ServicePort, ...] | None = None
+    selector: dict[str, str] | None = None
+
+
+class LoadBalancerIngress(Model, frozen=True):
+    """A place where a load balancer takes connections: an address or a name."""
+
+    ip: str | None = None
+    hostname: str | None = None
+
+
+class LoadBalancerStatus(Model, frozen=True):
+    """Where the load balancer of a Service is, once there is one."""
+
+    ingress: tuple[LoadBalancerIngress, ...] | None = None
+
+
+class ServiceStatus(Model, frozen=True):
+    """What a Service has got."""
+
+    load_balancer: LoadBalancerStatus | None = None
+
+
+class Service(Model, frozen=True):
+    """A Service."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: ServiceSpec | None = None
+    status: ServiceStatus | None = None
 
 
 class NamespaceStatus(Model, frozen=True):
@@ -245,7 +291,7 @@ class Event(Model, frozen=True):
 
 
 class SecretKeys(Model, frozen=True):
-    """The names of a Secret's keys, and which of them are empty. Never a value."""
+    """The names of the keys of a Secret or a ConfigMap, and which of them are empty. Never a value."""
 
     metadata: ObjectMeta = ObjectMeta()
     keys: tuple[str, ...] = ()
@@ -280,12 +326,41 @@ def secret_keys(secret: Secret) -> SecretKeys:
     )
 
 
+def without_texts(config_map: ConfigMap) -> ConfigMap:
+    """Return the ConfigMap with each value replaced: what caches keep tells only which keys there are and which are empty."""
+    given = {**(config_map.binary_data or {}), **(config_map.data or {})}
+    return ConfigMap(
+        metadata=ObjectMeta(
+            name=config_map.metadata.name,
+            namespace=config_map.metadata.namespace,
+            uid=config_map.metadata.uid,
+            resource_version=config_map.metadata.resource_version,
+        ),
+        data={key: "hidden" if value else "" for key, value in given.items()},
+    )
+
+
+def config_map_keys(config_map: ConfigMap) -> SecretKeys:
+    """Return the key names of a ConfigMap, and which of them are empty."""
+    data = {**(config_map.binary_data or {}), **(config_map.data or {})}
+    return SecretKeys(
+        metadata=config_map.metadata,
+        keys=tuple(sorted(data)),
+        empty=tuple(sorted(key for key, value in data.items() if not value)),
+    )
+
+
 PERSISTENT_VOLUME_CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", PersistentVolumeClaim)
 PERSISTENT_VOLUMES = Resource("", "v1", "persistentvolumes", "PersistentVolume", PersistentVolume, namespaced=False)
 PODS = Resource("", "v1", "pods", "Pod", Pod)
 POD_MOUNTS = Resource("", "v1", "pods", "Pod", PodMounts)
 SECRETS = Resource("", "v1", "secrets", "Secret", Secret)
+SECRET_METAS = Resource("", "v1", "secrets", "Secret", PartialObject)
+"""Secrets of which not even the keys are asked for: the server sends no value (law L8)."""
+SERVICES = Resource("", "v1", "services", "Service", Service)
+SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", PartialObject)
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", ConfigMap)
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", Namespace, namespaced=False)
+NAMESPACE_METAS = Resource("", "v1", "namespaces", "Namespace", PartialObject, namespaced=False)
 NODES = Resource("", "v1", "nodes", "Node", Node, namespaced=False)
 EVENTS = Resource("", "v1", "events", "Event", Event)
