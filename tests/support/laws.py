@@ -1,7 +1,7 @@
 """What holds for every step of every plan for a DataMover, whatever it was decided on."""
 
 from datamover.api import names
-from datamover.plans.steps import Create, Delete, SuspendJob, WriteStatus
+from datamover.plans.steps import Create, Delete, Patch, WriteStatus
 from datamover.reconcilers.datamover.facts import Facts
 from datamover.reconcilers.datamover.plan import Step
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
@@ -28,7 +28,7 @@ def check_laws(step: Step, facts: Facts) -> None:
             assert meta["name"] in {status.restored_pvc_name, run.job_name, run.snapshot_name}, "a recorded name (L6)"
             assert meta["ownerReferences"][0]["uid"] == facts.mover.metadata.uid, "collected with its owner (L5)"
             assert meta["labels"][names.CREATED_BY_LABEL] == names.CREATED_BY_VALUE
-        case SuspendJob():
+        case Patch():
             assert step.target.owned_by(facts.mover.metadata.uid), "only our own Job is suspended (L2)"
         case WriteStatus():
             assert len(step.status.message or "") <= 1024

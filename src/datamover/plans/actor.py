@@ -2,9 +2,12 @@
 
 Guarantees: steps run in order and stop at the first that fails. What they have taught is returned, with the failure if there was one;
 nobody is called back. A create that finds its name taken never touches what is there. A delete carries the UID (law L2). What our writes
-return goes into the caches at once, so that the next decision sees it (law L7).
+return goes into the caches at once, so that the next decision sees it (law L7). What a Secret is to hold is made here and forgotten here; of an
+answer that may quote it, only the status is told (law L8).
 """
 
+import base64
+import inspect
 import logging
 from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
@@ -16,26 +19,26 @@ from datamover.plans.inquiry import inquire, sample_log
 from datamover.plans.kind import HasStatus, Kind, Line
 from datamover.plans.learned import Failed, Learned, Written
 from datamover.plans.proof import Caches, Proof, RefusedError
-from datamover.plans.refusals import Attempts, describe, grant, is_kind_missing, right
+from datamover.plans.refusals import Attempts, describe, grant, is_kind_missing, lacks_right, right
 from datamover.plans.status import to_manifest
 from datamover.plans.steps import (
     Create,
     Delete,
     Emit,
     Inquire,
+    MakeSecrets,
+    Patch,
     Plan,
     ProveGone,
     ProvePods,
     ProveStatus,
     SampleLog,
     Step,
-    SuspendJob,
     WriteStatus,
 )
 from kubekit.client.client import Client
 from kubekit.client.errors import AlreadyExists, ApiError, Conflict, Forbidden, KubeError, NotFound
-from kubekit.words.batch import JOBS
-from kubekit.words.meta import ObjectMeta, Resource
+from kubekit.words.meta import HasMeta, Manifest, ObjectMeta, Resource
 
 _log = logging.getLogger(__name__)
 
@@ -97,8 +100,8 @@ class Actor(Generic[T, S]):
             case Delete():
                 if await self._delete(obj, step, attempts):
                     return obj, replace(learned, deleted=(*learned.deleted, step.target.uid))
-            case SuspendJob():
-                await self._suspend(step, attempts)
+            case Patch():
+                await self._patch(step.resource, step.target, step.patch, attempts)
             case ProveGone():
                 await self._proof.prove_gone(obj.metadata, step)
             case ProvePods():
@@ -139,7 +142,7 @@ class Actor(Generic[T, S]):
     async def _create(self, obj: T, step: Create, attempts: Attempts) -> None:
         name, namespace = step.manifest["metadata"]["name"], step.manifest["metadata"].get("namespace")
         try:
-            created = await self._client.create(step.resource, step.manifest, field_manager=FIELD_MANAGER)
+            created = await self._send(step)
         except AlreadyExists:
             created = await self._proof.identify(obj.metadata, step, attempts)
         except ApiError as error:
@@ -169,23 +172,34 @@ class Actor(Generic[T, S]):
             self._tell(obj, Line(f"{self._kind.occasion(obj)}deleted {step.resource.kind} {target.name}"))
         return True
 
-    async def _suspend(self, step: SuspendJob, attempts: Attempts) -> None:
-        target = step.target
-        patch = {
-            "metadata": {"uid": target.uid, "resourceVersion": target.resource_version},
-            "spec": {"suspend": step.suspend},
-        }
+    async def _send(self, step: Create) -> HasMeta:
+        """Return what was created. Raises what a create raises, in words that quote no secret."""
+        if step.secret is None:
+            return await self._client.create(step.resource, step.manifest, field_manager=FIELD_MANAGER)
+        manifest = {**step.manifest, "data": await _make(step.secret)}
         try:
-            job = await self._client.patch(
-                JOBS, target.name, patch, namespace=target.namespace, field_manager=FIELD_MANAGER
+            return await self._client.create(step.resource, manifest, field_manager=FIELD_MANAGER)
+        except AlreadyExists:
+            raise
+        except ApiError as error:
+            raise _unquoted(error) from None
+
+    async def _patch(self, resource: Resource[Any], target: ObjectMeta, patch: Manifest, attempts: Attempts) -> None:
+        """Send a merge patch under the UID and the version of its target. Raises Conflict or NotFound when that has changed."""
+        on = {"uid": target.uid, "resourceVersion": target.resource_version}
+        sent = {**patch, "metadata": {**patch.get("metadata", {}), **on}}
+        try:
+            patched: HasMeta = await self._client.patch(
+                resource, target.name, sent, namespace=target.namespace, field_manager=FIELD_MANAGER
             )
         except (Conflict, NotFound):
             raise
         except ApiError as error:
             if not attempts.settle(error):
                 raise
-            raise RefusedError(describe(JOBS, "patch", target.name, target.namespace, error, attempts)) from error
-        self._caches.observe(JOBS, job)
+            raise RefusedError(describe(resource, "patch", target.name, target.namespace, error, attempts)) from error
+        if self._caches.shows(resource, patched):  # else the watch says that it is gone from it
+            self._caches.observe(resource, patched)
 
     def _emit(self, obj: T, step: Emit) -> None:
         said = clean(step.message)  # it may quote a mover, a node or a name (law L11)
@@ -196,3 +210,18 @@ class Actor(Generic[T, S]):
     def _tell(self, obj: T, line: Line) -> None:
         """Log what was done for an object: one form for all lines, so that its story can be searched."""
         _log.log(line.level, "%s/%s: %s", obj.metadata.namespace, obj.metadata.name, line.text)
+
+
+async def _make(secret: MakeSecrets) -> dict[str, str]:
+    """Return what a Secret is to hold, as it is sent."""
+    made = secret()
+    found = await made if inspect.isawaitable(made) else made
+    return {key: base64.b64encode(value).decode() for key, value in found.items()}
+
+
+def _unquoted(error: ApiError) -> ApiError:
+    """Return the error without the server's words, unless they are those of authorization, which looks at no content."""
+    if isinstance(error, Forbidden) and lacks_right(error):
+        return error
+    words = f"{error.status} {error.reason or type(error).__name__} (its words are not repeated, for they may quote the secret)"
+    return type(error)(words, status=error.status, reason=error.reason, retry_after=error.retry_after)

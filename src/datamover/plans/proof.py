@@ -26,9 +26,9 @@ from datamover.plans.refusals import LONGEST_WAIT, Attempts, describe
 from datamover.plans.steps import Create, ProveGone
 from kubekit.client.client import Client
 from kubekit.client.errors import Conflict, Forbidden, KubeError, NotFound
-from kubekit.words.batch import JOBS
-from kubekit.words.core import PODS, PersistentVolume
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PODS, PersistentVolume
 from kubekit.words.meta import HasMeta, Manifest, ObjectMeta, Resource
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 
 T = TypeVar("T", bound=HasStatus)
 
@@ -103,8 +103,8 @@ class Proof(Generic[T]):
         shown = self._caches.shows(step.resource, found)
         if shown and found.metadata.owned_by(owner.uid):
             return found
-        # A copy can take another name, which the next decision does. A Job is named after its copy.
-        if shown and step.resource is not JOBS:
+        # A copy can take another name, which the next decision does. What else there is has a name that follows from the owner's.
+        if shown and step.resource in (PERSISTENT_VOLUME_CLAIMS, VOLUME_SNAPSHOTS):
             self._caches.observe(step.resource, found)
             raise Conflict(f"{step.resource.kind} {found.metadata.name} is somebody else's")
         ours = self._kind.resource.kind

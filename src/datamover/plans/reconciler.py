@@ -22,10 +22,10 @@ from datamover.plans.steps import (
     Delete,
     Emit,
     Inquire,
+    Patch,
     Plan,
     ProvePods,
     SampleLog,
-    SuspendJob,
     WriteStatus,
 )
 from kubekit.client.client import Client
@@ -126,7 +126,7 @@ class Reconciler(Generic[T, S, F]):
             return None
         if learned.failed is not None:
             return self._pause_after(uid, learned.failed.error)
-        effect = any(isinstance(step, Create | Delete | SuspendJob | ProvePods) for step in plan.steps)
+        effect = any(isinstance(step, Create | Delete | Patch | ProvePods) for step in plan.steps)
         memory.note_success(uid, effect=effect)
         if any(isinstance(step, Inquire | SampleLog) for step in plan.steps):
             return None  # what was learnt may be worth telling at once

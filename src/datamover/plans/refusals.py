@@ -44,7 +44,7 @@ def describe(
     message = f"the API server refuses to {verb} {which}: {error.message}"
     if isinstance(error, Forbidden):
         needed = right(verb, resource, namespace)
-        if _lacks_right(error):
+        if lacks_right(error):
             reason = reasons.PERMISSION_MISSING
             message += f". The operator lacks a right: {grant(needed)}"
         else:
@@ -77,6 +77,6 @@ def grant(needed: str) -> str:
     return f"grant its service account {needed} (docs/permissions.md)"
 
 
-def _lacks_right(error: Forbidden) -> bool:
+def lacks_right(error: Forbidden) -> bool:
     """Tell whether authorization refuses; admission (quotas, policies, webhooks) answers 403 as well, in other words."""
     return " cannot " in error.message and " resource " in error.message

@@ -1,12 +1,20 @@
 """What a decision asks for, as data: the same plan can be shown, tested as a table, simulated, and acted upon."""
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Literal, TypeVar
 
-from kubekit.words.meta import Manifest, ObjectMeta, Resource
+from kubekit.words.batch import JOBS
+from kubekit.words.meta import Manifest, ObjectMeta, PartialObject, Resource
 
 S = TypeVar("S")
 """The status of the kind that a plan is for."""
+
+Secrets = Mapping[str, bytes]
+"""What a Secret holds: values by key."""
+
+MakeSecrets = Callable[[], Secrets | Awaitable[Secrets]]
+"""Makes what a Secret is to hold. What takes long is awaitable and does its work in a thread."""
 
 
 def users_of(uid: str) -> str:
@@ -28,10 +36,19 @@ class WriteStatus(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Create a child. A child of ours that is already there counts as created; anybody else's is never touched."""
+    """Create a child. A child of ours that is already there counts as created; anybody else's is never touched.
+
+    `secret` makes what a Secret is to hold, when the step is carried out and not before: no plan, no memory and no log has it (law L8). Its
+    resource is one that reads metadata only (`SECRET_METAS`), so that not even the server's answer is kept. What is there is never replaced.
+    """
 
     resource: Resource[Any]
     manifest: Manifest
+    secret: MakeSecrets | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.secret is not None and self.resource.type is not PartialObject:
+            raise ValueError(f"a {self.resource.kind} with a secret is created as SECRET_METAS, which reads no value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +60,17 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
-class SuspendJob:
-    """Stop a Job's Pods, or let them go on."""
+class Patch:
+    """Change something of ours by a merge patch, under the version that the decision was made on (law L7)."""
 
+    resource: Resource[Any]
     target: ObjectMeta
-    suspend: bool
+    patch: Manifest
+
+
+def suspend(job: ObjectMeta, *, yes: bool) -> Patch:
+    """Return the step that stops a Job's Pods, or lets them go on."""
+    return Patch(JOBS, job, {"spec": {"suspend": yes}})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +128,7 @@ class Emit:
     action: str
 
 
-Effect = Create | Delete | SuspendJob | Inquire | SampleLog | ProveGone | ProvePods | ProveStatus | Emit
+Effect = Create | Delete | Patch | Inquire | SampleLog | ProveGone | ProvePods | ProveStatus | Emit
 """A step that knows no kind."""
 
 Step = WriteStatus[S] | Effect

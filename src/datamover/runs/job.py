@@ -9,7 +9,7 @@ from datamover.api import reasons
 from datamover.api.transfer import Outcome
 from datamover.movers.outcomes import find_hindrance, has_ended, is_running, newest, read_outcome
 from datamover.plans.conditions import State
-from datamover.plans.steps import Delete, Effect, Emit, SuspendJob
+from datamover.plans.steps import Delete, Effect, Emit, suspend
 from datamover.runs.attempts import count_attempts, name_cause, newest_first
 from datamover.runs.ending import end
 from datamover.runs.facts import RunFacts
@@ -68,7 +68,7 @@ def hold(order: Order, facts: RunFacts) -> Verdict:
         refusal = facts.refused(patch=True)
         if refusal is not None:
             return refused(refusal, action="Suspend")
-        stop = (SuspendJob(job.metadata, suspend=True),)
+        stop = (suspend(job.metadata, yes=True),)
     field = order.fields.suspend
     return Verdict(
         State.SUSPENDED,
@@ -96,7 +96,7 @@ def _resume(facts: RunFacts, job: Job) -> Answer:
     if refusal is not None:
         return refused(refusal, action="Resume")
     going = working(reasons.JOB_CREATED, f"Job {job.metadata.name} goes on")
-    return replace(going, before=(SuspendJob(job.metadata, suspend=False),))
+    return replace(going, before=(suspend(job.metadata, yes=False),))
 
 
 def _watch(order: Order, facts: RunFacts, job: Job) -> Answer:

@@ -19,16 +19,17 @@ from datamover.plans.steps import (
     Delete,
     Emit,
     Inquire,
+    Patch,
     Plan,
     ProveGone,
     ProvePods,
     ProveStatus,
     SampleLog,
-    SuspendJob,
     WriteStatus,
     users_of,
 )
 from datamover.runs.facts import Unread
+from kubekit.words.batch import JOBS
 from kubekit.words.core import PodSpec
 from support import builders
 from support.builders import CLONE, JOB, NOW, SETTINGS, decide, facts, outcome, run, status, with_facts
@@ -68,8 +69,9 @@ def describe(plan: Plan) -> list[str]:
                 words.append(f"create {step.resource.kind} {step.manifest['metadata']['name']}")
             case Delete():
                 words.append(f"delete {step.resource.kind} {step.target.name}")
-            case SuspendJob():
-                words.append(f"{'suspend' if step.suspend else 'resume'} {step.target.name}")
+            case Patch():
+                assert step.resource is JOBS
+                words.append(f"{'suspend' if step.patch['spec']['suspend'] else 'resume'} {step.target.name}")
             case Inquire():
                 words.append(f"inquire {step.kind}")
             case SampleLog():
@@ -567,7 +569,7 @@ def test_decision(case: str) -> None:
 
 def only_told(known) -> bool:
     steps = decide(known, now=NOW, settings=SETTINGS).steps
-    changes = any(isinstance(step, Create | Delete | SuspendJob) for step in steps)
+    changes = any(isinstance(step, Create | Delete | Patch) for step in steps)
     return not changes and any(isinstance(step, WriteStatus) for step in steps)
 
 

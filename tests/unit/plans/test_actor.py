@@ -1,0 +1,223 @@
+"""Carrying out steps for objects of any kind: Secrets that nobody else ever sees, and patches of what is ours."""
+
+import asyncio
+import base64
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from datamover.api import reasons
+from datamover.api.names import CREATED_BY_LABEL, CREATED_BY_VALUE, FIELD_MANAGER
+from datamover.cli.operator import Options, Surroundings, new_metrics
+from datamover.plans.actor import Actor
+from datamover.plans.learned import Learned
+from datamover.plans.refusals import Attempts
+from datamover.plans.steps import Create, Patch, Plan, suspend
+from datamover.reconcilers.cluster import Cluster, View
+from kubekit.client.client import Client
+from kubekit.client.errors import Conflict, NotFound
+from kubekit.client.transport import Request
+from kubekit.words.batch import JOBS
+from kubekit.words.core import SECRET_METAS, SECRETS, SERVICES
+from kubekit.words.meta import ObjectMeta, owner_reference
+from support.clock import VirtualClock
+from support.errand import ERRANDS, Errand, ErrandKind, ErrandSpec
+from support.scripted_transport import ScriptedTransport, answer, failure
+
+VALUE = b"volsync:0123456789abcdef0123456789abcdef"
+QUOTES = (VALUE.decode(), base64.b64encode(VALUE).decode(), "0123456789abcdef")
+OWNER = Errand(
+    metadata=ObjectMeta(name="errand", namespace="shop", uid="u-1", resource_version="5"),
+    spec=ErrandSpec(source="app", secret="s"),
+)
+META = {
+    "name": "keys",
+    "namespace": "shop",
+    "labels": {CREATED_BY_LABEL: CREATED_BY_VALUE},
+    "ownerReferences": [owner_reference(ERRANDS, OWNER.metadata)],
+}
+
+
+class Quiet:
+    def record(self, *_: Any) -> None:
+        """Note nothing."""
+
+    async def sleep(self, seconds: float) -> None:
+        del seconds
+
+
+class Stage:
+    """An actor for an errand, before a server that answers by a script."""
+
+    def __init__(self, *script: Any) -> None:
+        self.server = ScriptedTransport(*script)
+        client = Client(self.server, clock=Quiet(), jitter=lambda: 0.0)
+        clock, (registry, metrics) = VirtualClock(), new_metrics()
+        self.cluster = Cluster(client, clock=clock, children=(SECRET_METAS, SERVICES))
+        kind = ErrandKind(Surroundings(client, self.cluster, "c", Options(), registry, metrics, clock))
+        self.actor = Actor(client, kind=kind, caches=self.cluster, recorder=Quiet())
+        self.made = 0
+
+    def make(self) -> dict[str, bytes]:
+        self.made += 1
+        return {"psk.txt": VALUE}
+
+    async def act(self, step: Any) -> Learned[Any, Any]:
+        return await self.actor.act(OWNER, Plan((step,)), Attempts())
+
+    def create(self) -> Create:
+        return Create(SECRET_METAS, {"metadata": META, "type": "Opaque"}, self.make)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_quoted(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No test of this module may leave a value in the log (law L8)."""
+    caplog.set_level(logging.DEBUG)
+    yield
+    assert not [quote for quote in QUOTES if quote in caplog.text]
+
+
+def stored(request: Request) -> Any:
+    body = json.loads(request.body)
+    return answer(201, {**body, "metadata": {**body["metadata"], "uid": "u-2", "resourceVersion": "9"}})
+
+
+async def test_what_a_secret_holds_is_made_when_it_is_created_and_is_nowhere_else() -> None:
+    stage = Stage(stored)
+    step = stage.create()
+    assert stage.made == 0
+    learned = await stage.act(step)
+    assert learned == Learned()
+    sent = json.loads(stage.server.requests[0].body)
+    assert base64.b64decode(sent["data"]["psk.txt"]) == VALUE
+    assert sent["metadata"]["name"] == "keys"
+    known = View(stage.cluster).child(SECRET_METAS, "shop", "keys")
+    assert known is not None
+    assert not [quote for quote in QUOTES if quote in repr((learned, known, step))]
+    assert "data" not in step.manifest, "the plan stays as it was"
+
+
+async def test_what_takes_long_to_make_is_waited_for() -> None:
+    async def make() -> dict[str, bytes]:
+        return await asyncio.to_thread(lambda: {"key": VALUE})
+
+    stage = Stage(stored)
+    await stage.act(Create(SECRET_METAS, {"metadata": META}, make))
+    assert base64.b64decode(json.loads(stage.server.requests[0].body)["data"]["key"]) == VALUE
+
+
+THEIRS = {**META, "ownerReferences": [], "uid": "u-9", "resourceVersion": "3"}
+
+
+async def test_a_secret_of_ours_that_is_there_counts_as_created_and_stays_as_it_is() -> None:
+    ours = answer(200, {"metadata": {**META, "uid": "u-2", "resourceVersion": "9"}})
+    stage = Stage(failure(409, "AlreadyExists"), ours)
+    assert await stage.act(stage.create()) == Learned()
+    assert [request.method for request in stage.server.requests] == ["POST", "GET"]
+    assert View(stage.cluster).child(SECRET_METAS, "shop", "keys") is not None
+
+
+@pytest.mark.parametrize("labels", [{}, {CREATED_BY_LABEL: CREATED_BY_VALUE}])
+async def test_somebody_elses_secret_of_that_name_is_not_touched(labels: dict[str, str]) -> None:
+    stage = Stage(failure(409, "AlreadyExists"), answer(200, {"metadata": {**THEIRS, "labels": labels}}))
+    learned = await stage.act(stage.create())
+    assert learned.refusal is not None
+    assert learned.refusal.reason == reasons.NAME_TAKEN
+    assert [request.method for request in stage.server.requests] == ["POST", "GET"]
+
+
+WEBHOOK = f"admission webhook x denied the request: {VALUE.decode()} is not nice"
+UNAUTHORIZED = 'secrets is forbidden: User "a" cannot create resource "secrets" in API group "" in the namespace "shop"'
+
+
+@pytest.mark.parametrize(
+    ("refusal", "words"),
+    [
+        (failure(403, "Forbidden", WEBHOOK), "403 Forbidden (its words are not repeated"),
+        (failure(422, "Invalid", f'data: Invalid value: "{QUOTES[1]}"', causes=[QUOTES[1]]), "422 Invalid"),
+        (failure(403, "Forbidden", UNAUTHORIZED), "create on secrets in namespace shop"),
+    ],
+)
+async def test_a_refusal_is_told_without_what_it_may_quote(refusal: Any, words: str) -> None:
+    stage = Stage(refusal)
+    learned = await stage.act(stage.create())
+    assert learned.refusal is not None
+    assert words in learned.refusal.message
+    assert not [quote for quote in QUOTES if quote in repr(learned) + str(learned.failed)]
+
+
+async def test_a_server_in_trouble_quotes_nothing_either() -> None:
+    stage = Stage(failure(500, "InternalError", WEBHOOK))
+    learned = await stage.act(stage.create())
+    assert learned.failed is not None
+    assert not [quote for quote in QUOTES if quote in f"{learned.failed.error!r} {learned.failed.error}"]
+
+
+def test_a_secret_cannot_be_created_as_a_kind_that_keeps_values() -> None:
+    with pytest.raises(ValueError, match="SECRET_METAS"):
+        Create(SECRETS, {"metadata": META}, dict)
+
+
+TARGET = ObjectMeta(
+    name="mover", namespace="shop", uid="u-7", resource_version="41", labels={CREATED_BY_LABEL: CREATED_BY_VALUE}
+)
+
+
+def patched(request: Request) -> Any:
+    body = json.loads(request.body)
+    labels = {**(TARGET.labels or {}), **body["metadata"].get("labels", {})}
+    labels = {key: value for key, value in labels.items() if value is not None}
+    meta = {"name": "mover", "namespace": "shop", "uid": "u-7", "resourceVersion": "42", "labels": labels}
+    return answer(200, {**body, "metadata": meta})
+
+
+PATCHES = {
+    "a paused Job": (Patch(JOBS, TARGET, {"spec": {"parallelism": 0}}), {"spec": {"parallelism": 0}}),
+    "a suspended Job": (suspend(TARGET, yes=True), {"spec": {"suspend": True}}),
+    "the labels": (Patch(SERVICES, TARGET, {"metadata": {"labels": {"a": "b"}}}), {"metadata": {"labels": {"a": "b"}}}),
+}
+
+
+@pytest.mark.parametrize("case", PATCHES)
+async def test_a_patch_holds_to_the_object_and_the_version_that_was_decided_on(case: str) -> None:
+    step, expected = PATCHES[case]
+    stage = Stage(patched)
+    assert await stage.act(step) == Learned()
+    (request,) = stage.server.requests
+    assert request.method == "PATCH"
+    assert dict(request.query)["fieldManager"] == FIELD_MANAGER
+    sent = json.loads(request.body)
+    assert sent == {**expected, "metadata": {"uid": "u-7", "resourceVersion": "41", **expected.get("metadata", {})}}
+    cache = stage.cluster.jobs if step.resource is JOBS else stage.cluster.children(SERVICES)
+    (found,) = cache.store.list()
+    assert found.metadata.resource_version == "42", "the next decision sees it"
+
+
+async def test_what_a_patch_takes_out_of_our_sight_does_not_stay_in_the_cache() -> None:
+    stage = Stage(patched)
+    await stage.act(Patch(SERVICES, TARGET, {"metadata": {"labels": {CREATED_BY_LABEL: None}}}))
+    assert stage.cluster.children(SERVICES).store.list() == ()
+
+
+@pytest.mark.parametrize(
+    ("answered", "expected"), [(failure(409, "Conflict"), Conflict), (failure(404, "NotFound"), NotFound)]
+)
+async def test_a_patch_of_what_has_changed_since_is_decided_anew(answered: Any, expected: type[Exception]) -> None:
+    stage = Stage(answered)
+    learned = await stage.act(Patch(JOBS, TARGET, {"spec": {"parallelism": 0}}))
+    assert learned.failed is not None
+    assert isinstance(learned.failed.error, expected)
+    assert learned.refusal is None
+
+
+async def test_a_patch_that_is_not_allowed_is_told_with_the_right_that_is_missing() -> None:
+    denied = 'jobs.batch "mover" is forbidden: User "a" cannot patch resource "jobs" in API group "batch"'
+    stage = Stage(failure(403, "Forbidden", denied))
+    learned = await stage.act(Patch(JOBS, TARGET, {"spec": {"parallelism": 0}}))
+    assert learned.refusal is not None
+    assert learned.refusal.reason == reasons.PERMISSION_MISSING
+    assert "patch on jobs of batch in namespace shop" in learned.refusal.message
+    assert learned.refusal.target == ("Job", "mover")
