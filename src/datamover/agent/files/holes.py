@@ -28,7 +28,7 @@ def punch(descriptor: int) -> int:
             piece = os.pread(descriptor, min(_CHUNK, end - offset), offset)
             for first, length in _zeros(piece):
                 # a last block that is not whole counts as one: beyond the end there is nothing to lose
-                _give_back(descriptor, offset + first, -(-length // _BLOCK) * _BLOCK)
+                give_back(descriptor, offset + first, -(-length // _BLOCK) * _BLOCK)
                 given_back += length
     return given_back
 
@@ -69,7 +69,8 @@ def _zeros(piece: bytes) -> Iterator[tuple[int, int]]:
         yield begun, len(piece) - begun
 
 
-def _give_back(descriptor: int, offset: int, length: int) -> None:
+def give_back(descriptor: int, offset: int, length: int) -> None:
+    """Let a range read as zeros that need no room. Raises OSError where that cannot be done; nothing is different then."""
     library = ctypes.CDLL(None, use_errno=True)
     fallocate = getattr(library, "fallocate64", None) or library.fallocate
     fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
