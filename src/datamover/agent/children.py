@@ -95,12 +95,13 @@ def start_process(
     stop: Stop,
     environment: Mapping[str, str],
     piped: bool,
+    merged: bool = False,
     output: str | None = None,
     folder: str | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a command in `folder`; `stop` ends it. Its log, standard error, is a pipe that the caller reads.
 
-    Standard output goes to the file `output`, else into a pipe when it is `piped`, else nowhere.
+    Standard output goes to the file `output`, else into a pipe when it is `piped`, else nowhere. `merged`: the log goes where that goes.
     """
     target = open(output, "wb") if output is not None else None  # noqa: SIM115 - the child keeps it
     try:
@@ -110,7 +111,7 @@ def start_process(
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=target if target is not None else subprocess.PIPE if piped else subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.STDOUT if merged else subprocess.PIPE,
         )
     finally:
         if target is not None:

@@ -1,0 +1,145 @@
+"""rsync as a child process: starting it, reading what it prints while it runs, and how it ended.
+
+Guarantees: those of `datamover.agent.children`; whatever rsync and its peer print is read in bounded pieces, and nobody blocks on it.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from datamover.agent import children
+from datamover.agent.children import Stop
+from datamover.agent.rsync import output
+from datamover.agent.rsync.causes import Complaints
+from datamover.agent.rsync.output import Advance, Statistics
+
+_KEPT = 64
+"""Lines of the end that statistics are read from; there are about fifteen."""
+_PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
+"""Variables that a child gets. RSYNC_* would change what it does, and others may hold secrets (law L8)."""
+
+
+def child_environment(environ: Mapping[str, str], **more: str) -> dict[str, str]:
+    """Return the environment of a child: what every program needs, and what is given here."""
+    kept = {name: environ[name] for name in _PASSED_ON if name in environ}
+    # rsync would translate names and messages by the locale
+    return {**kept, "LC_ALL": "C", **more}
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How a run of rsync ended."""
+
+    code: int
+    statistics: Statistics
+    complaints: Complaints
+
+    def check(self, *, peer: str) -> None:
+        """Raise Failure when it did not end well."""
+        if self.code:
+            raise self.complaints.explain(self.code, peer=peer)
+
+
+class Child(children.Child):
+    """A running program whose log and output come together in the order in which they were written."""
+
+    def follow(self, on_line: Callable[[bytes], None]) -> int:
+        """Give every line to `on_line`, in this thread, until the process ends; return its exit code. Raises Stopped when the attempt is to end."""
+        self.read(on_line)
+        return self.wait()
+
+    def read(self, on_line: Callable[[bytes], None]) -> None:
+        """Give every line to `on_line`, in this thread, until the process closes its output."""
+        pipe = self._process.stdout
+        if pipe is None:
+            return
+        splitter = output.Splitter()
+        while piece := os.read(pipe.fileno(), 1 << 16):
+            for line in splitter.feed(piece):
+                on_line(line)
+        for line in splitter.end():
+            on_line(line)
+
+
+def start(
+    command: Sequence[str | bytes], *, stop: Stop, environment: Mapping[str, str], folder: str | None = None
+) -> Child:
+    """Start a program in `folder`; `stop` ends it."""
+    stop.check()
+    process = children.start_process(
+        command, stop=stop, environment=environment, piped=True, merged=True, folder=folder
+    )
+    return Child(process, stop=stop, on_line=None)
+
+
+class Rsync:
+    """Runs rsync. `say` takes each of its lines for people, `advance` how far it is."""
+
+    def __init__(
+        self,
+        program: str,
+        *,
+        stop: Stop,
+        environment: Mapping[str, str],
+        say: Callable[[str], None],
+        advance: Callable[[Advance], None] = lambda _: None,
+        wrapper: Sequence[str] = (),
+    ) -> None:
+        """`environment` is that of the child (see `child_environment`); `wrapper` goes before the command."""
+        self._command = [*wrapper, program]
+        self._stop = stop
+        self._environment = environment
+        self._say = say
+        self._advance = advance
+
+    def run(self, arguments: Sequence[str | bytes], *, folder: str | None = None, quiet: bool = False) -> Ended:
+        """Run it to its end. `quiet`: only what goes wrong is said. Raises Stopped."""
+        complaints = Complaints()
+        kept: list[str] = []
+
+        def take(raw: bytes) -> None:
+            found = output.read_advance(raw)
+            if found is not None:
+                self._advance(found)
+                return
+            line = raw.decode("utf-8", "backslashreplace")
+            wrong = complaints.take(line)
+            kept.append(line)
+            del kept[:-_KEPT]
+            if wrong or not quiet:
+                self._say(line)
+
+        child = start([*self._command, *arguments], stop=self._stop, environment=self._environment, folder=folder)
+        try:
+            code = child.follow(take)
+        finally:
+            child.close()
+        return Ended(code=code, statistics=output.read_statistics(kept), complaints=complaints)
+
+    def list_folder(self, arguments: Sequence[str | bytes], *, ignored: Callable[[str], bool]) -> tuple[Ended, bool]:
+        """Run `rsync --list-only`; return how it ended and whether the folder holds an entry that is not `ignored`. Entries are looked at, not kept."""
+        complaints = Complaints()
+        found = False
+
+        def take(raw: bytes) -> None:
+            nonlocal found
+            line = raw.decode("utf-8", "backslashreplace")
+            if complaints.take(line):
+                self._say(line)
+            elif name := listed_name(line):
+                found = found or not ignored(name)
+
+        child = start([*self._command, "--list-only", *arguments], stop=self._stop, environment=self._environment)
+        try:
+            code = child.follow(take)
+        finally:
+            child.close()
+        return Ended(code=code, statistics=Statistics(), complaints=complaints), found
+
+
+def listed_name(line: str) -> str:
+    """Return the name in a line of a listing, or empty: it stands behind mode, size, date and time."""
+    words = line.split(None, 4)
+    if len(words) < 5 or len(words[0]) != 10 or words[0][0] not in "-dlcbps":
+        return ""
+    return words[4]
