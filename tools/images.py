@@ -59,12 +59,15 @@ INPUTS = (
     "LICENSE",
     "README.md",
     "pyproject.toml",
+    "requirements/engines.json",
     "requirements/images.txt",
     "requirements/mover.txt",
     "requirements/operator.txt",
     "deploy/images",
     "src/datamover",
     "src/kubekit",
+    "tools/engines.py",
+    "tools/locks.py",
 )
 SUITE = "bookworm"
 BASE_PACKAGES = ("ca-certificates", "python3", "python3-venv")

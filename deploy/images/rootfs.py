@@ -47,6 +47,13 @@ WRITTEN = {
     "etc/group": "root:x:0:\ndatamover:x:65532:\nnogroup:x:65534:\n",
     "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 }
+LOGIN = "/usr/bin/datamover-agent-login"
+WITH_SSHD = WRITTEN | {
+    "etc/passwd": f"root:x:0:0:root:/root:{LOGIN}\n"
+    "sshd:x:101:65534:sshd:/run/sshd:/nonexistent\n"
+    "datamover:x:65532:65532:datamover:/:/nonexistent\nnobody:x:65534:65534:nobody:/:/nonexistent\n",
+}
+"""sshd gives up its rights to the user `sshd` in the empty folder /run/sshd, and starts the login program for the one command that it allows."""
 
 
 class Root:
@@ -173,7 +180,9 @@ def keep_package_records(root: Root) -> list[str]:
     kept: list[str] = []
     for stanza in (database / "status").read_text(encoding="utf-8").split("\n\n"):
         match = re.search(r"^Package: (\S+)$", stanza, re.MULTILINE)
-        if match is None or match[1] not in owners or "\nStatus: install ok installed" not in stanza:
+        # packages of engines are unpacked only: nothing of theirs is to run here
+        kept_states = ("\nStatus: install ok installed", "\nStatus: install ok unpacked")
+        if match is None or match[1] not in owners or not any(state in stanza for state in kept_states):
             continue
         name = match[1]
         (records / name).write_text(stanza.strip() + "\n", encoding="utf-8")
@@ -225,7 +234,11 @@ def main(arguments: list[str]) -> int:
     for name, mode in DIRECTORIES.items():
         (target / name).mkdir(exist_ok=True)
         (target / name).chmod(mode)
-    for name, text in WRITTEN.items():
+    serves_ssh = LOGIN in arguments
+    if serves_ssh:
+        (target / "root").mkdir(mode=0o700, exist_ok=True)
+        (target / "run/sshd").mkdir(mode=0o755, exist_ok=True)
+    for name, text in (WITH_SSHD if serves_ssh else WRITTEN).items():
         (target / name).write_text(text, encoding="utf-8")
     for configuration in ("/etc/ld.so.conf", "/etc/ld.so.conf.d"):
         if os.path.exists(configuration):

@@ -246,6 +246,17 @@ def test_every_requirement_has_hashes_and_no_address(name: str) -> None:
     assert "://" not in text
 
 
+def test_the_engines_of_debian_come_by_their_pins_and_no_other_way() -> None:
+    assert [command for command in commands() if "engines.py" in command] != []
+    assert [command for command in commands() if re.search(r"\b(apt|apt-get|dpkg|curl|wget)\b", command)] == []
+    copied = re.findall(r"^COPY ((?:requirements|tools|src/datamover/cli)\S* .*) ", CONTAINERFILE, re.MULTILINE)
+    inputs = {path for line in copied for path in line.split()}
+    allowed = (ROOT / "deploy/images/Containerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    for path in inputs:
+        assert any(path == each or path.startswith(f"{each}/") for each in images.INPUTS), path
+        assert f"!{path}" in allowed or f"!{path.split('/')[0]}" in allowed, path
+
+
 def test_images_and_tests_use_the_same_versions() -> None:
     def pins(name: str) -> set[str]:
         text = (ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8")
