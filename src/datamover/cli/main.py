@@ -374,7 +374,7 @@ def up(
       export KUBECONFIG=...       (printed)
       kubectl get datamovers
     """
-    demand_world("local up", served=True)
+    demand_world("local up")
     from datamover.cli import logs
     from datamover.cli.embedded.serving import UpOptions, serve_world
     from datamover.cli.embedded.state import WorldError

@@ -9,8 +9,6 @@ from typing import Final
 import click
 
 _WORLD: Final = ("localkube", "re2")
-_SERVED: Final = (*_WORLD, "cryptography")
-"""kubectl speaks to the embedded world over TLS, and the certificate is made here."""
 
 
 class NotInstalled(click.ClickException):
@@ -19,12 +17,9 @@ class NotInstalled(click.ClickException):
     exit_code = click.UsageError.exit_code
 
 
-def demand_world(command: str, *, served: bool = False) -> None:
-    """Raise NotInstalled, which says what to install, where `command` cannot start the embedded world.
-
-    `served` is for other processes, such as kubectl.
-    """
-    missing = [name for name in (_SERVED if served else _WORLD) if not _is_there(name)]
+def demand_world(command: str) -> None:
+    """Raise NotInstalled, which says what to install, where `command` cannot start the embedded world."""
+    missing = [name for name in _WORLD if not _is_there(name)]
     if missing:
         raise NotInstalled(
             f"`datamover {command}` needs the embedded world, and {' and '.join(missing)} cannot be imported: "

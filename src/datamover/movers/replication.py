@@ -17,8 +17,6 @@ from datamover.movers.pod import NOBODY, Mount
 from kubekit.words.meta import Manifest
 
 DATA: Final = "data"
-DATA_PATH: Final = "/data"
-BLOCK_PATH: Final = "/dev/block"
 TEMPORARY: Final = Mount("tempdir", "/tmp", {"emptyDir": {"medium": "Memory"}})  # noqa: S108 - a volume of the Pod's own
 GRACE_SECONDS: Final = 30
 MORE_VOLUMES: Final = "/mnt"
@@ -204,9 +202,11 @@ def _volumes(movement: Movement, container: Manifest, mounts: Sequence[Mount]) -
     data = {"name": DATA, "persistentVolumeClaim": claim}
     seen: list[Manifest] = []
     if movement.block:
-        container["volumeDevices"] = [{"name": DATA, "devicePath": BLOCK_PATH}]
+        container["volumeDevices"] = [{"name": DATA, "devicePath": transfer.BLOCK_PATH}]
     else:
-        seen.append({"name": DATA, "mountPath": DATA_PATH, **({"readOnly": True} if movement.is_source else {})})
+        seen.append(
+            {"name": DATA, "mountPath": transfer.DATA_PATH, **({"readOnly": True} if movement.is_source else {})}
+        )
     seen += [
         {"name": mount.name, "mountPath": mount.path, **({"readOnly": True} if mount.read_only else {})}
         for mount in mounts

@@ -23,10 +23,7 @@ class Tls:
 
 
 def self_signed(hosts: tuple[str, ...], *, now: datetime) -> Tls:
-    """Return credentials for the given names and addresses, valid from a day before `now`. The key stays in this process.
-
-    Raises ModuleNotFoundError without the `cryptography` library, which the extra `local` brings.
-    """
+    """Return credentials for the given names and addresses, valid from a day before `now`. The key stays in this process."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
