@@ -97,10 +97,16 @@ DESTINATION_DIRECTION: Final = "destination"
 DESTINATION_ADDRESS: Final = "DESTINATION_ADDRESS"
 """Host name or address of the destination that a source sends to."""
 DESTINATION_PORT: Final = "DESTINATION_PORT"
+PRIVILEGED_MOVER: Final = "PRIVILEGED_MOVER"
+"""`1`: the mover is root and may give files to their owners (documents)."""
 DEBUG_MOVER: Final = "DEBUG_MOVER"
 """Anything: the mover does nothing and waits, so that people can look into its container."""
 LISTEN_PORT: Final = "LISTEN_PORT"
 """Port that a destination listens on instead of the documented one: several of them on one machine want one each."""
+RSYNC: Final = "DATAMOVER_RSYNC"
+"""Path of the rsync program; default: found on PATH."""
+STUNNEL: Final = "DATAMOVER_STUNNEL"
+"""Path of the stunnel program; default: found on PATH."""
 
 DEFAULT_MAX_DELETE_PERCENT: Final = 50.0
 DEFAULT_GRACE_PERIOD: Final = 20.0

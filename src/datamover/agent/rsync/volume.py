@@ -1,0 +1,35 @@
+# ruff: noqa: PTH110, PTH112, PTH116  # a start-up budget that pathlib would take a tenth of
+"""What a mover of these engines moves: a folder of files, or a block device. The one place that decides it."""
+
+import os
+import stat
+
+import msgspec
+
+from datamover.agent.errors import Failure
+from datamover.api import transfer
+
+
+class Volume(msgspec.Struct, frozen=True):
+    """A volume. `is_device`: it has no file system that could be read."""
+
+    path: str
+    is_device: bool
+
+
+def find_volume(root: str) -> Volume:
+    """Return the volume that is mounted below `root` (empty: the container's own). Raises Failure when there is none."""
+    device = f"{root}{transfer.BLOCK_PATH}"
+    # a plain file stands in for a device where there is none (the embedded node, tests)
+    if os.path.exists(device):
+        mode = os.stat(device).st_mode
+        if stat.S_ISBLK(mode) or stat.S_ISREG(mode):
+            return Volume(device, is_device=True)
+    folder = f"{root}{transfer.DATA_PATH}"
+    if os.path.isdir(folder):
+        return Volume(folder, is_device=False)
+    raise Failure(
+        transfer.CONFIG,
+        transfer.REASON_SOURCE_NOT_FOUND,
+        f"There is no volume: neither a folder {folder} nor a device {device}. Mount the claim there.",
+    )
