@@ -93,7 +93,7 @@ class DataMoverMetrics:
             registry=registry,
         )
         self._failures = Failures(registry)
-        self._waits = OneSeries(
+        self._waits: OneSeries[ObjectName, WaitName] = OneSeries(
             ObjectGauge(
                 "datamover_waiting_since_timestamp_seconds",
                 "Since when a DataMover that has not ended waits, in seconds since 1970, and what for.",

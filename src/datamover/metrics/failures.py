@@ -26,24 +26,25 @@ class WaitName(NamedTuple):
     severity: str
 
 
-L = TypeVar("L", FailureName, WaitName)
+Owner = TypeVar("Owner", bound=tuple[str, ...])
+L = TypeVar("L", bound=tuple[str, ...])
 
 
-class OneSeries(Generic[L]):
+class OneSeries(Generic[Owner, L]):
     """At most one series for each object: new labels replace the former series."""
 
     def __init__(self, gauge: ObjectGauge[L]) -> None:
         self._gauge = gauge
-        self._labels: dict[ObjectName, L] = {}
+        self._labels: dict[Owner, L] = {}
 
-    def put(self, owner: ObjectName, labels: L, value: float) -> None:
+    def put(self, owner: Owner, labels: L, value: float) -> None:
         """Set an object's series."""
         if self._labels.get(owner) not in (None, labels):
             self.drop(owner)
         self._labels[owner] = labels
         self._gauge.set(labels, value)
 
-    def drop(self, owner: ObjectName) -> None:
+    def drop(self, owner: Owner) -> None:
         """Drop an object's series, if there is one."""
         labels = self._labels.pop(owner, None)
         if labels is not None:
@@ -62,7 +63,7 @@ class Failures:
     """Failures by object. A later completed run of the same claim resolves them, for good. Moments are seconds since 1970."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._series = OneSeries(
+        self._series: OneSeries[ObjectName, FailureName] = OneSeries(
             ObjectGauge(
                 "datamover_failed_timestamp_seconds",
                 "When a DataMover failed that was not dealt with since: by a retry or a later run of the same claim that completed.",

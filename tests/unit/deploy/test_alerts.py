@@ -1,5 +1,6 @@
 """The alert rules, evaluated by Prometheus' own promtool over series that are made up. Skipped without it."""
 
+import json
 import re
 import subprocess
 from collections.abc import Callable, Mapping
@@ -306,6 +307,44 @@ def test_each_severity_of_a_wait_has_one_alert_of_the_same() -> None:
     assert {severity.value for severity in Severity} == set(selected)
     assert all(RULES[name]["labels"]["severity"] == severity for severity, name in selected.items())
     assert {WAITS[reason].ended_by for reason in (reasons.SECRET_NOT_FOUND, reasons.NAME_TAKEN)} == {EndedBy.PERSON}
+
+
+# --- replication ----------------------------------------------------------------------------------------------------
+
+REPLICA = {"obj_name": "nightly", "obj_namespace": "shop", "role": "source", "method": "restic"}
+WAITS_SINCE = "datamover_replication_copy_trigger_waiting_since_timestamp_seconds"
+
+
+def of_replica(family: str, pod: str = "p", **more: str) -> str:
+    labels = {**REPLICA, **more, "namespace": "datamover-operator-system", "pod": pod}
+    return f"{family}{{{','.join(f'{key}={json.dumps(value)}' for key, value in labels.items())}}}"
+
+
+def test_an_hour_out_of_sync_is_told_also_when_another_replica_leads_meanwhile(evaluate: Evaluate) -> None:
+    late, alert = "volsync_volume_out_of_sync", "DataMoverReplicationOutOfSync"
+    series = {of_replica(late, "p"): "1x30 stale", of_replica(late, "q"): "_x35 1x60"}
+    evaluate(alert, series, at="59m")
+    evaluate(alert, series, at="61m", fires=(REPLICA,))
+    evaluate(alert, {of_replica(late): "1x20 0x5 1x50"}, at="61m")
+
+
+def test_the_third_failure_in_a_row_is_told_with_its_reason_until_one_succeeds(evaluate: Evaluate) -> None:
+    failing, alert = "datamover_replication_consecutive_failures", "DataMoverReplicationFailing"
+    series = {
+        of_replica(failing, reason="ServerUnreachable"): "1x5 2x5 stale",
+        of_replica(failing, reason="AccessDenied"): "_x12 3x10 stale",
+    }
+    evaluate(alert, series, at="11m")
+    evaluate(alert, series, at="14m", fires=({**REPLICA, "reason": "AccessDenied"},))
+    evaluate(alert, series, at="24m")
+
+
+def test_a_copy_that_waits_for_its_trigger_is_told_after_a_quarter_of_an_hour(evaluate: Evaluate) -> None:
+    alert = "DataMoverReplicationWaitsForTrigger"
+    series = {of_replica(WAITS_SINCE): "0x20 stale"}
+    evaluate(alert, series, at="14m")
+    evaluate(alert, series, at="16m", fires=(REPLICA,))
+    evaluate(alert, series, at="22m")
 
 
 # --- where to read on ---------------------------------------------------------------------------------------------

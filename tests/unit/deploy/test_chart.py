@@ -304,10 +304,18 @@ def test_each_pod_is_scraped_once_and_keeps_its_own_namespaces(render: Any) -> N
 
 def test_alert_rules_arrive_as_they_are_written_but_those_that_are_switched_off(render: Any) -> None:
     rule = "metrics.prometheusRule"
-    (found,) = of_kind(render(f"{rule}.enabled=true"), "PrometheusRule")
+    both = (f"{rule}.enabled=true", "replication.enabled=true")
+    (found,) = of_kind(render(*both), "PrometheusRule")
     assert found["spec"]["groups"] == ALERTS
-    (found,) = of_kind(render(f"{rule}.enabled=true", f"{rule}.disabled={{DataMoverCleanupFailing}}"), "PrometheusRule")
+    (found,) = of_kind(render(*both, f"{rule}.disabled={{DataMoverCleanupFailing}}"), "PrometheusRule")
     assert found["spec"]["groups"] == ALERTS[1:]
+
+
+def test_rules_and_panels_of_replication_arrive_only_where_it_is_enabled(render: Any) -> None:
+    objects = render("metrics.prometheusRule.enabled=true", "grafanaDashboard.enabled=true")
+    (found,) = of_kind(objects, "PrometheusRule")
+    assert found["spec"]["groups"] == [group for group in ALERTS if group["name"] != "datamover.replication"]
+    assert "eplication" not in str(of_kind(objects, "ConfigMap"))
 
 
 def test_the_hours_of_the_alert_rules_are_values(render: Any) -> None:
@@ -328,7 +336,8 @@ def test_the_hours_of_the_alert_rules_are_values(render: Any) -> None:
 
 def test_runbooks_lead_to_where_the_page_is_served(render: Any) -> None:
     rule, page = "metrics.prometheusRule", "https://docs.example.com/failures"
-    (found,) = of_kind(render(f"{rule}.enabled=true", f"{rule}.runbookPage={page}"), "PrometheusRule")
+    settings = (f"{rule}.enabled=true", f"{rule}.runbookPage={page}", "replication.enabled=true")
+    (found,) = of_kind(render(*settings), "PrometheusRule")
     rules = [each for group in found["spec"]["groups"] for each in group["rules"]]
     written = [each for group in ALERTS for each in group["rules"]]
     assert [each["annotations"]["runbook_url"] for each in rules] == [

@@ -11,10 +11,14 @@ import yaml
 from datamover.api import names
 from datamover.metrics.datamover import DataMoverMetrics
 from datamover.metrics.exposition import new_registry
+from datamover.metrics.replication import ReplicaFailure, ReplicaName, ReplicationMetrics
 from datamover.metrics.runtime import RuntimeMetrics
 
-FILE = Path(__file__).resolve().parents[3] / "deploy/charts/datamover/files/dashboards/datamover.json"
-DASHBOARD: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+FILES = Path(__file__).resolve().parents[3] / "deploy/charts/datamover/files"
+DASHBOARD: dict[str, Any] = json.loads((FILES / "dashboards/datamover.json").read_text(encoding="utf-8"))
+REPLICATION: dict[str, Any] = json.loads((FILES / "dashboards/replication.json").read_text(encoding="utf-8"))
+DASHBOARDS = [DASHBOARD, REPLICATION]
+each_dashboard = pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda each: each["uid"])
 
 
 def exposed() -> set[str]:
@@ -22,16 +26,24 @@ def exposed() -> set[str]:
     registry = new_registry()
     RuntimeMetrics(registry)
     DataMoverMetrics(registry)
+    ReplicationMetrics(registry, now=lambda: 0.0)
     found = set()
     for family in registry.collect():
-        suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"]}.get(family.type, [""])
+        suffixes = {
+            "counter": ["_total"],
+            "histogram": ["_bucket", "_count", "_sum"],
+            "summary": ["", "_count", "_sum"],
+        }.get(family.type, [""])
         found |= {f"{family.name}{suffix}" for suffix in suffixes}
     return found
 
 
 def expressions() -> list[str]:
-    targets = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
-    return [*targets, *(each["definition"] for each in DASHBOARD["templating"]["list"] if "definition" in each)]
+    found = []
+    for dashboard in DASHBOARDS:
+        found += [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+        found += [each["definition"] for each in dashboard["templating"]["list"] if "definition" in each]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -47,7 +59,7 @@ def test_a_panel_leaves_other_operators_out(expression: str) -> None:
 
 @pytest.mark.parametrize("expression", expressions())
 def test_a_panel_shows_metrics_that_exist(expression: str) -> None:
-    named = set(re.findall(r"\b(?:datamover|workqueue|leader_election|process|python)_\w+", expression))
+    named = set(re.findall(r"\b(?:datamover|volsync|workqueue|leader_election|process|python)_\w+", expression))
     assert named
     assert named <= exposed()
     assert expression.count("(") == expression.count(")")
@@ -57,26 +69,33 @@ def test_a_panel_shows_metrics_that_exist(expression: str) -> None:
     matched = set(re.findall(r"(\w+)(?:=|!=|=~)\"", expression))
     assert grouped | matched <= {
         "namespace", "source", "status", "phase", "error_type", "le", "outcome", "name", "verb", "resource", "code",
-        "state", "instance",
+        "state", "instance", "obj_name", "obj_namespace", "role", "method", "reason", "quantile",
     }  # fmt: skip
 
 
-def test_failed_and_waiting_ones_are_listed_by_name() -> None:
-    tables = {
-        panel["title"]: (panel["targets"][0]["expr"], panel["transformations"][0]["options"]["excludeByName"])
-        for panel in DASHBOARD["panels"]
-        if panel["type"] == "table"
-    }
-    shown = {"Failed, and nobody has dealt with it": "datamover_failed_", "Waiting": "datamover_waiting_since_"}
-    for title, family in shown.items():
-        expression, hidden = tables[title]
-        assert family in expression
-        assert {"pod", "instance", "Time"} <= set(hidden)
-        assert not {"name", "namespace", "reason"} & set(hidden)
+@pytest.mark.parametrize(
+    ("dashboard", "title", "family", "labels"),
+    [
+        (DASHBOARD, "Failed, and nobody has dealt with it", "datamover_failed_", {"name", "namespace", "reason"}),
+        (DASHBOARD, "Waiting", "datamover_waiting_since_", {"name", "namespace", "reason"}),
+        (REPLICATION, "Out of sync, by name", "volsync_volume_out_of_sync", set(ReplicaName._fields)),
+        (REPLICATION, "Failing, by name", "datamover_replication_consecutive_", set(ReplicaFailure._fields)),
+        (REPLICATION, "Waiting for a copy trigger, by name", "_copy_trigger_waiting_", set(ReplicaName._fields)),
+    ],
+)
+def test_failed_and_waiting_ones_are_listed_by_name(
+    dashboard: dict[str, Any], title: str, family: str, labels: set[str]
+) -> None:
+    (table,) = [each for each in dashboard["panels"] if each["type"] == "table" and each["title"] == title]
+    hidden = set(table["transformations"][0]["options"]["excludeByName"])
+    assert family in table["targets"][0]["expr"]
+    assert {"pod", "instance", "Time"} <= hidden
+    assert not labels & hidden
 
 
-def test_the_panels_have_their_own_places_and_numbers() -> None:
-    panels = DASHBOARD["panels"]
+@each_dashboard
+def test_the_panels_have_their_own_places_and_numbers(dashboard: dict[str, Any]) -> None:
+    panels = dashboard["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     taken: set[tuple[int, int]] = set()
     for panel in panels:
@@ -88,15 +107,19 @@ def test_the_panels_have_their_own_places_and_numbers() -> None:
 
 
 def test_the_dashboard_arrives_as_it_is_written(render: Any) -> None:
-    (found,) = [each for each in render("grafanaDashboard.enabled=true") if each["kind"] == "ConfigMap"]
+    objects = render("grafanaDashboard.enabled=true", "replication.enabled=true")
+    (found,) = [each for each in objects if each["kind"] == "ConfigMap"]
     assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
-    assert json.loads(found["data"]["datamover.json"]) == DASHBOARD
+    assert {name: json.loads(text) for name, text in found["data"].items()} == {
+        "datamover.json": DASHBOARD,
+        "datamover-replication.json": REPLICATION,
+    }
 
 
 def test_what_an_alert_tells_by_name_a_panel_shows() -> None:
     """A claim without any backup yet is told by the same alert as one whose last is old, so it is in the same list."""
     ages = next(panel for panel in DASHBOARD["panels"] if panel["title"] == "Age of the last backup of each claim")
-    rules = yaml.safe_load((FILE.parents[1] / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
+    rules = yaml.safe_load((FILES / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
     alert = next(rule for group in rules for rule in group["rules"] if rule["alert"] == "DataMoverNoRecentSuccess")
     families = set(re.findall(r"datamover_\w+", alert["expr"]))
     assert families == set(re.findall(r"datamover_\w+", ages["targets"][0]["expr"]))

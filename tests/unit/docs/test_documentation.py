@@ -24,8 +24,10 @@ from datamover.cli.main import main
 from datamover.cli.outcome import Exit
 from datamover.metrics.datamover import DataMoverMetrics
 from datamover.metrics.exposition import new_registry
-from datamover.metrics.objects import ObjectGauge
+from datamover.metrics.objects import ObjectFamily
+from datamover.metrics.replication import ReplicationMetrics
 from datamover.metrics.runtime import RuntimeMetrics
+from datamover.metrics.summaries import ObjectSummary
 from kubekit.client.transport import Request
 from localkube.store.apiserver import ApiServer
 
@@ -423,9 +425,9 @@ class Recording(CollectorRegistry):
         if isinstance(collector, MetricWrapperBase):
             found = Family(collector._type, tuple(collector._labelnames))
             self.families[exposed(collector._name, collector._type)] = found
-        elif isinstance(collector, ObjectGauge):
+        elif isinstance(collector, ObjectFamily | ObjectSummary):
             for family in collector.describe():
-                self.families[family.name] = Family(family.type, tuple(family._labelnames))
+                self.families[exposed(family.name, family.type)] = Family(family.type, collector.labels)
 
 
 def exposed(name: str, type_: str) -> str:
@@ -436,6 +438,7 @@ def our_families() -> dict[str, Family]:
     registry = Recording()
     RuntimeMetrics(registry)
     DataMoverMetrics(registry)
+    ReplicationMetrics(registry, now=lambda: 0.0)
     return registry.families
 
 
@@ -452,7 +455,7 @@ def test_a_metric_has_a_row_with_its_type_and_labels(name: str) -> None:
 
 
 def test_no_metric_is_documented_that_is_not_exposed() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (?:counter|gauge|histogram) \|", page("docs/metrics.md"), re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (?:counter|gauge|histogram|summary) \|", page("docs/metrics.md"), re.MULTILINE)
     assert sorted(rows) == sorted(FAMILIES)
 
 
