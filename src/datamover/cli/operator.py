@@ -32,7 +32,9 @@ from kubekit.client.errors import Forbidden, KubeError, NotFound
 from kubekit.client.http import HttpTransport
 from kubekit.runtime.access import Gatekeeper
 from kubekit.runtime.clock import Clock, SystemClock
+from kubekit.runtime.definition_gate import DefinitionGate
 from kubekit.runtime.events import EventRecorder
+from kubekit.runtime.gate import Guarded
 from kubekit.runtime.informer import Informer
 from kubekit.runtime.leader import LeaderElector
 from kubekit.runtime.manager import Elector, Manager
@@ -201,13 +203,13 @@ class Operator:
         self._definitions = [
             _expect_definition(client, wanted, clock=clock)
             for kind in self.kinds
-            if options.check_definitions and (wanted := kind.definition) is not None
+            if options.check_definitions and not kind.optional and (wanted := kind.definition) is not None
         ]
         self.manager = Manager(elector=_begin_after([each for each, _ in self._definitions], elector))
         for definition, changes in self._definitions:
             self.manager.add_task("definitions", definition.run)
             self.manager.add_task("changes of definitions", changes.run)
-        for informer in (*(kind.objects for kind in self.kinds), *self.cluster.informers()):
+        for informer in self.cluster.informers():
             self.manager.add_informer(informer)
         for name, named in self.cluster.named():
             self.manager.add_task(name, named.run)
@@ -215,7 +217,14 @@ class Operator:
         self.manager.add_finisher(recorder.flush)
         for kind in self.kinds:
             reconciler = Reconciler(kind, client=client, caches=self.cluster, recorder=recorder, clock=clock)
-            self.manager.add_controller(reconciler.controller(workers=options.workers, metrics=metrics))
+            controller = reconciler.controller(workers=options.workers, metrics=metrics)
+            gates = [*([DefinitionGate(client, kind.resource, clock=clock)] if kind.optional else []), *kind.gates]
+            if gates:
+                guarded = Guarded(controller, kind.objects, gates=gates, rest=reconciler.rest, metrics=metrics)
+                self.manager.add_guarded(guarded)
+            else:
+                self.manager.add_informer(kind.objects)
+                self.manager.add_controller(controller)
         if options.status_address:
             self._serve_status(options.status_address, options.metrics_access, client=client, clock=clock)
 
@@ -233,6 +242,7 @@ class Operator:
             port=port,
             alive={"event loop": heartbeat.check},
             ready=self.checks,
+            notes=self.manager.notes,
             metrics=lambda: (expose(self.registry), CONTENT_TYPE),
             guard=Gatekeeper(client, clock=clock).judge if access.authenticated else None,
             tls=certificate.context if certificate else None,

@@ -68,6 +68,14 @@ class RuntimeMetrics:
                 registry=registry,
             )
         )
+        self._asleep = _Family(
+            Gauge(
+                "datamover_controller_asleep",
+                "1 while a controller does nothing, by what is missing.",
+                ("controller", "gate"),
+                registry=registry,
+            )
+        )
         self._state = _Family(
             Gauge(
                 "datamover_informer_state",
@@ -137,6 +145,10 @@ class RuntimeMetrics:
     def reconciled(self, controller: str, outcome: str, seconds: float, /) -> None:
         """One reconcile ended."""
         self._reconciles.labels(controller, outcome).observe(seconds)
+
+    def asleep(self, controller: str, gate: str, yes: bool, /) -> None:
+        """A gate that a controller is behind is closed, or open."""
+        self._asleep.labels(controller, gate).set(1 if yes else 0)
 
     def state(self, resource: str, state: str, /) -> None:
         """An informer entered a state."""

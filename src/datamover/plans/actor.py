@@ -90,11 +90,12 @@ class Actor(Generic[T, S]):
         """Carry out one step; return the object and what is learnt after it."""
         match step:
             case WriteStatus():
-                written: Written[T, S] = Written(obj, step.status, step.cause)
-                obj = await self._write_status(obj, step.status)
+                before = obj
+                obj, stored = await self._write_status(obj, step.status)
+                written: Written[T, S] = Written(before, step.status, step.cause, stored)
                 return obj, replace(learned, written=(*learned.written, written))
             case ProveStatus():
-                obj = await self._write_status(obj, obj.status)
+                obj, _ = await self._write_status(obj, obj.status)
             case Create():
                 await self._create(obj, step, attempts)
             case Delete():
@@ -114,24 +115,26 @@ class Actor(Generic[T, S]):
                 self._emit(obj, step)
         return obj, learned
 
-    async def _write_status(self, obj: T, status: S | None) -> T:
+    async def _write_status(self, obj: T, status: S | None) -> tuple[T, S | None]:
+        """Return the object as it is then, and what the server has made of the status; None when its answer was lost."""
         resource, before = self._kind.resource, obj.status
         manifest = to_manifest(resource, obj, status)
         try:
             written = await self._client.replace(
                 resource, manifest, field_manager=FIELD_MANAGER, subresource="status", repeat=True
             )
+            stored: S | None = written.status
         except Forbidden as error:
             self._complain(obj, error)
             raise
         except Conflict as conflict:
             # Either somebody was faster, or a first try of ours took effect and its answer was lost.
-            written = await self._proof.find_written(obj, status, conflict)
+            written, stored = await self._proof.find_written(obj, status, conflict), None
         self._kind.objects.store.observe(written)
         line = self._kind.headline(before, status) if status is not None else None
         if line is not None:
             self._tell(obj, line)
-        return written
+        return written, stored
 
     def _complain(self, obj: T, error: Forbidden) -> None:
         """Say by an event what the status itself cannot say (law L10)."""

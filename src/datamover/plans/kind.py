@@ -12,6 +12,7 @@ from datamover.plans.known import UNSEEN, Known, Seen
 from datamover.plans.learned import Learned
 from datamover.plans.steps import Plan, Step
 from kubekit.runtime.controller import Controller
+from kubekit.runtime.gate import Gate
 from kubekit.runtime.informer import Informer
 from kubekit.runtime.store import Key
 from kubekit.words.meta import HasMeta, Manifest, Resource
@@ -43,6 +44,18 @@ class Kind(ABC, Generic[T, S, F]):
     """A kind `T` with the status `S`, about whose objects is decided on facts `F`.
 
     `gather` and `decide` change nothing. What has no meaning for a kind can be left as it is here.
+
+    **A kind whose definition may be missing** says `optional = True`. It sleeps until the API server serves it and begins then, without a
+    restart; when the definition goes, it sleeps again. Neither keeps another kind from starting: `/readyz`, a line of the log and
+    `datamover_controller_asleep` tell of it. Its definition may be another project's and is not compared with ours: what a server drops of
+    a status is noticed at the first write and no longer counts as a difference (`plans/pruned.py`). `definition` is then what the embedded
+    world installs, and nothing else.
+
+    **A kind that has to stand back**, such as from another operator, names the `gates` that it is behind (`kubekit.runtime.gate`). While
+    one of them is closed nothing of it is watched, kept or written. One gate may be before several kinds: whoever puts the operator together
+    makes it once. When a gate closes, `forget` is called for each object, and when all are open again `survey`.
+
+    Both want an informer of their own as `objects`, which nobody else runs. A kind that is neither needs no word of this: it is waited for.
     """
 
     resource: Resource[T]
@@ -57,6 +70,12 @@ class Kind(ABC, Generic[T, S, F]):
 
     definition: Manifest | None = None
     """The CustomResourceDefinition that the operator waits for, None when it needs none."""
+
+    optional: bool = False
+    """Whether it sleeps as long as there is no definition, in the place of being waited for."""
+
+    gates: Collection[Gate] = ()
+    """What it waits for beside that."""
 
     # Deciding.
 

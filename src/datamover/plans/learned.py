@@ -16,12 +16,14 @@ S = TypeVar("S")
 class Written(Generic[T, S]):
     """A status that the server has taken: the object as it was before, and the status.
 
-    `cause` is the reason of the attempt that failed, when that is what the status tells.
+    `cause` is the reason of the attempt that failed, when that is what the status tells. `stored` is what the server has made of the
+    status: it drops fields that the definition does not have. None where its answer was lost.
     """
 
     before: T
     status: S
     cause: str | None = None
+    stored: S | None = None
 
 
 @dataclass(frozen=True, slots=True)

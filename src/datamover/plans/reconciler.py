@@ -7,6 +7,8 @@ Each of our own writes wakes its object again: what was written is gathered and 
 """
 
 import logging
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from datamover.plans.actor import Actor, Recorder
@@ -15,6 +17,7 @@ from datamover.plans.known import UNSEEN
 from datamover.plans.learned import Learned
 from datamover.plans.memory import REMARK_PAUSE, Memory
 from datamover.plans.proof import Caches
+from datamover.plans.pruned import Pruned
 from datamover.plans.refusals import Attempts
 from datamover.plans.steps import (
     REST,
@@ -25,6 +28,7 @@ from datamover.plans.steps import (
     Patch,
     Plan,
     ProvePods,
+    ProveStatus,
     SampleLog,
     WriteStatus,
 )
@@ -63,6 +67,7 @@ class Reconciler(Generic[T, S, F]):
         self.memory = Memory(clock=clock)
         self._clock = clock
         self._surveyed = False
+        self._pruned = Pruned()
         self._actor: Actor[T, S] = Actor(client, kind=kind, caches=caches, recorder=recorder)
 
     def controller(self, *, workers: int = 4, metrics: WorkInstruments = SILENCE) -> Controller:
@@ -75,6 +80,13 @@ class Reconciler(Generic[T, S, F]):
         controller.watch(self.kind.objects)
         self.kind.connect(controller)
         return controller
+
+    def rest(self, keys: Collection[Key]) -> None:
+        """Nothing of the kind is reconciled for now: forget the objects with these keys, which are looked at anew when it is."""
+        self._surveyed = False
+        for key in keys:
+            self.kind.forget(key)
+        self.memory.keep(())
 
     def explain(self, key: Key) -> tuple[F, Plan[S]] | None:
         """Return what is known of an object and what would be done next, without doing it."""
@@ -117,7 +129,7 @@ class Reconciler(Generic[T, S, F]):
         """Act on a decision; return when to look again, None when what was learnt is to be decided upon at once."""
         memory, uid = self.memory, obj.metadata.uid
         memory.note_seen(uid, UNSEEN if self.kind.is_over(obj) else self.kind.seen(facts))
-        due = memory.due(plan)
+        due = self._spare(obj, memory.due(plan))
         if self._is_remark(obj, due) and not memory.may_remark(uid):
             return After(REMARK_PAUSE)
         learned = await self._actor.act(obj, due, memory.attempts(uid))
@@ -137,6 +149,9 @@ class Reconciler(Generic[T, S, F]):
     def _take_note(self, obj: T, learned: Learned[T, S]) -> None:
         """Remember and count what was learnt. Raises the defect of ours that ended the plan, if one did."""
         uid, stage = obj.metadata.uid, self.kind.stage
+        for each in learned.written:
+            if each.stored is not None:
+                self._pruned.learn(each.status, each.stored)
         if any(stage(each.before.status) != stage(each.status) for each in learned.written):
             self.memory.note_stage(uid)
         self.memory.learn(uid, learned)
@@ -177,6 +192,25 @@ class Reconciler(Generic[T, S, F]):
             problem = another
         if problem is not None:
             _log.info("%s: its status could not be written either", key, exc_info=problem)
+
+    def _spare(self, obj: T, plan: Plan[S]) -> Plan[S]:
+        """Return a plan without statuses that differ from the present one only in what this server drops (law L9).
+
+        With nothing else to do the events go as well: a status that is not written does not remember that they were. Before an effect
+        the status is proved in the place of being written: whoever decided on a stale one is refused.
+        """
+        if not len(self._pruned):
+            return plan
+        vain = [isinstance(step, WriteStatus) and self._pruned.same(step.status, obj.status) for step in plan.steps]
+        if not any(vain):
+            return plan
+        left = [step for step, is_vain in zip(plan.steps, vain, strict=True) if not is_vain]
+        if all(isinstance(step, Emit | Inquire | SampleLog) for step in left):
+            return replace(plan, steps=tuple(step for step in left if not isinstance(step, Emit)))
+        if any(isinstance(step, WriteStatus) for step in left):
+            return plan
+        steps = [ProveStatus() if is_vain else step for step, is_vain in zip(plan.steps, vain, strict=True)]
+        return replace(plan, steps=tuple(steps))
 
     def _is_remark(self, obj: T, plan: Plan[S]) -> bool:
         """Tell whether a plan does no more than to say how a wait goes: the stage stays and nothing is done."""

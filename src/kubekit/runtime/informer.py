@@ -149,6 +149,15 @@ class Informer(Generic[T]):
         """Call `handler` at each change of state."""
         self._state_handlers.append(handler)
 
+    def begin_anew(self) -> None:
+        """Forget everything, so that the next `run` lists. Not while it runs."""
+        self.store.replace((), version=0, reset=True)
+        self.synced.clear()
+        self.settled.clear()
+        self.problem = self._version = self._down_since = None
+        self._relist_reason = "start"
+        self._failures = 0
+
     async def run(self) -> None:
         """List and watch until cancelled."""
         try:

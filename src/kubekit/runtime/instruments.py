@@ -41,6 +41,10 @@ class ControllerInstruments(Protocol):
         """One reconcile ended; `outcome` is done, after, error or terminal."""
         ...
 
+    def asleep(self, controller: str, gate: str, yes: bool, /) -> None:
+        """A gate that the controller is behind is closed, or open."""
+        ...
+
 
 class WorkInstruments(QueueInstruments, ControllerInstruments, Protocol):
     """Of a controller with its queue."""
@@ -109,6 +113,9 @@ class Silence:
         """Ignore."""
 
     def reconciled(self, controller: str, outcome: str, seconds: float, /) -> None:
+        """Ignore."""
+
+    def asleep(self, controller: str, gate: str, yes: bool, /) -> None:
         """Ignore."""
 
     def state(self, resource: str, state: str, /) -> None:

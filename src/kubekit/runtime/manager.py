@@ -5,7 +5,7 @@ Start: servers and background tasks, informers, wait until they settled, freeze 
 events are flushed, informers end. What does not end within `grace` seconds is cancelled.
 
 Ready is who has what it needs to work: a replica that may no longer watch a kind, or could not for `OUTAGE` seconds, is not, whether
-or not it once was.
+or not it once was. What is behind a closed gate (`kubekit.runtime.gate`) is not waited for; `notes` tells of it.
 
 Guarantees: every task is owned and gone when `run` returns; a background task that fails stops everything and its error is raised.
 """
@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from kubekit.runtime.controller import Controller
+from kubekit.runtime.gate import Guarded
 from kubekit.runtime.informer import Informer, State
 from kubekit.runtime.instruments import Check
 
@@ -46,6 +47,7 @@ class Manager:
         self._freeze = freeze
         self._informers: list[Informer[Any]] = []
         self._controllers: list[Controller] = []
+        self._guarded: list[Guarded] = []
         self._background: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self._finishers: list[Callable[[], Awaitable[None]]] = []
         self._started = False
@@ -59,6 +61,10 @@ class Manager:
         """Run a controller while we lead."""
         self._controllers.append(controller)
 
+    def add_guarded(self, guarded: Guarded) -> None:
+        """Run an informer and a controller while their gates are open; the controller, while we lead. The gates run from the start."""
+        self._guarded.append(guarded)
+
     def add_task(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run anything else from the start until the end: named informers, an event recorder's flusher."""
         self._background.append((name, run))
@@ -70,14 +76,22 @@ class Manager:
     def checks(self) -> dict[str, Check]:
         """Readiness: one check for each informer, one for the start as a whole."""
         found: dict[str, Check] = {informer.name: _informer_check(informer) for informer in self._informers}
+        found |= {each.informer.name: _guarded_check(each) for each in self._guarded}
         found["started"] = lambda: None if self._started else "controllers wait for the caches"
         return found
+
+    def notes(self) -> dict[str, str]:
+        """What is asleep, and why: nothing is wrong with the replica, but who looks for its work has to know."""
+        return {each.controller.name: problem for each in self._guarded if (problem := each.problem) is not None}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set. Raises what a background task raised."""
         stopping = asyncio.create_task(stop.wait(), name="stop signal")
         tasks = [asyncio.create_task(_call(run), name=name) for name, run in self._background]
         tasks += [asyncio.create_task(informer.run(), name=f"informer {informer.name}") for informer in self._informers]
+        gates = {id(gate): gate for each in self._guarded for gate in each.gates}  # one gate may be before several
+        tasks += [asyncio.create_task(gate.run(), name=f"gate {gate.name}") for gate in gates.values()]
+        tasks += [asyncio.create_task(each.watch(), name=f"caches of {each.controller.name}") for each in self._guarded]
         work: asyncio.Task[None] | None = None
         try:
             if await self._settle(stopping, tasks):
@@ -116,12 +130,16 @@ class Manager:
             async with asyncio.TaskGroup() as group:
                 for controller in self._controllers:
                     group.create_task(controller.run(), name=f"controller {controller.name}")
+                for each in self._guarded:
+                    group.create_task(each.work(), name=f"controller {each.controller.name}")
         finally:
             self._working = False
 
     async def _finish(self, work: "asyncio.Task[None] | None") -> None:
         for controller in self._controllers:
             controller.queue.shutdown()
+        for each in self._guarded:
+            each.shut_down()
         if work is not None:
             if self._working:
                 await asyncio.wait([work], timeout=self._grace)
@@ -154,6 +172,11 @@ def _raise_failure(tasks: "list[asyncio.Task[None]]") -> None:
     for task in tasks:
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             raise error
+
+
+def _guarded_check(guarded: Guarded) -> Check:
+    check = _informer_check(guarded.informer)
+    return lambda: None if guarded.problem is not None else check()
 
 
 def _informer_check(informer: Informer[Any]) -> Check:

@@ -64,7 +64,7 @@ class Heartbeat:
 class StatusServer:
     """Serves `/healthz`, `/readyz` and `/metrics`.
 
-    `/readyz` and `/healthz` list each check and answer 200 when all pass, else 503. Use as a context manager, or `start` and `stop`.
+    `/readyz` and `/healthz` list each check and answer 200 when all pass, else 503. Lines of `/readyz` that begin with `[~]` are notes. Use as a context manager, or `start` and `stop`.
     """
 
     def __init__(
@@ -74,16 +74,18 @@ class StatusServer:
         port: int = 8080,
         alive: Mapping[str, Check] | None = None,
         ready: Callable[[], Mapping[str, Check]] | None = None,
+        notes: Callable[[], Mapping[str, str]] | None = None,
         metrics: Metrics | None = None,
         guard: Guard | None = None,
         tls: ssl.SSLContext | None = None,
         limits: Limits = LIMITS,
     ) -> None:
-        """An empty `host` takes every address of every family; `port` 0 takes a free one; `ready` is asked at each request, so checks may come and go. `tls` is for all that is served."""
+        """An empty `host` takes every address of every family; `port` 0 takes a free one; `ready` is asked at each request, so checks may come and go. What `notes` says stands in its answer, and changes nothing of it. `tls` is for all that is served."""
         self._host = host
         self._wanted_port = port
         self._alive: Mapping[str, Check] = alive or {}
         self._ready = ready
+        self._notes = notes
         self._metrics = metrics
         self._guard = guard
         self._tls = tls
@@ -131,7 +133,7 @@ class StatusServer:
 
     async def _readyz(self, request: web.Request) -> web.Response:
         del request
-        return _report(self._ready() if self._ready else {})
+        return _report(self._ready() if self._ready else {}, self._notes() if self._notes else {})
 
     async def _expose(self, request: web.Request) -> web.Response:
         if self._metrics is None:
@@ -149,9 +151,10 @@ def _refuse(verdict: Verdict) -> web.Response:
     return web.Response(status=int(verdict), text=f"{verdict.name.lower()}\n", headers=headers)
 
 
-def _report(checks: Mapping[str, Check]) -> web.Response:
+def _report(checks: Mapping[str, Check], notes: Mapping[str, str] | None = None) -> web.Response:
     problems = {name: _ask(check) for name, check in checks.items()}
     lines = [f"[-] {name}: {problem}" if problem else f"[+] {name}" for name, problem in sorted(problems.items())]
+    lines += [f"[~] {name} does nothing: {note}" for name, note in sorted((notes or {}).items())]
     well = not any(problems.values())
     lines.append("ok" if well else "not ok")
     return web.Response(status=200 if well else 503, text="\n".join(lines) + "\n")
