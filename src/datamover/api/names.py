@@ -64,6 +64,7 @@ class ConditionType:
     STALLED: Final = "Stalled"
     COMPLETE: Final = "Complete"  # (documents): kubectl wait --for=condition=Complete
     FAILED: Final = "Failed"
+    COPY_TRIGGERED: Final = "CopyTriggered"
     CLONE_READY: Final = "CloneReady"
     SYNCHRONIZED: Final = "Synchronized"
     VERIFIED: Final = "Verified"

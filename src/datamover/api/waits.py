@@ -72,6 +72,8 @@ WAITS: Final[Mapping[str, Wait]] = {
     reasons.PERMISSION_MISSING: Wait(EndedBy.PERSON, Safe.CLEANING),
     reasons.STATUS_FORBIDDEN: Wait(EndedBy.PERSON, Safe.CLEANING),
     reasons.SUSPENDED: Wait(EndedBy.PERSON, Safe.CLEANING, Severity.INFO),  # somebody wanted it
+    reasons.COPY_TRIGGER_WAITING: _QUIET,  # as a rule a script ends it
+    reasons.COPY_TRIGGER_TIMED_OUT: _PERSON,
     reasons.INVALID_SPEC: _PERSON,
     reasons.INVALID_IMAGE: _PERSON,
     reasons.INVALID_ENVIRONMENT: _PERSON,

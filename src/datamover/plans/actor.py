@@ -19,9 +19,10 @@ from datamover.plans.inquiry import inquire, sample_log
 from datamover.plans.kind import HasStatus, Kind, Line
 from datamover.plans.learned import Failed, Learned, Written
 from datamover.plans.proof import Caches, Proof, RefusedError
-from datamover.plans.refusals import Attempts, describe, grant, is_kind_missing, lacks_right, right
+from datamover.plans.refusals import ANNOTATE, Attempts, describe, grant, is_kind_missing, lacks_right, right
 from datamover.plans.status import to_manifest
 from datamover.plans.steps import (
+    Annotate,
     Create,
     Delete,
     Emit,
@@ -38,7 +39,7 @@ from datamover.plans.steps import (
 )
 from kubekit.client.client import Client
 from kubekit.client.errors import AlreadyExists, ApiError, Conflict, Forbidden, KubeError, NotFound
-from kubekit.words.meta import HasMeta, Manifest, ObjectMeta, Resource
+from kubekit.words.meta import HasMeta, Manifest, ObjectMeta, Reference, Resource
 
 _log = logging.getLogger(__name__)
 
@@ -50,9 +51,17 @@ class Recorder(Protocol):
     """What is needed of `kubekit.runtime.events.EventRecorder`."""
 
     def record(
-        self, regarding: ObjectMeta, resource: Resource[Any], type_: str, reason: str, message: str, action: str
+        self,
+        regarding: ObjectMeta,
+        resource: Resource[Any],
+        type_: str,
+        reason: str,
+        message: str,
+        action: str,
+        *,
+        related: Reference | None = None,
     ) -> None:
-        """Note an event."""
+        """Note an event. `related` is a second object that it is about."""
         ...
 
 
@@ -103,6 +112,8 @@ class Actor(Generic[T, S]):
                     return obj, replace(learned, deleted=(*learned.deleted, step.target.uid))
             case Patch():
                 await self._patch(step.resource, step.target, step.patch, attempts)
+            case Annotate():
+                await self._annotate(step, attempts)
             case ProveGone():
                 await self._proof.prove_gone(obj.metadata, step)
             case ProvePods():
@@ -204,9 +215,19 @@ class Actor(Generic[T, S]):
         if self._caches.shows(resource, patched):  # else the watch says that it is gone from it
             self._caches.observe(resource, patched)
 
+    async def _annotate(self, step: Annotate, attempts: Attempts) -> None:
+        try:
+            await self._patch(
+                step.resource, step.target, {"metadata": {"annotations": dict(step.annotations)}}, attempts
+            )
+        except RefusedError as error:
+            raise RefusedError(replace(error.refusal, verb=ANNOTATE)) from error.__cause__
+
     def _emit(self, obj: T, step: Emit) -> None:
         said = clean(step.message)  # it may quote a mover, a node or a name (law L11)
-        self._recorder.record(obj.metadata, self._kind.resource, step.type, step.reason, said, step.action)
+        self._recorder.record(
+            obj.metadata, self._kind.resource, step.type, step.reason, said, step.action, related=step.related
+        )
         if step.type == "Warning" and not self._kind.is_told(obj):
             self._tell(obj, Line(f"{step.reason}: {said}", logging.WARNING))
 

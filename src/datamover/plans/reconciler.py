@@ -21,6 +21,7 @@ from datamover.plans.pruned import Pruned
 from datamover.plans.refusals import Attempts
 from datamover.plans.steps import (
     REST,
+    Annotate,
     Create,
     Delete,
     Emit,
@@ -138,7 +139,7 @@ class Reconciler(Generic[T, S, F]):
             return None
         if learned.failed is not None:
             return self._pause_after(uid, learned.failed.error)
-        effect = any(isinstance(step, Create | Delete | Patch | ProvePods) for step in plan.steps)
+        effect = any(isinstance(step, Create | Delete | Patch | Annotate | ProvePods) for step in plan.steps)
         memory.note_success(uid, effect=effect)
         if any(isinstance(step, Inquire | SampleLog) for step in plan.steps):
             return None  # what was learnt may be worth telling at once

@@ -12,6 +12,9 @@ from kubekit.words.meta import Resource
 LONGEST_WAIT = 60.0
 """Seconds between two tries of a step that is refused, at most."""
 
+ANNOTATE = "annotate"
+"""The verb of a refusal that is about an object which is not ours: it stands until the step goes through."""
+
 _FIRST_WAIT = 2.0
 _PATIENCE = 2  # failures in a row
 

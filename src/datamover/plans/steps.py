@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from kubekit.words.batch import JOBS
-from kubekit.words.meta import Manifest, ObjectMeta, PartialObject, Resource
+from kubekit.words.meta import Manifest, ObjectMeta, PartialObject, Reference, Resource
 
 S = TypeVar("S")
 """The status of the kind that a plan is for."""
@@ -74,6 +74,18 @@ def suspend(job: ObjectMeta, *, yes: bool) -> Patch:
 
 
 @dataclass(frozen=True, slots=True)
+class Annotate:
+    """Change annotations of an object that is not ours, and nothing else of it; None takes one away.
+
+    Carries the UID and the version that was decided on: who decided on an older one is refused, also when nothing would change.
+    """
+
+    resource: Resource[Any]
+    target: ObjectMeta
+    annotations: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Inquire:
     """Ask why a child does not get on, so that the next decision can say it: its events, or the Pods that use a claim."""
 
@@ -120,15 +132,16 @@ class ProveStatus:
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Record an event."""
+    """Record an event. `related` is a second object that it is about."""
 
     type: Literal["Normal", "Warning"]
     reason: str
     message: str
     action: str
+    related: Reference | None = None
 
 
-Effect = Create | Delete | Patch | Inquire | SampleLog | ProveGone | ProvePods | ProveStatus | Emit
+Effect = Create | Delete | Patch | Annotate | Inquire | SampleLog | ProveGone | ProvePods | ProveStatus | Emit
 """A step that knows no kind."""
 
 Step = WriteStatus[S] | Effect

@@ -8,9 +8,11 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
 
 from datamover.api import names
+from datamover.api.copy_trigger import is_used
 from datamover.api.ownership import select_children
 from datamover.reconcilers.projection import project_claim, project_partial, project_volume
 from datamover.runs.facts import Unread
+from datamover.volumes.copy_trigger import Sharer
 from kubekit.client.client import Client
 from kubekit.runtime.clock import Clock
 from kubekit.runtime.informer import Informer, State
@@ -53,11 +55,16 @@ _UNREAD = {
 }
 
 
+Copiers = Callable[[str, str], Iterable[tuple[str, Sharer]]]
+"""From namespace and name of a claim to the objects of a kind that copy it now: the UID of each, and what it has told."""
+
+
 class Cluster:
     """What is watched for all kinds together.
 
     `created_by` are the values of the created-by label of all their children. `children` are what these are, beside claims, snapshots and
     Jobs with their Pods. A cluster that does not let us watch those holds up nobody: a child that is not seen is met when it is made.
+    Kinds that copy claims add themselves to `copiers`: all of them share the copy triggers of a claim.
     """
 
     def __init__(
@@ -105,6 +112,7 @@ class Cluster:
             client, CONFIG_MAPS, project=without_texts, clock=clock
         )
         self.namespaces: NamedInformers[PartialObject] = NamedInformers(client, NAMESPACE_METAS, clock=clock)
+        self.copiers: list[Copiers] = []
         self._created_by = frozenset(created_by)
         always = (JOBS, PODS, VOLUME_SNAPSHOTS)
         further = [each for each in children if each not in (*always, PERSISTENT_VOLUME_CLAIMS)]
@@ -195,6 +203,14 @@ class View:
     def snapshot(self, namespace: str, name: str) -> VolumeSnapshot | None:
         """A VolumeSnapshot of ours."""
         return self.cluster.snapshots.store.get(Key(namespace, name))
+
+    def sharers(self, source: PersistentVolumeClaim | None, uid: str) -> tuple[Sharer, ...]:
+        """The owners, of any kind, but the one with this UID, that copy a claim whose user triggers copies."""
+        if source is None or not is_used(source.metadata.annotations or {}):
+            return ()
+        namespace, name = source.metadata.namespace or "", source.metadata.name
+        found = (each for copiers in self.cluster.copiers for each in copiers(namespace, name))
+        return tuple(sharer for other, sharer in found if other != uid)
 
     def snapshot_classes(self) -> tuple[VolumeSnapshotClass, ...] | None:
         """All VolumeSnapshotClasses; None when the cluster has no snapshot API."""

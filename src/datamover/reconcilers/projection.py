@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from datamover.api import names
+from datamover.api import copy_trigger, names
 from kubekit.words.core import PersistentVolume, PersistentVolumeClaim
 from kubekit.words.meta import Condition, ObjectMeta, PartialObject
 
@@ -45,8 +45,12 @@ def project_partial(found: PartialObject) -> PartialObject:
 
 
 def project_meta(meta: ObjectMeta) -> ObjectMeta:
-    """Keep our own annotations only: kubectl's alone can double an object."""
-    kept = {key: value for key, value in (meta.annotations or {}).items() if key.startswith(names.GROUP)}
+    """Keep our own annotations only, and those of copy triggers: kubectl's alone can double an object."""
+    kept = {
+        key: value
+        for key, value in (meta.annotations or {}).items()
+        if key.startswith(names.GROUP) or key in copy_trigger.ALL
+    }
     return replace(
         meta,
         namespace=share(meta.namespace),

@@ -1,15 +1,16 @@
 """The point-in-time copy: from the order to a claim that a mover can read, and to the mover's Job. Pure."""
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from datamover.api import reasons
+from datamover.api.copy_trigger import CONSUMED_ANNOTATION
 from datamover.movers.outcomes import has_ended
 from datamover.plans.conditions import State
-from datamover.plans.steps import Create, Emit, ProvePods
+from datamover.plans.steps import Create, Delete, Emit, ProvePods
 from datamover.runs.facts import RunFacts
 from datamover.runs.failure import COPY_LOST, failed, lost_copy
-from datamover.runs.order import Order, Readable
+from datamover.runs.order import OPEN, Order, Passage, Readable
 from datamover.runs.preflight import check_copyable, check_source
 from datamover.runs.proof import prove_copy_gone
 from datamover.runs.record import Stage
@@ -24,10 +25,12 @@ from datamover.volumes.binding import (
     is_bound,
     is_lost,
     is_read_only,
+    is_snapshot_ready,
 )
 from datamover.volumes.copies import build_clone, build_snapshot
 from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim, Pod
+from kubekit.words.meta import HasMeta, Resource
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS, VolumeSnapshot
 from kubekit.words.timestamps import folder, parse
 
@@ -44,6 +47,9 @@ def take_copy(order: Order, facts: RunFacts) -> Answer:
         return start_mover(order, facts, order.copy.source)
     if _is_name_taken(order, facts):
         return _take_spare_name(order, facts)
+    left_over = _remove_left_over(order, facts)
+    if left_over is not None:
+        return left_over
     claim = facts.claim
     if claim is None or claim.metadata.terminating:
         return _make_copy(order, facts)
@@ -84,6 +90,34 @@ def _use_copy(order: Order, facts: RunFacts, claim: PersistentVolumeClaim) -> An
     return start_mover(order, facts, name)
 
 
+def _remove_left_over(order: Order, facts: RunFacts) -> Answer | None:
+    """Remove what a run before this one has left under the same names: its data are of another moment."""
+    snapshot = facts.snapshot if order.copy.by_snapshot else None
+    return _remove_if_old(order, facts, PERSISTENT_VOLUME_CLAIMS, facts.claim) or _remove_if_old(
+        order, facts, VOLUME_SNAPSHOTS, snapshot
+    )
+
+
+def _remove_if_old(order: Order, facts: RunFacts, resource: Resource[Any], child: HasMeta | None) -> Answer | None:
+    if child is None or not order.is_left_over(child) or not order.owner.owns(child):
+        return None
+    if not child.metadata.terminating:
+        return Rest((Delete(resource, child.metadata),))
+    message = (
+        f"{resource.kind} {child.metadata.name} of the run before is being deleted; a new copy is taken when it is gone"
+    )
+    return await_removal(
+        order,
+        facts,
+        resource,
+        child,
+        told=_at_work(reasons.CLONING, message),
+        cause=reasons.CLEANUP_WAITING,
+        purpose="A new copy is taken when it is gone",
+        action="Clone",
+    )
+
+
 def _make_copy(order: Order, facts: RunFacts) -> Answer:
     copy, claim, source = order.copy, facts.claim, facts.source
     if copy.claim is None:
@@ -107,15 +141,20 @@ def _make_copy(order: Order, facts: RunFacts) -> Answer:
     if obstacle is not None or source is None:
         return _blocked(obstacle)
     snapshot: VolumeSnapshot | None = None
+    passage = OPEN
     if copy.by_snapshot:
         taken = take_snapshot(order, facts)
         if not isinstance(taken, VolumeSnapshot):
             return taken
         snapshot = taken
-    else:
-        held = copy.gate(facts) if copy.gate is not None else None
-        if held is not None:
-            return held
+        consumed = snapshot.metadata.annotation(CONSUMED_ANNOTATION)
+        if consumed is not None:
+            passage = Passage({CONSUMED_ANNOTATION: consumed})
+    elif copy.gate is not None:
+        asked = copy.gate.ask(order, facts)
+        if not isinstance(asked, Passage):
+            return asked
+        passage = asked
     manifest = build_clone(
         order.owner,
         name=copy.claim,
@@ -124,8 +163,9 @@ def _make_copy(order: Order, facts: RunFacts) -> Answer:
         if copy.storage_class is not None
         else (source.spec and source.spec.storage_class_name),
         snapshot=snapshot,
+        annotations=passage.annotations,
     )
-    return Rest((Create(PERSISTENT_VOLUME_CLAIMS, manifest),))
+    return passage.lead_to(Create(PERSISTENT_VOLUME_CLAIMS, manifest))
 
 
 def take_snapshot(order: Order, facts: RunFacts) -> VolumeSnapshot | Answer:
@@ -134,18 +174,22 @@ def take_snapshot(order: Order, facts: RunFacts) -> VolumeSnapshot | Answer:
     if copy.snapshot is None:
         return Rest()
     if snapshot is None:
-        held = copy.gate(facts) if copy.gate is not None else None
-        if held is not None:
-            return held
         chosen = choose_snapshot_class(
             facts.snapshot_classes or (), wanted=copy.snapshot_class, driver=facts.driver, fields=order.fields
         )
         if isinstance(chosen, Obstacle):
             return _blocked(chosen)
+        passage = copy.gate.ask(order, facts) if copy.gate is not None else OPEN
+        if not isinstance(passage, Passage):
+            return passage
         manifest = build_snapshot(
-            order.owner, name=copy.snapshot, source=copy.source, snapshot_class=chosen.metadata.name
+            order.owner,
+            name=copy.snapshot,
+            source=copy.source,
+            snapshot_class=chosen.metadata.name,
+            annotations=passage.annotations,
         )
-        return Rest((Create(VOLUME_SNAPSHOTS, manifest),))
+        return passage.lead_to(Create(VOLUME_SNAPSHOTS, manifest))
     if snapshot.metadata.terminating:
         message = f"snapshot {copy.snapshot} is being deleted; another one is taken when it is gone"
         return await_removal(
@@ -158,7 +202,7 @@ def take_snapshot(order: Order, facts: RunFacts) -> VolumeSnapshot | Answer:
             purpose="Another snapshot is taken when it is gone",
             action="Clone",
         )
-    if snapshot.status is not None and snapshot.status.ready_to_use:
+    if is_snapshot_ready(snapshot):
         return snapshot
     error = snapshot.status and snapshot.status.error
     if error is not None:

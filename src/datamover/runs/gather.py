@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from datamover.plans.known import Known, Refusal, Seen
+from datamover.plans.refusals import ANNOTATE
 from datamover.runs.facts import PATIENT, Patience, RunFacts, Unread
 from datamover.runs.order import Copy
 from kubekit.words.batch import JOBS, Job
@@ -109,7 +110,7 @@ def gather_run(
 
 def _standing(refusal: Refusal | None, children: dict[str, HasMeta | None], *, uid: str) -> Refusal | None:
     """Return the refusal unless what was refused has been done since, by another replica or by somebody else."""
-    if refusal is None or refusal.target is None:
+    if refusal is None or refusal.target is None or refusal.verb == ANNOTATE:
         return refusal
     kind, name = refusal.target
     child = children.get(kind)

@@ -19,6 +19,7 @@ from datamover.runs.progress import follow_progress
 from datamover.runs.proof import prove_copy_gone
 from datamover.runs.record import Stage
 from datamover.runs.removal import await_removal, describe_lost, find_lost
+from datamover.runs.trigger import close_round
 from datamover.runs.verdict import Answer, News, Rest, Tally, Verdict, blocked, refused, working
 from datamover.runs.wait import LITTLE, age_of, wait_for
 from datamover.volumes.binding import is_bound, is_lost
@@ -60,8 +61,11 @@ def follow(order: Order, facts: RunFacts) -> Answer:
     return answer if due is None else replace(answer, wake_after=min(due, answer.wake_after or due))
 
 
-def hold(order: Order, facts: RunFacts) -> Verdict:
-    """Stop the mover, as somebody wishes, and begin nothing new."""
+def hold(order: Order, facts: RunFacts) -> Answer:
+    """Stop the mover, as somebody wishes, and begin nothing new. A copy that is taken for a trigger is told when it is there all the same."""
+    closing = close_round(order, facts)
+    if closing is not None and (closing.steps or closing.facets):
+        return closing
     stop: tuple[Effect, ...] = ()
     job = facts.job
     if job is not None and order.owner.holds(job) and _is_active(job):
@@ -77,6 +81,7 @@ def hold(order: Order, facts: RunFacts) -> Verdict:
         "Suspend",
         before=stop,
         events=(Emit("Normal", reasons.SUSPENDED, f"suspended by {field}", "Suspend"),),
+        wake_after=closing.wake_after if closing is not None else None,
     )
 
 

@@ -4,24 +4,52 @@ An order is all that a run may know of the kind. It is derived anew for each dec
 project's definitions are installed, nothing can be recorded but what they know.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
 
+from datamover.api import names
 from datamover.api.fields import Fields
 from datamover.api.names import CopyMethod
 from datamover.api.ownership import Owner
+from datamover.plans.steps import Create, Effect
 from datamover.runs.facts import RunFacts
 from datamover.runs.record import Record
-from datamover.runs.verdict import Answer
-from kubekit.words.meta import Manifest
+from datamover.runs.verdict import Answer, Rest, Verdict
+from kubekit.words.meta import HasMeta, Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """The copy may be taken: do `steps`, or what `told` says, then make it with these annotations."""
+
+    annotations: Mapping[str, str] = field(default_factory=dict[str, str])
+    steps: tuple[Effect, ...] = ()
+    told: Verdict | None = None
+
+    def lead_to(self, create: Create) -> Answer:
+        """Return the answer that ends with making the copy."""
+        if self.told is None:
+            return Rest((*self.steps, create))
+        return replace(self.told, after=(*self.told.after, create))
+
+
+OPEN: Final = Passage()
+"""Nobody holds anything back."""
 
 
 class Gate(Protocol):
-    """Holds a copy back until its time has come, as a copy trigger on the source does."""
+    """Holds a copy back until its time has come, as a copy trigger on the source does (`runs.trigger`)."""
 
-    def __call__(self, facts: RunFacts, /) -> Answer | None:
-        """Return what is waited for; None lets the copy be taken. Asked only while there is neither copy nor snapshot of it."""
+    def ask(self, order: "Order", facts: RunFacts, /) -> Passage | Answer:
+        """Return what is waited for, or how the copy is to be taken. Asked only while there is neither copy nor snapshot of it."""
+        ...
+
+    def close(self, order: "Order", facts: RunFacts, /) -> Rest | None:
+        """Return what is to be done and told of a copy that there is, before all else; None when that is nothing.
+
+        With neither steps nor facets the run goes on, and is looked at again in time.
+        """
         ...
 
 
@@ -30,7 +58,8 @@ class Copy:
     """The point-in-time copy of `source`, of a `names.CopyMethod`.
 
     `claim` is the copy's name, None where the source itself is read. `spare` is the name to take when somebody else holds that one; without
-    one the run waits. `temporary` tells that the copy and its Job go when the data are moved; a snapshot always does.
+    one the run waits. `temporary` tells that the copy and its Job go when the data are moved; a snapshot always does. `round` is the run id
+    that children of this run carry as a label, where the next run's children have the same names; None where names are never used again.
     """
 
     method: str
@@ -41,6 +70,7 @@ class Copy:
     storage_class: str | None = None
     snapshot_class: str | None = None
     temporary: bool = True
+    round: str | None = None
     gate: Gate | None = None
 
     @property
@@ -90,3 +120,10 @@ class Order:
     def transfer(self) -> Transfer:
         """The transfer that is carried out."""
         return self.transfers[0]
+
+    def is_left_over(self, child: HasMeta) -> bool:
+        """Tell whether a child was made by a run before this one, which used the same names.
+
+        One without the label was made by a version, or a project, that has none: it counts as this run's.
+        """
+        return self.copy.round is not None and child.metadata.label(names.RUN_ID_LABEL) not in (None, self.copy.round)

@@ -21,6 +21,7 @@ class Facet(Enum):
     MOVE = "the data are at the destination"
     CHECK = "they were compared with the source"
     CLEAN = "what was temporary is gone"
+    TRIGGER = "the user of the source has said that the copy may be taken"
 
 
 class News(Enum):
@@ -58,7 +59,7 @@ class Verdict:
 
     Order: the steps of `before`, the status where that is news, the steps of `after`. `fenced` carries out `after` first, under the status
     as it is: for what is told already and is to stay told until it is done. `events` go with a status that is written, or with the steps of
-    `after`, besides the event that a state brings. `cause` is the reason of what went wrong where the status tells how it goes on.
+    `after`, besides the event that a state brings; `announced` tells that they are all that is to be said. `cause` is the reason of what went wrong where the status tells how it goes on.
 
     To be recorded: `job` and `copied` (the moment of the copy), `renamed`, `tally`. `kept` is the name of a copy that stays after a
     failure.
@@ -75,6 +76,7 @@ class Verdict:
     after: tuple[Effect, ...] = ()
     fenced: bool = False
     events: tuple[Emit, ...] = ()
+    announced: bool = False
     cause: str | None = None
     job: str | None = None
     copied: str | None = None
@@ -86,10 +88,15 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """Nothing to tell: do `steps`, and look again in `wake_after` seconds, or when something changes."""
+    """Nothing to tell of the run as a whole: do `steps`, and look again in `wake_after` seconds, or when something changes.
+
+    `facets` are parts of which something is told afterwards, with `events` where that is news: the rest of the status stays as it is.
+    """
 
     steps: tuple[Effect, ...] = ()
     wake_after: float | None = None
+    facets: Mapping[Facet, Said] = field(default_factory=dict[Facet, Said])
+    events: tuple[Emit, ...] = ()
 
 
 Answer = Verdict | Rest

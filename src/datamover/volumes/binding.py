@@ -7,7 +7,7 @@ from datamover.api import reasons
 from datamover.api.fields import Fields
 from datamover.api.names import CopyMethod
 from kubekit.words.core import PersistentVolume, PersistentVolumeClaim
-from kubekit.words.snapshot import IS_DEFAULT_CLASS, VolumeSnapshotClass
+from kubekit.words.snapshot import IS_DEFAULT_CLASS, VolumeSnapshot, VolumeSnapshotClass
 from kubekit.words.storage import StorageClass
 
 WAIT_FOR_FIRST_CONSUMER: Final = "WaitForFirstConsumer"
@@ -239,3 +239,12 @@ def is_read_only(claim: PersistentVolumeClaim) -> bool:
 def is_bound(claim: PersistentVolumeClaim) -> bool:
     """Tell whether the claim has its volume."""
     return claim.status is not None and claim.status.phase == "Bound"
+
+
+def is_snapshot_ready(snapshot: VolumeSnapshot) -> bool:
+    """Tell whether a snapshot holds its data. One that is bound and says nothing of it counts: not every snapshotter does."""
+    status = snapshot.status
+    if status is None:
+        return False
+    unsaid = status.ready_to_use is None and bool(status.bound_volume_snapshot_content_name) and status.error is None
+    return bool(status.ready_to_use) or unsaid

@@ -1,11 +1,17 @@
 """Builders of point-in-time copies: the clone, and the snapshot that it may be made of. Pure."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
 from datamover.api import names
 from datamover.api.ownership import Owner
 from kubekit.words.core import PersistentVolumeClaim
 from kubekit.words.meta import Manifest
 from kubekit.words.quantity import larger
 from kubekit.words.snapshot import VolumeSnapshot
+
+NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def build_clone(
@@ -15,6 +21,7 @@ def build_clone(
     source: PersistentVolumeClaim,
     storage_class: str | None,
     snapshot: VolumeSnapshot | None = None,
+    annotations: Mapping[str, str] = NONE,
 ) -> Manifest:
     """Return the claim that a driver fills with the source's data, or with those of `snapshot`.
 
@@ -45,12 +52,14 @@ def build_clone(
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": owner.child(name, component=names.COMPONENT_COPY),
+        "metadata": _child(owner, name, annotations),
         "spec": claim,
     }
 
 
-def build_snapshot(owner: Owner, *, name: str, source: str, snapshot_class: str | None) -> Manifest:
+def build_snapshot(
+    owner: Owner, *, name: str, source: str, snapshot_class: str | None, annotations: Mapping[str, str] = NONE
+) -> Manifest:
     """Return the VolumeSnapshot of the source claim. Without a class the driver's default is used."""
     spec: Manifest = {"source": {"persistentVolumeClaimName": source}}
     if snapshot_class is not None:
@@ -58,6 +67,11 @@ def build_snapshot(owner: Owner, *, name: str, source: str, snapshot_class: str 
     return {
         "apiVersion": "snapshot.storage.k8s.io/v1",
         "kind": "VolumeSnapshot",
-        "metadata": owner.child(name, component=names.COMPONENT_COPY),
+        "metadata": _child(owner, name, annotations),
         "spec": spec,
     }
+
+
+def _child(owner: Owner, name: str, annotations: Mapping[str, str]) -> Manifest:
+    child = owner.child(name, component=names.COMPONENT_COPY)
+    return {**child, "annotations": dict(annotations)} if annotations else child

@@ -32,7 +32,7 @@ from kubekit.runtime.clock import Clock, SystemClock
 from kubekit.runtime.instruments import SILENCE, EventInstruments
 from kubekit.runtime.ratelimit import TokenBucket
 from kubekit.runtime.workqueue import Workqueue
-from kubekit.words.meta import Manifest, Model, ObjectMeta, Resource
+from kubekit.words.meta import Manifest, Model, ObjectMeta, Reference, Resource
 from kubekit.words.timestamps import micros
 
 _log = logging.getLogger(__name__)
@@ -63,13 +63,6 @@ class Event(Model, frozen=True, gc=False):
 
 
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event", Event)
-
-
-class Reference(NamedTuple):
-    """An object that an Event names: its kind, and its metadata."""
-
-    resource: Resource[Any]
-    metadata: ObjectMeta
 
 
 class _Same(NamedTuple):

@@ -5,7 +5,7 @@ object must not poison a whole page of a list.
 """
 
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -125,6 +125,13 @@ class Resource(Generic[T]):
         if subresource:
             parts.append(subresource)
         return "/".join(parts)
+
+
+class Reference(NamedTuple):
+    """An object that is named together with its kind."""
+
+    resource: Resource[Any]
+    metadata: ObjectMeta
 
 
 Manifest = dict[str, Any]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from datamover.api import names, transfer
+from datamover.api import copy_trigger, names, transfer
 from datamover.api.names import CopyMethod, Phase
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from kubekit.client.transport import Request, Response
@@ -82,7 +82,9 @@ class Ledger:
             self._break("L8", f"a secret is in the request {call}")
         if not call.writes:
             return
-        if call.resource == CLAIMS and (
+        if call.resource == CLAIMS and call.verb == "patch":
+            self._check_annotations(call)
+        elif call.resource == CLAIMS and (
             call.verb not in {"create", "delete"} or not self._name(call).startswith(names.CLONE_PREFIX)
         ):
             self._break("L1", f"{call} touches a claim that is no clone")
@@ -115,6 +117,14 @@ class Ledger:
 
     def record(self, uid: str) -> Record:
         return self.records.setdefault(uid, Record())
+
+    def _check_annotations(self, call: Call) -> None:
+        """L1: of a source that asks for it, or has asked, three annotations may change, under its version."""
+        metadata = dict(call.body.get("metadata") or {})
+        changed = set(metadata.pop("annotations", {}))
+        guarded = bool(metadata.pop("uid", None)) and bool(metadata.pop("resourceVersion", None))
+        if metadata or set(call.body) != {"metadata"} or not changed <= copy_trigger.OURS or not guarded:
+            self._break("L1", f"{call} changes more of a source than may be, or unguarded: {call.body}")
 
     # --- deletes ----------------------------------------------------------------------------------
 

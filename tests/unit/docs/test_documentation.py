@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from datamover.api import reasons, transfer
+from datamover.api.definitions import crds, replication_crds
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.api.v1alpha1.definition import data_mover_crd
 from datamover.api.v1alpha1.validation import check_spec
@@ -128,7 +129,11 @@ BEYOND = {"CronJob", "Role", "RoleBinding"}
 @pytest.mark.parametrize("manifest", [each for each in manifests() if each.values[0]["kind"] not in BEYOND])
 async def test_an_object_is_accepted_by_an_api_server(manifest: dict[str, Any]) -> None:
     server = ApiServer()
-    for needed in (data_mover_crd(), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}):
+    for needed in (
+        *crds(),
+        *replication_crds(),
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}},
+    ):
         await create(server, needed)
     namespace = manifest["metadata"].get("namespace")
     if namespace not in {None, "shop", "default"}:

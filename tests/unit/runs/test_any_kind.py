@@ -2,14 +2,17 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from msgspec.structs import replace as struct_replace
 
 from datamover.api import reasons
-from datamover.api.names import CREATED_BY_LABEL, CopyMethod
+from datamover.api.copy_trigger import CONSUMED_ANNOTATION
+from datamover.api.names import CREATED_BY_LABEL, RUN_ID_LABEL, CopyMethod
 from datamover.plans.conditions import State
 from datamover.plans.known import Diagnosis, Known, Refusal, Seen
 from datamover.plans.steps import Create, Delete, Emit, Inquire, ProveGone, ProvePods
@@ -18,8 +21,9 @@ from datamover.runs.again import can_read_again, make_room
 from datamover.runs.cleanup import collect, remove
 from datamover.runs.facts import RunFacts
 from datamover.runs.job import hold
+from datamover.runs.order import OPEN, Order, Passage
 from datamover.runs.record import Stage
-from datamover.runs.verdict import Facet, Rest, Verdict
+from datamover.runs.verdict import Answer, Facet, Rest, Verdict, working
 from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from support import builders, parcel
@@ -75,10 +79,25 @@ def test_from_nothing_to_its_end() -> None:
 HELD = Rest(wake_after=7.0)
 
 
-def closed(facts: RunFacts) -> Rest:
-    """A gate whose time has not come."""
-    assert facts.source is not None, "it is asked about a source that is there"
-    return HELD
+class Keeper:
+    """A gate that answers what a test wants."""
+
+    def __init__(self, answer: Passage | Answer, closing: Rest | None = None) -> None:
+        self.answer = answer
+        self.closing = closing
+
+    def ask(self, order: Order, facts: RunFacts) -> Passage | Answer:
+        assert facts.source is not None, "it is asked about a source that is there"
+        assert not facts.claim
+        assert not facts.snapshot, "it is asked only while there is no copy"
+        return self.answer
+
+    def close(self, order: Order, facts: RunFacts) -> Rest | None:
+        return self.closing
+
+
+closed = Keeper(HELD)
+TOLD = Passage({"example.com/for": "me"}, told=working("Received", "it has come"))
 
 
 class TestGate:
@@ -103,7 +122,64 @@ class TestGate:
         assert answer.reason == reasons.SOURCE_NOT_FOUND
 
     def test_an_open_one_lets_the_copy_be_made(self) -> None:
-        assert made(advance(order(gate=lambda _: None), facts())).resource is PERSISTENT_VOLUME_CLAIMS
+        assert made(advance(order(gate=Keeper(OPEN)), facts())).resource is PERSISTENT_VOLUME_CLAIMS
+
+    @pytest.mark.parametrize("method", [CopyMethod.CLONE, CopyMethod.SNAPSHOT])
+    def test_what_the_gate_says_goes_with_the_copy_from_its_creation(self, method: str) -> None:
+        answer = advance(order(method=method, gate=Keeper(TOLD)), facts())
+        assert isinstance(answer, Verdict)
+        assert answer.reason == "Received"
+        assert made(answer).manifest["metadata"]["annotations"] == {"example.com/for": "me"}
+
+    def test_the_claim_that_is_made_of_a_snapshot_keeps_what_the_snapshot_was_taken_for(self) -> None:
+        snapshot = parcel.snapshot()
+        annotations = {CONSUMED_ANNOTATION: "go1"}
+        taken = struct_replace(snapshot, metadata=struct_replace(snapshot.metadata, annotations=annotations))
+        answer = advance(order(method=CopyMethod.SNAPSHOT, gate=closed), facts(snapshot=taken))
+        assert made(answer).manifest["metadata"]["annotations"] == annotations
+
+    def test_what_there_is_to_say_of_a_copy_comes_before_all_else(self) -> None:
+        said = Rest((ProvePods(),))
+        assert advance(order(gate=Keeper(OPEN, said)), facts(claim=parcel.claim())) == said
+        assert hold(order(gate=Keeper(OPEN, said)), facts(claim=parcel.claim())) == said
+
+    def test_a_gate_that_has_nothing_to_say_yet_is_asked_again_in_time(self) -> None:
+        answer = advance(order(gate=Keeper(OPEN, Rest(wake_after=7.0))), facts(claim=parcel.claim()))
+        assert isinstance(answer, Verdict)
+        assert (answer.stage, answer.wake_after) == (Stage.COPIED, 7.0)
+
+
+class TestLeftOvers:
+    """Where the next run's children have the same names, a copy of the last run is never this run's."""
+
+    @staticmethod
+    def of(run: str | None, child: Any) -> Any:
+        labels = {**child.metadata.labels, **({RUN_ID_LABEL: run} if run else {})}
+        return struct_replace(child, metadata=struct_replace(child.metadata, labels=labels))
+
+    @pytest.mark.parametrize("method", [CopyMethod.CLONE, CopyMethod.SNAPSHOT])
+    def test_a_copy_of_the_run_before_is_removed(self, method: str) -> None:
+        there = (
+            facts(claim=self.of("yesterday", parcel.claim()))
+            if method == CopyMethod.CLONE
+            else facts(snapshot=self.of("yesterday", parcel.snapshot()))
+        )
+        answer = advance(order(method=method, round="today"), there)
+        assert isinstance(answer, Rest)
+        assert [step.target.name for step in answer.steps if isinstance(step, Delete)] == [CLAIM]
+
+    def test_while_it_goes_no_other_one_is_made(self) -> None:
+        going = facts(claim=self.of("yesterday", parcel.claim(deletion_timestamp=builders.CREATED)))
+        answer = advance(order(round="today"), going)
+        assert isinstance(answer, Verdict)
+        assert not answer.after
+        assert "of the run before is being deleted" in answer.message
+
+    @pytest.mark.parametrize("run", [None, "today"])
+    def test_a_copy_of_this_run_or_of_nobody_knows_which_is_taken(self, run: str | None) -> None:
+        answer = advance(order(round="today"), facts(claim=self.of(run, parcel.claim())))
+        assert isinstance(answer, Verdict)
+        assert answer.stage is Stage.COPIED
 
 
 class TestNames:

@@ -156,7 +156,7 @@ class DataMoverStatus(Model, frozen=True):
     conditions: Annotated[
         tuple[Condition, ...] | None,
         doc(
-            "Conditions: Ready, Reconciling, Stalled, Complete, Failed, CloneReady, Synchronized, Verified, CleanedUp."
+            "Conditions: Ready, Reconciling, Stalled, Complete, Failed, CopyTriggered, CloneReady, Synchronized, Verified, CleanedUp."
         ),
     ] = None
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.reconcilers.cluster import Cluster, View
 from datamover.reconcilers.datamover.projection import project_mover
+from datamover.reconcilers.datamover.sharing import sharer_of
+from datamover.volumes.copy_trigger import Sharer
 from kubekit.client.client import Client
 from kubekit.runtime.clock import Clock
 from kubekit.runtime.informer import Informer
@@ -30,6 +32,7 @@ class Caches(View):
         metrics: InformerInstruments = SILENCE,
     ) -> None:
         super().__init__(cluster)
+        cluster.copiers.append(self.copiers)
         self.movers: Informer[DataMover] = Informer(
             client,
             DATA_MOVERS,
@@ -54,6 +57,19 @@ class Caches(View):
         for index in (_BY_SOURCE, _BY_CLONE):
             for mover in self.movers.store.by_index(index, f"{namespace}/{name}"):
                 yield Key(namespace, mover.metadata.name)
+
+    def copiers(self, namespace: str, source: str) -> Iterable[tuple[str, Sharer]]:
+        """The DataMovers that copy a claim now, and what they have told of its copy trigger."""
+        for mover in self.movers.store.by_index(_BY_SOURCE, f"{namespace}/{source}"):
+            status = mover.status
+            run = status.run if status is not None else None
+            if status is None or run is None or run.source != source:
+                continue
+            claim = self.claim(namespace, status.restored_pvc_name) if status.restored_pvc_name else None
+            snapshot = self.snapshot(namespace, run.snapshot_name) if run.snapshot_name else None
+            sharer = sharer_of(mover, claim=claim, snapshot=snapshot)
+            if sharer is not None:
+                yield mover.metadata.uid, sharer
 
     def movers_of_secret(self, key: Key) -> Iterable[Key]:
         """The DataMovers that point to a Secret."""

@@ -38,7 +38,9 @@ def decide(facts: Facts, *, settings: Settings) -> Plan:
     status = mover.status or DataMoverStatus()
     clone = facts.clone_name or clone_name(spec.source_pvc, created=created_at(mover, now))
     next_run = new_run(mover, spec, clone=clone, now=now)
-    order = order_of(mover, spec, status.run or next_run, claim=facts.clone_name, now=now, settings=settings)
+    order = order_of(
+        mover, spec, status.run or next_run, claim=facts.clone_name, now=now, settings=settings, sharers=facts.sharers
+    )
     if status.phase == Phase.COMPLETED:
         late = collect(order, facts.run) if status.run is not None else Rest()
         return settle(mover, late, now=now)

@@ -5,17 +5,22 @@ from dataclasses import dataclass
 from datamover.api.v1alpha1.datamover import DataMover
 from datamover.movers.defaults import NONE, MoverDefaults
 from datamover.runs.facts import PATIENT, Patience, RunFacts, Unread
+from datamover.volumes.copy_trigger import Sharer
 from kubekit.words.core import SecretKeys
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One DataMover, and what is known of its run. `clone_name` is the recorded name of the clone, or the next one; None without a clone."""
+    """One DataMover, and what is known of its run. `clone_name` is the recorded name of the clone, or the next one; None without a clone.
+
+    `sharers` are the other owners that copy the same source, where its user says by triggers when they may.
+    """
 
     mover: DataMover
     run: RunFacts
     secret: SecretKeys | Unread = Unread.NOT_SYNCED
     clone_name: str | None = None
+    sharers: tuple[Sharer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from datamover.reconcilers.datamover.facts import Facts
 from datamover.reconcilers.datamover.order import copy_of, created_at
 from datamover.runs import gather as runs
 from datamover.runs.facts import PATIENT, Patience, RunFacts, Unread
+from datamover.volumes.copy_trigger import Sharer
 from datamover.volumes.naming import clone_name
-from kubekit.words.core import SecretKeys
+from kubekit.words.core import PersistentVolumeClaim, SecretKeys
 
 
 class View(runs.View, Protocol):
@@ -19,6 +20,10 @@ class View(runs.View, Protocol):
 
     def secret(self, namespace: str, name: str) -> SecretKeys | Unread:
         """What is known of a Secret."""
+        ...
+
+    def sharers(self, source: PersistentVolumeClaim | None, uid: str) -> tuple[Sharer, ...]:
+        """The owners but this one that copy a claim whose user triggers copies."""
         ...
 
     def clone_holders(self, namespace: str, name: str) -> tuple[DataMover, ...]:
@@ -43,7 +48,7 @@ def gather(mover: DataMover, *, view: View, known: Known, now: datetime, patienc
         patience=patience,
     )
     secret = view.secret(mover.metadata.namespace or "", spec.secret_name)
-    return Facts(mover, facts, secret=secret, clone_name=name)
+    return Facts(mover, facts, secret=secret, clone_name=name, sharers=view.sharers(facts.source, mover.metadata.uid))
 
 
 def _clone_name(mover: DataMover, spec: DataMoverSpec, *, view: View, now: datetime) -> str | None:

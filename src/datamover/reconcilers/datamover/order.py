@@ -1,5 +1,6 @@
 """A DataMover as an order: what its spec and its recorded run ask for. Pure."""
 
+from dataclasses import replace as replace_copy
 from datetime import datetime
 from typing import Final
 
@@ -14,6 +15,8 @@ from datamover.movers.rclone import CONTAINER, RcloneSync, build_job
 from datamover.reconcilers.datamover.facts import Settings
 from datamover.runs.order import Copy, Order, Readable, Transfer
 from datamover.runs.record import Amounts, Record, Stage
+from datamover.runs.trigger import CopyTrigger, told_by
+from datamover.volumes.copy_trigger import Sharer, Told
 from datamover.volumes.naming import clone_name, job_name
 from kubekit.words.meta import Manifest
 from kubekit.words.timestamps import parse
@@ -46,7 +49,14 @@ _GONE: Final = frozenset({reasons.CLEANED_UP, reasons.VOLUME_RETAINED})
 
 
 def order_of(
-    mover: DataMover, spec: DataMoverSpec, run: Run, *, claim: str | None, now: datetime, settings: Settings
+    mover: DataMover,
+    spec: DataMoverSpec,
+    run: Run,
+    *,
+    claim: str | None,
+    now: datetime,
+    settings: Settings,
+    sharers: tuple[Sharer, ...] = (),
 ) -> Order:
     """Return what is asked for. What the run has recorded counts, not what the spec says now (law L6).
 
@@ -69,9 +79,13 @@ def order_of(
             defaults=settings.mover_defaults,
         )
 
+    copy = copy_of(mover, spec, run, claim=recorded, now=now)
+    if not copy.direct:
+        begun = parse(run.started) if run.started else now
+        copy = replace_copy(copy, gate=CopyTrigger(begun, told_of(status), sharers))
     return Order(
         owner,
-        copy_of(mover, spec, run, claim=recorded, now=now),
+        copy,
         (Transfer(name, CONTAINER, build, deadline=spec.deadline_seconds),),
         _record_of(status, run),
         FIELDS,
@@ -92,6 +106,12 @@ def copy_of(mover: DataMover, spec: DataMoverSpec, run: Run | None, *, claim: st
         snapshot_class=spec.volume_snapshot_class_name,
         temporary=_is_temporary(spec, mover.status),
     )
+
+
+def told_of(status: DataMoverStatus) -> Told:
+    """Return what the status says of the run's copy trigger."""
+    condition = status.condition(ConditionType.COPY_TRIGGERED)
+    return told_by(condition.reason if condition is not None else None)
 
 
 def created_at(mover: DataMover, now: datetime) -> datetime:

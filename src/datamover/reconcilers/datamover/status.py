@@ -36,6 +36,7 @@ _SUMMARY: Final[Mapping[State, Mapping[str, str]]] = {
 }
 
 _CONDITIONS: Final[Mapping[Facet, str]] = {
+    Facet.TRIGGER: ConditionType.COPY_TRIGGERED,
     Facet.COPY: ConditionType.CLONE_READY,
     Facet.MOVE: ConditionType.SYNCHRONIZED,
     Facet.CHECK: ConditionType.VERIFIED,
@@ -56,7 +57,8 @@ _NUMBER: Final = re.compile(r"\d+")
 def tell(mover: DataMover, answer: Answer, *, now: datetime) -> Plan:
     """Return the plan: what the run does next, with the status that says so where that is news."""
     if isinstance(answer, Rest):
-        return Plan((*_heal(mover, now=now), *answer.steps), answer.wake_after)
+        noted = _tell_parts(mover, answer, now=now)
+        return Plan((*_heal(mover, now=now), *answer.steps, *noted), answer.wake_after)
     current = mover.status or DataMoverStatus()
     run = update_run(current.run, answer, now=now) if current.run is not None else None
     message = _say(mover, run, answer)
@@ -79,6 +81,16 @@ def tell(mover: DataMover, answer: Answer, *, now: datetime) -> Plan:
         # Nothing is told before the effect, so who decided on a stale status has to be refused in another way.
         return Plan((*answer.before, ProveStatus(), *answer.after, *written, *events), answer.wake_after)
     return Plan((*answer.before, *written, *answer.after, *events), answer.wake_after)
+
+
+def _tell_parts(mover: DataMover, rest: Rest, *, now: datetime) -> tuple[Step, ...]:
+    """Return a status in which nothing but the conditions of some parts is another, and the events that go with it."""
+    status = mover.status or DataMoverStatus()
+    wanted = {_CONDITIONS[facet]: said for facet, said in rest.facets.items()}
+    conditions = merge(status.conditions or (), wanted, order=ORDER, now=now, generation=mover.metadata.generation)
+    if not wanted or conditions == status.conditions:
+        return ()
+    return (WriteStatus(replace(status, conditions=conditions)), *rest.events)
 
 
 def _is_news(mover: DataMover, status: DataMoverStatus, verdict: Verdict) -> bool:
@@ -110,6 +122,8 @@ def _state_of(current: DataMoverStatus, verdict: Verdict) -> State:
 
 def _announce(verdict: Verdict, message: str) -> tuple[Emit, ...]:
     """Return the event of a state: what is going on needs none."""
+    if verdict.announced:
+        return ()
     if verdict.state in (State.BLOCKED, State.FAILED):
         return (Emit("Warning", verdict.reason, message, verdict.action),)
     return (Emit("Normal", verdict.reason, message, verdict.action),) if verdict.state is State.DONE else ()
@@ -185,6 +199,11 @@ def begin_again(
 ) -> Plan:
     """Record that a failed run is tried again, or another one in its place. `clone` is its name, empty for none; None keeps the one that is told."""
     message = "trying again, as the retry annotation asks"
+    said: dict[str, Said] = {ConditionType.SYNCHRONIZED: ("Unknown", reasons.RETRYING, "trying again")}
+    current = mover.status or DataMoverStatus()
+    if clone is not None and current.condition(ConditionType.COPY_TRIGGERED) is not None:
+        # another copy is taken: what was told of the trigger of the last one is over
+        said[ConditionType.COPY_TRIGGERED] = ("Unknown", reasons.RETRYING, "another copy is to be taken")
     status = compose(
         mover,
         now=now,
@@ -194,7 +213,7 @@ def begin_again(
         phase=Phase.CREATING_POD if run.copy_method == CopyMethod.DIRECT else Phase.CREATING_CLONE,
         run=run,
         restored=clone,
-        said={ConditionType.SYNCHRONIZED: ("Unknown", reasons.RETRYING, "trying again")},
+        said=said,
     )
     if status is None:
         return Plan()
@@ -299,6 +318,7 @@ ORDER: Final = (
     ConditionType.READY,
     ConditionType.RECONCILING,
     ConditionType.STALLED,
+    ConditionType.COPY_TRIGGERED,
     ConditionType.CLONE_READY,
     ConditionType.SYNCHRONIZED,
     ConditionType.VERIFIED,

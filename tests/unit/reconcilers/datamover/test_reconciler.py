@@ -148,7 +148,7 @@ class Recorder:
         self.recorded: list[tuple[str, str]] = []
         self.messages: list[str] = []
 
-    def record(self, regarding, resource, type_, reason, message, action) -> None:
+    def record(self, regarding, resource, type_, reason, message, action, *, related=None) -> None:
         assert resource is DATA_MOVERS
         self.recorded.append((type_, reason))
         self.messages.append(message)
