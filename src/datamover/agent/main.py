@@ -16,20 +16,26 @@ def main() -> int:
         from datamover.agent.files import restoration
 
         return restoration.main(sys.argv[2:])
-    if sys.argv[1:]:
+    engine = _choose_engine(sys.argv[1:])
+    if engine is None:
         return _usage(sys.argv[1])
-    return shell.run(_choose_engine(), os.environ, stream=sys.stdout.buffer)
+    return shell.run(engine, os.environ, stream=sys.stdout.buffer)
 
 
-def _choose_engine() -> shell.Engine:
-    """Return the engine for this attempt: the one place of the agent that knows which there are."""
-    from datamover.agent.rclone import entry
-
+def _choose_engine(arguments: list[str]) -> shell.Engine | None:
+    """Return the engine for this attempt, None for words that name none: the one place of the agent that knows which there are."""
+    match arguments:
+        case []:
+            from datamover.agent.rclone import entry
+        case ["rsync-tls"]:
+            from datamover.agent.rsync.tls import entry
+        case _:
+            return None
     return entry.prepare
 
 
 _USAGE = """\
-Usage: datamover-agent
+Usage: datamover-agent [rsync-tls]
        datamover-agent apply-manifest MANIFEST DIRECTORY
 
 One attempt to move one volume. It takes no options: everything is environment, as the operator gives it to a mover's container.

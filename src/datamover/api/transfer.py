@@ -140,6 +140,10 @@ TERMINATION_PATH: Final = "/dev/termination-log"
 BLOCK_PATH: Final = "/dev/block"
 """The device of a Block volume."""
 KEYS_PATH: Final = "/keys"
+TLS_PORT: Final = 8000
+"""Where the destination of an rsync-tls listens in its Pod, and behind its Service unless the object says otherwise (documents)."""
+TLS_KEY: Final = "psk.txt"
+"""Key of a Secret, and so file in /keys: an identity, a colon, and the key of both sides in hexadecimal digits (documents)."""
 SSH_PORT: Final = 8022
 """Where the destination of an rsync over ssh listens in its Pod (documents)."""
 SSH_SOURCE: Final = "source"

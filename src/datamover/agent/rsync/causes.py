@@ -44,7 +44,7 @@ CAUSES = (
     Cause(
         failure_class=transfer.NETWORK,
         reason=transfer.REASON_DESTINATION_BUSY,
-        sentence="The destination ({peer}) is being written by another source just now. One destination is for one source: look which other ReplicationSource has its address and key, and remove one of them.",
+        sentence="The destination ({peer}) is busy with other connections just now. One destination is for one source: look which other ReplicationSource has its address and key, and remove one of them.",
         pattern=r"^@ERROR: max connections",
     ),
     Cause(

@@ -10,8 +10,6 @@ from datamover.agent.environment import Reader, is_run_id, write_timestamp
 from datamover.agent.errors import Misconfigured
 from datamover.api import outside, transfer
 
-DEFAULT_PORT = 8000
-KEY_PATH = "/keys/psk.txt"
 TEMPORARY_PATH = "/tmp"  # noqa: S108 - the Pod's own volume
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9._-]{1,32})?")
 
@@ -37,7 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def key(self) -> str:
         """The file with the key."""
-        return self.root + KEY_PATH
+        return f"{self.root}{transfer.KEYS_PATH}/{transfer.TLS_KEY}"
 
     @property
     def temporary(self) -> str:
@@ -89,9 +87,9 @@ def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> S
 
 
 def _port(read: Reader, name: str) -> int:
-    text = read.text(name, str(DEFAULT_PORT))
+    text = read.text(name, str(transfer.TLS_PORT))
     try:
         return outside.integer(text, low=1, high=65535)
     except outside.Unusable:
         read.problems.append(f"{name} is {text!r}; write a number from 1 to 65535")
-        return DEFAULT_PORT
+        return transfer.TLS_PORT

@@ -1,0 +1,157 @@
+"""The destination: it serves one source until that says that everything was sent."""
+
+import contextlib
+import os
+import socket
+import time
+
+from datamover.agent.errors import Failure
+from datamover.agent.rsync import passes
+from datamover.agent.rsync.output import Statistics
+from datamover.agent.rsync.tls import daemon, symlinks
+from datamover.agent.rsync.tls import tunnel as tunnels
+from datamover.agent.rsync.tls.daemon import Log
+from datamover.agent.rsync.tls.tunnel import Tunnel
+from datamover.agent.rsync.tls.work import Work, write_secretly
+from datamover.agent.rsync.volume import Volume
+from datamover.api import transfer
+
+_CONFIGURATION = "rsyncd.conf"
+"""Its place is that of the tunnel, whose arguments take no blanks."""
+_LOOK = 5.0
+"""Seconds between two looks when nothing happens; whatever happens wakes it up at once."""
+_FAREWELL = 10.0
+"""Seconds that the source gets to end its last connection."""
+
+
+class Destination:
+    """One attempt to receive a folder."""
+
+    def __init__(self, work: Work, volume: Volume) -> None:
+        self._work = work
+        self._volume = volume
+        self._control = f"{work.scratch}/control"
+        self._begun = time.monotonic()
+        self._writing = False
+
+    def run(self) -> transfer.Outcome:
+        """Serve until a source is done; return the outcome. Raises Failure and Stopped."""
+        work = self._work
+        identity = daemon.own_identity()
+        if not work.settings.privileged:
+            work.log.say(
+                "Note: this mover has no privileges; all files become its own user's, whoever owns them at the source."
+            )
+        os.mkdir(self._control, 0o700)  # noqa: PTH102 - start-up budget
+        pipe, configuration = f"{work.scratch}/rsyncd.log", f"{work.scratch}/{_CONFIGURATION}"
+        write_secretly(
+            configuration,
+            daemon.configure(
+                data=self._volume.path,
+                control=self._control,
+                log=pipe,
+                lock=f"{work.scratch}/rsyncd.lock",
+                identity=identity,
+            ),
+        )
+        log = Log(pipe, say=work.log.say, changed=work.changed)
+        try:
+            tunnel = work.start_tunnel(self._tunnel_configuration(), refused=self._refuse)
+            try:
+                work.report.phase(transfer.PROBING)
+                work.log.say(f"Waiting for a source on port {work.settings.listen_port} ...")
+                self._serve(tunnel, log)
+                tunnel.settle(seconds=_FAREWELL)
+            finally:
+                tunnel.close()
+        finally:
+            log.close()
+        return self._finish(log)
+
+    def _tunnel_configuration(self) -> str:
+        work = self._work
+        return tunnels.at_destination(
+            key=work.key_file,
+            accept=_accept(work.settings.listen_port),
+            # one daemon for each connection, and no port that somebody else on this machine could reach without the key
+            connect=f"exec = {work.rsync_program}\nexecArgs = rsync --daemon --config={_CONFIGURATION} .\n",
+        )
+
+    def _serve(self, tunnel: Tunnel, log: Log) -> None:
+        """Wait until a source has put its file into `control`. Raises Failure and Stopped."""
+        work = self._work
+        sentinel = f"{self._control}/{daemon.COMPLETE}"
+        while not os.path.lexists(sentinel):
+            work.stop.check()
+            if tunnel.ended:
+                work.stop.check()
+                raise Failure(
+                    transfer.INTERNAL,
+                    transfer.REASON_ENGINE_FAILED,
+                    f"stunnel ended by itself: {tunnel.seen.complaint or 'it does not say why'}.",
+                )
+            if log.transfer.writing and not self._writing:
+                self._writing, self._begun = True, time.monotonic()
+                work.report.phase(transfer.SYNCING)
+            work.report.wait(log.trouble)
+            work.changed.wait(_LOOK)
+            work.changed.clear()
+
+    def _refuse(self, peer: str) -> None:
+        """Tell of a peer that was turned away."""
+        whose = f" ({peer})" if peer else ""
+        self._work.log.say(
+            f"rsync: a peer{whose} was refused, because its key is another one, or it does not speak TLS 1.3 with a key. The source needs the Secret that"
+            " the status of this ReplicationDestination names (rsyncTLS.keySecret)."
+        )
+
+    def _finish(self, log: Log) -> transfer.Outcome:
+        """Give links their targets back, and bring everything to the disk: only then it is there (law L4). Raises Failure and Stopped."""
+        work = self._work
+        work.stop.check()
+        work.report.phase(transfer.RECORDING)
+        try:
+            restored = symlinks.restore(self._volume.path, tick=work.stop.check)
+            _flush(self._volume.path)
+        except OSError as error:
+            raise Failure(
+                transfer.NO_SPACE,
+                transfer.REASON_NO_SPACE,
+                f"The volume at {self._volume.path} fails while what arrived is written to its disk: {error.strerror}. Is it full, or read-only by now?",
+            ) from None
+        if restored.missed:
+            raise Failure(
+                transfer.DENIED,
+                transfer.REASON_ACCESS_DENIED,
+                f"{restored.missed} symbolic links could not be given their targets back. The mover may not write into their folders: give it the user of the"
+                " files (moverSecurityContext), or allow privileged movers in this namespace (annotation volsync.backube/privileged-movers).",
+                problems=tuple(restored.failed),
+            )
+        work.log.say(passes.told_end(time.monotonic() - self._begun))
+        done = log.transfer
+        work.statistics = Statistics(size=done.size, links=restored.links, transferred_size=done.received)
+        return work.succeeded(
+            f"A source has sent everything that it has: {done.size} bytes, for which {done.received} came over the wire, with {restored.links} symbolic links."
+        )
+
+
+def _accept(port: int) -> str:
+    """Return where to listen: on all addresses, of both kinds where there are both."""
+    with contextlib.suppress(OSError), contextlib.closing(socket.socket(socket.AF_INET6)) as probe:
+        probe.bind(("::", 0))
+        return f":::{port}"
+    return f"0.0.0.0:{port}"
+
+
+def _flush(folder: str) -> None:
+    """Bring all that was written to a file system to its disk. Raises OSError also for what failed before."""
+    import ctypes
+
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        library = ctypes.CDLL(None, use_errno=True)
+        if library.syncfs(handle):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+    finally:
+        os.close(handle)

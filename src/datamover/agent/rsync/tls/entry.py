@@ -1,0 +1,47 @@
+"""rsync-tls as an engine of the agent's shell: one attempt, source or destination, from the environment to its outcome."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from datamover.agent.errors import Failure
+from datamover.agent.rsync.tls.settings import Settings, read_settings
+from datamover.agent.rsync.volume import find_volume
+from datamover.agent.shell import Surroundings, Task
+from datamover.api import transfer
+
+_WHILE = 3600.0
+
+
+def prepare(environ: Mapping[str, str], *, now: datetime, token: str) -> Task:
+    """Return the attempt that the environment asks for. Raises Misconfigured."""
+    settings = read_settings(environ, now=now, token=token)
+    return Task(
+        config=settings.temporary,
+        deadline=settings.deadline,
+        grace=settings.grace,
+        notices=settings.notices,
+        run=lambda given: _run(settings, given),
+    )
+
+
+def _run(settings: Settings, given: Surroundings) -> transfer.Outcome:
+    from datamover.agent.rsync.tls.work import Work
+
+    if settings.debug:
+        given.say(f"{transfer.DEBUG_MOVER} is set: nothing is moved, and the mover waits until it is stopped.")
+        while True:
+            given.stop.pause(_WHILE)
+    work = Work(settings, given)
+    volume = find_volume(settings.root)
+    if volume.is_device:
+        raise Failure(
+            transfer.CONFIG,
+            transfer.REASON_INVALID_CONFIGURATION,
+            "rsync-tls does not move block volumes yet: use a volume with a file system.",
+        )
+    if settings.is_source:
+        from datamover.agent.rsync.tls.source import Source as Side
+    else:
+        from datamover.agent.rsync.tls.destination import Destination as Side
+    side = Side(work, volume)
+    return given.conclude(side.run, so_far=work.so_far, trouble=lambda: work.report.trouble)

@@ -1,0 +1,183 @@
+"""The source: it sends the volume to the destination and then ends the server there."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+
+from datamover.agent.errors import Failure
+from datamover.agent.rsync import output, passes
+from datamover.agent.rsync.process import Ended
+from datamover.agent.rsync.retries import retry
+from datamover.agent.rsync.tls import tunnel
+from datamover.agent.rsync.tls.work import Work
+from datamover.agent.rsync.volume import Volume
+from datamover.api import names, transfer
+
+VANISHED = 24
+_LOST = frozenset({5, 10, 12, 30, 35})
+"""Exit codes of rsync that only say that the connection ended; the tunnel knows why."""
+
+_LATER = frozenset({transfer.REASON_SERVER_UNREACHABLE, transfer.REASON_DESTINATION_BUSY})
+"""Reasons for which a destination does not say what it holds, and may say it later."""
+
+
+class Source:
+    """One attempt to send a folder."""
+
+    def __init__(self, work: Work, volume: Volume) -> None:
+        self._work = work
+        self._settings = work.settings
+        self._volume = volume
+        self._tunnel: tunnel.Tunnel | None = None
+        self._port = 0
+        self._maybe_told = False
+        self._vanished = False
+
+    def run(self) -> transfer.Outcome:
+        """Send everything, end the server, return the outcome. Raises Failure and Stopped."""
+        work = self._work
+        begun = time.monotonic()
+        work.log.say(f"Syncing data to {self._settings.peer_name} ...")
+        try:
+            self._retry(self._send)
+            work.log.say(passes.told_end(time.monotonic() - begun))
+            work.report.phase(transfer.RECORDING)
+            self._retry(self._end_server)
+        finally:
+            if self._tunnel is not None:
+                self._tunnel.close()
+        done = work.statistics
+        return work.succeeded(
+            f"{done.files} files and {done.links} links ({done.size} bytes) are at {self._settings.peer_name}: rsync sent {done.sent} bytes"
+            f" for {done.transferred} of the files and removed {done.deleted} that the source does not have."
+            + (" Files that vanished while they were read were left out." if self._vanished else "")
+        )
+
+    def _retry(self, step: Callable[[], None]) -> None:
+        def work(_: int) -> None:
+            self._connect()
+            step()
+
+        retry(work, stop=self._work.stop, say=self._work.log.say, wait=self._work.report.wait)
+
+    def _connect(self) -> None:
+        """Let the tunnel stand: a new one where there is none, or it has ended."""
+        if self._tunnel is not None:
+            if not self._tunnel.ended:
+                self._tunnel.forget()
+                return
+            self._tunnel.close()
+            self._tunnel = None
+        self._port = _free_port()
+        self._tunnel = self._work.start_tunnel(
+            tunnel.at_source(
+                key=self._work.key_file, port=self._port, peer=self._settings.peer, peer_port=self._settings.port
+            )
+        )
+
+    def _address(self, module: str, path: str = "") -> str:
+        return f"rsync://127.0.0.1:{self._port}/{module}/{path}"
+
+    def _send(self) -> None:
+        """One try of both passes."""
+        work, folder = self._work, self._volume.path
+        work.report.phase(transfer.PROBING)
+        try:
+            entries = passes.list_root(folder)
+        except OSError as error:
+            raise Failure(
+                transfer.SOURCE_UNREADABLE,
+                transfer.REASON_SOURCE_UNREADABLE,
+                f"The volume at {folder} cannot be read: {error.strerror}.",
+            ) from None
+        if not entries:
+            self._check_empty()
+        work.report.phase(transfer.SYNCING)
+        if entries:
+            listed = f"{work.scratch}/entries"
+            passes.write_list(entries, path=listed)
+            self._pass(passes.copying(listed=listed, source=folder, destination=self._address("data")))
+        self._pass(passes.removing(source=folder, destination=self._address("data")), quiet=bool(entries))
+
+    def _pass(self, arguments: list[str], *, quiet: bool = False) -> None:
+        ended = self._work.rsync().run(arguments, quiet=quiet)
+        self._work.statistics = output.add(self._work.statistics, ended.statistics)
+        if ended.code == VANISHED:
+            # a copy does not change; of a volume in use it is a view while files come and go
+            self._vanished = True
+            self._work.log.say("Note: files vanished while they were read; they are left out.")
+            return
+        self._check(ended)
+
+    def _check_empty(self) -> None:
+        """An empty source does not empty a destination (law L3). Raises Failure."""
+        if self._settings.allow_empty:
+            return
+        ended, holds = self._work.rsync().list_folder(
+            [self._address("data")], ignored=lambda name: not passes.matters(name)
+        )
+        if ended.code and ended.complaints.explain(ended.code, peer="").reason in _LATER:
+            self._check(ended)
+        if ended.code or holds:
+            what = "is not" if holds else "does not say whether it is"
+            raise Failure(
+                transfer.GUARD,
+                transfer.REASON_EMPTY_SOURCE,
+                f"The source is empty, and the destination {self._settings.peer_name} {what}: nothing was deleted. If the source is meant to be empty, say so"
+                f" (annotation {names.ALLOW_EMPTY_ANNOTATION}); else look where its files are.",
+            )
+
+    def _end_server(self) -> None:
+        """Tell the destination that all was sent."""
+        sentinel = f"{self._work.scratch}/complete"
+        with open(sentinel, "w", encoding="utf-8") as file:  # noqa: PTH123 - pathlib would take a tenth of the start-up budget
+            file.write("complete\n")
+        ended = self._work.rsync().run([sentinel, self._address("control", "complete")], quiet=True)
+        if ended.code and self._maybe_told and self._tunnel is not None:
+            self._tunnel.settle(seconds=2)
+            if self._tunnel.seen.trouble:
+                # the connection broke when the file had been sent, and now nobody is there any more
+                return
+        self._maybe_told = self._maybe_told or ended.code in {10, 12, 30}
+        self._check(ended)
+
+    def _check(self, ended: Ended) -> None:
+        """Raise Failure when rsync did not end well: with the tunnel's reason where it has one."""
+        if not ended.code:
+            return
+        found = ended.complaints.explain(ended.code, peer=self._settings.peer_name)
+        if self._tunnel is None or ended.code not in _LOST or found.reason != transfer.REASON_SERVER_UNREACHABLE:
+            raise found
+        self._tunnel.settle(seconds=2)
+        seen, peer = self._tunnel.seen, self._settings.peer_name
+        if seen.other_key:
+            raise Failure(
+                transfer.CREDENTIALS,
+                transfer.REASON_WRONG_CREDENTIALS,
+                f"The destination {peer} refuses the key. Both sides need the same one: copy the Secret that the ReplicationDestination's status names"
+                " (rsyncTLS.keySecret) into this namespace and name it in spec.rsyncTLS.keySecret.",
+            )
+        if seen.other_tls:
+            raise Failure(
+                transfer.NETWORK,
+                transfer.REASON_TLS_MISMATCH,
+                f"What answers at {peer} does not speak TLS 1.3 with a key of both sides ({seen.other_tls}): is it a destination, and does nothing between"
+                " both sides open the connection?",
+                retryable=True,
+            )
+        if seen.trouble:
+            raise Failure(
+                transfer.NETWORK,
+                transfer.REASON_SERVER_UNREACHABLE,
+                f"The destination {peer} cannot be reached ({seen.trouble}): is the address right, is its mover running, and do network policies let"
+                " the mover through?",
+            )
+        raise found
+
+
+def _free_port() -> int:
+    """Return a port on loopback that is free now."""
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
