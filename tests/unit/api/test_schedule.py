@@ -235,9 +235,28 @@ def test_the_next_time_is_the_first_minute_that_the_rules_let_come(
         assert found is None or found >= end
 
 
-@settings(max_examples=300, deadline=None)
-@given(text=st.text(alphabet="0123456789*/,-?@ LWTZCRON_=#MONjan\n\t\0é", max_size=40))
-def test_whatever_is_written_is_a_schedule_or_told(text: str) -> None:
+digits = st.text("0123456789", min_size=1, max_size=3)
+group = st.one_of(
+    st.lists(digits, min_size=1, max_size=3).map(",".join),
+    st.tuples(digits, st.sampled_from("/-"), digits).map("".join),
+    st.just("*"),
+    digits.map("*/{}".format),
+)
+let_pass = st.one_of(
+    st.tuples(
+        st.sampled_from(["", "junk ", "CRON_TZ=Europe/Berlin ", "TZ=Mars ", "@", "TZ="]),
+        st.lists(group, min_size=5, max_size=5),
+        st.sampled_from([" ", "", "\n", "\t"]),
+    ).map(lambda parts: parts[0] + parts[2].join(parts[1])),
+    st.tuples(st.sampled_from(["@hourly", "@annually"]), st.text(max_size=5)).map("".join),
+)
+"""Texts that the definitions' pattern lets pass: it is not anchored at the left, and blanks are optional."""
+anything = st.text("0123456789*/,-?@ LWTZCRON_=#MONjan\n\t\0\u00e9", max_size=40)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=let_pass | anything)
+def test_whatever_the_definitions_let_pass_or_anybody_writes_is_a_schedule_or_told(text: str) -> None:
     try:
         schedule = parse(text)
     except ScheduleError as failure:
