@@ -15,8 +15,8 @@ and of files that the run did not move (which may be missing).
 import os
 import stat
 import sys
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 import msgspec
@@ -24,6 +24,7 @@ import msgspec
 from datamover.agent import printing
 from datamover.agent.files import losses, manifest
 from datamover.agent.files.attributes import AttributeSetter
+from datamover.agent.files.handles import Refused, enter_parent, opened
 from datamover.agent.files.losses import Losses, because
 
 LEFT_OUT = 1
@@ -31,8 +32,6 @@ LEFT_OUT = 1
 UNUSABLE = 2
 """Exit code when the manifest or the directory cannot be used at all."""
 
-_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_LEAF = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
 _KINDS: dict[str, Callable[[int], bool]] = {
     manifest.FILE: stat.S_ISREG,
@@ -46,14 +45,6 @@ _OLD = (
 )
 
 _THEIRS = "the directory itself is another user's and keeps its own time"
-
-
-class Refused(Exception):  # noqa: N818 - it is the word for what happens to the entry
-    """An entry is left out; `kind` is the loss (see `losses`)."""
-
-    def __init__(self, kind: str) -> None:
-        super().__init__(kind)
-        self.kind = kind
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -177,7 +168,7 @@ class _Restoration:
     def _try(self, entry: manifest.Entry, act: Callable[[manifest.Entry, int, bytes], None]) -> bool:
         raw = entry.raw_path
         try:
-            with self._parent(raw) as (folder, name):
+            with enter_parent(self._top, raw) as (folder, name):
                 act(entry, folder, name)
         except Refused as refused:
             self._lost.add(refused.kind, raw)
@@ -190,32 +181,13 @@ class _Restoration:
             return True
         return False
 
-    @contextmanager
-    def _parent(self, raw: bytes) -> Generator[tuple[int, bytes]]:
-        """Give the folder of a path, opened without following anything, and the last part of its name."""
-        *above, name = raw.split(b"/")
-        if any(part in {b"", b".", b".."} or b"\0" in part for part in (*above, name)):
-            raise Refused(losses.NO_PATH)
-        folder = os.dup(self._top)
-        try:
-            for part in above:
-                try:
-                    inner = os.open(part, _FOLDER, dir_fd=folder)
-                except NotADirectoryError:
-                    raise Refused(losses.THROUGH) from None
-                os.close(folder)
-                folder = inner
-            yield folder, name
-        finally:
-            os.close(folder)
-
     # --- making ---------------------------------------------------------------------------------------------------
 
     def _make_folder(self, entry: manifest.Entry, folder: int, name: bytes) -> None:
         del entry
         with suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=folder)
-        with _opened(folder, name) as (leaf, status):
+        with opened(folder, name) as (leaf, status):
             if stat.S_ISDIR(status.st_mode):  # what else it is shows when it is finished
                 self._attributes.unlock(leaf, status, stat.S_IRWXU)
 
@@ -233,7 +205,7 @@ class _Restoration:
         device = os.makedev(int(major), int(minor))
         with suppress(FileExistsError):
             os.mknod(name, kind | 0o600, device, dir_fd=folder)
-        with _opened(folder, name) as (leaf, status):
+        with opened(folder, name) as (leaf, status):
             if stat.S_IFMT(status.st_mode) != kind or (kind != stat.S_IFIFO and status.st_rdev != device):
                 raise Refused(losses.OTHER)
             self._attributes.set(entry, leaf, status)
@@ -241,7 +213,7 @@ class _Restoration:
     # --- finishing ------------------------------------------------------------------------------------------------
 
     def _finish(self, entry: manifest.Entry, folder: int, name: bytes) -> None:
-        with _opened(folder, name) as (leaf, status):
+        with opened(folder, name) as (leaf, status):
             if not _KINDS[entry.type](status.st_mode):
                 raise Refused(losses.OTHER)
             if entry.type == manifest.LINK:
@@ -253,7 +225,7 @@ class _Restoration:
         """Make a file another name of the first one of its group, if both have the same content. A file of its own is better than none."""
         raw = entry.raw_path
         try:
-            with self._parent(raw) as (folder, name):
+            with enter_parent(self._top, raw) as (folder, name):
                 first = self._first_names.get(group)
                 if first is None:
                     os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -270,7 +242,7 @@ class _Restoration:
 
     def _link(self, first: bytes, folder: int, name: bytes) -> None:
         """Make `name` another name of the file `first`, if both have the same content."""
-        with self._parent(first) as (other, first_name):
+        with enter_parent(self._top, first) as (other, first_name):
             there = os.stat(first_name, dir_fd=other, follow_symlinks=False)
             here = os.stat(name, dir_fd=folder, follow_symlinks=False)
             if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
@@ -279,7 +251,7 @@ class _Restoration:
                 raise Refused(losses.OTHER)
             for where, called, status in ((other, first_name, there), (folder, name, here)):
                 if not status.st_mode & stat.S_IRUSR:
-                    with _opened(where, called) as (leaf, _):
+                    with opened(where, called) as (leaf, _):
                         self._attributes.unlock(leaf, status, stat.S_IRUSR)
             if not _same_content(other, first_name, folder, name):
                 raise Refused(losses.DIFFERENT)
@@ -290,16 +262,6 @@ class _Restoration:
             except OSError:
                 os.unlink(new, dir_fd=folder)
                 raise
-
-
-@contextmanager
-def _opened(folder: int, name: bytes) -> Generator[tuple[int, os.stat_result]]:
-    """Give a handle on what is at a name, links not followed, and its status."""
-    leaf = os.open(name, _LEAF, dir_fd=folder)
-    try:
-        yield leaf, os.fstat(leaf)
-    finally:
-        os.close(leaf)
 
 
 def _same_content(folder: int, name: bytes, other: int, other_name: bytes) -> bool:

@@ -5,7 +5,7 @@ be mended first is told: without a key nothing else can be known.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from datamover.agent.errors import Failure
 from datamover.agent.printing import quote_names
@@ -91,10 +91,24 @@ class Errors:
         """Return how many lines belong to a class."""
         return self._counts.get(failure_class, 0)
 
-    def failure(self, *, code: int, place: str, bucket: str, endpoint: str, total: int | None = None) -> Failure:
-        """Return what to tell about a command that ended with `code` and was about `total` objects, where that is known."""
+    def failure(
+        self,
+        *,
+        code: int,
+        place: str,
+        bucket: str,
+        endpoint: str,
+        total: int | None = None,
+        sentences: Mapping[str, str] | None = None,
+    ) -> Failure:
+        """Return what to tell about a command that ended with `code` and was about `total` objects, where that is known.
+
+        `sentences`, by reason, take the place of a cause's own where the user has other variables and fields than a DataMover's.
+        """
+        told = sentences or {}
         if code == KILLED:
-            return Failure(transfer.INTERNAL, transfer.REASON_OUT_OF_MEMORY, _OUT_OF_MEMORY)
+            message = told.get(transfer.REASON_OUT_OF_MEMORY, _OUT_OF_MEMORY)
+            return Failure(transfer.INTERNAL, transfer.REASON_OUT_OF_MEMORY, message)
         cause = min(self._first, key=_PLACES.__getitem__, default=None)
         text = self._first.get(cause, "")
         objects = self._objects.get(cause, _Objects())
@@ -112,7 +126,8 @@ class Errors:
                 transfer.REASON_NO_LOCAL_SPACE,
                 f"No space left on device in the mover's own scratch space (/config or /tmp): give it more. ({_brief(text)})",
             )
-        sentence = cause.sentence.format(place=place, bucket=bucket, endpoint=endpoint) + _sent_on(text, endpoint)
+        chosen = told.get(cause.reason, cause.sentence)
+        sentence = chosen.format(place=place, bucket=bucket, endpoint=endpoint) + _sent_on(text, endpoint)
         return Failure(
             cause.failure_class,
             cause.reason,

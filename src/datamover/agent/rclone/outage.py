@@ -26,8 +26,8 @@ class Server(Protocol):
         """Begin to ask something small, once."""
         ...
 
-    def explain(self, errors: classify.Errors, code: int) -> Failure:
-        """Return what the answer means."""
+    def explain(self, errors: classify.Errors, code: int, *, total: int | None = None) -> Failure:
+        """Return what the errors of a command mean that was about `total` objects, where that is known."""
         ...
 
     def tell_silence(self) -> Failure:

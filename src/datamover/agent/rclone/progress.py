@@ -19,11 +19,15 @@ class Reporter(progress.Reporter):
         write: Callable[[str], None],
         monotonic: Callable[[], float],
         tell: Callable[[str], None] | None = None,
+        interval: float = PEOPLE_INTERVAL,
     ) -> None:
-        """`write` takes lines for people, `tell` those for the operator (the same when it is None)."""
+        """`write` takes lines for people, `tell` those for the operator (the same when it is None). `interval`: seconds between two blocks for
+        people.
+        """
         super().__init__(run_id, tell=tell or write, monotonic=monotonic)
         self._write = write
         self._shown = monotonic()
+        self._interval = interval
 
     def statistics(self, line: logs.Line) -> None:
         """The engine's statistics while it moves files."""
@@ -46,7 +50,7 @@ class Reporter(progress.Reporter):
             speed=round(stats.speed, 1),
             errors=stats.errors,
         )
-        if self._monotonic() - self._shown >= PEOPLE_INTERVAL:
+        if self._monotonic() - self._shown >= self._interval:
             self.show(line)
 
     def checked(self, line: logs.Line) -> None:

@@ -1,6 +1,7 @@
 """Moving the files: rclone copies, the agent watches.
 
-`rclone copy`, never `rclone sync`: what is to be deleted is decided by the ledger (law L3), after everything arrived.
+A mirror with records uses `rclone copy`, never `rclone sync`: what is to be deleted is decided by the ledger (law L3), after everything
+arrived. `rclone sync` is for destinations that are mirrors by another project's contract.
 
 Guarantees: statistics become progress; an outage of the server ends the run after `outage_limit` seconds, whatever the engine's own retries
 would do; errors that cannot heal by themselves end it after a few dozen.
@@ -15,8 +16,7 @@ import msgspec
 
 from datamover.agent.errors import Failure
 from datamover.agent.rclone import classify, logs, process
-from datamover.agent.rclone.destination import Destination
-from datamover.agent.rclone.outage import Outage
+from datamover.agent.rclone.outage import Outage, Server
 from datamover.agent.rclone.progress import Reporter
 from datamover.api import transfer
 
@@ -45,6 +45,7 @@ class Moved(msgspec.Struct):
     files: int = 0
     bytes: int = 0
     compared: int = 0
+    deleted: int = 0
 
 
 class Sync:
@@ -54,7 +55,7 @@ class Sync:
         self,
         engine: process.Engine,
         *,
-        destination: Destination,
+        destination: Server,
         report: Reporter,
         show: Callable[[logs.Line], None],
         outage_limit: float,
@@ -85,12 +86,13 @@ class Sync:
         apart: Callable[[str], None] | None = None,
         removed: Callable[[str], None] | None = None,
         arriving: bool = False,
+        verb: str = "copy",
     ) -> None:
         """Copy `source`, of `total` files, to `target`. Raises Failure when anything did not arrive.
 
         `by_size` gets the names of files that were taken for unchanged by their size alone, `uploaded` those that were moved, with their
         sizes, `removed` those that arrived otherwise and were removed again, and `apart` those that an engine which may replace nothing (`--immutable`) found to have changed. `arriving`: what is moved is
-        not yet where it shall be, and does not count.
+        not yet where it shall be, and does not count. `verb`: `sync` deletes at the target what the source does not have.
         """
         last: list[logs.Line] = []
         watch = _Watch(
@@ -105,7 +107,7 @@ class Sync:
         wanted = None if environment.get("RCLONE_LOG_LEVEL") == "DEBUG" else (SIZE_ONLY.encode(),)
         if by_size is not None:
             environment = dict(environment) | {"RCLONE_LOG_LEVEL": "DEBUG"}
-        child = self._engine.start(["copy", *extra, source, target], environment=environment, on_line=None)
+        child = self._engine.start([verb, *extra, source, target], environment=environment, on_line=None)
         child.errors.replaces_nothing = apart is not None
 
         differing = 0
@@ -144,6 +146,7 @@ class Sync:
             child.close()
             if last and last[0].stats:
                 self.moved.compared += last[0].stats.checks
+                self.moved.deleted += last[0].stats.deletes
                 self._report.show(last[0])
         failure = watch.failure
         if failure is None and code and not (differing and child.errors.none and code in _DIFFERING):
@@ -164,7 +167,7 @@ class _Watch:
 
     def __init__(
         self,
-        destination: Destination,
+        destination: Server,
         *,
         limit: float,
         grace: float,

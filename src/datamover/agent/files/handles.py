@@ -1,0 +1,48 @@
+"""Handles on what lies below a directory, by names that nobody vouches for: nothing outside is reached, and no link is followed."""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from datamover.agent.files import losses
+
+_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LEAF = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Refused(Exception):  # noqa: N818 - it is the word for what happens to the entry
+    """An entry is left out; `kind` is the loss (see `losses`)."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
+@contextmanager
+def enter_parent(top: int, raw: bytes) -> Generator[tuple[int, bytes]]:
+    """Give the folder of a path below `top`, opened without following anything, and the last part of its name. Raises Refused."""
+    *above, name = raw.split(b"/")
+    if any(part in {b"", b".", b".."} or b"\0" in part for part in (*above, name)):
+        raise Refused(losses.NO_PATH)
+    folder = os.dup(top)
+    try:
+        for part in above:
+            try:
+                inner = os.open(part, _FOLDER, dir_fd=folder)
+            except NotADirectoryError:
+                raise Refused(losses.THROUGH) from None
+            os.close(folder)
+            folder = inner
+        yield folder, name
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def opened(folder: int, name: bytes) -> Generator[tuple[int, os.stat_result]]:
+    """Give a handle on what is at a name, links not followed, and its status."""
+    leaf = os.open(name, _LEAF, dir_fd=folder)
+    try:
+        yield leaf, os.fstat(leaf)
+    finally:
+        os.close(leaf)
