@@ -52,6 +52,8 @@ class Container:
     environment: dict[str, str] = field(default_factory=dict)
     wrapper: list[str] = field(default_factory=list)
     """A program and arguments that start the agent in another way, to take rights from it."""
+    arguments: list[str] = field(default_factory=list)
+    """The engine and its actions; none for a DataMover's."""
 
     def __post_init__(self) -> None:
         for name in ("data", "config", "dev"):
@@ -83,7 +85,7 @@ class Container:
         message = self.root / "dev" / "termination-log"
         message.write_bytes(b"")
         process = subprocess.Popen(
-            [*self.wrapper, sys.executable, "-m", "datamover.agent.main"],
+            [*self.wrapper, sys.executable, "-m", "datamover.agent.main", *self.arguments],
             env=self.variables(changes),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -27,6 +27,8 @@ def _choose_engine(arguments: list[str]) -> shell.Engine | None:
     match arguments:
         case []:
             from datamover.agent.rclone import entry
+        case ["rclone"]:
+            from datamover.agent.rclone_conf import entry
         case ["rsync-tls"]:
             from datamover.agent.rsync.tls import entry
         case _:
@@ -35,10 +37,11 @@ def _choose_engine(arguments: list[str]) -> shell.Engine | None:
 
 
 _USAGE = """\
-Usage: datamover-agent [rsync-tls]
+Usage: datamover-agent [rclone|rsync-tls]
        datamover-agent apply-manifest MANIFEST DIRECTORY
 
-One attempt to move one volume. It takes no options: everything is environment, as the operator gives it to a mover's container.
+One attempt to move one volume: with rclone to a DataMover's destination, or with the engine that is named. It takes no options:
+everything is environment, as the operator gives it to a mover's container.
 
   DATAMOVER_ROOT         where /data and /config are to be found, / by default
   BUCKET_HOST, BUCKET_PORT, BUCKET_NAME, TLS_HOST, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY

@@ -215,13 +215,13 @@ def engine_options(
     if settings.authorities:
         base.setdefault("RCLONE_CA_CERT", authorities_file)
     _set_remote(base, settings)
-    level = _level(environ)
+    level = wanted_level(environ)
     base["RCLONE_LOG_LEVEL"] = max(level, "INFO", key=LEVELS.index)
-    base |= _LOG
+    base |= LOG
     records = {
         name: value
         for name, value in base.items()
-        if not name.startswith("RCLONE_") or name.startswith(_CONNECTION) or name in {*_LOG, "RCLONE_LOG_LEVEL"}
+        if not name.startswith("RCLONE_") or name.startswith(_CONNECTION) or name in {*LOG, "RCLONE_LOG_LEVEL"}
     }
     records |= {
         "RCLONE_STATS": "0",
@@ -252,7 +252,7 @@ def keeps_links(environment: Mapping[str, str]) -> bool:
     return any(environment.get(name, "").strip().lower() not in _OFF for name in ("RCLONE_LINKS", "RCLONE_LOCAL_LINKS"))
 
 
-_LOG = {"RCLONE_USE_JSON_LOG": "true", "RCLONE_STATS": "1s", "RCLONE_STATS_LOG_LEVEL": "NOTICE"}
+LOG = {"RCLONE_USE_JSON_LOG": "true", "RCLONE_STATS": "1s", "RCLONE_STATS_LOG_LEVEL": "NOTICE"}
 """The log as JSON on standard error with statistics every second, nothing else."""
 
 _DEFAULTS = {
@@ -274,7 +274,7 @@ def _set_remote(base: dict[str, str], settings: Settings) -> None:
             base[_REMOTE + option] = value
 
 
-def _level(environ: Mapping[str, str]) -> str:
+def wanted_level(environ: Mapping[str, str]) -> str:
     """Return the log level that the user asked for. rclone refuses two of these variables at once; here the most talkative wins."""
     asked: list[str] = []
     level = environ.get("RCLONE_LOG_LEVEL", "").strip().upper()

@@ -1,0 +1,216 @@
+"""One attempt: the volume becomes what the remote is, or the remote what the volume is, and modes and ACLs go with it as a file.
+
+A mirror by another project's contract: nothing of ours is written to the remote, and what its user put there by hand goes, as it always did.
+The one thing that is refused is that nothing at all replaces something (law L3).
+"""
+
+import os
+import re
+import time
+from collections.abc import Iterable
+
+import msgspec
+
+from datamover.agent.errors import Failure
+from datamover.agent.excerpt import Excerpt
+from datamover.agent.files.walk import Tally
+from datamover.agent.rclone import logs, process
+from datamover.agent.rclone.options import keeps_links, wanted_level
+from datamover.agent.rclone.progress import Reporter
+from datamover.agent.rclone.sync import Moved, Sync
+from datamover.agent.rclone.version import Version
+from datamover.agent.rclone_conf import modes, words
+from datamover.agent.rclone_conf.remote import Remote
+from datamover.agent.rclone_conf.settings import Settings
+from datamover.agent.shell import Surroundings
+from datamover.api import amounts, transfer
+from datamover.api.rclone_conf import ACL_FILE
+
+SUMMARY = re.compile(r"Transferred:|Elapsed time:|Rclone completed in")
+"""The lines of the log that tell of a success; users search for these words."""
+_NO_HASHES = "no hashes in common"
+_CHECKSUM = "RCLONE_CHECKSUM"
+_FOLLOWS = ("RCLONE_COPY_LINKS", "RCLONE_LOCAL_COPY_LINKS")
+
+
+class Attempt:
+    """See the module. `environment` is rclone's; `given` redacts the secrets of rclone.conf as well."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        place: str,
+        environment: dict[str, str],
+        engine: process.Engine,
+        given: Surroundings,
+    ) -> None:
+        self.place = place
+        self.tally = Tally()
+        self.excerpt = Excerpt(success=SUMMARY, show=given.say, redact=given.redact)
+        self.report = Reporter(
+            settings.run_id,
+            write=self.excerpt.say,
+            tell=given.tell,
+            monotonic=time.monotonic,
+            interval=settings.interval,
+        )
+        self.remarks: list[str] = []
+        self._settings = settings
+        self._environment = environment
+        self._given = given
+        self._level = wanted_level(given.environ)
+        self._started = time.monotonic()
+        self._without_hashes = False
+        self._remote = Remote(
+            engine,
+            place=place,
+            environment=environment,
+            scratch=given.scratch,
+            is_source=settings.is_source,
+            show=self._show,
+            wait=self.report.wait,
+            outage_limit=settings.outage_limit,
+        )
+        self._sync = Sync(
+            engine,
+            destination=self._remote,
+            report=self.report,
+            show=self._show,
+            outage_limit=settings.outage_limit,
+            grace=settings.grace,
+        )
+        self._version = Version(engine, environment=environment, show=lambda _: None)
+
+    @property
+    def moved(self) -> Moved:
+        """What rclone did so far."""
+        return self._sync.moved
+
+    def engine_version(self) -> str:
+        """Return rclone's name and version."""
+        return self._version.text()
+
+    def run(self) -> None:
+        """Move everything. Raises AgentError."""
+        self._version.ask()
+        if self._settings.is_source:
+            self._send()
+        else:
+            self._fetch()
+        self.excerpt.say(f"Rclone completed in {time.monotonic() - self._started:.0f}s")
+
+    def summary(self) -> str:
+        """Return what was done."""
+        moved = self.moved
+        done = f"{amounts.count(moved.files, 'file')} ({amounts.size(moved.bytes)}) moved, {moved.deleted} deleted, {moved.compared} compared"
+        ends = (
+            f"{self._settings.volume} is mirrored at {self.place}"
+            if self._settings.is_source
+            else f"{self.place} is in the volume"
+        )
+        return ". ".join((f"{ends}: {done}", *self.remarks)) + "."
+
+    def _send(self) -> None:
+        settings = self._settings
+        folder = f"{self._given.scratch}/beside"
+        os.mkdir(folder)  # noqa: PTH102 - as everywhere in the agent
+        self.report.phase(transfer.WALKING)
+        self._walk(f"{folder}/{ACL_FILE}")
+        links = self._moves_links()
+        self._remark(words.about_source(self.tally, links=links))
+        if not settings.allow_empty and not self.tally.files and not (links and self.tally.symlinks):
+            self._refuse_when(there=True, message=words.refuse_empty_source(self.place))
+        self._mirror(settings.mount, self.place)
+        self.report.phase(transfer.RECORDING)
+        self._remote.put(folder)
+
+    def _fetch(self) -> None:
+        settings = self._settings
+        self.report.phase(transfer.WALKING)
+        self._walk("/dev/null")
+        if not settings.allow_empty and (self.tally.files or self.tally.symlinks):
+            self._refuse_when(there=False, message=words.refuse_empty_remote(self.place))
+        self.tally = Tally()  # what was there says nothing of what comes
+        self._mirror(self.place, settings.mount)
+        self.report.phase(transfer.RECORDING)
+        file = f"{self._given.scratch}/{ACL_FILE}"
+        if not self._remote.get(ACL_FILE, file):
+            self._remark([f"there is no {ACL_FILE} at {self.place}, so modes, owners and ACLs are those of new files"])
+            return
+        lost = modes.apply_modes(settings.mount, file, volume=settings.volume, tick=self._given.stop.check)
+        self._remark(f"not restored: {line}" for line in lost.lines())
+
+    def _walk(self, file: str) -> None:
+        settings = self._settings
+
+        def tick() -> None:
+            self._given.stop.check()
+            if self.report.due():
+                self.report.found(files=self.tally.files, size=self.tally.bytes)
+
+        try:
+            modes.write_modes(settings.mount, file, volume=settings.volume, tally=self.tally, tick=tick)
+        except OSError as error:
+            if file == "/dev/null" or error.filename != file:
+                raise Failure(
+                    transfer.SOURCE_UNREADABLE,
+                    transfer.REASON_SOURCE_NOT_FOUND,
+                    f"The volume at {settings.volume} cannot be read: {error.strerror}. Give the mover's user the right to (moverSecurityContext).",
+                ) from error
+            raise
+        if settings.is_source:
+            self.report.found(files=self.tally.files, size=self.tally.bytes)
+
+    def _refuse_when(self, *, there: bool, message: str) -> None:
+        """Raise Failure when the remote has a file (`there`), or has none."""
+        self.report.phase(transfer.PROBING)
+        if self._remote.has_file() == there:
+            raise Failure(transfer.GUARD, transfer.REASON_EMPTY_SOURCE, message)
+
+    def _mirror(self, source: str, target: str) -> None:
+        self.report.phase(transfer.SYNCING)
+        total = self.tally.files if self._settings.is_source else None
+        self._sync.copy(source, target, environment=self._environment, extra=["--"], total=total, verb="sync")
+        if self._without_hashes and _CHECKSUM not in self._given.environ:
+            # by size alone, a change that keeps it would never be moved
+            self._remark([words.about_hashes()])
+            by_time = self._environment | {_CHECKSUM: "false"}
+            self._sync.copy(source, target, environment=by_time, extra=["--"], total=total, verb="sync")
+
+    def _moves_links(self) -> bool:
+        off = {"", "false", "0", "f"}
+        environment = self._environment
+        return keeps_links(environment) or any(
+            environment.get(name, "").strip().lower() not in off for name in _FOLLOWS
+        )
+
+    def _show(self, line: logs.Line) -> None:
+        if _NO_HASHES in line.msg:
+            self._without_hashes = True
+        if logs.shown(line, level=self._level):
+            self.excerpt.say(logs.written(line))
+
+    def _remark(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.remarks.append(line)
+            self.excerpt.say(f"Note: {line}.")
+
+    def so_far(self) -> transfer.Outcome:
+        """Return the outcome as far as it is known, without an end."""
+        settings, moved = self._settings, self.moved
+        files = self.tally.files if settings.is_source else moved.files + moved.compared
+        return msgspec.structs.replace(
+            self._given.begun,
+            run_id=settings.run_id,
+            destination=self.place,
+            files=files,
+            bytes=self.tally.bytes if settings.is_source else moved.bytes,
+            transferred_files=moved.files,
+            transferred_bytes=moved.bytes,
+            deleted=moved.deleted,
+            skipped_special=self.tally.special,
+            symlinks=self.tally.symlinks,
+            comparison="user" if _CHECKSUM in self._given.environ else "time" if self._without_hashes else "checksum",
+            engine=self.engine_version(),
+        )

@@ -1,0 +1,139 @@
+"""The user's rclone.conf, as rclone itself reads it: its sections, what in them may not be, and what in them is secret.
+
+rclone is asked because a reading of ours could differ from its own, and because only it can read a file that is encrypted. What it
+answers, and what it says of a file that it cannot read, holds secrets, so none of that is shown.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from datamover.agent.errors import Misconfigured
+from datamover.agent.printing import printable, shorten
+from datamover.agent.rclone import process
+from datamover.agent.rclone_conf.variables import runs_program
+from datamover.api import outside, rclone_conf
+from datamover.api.outside import Unusable
+
+_PATIENCE = 60.0
+_ENCRYPTED = b"RCLONE_ENCRYPT_V0"
+_MOST_SECTIONS = 8
+_NEEDED = (
+    "PATH",
+    "LANG",
+    "HOME",
+    "TMPDIR",
+    "RCLONE_CONFIG",
+    "RCLONE_CONFIG_PASS",
+    "RCLONE_CACHE_DIR",
+    "RCLONE_ASK_PASSWORD",
+)
+"""Variables with which the file is read: nothing that chooses or limits."""
+
+Sections = dict[str, dict[str, str]]
+
+_decode = outside.Decoder(Sections)
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """Sections by name, each with its options."""
+
+    sections: Sections
+
+    def kind(self, section: str) -> str:
+        """Return the backend of a section, such as `s3`; empty where it does not say."""
+        return self.sections.get(section, {}).get("type", "").strip().lower()
+
+    def secrets(self) -> dict[str, str]:
+        """Return what is in the file as variables whose names tell what is secret."""
+        found: dict[str, str] = {}
+        for section, given in self.sections.items():
+            for option, value in given.items():
+                name = f"{section}_{option}"
+                found[name] = value
+                # a token is a JSON object, of which each text is secret by itself
+                found |= {f"{name}_TOKEN_{number}": text for number, text in enumerate(_texts(value))}
+        return found
+
+    def problems(self) -> list[str]:
+        """Return what may not be in the file."""
+        found: list[str] = []
+        for section, given in self.sections.items():
+            kind = given.get("type", "").strip()
+            for option, value in given.items():
+                name = option.rpartition(".")[2]
+                if value.strip() and runs_program(f"{kind}_{name}".upper()):
+                    where = f"{printable(option)} in section [{printable(section)}]"
+                    found.append(
+                        f"{where} is set: it runs a program in the mover, and a Secret may not say what is run. Remove it from"
+                        f" {rclone_conf.CONFIG_KEY}"
+                    )
+        return found
+
+    def demand(self, section: str, environ: Mapping[str, str]) -> None:
+        """Raise Misconfigured unless there is such a section, in the file or in variables."""
+        variable = f"RCLONE_CONFIG_{section.upper().replace('-', '_')}_TYPE"
+        if section in self.sections or environ.get(variable, "").strip():
+            return
+        names = [f"[{each}]" for each in sorted(self.sections)]
+        more = f" and {len(names) - _MOST_SECTIONS} more" if len(names) > _MOST_SECTIONS else ""
+        listed = ", ".join(shorten(names[:_MOST_SECTIONS], limit=64)) + more if names else "none"
+        raise Misconfigured(
+            f"{rclone_conf.CONFIG_KEY} has no section [{section}]; there is {listed}. Correct rcloneConfigSection, or the Secret that rcloneConfig"
+            " names."
+        )
+
+
+def read_configuration(engine: process.Engine, *, environment: Mapping[str, str]) -> Configuration:
+    """Return what rclone reads in its configuration. Raises Misconfigured."""
+    chosen = {name: environment[name] for name in _NEEDED if name in environment}
+    child = engine.start(["config", "dump"], environment=chosen, on_line=_ignore)
+    code = child.wait(timeout=_PATIENCE)
+    try:
+        # what rclone does not understand it does not print
+        return Configuration(_decode(child.output if code == 0 else b""))
+    except Unusable as error:
+        with open(environment[rclone_conf.CONFIG], "rb") as file:  # noqa: PTH123 - as everywhere in the agent
+            encrypted = _ENCRYPTED in file.read(4096)
+        cure = (
+            "it is encrypted: put its password into the Secret's key RCLONE_CONFIG_PASS, or the file itself without encryption"
+            if encrypted
+            else f"write sections, such as [remote], and lines of the form `option = value` ({error})"
+        )
+        raise Misconfigured(
+            f"{rclone_conf.CONFIG_KEY} in the Secret that rcloneConfig names cannot be read: {cure}."
+        ) from None
+
+
+def copy_configuration(source: str, target: str) -> None:
+    """Copy the file to where rclone may write to it, as it does when a token is renewed. Raises Misconfigured."""
+    try:
+        with open(source, "rb") as file:  # noqa: PTH123
+            content = file.read(outside.RECORD_LIMIT + 1)
+    except OSError as error:
+        raise Misconfigured(
+            f"{rclone_conf.CONFIG_KEY} cannot be read: {error.strerror}. The Secret that rcloneConfig names needs the key {rclone_conf.CONFIG_KEY}."
+        ) from None
+    if len(content) > outside.RECORD_LIMIT:
+        raise Misconfigured(
+            f"{rclone_conf.CONFIG_KEY} is longer than {outside.RECORD_LIMIT} bytes; keep the section that is used."
+        )
+    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+
+
+def _texts(value: str) -> Iterator[str]:
+    if not value.lstrip().startswith("{"):
+        return
+    try:
+        found: Any = msgspec.json.decode(value)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return
+    yield from (text for text in found.values() if isinstance(text, str))
+
+
+def _ignore(line: object) -> None:
+    """Show nothing: what rclone says of a file that it cannot read quotes it."""

@@ -1,0 +1,90 @@
+"""The engine as the agent's shell runs it: from the environment to the outcome."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+from datamover.agent import outcome
+from datamover.agent.children import find_wrapper
+from datamover.agent.errors import Misconfigured
+from datamover.agent.rclone import process
+from datamover.agent.rclone_conf.attempt import Attempt
+from datamover.agent.rclone_conf.configuration import Configuration, copy_configuration, read_configuration
+from datamover.agent.rclone_conf.settings import Settings, place_of, read_settings
+from datamover.agent.rclone_conf.variables import engine_variables
+from datamover.agent.redaction import Redactor
+from datamover.agent.shell import Surroundings, Task
+from datamover.api import transfer
+
+
+def prepare(environ: Mapping[str, str], *, now: datetime, token: str) -> Task:
+    """Return the attempt that the environment asks for. Raises Misconfigured."""
+    del now
+    settings = read_settings(environ, token=token)
+    return Task(
+        config=settings.temporary,
+        deadline=settings.deadline,
+        grace=settings.grace,
+        notices=settings.notices,
+        run=lambda given: _run(settings, given),
+    )
+
+
+def _run(settings: Settings, given: Surroundings) -> transfer.Outcome:
+    config = f"{given.scratch}/rclone.conf"
+    copy_configuration(settings.config, config)
+    environment = engine_variables(
+        given.environ, config=config, scratch=given.scratch, authorities=settings.authorities
+    )
+    engine = _find_engine(settings, given)
+    configuration = read_configuration(engine, environment=environment)
+    configuration.demand(settings.section, given.environ)
+    if problems := configuration.problems():
+        raise Misconfigured(f"rclone.conf is not used: {'; '.join(problems)}.")
+    given = _with_secrets(given, configuration)
+    attempt = Attempt(
+        settings,
+        place=place_of(settings, kind=configuration.kind(settings.section)),
+        environment=environment,
+        engine=_find_engine(settings, given),
+        given=given,
+    )
+
+    def to_the_end() -> transfer.Outcome:
+        attempt.run()
+        return msgspec.structs.replace(
+            attempt.so_far(),
+            succeeded=True,
+            reason=transfer.REASON_SUCCEEDED,
+            message=attempt.summary(),
+            log=attempt.excerpt.of_success(),
+        )
+
+    result = given.conclude(to_the_end, so_far=attempt.so_far, trouble=lambda: attempt.report.trouble)
+    if not result.succeeded:
+        attempt.excerpt.say(result.message)
+        result = msgspec.structs.replace(result, log=attempt.excerpt.of_failure())
+    return outcome.clean(result, given.redact)
+
+
+def _find_engine(settings: Settings, given: Surroundings) -> process.Engine:
+    search = given.environ.get("PATH")
+    program = process.find_engine(settings.engine, search=search)
+    return process.Engine(program, stop=given.stop, wrapper=find_wrapper(search=search), redact=given.redact)
+
+
+def _with_secrets(given: Surroundings, configuration: Configuration) -> Surroundings:
+    """Return the surroundings with the secrets of rclone.conf kept out of everything that is said (law L8)."""
+    of_file = Redactor(configuration.secrets())
+
+    def redact(text: str) -> str:
+        return of_file(given.redact(text))
+
+    def say(text: str) -> None:
+        given.say(redact(text))
+
+    def tell(line: str) -> None:
+        given.tell(redact(line))
+
+    return msgspec.structs.replace(given, redact=redact, say=say, tell=tell)

@@ -1,0 +1,177 @@
+"""The path at the remote: small questions to it, and what its errors mean."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from datamover.agent.errors import Failure
+from datamover.agent.rclone import classify, logs, process
+from datamover.agent.rclone_conf import words
+from datamover.agent.rclone_conf.variables import for_one_file
+from datamover.api import transfer
+
+T = TypeVar("T")
+
+_NOT_THERE = (3, 4)
+"""Exit codes of rclone for a folder or file that is not there."""
+_LOOK = 0.05
+_FIRST_WAIT = 0.5
+_LONGEST_WAIT = 8.0
+_LOCAL_FULL = transfer.REASON_NO_LOCAL_SPACE
+
+
+class Remote:
+    """See the module. Fits `outage.Server`. `show` gets the log lines of commands that move or list; `wait` hears the server's trouble."""
+
+    def __init__(
+        self,
+        engine: process.Engine,
+        *,
+        place: str,
+        environment: Mapping[str, str],
+        scratch: str,
+        is_source: bool,
+        show: Callable[[logs.Line], None],
+        wait: Callable[[str], None],
+        outage_limit: float,
+    ) -> None:
+        self.place = place
+        self._engine = engine
+        self._environment = dict(environment)
+        self._scratch = scratch
+        self._is_source = is_source
+        self._show = show
+        self._wait = wait
+        self._outage_limit = outage_limit
+        self._count = 0
+
+    def explain(self, errors: classify.Errors, code: int, *, total: int | None = None) -> Failure:
+        """Return what errors of the engine mean here."""
+        section, _, path = self.place.partition(":")
+        failure = errors.failure(
+            code=code,
+            place=self.place,
+            bucket=path.partition("/")[0],
+            endpoint=f"the remote [{section}]",
+            total=total,
+            sentences=words.sentences(is_source=self._is_source),
+        )
+        if failure.reason == _LOCAL_FULL and not self._is_source:
+            # what is written on this side of a restore is the volume
+            failure.reason = transfer.REASON_NO_SPACE
+            failure.message = words.sentences(is_source=False)[transfer.REASON_NO_SPACE]
+        return failure
+
+    def start_question(self) -> process.Child:
+        """Begin to ask whether the server answers at all: one request, one try, nothing shown."""
+        return self._engine.start(
+            ["lsf", "--max-depth", "1", "--", f"{self.place}.datamover-question/"],
+            environment=for_one_file(self._environment) | {"RCLONE_LOW_LEVEL_RETRIES": "1", "RCLONE_RETRIES": "1"},
+            on_line=_ignore,
+        )
+
+    def tell_silence(self) -> Failure:
+        """Return what it means that a small question is not answered."""
+        errors = classify.Errors(self._engine.redact)
+        errors.add(logs.Line(level="error", msg="i/o timeout"))
+        return self.explain(errors, 1)
+
+    def has_file(self) -> bool:
+        """Tell whether there is any file that a mirror would delete, or bring back. The listing ends with the first one."""
+        return self.patiently(self._look_for_file)
+
+    def put(self, folder: str) -> None:
+        """Write the files of a folder beside what is mirrored.
+
+        A folder, not a file: rclone lists where it goes, so it knows that the bucket is there, and needs no right to create it.
+        """
+        self.patiently(lambda: self._copy("copy", folder, self.place))
+
+    def get(self, name: str, file: str) -> bool:
+        """Fetch a file of that name; return whether there is one."""
+
+        def once() -> bool:
+            try:
+                self._copy("copyto", f"{self.place}{name}", file)
+            except _NotThereError:
+                return False
+            return os.path.lexists(file)
+
+        return self.patiently(once)
+
+    def patiently(self, act: Callable[[], T]) -> T:
+        """Return what `act` returns; while the server cannot be reached, try again until the outage limit is near."""
+        started, wait = time.monotonic(), _FIRST_WAIT
+        while True:
+            try:
+                found = act()
+            except Failure as failure:
+                waited = time.monotonic() - started
+                if (
+                    failure.failure_class != transfer.NETWORK
+                    or not failure.retryable
+                    or waited + wait > self._outage_limit
+                ):
+                    raise
+                self._wait(failure.message)
+            else:
+                self._wait("")
+                return found
+            self._engine.stop.pause(wait)
+            wait = min(2 * wait, _LONGEST_WAIT)
+
+    def _look_for_file(self) -> bool:
+        self._count += 1
+        listed = f"{self._scratch}/listing-{self._count}"
+        child = self._engine.start(
+            ["lsf", "--recursive", "--files-only", "--", self.place],
+            environment=self._environment,
+            on_line=_ignore,
+            output=listed,
+        )
+        try:
+            while not child.ended_within(_LOOK):
+                self._engine.stop.check()
+                if os.stat(listed).st_size:  # noqa: PTH116
+                    return True
+            code = child.wait()
+        finally:
+            child.close()
+        if os.stat(listed).st_size:  # noqa: PTH116
+            return True
+        if code and code not in _NOT_THERE:
+            raise self.explain(child.errors, code)
+        return False
+
+    def _copy(self, verb: str, source: str, target: str) -> None:
+        child = self._engine.start(
+            [verb, "--", source, target],
+            environment=for_one_file(self._environment) | {"RCLONE_STATS": "0"},
+            on_line=None,
+        )
+        try:
+            code = child.follow(self._show)
+        finally:
+            child.close()
+        if code in _NOT_THERE:
+            raise _NotThereError(self.explain(child.errors, code))
+        if code:
+            raise self.explain(child.errors, code)
+
+
+class _NotThereError(Failure):
+    """What was to be read is not there."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(
+            failure.failure_class,
+            failure.reason,
+            failure.message,
+            retryable=failure.retryable,
+            problems=failure.problems,
+        )
+
+
+def _ignore(line: object) -> None:
+    """Show nothing."""
