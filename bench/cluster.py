@@ -7,7 +7,6 @@ those at which a watch of ours sees an object change. The operator's own share i
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -16,10 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "tools")]
-
-from support.cluster import (  # noqa: E402 - the path is set above
+from bench import ROOT
+from support.cluster import (
     OPERATOR_NAMESPACE,
     Kubectl,
     RealCluster,
@@ -27,9 +24,9 @@ from support.cluster import (  # noqa: E402 - the path is set above
     find_cluster,
     wait_for,
 )
-from support.images import find_images  # noqa: E402
-from support.place import Place, mover_manifest  # noqa: E402
-from support.store import create_store  # noqa: E402
+from support.images import find_images
+from support.place import Place, mover_manifest
+from support.store import create_store
 
 RUNS = 5
 AT_ONCE = 30
@@ -174,10 +171,10 @@ def main() -> None:
         print(f"\n{title}")
         for name, value in figures.items():
             print(f"  {name:<62}{value:>7}")
-    path = REPOSITORY / "bench" / "results" / f"cluster-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.json"
+    path = ROOT / "bench" / "results" / f"cluster-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(results, indent=2))
-    print(f"\nwrote {path.relative_to(REPOSITORY)}")
+    print(f"\nwrote {path.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

@@ -9,16 +9,11 @@ import http.client
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from bench.servers import ROOT
-
-sys.path.insert(0, str(ROOT / "tests"))
 
 from support.agent import Container
 from support.proxy import Proxy

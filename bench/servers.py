@@ -15,12 +15,9 @@ from pathlib import Path
 
 import yaml
 
+from bench import ROOT
 from datamover.api.definitions import crds
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
-
-from support.kubernetes import ControlPlane, find_programs  # noqa: E402 - the tests' own control plane, started here as there
+from support.kubernetes import ControlPlane, find_programs
 
 _CONTROLLERS = (
     "garbage-collector-controller",
