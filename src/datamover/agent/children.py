@@ -121,7 +121,9 @@ def start_process(
 
 
 class Child:
-    """A running child process. Its log (standard error) is given to `on_line` by a thread, line by line, unless the caller reads it (`drain`)."""
+    """A running child process. Its log (standard error, or both where they are merged) is given to `on_line` by a thread, line by line, unless
+    the caller reads it (`drain`).
+    """
 
     def __init__(self, process: subprocess.Popen[bytes], *, stop: Stop, on_line: RawLineHandler | None) -> None:
         self.output = b""
@@ -163,7 +165,7 @@ class Child:
 
     def drain(self, on_line: RawLineHandler) -> None:
         """Give every line of the log to `on_line`, in this thread, until the process closes it."""
-        pipe = self._process.stderr
+        pipe = self._process.stderr or self._process.stdout  # the latter where both are one
         if pipe is None:
             return
         # what is longer than a line may be comes in parts, so that memory stays flat whatever the engine quotes
@@ -184,7 +186,7 @@ class Child:
             timer.daemon = True
             timer.start()
         try:
-            if self._process.stdout is not None:
+            if self._process.stdout is not None and self._process.stderr is not None:
                 self.output = _read_start(self._process.stdout)
             code = self._process.wait()
         finally:

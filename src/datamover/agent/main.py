@@ -31,6 +31,10 @@ def _choose_engine(arguments: list[str]) -> shell.Engine | None:
             from datamover.agent.rclone_conf import entry
         case ["rsync-tls"]:
             from datamover.agent.rsync.tls import entry
+        case ["restic", *actions]:
+            from datamover.agent.restic.entry import engine_for
+
+            return engine_for(actions)
         case _:
             return None
     return entry.prepare
@@ -38,6 +42,8 @@ def _choose_engine(arguments: list[str]) -> shell.Engine | None:
 
 _USAGE = """\
 Usage: datamover-agent [rclone|rsync-tls]
+       datamover-agent restic [unlock] backup [prune]
+       datamover-agent restic restore
        datamover-agent apply-manifest MANIFEST DIRECTORY
 
 One attempt to move one volume: with rclone to a DataMover's destination, or with the engine that is named. It takes no options:

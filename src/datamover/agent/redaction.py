@@ -13,7 +13,7 @@ import msgspec
 
 REDACTED = "[redacted]"
 
-_SECRET_NAME = re.compile(r"SECRET|KEY|TOKEN|PASS|CREDENTIAL|AUTH|COOKIE|SIGNATURE", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"SECRET|KEY|TOKEN|PASS|CREDENTIAL|AUTH|COOKIE|SIGNATURE|_SAS(?:_|$)", re.IGNORECASE)
 _HEADERS = re.compile(r"HEADER", re.IGNORECASE)
 _PROXY = re.compile(r"PROXY$", re.IGNORECASE)
 _PLACES = frozenset(
@@ -55,7 +55,7 @@ class Redactor:
     """Replaces secret values in text.
 
     Guarantees: nothing of at least four letters leaves that is the value of a variable whose name looks like a secret's (SECRET, KEY, TOKEN,
-    PASS, CREDENTIAL, AUTH, COOKIE, SIGNATURE), a header's value in a variable of headers, a user and password in any variable's address, or
+    PASS, CREDENTIAL, AUTH, COOKIE, SIGNATURE, _SAS), a header's value in a variable of headers, a user and password in any variable's address, or
     a signature or token in its query; neither as it is, nor percent-encoded, in base64 (alone or as a part, such as `user:password`), nor
     as JSON, XML, CSV, Go or Python write it. Neither does what looks like a signature, an authorization header, or a token.
     Caveats: shorter values are left alone, because they would blank out ordinary words.

@@ -86,6 +86,10 @@ OUTAGE_LIMIT: Final = "DATAMOVER_OUTAGE_LIMIT"
 """Seconds after which a run against a server that does not answer gives up."""
 RCLONE: Final = "DATAMOVER_RCLONE"
 """Path of the rclone program; default: found on PATH or beside the Python interpreter."""
+RESTIC: Final = "DATAMOVER_RESTIC"
+"""Path of the restic program, 0.18 or newer; default: found on PATH."""
+REMOVE_STALE_LOCKS: Final = "DATAMOVER_REMOVE_STALE_LOCKS"
+"""`true`: a lock that an earlier Pod of the same mover has left in a restic repository is removed by the next one."""
 
 ALLOW_COMMANDS: Final = "DATAMOVER_ALLOW_COMMANDS"
 """Names of variables, with commas between them, that may run programs: those that the DataMover's own spec sets (`runs_programs`)."""
@@ -236,6 +240,11 @@ REASON_ENGINE_FAILED: Final = "EngineFailed"
 REASON_DESTINATION_TOO_SMALL: Final = "DestinationTooSmall"
 REASON_HOST_KEY_CHANGED: Final = "HostKeyChanged"
 REASON_OUT_OF_MEMORY: Final = "OutOfMemory"
+REASON_WRONG_PASSWORD: Final = "WrongPassword"  # noqa: S105 - a reason
+REASON_REPOSITORY_LOCKED: Final = "RepositoryLocked"
+REASON_REPOSITORY_LOCK_LEFT: Final = "RepositoryLockLeft"
+REASON_REPOSITORY_NOT_FOUND: Final = "RepositoryNotFound"
+REASON_REPOSITORY_DAMAGED: Final = "RepositoryDamaged"
 REASON_INTERNAL_ERROR: Final = "InternalError"
 
 # --- exit codes --------------------------------------------------------------------------------------------------

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from datetime import datetime
 
+from datamover.agent import debugging
 from datamover.agent.errors import Failure
 from datamover.agent.rsync.tls.settings import Settings, read_settings
 from datamover.agent.rsync.volume import find_volume
 from datamover.agent.shell import Surroundings, Task
 from datamover.api import transfer
-
-_WHILE = 3600.0
 
 
 def prepare(environ: Mapping[str, str], *, now: datetime, token: str) -> Task:
@@ -28,9 +27,7 @@ def _run(settings: Settings, given: Surroundings) -> transfer.Outcome:
     from datamover.agent.rsync.tls.work import Work
 
     if settings.debug:
-        given.say(f"{transfer.DEBUG_MOVER} is set: nothing is moved, and the mover waits until it is stopped.")
-        while True:
-            given.stop.pause(_WHILE)
+        debugging.wait_for_the_end(given)
     work = Work(settings, given)
     volume = find_volume(settings.root)
     if volume.is_device:
