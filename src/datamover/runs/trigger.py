@@ -17,7 +17,7 @@ A kind that shares claims with others tells them of itself: see `Sharer`, and `C
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -32,6 +32,7 @@ from datamover.api.copy_trigger import (
     note_timed_out,
     note_waiting,
 )
+from datamover.api.validation import quote
 from datamover.plans.conditions import Said, State
 from datamover.plans.steps import Annotate, Effect, Emit, ProveStatus
 from datamover.runs.facts import RunFacts
@@ -78,21 +79,27 @@ class CopyTrigger:
         found = ask(self._round(source, facts))
         if isinstance(found, Wait):
             return self._wait(order, source, found)
-        steps = _annotate(source, found.changes)
+        steps, name = _annotate(source, found.changes), source.metadata.name
         if found.consumed is None:
             if self.told is Told.NOTHING:
                 return Passage(steps=steps)
-            message = (
-                f"PersistentVolumeClaim {source.metadata.name} no longer asks for copy triggers, so the copy is taken"
-            )
-            told: Said = ("True", reasons.COPY_TRIGGER_NOT_USED, message)
-            going = working(reasons.COPY_TRIGGER_NOT_USED, message, action=ACTION)
-            return Passage(told=_with(going, told, after=steps))
-        message = f"the copy is taken for {TRIGGER_ANNOTATION} {found.consumed!r}"
-        going = working(reasons.COPY_TRIGGER_RECEIVED, message, action=ACTION)
-        received = _emit("Normal", reasons.COPY_TRIGGER_RECEIVED, note_received(source.metadata.name), source)
-        told = ("True", reasons.COPY_TRIGGER_RECEIVED, message)
-        return Passage({CONSUMED_ANNOTATION: found.consumed}, told=_with(going, told, after=steps, event=received))
+            reason = reasons.COPY_TRIGGER_NOT_USED
+            message = f"PersistentVolumeClaim {name} no longer asks for copy triggers, so the copy is taken"
+            events: tuple[Emit, ...] = ()
+            annotations: dict[str, str] = {}
+        else:
+            reason = reasons.COPY_TRIGGER_RECEIVED
+            message = f"the copy is taken for {TRIGGER_ANNOTATION} {quote(found.consumed)}"
+            events = (_emit("Normal", reason, note_received(name), source),)
+            annotations = {CONSUMED_ANNOTATION: found.consumed}
+        told = replace(
+            working(reason, message, action=ACTION),
+            facets={Facet.TRIGGER: ("True", reason, message)},
+            after=steps,
+            events=events,
+            fenced=facts.known.refusal is not None,  # it stays told until the copy is there
+        )
+        return Passage(annotations, told=told)
 
     def close(self, order: Order, facts: RunFacts) -> Rest | None:
         """Return what is to be said of a copy that there is, to the source and in the status."""
@@ -144,18 +151,6 @@ class CopyTrigger:
         )
 
 
-def _with(verdict: Verdict, told: Said, *, after: tuple[Effect, ...], event: Emit | None = None) -> Verdict:
-    return Verdict(
-        verdict.state,
-        verdict.reason,
-        verdict.message,
-        verdict.action,
-        facets={Facet.TRIGGER: told},
-        after=after,
-        events=(event,) if event is not None else (),
-    )
-
-
 def _tell_end(source: PersistentVolumeClaim, made: Made, found: Close) -> tuple[Said | None, tuple[Emit, ...]]:
     if not found.done:
         return None, ()
@@ -163,7 +158,7 @@ def _tell_end(source: PersistentVolumeClaim, made: Made, found: Close) -> tuple[
     if found.left:
         message = f"PersistentVolumeClaim {name} no longer asks for copy triggers; the copy is there"
         return ("True", reasons.COPY_TRIGGER_NOT_USED, message), ()
-    message = f"the copy for {TRIGGER_ANNOTATION} {made.consumed!r} is there"
+    message = f"the copy for {TRIGGER_ANNOTATION} {quote(made.consumed or '')} is there"
     event = _emit("Normal", reasons.COPY_TRIGGER_COMPLETED, note_completed(name), source)
     return ("True", reasons.COPY_TRIGGER_COMPLETED, message), (event,)
 

@@ -13,7 +13,7 @@ import yaml
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
-from datamover.api import reasons
+from datamover.api import copy_trigger, reasons
 from datamover.api.names import Phase
 from datamover.api.transfer import REASON_INTERNAL_ERROR, REQUIRED_VARIABLES, Progress
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMoverStatus
@@ -43,6 +43,14 @@ KEY = Key("default", "nightly")
 INSTALLED = (Path(__file__).resolve().parents[4] / "deploy" / "install.yaml").read_text(encoding="utf-8")
 
 
+SOURCE = builders.persistent_volume_claim()
+TRIGGERED = replace(
+    SOURCE,
+    metadata=replace(
+        SOURCE.metadata,
+        annotations={copy_trigger.USE_ANNOTATION: "", copy_trigger.TRIGGER_ANNOTATION: "go1"},
+    ),
+)
 KINDS = {each.plural: each for each in (DATA_MOVERS, PERSISTENT_VOLUME_CLAIMS, JOBS, VOLUME_SNAPSHOTS, EVENTS, PODS)}
 
 
@@ -97,6 +105,11 @@ class Server(ScriptedTransport):
 
     def _patch(self, resource, name, body):
         self.sent.append(body)
+        if resource is PERSISTENT_VOLUME_CLAIMS:
+            changed = {key: value for key, value in body["metadata"]["annotations"].items() if value is not None}
+            meta = replace(TRIGGERED.metadata, annotations={**TRIGGERED.metadata.annotations, **changed})
+            meta = replace(meta, resource_version=str(self.version))
+            return answer(body=msgspec.to_builtins(replace(TRIGGERED, metadata=meta)))
         suspended = builders.job(suspend=body["spec"]["suspend"], resource_version=str(self.version))
         return answer(body=msgspec.to_builtins(suspended))
 
@@ -519,6 +532,14 @@ RIGHTS = {
         Phase.CREATING_POD,
         MISSING_RIGHT,
         has=(builders.clone(), builders.job(suspend=True)),
+    ),
+    "to say that a copy is taken for a trigger": Right(
+        "patch",
+        "PersistentVolumeClaim",
+        "persistentvolumeclaims",
+        Phase.CREATING_CLONE,
+        MISSING_RIGHT,
+        has=(TRIGGERED,),
     ),
     "to delete a Job in clean-up": Right(
         "delete",
