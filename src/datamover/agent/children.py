@@ -17,6 +17,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import IO
 
 from datamover.agent.errors import Stopped
@@ -96,12 +97,14 @@ def start_process(
     environment: Mapping[str, str],
     piped: bool,
     merged: bool = False,
+    conversing: bool = False,
     output: str | None = None,
     folder: str | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a command in `folder`; `stop` ends it. Its log, standard error, is a pipe that the caller reads.
 
     Standard output goes to the file `output`, else into a pipe when it is `piped`, else nowhere. `merged`: the log goes where that goes.
+    `conversing`: its standard input is a pipe, which the caller closes or `Child.close` does.
     """
     target = open(output, "wb") if output is not None else None  # noqa: SIM115 - the child keeps it
     try:
@@ -109,7 +112,7 @@ def start_process(
             command,
             env=environment,
             cwd=folder,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if conversing else subprocess.DEVNULL,
             stdout=target if target is not None else subprocess.PIPE if piped else subprocess.DEVNULL,
             stderr=subprocess.STDOUT if merged else subprocess.PIPE,
         )
@@ -140,6 +143,11 @@ class Child:
     def ended(self) -> bool:
         """Whether the process is gone."""
         return self._process.poll() is not None
+
+    @property
+    def code(self) -> int | None:
+        """The exit code, None as long as the process runs."""
+        return self._process.poll()
 
     def ended_within(self, seconds: float) -> bool:
         """Wait for the end of the process, at most so long; return whether it has ended. Its output must go to a file."""
@@ -212,9 +220,10 @@ class Child:
             self._killer.cancel()
         if self._drainer is not None:
             self._drainer.join()
-        for pipe in (self._process.stdout, self._process.stderr):
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
-                pipe.close()
+                with suppress(BrokenPipeError):
+                    pipe.close()
         reap_orphans(self._stop.pids())
 
     def expire(self) -> None:

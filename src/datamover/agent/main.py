@@ -12,11 +12,23 @@ from datamover.agent import shell
 
 def main() -> int:
     """Run one attempt in this process's environment, or the subcommand that is named; return the exit code."""
-    if sys.argv[1:2] == ["apply-manifest"]:
-        from datamover.agent.files import restoration
+    name = os.path.basename(sys.argv[0])  # noqa: PTH119 - start-up budget
+    # sshd calls a user's shell by its name, a login shell with a dash before it
+    if name.removeprefix("-") == "datamover-agent-login":
+        from datamover.agent.rsync.ssh import login
 
-        return restoration.main(sys.argv[2:])
-    engine = _choose_engine(sys.argv[1:])
+        return login.main(sys.argv[1:])
+    match sys.argv[1:]:
+        case ["apply-manifest", *arguments]:
+            from datamover.agent.files import restoration
+
+            return restoration.main(arguments)
+        case ["forced-command", folder]:
+            from datamover.agent.rsync.ssh import forced
+
+            return forced.main([folder], os.environ)
+        case arguments:
+            engine = _choose_engine(arguments)
     if engine is None:
         return _usage(sys.argv[1])
     return shell.run(engine, os.environ, stream=sys.stdout.buffer)
@@ -29,6 +41,8 @@ def _choose_engine(arguments: list[str]) -> shell.Engine | None:
             from datamover.agent.rclone import entry
         case ["rclone"]:
             from datamover.agent.rclone_conf import entry
+        case ["rsync"]:
+            from datamover.agent.rsync.ssh import entry
         case ["rsync-tls"]:
             from datamover.agent.rsync.tls import entry
         case ["restic", *actions]:
@@ -41,7 +55,7 @@ def _choose_engine(arguments: list[str]) -> shell.Engine | None:
 
 
 _USAGE = """\
-Usage: datamover-agent [rclone|rsync-tls]
+Usage: datamover-agent [rclone|rsync|rsync-tls]
        datamover-agent restic [unlock] backup [prune]
        datamover-agent restic restore
        datamover-agent apply-manifest MANIFEST DIRECTORY

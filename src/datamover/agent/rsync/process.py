@@ -10,6 +10,7 @@ import msgspec
 
 from datamover.agent import children
 from datamover.agent.children import Stop
+from datamover.agent.progress import Reporter
 from datamover.agent.rsync import output
 from datamover.agent.rsync.causes import Complaints
 from datamover.agent.rsync.output import Advance, Statistics
@@ -143,3 +144,16 @@ def listed_name(line: str) -> str:
     if len(words) < 5 or len(words[0]) != 10 or words[0][0] not in "-dlcbps":
         return ""
     return words[4]
+
+
+def report_advance(found: Advance, *, to: Reporter) -> None:
+    """Tell the operator how far a pass is. The whole is reckoned from the share, and grows while rsync still looks for files."""
+    total = found.size * 100 // found.percent if found.percent else found.size
+    to.advance(
+        files=max(0, found.total - found.left),
+        size=found.size,
+        total_files=found.total,
+        total_size=max(total, found.size),
+        speed=round(found.speed, 1),
+        errors=0,
+    )

@@ -13,7 +13,7 @@ from datamover.agent.rsync.tls import tunnel as tunnels
 from datamover.agent.rsync.tls.daemon import Log
 from datamover.agent.rsync.tls.tunnel import Tunnel
 from datamover.agent.rsync.tls.work import Work, write_secretly
-from datamover.agent.rsync.volume import Volume
+from datamover.agent.rsync.volume import Volume, flush
 from datamover.api import transfer
 
 _CONFIGURATION = "rsyncd.conf"
@@ -112,7 +112,7 @@ class Destination:
         work.report.phase(transfer.RECORDING)
         try:
             restored = symlinks.restore(self._volume.path, tick=work.stop.check)
-            _flush(self._volume.path)
+            flush(self._volume)
         except OSError as error:
             raise Failure(
                 transfer.NO_SPACE,
@@ -141,17 +141,3 @@ def _accept(port: int) -> str:
         probe.bind(("::", 0))
         return f":::{port}"
     return f"0.0.0.0:{port}"
-
-
-def _flush(folder: str) -> None:
-    """Bring all that was written to a file system to its disk. Raises OSError also for what failed before."""
-    import ctypes
-
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        library = ctypes.CDLL(None, use_errno=True)
-        if library.syncfs(handle):
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-    finally:
-        os.close(handle)

@@ -9,10 +9,11 @@ from datamover.agent.errors import Failure
 from datamover.agent.rsync import output, passes
 from datamover.agent.rsync.process import Ended
 from datamover.agent.rsync.retries import retry
+from datamover.agent.rsync.sentences import refuse_empty, tell_sent
 from datamover.agent.rsync.tls import tunnel
 from datamover.agent.rsync.tls.work import Work
 from datamover.agent.rsync.volume import Volume
-from datamover.api import names, transfer
+from datamover.api import transfer
 
 VANISHED = 24
 _LOST = frozenset({5, 10, 12, 30, 35})
@@ -47,12 +48,7 @@ class Source:
         finally:
             if self._tunnel is not None:
                 self._tunnel.close()
-        done = work.statistics
-        return work.succeeded(
-            f"{done.files} files and {done.links} links ({done.size} bytes) are at {self._settings.peer_name}: rsync sent {done.sent} bytes"
-            f" for {done.transferred} of the files and removed {done.deleted} that the source does not have."
-            + (" Files that vanished while they were read were left out." if self._vanished else "")
-        )
+        return work.succeeded(tell_sent(work.statistics, peer=self._settings.peer_name, vanished=self._vanished))
 
     def _retry(self, step: Callable[[], None]) -> None:
         def work(_: int) -> None:
@@ -120,13 +116,7 @@ class Source:
         if ended.code and ended.complaints.explain(ended.code, peer="").reason in _LATER:
             self._check(ended)
         if ended.code or holds:
-            what = "is not" if holds else "does not say whether it is"
-            raise Failure(
-                transfer.GUARD,
-                transfer.REASON_EMPTY_SOURCE,
-                f"The source is empty, and the destination {self._settings.peer_name} {what}: nothing was deleted. If the source is meant to be empty, say so"
-                f" (annotation {names.ALLOW_EMPTY_ANNOTATION}); else look where its files are.",
-            )
+            raise refuse_empty(peer=self._settings.peer_name, holds=holds)
 
     def _end_server(self) -> None:
         """Tell the destination that all was sent."""

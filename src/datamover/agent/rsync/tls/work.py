@@ -11,8 +11,8 @@ from datamover.agent.children import find_wrapper
 from datamover.agent.excerpt import Excerpt
 from datamover.agent.progress import Reporter
 from datamover.agent.rsync import output
-from datamover.agent.rsync.output import Advance, Statistics
-from datamover.agent.rsync.process import Rsync, child_environment
+from datamover.agent.rsync.output import Statistics
+from datamover.agent.rsync.process import Rsync, child_environment, report_advance
 from datamover.agent.rsync.program import find_program
 from datamover.agent.rsync.tls.key import read_key
 from datamover.agent.rsync.tls.settings import Settings
@@ -77,7 +77,7 @@ class Work:
             stop=self.stop,
             environment=child_environment(self.given.environ),
             say=self.log.say,
-            advance=self._advance,
+            advance=lambda found: report_advance(found, to=self.report),
             wrapper=self._wrapper,
         )
 
@@ -106,18 +106,6 @@ class Work:
             reason=transfer.REASON_SUCCEEDED,
             message=message,
             log=self.log.of_success(),
-        )
-
-    def _advance(self, found: Advance) -> None:
-        # the whole is reckoned from the share, and grows while rsync still looks for files
-        total = found.size * 100 // found.percent if found.percent else found.size
-        self.report.advance(
-            files=max(0, found.total - found.left),
-            size=found.size,
-            total_files=found.total,
-            total_size=max(total, found.size),
-            speed=round(found.speed, 1),
-            errors=0,
         )
 
 
