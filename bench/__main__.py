@@ -51,6 +51,14 @@ def main() -> None:
         results["mover"] = _report("mover", mover.measure(files=500 if arguments.quick else 5000))
         results["mover start"] = _report("mover start", mover.measure_start())
         results["mover large"] = _report("mover large", mover.measure_large())
+    for engine in ("restic", "rclone"):
+        label = f"replication {engine}"
+        if arguments.only in label:
+            from bench import replication
+
+            measure_engine = replication.measure_restic if engine == "restic" else replication.measure_rclone
+            size = {"files": 200, "large": 8} if arguments.quick else {"files": 5000, "large": 512}
+            results[label] = _report(label, measure_engine(**size))
     _save(results)
 
 

