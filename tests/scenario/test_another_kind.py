@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from datamover.api.names import FIELD_MANAGER
-from datamover.cli.operator import KINDS
+from datamover.cli.kinds import KINDS
 from support.errand import ERRANDS, Errand, ErrandKind
 from support.s3 import S3Server
 from support.scenario import TREE, Cluster, embedded_cluster, real_cluster

@@ -10,7 +10,8 @@ from datamover.api import reasons
 from datamover.api.installed import INSTALL
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from datamover.api.v1alpha1.definition import data_mover_crd
-from datamover.cli.operator import Operator, Options, new_metrics
+from datamover.cli.operator import Operator, new_metrics
+from datamover.cli.options import Options
 from kubekit.client.client import Client
 from kubekit.runtime.precondition import PreconditionLost
 from kubekit.words.meta import PartialObject, Resource

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from datamover.api.names import Phase
-from datamover.cli.operator import KINDS
+from datamover.cli.kinds import KINDS
 from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PODS
 from support.errand import ERRANDS, ErrandKind

@@ -21,7 +21,7 @@ import pytest
 from datamover.api import names
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, Run
 from datamover.cli.embedded.world import WorldOptions, start_world
-from datamover.cli.operator import Options
+from datamover.cli.options import Options
 from kubekit.client.errors import ApiError
 from kubekit.words.batch import JOBS
 from kubekit.words.core import EVENTS, NAMESPACES, PERSISTENT_VOLUME_CLAIMS, PODS

@@ -27,7 +27,7 @@ from datamover.cli.embedded.state import WorldError
 from datamover.cli.embedded.world import EmbeddedWorld
 from datamover.cli.interrupts import Interrupts
 from datamover.cli.manifests import read_manifests
-from datamover.cli.operator import StartError
+from datamover.cli.options import StartError
 from datamover.cli.outcome import Exit, explain
 from datamover.cli.run import RunOptions, RunResult, run
 from datamover.cli.terminal import open_console, say

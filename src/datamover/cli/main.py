@@ -12,6 +12,7 @@ from datamover.cli.completion import CompletedGroup
 from datamover.cli.durations import DurationType
 from datamover.cli.namespaces import parse_namespace
 from datamover.cli.needs import demand_world
+from datamover.cli.operator_command import operator
 from datamover.cli.volumes import Volume, VolumeType
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -25,13 +26,6 @@ Exit codes:
        or what might have come by itself has not within --patience
   4    --timeout has passed; the same command goes on from there
   130  interrupted; the same command goes on from there
-"""
-_OPERATOR_EXIT_CODES = """
-\b
-Exit codes:
-  0    stopped in order
-  1    it cannot start or go on; the last line says why
-  2    the command line is wrong
 """
 _UP_EXIT_CODES = """
 \b
@@ -167,169 +161,7 @@ def run(
     sys.exit(perform(request))
 
 
-@main.command(epilog=_OPERATOR_EXIT_CODES, short_help="Run the controllers against a cluster.")
-@click.option(
-    "--kubeconfig",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Credentials. [default: in-cluster, else $KUBECONFIG, else ~/.kube/config]",
-)
-@click.option("--context", metavar="NAME", help="Context of the kubeconfig. [default: the current one]")
-@click.option(
-    "-n",
-    "--namespace",
-    metavar="NAME",
-    envvar="WATCH_NAMESPACE",
-    show_envvar=True,
-    callback=parse_namespace,
-    help="Watch this namespace only. [default: all]",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 64),
-    default=8,
-    show_default=True,
-    help="DataMovers that are worked on at a time.",
-)
-@click.option(
-    "--mover-image",
-    metavar="IMAGE",
-    envvar="MOVER_IMAGE",
-    show_envvar=True,
-    help="Image for DataMovers that name none. Required: the documented default is the original operator's.",
-)
-@click.option(
-    "--mover-image-pull-policy",
-    type=click.Choice(["Always", "IfNotPresent", "Never"]),
-    envvar="MOVER_IMAGE_PULL_POLICY",
-    show_envvar=True,
-    help="Pull policy of that image where a DataMover asks for none but the default.  [default: Always, as documented]",
-)
-@click.option(
-    "--mover-defaults",
-    metavar="YAML",
-    envvar="MOVER_DEFAULTS",
-    show_envvar=True,
-    help="How movers run whose DataMover does not say: the fields of spec.mover, labels and annotations.",
-)
-@click.option(
-    "--cluster-id",
-    metavar="TEXT",
-    help="Identity of the cluster at destinations. [default: UID of the namespace kube-system]",
-)
-@click.option(
-    "--leader-elect/--no-leader-elect", default=False, show_default=True, help="Run as one of several replicas."
-)
-@click.option(
-    "--leader-namespace",
-    metavar="NAME",
-    envvar="POD_NAMESPACE",
-    show_envvar=True,
-    callback=parse_namespace,
-    default="datamover-operator-system",
-    show_default=True,
-    help="Namespace of the Lease.",
-)
-@click.option(
-    "--metrics-bind-address",
-    metavar="HOST:PORT",
-    default=":8082",
-    show_default=True,
-    help="Address of /metrics, /healthz and /readyz; 0 for none.",
-)
-@click.option(
-    "--metrics-auth/--no-metrics-auth",
-    envvar="METRICS_AUTH",
-    show_envvar=True,
-    default=False,
-    show_default=True,
-    help="Answer /metrics only to bearer tokens that the API server lets get it.",
-)
-@click.option(
-    "--metrics-tls-cert",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="METRICS_TLS_CERT",
-    show_envvar=True,
-    help="Certificate to serve that address over TLS, PEM; read again when it is renewed. [default: plain HTTP]",
-)
-@click.option(
-    "--metrics-tls-key",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="METRICS_TLS_KEY",
-    show_envvar=True,
-    help="Its key, PEM, not encrypted.",
-)
-@click.option(
-    "--metrics-auth-without-tls",
-    is_flag=True,
-    help="Take tokens over plain HTTP: something else encrypts the way to this port.",
-)
-@click.option(
-    "--log-format", type=click.Choice(["text", "json"]), default="json", show_default=True, help="Form of log lines."
-)
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    show_default=True,
-    help="What is logged.",
-)
-def operator(
-    kubeconfig: Path | None,
-    context: str | None,
-    namespace: str | None,
-    workers: int,
-    mover_image: str | None,
-    mover_image_pull_policy: str | None,
-    mover_defaults: str | None,
-    cluster_id: str | None,
-    leader_elect: bool,
-    leader_namespace: str,
-    metrics_bind_address: str,
-    metrics_auth: bool,
-    metrics_tls_cert: Path | None,
-    metrics_tls_key: Path | None,
-    metrics_auth_without_tls: bool,
-    log_format: str,
-    log_level: str,
-) -> None:
-    """Run the controllers, against a cluster or against `datamover local up`.
-
-    Stops in order on SIGTERM and SIGINT: what is under way is finished or left to the next one.
-    """
-    from datamover.cli import logs
-    from datamover.cli.loop import start
-    from datamover.cli.operator import MetricsAccess, Options, StartError, read_mover_defaults, serve
-    from kubekit.client.errors import KubeError
-    from kubekit.runtime.leader import LeadershipLost
-    from kubekit.runtime.precondition import PreconditionLost
-
-    logs.set_up(level=log_level, form="json" if log_format == "json" else "text")
-    try:
-        defaults = read_mover_defaults(mover_defaults or "")
-    except StartError as error:
-        click.echo(f"datamover operator: {error}", err=True)
-        sys.exit(1)
-    options = Options(
-        namespace=namespace,
-        workers=workers,
-        mover_image=mover_image,
-        mover_pull_policy=mover_image_pull_policy,
-        mover_defaults=defaults,
-        cluster_id=cluster_id,
-        status_address=None if metrics_bind_address == "0" else metrics_bind_address,
-        metrics_access=MetricsAccess(
-            authenticated=metrics_auth,
-            certificate=metrics_tls_cert,
-            key=metrics_tls_key,
-            plain_tokens=metrics_auth_without_tls,
-        ),
-        leader_namespace=leader_namespace if leader_elect else None,
-    )
-    try:
-        start(serve(options, kubeconfig=kubeconfig, context=context))
-    except (StartError, KubeError, LeadershipLost, PreconditionLost, OSError) as error:
-        click.echo(f"datamover operator: {error}", err=True)
-        sys.exit(1)
+main.add_command(operator)
 
 
 @main.group(short_help="The embedded world: a Kubernetes API and a node on this machine.")

@@ -6,26 +6,23 @@ import os
 import socket
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry
 
 from datamover import __version__
 from datamover.api import names
 from datamover.api.installed import describe_absence, find_gap
-from datamover.metrics.datamover import DataMoverMetrics
+from datamover.api.volsync.names import LEASE_NAME as VOLSYNC_LEASE
+from datamover.cli.kinds import AnyKind, MakeKind, Surroundings, kinds_for
+from datamover.cli.options import MetricsAccess, Options, ReplicationOptions, StartError
 from datamover.metrics.exposition import CONTENT_TYPE, expose, new_registry
 from datamover.metrics.runtime import RuntimeMetrics
-from datamover.movers.defaults import NONE, DefaultsError, MoverDefaults, read_defaults
-from datamover.plans.kind import Kind
+from datamover.movers.defaults import DefaultsError, MoverDefaults, read_defaults
 from datamover.plans.reconciler import Reconciler
 from datamover.reconcilers.cluster import Cluster
-from datamover.reconcilers.datamover.caches import Caches
-from datamover.reconcilers.datamover.facts import Settings
-from datamover.reconcilers.datamover.kind import DataMoverKind
-from datamover.runs.facts import Patience
 from kubekit.client.client import Client
 from kubekit.client.config import load_config
 from kubekit.client.errors import Forbidden, KubeError, NotFound
@@ -34,9 +31,10 @@ from kubekit.runtime.access import Gatekeeper
 from kubekit.runtime.clock import Clock, SystemClock
 from kubekit.runtime.definition_gate import DefinitionGate
 from kubekit.runtime.events import EventRecorder
-from kubekit.runtime.gate import Guarded
+from kubekit.runtime.gate import Gate, Guarded
 from kubekit.runtime.informer import Informer
 from kubekit.runtime.leader import LeaderElector
+from kubekit.runtime.lease_gate import LeaseGate
 from kubekit.runtime.manager import Elector, Manager
 from kubekit.runtime.precondition import Precondition
 from kubekit.runtime.serving import Heartbeat, StatusServer
@@ -59,96 +57,6 @@ _DEFINITIONS = Resource(
 )
 
 
-class StartError(Exception):
-    """The operator cannot start. The message says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class MetricsAccess:
-    """How the status server is reached, and who may read the metrics.
-
-    With `authenticated`, only those whom the API server lets `get` the non-resource URL /metrics. A bearer token over plain HTTP can be
-    read by whoever is on the way, so that this needs `certificate` and `key` unless `plain_tokens` says that the way is safe.
-    """
-
-    authenticated: bool = False
-    certificate: Path | None = None
-    key: Path | None = None
-    plain_tokens: bool = False
-
-    def check(self) -> None:
-        """Raise StartError when it cannot be had."""
-        if (self.certificate is None) != (self.key is None):
-            raise StartError("--metrics-tls-cert and --metrics-tls-key belong together: give both or none")
-        if self.authenticated and self.certificate is None and not self.plain_tokens:
-            raise StartError(
-                "--metrics-auth needs --metrics-tls-cert and --metrics-tls-key, for tokens must not travel in the open. Where something "
-                "else encrypts the way to this port (a sidecar, a mesh), say so with --metrics-auth-without-tls"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How the operator runs. Addresses are `host:port`, or None for none; durations in seconds."""
-
-    namespace: str | None = None
-    workers: int = 4
-    mover_image: str | None = None
-    mover_pull_policy: str | None = None
-    mover_defaults: MoverDefaults = NONE
-    cluster_id: str | None = None
-    progress_interval: float = 10.0
-    status_address: str | None = None
-    metrics_access: MetricsAccess = MetricsAccess()
-    leader_namespace: str | None = None
-    """Namespace of the Lease; None runs without leader election."""
-    identity: str = ""
-    check_definitions: bool = False
-    """Wait, not ready, until the cluster's CustomResourceDefinition has all that this version needs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a kind is made in. `cluster` is what is watched for all kinds, `cluster_uid` says which cluster it is."""
-
-    client: Client
-    cluster: Cluster
-    cluster_uid: str
-    options: Options
-    registry: CollectorRegistry
-    metrics: RuntimeMetrics
-    clock: Clock
-
-
-AnyKind = Kind[Any, Any, Any]
-MakeKind = Callable[[Surroundings], AnyKind]
-"""Makes a kind. What is watched for its children it says before it is made: by the attributes `created_by` and `children`, as a `Kind` has."""
-
-
-def data_movers(around: Surroundings) -> AnyKind:
-    """Return the kind DataMover."""
-    options = around.options
-    caches = Caches(
-        around.client,
-        cluster=around.cluster,
-        clock=around.clock,
-        namespace=options.namespace,
-        metrics=around.metrics,
-    )
-    settings = Settings(
-        cluster=around.cluster_uid,
-        mover_image=options.mover_image,
-        mover_pull_policy=options.mover_pull_policy,
-        mover_defaults=options.mover_defaults,
-        patience=Patience(sample=options.progress_interval),
-    )
-    return DataMoverKind(caches=caches, meter=DataMoverMetrics(around.registry), settings=settings)
-
-
-KINDS: Final[tuple[MakeKind, ...]] = (data_movers,)
-"""What the operator reconciles. Another kind joins here."""
-
-
 class Operator:
     """The controllers with their caches, metrics and events, on one client."""
 
@@ -161,9 +69,10 @@ class Operator:
         registry: CollectorRegistry,
         metrics: RuntimeMetrics,
         clock: Clock | None = None,
-        kinds: tuple[MakeKind, ...] = KINDS,
+        kinds: tuple[MakeKind, ...] | None = None,
     ) -> None:
-        """`metrics` counts into `registry`; the client's requests are observed by whoever made the client."""
+        """`metrics` counts into `registry`; the client's requests are observed by whoever made the client. Without `kinds`, the options say which."""
+        kinds = kinds_for(options) if kinds is None else kinds
         clock = clock or SystemClock()
         self.registry = registry
         created_by = {value for make in kinds for value in getattr(make, "created_by", AnyKind.created_by)}
@@ -176,7 +85,8 @@ class Operator:
             children=children,
             metrics=metrics,
         )
-        around = Surroundings(client, self.cluster, cluster, options, registry, metrics, clock)
+        gates = _beside_volsync(client, options.replication, clock=clock)
+        around = Surroundings(client, self.cluster, cluster, options, registry, metrics, clock, gates)
         self.kinds = tuple(make(around) for make in kinds)
         for kind in self.kinds:
             if not (created_by.issuperset(kind.created_by) and children.issuperset(kind.children)):
@@ -261,6 +171,13 @@ class Operator:
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set. Raises LeadershipLost when another replica may lead, PreconditionLost when the definitions change."""
         await self.manager.run(stop)
+
+
+def _beside_volsync(client: Client, options: ReplicationOptions, *, clock: Clock) -> tuple[Gate, ...]:
+    """Return what stands before kinds that VolSync's own operator may be at work on. It is looked at only where such a kind is."""
+    if options.volsync_namespace is None:
+        return ()
+    return (LeaseGate(client, namespace=options.volsync_namespace, name=VOLSYNC_LEASE, whose="VolSync", clock=clock),)
 
 
 class _After:

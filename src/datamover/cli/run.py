@@ -16,7 +16,7 @@ from datamover.cli.display import Display
 from datamover.cli.embedded.losses import find_copy_losses
 from datamover.cli.embedded.world import EmbeddedWorld, WorldOptions, adopt_volume, ensure_namespace, start_world
 from datamover.cli.manifests import ManifestError, Source, data_movers
-from datamover.cli.operator import Options
+from datamover.cli.options import Options
 from datamover.cli.outcome import Exit, exit_code
 from datamover.cli.patience import DEFAULT_PATIENCE, Patience
 from datamover.cli.resuming import DEFAULT_MAX_COPY_AGE

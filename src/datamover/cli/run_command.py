@@ -13,7 +13,7 @@ from datamover.cli.embedded.rehearsal import rehearse
 from datamover.cli.embedded.state import WorldError
 from datamover.cli.loop import start
 from datamover.cli.manifests import ManifestError, read_manifests
-from datamover.cli.operator import StartError
+from datamover.cli.options import StartError
 from datamover.cli.outcome import Exit, error_to_json, explain, to_json
 from datamover.cli.run import RunOptions, RunResult, check_request, run
 from datamover.cli.terminal import open_console, say, warn

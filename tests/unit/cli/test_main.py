@@ -14,7 +14,7 @@ from datamover import __version__
 from datamover.api.definitions import crds
 from datamover.cli.embedded.state import WorldError
 from datamover.cli.main import main
-from datamover.cli.operator import MetricsAccess, Options, StartError
+from datamover.cli.options import MetricsAccess, Options, ReplicationOptions, StartError
 from datamover.cli.outcome import Exit
 from datamover.cli.run import RunResult
 from kubekit.runtime.leader import LeadershipLost
@@ -201,6 +201,44 @@ def test_the_metrics_of_an_operator_are_guarded_as_options_or_environment_say(mo
         MetricsAccess(authenticated=True, plain_tokens=True),
         MetricsAccess(),
     ]
+
+
+def test_whether_and_how_an_operator_replicates_is_as_options_or_environment_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[ReplicationOptions] = []
+
+    async def serve(options: Options, **_: object) -> None:
+        seen.append(options.replication)
+
+    monkeypatch.setattr("datamover.cli.operator.serve", serve)
+    monkeypatch.setattr("datamover.cli.logs.set_up", lambda **kwargs: None)
+    command = ["operator", "--mover-image", "x"]
+    limits = ["--replication-jitter", "5m", "--replication-max-concurrent", "20", "--replication-deadline", "1d"]
+    CliRunner().invoke(main, command)
+    CliRunner().invoke(main, [*command, "--replication", "--volsync-namespace", "theirs", *limits])
+    environment = {
+        "REPLICATION": "true",
+        "VOLSYNC_NAMESPACE": "",
+        "REPLICATION_JITTER": "90s",
+        "REPLICATION_MAX_CONCURRENT": "1",
+        "REPLICATION_DEADLINE": "0",
+    }
+    CliRunner().invoke(main, command, env=environment)
+    assert seen == [
+        ReplicationOptions(volsync_namespace="volsync-system"),
+        ReplicationOptions(enabled=True, volsync_namespace="theirs", jitter=300.0, max_concurrent=20, deadline=86400.0),
+        ReplicationOptions(enabled=True, volsync_namespace="volsync-system", jitter=90.0, max_concurrent=1),
+    ]
+
+
+@pytest.mark.parametrize(
+    "flag", [["--replication-jitter", "soon"], ["--replication-max-concurrent", "0"], ["--volsync-namespace", ""]]
+)
+def test_a_flag_of_replication_that_cannot_be_is_a_usage_error(flag: list[str]) -> None:
+    result = CliRunner().invoke(main, ["operator", "--mover-image", "x", "--replication", *flag])
+    assert result.exit_code == 2
+    assert flag[0] in result.stderr
 
 
 def test_tokens_in_the_open_are_refused_with_the_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:

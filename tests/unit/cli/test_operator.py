@@ -8,17 +8,9 @@ from pathlib import Path
 import pytest
 
 from datamover.api.names import CREATED_BY_LABEL, CREATED_BY_VALUE
-from datamover.cli.operator import (
-    KINDS,
-    MetricsAccess,
-    Operator,
-    Options,
-    StartError,
-    find_cluster,
-    new_metrics,
-    serve,
-    split_address,
-)
+from datamover.cli.kinds import KINDS, REPLICATION_KINDS, Surroundings, kinds_for
+from datamover.cli.operator import Operator, find_cluster, new_metrics, serve, split_address
+from datamover.cli.options import MetricsAccess, Options, ReplicationOptions, StartError
 from kubekit.client.client import Client
 from kubekit.client.errors import KubeError, TransportError
 from kubekit.words.batch import JOBS
@@ -199,3 +191,50 @@ def test_a_kind_whose_children_nobody_would_watch_is_refused() -> None:
     hidden = (lambda around: Courier(around),)
     with pytest.raises(ValueError, match="children of Errand would not be watched"):
         Operator(client(), cluster="c", options=Options(), registry=registry, metrics=metrics, kinds=hidden)
+
+
+def kind_names(operator: Operator) -> list[str]:
+    return [kind.resource.kind for kind in operator.kinds]
+
+
+def test_what_is_optional_or_behind_gates_holds_up_nobody_and_is_told_of() -> None:
+    class Guest(ErrandKind):
+        optional = True
+
+    def guest(around: Surroundings) -> Guest:
+        kind = Guest(around)
+        kind.gates = around.beside_volsync
+        return kind
+
+    registry, metrics = new_metrics()
+    options = Options(
+        check_definitions=True, replication=ReplicationOptions(enabled=True, volsync_namespace="volsync-system")
+    )
+    operator = Operator(
+        client(), cluster="c", options=options, registry=registry, metrics=metrics, kinds=(*KINDS, guest)
+    )
+    assert kind_names(operator) == ["DataMover", "Errand"]
+    assert list(operator.manager.notes()) == ["errand"]
+    assert operator.checks()["errands.example.com"]() is None, "it makes no replica unready"
+    for gate in ("definition", "lease"):
+        assert registry.get_sample_value("datamover_controller_asleep", {"controller": "errand", "gate": gate}) == 1
+
+
+def test_nobody_is_looked_for_where_no_namespace_is_named() -> None:
+    found: list[Surroundings] = []
+
+    def note(around: Surroundings) -> ErrandKind:
+        found.append(around)
+        return ErrandKind(around)
+
+    for namespace, gates in ((None, 0), ("volsync-system", 1)):
+        registry, metrics = new_metrics()
+        options = Options(replication=ReplicationOptions(volsync_namespace=namespace))
+        Operator(client(), cluster="c", options=options, registry=registry, metrics=metrics, kinds=(*KINDS, note))
+        assert len(found[-1].beside_volsync) == gates
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_the_kinds_of_replication_are_reconciled_only_where_that_is_on(enabled: bool) -> None:
+    kinds = kinds_for(Options(replication=ReplicationOptions(enabled=enabled)))
+    assert kinds == ((*KINDS, *REPLICATION_KINDS) if enabled else KINDS)

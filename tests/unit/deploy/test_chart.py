@@ -177,6 +177,11 @@ REFUSED = {
     "strategy.type=Sometimes": "must be one of",
     "imageRegistry=https://registry.example.com": "'/imageRegistry'",
     "commonLabels.app\\.kubernetes\\.io/name=x": "commonLabels may not have app.kubernetes.io/name: the chart sets it",
+    "replication.jitter=soon": "'/replication/jitter': 'soon' does not match pattern",
+    "replication.deadline=-5m": "'/replication/deadline'",
+    "replication.maxConcurrent=-1": "minimum",
+    "replication.volsyncNamespace=": "'/replication/volsyncNamespace': minLength",
+    "replication.maxConcurent=1": "additional properties 'maxConcurent' not allowed",
     "livenessProbe=null": "missing property 'livenessProbe'",
     "image=null": "missing property 'image'",
     "log=null": "missing property 'log'",
@@ -218,6 +223,66 @@ def test_with_one_namespace_every_right_to_change_anything_is_in_it(render: Any)
     (container,) = of_kind(objects, "Deployment")[0]["spec"]["template"]["spec"]["containers"]
     assert {"name": "WATCH_NAMESPACE", "value": "shop"} in container["env"]
     assert "--cluster-id=a" in container["args"]
+
+
+REPLICATION = "replication.enabled=true"
+
+
+def operator_arguments(objects: list[dict[str, Any]]) -> list[str]:
+    (container,) = of_kind(objects, "Deployment")[0]["spec"]["template"]["spec"]["containers"]
+    return container["args"]
+
+
+def test_replication_is_off_and_then_nothing_of_it_is_granted_told_or_installed(render_text: Any) -> None:
+    text = render_text(tests=False)
+    assert "replication" not in text.lower()
+    assert "backube" not in text
+    settings = ("replication.jitter=5m", "replication.maxConcurrent=3", "replication.deadline=1h")
+    assert render_text("replication.enabled=false", *settings, tests=False) == text
+
+
+def test_replication_adds_rights_and_takes_none_away(render: Any) -> None:
+    before, after = render(), render(REPLICATION)
+    for role in of_kind(before, "ClusterRole"):
+        now = named(after, "ClusterRole", role["metadata"]["name"])
+        assert [rule for rule in now["rules"] if rule in role["rules"]] == role["rules"]
+        added = [rule for rule in now["rules"] if rule not in role["rules"]]
+        assert added
+        for rule in added:
+            assert "*" not in (*rule["apiGroups"], *rule["resources"], *rule["verbs"])
+            assert not {"escalate", "bind", "impersonate"} & set(rule["verbs"])
+            assert "deletecollection" not in rule["verbs"] or role["metadata"]["name"] != "datamover-operator"
+
+
+def test_replication_in_one_namespace_may_change_nothing_outside_it_but_volumes(render: Any) -> None:
+    objects = render(REPLICATION, "watchNamespace=shop", "clusterId=a")
+    cluster_wide = named(objects, "ClusterRole", "datamover-operator")["rules"]
+    changing = {
+        (resource, verb)
+        for rule in cluster_wide
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        if verb not in ("get", "list", "watch")
+    }
+    assert changing == {("persistentvolumes", "patch"), ("volumepopulators", "create")}
+    assert [rule["resourceNames"] for rule in cluster_wide if rule["resources"] == ["namespaces"]] == [["shop"]]
+    assert not any("secrets" in rule["resources"] for rule in cluster_wide)
+    local = named(objects, "Role", "datamover-operator")["rules"]
+    whole = named(render(REPLICATION, "clusterId=a"), "ClusterRole", "datamover-operator")["rules"]
+    assert local == whole[: len(local)]
+
+
+def test_the_operator_is_told_how_to_replicate(render: Any) -> None:
+    said = [each for each in operator_arguments(render(REPLICATION)) if "replication" in each or "volsync" in each]
+    assert said == ["--replication", "--volsync-namespace=volsync-system"]
+    settings = {
+        "replication.volsyncNamespace=elsewhere": "--volsync-namespace=elsewhere",
+        "replication.jitter=5m": "--replication-jitter=5m",
+        "replication.maxConcurrent=20": "--replication-max-concurrent=20",
+        "replication.deadline=1d12h": "--replication-deadline=1d12h",
+    }
+    arguments = operator_arguments(render(REPLICATION, *settings))
+    assert set(settings.values()) <= set(arguments)
 
 
 def test_secrets_are_granted_by_namespace_and_name(render: Any) -> None:

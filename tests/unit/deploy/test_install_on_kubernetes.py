@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 from cluster.certificates import Authority
-from datamover.cli.operator import MetricsAccess, Operator, Options, find_cluster, new_metrics
+from datamover.cli.operator import Operator, find_cluster, new_metrics
+from datamover.cli.options import MetricsAccess, Options
 from kubekit.client.client import Client
 from kubekit.client.config import load_config
 from kubekit.client.http import HttpTransport

@@ -10,7 +10,8 @@ import yaml
 
 from datamover.api import names, reasons, transfer
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
-from datamover.cli.operator import Operator, Options, find_cluster, new_metrics
+from datamover.cli.operator import Operator, find_cluster, new_metrics
+from datamover.cli.options import Options
 from kubekit.client.client import Client
 from kubekit.client.config import load_config
 from kubekit.client.http import HttpTransport

@@ -172,6 +172,32 @@ where it is a registry: it has a dot or a port, or is localhost.
 - apiGroups: [""]
   resources: [events]
   verbs: [list]
+{{- if .Values.replication.enabled }}
+- apiGroups: [volsync.backube]
+  resources: [replicationsources, replicationdestinations]
+  verbs: [get, list, watch]
+- apiGroups: [volsync.backube]
+  resources: [replicationsources/status, replicationdestinations/status]
+  verbs: [update]
+- apiGroups: [snapshot.storage.k8s.io]
+  resources: [volumesnapshots]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  verbs: [get, list, watch, create]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [roles, rolebindings]
+  verbs: [get, list, watch, create]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [list, watch]
+{{- end }}
 {{- end }}
 
 {{/* What is needed of kinds that have no namespace. */}}
@@ -194,5 +220,27 @@ where it is a registry: it has a dot or a port, or is localhost.
   resources: [namespaces]
   resourceNames: [kube-system]
   verbs: [get]
+{{- end }}
+{{- if .Values.replication.enabled }}
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  resourceNames: [replicationsources.volsync.backube, replicationdestinations.volsync.backube]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [persistentvolumes]
+  verbs: [patch]
+- apiGroups: [populator.storage.k8s.io]
+  resources: [volumepopulators]
+  verbs: [get, create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [b95b3104.backube]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [namespaces]
+  {{- with .Values.watchNamespace }}
+  resourceNames: [{{ . | quote }}]
+  {{- end }}
+  verbs: [get, list, watch]
 {{- end }}
 {{- end }}

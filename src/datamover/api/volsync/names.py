@@ -8,6 +8,9 @@ from typing import Final
 
 GROUP: Final = "volsync.backube"
 
+LEASE_NAME: Final = "b95b3104.backube"
+"""The Lease of VolSync's own operator, in the namespace that it is installed in."""
+
 CREATED_BY_VALUE: Final = "volsync"
 """The value of the created-by label of all children of these kinds, and of their Pods."""
 PART_OF_VALUE: Final = "volsync"

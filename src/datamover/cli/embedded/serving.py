@@ -10,7 +10,7 @@ import yaml
 
 from datamover.cli.embedded.state import WorldError
 from datamover.cli.embedded.world import LOCAL_MOVER_IMAGE, WorldOptions, adopt_volume, ensure_namespace, start_world
-from datamover.cli.operator import Options
+from datamover.cli.options import Options
 from datamover.cli.volumes import Volume, find_clash
 from kubekit.runtime.signals import stop_on_signals
 from localkube.http_server import serve
