@@ -130,7 +130,7 @@ class Reader:
         while path.startswith(b"./"):
             path = path[2:].lstrip(b"/")
         if self._below is None:
-            self._below = path == self._base
+            self._below = path.rstrip(b"/") == self._base
         if self._below:
             if path != self._base and not path.startswith(self._base + b"/"):
                 raise ValueError("not below the volume")
@@ -163,8 +163,8 @@ def _text(line: bytes, start: bytes) -> str:
 
 
 def _number(text: str, find: Callable[[str], int | None]) -> int | None:
-    if text.isascii() and text.isdigit() and len(text) <= _LONGEST_ID:
-        number = int(text)
+    if text.isascii() and text.isdigit():
+        number = int(text[: _LONGEST_ID + 1])
         if number >= _NOBODY:
             raise ValueError("no user has this number")
         return number

@@ -34,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     grace: float
     outage_limit: float
     interval: float
+    debug: bool
     engine: str
     notices: tuple[str, ...] = ()
 
@@ -73,6 +74,7 @@ def read_settings(environ: Mapping[str, str], *, token: str) -> Settings:
         grace=read.number(transfer.GRACE_PERIOD, transfer.DEFAULT_GRACE_PERIOD, low=0, high=3600),
         outage_limit=read.number(transfer.OUTAGE_LIMIT, transfer.DEFAULT_OUTAGE_LIMIT, low=1, high=1e6),
         interval=_interval(environ.get("RCLONE_STATS", "")),
+        debug=read.text(transfer.DEBUG_MOVER, "0") not in {"0", "false"},
         engine=read.text(transfer.RCLONE),
         notices=tuple(read.notices),
     )
