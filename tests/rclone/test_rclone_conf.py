@@ -285,3 +285,14 @@ def test_a_stop_is_told_and_leaves_no_child(tmp_path: Path) -> None:
         ended = running.wait(timeout=30)
     assert ended.code == 143
     assert ended.outcome.reason == "Interrupted"
+
+
+def test_a_mover_that_is_looked_into_moves_nothing_and_waits(tmp_path: Path) -> None:
+    there = local_place(tmp_path / "remote")
+    source = Mover(tmp_path / "source", there, source=True)
+    (source.data / "a").write_text("a")
+    with source.container.start(**source.environment, DEBUG_MOVER="1") as running:
+        wait_for(lambda: "DEBUG_MOVER is set" in running.output)
+        running.terminate()
+        assert running.wait(timeout=30).code == 143
+    assert there.files() == {}

@@ -7,8 +7,6 @@ CONFIG: Final = "RCLONE_CONFIG"
 SECTION: Final = "RCLONE_CONFIG_SECTION"
 DESTINATION_PATH: Final = "RCLONE_DEST_PATH"
 MOUNT_PATH: Final = "MOUNT_PATH"
-CUSTOM_CA: Final = "CUSTOM_CA"
-"""Where the certificates lie that the server's certificate may be of."""
 
 PREFIX: Final = "RCLONE_"
 """Keys of the Secret that begin so are variables of the mover."""

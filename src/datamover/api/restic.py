@@ -80,8 +80,6 @@ CACHE_DIR: Final = "RESTIC_CACHE_DIR"
 RESTORE_AS_OF: Final = "RESTORE_AS_OF"
 SELECT_PREVIOUS: Final = "SELECT_PREVIOUS"
 RESTORE_OPTIONS: Final = "RESTORE_OPTIONS"
-CUSTOM_CA: Final = "CUSTOM_CA"
-"""Path of a file with the certificates (PEM) of the authorities that the repository's server may be of."""
 PRIVILEGED_MOVER: Final = "PRIVILEGED_MOVER"
 
 DEFAULT_FORGET_OPTIONS: Final = "--keep-last 1"

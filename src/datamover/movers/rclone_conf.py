@@ -51,7 +51,7 @@ def _environment(movement: Movement, work: RcloneWork) -> list[Manifest]:
         transfer.DIRECTION: transfer.SOURCE_DIRECTION if movement.is_source else transfer.DESTINATION_DIRECTION,
         rclone_conf.MOUNT_PATH: transfer.DATA_PATH,
         rclone_conf.SECTION: work.section,
-        **({rclone_conf.CUSTOM_CA: authorities.FILE} if work.authority else {}),
+        **({transfer.CUSTOM_CA: authorities.FILE} if work.authority else {}),
     }
     # a key with the name of one of these would be a second variable of that name
     chosen = sorted(key for key in work.keys if key.startswith(rclone_conf.PREFIX) and key not in ours)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from datamover.api import restic, transfer
-from datamover.movers import replication
+from datamover.movers import authorities, replication
+from datamover.movers.authorities import Authority
 from datamover.movers.pod import Mount
 from datamover.movers.replication import Engine, Movement, secret_mount, secret_variable
 from kubekit.words.meta import Manifest
@@ -17,17 +18,6 @@ CONTAINER: Final = "restic"
 CACHE: Final = "cache"
 CACHE_PATH: Final = "/cache"
 BACKOFF_LIMIT: Final = 8
-_CA_FOLDER: Final = "/customca"
-_CA_FILE: Final = "ca.crt"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Authority:
-    """Where the certificates are that the repository's server may be of: a key of a Secret, or of a ConfigMap."""
-
-    key: str
-    secret: str = ""
-    config_map: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +102,7 @@ def _environment(work: ResticWork) -> list[Manifest]:
     rclone = sorted(name for name in work.keys if name.startswith(restic.RCLONE_PREFIX))
     files: dict[str, str] = {}
     if work.authority:
-        files[restic.CUSTOM_CA] = f"{_CA_FOLDER}/{_CA_FILE}"
+        files[transfer.CUSTOM_CA] = authorities.FILE
     if restic.GOOGLE_CREDENTIALS in work.keys:
         files[restic.GOOGLE_CREDENTIALS] = f"{restic.GOOGLE_CREDENTIALS_FOLDER}/{restic.GOOGLE_CREDENTIALS_FILE}"
     ours = {
@@ -135,15 +125,8 @@ def _values(values: dict[str, str]) -> list[Manifest]:
 def _mounts(work: ResticWork) -> list[Mount]:
     mounts = [Mount(CACHE, CACHE_PATH, {"persistentVolumeClaim": {"claimName": work.cache_claim}})]
     if work.authority:
-        mounts.append(_authority_mount(work.authority))
+        mounts.append(authorities.mount_authority(work.authority))
     if restic.GOOGLE_CREDENTIALS in work.keys:
         item = {"key": restic.GOOGLE_CREDENTIALS, "path": restic.GOOGLE_CREDENTIALS_FILE}
         mounts.append(secret_mount("gcs-credentials", restic.GOOGLE_CREDENTIALS_FOLDER, work.secret, items=(item,)))
     return mounts
-
-
-def _authority_mount(authority: Authority) -> Mount:
-    item = {"key": authority.key, "path": _CA_FILE}
-    if authority.secret:
-        return secret_mount("custom-ca", _CA_FOLDER, authority.secret, items=(item,))
-    return Mount("custom-ca", _CA_FOLDER, {"configMap": {"name": authority.config_map, "items": [item]}})

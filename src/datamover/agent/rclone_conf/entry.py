@@ -5,7 +5,7 @@ from datetime import datetime
 
 import msgspec
 
-from datamover.agent import outcome
+from datamover.agent import debugging, outcome
 from datamover.agent.children import find_wrapper
 from datamover.agent.errors import Misconfigured
 from datamover.agent.rclone import process
@@ -27,7 +27,7 @@ def prepare(environ: Mapping[str, str], *, now: datetime, token: str) -> Task:
         deadline=settings.deadline,
         grace=settings.grace,
         notices=settings.notices,
-        run=lambda given: _run(settings, given),
+        run=debugging.wait_for_the_end if debugging.is_asked(environ) else lambda given: _run(settings, given),
     )
 
 

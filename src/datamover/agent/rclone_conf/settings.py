@@ -34,7 +34,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     grace: float
     outage_limit: float
     interval: float
-    debug: bool
     engine: str
     notices: tuple[str, ...] = ()
 
@@ -56,7 +55,7 @@ def read_settings(environ: Mapping[str, str], *, token: str) -> Settings:
     if ":" in section or "," in section or section.startswith("-"):
         read.problems.append(f"{rclone_conf.SECTION} is {section!r}; that is not the name of a section")
     volume = read.text(rclone_conf.MOUNT_PATH, transfer.DATA_PATH)
-    authorities = read.text(rclone_conf.CUSTOM_CA)
+    authorities = read.text(transfer.CUSTOM_CA)
     read.problems += variables.find_problems(environ)
     settings = Settings(
         run_id=run_id,
@@ -74,7 +73,6 @@ def read_settings(environ: Mapping[str, str], *, token: str) -> Settings:
         grace=read.number(transfer.GRACE_PERIOD, transfer.DEFAULT_GRACE_PERIOD, low=0, high=3600),
         outage_limit=read.number(transfer.OUTAGE_LIMIT, transfer.DEFAULT_OUTAGE_LIMIT, low=1, high=1e6),
         interval=_interval(environ.get("RCLONE_STATS", "")),
-        debug=read.text(transfer.DEBUG_MOVER, "0") not in {"0", "false"},
         engine=read.text(transfer.RCLONE),
         notices=tuple(read.notices),
     )

@@ -158,7 +158,7 @@ def _variables(environ: Mapping[str, str], read: Reader, *, root: str, repositor
             read.notices.append(f"{name} could run a program in the mover; it is ignored")
         else:
             found[name] = value
-    for name, own in ((restic.CUSTOM_CA, "RESTIC_CACERT"), (restic.GOOGLE_CREDENTIALS, restic.GOOGLE_CREDENTIALS)):
+    for name, own in ((transfer.CUSTOM_CA, "RESTIC_CACERT"), (restic.GOOGLE_CREDENTIALS, restic.GOOGLE_CREDENTIALS)):
         if path := read.text(name):
             found[own] = place(path, root)
     return {
