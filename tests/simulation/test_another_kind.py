@@ -97,3 +97,32 @@ def test_what_it_waits_for_is_told_and_heals() -> None:
         assert told(world) == ("True", "Completed")
 
     simulate(story, seed="errand waits")
+
+
+class Sleeper(ErrandKind):
+    """The same kind where its definition may be missing."""
+
+    optional = True
+
+
+@pytest.mark.parametrize("seed", seeds(3))
+def test_a_kind_that_may_be_missing_wakes_in_a_bad_network_and_sleeps_without_a_request(seed: int) -> None:
+    async def story(world: World) -> None:
+        dice = world.dice("sleeper")
+        world.furnish()
+        world.cluster.owners.append(ERRANDS)
+        world.start_operator(kinds=(*KINDS, Sleeper))
+        await asyncio.sleep(120)
+        assert not [key for key in world.ledger.counts if "errands" in str(key)], "what is missing is not asked for"
+        world.script = Storm(world.dice("storm"), world.loop.time, calm_from=60.0)
+        await asyncio.sleep(dice.uniform(0.0, 8.0))
+        world.user.create(DEFINITIONS, ErrandKind.definition)
+        give_errand(world)
+        await asyncio.sleep(dice.uniform(0.0, 8.0))
+        world.living[0].kill()
+        world.start_operator(kinds=(*KINDS, Sleeper))
+        await world.until_quiet()
+        assert told(world) == ("True", "Completed")
+        assert left_over(world) == []
+
+    simulate(story, seed=f"sleeper {seed}")

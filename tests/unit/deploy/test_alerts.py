@@ -347,6 +347,21 @@ def test_a_copy_that_waits_for_its_trigger_is_told_after_a_quarter_of_an_hour(ev
     evaluate(alert, series, at="22m")
 
 
+def test_a_controller_that_sleeps_is_told_with_what_keeps_it_asleep_while_one_that_works_is_not(
+    evaluate: Evaluate,
+) -> None:
+    asleep, alert = "datamover_controller_asleep", "DataMoverReplicationAsleep"
+    series = {
+        f'{asleep}{{namespace="system",pod="p",controller="replicationsource",gate="lease"}}': "1x30 0x30",
+        f'{asleep}{{namespace="system",pod="q",controller="replicationsource",gate="lease"}}': "1x30 0x30",
+        f'{asleep}{{namespace="system",pod="p",controller="replicationsource",gate="definition"}}': "0x60",
+    }
+    told = {"namespace": "system", "controller": "replicationsource", "gate": "lease"}
+    evaluate(alert, series, at="14m")
+    evaluate(alert, series, at="16m", fires=(told,))
+    evaluate(alert, series, at="40m")
+
+
 # --- where to read on ---------------------------------------------------------------------------------------------
 
 PAGE = "docs/failures.md"
