@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from datamover.api import names, reasons, transfer
+from datamover.api import copy_trigger, names, reasons, transfer
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from datamover.cli.operator import Operator, find_cluster, new_metrics
 from datamover.cli.options import Options
 from kubekit.client.client import Client
 from kubekit.client.config import load_config
 from kubekit.client.http import HttpTransport
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from localkube.node.node import LocalNode, NodeOptions
 from support.kubernetes import ControlPlane
 from support.s3 import S3Server, s3
@@ -74,6 +75,9 @@ async def test_an_operator_with_the_documented_rights_does_all_it_has_to(
         await cluster.create_secret("wrong", s3.secret(AWS_SECRET_ACCESS_KEY="wrong"))
         await cluster.create_volume("app-data")
 
+        await cluster.create_volume("quiet-data")
+        await annotate(cluster, "quiet-data", copy_trigger.USE_ANNOTATION)
+        await cluster.create_mover("triggered", source="quiet-data", addTimestampPrefix=True)
         await cluster.create_mover("cleaned", deletePvcAfterBackup=True)
         await cluster.create_mover("held", suspend=True, copyMethod="Direct", addTimestampPrefix=True)
         await cluster.create_mover("stuck", storageClassName=f"{CLASS}-no-clones")
@@ -88,6 +92,10 @@ async def test_an_operator_with_the_documented_rights_does_all_it_has_to(
         assert ready_reason(snapped) == reasons.COMPLETED, snapped.status
         await cluster.wait_reason("stuck", reasons.CLONE_PROVISIONING_FAILED, seconds=40)
 
+        await cluster.wait_reason("triggered", reasons.COPY_TRIGGER_WAITING)
+        await annotate(cluster, "quiet-data", copy_trigger.TRIGGER_ANNOTATION)
+        triggered = await cluster.wait_phase("triggered", "Completed", "Failed")
+        assert ready_reason(triggered) == reasons.COMPLETED, triggered.status
         await change(cluster, "held", {"spec": {"suspend": False}})
         retry = {"metadata": {"annotations": {names.RETRY_ANNOTATION: "1"}}, "spec": {"secretName": SECRET}}
         await change(cluster, "failed", retry)
@@ -97,9 +105,18 @@ async def test_an_operator_with_the_documented_rights_does_all_it_has_to(
         assert ("Normal", reasons.COMPLETED) in await cluster.events("cleaned")
 
     asked = kubernetes.audit(user=f"system:serviceaccount:{OPERATOR}:{ACCOUNT}")
+    assert any(entry.resource == "persistentvolumeclaims" and entry.verb == "patch" for entry in asked)
     assert any(entry.resource == "leases" and entry.verb == "update" for entry in asked)
     refused = {(entry.verb, entry.resource) for entry in asked if entry.code == 403}
     assert refused <= {("list", "secrets"), ("watch", "secrets")}, "only Secrets, which are not granted to everybody"
+
+
+async def annotate(cluster: Cluster, claim: str, annotation: str) -> None:
+    """Annotate a claim, as its user would."""
+    patch = {"metadata": {"annotations": {annotation: "go1"}}}
+    await cluster.client.patch(
+        PERSISTENT_VOLUME_CLAIMS, claim, patch, namespace=cluster.namespace, field_manager="author"
+    )
 
 
 async def change(cluster: Cluster, name: str, patch: dict[str, object]) -> None:
