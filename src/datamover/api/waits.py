@@ -93,6 +93,9 @@ WAITS: Final[Mapping[str, Wait]] = {
 }
 """Every reason that `Stalled` of an unfinished run may give, `Suspended`, and what cannot be written into a status."""
 
+PLANNED: Final = frozenset({reasons.COPY_TRIGGER_WAITING})
+"""Waits that somebody has asked for. They stand in the status and in gauges as all others do, and are not counted as errors."""
+
 _SYNCED: Final = frozenset({Phase.CLEANING_UP, Phase.COMPLETED})
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from datamover.api import reasons
 from datamover.api.names import CREATED_BY_LABEL, CREATED_BY_VALUE, FIELD_MANAGER
@@ -16,14 +17,14 @@ from datamover.cli.operator import new_metrics
 from datamover.cli.options import Options
 from datamover.plans.actor import Actor
 from datamover.plans.learned import Learned
-from datamover.plans.refusals import Attempts
-from datamover.plans.steps import Create, Patch, Plan, suspend
+from datamover.plans.refusals import ANNOTATE, Attempts
+from datamover.plans.steps import Annotate, Create, Patch, Plan, suspend
 from datamover.reconcilers.cluster import Cluster, View
 from kubekit.client.client import Client
 from kubekit.client.errors import Conflict, NotFound
 from kubekit.client.transport import Request
 from kubekit.words.batch import JOBS
-from kubekit.words.core import SECRET_METAS, SECRETS, SERVICES
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, SECRET_METAS, SECRETS, SERVICES
 from kubekit.words.meta import ObjectMeta, owner_reference
 from support.clock import VirtualClock
 from support.errand import ERRANDS, Errand, ErrandKind, ErrandSpec
@@ -223,3 +224,40 @@ async def test_a_patch_that_is_not_allowed_is_told_with_the_right_that_is_missin
     assert learned.refusal.reason == reasons.PERMISSION_MISSING
     assert "patch on jobs of batch in namespace shop" in learned.refusal.message
     assert learned.refusal.target == ("Job", "mover")
+
+
+async def test_annotations_of_what_is_not_ours_are_changed_and_nothing_else_of_it() -> None:
+    def changed(request: Request) -> Any:
+        return answer(body={"metadata": {"name": "data", "namespace": "shop", "uid": "u-7", "resourceVersion": "42"}})
+
+    stage = Stage(changed)
+    claim = ObjectMeta(name="data", namespace="shop", uid="u-7", resource_version="41")
+    assert await stage.act(Annotate(PERSISTENT_VOLUME_CLAIMS, claim, {"a": "b", "c": None})) == Learned()
+    (request,) = stage.server.requests
+    assert request.headers["Content-Type"] == "application/merge-patch+json"
+    assert json.loads(request.body) == {
+        "metadata": {"uid": "u-7", "resourceVersion": "41", "annotations": {"a": "b", "c": None}}
+    }
+    (found,) = stage.cluster.claims.store.list()
+    assert found.metadata.resource_version == "42", "the next decision sees it"
+
+
+async def test_an_annotation_that_is_not_allowed_stands_until_it_goes_through() -> None:
+    denied = 'persistentvolumeclaims "data" is forbidden: User "a" cannot patch resource "persistentvolumeclaims" in API group ""'
+    stage = Stage(failure(403, "Forbidden", denied))
+    learned = await stage.act(Annotate(PERSISTENT_VOLUME_CLAIMS, replace(TARGET, name="data"), {"a": "b"}))
+    assert learned.refusal is not None
+    assert learned.refusal.verb == ANNOTATE, "whatever becomes of children of that kind"
+    assert "patch on persistentvolumeclaims in namespace shop" in learned.refusal.message
+
+
+@pytest.mark.parametrize(
+    ("answered", "expected"), [(failure(409, "Conflict"), Conflict), (failure(404, "NotFound"), NotFound)]
+)
+async def test_an_annotation_of_what_has_changed_since_is_decided_anew(
+    answered: Any, expected: type[Exception]
+) -> None:
+    learned = await Stage(answered).act(Annotate(PERSISTENT_VOLUME_CLAIMS, TARGET, {"a": "b"}))
+    assert learned.failed is not None
+    assert isinstance(learned.failed.error, expected)
+    assert learned.refusal is None

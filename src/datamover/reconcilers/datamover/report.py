@@ -6,6 +6,7 @@ from typing import Protocol
 from datamover.api import reasons
 from datamover.api.names import ConditionType, Phase
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
+from datamover.api.waits import PLANNED
 from datamover.plans.learned import Failed
 from datamover.plans.steps import Delete, ProveStatus, WriteStatus
 from datamover.reconcilers.datamover.standing import Standings, report_standing
@@ -170,7 +171,7 @@ def _report_obstacle(
             meter.error(error_type=reason, phase=new.phase or Phase.NONE, namespace=namespace)
     stalled = new.condition(ConditionType.STALLED)
     was = old.condition(ConditionType.STALLED)
-    if stalled is None or stalled.status != "True":
+    if stalled is None or stalled.status != "True" or stalled.reason in PLANNED:
         return
     if was is None or was.status != "True" or was.reason != stalled.reason:
         meter.error(error_type=stalled.reason, phase=new.phase or Phase.NONE, namespace=namespace)
