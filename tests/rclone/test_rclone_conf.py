@@ -216,6 +216,13 @@ def test_what_is_wrong_in_the_secret_is_told_and_nothing_begins(tmp_path: Path, 
     assert set(there.files()) == {"stays"}
 
 
+def test_a_volume_that_cannot_be_entered_is_told(tmp_path: Path) -> None:
+    source = Mover(tmp_path / "source", local_place(tmp_path / "remote"), source=True)
+    ended = source.run(MOUNT_PATH="/elsewhere")
+    assert ended.outcome.reason == "SourceNotFound"
+    assert "The volume at /elsewhere cannot be read" in ended.outcome.message
+
+
 def test_a_missing_file_names_the_key_that_the_secret_needs(tmp_path: Path) -> None:
     source = Mover(tmp_path / "source", local_place(tmp_path / "remote"), source=True)
     source.configuration.unlink()

@@ -4,6 +4,7 @@ A mirror by another project's contract: nothing of ours is written to the remote
 The one thing that is refused is that nothing at all replaces something (law L3).
 """
 
+import errno
 import os
 import re
 import time
@@ -13,6 +14,7 @@ import msgspec
 
 from datamover.agent.errors import Failure
 from datamover.agent.excerpt import Excerpt
+from datamover.agent.files.flushing import flush_file_system
 from datamover.agent.files.walk import Tally
 from datamover.agent.rclone import logs, process
 from datamover.agent.rclone.options import keeps_links, wanted_level
@@ -128,12 +130,23 @@ class Attempt:
     def _fetch(self) -> None:
         settings = self._settings
         self.report.phase(transfer.WALKING)
-        self._walk("/dev/null")
-        if not settings.allow_empty and (self.tally.files or self.tally.symlinks):
+        if not settings.allow_empty and self._volume_has_file():
             self._refuse_when(there=False, message=words.refuse_empty_remote(self.place))
-        self.tally = Tally()  # what was there says nothing of what comes
         self._mirror(self.place, settings.mount)
         self.report.phase(transfer.RECORDING)
+        self._restore_modes()
+        try:
+            flush_file_system(settings.mount)
+        except OSError as error:
+            full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+            raise Failure(
+                transfer.NO_SPACE if full else transfer.INTERNAL,
+                transfer.REASON_NO_SPACE if full else transfer.REASON_ENGINE_FAILED,
+                f"What was restored cannot be brought to the volume's disk: {error.strerror}. Look at the storage, and at the volume's capacity.",
+            ) from error
+
+    def _restore_modes(self) -> None:
+        settings = self._settings
         file = f"{self._given.scratch}/{ACL_FILE}"
         if not self._remote.get(ACL_FILE, file):
             self._remark([f"there is no {ACL_FILE} at {self.place}, so modes, owners and ACLs are those of new files"])
@@ -149,18 +162,21 @@ class Attempt:
             if self.report.due():
                 self.report.found(files=self.tally.files, size=self.tally.bytes)
 
+        # asked first: what goes wrong afterwards may be about the file that is written
+        self._volume_has_file()
+        modes.write_modes(settings.mount, file, volume=settings.volume, tally=self.tally, tick=tick)
+        self.report.found(files=self.tally.files, size=self.tally.bytes)
+
+    def _volume_has_file(self) -> bool:
+        """Tell whether the volume has any file. Raises Failure when it cannot be read."""
         try:
-            modes.write_modes(settings.mount, file, volume=settings.volume, tally=self.tally, tick=tick)
+            return modes.has_file(self._settings.mount, tick=self._given.stop.check)
         except OSError as error:
-            if file == "/dev/null" or error.filename != file:
-                raise Failure(
-                    transfer.SOURCE_UNREADABLE,
-                    transfer.REASON_SOURCE_NOT_FOUND,
-                    f"The volume at {settings.volume} cannot be read: {error.strerror}. Give the mover's user the right to (moverSecurityContext).",
-                ) from error
-            raise
-        if settings.is_source:
-            self.report.found(files=self.tally.files, size=self.tally.bytes)
+            raise Failure(
+                transfer.SOURCE_UNREADABLE,
+                transfer.REASON_SOURCE_NOT_FOUND,
+                f"The volume at {self._settings.volume} cannot be read: {error.strerror}. Give the mover's user the right to (moverSecurityContext).",
+            ) from error
 
     def _refuse_when(self, *, there: bool, message: str) -> None:
         """Raise Failure when the remote has a file (`there`), or has none."""

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from datamover.agent.errors import Failure
+from datamover.agent.files.flushing import flush_file_system
 from datamover.agent.restic import classify, locks, messages
 from datamover.agent.restic.choices import choose_snapshot
 from datamover.agent.restic.messages import Lock, Message
@@ -181,7 +182,7 @@ class Attempt:
         self._count_restore(answer)
         self._raise(answer, doing=classify.RESTORING)
         self._report.phase(transfer.RECORDING)
-        _sync_file_system(settings.data)
+        flush_file_system(settings.data)
         facts = self.facts
         self._done.append(
             f"Snapshot {chosen.short_id} of {moment} is restored: {facts.files} files and folders with {amounts.size(facts.bytes)}, of which"
@@ -344,17 +345,3 @@ def check_volume(folder: str) -> None:
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02}"
-
-
-def _sync_file_system(folder: str) -> None:
-    """Have the volume written to the disk before anybody takes a snapshot of it. Raises OSError."""
-    import ctypes
-
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        # of this file system only: a node has many, and some of them are slow
-        if ctypes.CDLL(None, use_errno=True).syncfs(handle):
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), folder)
-    finally:
-        os.close(handle)

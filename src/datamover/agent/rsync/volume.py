@@ -7,6 +7,7 @@ import stat
 import msgspec
 
 from datamover.agent.errors import Failure
+from datamover.agent.files.flushing import flush_file_system
 from datamover.api import transfer
 
 
@@ -37,16 +38,11 @@ def find_volume(root: str) -> Volume:
 
 def flush(volume: Volume) -> None:
     """Bring all that was written to a volume to its disk. Raises OSError, also for what failed before."""
-    import ctypes
-
+    if not volume.is_device:
+        flush_file_system(volume.path)
+        return
     handle = os.open(volume.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if volume.is_device:
-            os.fsync(handle)
-            return
-        library = ctypes.CDLL(None, use_errno=True)
-        if library.syncfs(handle):
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
+        os.fsync(handle)
     finally:
         os.close(handle)
