@@ -47,6 +47,15 @@ async def test_a_merge_patch_with_an_old_version_is_a_conflict(world: World) -> 
     assert (await world.read("widgets", "a"))["spec"]["size"] == 2
 
 
+async def test_a_merge_patch_of_nothing_with_an_old_version_is_a_conflict_too(world: World) -> None:
+    """So a patch that changes nothing proves that what was decided on is still so."""
+    created = await world.create("configmaps", config_map("a", {"a": "1"}))
+    old = {"metadata": {"uid": created["metadata"]["uid"], "resourceVersion": created["metadata"]["resourceVersion"]}}
+    (await world.patch("configmaps", "a", {**old, "data": {"a": "1"}})).expect(200)
+    (await world.patch("configmaps", "a", {"data": {"a": "2"}})).expect(200)
+    (await world.patch("configmaps", "a", {**old, "data": {"a": "2"}})).expect(409)
+
+
 async def test_a_merge_patch_with_the_present_version_is_taken(world: World) -> None:
     created = await world.create("widgets", widget("a"))
 
