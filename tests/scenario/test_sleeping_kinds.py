@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from datamover.api.crd import crd
-from datamover.cli.kinds import KINDS, MakeKind, Surroundings
+from datamover.cli.kinds import KINDS
+from datamover.cli.surroundings import MakeKind, Surroundings
 from kubekit.client.errors import KubeError
 from kubekit.runtime.informer import Informer
 from kubekit.runtime.lease_gate import LeaseGate

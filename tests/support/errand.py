@@ -12,7 +12,7 @@ from datamover.api.crd import crd
 from datamover.api.fields import Fields
 from datamover.api.names import CLONE_PREFIX, CopyMethod
 from datamover.api.ownership import Owner, labels_of
-from datamover.cli.kinds import Surroundings
+from datamover.cli.surroundings import Surroundings
 from datamover.movers.rclone import CONTAINER, RcloneSync, build_job
 from datamover.plans.conditions import State, merge
 from datamover.plans.kind import Kind

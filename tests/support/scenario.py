@@ -18,9 +18,10 @@ from datamover.api import names
 from datamover.api.ownership import select_children
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.cli.embedded.world import PROVISIONER, WorldOptions, install_definitions, start_world
-from datamover.cli.kinds import KINDS, MakeKind
+from datamover.cli.kinds import KINDS
 from datamover.cli.operator import Operator, find_cluster, new_metrics
 from datamover.cli.options import Options
+from datamover.cli.surroundings import MakeKind
 from kubekit.client.client import Client
 from kubekit.client.config import load_config
 from kubekit.client.errors import NotFound

@@ -16,8 +16,9 @@ from datamover import __version__
 from datamover.api import names
 from datamover.api.installed import describe_absence, find_gap
 from datamover.api.volsync.names import LEASE_NAME as VOLSYNC_LEASE
-from datamover.cli.kinds import AnyKind, MakeKind, Surroundings, kinds_for
+from datamover.cli.kinds import kinds_for
 from datamover.cli.options import MetricsAccess, Options, ReplicationOptions, StartError
+from datamover.cli.surroundings import AnyKind, MakeKind, Surroundings
 from datamover.metrics.exposition import CONTENT_TYPE, expose, new_registry
 from datamover.metrics.runtime import RuntimeMetrics
 from datamover.movers.defaults import DefaultsError, MoverDefaults, read_defaults

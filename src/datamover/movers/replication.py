@@ -31,6 +31,7 @@ class Movement:
     `claim` is what it reads (a source) or writes (a destination), `claim_uid` that claim's UID. `read_only`: the node mounts the volume so.
     `identity` is the Pod's security context, as the object has it and completed by `complete_identity`. `volumes` are those of
     `spec…moverVolumes`. `environment` are variables of the operator's, such as its proxies'. `paused`: the Job exists and starts nothing.
+    `owner` has the labels of what is temporary. `failures` is how many Jobs of this synchronisation have failed before, `notes` are further annotations of the Job.
     """
 
     owner: Owner
@@ -56,6 +57,8 @@ class Movement:
     volumes: tuple[Mount, ...] = ()
     environment: tuple[Manifest, ...] = ()
     allow_empty_source: bool = False
+    failures: int = 0
+    notes: Mapping[str, str] = field(default_factory=dict[str, str])
     deadline_seconds: int | None = None
     defaults: MoverDefaults = NONE
 
@@ -128,8 +131,12 @@ def build(movement: Movement, engine: Engine) -> Manifest:
         backoff_limit=engine.backoff_limit,
         parallelism=0 if movement.paused else 1,
     )
-    job["metadata"]["labels"] = {**job["metadata"]["labels"], words.CLEANUP_LABEL: movement.owner.uid}
-    job["metadata"]["annotations"] = {words.READS_ANNOTATION: movement.claim_uid}
+    job["metadata"]["annotations"] = {
+        words.READS_ANNOTATION: movement.claim_uid,
+        words.FAILURES_ANNOTATION: str(movement.failures),
+        **({words.ACTIONS_ANNOTATION: " ".join(engine.arguments)} if engine.arguments else {}),
+        **movement.notes,
+    }
     template = job["spec"]["template"]["metadata"]
     template["name"] = movement.job
     # The user's labels first: one of ours that was taken would hide the Pod from us, or from its Service.
@@ -215,11 +222,16 @@ def _volumes(movement: Movement, container: Manifest, mounts: Sequence[Mount]) -
     return {"volumes": [data, *({"name": mount.name, **mount.volume} for mount in mounts)]}
 
 
-def labels_of(owner_uid: str, *, run_id: str) -> dict[str, str]:
-    """Return the labels of all children of these kinds: the documented one, and ours by which strays are found."""
+def lasting_labels(owner_uid: str) -> dict[str, str]:
+    """Return the labels of children that stay between synchronisations: the documented one, and ours by which the owner is found."""
+    return {names.CREATED_BY_LABEL: words.CREATED_BY_VALUE, names.OWNER_UID_LABEL: owner_uid}
+
+
+def temporary_labels(owner_uid: str, *, run_id: str) -> dict[str, str]:
+    """Return the labels of what is made for one synchronisation. Velero is told to leave it alone."""
     return {
-        names.CREATED_BY_LABEL: words.CREATED_BY_VALUE,
-        names.OWNER_UID_LABEL: owner_uid,
+        **lasting_labels(owner_uid),
+        words.CLEANUP_LABEL: owner_uid,
         names.RUN_ID_LABEL: run_id,
         names.VELERO_EXCLUDE_LABEL: "true",
     }

@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from datamover.api import reasons
 from datamover.api.names import FIELD_MANAGER
 from datamover.api.outside import clean
-from datamover.plans.inquiry import inquire, sample_log
+from datamover.plans.inquiry import inquire, locate, sample_log
 from datamover.plans.kind import HasStatus, Kind, Line
 from datamover.plans.learned import Failed, Learned, Written
 from datamover.plans.proof import Caches, Proof, RefusedError
@@ -27,6 +27,7 @@ from datamover.plans.steps import (
     Delete,
     Emit,
     Inquire,
+    Locate,
     MakeSecrets,
     Patch,
     Plan,
@@ -120,6 +121,8 @@ class Actor(Generic[T, S]):
                 await self._proof.prove_pods(obj.metadata, attempts)
             case Inquire():
                 return obj, replace(learned, diagnosis=await inquire(self._client, step))
+            case Locate():
+                return obj, replace(learned, placement=await locate(self._client, step))
             case SampleLog():
                 return obj, replace(learned, sample=await sample_log(self._client, step))
             case Emit():

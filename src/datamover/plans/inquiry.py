@@ -1,8 +1,9 @@
 """Asking the cluster why something does not get on, and a mover how far it is. A help, so that a failure of it is none."""
 
+from datamover.api import names
 from datamover.api.transfer import read_progress
-from datamover.plans.known import Diagnosis
-from datamover.plans.steps import Inquire, SampleLog
+from datamover.plans.known import Diagnosis, Placement
+from datamover.plans.steps import Inquire, Locate, SampleLog
 from datamover.plans.watch import Sample
 from kubekit.client.client import Client
 from kubekit.client.errors import KubeError
@@ -12,6 +13,7 @@ _LOG_TAIL = 100
 """Lines from the end of a mover's log. The agent says how far it is within any 40."""
 _LOG_BYTES = 1 << 20
 _USERS = 3  # so many are named
+_ALIVE = ("Running", "Pending")
 
 
 async def inquire(client: Client, step: Inquire) -> Diagnosis:
@@ -60,6 +62,30 @@ async def _find_users(client: Client, step: Inquire) -> str | None:
     users = [pod for pod in pods if pod.uses(step.target.name)]
     shown = ", ".join(_describe_user(pod) for pod in users[:_USERS])
     return f"{shown} and {len(users) - _USERS} more" if len(users) > _USERS else shown
+
+
+async def locate(client: Client, step: Locate) -> Placement:
+    """Return on which node a claim is used, by a Pod that is not a mover: one that runs, else one that is to. Where Pods may not be read, nobody
+    knows.
+    """
+    claim = step.claim
+    try:
+        pods = await client.list(POD_MOUNTS, namespace=claim.namespace)
+    except KubeError:
+        return Placement(claim.uid)
+    users = [
+        pod
+        for pod in pods
+        if pod.metadata.label(names.OWNER_UID_LABEL) is None
+        and (pod.status and pod.status.phase) in _ALIVE
+        and pod.uses(claim.name)
+    ]
+    chosen = min(
+        users, key=lambda pod: (_ALIVE.index((pod.status and pod.status.phase) or ""), pod.metadata.name), default=None
+    )
+    if chosen is None or chosen.spec is None:
+        return Placement(claim.uid)
+    return Placement(claim.uid, chosen.spec.node_name, chosen.spec.tolerations or ())
 
 
 def _describe_user(pod: PodMounts) -> str:

@@ -5,6 +5,7 @@ from typing import Final
 
 from datamover.api.transfer import Progress
 from datamover.plans.watch import UNWATCHED, ProgressWatch
+from kubekit.words.meta import Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,19 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the Pod runs that uses the claim with the UID `claim`, as it was `age` seconds ago; `node` is None when no Pod is on a node.
+
+    `tolerations` are that Pod's, as a Pod has them.
+    """
+
+    claim: str
+    node: str | None = None
+    tolerations: tuple[Manifest, ...] = ()
+    age: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What this process has had in its caches of an object and its children: what was seen and is no longer there is gone.
 
@@ -59,7 +73,8 @@ class Known:
     """All that is remembered of one object, as one decision may know it.
 
     `progress` is the last that a running mover's log said, and `progress_age` for how many seconds it is known; None when the log was
-    not read yet. `watch` is what the samples of that log said one after the other. `seen` is what the caches held before.
+    not read yet. `watch` is what the samples of that log said one after the other. `seen` is what the caches held before. `placement` is where
+    the user of a claim was found.
     """
 
     refusal: Refusal | None = None
@@ -68,6 +83,7 @@ class Known:
     progress_age: float | None = None
     watch: ProgressWatch = UNWATCHED
     seen: Seen = UNSEEN
+    placement: Placement | None = None
 
 
 UNKNOWN: Final = Known()

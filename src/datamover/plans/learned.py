@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from datamover.plans.known import Diagnosis, Refusal
+from datamover.plans.known import Diagnosis, Placement, Refusal
 from datamover.plans.steps import Step
 from datamover.plans.watch import Sample
 from kubekit.client.errors import KubeError
@@ -45,6 +45,7 @@ class Learned(Generic[T, S]):
     written: tuple[Written[T, S], ...] = ()
     deleted: tuple[str, ...] = ()
     diagnosis: Diagnosis | None = None
+    placement: Placement | None = None
     sample: Sample | None = None
     refusal: Refusal | None = None
     failed: Failed[S] | None = None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from datamover.api.transfer import Progress
-from datamover.plans.known import UNKNOWN, UNSEEN, Diagnosis, Known, Refusal, Seen
+from datamover.plans.known import UNKNOWN, UNSEEN, Diagnosis, Known, Placement, Refusal, Seen
 from datamover.plans.learned import Learned
 from datamover.plans.refusals import Attempts
 from datamover.plans.steps import Delete, Plan
@@ -43,6 +43,8 @@ class _Entry:
     seen: Seen = UNSEEN
     diagnosis: Diagnosis | None = None
     diagnosed_at: float = 0.0
+    placement: Placement | None = None
+    placed_at: float = 0.0
     progress: Progress | None = None
     sampled_at: float | None = None
     watch: ProgressWatch = UNWATCHED
@@ -76,6 +78,7 @@ class Memory:
             progress_age=None if entry.sampled_at is None else now - entry.sampled_at,
             watch=entry.watch,
             seen=entry.seen,
+            placement=entry.placement and replace(entry.placement, age=now - entry.placed_at),
         )
 
     def attempts(self, uid: str) -> Attempts:
@@ -110,6 +113,8 @@ class Memory:
             self._deleted.popitem(last=False)
         if learned.diagnosis is not None:
             self.note_diagnosis(uid, learned.diagnosis)
+        if learned.placement is not None:
+            self.note_placement(uid, learned.placement)
         if learned.sample is not None:
             self.note_sample(uid, learned.sample)
         if learned.refusal is not None:
@@ -158,6 +163,12 @@ class Memory:
         entry = self._entry(uid)
         entry.diagnosis = diagnosis
         entry.diagnosed_at = self._clock.monotonic()
+
+    def note_placement(self, uid: str, placement: Placement) -> None:
+        """A claim is used there."""
+        entry = self._entry(uid)
+        entry.placement = placement
+        entry.placed_at = self._clock.monotonic()
 
     def note_sample(self, uid: str, sample: Sample) -> None:
         """The log of a mover said this."""

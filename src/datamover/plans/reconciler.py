@@ -26,6 +26,7 @@ from datamover.plans.steps import (
     Delete,
     Emit,
     Inquire,
+    Locate,
     Patch,
     Plan,
     ProvePods,
@@ -141,7 +142,7 @@ class Reconciler(Generic[T, S, F]):
             return self._pause_after(uid, learned.failed.error)
         effect = any(isinstance(step, Create | Delete | Patch | Annotate | ProvePods) for step in plan.steps)
         memory.note_success(uid, effect=effect)
-        if any(isinstance(step, Inquire | SampleLog) for step in plan.steps):
+        if any(isinstance(step, Inquire | Locate | SampleLog) for step in plan.steps):
             return None  # what was learnt may be worth telling at once
         if plan == REST and self.kind.is_over(obj):
             memory.forget(uid)
@@ -206,7 +207,7 @@ class Reconciler(Generic[T, S, F]):
         if not any(vain):
             return plan
         left = [step for step, is_vain in zip(plan.steps, vain, strict=True) if not is_vain]
-        if all(isinstance(step, Emit | Inquire | SampleLog) for step in left):
+        if all(isinstance(step, Emit | Inquire | Locate | SampleLog) for step in left):
             return replace(plan, steps=tuple(step for step in left if not isinstance(step, Emit)))
         if any(isinstance(step, WriteStatus) for step in left):
             return plan

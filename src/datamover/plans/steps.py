@@ -100,6 +100,13 @@ class Inquire:
 
 
 @dataclass(frozen=True, slots=True)
+class Locate:
+    """Ask on which node a claim is used: where it can be mounted on one node only, a mover has to go there."""
+
+    claim: ObjectMeta
+
+
+@dataclass(frozen=True, slots=True)
 class SampleLog:
     """Read the end of a running mover's log for its progress."""
 
@@ -141,7 +148,7 @@ class Emit:
     related: Reference | None = None
 
 
-Effect = Create | Delete | Patch | Annotate | Inquire | SampleLog | ProveGone | ProvePods | ProveStatus | Emit
+Effect = Create | Delete | Patch | Annotate | Inquire | Locate | SampleLog | ProveGone | ProvePods | ProveStatus | Emit
 """A step that knows no kind."""
 
 Step = WriteStatus[S] | Effect

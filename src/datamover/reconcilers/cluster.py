@@ -89,7 +89,13 @@ class Cluster:
             )
 
         self.claims: Informer[PersistentVolumeClaim] = Informer(
-            client, PERSISTENT_VOLUME_CLAIMS, namespace=namespace, project=project_claim, clock=clock, metrics=metrics
+            client,
+            PERSISTENT_VOLUME_CLAIMS,
+            namespace=namespace,
+            project=project_claim,
+            indexes={_BY_CONTROLLER: _controller_index},
+            clock=clock,
+            metrics=metrics,
         )
         self.volumes: Informer[PersistentVolume] = Informer(
             client,
@@ -101,9 +107,11 @@ class Cluster:
             metrics=metrics,
         )
         self.classes: Informer[StorageClass] = Informer(client, STORAGE_CLASSES, clock=clock, metrics=metrics)
-        self.jobs: Informer[Job] = labelled(JOBS)
+        self.jobs: Informer[Job] = labelled(JOBS, indexes={_BY_CONTROLLER: _controller_index})
         self.pods: Informer[Pod] = labelled(PODS, indexes={_BY_CONTROLLER: _controller_index, _BY_OWNER: _owner_index})
-        self.snapshots: Informer[VolumeSnapshot] = labelled(VOLUME_SNAPSHOTS, optional=True)
+        self.snapshots: Informer[VolumeSnapshot] = labelled(
+            VOLUME_SNAPSHOTS, optional=True, indexes={_BY_CONTROLLER: _controller_index}
+        )
         self.snapshot_classes: Informer[VolumeSnapshotClass] = Informer(
             client, VOLUME_SNAPSHOT_CLASSES, optional=True, clock=clock, metrics=metrics
         )
@@ -221,6 +229,15 @@ class View:
         """A Job of ours."""
         return self.cluster.jobs.store.get(Key(namespace, name))
 
+    def children_of(self, owner_uid: str) -> tuple[tuple[Resource[Any], HasMeta], ...]:
+        """The Jobs, claims and snapshots of ours that an owner controls."""
+        cluster = self.cluster
+        return tuple(
+            (informer.resource, child)
+            for informer in (cluster.jobs, cluster.claims, cluster.snapshots)
+            for child in informer.store.by_index(_BY_CONTROLLER, owner_uid)
+        )
+
     def pods_of(self, owner_uid: str) -> tuple[Pod, ...]:
         """The Pods that an owner controls."""
         return self.cluster.pods.store.by_index(_BY_CONTROLLER, owner_uid)
@@ -248,8 +265,11 @@ def find_owner(
     return by_uid(uid) if uid else ()
 
 
-def _controller_index(pod: Pod) -> Iterable[str]:
-    return (reference.uid for reference in pod.metadata.owner_references or ())
+def _controller_index(child: HasMeta) -> Iterable[str]:
+    """Nobody asks for the owners of what is not ours: most claims are users'."""
+    if child.metadata.label(names.CREATED_BY_LABEL) is None:
+        return ()
+    return (reference.uid for reference in child.metadata.owner_references or ())
 
 
 def _owner_index(pod: Pod) -> Iterable[str]:

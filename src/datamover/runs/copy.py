@@ -164,6 +164,8 @@ def _make_copy(order: Order, facts: RunFacts) -> Answer:
         else (source.spec and source.spec.storage_class_name),
         snapshot=snapshot,
         annotations=passage.annotations,
+        size=copy.size,
+        access_modes=copy.access_modes,
     )
     return passage.lead_to(Create(PERSISTENT_VOLUME_CLAIMS, manifest))
 

@@ -58,7 +58,7 @@ class Copy:
     """The point-in-time copy of `source`, of a `names.CopyMethod`.
 
     `claim` is the copy's name, None where the source itself is read. `spare` is the name to take when somebody else holds that one; without
-    one the run waits. `temporary` tells that the copy and its Job go when the data are moved; a snapshot always does. `round` is the run id
+    one the run waits. `size` and `access_modes` are the copy's where they are not the source's. `temporary` tells that the copy and its Job go when the data are moved; a snapshot always does. `round` is the run id
     that children of this run carry as a label, where the next run's children have the same names; None where names are never used again.
     """
 
@@ -69,6 +69,8 @@ class Copy:
     spare: str | None = None
     storage_class: str | None = None
     snapshot_class: str | None = None
+    size: str | int | None = None
+    access_modes: tuple[str, ...] | None = None
     temporary: bool = True
     round: str | None = None
     gate: Gate | None = None

@@ -22,18 +22,20 @@ def build_clone(
     storage_class: str | None,
     snapshot: VolumeSnapshot | None = None,
     annotations: Mapping[str, str] = NONE,
+    size: str | int | None = None,
+    access_modes: tuple[str, ...] | None = None,
 ) -> Manifest:
     """Return the claim that a driver fills with the source's data, or with those of `snapshot`.
 
-    Its size is the larger of what the source asked for and what it has got: drivers that round up refuse a smaller clone.
+    Without a `size` it is the larger of what the source asked for and what it has got: drivers that round up refuse a smaller clone.
     """
     spec = source.spec
     status = source.status
     requested = spec and spec.resources and (spec.resources.requests or {}).get("storage")
     capacity = status and (status.capacity or {}).get("storage")
-    size = larger(requested, capacity)
+    needed = larger(requested, capacity)
     if snapshot is not None:
-        size = larger(size, snapshot.status and snapshot.status.restore_size)
+        needed = larger(needed, snapshot.status and snapshot.status.restore_size)
         data_source: Manifest = {
             "apiGroup": "snapshot.storage.k8s.io",
             "kind": "VolumeSnapshot",
@@ -42,8 +44,8 @@ def build_clone(
     else:
         data_source = {"kind": "PersistentVolumeClaim", "name": source.metadata.name}
     claim: Manifest = {
-        "accessModes": list((spec and spec.access_modes) or ("ReadWriteOnce",)),
-        "resources": {"requests": {"storage": size or "1Gi"}},
+        "accessModes": list(access_modes or (spec and spec.access_modes) or ("ReadWriteOnce",)),
+        "resources": {"requests": {"storage": size or needed or "1Gi"}},
         "volumeMode": (spec and spec.volume_mode) or "Filesystem",
         "dataSource": data_source,
     }

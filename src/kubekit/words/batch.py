@@ -18,6 +18,7 @@ class JobSpec(Model, frozen=True):
 
     backoff_limit: int | None = None
     suspend: bool | None = None
+    parallelism: int | None = None
 
 
 class JobStatus(Model, frozen=True):

@@ -1,5 +1,7 @@
 """Narrow views of the core group: the fields that controllers read, nothing else."""
 
+from typing import Any
+
 import msgspec
 
 from kubekit.words.meta import Model, ObjectMeta, PartialObject, Resource
@@ -182,6 +184,7 @@ class MountsSpec(Model, frozen=True):
 
     node_name: str | None = None
     volumes: tuple[PodVolume, ...] | None = None
+    tolerations: tuple[dict[str, Any], ...] | None = None
 
 
 class PodMounts(Model, frozen=True):

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry
 
 from datamover.api.names import COMPONENT
-from datamover.cli.kinds import KINDS, MakeKind
+from datamover.cli.kinds import KINDS
 from datamover.cli.operator import Operator
 from datamover.cli.options import Options
+from datamover.cli.surroundings import MakeKind
 from datamover.metrics.runtime import RuntimeMetrics
 from kubekit.client.client import Client
 from kubekit.runtime.leader import LeaderElector, LeadershipLost

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from datamover.api.names import CREATED_BY_LABEL, CREATED_BY_VALUE
-from datamover.cli.kinds import KINDS, REPLICATION_KINDS, Surroundings, kinds_for
+from datamover.cli.kinds import KINDS, REPLICATION_KINDS, kinds_for
 from datamover.cli.operator import Operator, find_cluster, new_metrics, serve, split_address
 from datamover.cli.options import MetricsAccess, Options, ReplicationOptions, StartError
+from datamover.cli.surroundings import Surroundings
 from kubekit.client.client import Client
 from kubekit.client.errors import KubeError, TransportError
 from kubekit.words.batch import JOBS

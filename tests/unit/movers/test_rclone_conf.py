@@ -19,7 +19,7 @@ def job(role: str, *, work: dict[str, Any] | None = None, **changes: Any) -> Any
     resource = REPLICATION_SOURCES if role == words.SOURCE else REPLICATION_DESTINATIONS
     metadata = ObjectMeta(name="nightly", namespace="apps", uid="uid-of-nightly")
     movement = Movement(
-        owner=Owner(resource, metadata, replication.labels_of("uid-of-nightly", run_id="r1")),
+        owner=Owner(resource, metadata, replication.temporary_labels("uid-of-nightly", run_id="r1")),
         role=role,
         run_id="r1",
         job=words.job_name(words.Method.RCLONE, role, "nightly"),

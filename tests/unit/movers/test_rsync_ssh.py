@@ -18,7 +18,7 @@ from kubekit.words.meta import ObjectMeta
 def owner(role: str, name: str) -> Owner:
     resource = REPLICATION_SOURCES if role == words.SOURCE else REPLICATION_DESTINATIONS
     metadata = ObjectMeta(name=name, namespace="apps", uid="uid-of-nightly")
-    return Owner(resource, metadata, replication.labels_of("uid-of-nightly", run_id="r1"))
+    return Owner(resource, metadata, replication.temporary_labels("uid-of-nightly", run_id="r1"))
 
 
 def movement(role: str, name: str, **changes: Any) -> Movement:

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from datamover.api import reasons
 from datamover.api.names import CREATED_BY_LABEL, CREATED_BY_VALUE, FIELD_MANAGER
-from datamover.cli.kinds import Surroundings
 from datamover.cli.operator import new_metrics
 from datamover.cli.options import Options
+from datamover.cli.surroundings import Surroundings
 from datamover.plans.actor import Actor
 from datamover.plans.learned import Learned
 from datamover.plans.refusals import ANNOTATE, Attempts

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from datamover.api.names import CREATED_BY_LABEL, CREATED_BY_VALUE
-from datamover.cli.kinds import KINDS, MakeKind
+from datamover.cli.kinds import KINDS
 from datamover.cli.operator import Operator, new_metrics
 from datamover.cli.options import Options
+from datamover.cli.surroundings import MakeKind
 from datamover.reconcilers.cluster import Cluster, View
 from datamover.runs.facts import Unread
 from kubekit.client.client import Client

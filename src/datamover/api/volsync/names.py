@@ -38,6 +38,12 @@ REMOVE_STALE_LOCKS_ANNOTATION: Final = "datamover.a-cup-of.coffee/remove-stale-l
 """`true`: a lock that a dead mover of ours has left in a restic repository is removed without being asked again."""
 READS_ANNOTATION: Final = "datamover.a-cup-of.coffee/claim-uid"
 """On a mover's Job: the UID of the claim that it reads or writes, so that a Job never counts for another one's data."""
+FAILURES_ANNOTATION: Final = "datamover.a-cup-of.coffee/failures-before"
+"""On a mover's Job: how many Jobs of the same synchronisation have failed before it."""
+ACTIONS_ANNOTATION: Final = "datamover.a-cup-of.coffee/actions"
+"""On a mover's Job: what it was told to do, such as `unlock backup prune`."""
+UNLOCK_ANNOTATION: Final = "datamover.a-cup-of.coffee/unlock"
+"""On a mover's Job that removes stale locks: the value of spec.restic.unlock that asked for it."""
 
 
 class Synchronizing:
@@ -59,6 +65,15 @@ class Synchronizing:
     }
 
 
+class ConditionType:
+    """Conditions of ours, beside the one of the contract. `Ready` and `Stalled` follow kstatus."""
+
+    READY: Final = "Ready"
+    STALLED: Final = "Stalled"
+    COPY_READY: Final = "CopyReady"
+    COPY_TRIGGERED: Final = "CopyTriggered"
+
+
 class MoverResult:
     """`status.latestMoverStatus.result`."""
 
@@ -77,6 +92,12 @@ class EventReason:
     SNAPSHOT_NOT_BOUND: Final = "VolumeSnapshotNotBound"
     ADDRESS_ASSIGNED: Final = "ServiceAddressAssigned"
     NO_ADDRESS: Final = "NoServiceAddressAssigned"
+
+
+class WaitReason:
+    """Reasons of `Ready` that only these kinds have."""
+
+    TURN: Final = "WaitingForTurn"
 
 
 class EventAction:

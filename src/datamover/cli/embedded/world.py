@@ -22,9 +22,10 @@ from datamover.api.definitions import crds, replication_crds
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.cli.embedded.saving import Saver
 from datamover.cli.embedded.state import NODE, OBJECTS, WorldError, held, restore
-from datamover.cli.kinds import KINDS, MakeKind
+from datamover.cli.kinds import KINDS
 from datamover.cli.operator import Operator, find_cluster, new_metrics
 from datamover.cli.options import Options
+from datamover.cli.surroundings import MakeKind
 from datamover.cli.volumes import Volume
 from kubekit.client.client import Client
 from kubekit.client.errors import AlreadyExists, NotFound

@@ -1,1 +1,1 @@
-"""The reconcilers of ReplicationSource and ReplicationDestination: synchronise when it is due, by one of four movers."""
+"""ReplicationSource and ReplicationDestination (volsync.backube): what they ask of a run, what is decided, and what their status says."""

@@ -7,7 +7,6 @@ from typing import Final
 
 import msgspec
 
-from datamover.agent import debugging
 from datamover.agent.environment import Reader, is_run_id
 from datamover.agent.errors import Misconfigured
 from datamover.agent.rsync.volume import Volume, find_volume
@@ -97,7 +96,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         port=int(port),
         allow_empty=allow_empty,
         rsync=rsync,
-        debug=debugging.is_asked(environ),
+        debug=bool(environ.get(transfer.DEBUG_MOVER)),
         deadline=deadline,
         grace=grace,
         notices=tuple(read.notices),

@@ -1,0 +1,37 @@
+"""What the operator makes its kinds in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from datamover.cli.options import Options
+from datamover.metrics.runtime import RuntimeMetrics
+from datamover.plans.kind import Kind
+from datamover.reconcilers.cluster import Cluster
+from kubekit.client.client import Client
+from kubekit.runtime.clock import Clock
+from kubekit.runtime.gate import Gate
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a kind is made in. `cluster` is what is watched for all kinds, `cluster_uid` says which cluster it is.
+
+    `beside_volsync` are the gates (`Kind.gates`) of kinds that VolSync's own operator may be at work on: closed while it is.
+    """
+
+    client: Client
+    cluster: Cluster
+    cluster_uid: str
+    options: Options
+    registry: CollectorRegistry
+    metrics: RuntimeMetrics
+    clock: Clock
+    beside_volsync: tuple[Gate, ...] = ()
+
+
+AnyKind = Kind[Any, Any, Any]
+MakeKind = Callable[[Surroundings], AnyKind]
+"""Makes a kind. What is watched for its children it says before it is made: by the attributes `created_by` and `children`, as a `Kind` has."""

@@ -1,0 +1,192 @@
+"""What to do next for one ReplicationSource or ReplicationDestination. Pure: facts in, a plan out.
+
+never, or due ──► recorded ──► copy (sources) ──► what the mover needs ──► mover ──► image (destinations) ──► cleaned up ──► waits
+                                 └ gate: copy trigger                       └ failed: a pause, then the same copy again
+"""
+
+import dataclasses
+from datetime import datetime
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from datamover.api import reasons
+from datamover.api.names import CopyMethod
+from datamover.api.volsync.names import Synchronizing, WaitReason
+from datamover.plans.conditions import State
+from datamover.plans.steps import REST, Delete, Effect, Locate, Patch, Plan
+from datamover.reconcilers.replication import status as say
+from datamover.reconcilers.replication.ask import CHECKED_FIRST, Ask, is_external
+from datamover.reconcilers.replication.cadence import Cadence, Due, cadence_of
+from datamover.reconcilers.replication.facts import Facts, Settings
+from datamover.reconcilers.replication.failures import failures_of, pause_left
+from datamover.reconcilers.replication.image import find_claim, publish
+from datamover.reconcilers.replication.leftovers import clear, find_stale, release
+from datamover.reconcilers.replication.needs import (
+    KeyMakers,
+    find_lack,
+    lasting_children,
+    make_missing,
+)
+from datamover.reconcilers.replication.noted import note, note_end
+from datamover.reconcilers.replication.order import order_of, status_of
+from datamover.runs.copy import take_copy
+from datamover.runs.job import follow
+from datamover.runs.order import Order
+from datamover.runs.record import Stage
+from datamover.runs.trigger import close_round
+from datamover.runs.verdict import Answer, Rest, Verdict, blocked, refused
+from datamover.runs.wait import LITTLE
+from kubekit.words.batch import JOBS, Job
+from kubekit.words.timestamps import seconds
+
+_PLACEMENT_FRESH: Final = 60.0
+_TURN: Final = 30.0
+_ONE_NODE: Final = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
+
+
+def decide(facts: Facts, *, settings: Settings, keys: KeyMakers) -> Plan[Any]:
+    """Return the next steps. Deciding twice on the same facts asks for nothing twice (law L7)."""
+    obj, now = facts.obj, facts.run.now
+    if obj.metadata.terminating or is_external(obj):
+        return REST  # children go by their owner references
+    ask = facts.ask
+    if isinstance(ask, str):
+        return say.tell(obj, blocked(Synchronizing.ERROR, ask, action="Check"), now=now)
+    cadence = cadence_of(ask.trigger, status_of(obj), now=now, uid=obj.metadata.uid, jitter=settings.jitter)
+    if cadence.due is Due.NEVER:
+        return say.tell(obj, blocked(reasons.INVALID_SPEC, cadence.error, action="Check"), now=now, ask=ask)
+    if cadence.due is not Due.UNDER_WAY:
+        return _between(facts, ask, cadence)
+    return _synchronize(facts, ask, settings=settings, keys=keys)
+
+
+def _between(facts: Facts, ask: Ask, cadence: Cadence) -> Plan[Any]:
+    """Remove what is left of the last synchronisation; begin the next one when it is due."""
+    obj, now = facts.obj, facts.run.now
+    left = release(facts, ask)
+    if cadence.due is Due.NOW:
+        return Plan(left) if left else say.begun(obj, ask, now=now)
+    by_hand = cadence.due is Due.MANUAL
+    reason = Synchronizing.WAITING_FOR_MANUAL if by_hand else Synchronizing.WAITING_FOR_SCHEDULE
+    wake = (cadence.next_sync - now).total_seconds() + LITTLE if cadence.next_sync is not None else None
+    return say.waiting(obj, reason, now=now, next_sync=cadence.next_sync, steps=left, wake=wake)
+
+
+def _synchronize(facts: Facts, ask: Ask, *, settings: Settings, keys: KeyMakers) -> Plan[Any]:
+    obj, now = facts.obj, facts.run.now
+    order, noted = order_of(ask, facts, settings), note(ask, facts)
+    # The user of the source may hold an application still until it is said that the copy is there.
+    closing = close_round(order, facts.run)
+    if closing is not None and (closing.steps or closing.facets):
+        return say.tell(obj, closing, now=now, ask=ask, noted=noted)
+    stale = find_stale(order, facts)
+    answer = clear(order, facts, stale) if stale else _advance(order, facts, ask, settings=settings, keys=keys)
+    if closing is not None and closing.wake_after is not None:
+        answer = dataclasses.replace(
+            answer, wake_after=min(closing.wake_after, answer.wake_after or closing.wake_after)
+        )
+    if isinstance(answer, Rest):
+        return say.tell(obj, answer, now=now, ask=ask, noted=noted)
+    if answer.state is State.FAILED:
+        return _fail(order, facts, answer)
+    # Nobody waits for the clean-up: it is begun when the status has said that the data are moved.
+    if answer.state is State.DONE or answer.stage is Stage.CLEANING:
+        image = publish(order, facts, ask)
+        if isinstance(image, Rest | Verdict):
+            return say.tell(obj, image, now=now, ask=ask, noted=noted)
+        after = _next(facts, ask, settings)
+        return say.ended(obj, ask, answer, noted=note_end(ask, facts), image=image, now=now, next_sync=after)
+    return say.tell(obj, answer, now=now, ask=ask, noted=noted)
+
+
+def _advance(order: Order, facts: Facts, ask: Ask, *, settings: Settings, keys: KeyMakers) -> Answer:
+    """Take a synchronisation one step on. Copies first and checks afterwards, but for rclone: that order is what users see."""
+    job = facts.run.job
+    if job is not None and order.owner.holds(job):
+        return _keep_pace(order, facts, ask, job)
+    early = not ask.is_source or ask.method in CHECKED_FIRST
+    lacking = _provide(facts, ask, keys) if early else None
+    if lacking is None and not ask.is_source:
+        lacking = find_claim(facts, ask)
+    if lacking is not None:
+        return lacking
+    answer = take_copy(order, facts.run)
+    if not isinstance(answer, Verdict) or answer.stage is not Stage.MOVING:
+        return answer
+    lacking = None if early else _provide(facts, ask, keys)
+    return lacking or _place(facts, ask) or _take_turn(facts, ask, settings) or answer
+
+
+def _keep_pace(order: Order, facts: Facts, ask: Ask, job: Job) -> Answer:
+    """Follow the Job, which exists while the object is paused as well, and starts nothing then."""
+    over = job.condition("Complete") is not None or job.condition("Failed") is not None
+    wanted = 0 if ask.paused else 1
+    parallelism = job.spec.parallelism if job.spec is not None else None
+    if not over and not job.metadata.terminating and parallelism not in (None, wanted):
+        refusal = facts.run.refused(patch=True)
+        if refusal is not None:
+            return refused(refusal, action="Pause")
+        return Rest((Patch(JOBS, job.metadata, {"spec": {"parallelism": wanted}}),))
+    if ask.paused and not over:
+        message = "paused: set spec.paused to false to go on"
+        return Verdict(State.SUSPENDED, reasons.SUSPENDED, message, "Pause")
+    return follow(order, facts.run)
+
+
+def _provide(facts: Facts, ask: Ask, keys: KeyMakers) -> Answer | None:
+    """Make what a mover needs besides its data; say what others have to bring."""
+    refusal = facts.run.refused()
+    if refusal is not None:
+        return refused(refusal, action="Create")
+    steps = make_missing(lasting_children(ask, facts, keys))
+    if steps:
+        return Rest(steps)
+    lack = find_lack(ask, facts)
+    if lack is None:
+        return None
+    return blocked(lack.reason or Synchronizing.ERROR, lack.message, action="Check") if lack.message else Rest()
+
+
+def _place(facts: Facts, ask: Ask) -> Answer | None:
+    """A volume that one node only can mount is moved where its user runs. Nobody knows where before the cluster was asked."""
+    claim = facts.run.source
+    direct = ask.copy_method == CopyMethod.DIRECT or not ask.is_source
+    if not direct or claim is None or claim.spec is None or not _ONE_NODE.issuperset(claim.spec.access_modes or ()):
+        return None
+    known = facts.run.known.placement
+    if known is not None and known.claim == claim.metadata.uid and known.age < _PLACEMENT_FRESH:
+        return None
+    return Rest((Locate(claim.metadata),))
+
+
+def _take_turn(facts: Facts, ask: Ask, settings: Settings) -> Answer | None:
+    most = settings.most_at_once
+    if most is None or ask.paused or facts.running < most:
+        return None
+    message = f"{facts.running} movers run, and no more than {most} may at the same time (--replication-max-concurrent)"
+    return blocked(WaitReason.TURN, message, action="Wait", wake_after=_TURN)
+
+
+def _fail(order: Order, facts: Facts, answer: Verdict) -> Plan[Any]:
+    """A Job that failed stays, with its log, until the pause is over; then the same copy is read again. Without its copy another round begins."""
+    obj, now, job = facts.obj, facts.run.now, facts.run.job
+    if job is None or job.condition("Failed") is None:
+        return say.begun_again(obj, answer, now=now)
+    left, count = pause_left(job, now), failures_of(job)
+    steps: tuple[Effect, ...] = (Delete(JOBS, job.metadata),) if not left and order.owner.owns(job) else ()
+    wait = left + LITTLE if left else None
+    return say.failed(obj, answer, failures=count, now=now, wait=wait, steps=steps)
+
+
+def _next(facts: Facts, ask: Ask, settings: Settings) -> datetime | None:
+    """Return when the next synchronisation is due once this one is recorded as over."""
+    now = facts.run.now
+    over = replace(
+        status_of(facts.obj),
+        last_sync_time=seconds(now),
+        last_sync_start_time=None,
+        last_manual_sync=ask.trigger.manual,
+    )
+    uid = facts.obj.metadata.uid
+    return cadence_of(ask.trigger, over, now=now, uid=uid, jitter=settings.jitter).next_sync

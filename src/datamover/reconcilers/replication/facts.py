@@ -1,0 +1,74 @@
+"""Everything that a decision about one object may know, frozen. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from datamover.movers.defaults import NONE, MoverDefaults
+from datamover.reconcilers.replication.ask import Ask, Replication
+from datamover.runs.facts import PATIENT, Patience, RunFacts, Unread
+from datamover.volumes.copy_trigger import Sharer
+from kubekit.words.core import PersistentVolumeClaim, SecretKeys, Service
+from kubekit.words.meta import HasMeta, Manifest, PartialObject, Resource
+from kubekit.words.snapshot import VolumeSnapshot
+
+Temporary = tuple[Resource[Any], HasMeta]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator was started with. `environment` are variables that every mover gets, such as the operator's own proxies.
+
+    `jitter` is the most that a scheduled synchronisation is put off, `deadline` (seconds) how long one Job may take, `most_at_once` how many
+    movers may run at the same time; None is no limit.
+    """
+
+    mover_image: str
+    mover_pull_policy: str | None = None
+    mover_defaults: MoverDefaults = NONE
+    environment: tuple[Manifest, ...] = ()
+    patience: Patience = PATIENT
+    jitter: timedelta = timedelta(0)
+    deadline: int | None = None
+    most_at_once: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Belongings:
+    """What there is of what a mover needs besides its data. None is what is not there.
+
+    `secrets` are the Secrets that are pointed to or generated, `config_map` and `account` what the spec names, each as far as it is known.
+    """
+
+    account: HasMeta | None = None
+    role: HasMeta | None = None
+    binding: HasMeta | None = None
+    cache: PersistentVolumeClaim | None = None
+    service: Service | None = None
+    secrets: Mapping[str, SecretKeys | Unread] = field(default_factory=dict[str, SecretKeys | Unread])
+    generated: Mapping[str, HasMeta] = field(default_factory=dict[str, HasMeta])
+    config_map: SecretKeys | Unread = Unread.MISSING
+
+
+NOTHING = Belongings()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One object, what it asks for (or why that cannot be done), its run, and what belongs to it.
+
+    `temporaries` are the children that carry its UID in the cleanup label. `images` are all snapshots of its own, `image` the one that
+    is being made of a destination's volume. `running` is how many other movers run, `sharers` who else copies the source.
+    """
+
+    obj: Replication
+    ask: Ask | str
+    run: RunFacts
+    belongings: Belongings = NOTHING
+    namespace: PartialObject | Unread = Unread.NOT_SYNCED
+    temporaries: tuple[Temporary, ...] = ()
+    images: tuple[VolumeSnapshot, ...] = ()
+    image: VolumeSnapshot | None = None
+    running: int = 0
+    sharers: tuple[Sharer, ...] = ()

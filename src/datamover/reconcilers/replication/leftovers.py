@@ -1,0 +1,133 @@
+"""What earlier synchronisations have left: removed by label and owner (law L2), and waited for where its names are needed. Pure."""
+
+from typing import Any
+
+from datamover.api import reasons
+from datamover.api.volsync import names
+from datamover.api.volsync.replication_destination import ReplicationDestination
+from datamover.plans.steps import Delete, Effect, Patch
+from datamover.reconcilers.replication.ask import Ask
+from datamover.reconcilers.replication.facts import Facts
+from datamover.reconcilers.replication.needs import lasting_owner
+from datamover.reconcilers.replication.order import is_of_this_round
+from datamover.runs.facts import RunFacts
+from datamover.runs.order import Order
+from datamover.runs.removal import await_removal
+from datamover.runs.verdict import Answer, Rest, refused
+from kubekit.words.batch import JOBS
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
+from kubekit.words.meta import HasMeta, Resource
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS
+
+Child = tuple[Resource[Any], HasMeta]
+
+
+def find_stale(order: Order, facts: Facts) -> tuple[Child, ...]:
+    """Return children that hold a name of this synchronisation and are of an earlier one, or a Job of another claim. Jobs go first."""
+    run = facts.run
+    found: list[Child] = []
+    job = run.job
+    if (
+        job is not None
+        and order.owner.owns(job)
+        and (not is_of_this_round(job, facts.obj) or _reads_another(order, run))
+    ):
+        found.append((JOBS, job))
+    for resource, child in ((PERSISTENT_VOLUME_CLAIMS, run.claim), (VOLUME_SNAPSHOTS, run.snapshot)):
+        if child is not None and order.owner.owns(child) and not is_of_this_round(child, facts.obj):
+            found.append((resource, child))
+    return tuple(found)
+
+
+def clear(order: Order, facts: Facts, stale: tuple[Child, ...]) -> Answer:
+    """Remove what is of an earlier synchronisation, and wait until it is gone: its success or its data must not count for this one."""
+    refusal = facts.run.refused()
+    if refusal is not None:
+        return refused(refusal, action="CleanUp")
+    steps = tuple(Delete(resource, child.metadata) for resource, child in stale if not child.metadata.terminating)
+    if steps:
+        return Rest(steps)
+    resource, child = stale[0]
+    return await_removal(
+        order,
+        facts.run,
+        resource,
+        child,
+        cause=reasons.CLEANUP_WAITING,
+        purpose="The synchronisation goes on when it is gone",
+        action="CleanUp",
+    )
+
+
+def release(facts: Facts, ask: Ask) -> tuple[Effect, ...]:
+    """Return the steps that remove what has served its purpose, between two synchronisations.
+
+    A snapshot that the user has marked is let go. An image that was followed by another one is labelled first, so that only what carries the
+    label is ever deleted. One that a volume is being made of stays until that is done.
+    """
+    owner, steps = lasting_owner(ask), list[Effect]()
+    for resource, child in facts.temporaries:
+        if owner.owns(child) and not child.metadata.terminating:
+            steps.extend(_remove(resource, child))
+    for image in facts.images:
+        if (
+            owner.owns(image)
+            and not image.metadata.terminating
+            and not _is_labelled(image)
+            and _was_followed(facts, image)
+        ):
+            steps.append(_let_go(image) if _is_kept(image) else _label(image, owner.uid))
+    return tuple(steps)
+
+
+def _remove(resource: Resource[Any], child: HasMeta) -> tuple[Effect, ...]:
+    if resource is not VOLUME_SNAPSHOTS:
+        return (Delete(resource, child.metadata),)
+    if _is_kept(child):
+        return (_let_go(child),)
+    return () if _is_in_use(child) else (Delete(resource, child.metadata),)
+
+
+def _was_followed(facts: Facts, image: HasMeta) -> bool:
+    obj = facts.obj
+    latest = obj.status.latest_image if isinstance(obj, ReplicationDestination) and obj.status is not None else None
+    return latest is not None and latest.name != image.metadata.name
+
+
+def _is_labelled(child: HasMeta) -> bool:
+    return child.metadata.label(names.CLEANUP_LABEL) is not None
+
+
+def _is_kept(child: HasMeta) -> bool:
+    return child.metadata.label(names.DO_NOT_DELETE_LABEL) is not None
+
+
+def _is_in_use(child: HasMeta) -> bool:
+    return any(key.startswith(names.POPULATING_LABEL_PREFIX) for key in child.metadata.labels or {})
+
+
+def _label(image: HasMeta, uid: str) -> Patch:
+    return Patch(VOLUME_SNAPSHOTS, image.metadata, {"metadata": {"labels": {names.CLEANUP_LABEL: uid}}})
+
+
+def _let_go(child: HasMeta) -> Patch:
+    """It stays without us: neither the label nor the owner, which would have it collected, is left."""
+    owners = [reference for reference in child.metadata.owner_references or () if not reference.controller]
+    patch = {
+        "labels": {names.CLEANUP_LABEL: None},
+        "ownerReferences": [_as_manifest(reference) for reference in owners] or None,
+    }
+    return Patch(VOLUME_SNAPSHOTS, child.metadata, {"metadata": patch})
+
+
+def _as_manifest(reference: Any) -> dict[str, Any]:
+    import msgspec
+
+    return msgspec.to_builtins(reference)
+
+
+def _reads_another(order: Order, run: RunFacts) -> bool:
+    """Tell whether the Job was made for a claim that is no longer there under this name: a copy that was deleted and made anew."""
+    claim = run.source if order.copy.direct else run.claim
+    said = run.job.metadata.annotation(names.READS_ANNOTATION) if run.job is not None else None
+    return bool(said) and claim is not None and claim.metadata.uid != said

@@ -1,0 +1,50 @@
+"""What a status says of the chosen method: where the other side connects and with which keys; what was done in a repository. Pure."""
+
+from dataclasses import dataclass
+
+from datamover.api.volsync import names
+from datamover.api.volsync.names import Method
+from datamover.movers import rsync_ssh
+from datamover.reconcilers.replication.ask import Ask
+from datamover.reconcilers.replication.facts import Facts
+from datamover.reconcilers.replication.needs import address_of, generated_secrets, serves
+from kubekit.words.timestamps import seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Of the method's own fields, those that are known; None leaves what is there. An empty `unlocked` takes it away."""
+
+    key_secret: str | None = None
+    ssh_keys: str | None = None
+    address: str | None = None
+    pruned: str | None = None
+    unlocked: str | None = None
+
+
+NOTHING = Noted()
+
+
+def note(ask: Ask, facts: Facts) -> Noted:
+    """Return what is known while a synchronisation is under way. Keys are published when all of them are there."""
+    generated, present = generated_secrets(ask), facts.belongings.generated
+    whole = bool(generated) and all(name in present for name in generated)
+    address = address_of(facts.belongings.service) if serves(ask) else None
+    if ask.method == Method.RSYNC_TLS:
+        return Noted(key_secret=generated[0] if whole else None, address=address)
+    if ask.method == Method.RSYNC:
+        keys = rsync_ssh.published_secret(ask.role, ask.metadata.name) if whole else None
+        return Noted(ssh_keys=keys, address=address)
+    return NOTHING
+
+
+def note_end(ask: Ask, facts: Facts) -> Noted:
+    """Return what is known when the Job has succeeded: what it was made to do is on it."""
+    noted, job = note(ask, facts), facts.run.job
+    if ask.method != Method.RESTIC or not ask.is_source or job is None:
+        return noted
+    actions = (job.metadata.annotation(names.ACTIONS_ANNOTATION) or "").split()
+    unlocked = job.metadata.annotation(names.UNLOCK_ANNOTATION) if "unlock" in actions else None
+    pruned = seconds(facts.run.now) if "prune" in actions else None
+    wanted = getattr(ask.options, "unlock", None)
+    return Noted(pruned=pruned, unlocked=unlocked if wanted else "")

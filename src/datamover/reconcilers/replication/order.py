@@ -1,0 +1,226 @@
+"""An object as an order: what it asks of a run, and how far its status and its children say that it is. Pure."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from datamover.api.fields import Fields
+from datamover.api.names import RUN_ID_LABEL, CopyMethod
+from datamover.api.ownership import Owner
+from datamover.api.volsync import names
+from datamover.api.volsync.common import CommonStatus, MoverVolume
+from datamover.api.volsync.names import ConditionType
+from datamover.movers.pod import Mount
+from datamover.movers.replication import MORE_VOLUMES, Movement, complete_identity, temporary_labels
+from datamover.reconcilers.replication.ask import FIELDS, Ask, Replication
+from datamover.reconcilers.replication.facts import Facts, Settings
+from datamover.reconcilers.replication.jobs import build_job, notes_of
+from datamover.reconcilers.replication.needs import account_of, is_privileged, is_restricted, more_volumes
+from datamover.runs.order import Copy, Order, Readable, Transfer
+from datamover.runs.record import Record, Stage
+from datamover.runs.trigger import CopyTrigger, told_by
+from datamover.volumes.copy_trigger import Sharer, Told
+from kubekit.words.core import PersistentVolumeClaim
+from kubekit.words.meta import HasMeta, Manifest
+from kubekit.words.timestamps import compact, folder, moment_of, parse
+
+_HOST_LABEL: Final = "kubernetes.io/hostname"
+_ATTEMPT: Final = re.compile(r"attempt ([0-9]{1,6}) of the mover")
+
+
+def status_of(obj: Replication) -> CommonStatus:
+    """Return what the status of either kind says."""
+    return obj.status or CommonStatus()
+
+
+def run_id_of(obj: Replication) -> str:
+    """Return the id of the synchronisation that is under way; of the next one where none is."""
+    begun = begun_of(obj)
+    return f"{compact(begun)}-{obj.metadata.uid.replace('-', '')[:8]}"
+
+
+def owner_of(obj: Replication, ask: Ask) -> Owner:
+    """Return whose the temporary children are."""
+    return Owner(ask.resource, obj.metadata, temporary_labels(obj.metadata.uid, run_id=run_id_of(obj)))
+
+
+def copy_of(ask: Ask, *, sharers: tuple[Sharer, ...] = ()) -> Copy:
+    """Return the copy of a source, or the claim that a destination writes: which is used as it is, like a source with Direct.
+
+    `sharers` are who else copies the source, and may wait for the same copy trigger.
+    """
+    options, name = ask.options, ask.metadata.name
+    if not ask.is_source:
+        return Copy(CopyMethod.DIRECT, ask.claim or names.destination_claim(ask.method, name), None)
+    direct = ask.copy_method == CopyMethod.DIRECT
+    copy = names.copy_name(name)
+    return Copy(
+        ask.copy_method,
+        ask.claim or "",
+        None if direct else copy,
+        copy if ask.copy_method == CopyMethod.SNAPSHOT else None,
+        storage_class=options.storage_class_name,
+        snapshot_class=options.volume_snapshot_class_name,
+        size=options.capacity,
+        access_modes=options.access_modes,
+        round=run_id_of(ask.obj),
+        gate=None if direct else CopyTrigger(begun_of(ask.obj), told_of(ask.obj), sharers),
+    )
+
+
+def job_of(ask: Ask) -> str:
+    """Return the name of the mover's Job."""
+    return names.job_name(ask.method, ask.role, ask.metadata.name)
+
+
+def order_of(ask: Ask, facts: Facts, settings: Settings) -> Order:
+    """Return what is asked of a run."""
+    job = job_of(ask)
+
+    def make(readable: Readable) -> Manifest:
+        return build_job(ask, facts, _movement(ask, facts, settings, readable))
+
+    return Order(
+        owner_of(facts.obj, ask),
+        copy_of(ask, sharers=facts.sharers),
+        (Transfer(job, ask.method, make, deadline=settings.deadline),),
+        _record_of(facts),
+        fields_of(ask),
+    )
+
+
+def fields_of(ask: Ask) -> Fields:
+    """Return how the kind calls what its user can change."""
+    method = f"spec.{FIELDS[ask.method]}"
+    return Fields(
+        kind=ask.resource.kind,
+        source="spec.sourcePVC" if ask.is_source else f"{method}.destinationPVC",
+        storage_class=f"{method}.storageClassName",
+        snapshot_class=f"{method}.volumeSnapshotClassName",
+        method=f"{method}.copyMethod",
+        image="the operator's mover image",
+        pull_secrets="the operator's default for image pull secrets",
+        memory=f"{method}.moverResources.limits.memory",
+        deadline="the operator's deadline for synchronisations",
+        suspend="spec.paused",
+        keeps="it is kept",
+        verify="what the method compares",
+    )
+
+
+def is_of_this_round(child: HasMeta, obj: Replication) -> bool:
+    """Tell whether a temporary child was made for the synchronisation that is under way.
+
+    One that carries no run id was made by the original operator: its age tells. Timestamps have whole seconds, so one of the same second may be
+    of this round.
+    """
+    run_id = child.metadata.label(RUN_ID_LABEL)
+    if run_id is not None:
+        return run_id == run_id_of(obj)
+    made = moment_of(child.metadata.creation_timestamp, default=0.0)
+    return made >= moment_of(status_of(obj).last_sync_start_time, default=0.0)
+
+
+def _movement(ask: Ask, facts: Facts, settings: Settings, readable: Readable) -> Movement:
+    options, mover, metadata = ask.options, ask.mover, ask.metadata
+    chosen = mover.mover_security_context if mover is not None else None
+    claim = facts.run.claim if ask.is_source and readable.claim != ask.claim else facts.run.source
+    placement = facts.run.known.placement
+    return Movement(
+        owner_of(facts.obj, ask),
+        ask.role,
+        run_id_of(facts.obj),
+        job_of(ask),
+        readable.claim,
+        claim.metadata.uid if claim is not None else "",
+        account_of(ask),
+        settings.mover_image,
+        settings.mover_pull_policy,
+        # a source that is read directly is not the operator's to say so: the node would relabel it for everybody
+        read_only=readable.read_only and (claim is None or _only_read(claim)),
+        block=_is_block(claim),
+        privileged=is_privileged(facts),
+        paused=ask.paused,
+        debug=metadata.annotation(names.DEBUG_ANNOTATION) is not None,
+        identity=complete_identity(_plain(chosen), restricted=is_restricted(facts)),
+        pod_labels=options.mover_pod_labels or {},
+        resources=_plain(options.mover_resources),
+        affinity=mover.mover_affinity if mover is not None else None,
+        node_selector={_HOST_LABEL: placement.node} if placement is not None and placement.node else None,
+        tolerations=placement.tolerations if placement is not None else (),
+        volumes=tuple(_mount(volume) for volume in more_volumes(ask)),
+        environment=settings.environment,
+        allow_empty_source=metadata.annotation(names.ALLOW_EMPTY_ANNOTATION) == "true",
+        failures=_failures_before(facts),
+        notes=notes_of(ask),
+        deadline_seconds=settings.deadline,
+        defaults=settings.mover_defaults,
+    )
+
+
+def _mount(volume: MoverVolume) -> Mount:
+    """Return a further volume of the mover's Pod."""
+    source: dict[str, Any] = _plain(volume.volume_source) or {}
+    secret = source.get("secret")
+    if secret is not None:
+        secret.setdefault("defaultMode", 0o600)
+    return Mount(f"u-{volume.mount_path}", f"{MORE_VOLUMES}/{volume.mount_path}", source)
+
+
+def _plain(value: Any) -> Any:
+    return None if value is None else msgspec.json.decode(msgspec.json.encode(value))
+
+
+def _is_block(claim: PersistentVolumeClaim | None) -> bool:
+    return claim is not None and claim.spec is not None and claim.spec.volume_mode == "Block"
+
+
+def _only_read(claim: PersistentVolumeClaim) -> bool:
+    return claim.spec is not None and claim.spec.access_modes == ("ReadOnlyMany",)
+
+
+def _failures_before(facts: Facts) -> int:
+    """Return how many Jobs of this synchronisation have failed, as the status says."""
+    said = status_of(facts.obj).condition(ConditionType.STALLED)
+    return failures_in(said.message) if said is not None and said.status == "True" else 0
+
+
+FAILURES: Final = re.compile(r"^([0-9]{1,6}) failures? in a row")
+
+
+def failures_in(message: str) -> int:
+    """Return the number of failures that our own message of them begins with; 0 for any other message."""
+    found = FAILURES.match(message)
+    return int(found[1]) if found else 0
+
+
+def _record_of(facts: Facts) -> Record:
+    """Return how far it is: a Job of this round means that a mover was started; people's conditions say the rest."""
+    obj, job = facts.obj, facts.run.job
+    status = status_of(obj)
+    ready, copy = status.condition(ConditionType.READY), status.condition(ConditionType.COPY_READY)
+    moving = job is not None or (copy is not None and _ATTEMPT.search(copy.message) is not None)
+    tries = _ATTEMPT.search(copy.message) if copy is not None else None
+    stalled = status.condition(ConditionType.STALLED)
+    return Record(
+        # What is copied needs no write of its own: the next one says that a mover was started.
+        stage=Stage.MOVING if moving else Stage.COPIED,
+        begun=folder(begun_of(obj)),
+        reason=ready.reason if ready is not None else "",
+        halted=stalled is not None and stalled.status == "True",
+        attempts=int(tries[1]) if tries else 0,
+    )
+
+
+def told_of(obj: Replication) -> Told:
+    """Return what the status says of the copy trigger of the synchronisation that is under way."""
+    said = status_of(obj).condition(ConditionType.COPY_TRIGGERED)
+    return told_by(said.reason if said is not None else None)
+
+
+def begun_of(obj: Replication) -> datetime:
+    """Return when the synchronisation that is under way began."""
+    stamp = status_of(obj).last_sync_start_time
+    return parse(stamp) if moment_of(stamp, default=None) is not None and stamp else datetime.fromtimestamp(0, UTC)

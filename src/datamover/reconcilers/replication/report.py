@@ -1,0 +1,84 @@
+"""What a written status means for the metrics (law L10)."""
+
+from datetime import datetime
+from typing import Protocol
+
+from datamover.api.volsync.common import CommonStatus
+from datamover.api.volsync.names import ConditionType, MoverResult
+from datamover.api.volsync.replication_source import ReplicationSource
+from datamover.metrics.replication import ReplicaName, Role
+from datamover.reconcilers.replication.ask import Ask, Replication, ask_of
+from datamover.reconcilers.replication.cadence import cadence_of
+from datamover.reconcilers.replication.order import failures_in, status_of
+from kubekit.words.timestamps import moment_of
+
+
+class Meter(Protocol):
+    """What is needed of `datamover.metrics`. Moments and durations in seconds."""
+
+    def seen(self, replica: ReplicaName) -> None:
+        """There is such an object."""
+        ...
+
+    def forget(self, *, name: str, namespace: str, role: str) -> None:
+        """An object is gone."""
+        ...
+
+    def synced(self, replica: ReplicaName, *, seconds: float, size: int, missed: bool) -> None:
+        """A synchronisation succeeded."""
+        ...
+
+    def in_sync(self, replica: ReplicaName, *, last: float, until: float | None) -> None:
+        """An object was last synchronised at a moment, and that is enough until another one."""
+        ...
+
+    def failed(self, replica: ReplicaName, *, reason: str, consecutive: int) -> None:
+        """A mover failed."""
+        ...
+
+
+def role_of(obj: Replication) -> str:
+    """Return the metrics' word for the kind."""
+    return Role.SOURCE if isinstance(obj, ReplicationSource) else Role.DESTINATION
+
+
+def report_present(obj: Replication, *, meter: Meter, now: datetime) -> None:
+    """Say what stands of an object: since when it is in sync, and until when that is enough."""
+    replica = replica_of(obj)
+    if replica is None:
+        return
+    meter.seen(replica)
+    status = status_of(obj)
+    last = moment_of(status.last_sync_time, default=None)
+    if last is None:
+        return
+    trigger = obj.spec.trigger if obj.spec is not None else None
+    deadline = cadence_of(trigger, status, now=now, uid=obj.metadata.uid).deadline
+    meter.in_sync(replica, last=last, until=deadline.timestamp() if deadline is not None else None)
+
+
+def report_status(before: Replication, after: CommonStatus, *, meter: Meter, now: datetime, size: int) -> None:
+    """Count what a status says that was written. `size`: bytes that the mover has moved."""
+    replica, old = replica_of(before), status_of(before)
+    if replica is None:
+        return
+    if after.last_sync_time and old.last_sync_start_time and after.last_sync_start_time is None:
+        trigger = before.spec.trigger if before.spec is not None else None
+        deadline = cadence_of(trigger, old, now=now, uid=before.metadata.uid).deadline
+        began = moment_of(old.last_sync_start_time, default=now.timestamp())
+        missed = deadline is not None and now > deadline
+        meter.synced(replica, seconds=max(0.0, now.timestamp() - began), size=size, missed=missed)
+    stalled, was = after.condition(ConditionType.STALLED), old.condition(ConditionType.STALLED)
+    failures = failures_in(stalled.message) if stalled is not None and stalled.status == "True" else 0
+    counted = failures_in(was.message) if was is not None and was.status == "True" else 0
+    result = after.latest_mover_status.result if after.latest_mover_status is not None else None
+    if stalled is not None and failures > counted and result == MoverResult.FAILED:
+        meter.failed(replica, reason=stalled.reason, consecutive=failures)
+
+
+def replica_of(obj: Replication) -> ReplicaName | None:
+    """Return the labels of an object's series; None for one that asks for nothing that we do."""
+    ask = ask_of(obj)
+    if not isinstance(ask, Ask):
+        return None
+    return ReplicaName(obj.metadata.name, obj.metadata.namespace or "", role_of(obj), ask.method)

@@ -1,0 +1,361 @@
+"""A ReplicationSource or ReplicationDestination on a stage: decisions are carried out on objects in memory, and the test plays storage, Jobs and users.
+
+No I/O and no time but the one that the test sets. Manifests are decoded as the product's caches see them.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from datamover.api import names as ours
+from datamover.api.transfer import Outcome, encode_outcome
+from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS
+from datamover.api.volsync.replication_source import REPLICATION_SOURCES
+from datamover.plans.known import UNKNOWN, Known, Placement
+from datamover.plans.steps import Annotate, Create, Delete, Emit, Locate, Patch, Plan, WriteStatus
+from datamover.reconcilers.replication.ask import Ask, Replication, ask_of
+from datamover.reconcilers.replication.decide import decide
+from datamover.reconcilers.replication.facts import Settings
+from datamover.reconcilers.replication.gather import gather
+from datamover.reconcilers.replication.needs import KeyMakers
+from datamover.runs.facts import PATIENT, Unread
+from datamover.volumes.copy_trigger import Sharer
+from kubekit.words.batch import JOBS
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, SERVICES, Pod, SecretKeys
+from kubekit.words.meta import ObjectMeta, PartialObject, Resource
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS, VolumeSnapshotClass
+from kubekit.words.storage import StorageClass
+from kubekit.words.timestamps import seconds
+
+NAMESPACE = "golden"
+SETTINGS = Settings(mover_image="example.com/mover:1")
+UID = "3b159496-b012-4149-888f-713aa3f66211"
+KINDS = {"ReplicationSource": REPLICATION_SOURCES, "ReplicationDestination": REPLICATION_DESTINATIONS}
+
+
+async def _read(namespace: str, name: str) -> Mapping[str, bytes]:
+    raise AssertionError(f"{namespace}/{name} is read")
+
+
+KEYS = KeyMakers(psk=dict, ssh=dict, read=_read)
+
+
+class Theatre:
+    """One object, what was made for it, and everything around."""
+
+    def __init__(
+        self, kind: str, name: str, spec: dict[str, Any], *, uid: str = UID, settings: Settings = SETTINGS
+    ) -> None:
+        self.resource: Resource[Any] = KINDS[kind]
+        self.settings = settings
+        self.now = datetime(2026, 11, 29, 11, 12, 51, tzinfo=UTC)
+        self.manifest: dict[str, Any] = {
+            "metadata": {
+                "name": name,
+                "namespace": NAMESPACE,
+                "uid": uid,
+                "resourceVersion": "1",
+                "creationTimestamp": seconds(self.now),
+            },
+            "spec": spec,
+        }
+        self.objects: dict[tuple[str, str], dict[str, Any]] = {}
+        self.secrets: dict[str, tuple[str, ...]] = {}
+        self.statuses: list[dict[str, Any]] = []
+        self.events: list[Emit] = []
+        self.created: list[dict[str, Any]] = []
+        self.deleted: list[str] = []
+        self.known: Known = UNKNOWN
+        self.namespace_annotations: dict[str, str] = {}
+        self.namespace_labels: dict[str, str] = {}
+        self.others: tuple[Sharer, ...] = ()
+        self.pods: list[Pod] = []
+        self._serial = 0
+
+    # What a user does.
+
+    def claim(
+        self,
+        name: str,
+        *,
+        size: str = "2Gi",
+        storage_class: str = "fast",
+        modes: Iterable[str] = ("ReadWriteOnce",),
+        phase: str = "Bound",
+        **annotations: str,
+    ) -> None:
+        """Provide a claim."""
+        spec = {
+            "accessModes": list(modes),
+            "resources": {"requests": {"storage": size}},
+            "storageClassName": storage_class,
+            "volumeMode": "Filesystem",
+        }
+        self._add(
+            PERSISTENT_VOLUME_CLAIMS,
+            {
+                "metadata": {"name": name, "annotations": annotations},
+                "spec": spec,
+                "status": {"phase": phase, "capacity": {"storage": size}},
+            },
+        )
+
+    def annotate(self, kind: str, name: str, **annotations: str | None) -> None:
+        """Set annotations of an object, or take them away; their names without prefix, with _ for -."""
+        found = self.objects[kind, name]["metadata"].setdefault("annotations", {})
+        for key, value in annotations.items():
+            whole = f"volsync.backube/{key.replace('_', '-')}"
+            found.pop(whole, None) if value is None else found.update({whole: value})
+
+    def annotations(self, name: str) -> dict[str, str]:
+        """Return a claim's annotations of copy triggers, without the prefix."""
+        found = self.objects["PersistentVolumeClaim", name]["metadata"].get("annotations") or {}
+        return {key.removeprefix("volsync.backube/"): value for key, value in found.items()}
+
+    # What the cluster does.
+
+    def bind(self, name: str) -> None:
+        """Bind a claim."""
+        self.objects["PersistentVolumeClaim", name]["status"] = {"phase": "Bound"}
+
+    def ready(self, name: str, *, size: str = "3Gi", **status: Any) -> None:
+        """Let a snapshot be ready."""
+        self.objects["VolumeSnapshot", name]["status"] = {
+            "boundVolumeSnapshotContentName": f"content-{name}",
+            "readyToUse": True,
+            "restoreSize": size,
+            **status,
+        }
+
+    def succeed(self, log: str = "", **outcome: Any) -> None:
+        """Let the Job succeed, with the mover's last words."""
+        self._end("Complete", "Succeeded", Outcome(succeeded=True, reason="Succeeded", log=log, **outcome))
+
+    def fail(
+        self, reason: str = "ServerUnreachable", message: str = "the server does not answer", log: str = ""
+    ) -> None:
+        """Let the Job fail, with the mover's last words."""
+        self._end("Failed", "Failed", Outcome(failure_class="unreachable", reason=reason, message=message, log=log))
+
+    def _end(self, condition: str, phase: str, outcome: Outcome) -> None:
+        job = self.job
+        counted = "succeeded" if condition == "Complete" else "failed"
+        job["status"] = {
+            counted: 1,
+            "completionTime": seconds(self.now),
+            "conditions": [{"type": condition, "status": "True", "lastTransitionTime": seconds(self.now)}],
+        }
+        container = job["spec"]["template"]["spec"]["containers"][0]["name"]
+        ended = {"terminated": {"exitCode": 0, "message": encode_outcome(outcome).decode()}}
+        self.pods = [
+            msgspec.convert(
+                {
+                    "metadata": {
+                        "name": f"{job['metadata']['name']}-x",
+                        "namespace": NAMESPACE,
+                        "uid": f"pod-{self._serial}",
+                        "labels": job["spec"]["template"]["metadata"]["labels"],
+                        "ownerReferences": [
+                            {"kind": "Job", "uid": job["metadata"]["uid"], "name": "x", "apiVersion": "batch/v1"}
+                        ],
+                    },
+                    "status": {"phase": phase, "containerStatuses": [{"name": container, "state": ended}]},
+                },
+                Pod,
+            )
+        ]
+
+    def later(self, amount: float) -> None:
+        """Let time pass, in seconds."""
+        self.now += timedelta(seconds=amount)
+
+    @property
+    def job(self) -> dict[str, Any]:
+        """The one Job."""
+        [found] = [each for (kind, _), each in self.objects.items() if kind == "Job"]
+        return found
+
+    # What the operator does.
+
+    @property
+    def obj(self) -> Replication:
+        """The object as it is cached."""
+        return msgspec.convert(self.manifest, self.resource.type)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """The status as users see it."""
+        return self.manifest.get("status") or {}
+
+    def condition(self, type_: str = "Synchronizing") -> tuple[str, str, str]:
+        """Return status, reason and message of a condition."""
+        found = next(each for each in self.status.get("conditions") or () if each["type"] == type_)
+        return found["status"], found["reason"], found.get("message", "")
+
+    def plan(self) -> Plan[Any]:
+        """Return what would be done now."""
+        facts = gather(self.obj, view=Caches(self), known=self.known, now=self.now, patience=PATIENT)
+        return decide(facts, settings=self.settings, keys=KEYS)
+
+    def act(self, most: int = 30) -> Plan[Any]:
+        """Carry out decisions until nothing is left to do; return the last one."""
+        for _ in range(most):
+            plan = self.plan()
+            if not plan.steps:
+                return plan
+            for step in plan.steps:
+                self._carry_out(step)
+        raise AssertionError(f"no rest after {most} decisions: {plan}")
+
+    def _carry_out(self, step: Any) -> None:
+        match step:
+            case WriteStatus(status):
+                self.manifest["status"] = msgspec.json.decode(msgspec.json.encode(status))
+                self.statuses.append(self.manifest["status"])
+            case Create(resource, manifest):
+                key = resource.kind, manifest["metadata"]["name"]
+                assert key not in self.objects, f"{key} is made twice"
+                self.created.append(manifest)
+                self._add(resource, manifest)
+            case Delete(resource, target):
+                self.deleted.append(f"{resource.kind}/{target.name}")
+                self.objects.pop((resource.kind, target.name), None)
+                if resource is JOBS:
+                    self.pods = []
+            case Patch(resource, target, patch):
+                _merge(self.objects[resource.kind, target.name], patch)
+            case Annotate(resource, target, annotations):
+                _merge(self.objects[resource.kind, target.name], {"metadata": {"annotations": dict(annotations)}})
+            case Locate(claim):
+                self.known = dataclasses.replace(self.known, placement=Placement(claim.uid))
+            case Emit():
+                self.events.append(step)
+            case _:
+                pass
+
+    def _add(self, resource: Resource[Any], manifest: dict[str, Any]) -> None:
+        self._serial += 1
+        made = msgspec.json.decode(msgspec.json.encode(manifest))
+        made["metadata"] |= {
+            "namespace": NAMESPACE,
+            "uid": f"uid-{self._serial}",
+            "resourceVersion": str(self._serial),
+            "creationTimestamp": seconds(self.now),
+        }
+        if resource is SERVICES:
+            made["spec"]["clusterIP"] = f"10.0.0.{self._serial}"
+        if resource is PERSISTENT_VOLUME_CLAIMS:
+            made.setdefault("status", {"phase": "Pending"})
+        self.objects[resource.kind, made["metadata"]["name"]] = made
+
+    def get(self, resource: Resource[Any], name: str) -> Any:
+        """Return an object as it is cached."""
+        found = self.objects.get((resource.kind, name))
+        return None if found is None else msgspec.convert(found, resource.type)
+
+    @property
+    def ask(self) -> Ask | str:
+        """What the object asks for."""
+        return ask_of(self.obj)
+
+
+class Caches:
+    """The caches of a theatre."""
+
+    def __init__(self, theatre: Theatre) -> None:
+        self._theatre = theatre
+
+    def claim(self, namespace: str, name: str) -> Any:
+        """A claim."""
+        del namespace
+        return self._theatre.get(PERSISTENT_VOLUME_CLAIMS, name)
+
+    def volume(self, name: str) -> Any:
+        """Nobody may read volumes."""
+        del name
+        return Unread.FORBIDDEN
+
+    def storage_class(self, name: str) -> StorageClass:
+        """Every class is there."""
+        return StorageClass(metadata=ObjectMeta(name=name), provisioner="csi.example.com")
+
+    def snapshot(self, namespace: str, name: str) -> Any:
+        """A snapshot."""
+        del namespace
+        return self._theatre.get(VOLUME_SNAPSHOTS, name)
+
+    def snapshot_classes(self) -> tuple[VolumeSnapshotClass, ...]:
+        """There is one."""
+        return (
+            VolumeSnapshotClass(metadata=ObjectMeta(name="snapc"), driver="csi.example.com", deletion_policy="Delete"),
+        )
+
+    def job(self, namespace: str, name: str) -> Any:
+        """A Job."""
+        del namespace
+        return self._theatre.get(JOBS, name)
+
+    def pods_of(self, owner_uid: str) -> tuple[Pod, ...]:
+        """The Pods of a Job."""
+        return tuple(pod for pod in self._theatre.pods if pod.metadata.owned_by(owner_uid))
+
+    def pods_of_mover(self, mover_uid: str) -> tuple[Pod, ...]:
+        """The Pods of an owner."""
+        return tuple(pod for pod in self._theatre.pods if pod.metadata.label(ours.OWNER_UID_LABEL) == mover_uid)
+
+    def volumes_of(self, namespace: str, claim: str) -> tuple[Any, ...]:
+        """None is known."""
+        del namespace, claim
+        return ()
+
+    def secret(self, namespace: str, name: str) -> SecretKeys | Unread:
+        """What the user has provided."""
+        del namespace
+        found = self._theatre.secrets.get(name)
+        return Unread.MISSING if found is None else SecretKeys(metadata=ObjectMeta(name=name), keys=found, empty=())
+
+    def config_map(self, namespace: str, name: str) -> SecretKeys | Unread:
+        """There is none."""
+        del namespace, name
+        return Unread.MISSING
+
+    def namespace(self, name: str) -> PartialObject:
+        """The namespace."""
+        return PartialObject(
+            metadata=ObjectMeta(
+                name=name, annotations=self._theatre.namespace_annotations, labels=self._theatre.namespace_labels
+            )
+        )
+
+    def child(self, resource: Resource[Any], namespace: str, name: str) -> Any:
+        """A lasting child."""
+        del namespace
+        return self._theatre.get(resource, name)
+
+    def children_of(self, owner_uid: str) -> tuple[Any, ...]:
+        """What belongs to the object."""
+        resources = {each.kind: each for each in (JOBS, PERSISTENT_VOLUME_CLAIMS, VOLUME_SNAPSHOTS)}
+        found = [
+            (resources[kind], self._theatre.get(resources[kind], name))
+            for kind, name in self._theatre.objects
+            if kind in resources
+        ]
+        return tuple((resource, child) for resource, child in found if child.metadata.owned_by(owner_uid))
+
+    def sharers(self, source: Any, uid: str) -> tuple[Sharer, ...]:
+        """Who else copies the source."""
+        del source, uid
+        return self._theatre.others
+
+
+def _merge(target: dict[str, Any], patch: Mapping[str, Any]) -> None:
+    for key, value in patch.items():
+        if value is None:
+            target.pop(key, None)
+        elif isinstance(value, Mapping):
+            _merge(target.setdefault(key, {}) or {}, value)
+        else:
+            target[key] = value
