@@ -24,6 +24,8 @@ _VERSION: Final = re.compile(r"restic (\d+)\.(\d+)(?:\.\d+)?\S*")
 _KEPT: Final = 40
 """Lines that are kept of what a command complained of: the first half of them and the last one."""
 _LONGEST: Final = 2000
+_LIVE: Final = {"RESTIC_PROGRESS_FPS": "1"}
+"""A line of progress a second is what anybody reads; as text it would only fill the log."""
 _LOOK: Final = 0.1
 _GRACE: Final = 5.0
 _PATIENCE: Final = 30.0
@@ -108,7 +110,7 @@ class Restic:
         process = start_process(
             [*self._command, *arguments],
             stop=self._stop,
-            environment=self._variables,
+            environment=self._variables | (_LIVE if "--json" in arguments else {}),
             piped=not answer,
             merged=not answer,
             output=path if answer else None,

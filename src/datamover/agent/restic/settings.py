@@ -168,6 +168,4 @@ def _variables(environ: Mapping[str, str], read: Reader, *, root: str, repositor
         restic.CACHE_DIR: cache,
         "TMPDIR": root + _TEMPORARY,
         "HOME": root + _TEMPORARY,
-        # a line of progress a second is what anybody reads
-        "RESTIC_PROGRESS_FPS": "1",
     }
