@@ -43,10 +43,14 @@ class Side:
     keys: Path
     port: int
     variables: dict[str, str] = field(default_factory=dict)
+    engine: str = "rsync"
 
     def __post_init__(self) -> None:
         for name in ("data", "dev", "keys", "tmp"):
             (self.root / name).mkdir(parents=True)
+        if self.engine == "rsync-tls":
+            shutil.copy(self.keys / "psk.txt", self.root / "keys" / "psk.txt")
+            return
         wanted = {
             transfer.SOURCE_DIRECTION: ("source", "source.pub", "destination.pub"),
             transfer.DESTINATION_DIRECTION: ("destination", "destination.pub", "source.pub"),
@@ -70,7 +74,7 @@ class Side:
         base = {name: os.environ[name] for name in MINIMAL if name in os.environ}
         environment: dict[str, str | None] = {
             **base,
-            "PATH": path_with("rsync", "ssh", "sshd"),
+            "PATH": path_with("rsync", "ssh", "sshd", "stunnel"),
             "PYTHONPATH": str(Path(transfer.__file__).parents[2]),
             "DATAMOVER_ROOT": str(self.root),
             "DATAMOVER_RUN_ID": "ssh-1",
@@ -84,7 +88,7 @@ class Side:
             **changes,
         }
         process = subprocess.Popen(
-            [sys.executable, "-m", "datamover.agent.main", "rsync"],
+            [sys.executable, "-m", "datamover.agent.main", self.engine],
             env={name: value for name, value in environment.items() if value is not None},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

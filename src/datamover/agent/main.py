@@ -27,6 +27,10 @@ def main() -> int:
             from datamover.agent.rsync.ssh import forced
 
             return forced.main([folder], os.environ)
+        case ["receive-blocks", folder]:
+            from datamover.agent.rsync import devices
+
+            return devices.main(folder)
         case arguments:
             engine = _choose_engine(arguments)
     if engine is None:

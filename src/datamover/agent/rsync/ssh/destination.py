@@ -12,12 +12,13 @@ from datamover.agent.children import Child, find_wrapper, start_process
 from datamover.agent.errors import Failure
 from datamover.agent.excerpt import Excerpt
 from datamover.agent.progress import Reporter
-from datamover.agent.rsync.output import SUMMARY
+from datamover.agent.rsync import devices, orders
+from datamover.agent.rsync.orders import Inbox, Order, Plan
+from datamover.agent.rsync.output import SUMMARY, Statistics
 from datamover.agent.rsync.process import child_environment
 from datamover.agent.rsync.program import find_program
-from datamover.agent.rsync.ssh import forced, orders
+from datamover.agent.rsync.ssh import forced
 from datamover.agent.rsync.ssh.files import write_server_files
-from datamover.agent.rsync.ssh.orders import Inbox, Order, Plan
 from datamover.agent.rsync.ssh.settings import Settings
 from datamover.agent.rsync.volume import flush
 from datamover.agent.shell import Surroundings
@@ -43,8 +44,7 @@ class Destination:
         self._log = Excerpt(success=SUMMARY, show=given.say, redact=given.redact)
         self._report = Reporter(settings.run_id, tell=given.tell, monotonic=time.monotonic)
         self._begun: float | None = None
-        self._size = 0
-        self._written = 0
+        self._done = Statistics()
         self._unbound = False
 
     def run(self) -> transfer.Outcome:
@@ -112,7 +112,9 @@ class Destination:
             self._begun = time.monotonic()
         self._report.phase(transfer.SYNCING)
         # a transfer that has only begun may have changed what was equal
-        self._size, self._written = order.size, order.written
+        self._done = Statistics(size=order.size, transferred_size=order.written)
+        if order.why:
+            self._log.say(f"The transfer of a device failed: {order.why}")
 
     def _finish(self, code: int, *, whole: bool) -> transfer.Outcome:
         """Bring everything to the disk: only then it is there (law L4). Raises Failure."""
@@ -124,7 +126,7 @@ class Destination:
                 f"The source has ended {why}: what it sent is not complete. Its own mover says why; the next attempt goes on from here.",
             )
         device = self._settings.volume.is_device
-        if device and not self._size:
+        if device and not self._done.size:
             raise Failure(
                 transfer.NETWORK,
                 transfer.REASON_SERVER_ERROR,
@@ -139,17 +141,15 @@ class Destination:
                 transfer.REASON_NO_SPACE,
                 f"The volume fails while what arrived is written to its disk: {error.strerror}. Is it full, or read-only by now?",
             ) from None
-        took = int(time.monotonic() - self._begun) if self._begun is not None else 0
-        self._log.say(f"diskrsync completed in {took}s" if device else f"Rsync completed in {took}s")
+        took = time.monotonic() - self._begun if self._begun is not None else 0
+        self._log.say(devices.tell_end(took) if device else f"Rsync completed in {int(took)}s")
         return msgspec.structs.replace(
             self._so_far(),
             succeeded=True,
             reason=transfer.REASON_SUCCEEDED,
-            message=(
-                f"The device is equal to the source's: {self._size} bytes, of which {self._written} were written; all of it was read back."
-                if device
-                else "A source has sent everything, and it is on the volume's disk."
-            ),
+            message=devices.tell_received(self._done)
+            if device
+            else "A source has sent everything, and it is on the volume's disk.",
             verified=True if device else None,
             log=self._log.of_success(),
         )
@@ -164,9 +164,9 @@ class Destination:
         return msgspec.structs.replace(
             self._given.begun,
             run_id=self._settings.run_id,
-            bytes=self._size,
-            transferred_bytes=self._written,
-            engine="datamover blocks" if self._settings.volume.is_device else "rsync",
+            bytes=self._done.size,
+            transferred_bytes=self._done.transferred_size,
+            engine=devices.ENGINE if self._settings.volume.is_device else "rsync",
             log=self._log.of_failure(),
         )
 

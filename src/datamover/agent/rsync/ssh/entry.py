@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
+from datamover.agent import debugging
 from datamover.agent.rsync.ssh.settings import Settings, read_settings
 from datamover.agent.shell import Surroundings, Task
 from datamover.api import transfer
@@ -23,15 +24,9 @@ def prepare(environ: Mapping[str, str], *, now: datetime, token: str) -> Task:  
 
 def _run(settings: Settings, given: Surroundings) -> transfer.Outcome:
     if settings.debug:
-        given.say(f"{transfer.DEBUG_MOVER} is set: the mover does nothing, and waits to be ended.")
-        return given.conclude(lambda: _wait(given), so_far=lambda: given.begun)
+        return given.conclude(lambda: debugging.wait_for_the_end(given), so_far=lambda: given.begun)
     if settings.is_source:
         from datamover.agent.rsync.ssh.source import Source as Side
     else:
         from datamover.agent.rsync.ssh.destination import Destination as Side
     return Side(settings, given).run()
-
-
-def _wait(given: Surroundings) -> transfer.Outcome:
-    while True:
-        given.stop.pause(3600)

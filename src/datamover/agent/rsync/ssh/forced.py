@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final, NoReturn
 
-from datamover.agent.errors import Failure
-from datamover.agent.rsync.ssh import commands, orders
+from datamover.agent.rsync import devices, orders
+from datamover.agent.rsync.orders import Order, Plan
+from datamover.agent.rsync.ssh import commands
 from datamover.agent.rsync.ssh.causes import REFUSED
 from datamover.agent.rsync.ssh.commands import Refused, Request, Server, Shutdown
-from datamover.agent.rsync.ssh.orders import Order, Plan
 from datamover.api import outside
 
 NAME: Final = "forced-command"
@@ -38,8 +38,6 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         return _carry_out(request, plan, folder)
     except Refused as why:
         return _refuse(str(why))
-    except Failure as failure:
-        return _refuse(failure.message)
     except (OSError, outside.Unusable) as error:
         return _refuse(f"the destination is not in order: {error}")
 
@@ -54,18 +52,7 @@ def _carry_out(request: Request, plan: Plan, folder: str) -> int:
         _become_rsync(request, plan, folder)
     if not plan.is_device:
         raise Refused("the volume here has a file system, and the block differ wants a Block volume")
-    return _receive_blocks(plan, folder)
-
-
-def _receive_blocks(plan: Plan, folder: str) -> int:
-    from datamover.agent.blocks.receiving import receive
-    from datamover.agent.blocks.wire import Channel
-
-    orders.register(folder)
-    orders.tell(folder, Order(what=orders.BEGAN))
-    received = receive(plan.volume, Channel(0, 1, check=lambda: None))
-    orders.tell(folder, Order(what=orders.BLOCKS, size=received.size, written=received.data + received.zeros))
-    return 0
+    return devices.receive(folder)
 
 
 def _become_rsync(request: Server, plan: Plan, folder: str) -> NoReturn:

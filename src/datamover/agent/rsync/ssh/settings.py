@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from datamover.agent import debugging
 from datamover.agent.environment import Reader, is_run_id
 from datamover.agent.errors import Misconfigured
 from datamover.agent.rsync.volume import Volume, find_volume
@@ -96,7 +97,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         port=int(port),
         allow_empty=allow_empty,
         rsync=rsync,
-        debug=bool(environ.get(transfer.DEBUG_MOVER)),
+        debug=debugging.is_asked(environ),
         deadline=deadline,
         grace=grace,
         notices=tuple(read.notices),

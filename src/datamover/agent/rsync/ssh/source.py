@@ -9,7 +9,7 @@ from datamover.agent.children import Child, find_wrapper, start_process
 from datamover.agent.errors import Failure
 from datamover.agent.excerpt import Excerpt
 from datamover.agent.progress import Reporter
-from datamover.agent.rsync import passes
+from datamover.agent.rsync import devices, passes
 from datamover.agent.rsync.output import SUMMARY, Statistics, add
 from datamover.agent.rsync.process import Ended, Rsync, child_environment, report_advance
 from datamover.agent.rsync.program import find_program
@@ -82,8 +82,8 @@ class Source:
             say=self._log.say,
             wait=self._report.wait,
         )
-        took = int(time.monotonic() - begun)
-        self._log.say(f"diskrsync completed in {took}s" if device else f"Rsync completed in {took}s")
+        took = time.monotonic() - begun
+        self._log.say(devices.tell_end(took) if device else f"Rsync completed in {int(took)}s")
         self._report.phase(transfer.RECORDING)
         self._order_shutdown()
         return msgspec.structs.replace(
@@ -98,7 +98,7 @@ class Source:
     def _summary(self) -> str:
         done, peer = self._done, self._settings.peer
         if self._settings.volume.is_device:
-            return f"The device at {peer} is equal to the source: {done.size} bytes, of which {done.transferred_size} were sent; all of it was read back."
+            return devices.tell_sent(done, peer=peer)
         return tell_sent(done, peer=peer, vanished=self._vanished)
 
     # --- files ------------------------------------------------------------------------------------------------------
@@ -164,9 +164,6 @@ class Source:
 
     def _send_device(self) -> None:
         """One try of the block differ."""
-        from datamover.agent.blocks.sending import send
-        from datamover.agent.blocks.wire import Channel
-
         self._report.phase(transfer.SYNCING)
         self._complaints = causes.Complaints()
         process = start_process(
@@ -177,22 +174,18 @@ class Source:
             conversing=True,
         )
         child = Child(process, stop=self._stop, on_line=self._hear_raw)
-        channel = Channel(_number(process.stdout), _number(process.stdin), check=self._stop.check)
+        sending = devices.Sending(_number(process.stdout), _number(process.stdin), check=self._stop.check)
         try:
-            sent = send(
-                self._settings.volume.path,
-                channel,
+            self._done = sending.run(
+                self._settings.volume,
                 allow_empty=self._settings.allow_empty,
-                advance=self._advance_device,
+                report=self._report,
+                say=self._log.say,
             )
         except Failure as failure:
-            raise self._explain_device(failure, child, heard=channel.received > 0) from None
+            raise self._explain_device(failure, child, heard=sending.heard) from None
         finally:
             child.close()
-        self._log.say(f"sent {channel.sent} bytes  received {channel.received} bytes  total size is {sent.size}")
-        self._done = Statistics(
-            size=sent.size, transferred_size=sent.data, sent=channel.sent, received=channel.received
-        )
 
     def _explain_device(self, failure: Failure, child: Child, *, heard: bool) -> Failure:
         """Return why the block differ failed: what ssh says when it was the connection."""
@@ -250,9 +243,6 @@ class Source:
     def _hear_raw(self, raw: bytes) -> None:
         self._hear(raw[: outside.WORD_LIMIT].decode("utf-8", "backslashreplace").rstrip())
 
-    def _advance_device(self, done: int, size: int) -> None:
-        self._report.advance(files=0, size=done, total_files=0, total_size=size, speed=0, errors=0)
-
     def _so_far(self) -> transfer.Outcome:
         done = self._done
         return msgspec.structs.replace(
@@ -265,7 +255,7 @@ class Source:
             transferred_files=done.transferred,
             transferred_bytes=done.transferred_size,
             deleted=done.deleted,
-            engine="datamover blocks" if self._settings.volume.is_device else "rsync",
+            engine=devices.ENGINE if self._settings.volume.is_device else "rsync",
             log=self._log.of_failure(),
         )
 

@@ -20,7 +20,7 @@ _CONFIGURATION = "rsyncd.conf"
 """Its place is that of the tunnel, whose arguments take no blanks."""
 _LOOK = 5.0
 """Seconds between two looks when nothing happens; whatever happens wakes it up at once."""
-_FAREWELL = 10.0
+FAREWELL = 10.0
 """Seconds that the source gets to end its last connection."""
 
 
@@ -56,12 +56,12 @@ class Destination:
         )
         log = Log(pipe, say=work.log.say, changed=work.changed)
         try:
-            tunnel = work.start_tunnel(self._tunnel_configuration(), refused=self._refuse)
+            tunnel = work.start_tunnel(self._tunnel_configuration(), refused=lambda peer: refuse_stranger(work, peer))
             try:
                 work.report.phase(transfer.PROBING)
                 work.log.say(f"Waiting for a source on port {work.settings.listen_port} ...")
                 self._serve(tunnel, log)
-                tunnel.settle(seconds=_FAREWELL)
+                tunnel.settle(seconds=FAREWELL)
             finally:
                 tunnel.close()
         finally:
@@ -72,7 +72,7 @@ class Destination:
         work = self._work
         return tunnels.at_destination(
             key=work.key_file,
-            accept=_accept(work.settings.listen_port),
+            accept=accept_on(work.settings.listen_port),
             # one daemon for each connection, and no port that somebody else on this machine could reach without the key
             connect=f"exec = {work.rsync_program}\nexecArgs = rsync --daemon --config={_CONFIGURATION} .\n",
         )
@@ -96,14 +96,6 @@ class Destination:
             work.report.wait(log.trouble)
             work.changed.wait(_LOOK)
             work.changed.clear()
-
-    def _refuse(self, peer: str) -> None:
-        """Tell of a peer that was turned away."""
-        whose = f" ({peer})" if peer else ""
-        self._work.log.say(
-            f"rsync: a peer{whose} was refused, because its key is another one, or it does not speak TLS 1.3 with a key. The source needs the Secret that"
-            " the status of this ReplicationDestination names (rsyncTLS.keySecret)."
-        )
 
     def _finish(self, log: Log) -> transfer.Outcome:
         """Give links their targets back, and bring everything to the disk: only then it is there (law L4). Raises Failure and Stopped."""
@@ -135,9 +127,18 @@ class Destination:
         )
 
 
-def _accept(port: int) -> str:
+def accept_on(port: int) -> str:
     """Return where to listen: on all addresses, of both kinds where there are both."""
     with contextlib.suppress(OSError), contextlib.closing(socket.socket(socket.AF_INET6)) as probe:
         probe.bind(("::", 0))
         return f":::{port}"
     return f"0.0.0.0:{port}"
+
+
+def refuse_stranger(work: Work, peer: str) -> None:
+    """Tell of a peer that was turned away."""
+    whose = f" ({peer})" if peer else ""
+    work.log.say(
+        f"rsync: a peer{whose} was refused, because its key is another one, or it does not speak TLS 1.3 with a key. The source needs the Secret that"
+        " the status of this ReplicationDestination names (rsyncTLS.keySecret)."
+    )

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from datamover.agent import debugging
-from datamover.agent.errors import Failure
 from datamover.agent.rsync.tls.settings import Settings, read_settings
 from datamover.agent.rsync.volume import find_volume
 from datamover.agent.shell import Surroundings, Task
@@ -30,15 +29,14 @@ def _run(settings: Settings, given: Surroundings) -> transfer.Outcome:
         debugging.wait_for_the_end(given)
     work = Work(settings, given)
     volume = find_volume(settings.root)
-    if volume.is_device:
-        raise Failure(
-            transfer.CONFIG,
-            transfer.REASON_INVALID_CONFIGURATION,
-            "rsync-tls does not move block volumes yet: use a volume with a file system.",
-        )
-    if settings.is_source:
-        from datamover.agent.rsync.tls.source import Source as Side
-    else:
-        from datamover.agent.rsync.tls.destination import Destination as Side
+    match settings.is_source, volume.is_device:
+        case True, True:
+            from datamover.agent.rsync.tls.device_source import DeviceSource as Side
+        case True, False:
+            from datamover.agent.rsync.tls.source import Source as Side
+        case False, True:
+            from datamover.agent.rsync.tls.device_destination import DeviceDestination as Side
+        case _:
+            from datamover.agent.rsync.tls.destination import Destination as Side
     side = Side(work, volume)
     return given.conclude(side.run, so_far=work.so_far, trouble=lambda: work.report.trouble)

@@ -137,19 +137,25 @@ class Source:
         if not ended.code:
             return
         found = ended.complaints.explain(ended.code, peer=self._settings.peer_name)
-        if self._tunnel is None or ended.code not in _LOST or found.reason != transfer.REASON_SERVER_UNREACHABLE:
+        if ended.code not in _LOST or found.reason != transfer.REASON_SERVER_UNREACHABLE:
             raise found
+        raise self._explain(found)
+
+    def _explain(self, found: Failure) -> Failure:
+        """Return why a connection was lost: what the tunnel knows of it, else what was `found`."""
+        if self._tunnel is None:
+            return found
         self._tunnel.settle(seconds=2)
         seen, peer = self._tunnel.seen, self._settings.peer_name
         if seen.other_key:
-            raise Failure(
+            return Failure(
                 transfer.CREDENTIALS,
                 transfer.REASON_WRONG_CREDENTIALS,
                 f"The destination {peer} refuses the key. Both sides need the same one: copy the Secret that the ReplicationDestination's status names"
                 " (rsyncTLS.keySecret) into this namespace and name it in spec.rsyncTLS.keySecret.",
             )
         if seen.other_tls:
-            raise Failure(
+            return Failure(
                 transfer.NETWORK,
                 transfer.REASON_TLS_MISMATCH,
                 f"What answers at {peer} does not speak TLS 1.3 with a key of both sides ({seen.other_tls}): is it a destination, and does nothing between"
@@ -157,13 +163,13 @@ class Source:
                 retryable=True,
             )
         if seen.trouble:
-            raise Failure(
+            return Failure(
                 transfer.NETWORK,
                 transfer.REASON_SERVER_UNREACHABLE,
                 f"The destination {peer} cannot be reached ({seen.trouble}): is the address right, is its mover running, and do network policies let"
                 " the mover through?",
             )
-        raise found
+        return found
 
 
 def _free_port() -> int:

@@ -98,13 +98,15 @@ class Work:
             log=self.log.of_failure(),
         )
 
-    def succeeded(self, message: str) -> transfer.Outcome:
+    def succeeded(self, message: str, *, engine: str = "rsync", verified: bool | None = None) -> transfer.Outcome:
         """Return the outcome of a success."""
         return msgspec.structs.replace(
             self.so_far(),
             succeeded=True,
             reason=transfer.REASON_SUCCEEDED,
             message=message,
+            engine=engine,
+            verified=verified,
             log=self.log.of_success(),
         )
 

@@ -1,5 +1,5 @@
 # ruff: noqa: PTH102, PTH123, PTH208  # a start-up budget that pathlib would take a tenth of
-"""What the process behind sshd's forced command knows of the attempt, and how it tells the attempt what happened.
+"""What a process that serves one connection, behind sshd or stunnel, knows of the attempt, and how it tells the attempt what happened.
 
 sshd gives a forced command a new environment, so all of it is in files of the attempt's own folder: `forced.json`, which says what is moved;
 `orders`, a named pipe, which takes one line of JSON for each thing that happened; `running/PID`, locked for as long as that process, or a
@@ -25,7 +25,7 @@ _RUNNING: Final = "running"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a forced command may touch."""
+    """What such a process may touch."""
 
     volume: str
     is_device: bool
@@ -33,15 +33,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened: `began` (a transfer), `blocks` (a block device is equal now) or `shutdown`, with the source's code."""
+    """What happened: `began` (a transfer), `failed` (it, for this reason), `blocks` (a block device is equal now) or `shutdown`, with the source's code."""
 
     what: str
     code: Count = 0
     size: Count = 0
     written: Count = 0
+    why: str = ""
 
 
 BEGAN: Final = "began"
+FAILED: Final = "failed"
 BLOCKS: Final = "blocks"
 SHUTDOWN: Final = "shutdown"
 
@@ -58,7 +60,7 @@ def prepare(folder: str, plan: Plan) -> None:
 
 
 def read_plan(folder: str) -> Plan:
-    """Return what a forced command may touch. Raises OSError and outside.Unusable."""
+    """Return what such a process may touch. Raises OSError and outside.Unusable."""
     with open(f"{folder}/{_PLAN}", "rb") as file:
         return _decode_plan(file.read(outside.RECORD_LIMIT))
 
