@@ -59,7 +59,8 @@ def copying(*, listed: str, source: str, destination: str, compress: bool = True
     """Return rsync's arguments for the first pass. `listed` is the file with the names; `destination` is as rsync writes it."""
     squeezed = ("--compress",) if compress else ()
     # not part of --archive when there is a list
-    wanted = ("--recursive", f"--files-from={listed}", "--from0")
+    # (without --no-implied-dirs the root directory would come along)
+    wanted = ("--recursive", "--no-implied-dirs", f"--files-from={listed}", "--from0")
     return [*_KEEP, *squeezed, *wanted, *_REPORT, f"{source}/", destination]
 
 

@@ -94,14 +94,15 @@ class Rsync:
         self._advance = advance
 
     def run(self, arguments: Sequence[str | bytes], *, folder: str | None = None, quiet: bool = False) -> Ended:
-        """Run it to its end. `quiet`: only what goes wrong is said. Raises Stopped."""
+        """Run it to its end. `quiet`: only what goes wrong is said, and no progress. Raises Stopped."""
         complaints = Complaints()
         kept: list[str] = []
 
         def take(raw: bytes) -> None:
             found = output.read_advance(raw)
             if found is not None:
-                self._advance(found)
+                if not quiet:
+                    self._advance(found)
                 return
             line = raw.decode("utf-8", "backslashreplace")
             wrong = complaints.take(line)

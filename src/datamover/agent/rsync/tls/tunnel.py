@@ -25,12 +25,13 @@ _OPENED = re.compile(r"Service \[[^\]]*\] accepted connection from (\S{1,100})")
 _CLOSED = re.compile(r"Connection (?:closed|reset)")
 _BOUND = re.compile(r"Service \[[^\]]*\] \(FD=[0-9]+\) bound to ")
 _OTHER_KEY = re.compile(
-    r"binder does not verify|alert (?:illegal parameter|decrypt error|bad record mac|unknown psk identity|access denied)|psk identity not found"
+    r"binder does not verify|alert (?:illegal parameter|decrypt error|bad record mac|unknown psk identity|access denied|handshake failure)|psk identity not found"
     r"|decryption failed|digest check failed",
     re.IGNORECASE,
 )
 _OTHER_TLS = re.compile(r"SSL_(?:accept|connect): ", re.IGNORECASE)
 _NETWORK = re.compile(r"s_connect: |connect_blocking: |Error resolving|No more addresses|TIMEOUTconnect", re.IGNORECASE)
+_EARLY = re.compile(r"\[[.!]\] (.*(?:error|fail|in use|denied|invalid).*)", re.IGNORECASE)
 _COMMON = """\
 foreground = yes
 syslog = no
@@ -152,15 +153,16 @@ class Tunnel:
         line = raw.decode("utf-8", "backslashreplace")
         match = _LINE.fullmatch(line)
         if match is None:
-            # what it says before its log is set up: a fault of the configuration
-            self.seen.complaint = self.seen.complaint or _clean(line)
+            # what it says before its log is set up
+            if early := _EARLY.fullmatch(line):
+                self.seen.complaint = self.seen.complaint or _clean(early[1])
             return
         level, connection, text = match.groups()
         seen = self.seen
         if opened := _OPENED.match(text):
             seen.opened += 1
             if len(self._peers) < 1000:
-                self._peers[connection] = opened[1]
+                self._peers[connection] = opened[1].removeprefix("::ffff:")
         elif _CLOSED.match(text):
             seen.closed += 1
             self._peers.pop(connection, None)
@@ -174,7 +176,7 @@ class Tunnel:
         seen = self.seen
         if connection == "ui":
             if "No trusted certificates" not in text:
-                seen.complaint = _clean(text)
+                seen.complaint = seen.complaint or _clean(text)
             return
         if _OTHER_KEY.search(text):
             seen.other_key = True

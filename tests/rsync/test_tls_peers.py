@@ -1,0 +1,135 @@
+"""rsync-tls with another project's mover on the other side, which stock stunnel and rsync speak for; and with peers that mean harm."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from datamover.api import transfer
+from support import odd_tree
+from support.agent import Container
+from support.tls import StockDestination, listening, rsync, stock_tunnel, to
+
+MIRROR = ("-aAHS", "--numeric-ids")
+
+
+def push(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+    """Run stock rsync."""
+    return subprocess.run([rsync(), *arguments], check=False, capture_output=True, timeout=60)
+
+
+def test_a_stock_destination_gets_everything_and_is_ended(source: Container, tmp_path: Path, key: str) -> None:
+    odd_tree.make(source.data)
+    peer = StockDestination(tmp_path / "peer", key)
+    os.unlink(source.data / "links" / "munged")
+    # without munging, a daemon takes what leads out of the module from links: that is the peer's business
+    for name in ("absolute", "up"):
+        os.unlink(source.data / "links" / name)
+    os.utime(source.data / "links", (1_100_000_000, 1_100_000_000))
+    (peer.data / "extra").mkdir()
+    (peer.data / "extra" / "file").touch()
+    with peer.run():
+        sent = source.run(**to(peer.port))
+    assert sent.outcome.succeeded, sent.output
+    assert odd_tree.described(peer.data) == odd_tree.described(source.data)
+    assert peer.complete.is_file()
+
+
+def test_a_stock_destination_that_munges_gets_links_munged(source: Container, tmp_path: Path, key: str) -> None:
+    (source.data / "link").symlink_to("/etc/hostname")
+    peer = StockDestination(tmp_path / "peer", key, munge=True)
+    with peer.run():
+        sent = source.run(**to(peer.port))
+    assert sent.outcome.succeeded, sent.output
+    assert os.readlink(peer.data / "link").endswith("/etc/hostname")
+
+
+def test_a_stock_destination_is_not_emptied_by_an_empty_source(source: Container, tmp_path: Path, key: str) -> None:
+    (source.data / "hello").unlink()
+    peer = StockDestination(tmp_path / "peer", key)
+    (peer.data / "precious").touch()
+    with peer.run():
+        sent = source.run(**to(peer.port))
+        assert sent.outcome.reason == transfer.REASON_EMPTY_SOURCE
+        assert (peer.data / "precious").exists()
+        assert not peer.complete.exists()
+        assert source.run(**to(peer.port), DATAMOVER_ALLOW_EMPTY_SOURCE="true").outcome.succeeded
+    assert list(peer.data.iterdir()) == []
+
+
+def test_a_stock_source_sends_in_two_passes_and_ends_the_destination(
+    destination: Container, port: int, tmp_path: Path, key: str
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    odd_tree.make(data)
+    (destination.data / "extra").mkdir()
+    names = tmp_path / "names"
+    names.write_bytes(
+        b"".join(name + b"\0" for name in os.listdir(os.fsencode(data)) if not name.startswith((b"#", b";")))
+    )
+    for name in (b"#comment", b";semicolon"):
+        os.unlink(os.fsencode(data) + b"/" + name)
+    with listening(destination, port) as receiving, stock_tunnel(tmp_path / "tunnel", key, port) as address:
+        listed = push(f"{address}/")
+        assert {line.split()[0] for line in listed.stdout.splitlines()} == {b"data", b"control"}
+        first = push(*MIRROR, "-zxr", "--from0", f"--files-from={names}", f"{data}/", f"{address}/data")
+        assert first.returncode == 0, first.stderr
+        assert os.readlink(destination.data / "links" / "absolute").startswith("/rsyncd-munged/")
+        assert (destination.data / "extra").exists()
+        second = push("-rx", "--delete", "--existing", "--ignore-existing", f"{data}/", f"{address}/data")
+        assert second.returncode == 0, second.stderr
+        assert receiving.process.poll() is None
+        # a list of links, as a later version of the other project sends one: whatever its name
+        assert push(names, f"{address}/control/some-list").returncode == 0
+        assert push("/proc/version", f"{address}/control/complete").returncode == 0
+        received = receiving.wait()
+    assert received.outcome.succeeded, received.output
+    assert "sent " in received.outcome.log
+    assert "rsync completed in " in received.outcome.log
+    assert odd_tree.described(destination.data) == odd_tree.described(data)
+
+
+def test_nothing_is_written_through_links_that_a_peer_has_put_there(
+    destination: Container, port: int, tmp_path: Path, key: str
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    trick = tmp_path / "trick"
+    trick.mkdir()
+    (trick / "way-out").symlink_to(outside)
+    (trick / "up").symlink_to("../../outside")
+    (trick / "file").write_text("evil")
+    with listening(destination, port) as receiving, stock_tunnel(tmp_path / "tunnel", key, port) as address:
+        assert push("-a", f"{trick}/", f"{address}/data").returncode == 0
+        for path in ("way-out/evil", "up/evil", "../outside/evil"):
+            push(trick / "file", f"{address}/data/{path}")
+        push("-a", f"{trick}/", f"{address}/control")
+        push(trick / "file", f"{address}/control/way-out/evil")
+        assert push(trick / "file", f"{address}/control/complete").returncode == 0
+        assert receiving.wait().outcome.succeeded
+    assert list(outside.iterdir()) == []
+    assert os.readlink(destination.data / "way-out") == str(outside)
+
+
+def test_noise_of_a_peer_is_bounded_and_no_line_passes_for_ours(
+    destination: Container, port: int, tmp_path: Path, key: str
+) -> None:
+    with listening(destination, port) as receiving, stock_tunnel(tmp_path / "tunnel", key, port) as address:
+        for module in ('{"datamover":"outcome"}', "x" * 500, "no\x1b[2Jsuch"):
+            assert push(f"{address}/{module}/").returncode != 0
+        assert push("/proc/version", f"{address}/control/complete").returncode == 0
+        received = receiving.wait()
+    assert received.outcome.succeeded
+    assert "\x1b" not in received.output
+    assert len(received.output) < 10_000
+
+
+def test_strangers_without_tls_do_no_harm(destination: Container, source: Container, port: int) -> None:
+    import socket
+
+    with listening(destination, port) as receiving:
+        for words in (b"@RSYNCD: 31.0\ndata\n", b"GET / HTTP/1.1\r\n\r\n", b"", bytes(1000)):
+            with socket.create_connection(("127.0.0.1", port)) as stranger:
+                stranger.sendall(words)
+        assert source.run(**to(port)).outcome.succeeded
+        assert receiving.wait().outcome.succeeded
