@@ -1,8 +1,11 @@
 """The rsync daemon of a destination: its configuration, and what its log tells."""
 
+import errno
+import fcntl
 import os
 import re
 import threading
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -77,6 +80,24 @@ def configure(*, data: str, control: str, log: str, lock: str, identity: Identit
         f"[{DATA}]\ncomment = datamover\npath = {data}\nmunge symlinks = yes\n"
         f"[{CONTROL}]\ncomment = datamover\npath = {control}\nmunge symlinks = yes\n"
     )
+
+
+def wait_gone(lock: str, *, seconds: float) -> bool:
+    """Wait until no daemon is left, at most so long; return whether that is so. They are no children of ours, and each holds a part of `lock`."""
+    end = time.monotonic() + seconds
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in {errno.EACCES, errno.EAGAIN} or time.monotonic() > end:
+                    return False
+                time.sleep(0.05)
+            else:
+                return True
+    finally:
+        os.close(handle)
 
 
 class Transfer(msgspec.Struct):

@@ -44,13 +44,14 @@ class Destination:
             )
         os.mkdir(self._control, 0o700)  # noqa: PTH102 - start-up budget
         pipe, configuration = f"{work.scratch}/rsyncd.log", f"{work.scratch}/{_CONFIGURATION}"
+        lock = f"{work.scratch}/rsyncd.lock"
         write_secretly(
             configuration,
             daemon.configure(
                 data=self._volume.path,
                 control=self._control,
                 log=pipe,
-                lock=f"{work.scratch}/rsyncd.lock",
+                lock=lock,
                 identity=identity,
             ),
         )
@@ -64,6 +65,13 @@ class Destination:
                 tunnel.settle(seconds=FAREWELL)
             finally:
                 tunnel.close()
+            # a daemon that a peer keeps busy would write while links get their targets back
+            if not daemon.wait_gone(lock, seconds=FAREWELL):
+                raise Failure(
+                    transfer.INTERNAL,
+                    transfer.REASON_ENGINE_FAILED,
+                    "A daemon of rsync does not end although its connection is gone. The next attempt goes on from here.",
+                )
         finally:
             log.close()
         return self._finish(log)
