@@ -279,6 +279,68 @@ def crds(replication: bool) -> None:
     click.echo(render(definitions.replication_crds() if replication else definitions.crds()), nl=False)
 
 
+@main.group(short_help="Take over from another operator.")
+def migrate() -> None:
+    """Take over from another operator."""
+
+
+@migrate.command(short_help="Show what would be taken over from VolSync, and take it over.")
+@click.option(
+    "--kubeconfig",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Credentials. [default: in-cluster, else $KUBECONFIG, else ~/.kube/config]",
+)
+@click.option("--context", metavar="NAME", help="Context of the kubeconfig. [default: the current one]")
+@click.option(
+    "-n", "--namespace", metavar="NAME", callback=parse_namespace, help="Show this namespace only. [default: all]"
+)
+@click.option(
+    "--volsync-namespace",
+    metavar="NAME",
+    default="volsync-system",
+    show_default=True,
+    callback=parse_namespace,
+    help="Where VolSync's own operator is.",
+)
+@click.option("--take-over", is_flag=True, help="Scale VolSync's operator down, and wait until it has let go.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Form of what is printed.",
+)
+def volsync(
+    kubeconfig: Path | None,
+    context: str | None,
+    namespace: str | None,
+    volsync_namespace: str,
+    take_over: bool,
+    output: str,
+) -> None:
+    """Show what becomes of each ReplicationSource and ReplicationDestination; with --take-over let this operator go on with them.
+
+    Objects, caches, keys and repositories stay as they are: no new full backup is made.
+
+    \b
+    Exit codes:
+      0  done
+      1  it cannot be done; the last line says why
+    """
+    from datamover.cli.migrate_command import MigrateRequest, perform
+
+    request = MigrateRequest(
+        kubeconfig=kubeconfig,
+        context=context,
+        namespace=namespace,
+        volsync_namespace=volsync_namespace,
+        take_over=take_over,
+        machine=output == "json",
+    )
+    sys.exit(perform(request))
+
+
 @main.command(short_help="Show the whole thing with a real S3 server.")
 @click.option(
     "--keep",

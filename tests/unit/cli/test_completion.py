@@ -31,7 +31,16 @@ def offer(shell: str, *words: str, index: int | None = None) -> list[str]:
 OFFERED = {
     "the commands": (
         ("",),
-        ["plain,completion", "plain,crds", "plain,demo", "plain,local", "plain,operator", "plain,run", "plain,state"],
+        [
+            "plain,completion",
+            "plain,crds",
+            "plain,demo",
+            "plain,local",
+            "plain,migrate",
+            "plain,operator",
+            "plain,run",
+            "plain,state",
+        ],
     ),
     "a command that is begun": (("lo",), ["plain,local"]),
     "a command of a group": (("local", ""), ["plain,up"]),
