@@ -3,6 +3,7 @@
 from typing import Final
 
 from datamover.cli.options import Options
+from datamover.cli.population import population_kinds
 from datamover.cli.replication import replication_kinds
 from datamover.cli.surroundings import AnyKind, MakeKind, Surroundings
 from datamover.metrics.datamover import DataMoverMetrics
@@ -35,7 +36,7 @@ def data_movers(around: Surroundings) -> AnyKind:
 KINDS: Final[tuple[MakeKind, ...]] = (data_movers,)
 """What the operator reconciles always. Another kind joins here."""
 
-REPLICATION_KINDS: Final[tuple[MakeKind, ...]] = replication_kinds()
+REPLICATION_KINDS: Final[tuple[MakeKind, ...]] = (*replication_kinds(), *population_kinds())
 """What it reconciles with `--replication`, beside those. Each of them is optional, and behind the gates `beside_volsync`."""
 
 

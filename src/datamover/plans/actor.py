@@ -34,12 +34,14 @@ from datamover.plans.steps import (
     ProveGone,
     ProvePods,
     ProveStatus,
+    Rebind,
     SampleLog,
     Step,
     WriteStatus,
 )
 from kubekit.client.client import Client
 from kubekit.client.errors import AlreadyExists, ApiError, Conflict, Forbidden, KubeError, NotFound
+from kubekit.words.core import PERSISTENT_VOLUMES
 from kubekit.words.meta import HasMeta, Manifest, ObjectMeta, Reference, Resource
 
 _log = logging.getLogger(__name__)
@@ -115,6 +117,9 @@ class Actor(Generic[T, S]):
                 await self._patch(step.resource, step.target, step.patch, attempts)
             case Annotate():
                 await self._annotate(step, attempts)
+            case Rebind():
+                await self._patch(PERSISTENT_VOLUMES, step.volume, step.patch, attempts)
+                self._tell(obj, Line(f"handed PersistentVolume {step.volume.name} over to {step.claim.name}"))
             case ProveGone():
                 await self._proof.prove_gone(obj.metadata, step)
             case ProvePods():
@@ -127,6 +132,7 @@ class Actor(Generic[T, S]):
                 return obj, replace(learned, sample=await sample_log(self._client, step))
             case Emit():
                 self._emit(obj, step)
+                return obj, replace(learned, told=step)
         return obj, learned
 
     async def _write_status(self, obj: T, status: S | None) -> tuple[T, S | None]:

@@ -55,7 +55,11 @@ class Kind(ABC, Generic[T, S, F]):
     one of them is closed nothing of it is watched, kept or written. One gate may be before several kinds: whoever puts the operator together
     makes it once. When a gate closes, `forget` is called for each object, and when all are open again `survey`.
 
-    Both want an informer of their own as `objects`, which nobody else runs. A kind that is neither needs no word of this: it is waited for.
+    Both want an informer of their own as `objects`, which nobody else runs; it may be a part of a shared one (`kubekit.runtime.part`). A kind
+    that is neither needs no word of this: it is waited for.
+
+    **A kind whose status is not ours**, such as claims, says `speaks_by_events`. Its decisions hold no `WriteStatus`; what was told last is
+    known to the next decision (`Known.told`), so that it is told once.
     """
 
     resource: Resource[T]
@@ -76,6 +80,9 @@ class Kind(ABC, Generic[T, S, F]):
 
     gates: Collection[Gate] = ()
     """What it waits for beside that."""
+
+    speaks_by_events: bool = False
+    """Whether events are all that it can say, for the status of its objects is somebody else's."""
 
     # Deciding.
 

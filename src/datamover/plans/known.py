@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from datamover.api.transfer import Progress
+from datamover.plans.steps import Emit
 from datamover.plans.watch import UNWATCHED, ProgressWatch
 from kubekit.words.meta import Manifest
 
@@ -84,6 +85,8 @@ class Known:
     watch: ProgressWatch = UNWATCHED
     seen: Seen = UNSEEN
     placement: Placement | None = None
+    told: Emit | None = None
+    """The last event that was recorded: kept for kinds that speak by events alone, so that they say it once (law L9)."""
 
 
 UNKNOWN: Final = Known()

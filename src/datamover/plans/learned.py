@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from datamover.plans.known import Diagnosis, Placement, Refusal
-from datamover.plans.steps import Step
+from datamover.plans.steps import Emit, Step
 from datamover.plans.watch import Sample
 from kubekit.client.errors import KubeError
 
@@ -38,7 +38,7 @@ class Failed(Generic[S]):
 class Learned(Generic[T, S]):
     """What the steps that were carried out have taught, in the order of the plan.
 
-    `deleted` are the UIDs whose deletion the server has agreed to. `failed` is the step that did not go through, if any; `refusal` says it
+    `told` is the last event that was recorded. `deleted` are the UIDs whose deletion the server has agreed to. `failed` is the step that did not go through, if any; `refusal` says it
     in words for the status, where it is an answer that people have to know of. `crash` is a defect of ours that ended the plan.
     """
 
@@ -47,6 +47,7 @@ class Learned(Generic[T, S]):
     diagnosis: Diagnosis | None = None
     placement: Placement | None = None
     sample: Sample | None = None
+    told: Emit | None = None
     refusal: Refusal | None = None
     failed: Failed[S] | None = None
     crash: Exception | None = None

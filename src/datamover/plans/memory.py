@@ -13,7 +13,7 @@ from datamover.api.transfer import Progress
 from datamover.plans.known import UNKNOWN, UNSEEN, Diagnosis, Known, Placement, Refusal, Seen
 from datamover.plans.learned import Learned
 from datamover.plans.refusals import Attempts
-from datamover.plans.steps import Delete, Plan
+from datamover.plans.steps import Delete, Emit, Plan
 from datamover.plans.watch import UNWATCHED, ProgressWatch, Sample
 from kubekit.runtime.clock import Clock
 from kubekit.runtime.ratelimit import TokenBucket
@@ -41,6 +41,7 @@ class _Entry:
     conflicts: int = 0
     remarks: TokenBucket | None = None
     seen: Seen = UNSEEN
+    told: Emit | None = None
     diagnosis: Diagnosis | None = None
     diagnosed_at: float = 0.0
     placement: Placement | None = None
@@ -79,6 +80,7 @@ class Memory:
             watch=entry.watch,
             seen=entry.seen,
             placement=entry.placement and replace(entry.placement, age=now - entry.placed_at),
+            told=entry.told,
         )
 
     def attempts(self, uid: str) -> Attempts:
@@ -124,6 +126,10 @@ class Memory:
         """The caches hold, or held, this."""
         if seen != UNSEEN or uid in self._entries:
             self._entry(uid).seen = seen
+
+    def note_told(self, uid: str, told: Emit) -> None:
+        """An event was recorded."""
+        self._entry(uid).told = told
 
     def note_success(self, uid: str, *, effect: bool) -> None:
         """A plan went through. With `effect` it has changed something, so that no refusal stands any longer."""

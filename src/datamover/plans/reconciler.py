@@ -31,6 +31,7 @@ from datamover.plans.steps import (
     Plan,
     ProvePods,
     ProveStatus,
+    Rebind,
     SampleLog,
     WriteStatus,
 )
@@ -140,7 +141,7 @@ class Reconciler(Generic[T, S, F]):
             return None
         if learned.failed is not None:
             return self._pause_after(uid, learned.failed.error)
-        effect = any(isinstance(step, Create | Delete | Patch | Annotate | ProvePods) for step in plan.steps)
+        effect = any(isinstance(step, Create | Delete | Patch | Annotate | Rebind | ProvePods) for step in plan.steps)
         memory.note_success(uid, effect=effect)
         if any(isinstance(step, Inquire | Locate | SampleLog) for step in plan.steps):
             return None  # what was learnt may be worth telling at once
@@ -157,6 +158,8 @@ class Reconciler(Generic[T, S, F]):
         if any(stage(each.before.status) != stage(each.status) for each in learned.written):
             self.memory.note_stage(uid)
         self.memory.learn(uid, learned)
+        if self.kind.speaks_by_events and learned.told is not None:
+            self.memory.note_told(uid, learned.told)
         self.kind.report(learned, obj, now=self._clock.now())
         if learned.crash is not None:
             raise learned.crash

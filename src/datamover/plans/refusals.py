@@ -72,7 +72,8 @@ def right(verb: str, resource: Resource[Any], namespace: str | None, *, subresou
     """Return a right as a role names it."""
     plural = f"{resource.plural}/{subresource}" if subresource else resource.plural
     group = f" of {resource.group}" if resource.group else ""
-    return f"{verb} on {plural}{group} in namespace {namespace}"
+    where = f"in namespace {namespace}" if resource.namespaced else "in the whole cluster"
+    return f"{verb} on {plural}{group} {where}"
 
 
 def grant(needed: str) -> str:

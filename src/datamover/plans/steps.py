@@ -86,6 +86,33 @@ class Annotate:
 
 
 @dataclass(frozen=True, slots=True)
+class Rebind:
+    """Hand a volume over to another claim: from then on it is that claim's, and goes with nobody else.
+
+    The volume is the storage's, not ours. It is changed under the UID and the version that were decided on, in its claimRef and in these
+    annotations, and in nothing else. The claim is named by its UID, so that no successor of its name ever gets the data.
+    """
+
+    volume: ObjectMeta
+    claim: ObjectMeta
+    annotations: Mapping[str, str]
+
+    @property
+    def patch(self) -> Manifest:
+        """The change of the volume."""
+        claim = self.claim
+        reference = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "namespace": claim.namespace,
+            "name": claim.name,
+            "uid": claim.uid,
+            "resourceVersion": claim.resource_version,
+        }
+        return {"metadata": {"annotations": dict(self.annotations)}, "spec": {"claimRef": reference}}
+
+
+@dataclass(frozen=True, slots=True)
 class Inquire:
     """Ask why a child does not get on, so that the next decision can say it: its events, or the Pods that use a claim."""
 
@@ -148,7 +175,20 @@ class Emit:
     related: Reference | None = None
 
 
-Effect = Create | Delete | Patch | Annotate | Inquire | Locate | SampleLog | ProveGone | ProvePods | ProveStatus | Emit
+Effect = (
+    Create
+    | Delete
+    | Patch
+    | Annotate
+    | Rebind
+    | Inquire
+    | Locate
+    | SampleLog
+    | ProveGone
+    | ProvePods
+    | ProveStatus
+    | Emit
+)
 """A step that knows no kind."""
 
 Step = WriteStatus[S] | Effect

@@ -47,6 +47,7 @@ T = TypeVar("T", bound=HasMeta)
 _BY_CONTROLLER = "controller"
 _BY_OWNER = "owner"
 _BY_CLAIM = "claim"
+_BY_POPULATED = "populated"
 
 _UNREAD = {
     Absence.MISSING: Unread.MISSING,
@@ -93,7 +94,7 @@ class Cluster:
             PERSISTENT_VOLUME_CLAIMS,
             namespace=namespace,
             project=project_claim,
-            indexes={_BY_CONTROLLER: _controller_index},
+            indexes={_BY_CONTROLLER: _controller_index, _BY_POPULATED: _populated_index},
             clock=clock,
             metrics=metrics,
         )
@@ -121,6 +122,8 @@ class Cluster:
         )
         self.namespaces: NamedInformers[PartialObject] = NamedInformers(client, NAMESPACE_METAS, clock=clock)
         self.copiers: list[Copiers] = []
+        self._by_name: dict[Resource[Any], NamedInformers[Any]] = {}
+        self._client, self._clock = client, clock
         self._created_by = frozenset(created_by)
         always = (JOBS, PODS, VOLUME_SNAPSHOTS)
         further = [each for each in children if each not in (*always, PERSISTENT_VOLUME_CLAIMS)]
@@ -145,7 +148,14 @@ class Cluster:
 
     def named(self) -> tuple[tuple[str, NamedInformers[Any]], ...]:
         """What the manager has to run of what is watched by name, each with its name. While nobody wants any of it, it costs nothing."""
-        return (("secrets", self.secrets), ("config maps", self.config_maps), ("namespaces", self.namespaces))
+        always = (("secrets", self.secrets), ("config maps", self.config_maps), ("namespaces", self.namespaces))
+        return (*always, *((f"single {each.plural}", named) for each, named in self._by_name.items()))
+
+    def by_name(self, resource: Resource[T]) -> NamedInformers[T]:
+        """Return the watches of single objects of a kind, for kinds that point to such. To be asked while kinds are made."""
+        if resource not in self._by_name:
+            self._by_name[resource] = NamedInformers(self._client, resource, clock=self._clock)
+        return self._by_name[resource]
 
     def children(self, resource: Resource[T]) -> Informer[T]:
         """Return the cache of children of a further kind. Raises KeyError where no kind has said that it has such."""
@@ -212,6 +222,16 @@ class View:
         """A VolumeSnapshot of ours."""
         return self.cluster.snapshots.store.get(Key(namespace, name))
 
+    def populated(self, uid: str) -> PersistentVolumeClaim | None:
+        """The claim with this UID, if it names a populator as the source of its data."""
+        found = self.cluster.claims.store.by_index(_BY_POPULATED, uid)
+        return found[0] if found else None
+
+    def named(self, resource: Resource[T], namespace: str, name: str) -> T | Unread:
+        """An object that somebody wants to know by its name (`Cluster.by_name`)."""
+        found = self.cluster.by_name(resource).get(Key(namespace, name))
+        return _UNREAD[found] if isinstance(found, Absence) else found
+
     def sharers(self, source: PersistentVolumeClaim | None, uid: str) -> tuple[Sharer, ...]:
         """The owners, of any kind, but the one with this UID, that copy a claim whose user triggers copies."""
         if source is None or not is_used(source.metadata.annotations or {}):
@@ -276,6 +296,11 @@ def _owner_index(pod: Pod) -> Iterable[str]:
     uid = pod.metadata.label(names.OWNER_UID_LABEL)
     if uid:
         yield uid
+
+
+def _populated_index(claim: PersistentVolumeClaim) -> Iterable[str]:
+    if claim.spec is not None and claim.spec.data_source_ref is not None:
+        yield claim.metadata.uid
 
 
 def _claim_index(volume: PersistentVolume) -> Iterable[str]:

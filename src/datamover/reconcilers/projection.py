@@ -11,8 +11,16 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from datamover.api import copy_trigger, names
-from kubekit.words.core import PersistentVolume, PersistentVolumeClaim
+from datamover.api.volsync.names import POPULATED_FOR_LABEL
+from kubekit.words.core import (
+    SELECTED_NODE,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    PersistentVolumeClaimSpec,
+    TypedReference,
+)
 from kubekit.words.meta import Condition, ObjectMeta, PartialObject
+from kubekit.words.snapshot import GROUP as SNAPSHOT_GROUP
 
 T = TypeVar("T", bound=Hashable)
 
@@ -27,10 +35,15 @@ def project_claim(claim: PersistentVolumeClaim) -> PersistentVolumeClaim:
     spec, status = claim.spec, claim.status
     if spec is not None:
         resources = spec.resources and replace(spec.resources, requests=_share_sizes(spec.resources.requests))
-        spec = replace(spec, access_modes=share(spec.access_modes), resources=resources)
+        spec = replace(
+            spec,
+            access_modes=share(spec.access_modes),
+            resources=resources,
+            data_source_ref=_keep_populated(spec.data_source_ref),
+        )
     if status is not None:
         status = replace(status, capacity=_share_sizes(status.capacity))
-    return replace(claim, metadata=project_meta(claim.metadata), spec=spec, status=status)
+    return replace(claim, metadata=_project_claim_meta(claim.metadata, spec), spec=spec, status=status)
 
 
 def project_volume(volume: PersistentVolume) -> PersistentVolume:
@@ -57,6 +70,21 @@ def project_meta(meta: ObjectMeta) -> ObjectMeta:
         annotations=kept or None,
         finalizers=share(meta.finalizers),
     )
+
+
+def _project_claim_meta(meta: ObjectMeta, spec: PersistentVolumeClaimSpec | None) -> ObjectMeta:
+    """Keep in addition the node that was found for a claim, where a populator has to know it: the driver is not ours to help."""
+    projected, node = project_meta(meta), meta.annotation(SELECTED_NODE)
+    populates = meta.label(POPULATED_FOR_LABEL) is not None or (spec is not None and spec.data_source_ref is not None)
+    if node is None or not populates:
+        return projected
+    return replace(projected, annotations={**(projected.annotations or {}), SELECTED_NODE: share(node)})
+
+
+def _keep_populated(reference: TypedReference | None) -> TypedReference | None:
+    """Keep a data source that a populator serves. What drivers serve is said in the older field as well."""
+    served = reference is None or reference.api_group in (None, "", SNAPSHOT_GROUP)
+    return None if served else share(reference)
 
 
 def project_conditions(conditions: tuple[Condition, ...] | None) -> tuple[Condition, ...] | None:

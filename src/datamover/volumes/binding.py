@@ -93,7 +93,7 @@ def check_class(
     `volume` is the source's. A CSI driver clones its own volumes and restores its own snapshots only; a provisioner that is not a CSI driver
     ignores the data source and makes an empty volume, which would be backed up as if it were the data (law L4).
     """
-    if volume is not None and _is_foreign(volume):
+    if volume is not None and is_foreign(volume):
         return Obstacle(
             reasons.CLASS_CANNOT_CLONE,
             f"PersistentVolume {volume.metadata.name} is not of a CSI driver, so nothing can copy it: set {fields.method}: Direct",
@@ -114,11 +114,7 @@ def check_class(
             waits=True,
         )
     provisioner = storage_class.provisioner
-    why = _WITHOUT_CLONES.get(provisioner)
-    if why is None and provisioner.startswith("kubernetes.io/"):
-        why = "in-tree provisioners have no cloning"
-    if why is None and provisioner.endswith(_NFS_SUBDIR):
-        why = "the NFS subdirectory provisioner has no cloning"
+    why = why_not_copied(provisioner)
     if why is not None:
         return Obstacle(
             reasons.CLASS_CANNOT_CLONE,
@@ -127,6 +123,16 @@ def check_class(
             waits=False,
         )
     return None if volume is None else _check_driver(volume, name, provisioner, fields)
+
+
+def why_not_copied(provisioner: str) -> str | None:
+    """Return why a provisioner ignores what a claim is to be made from, and makes an empty volume; None when it is not known to."""
+    why = _WITHOUT_CLONES.get(provisioner)
+    if why is None and provisioner.startswith("kubernetes.io/"):
+        why = "in-tree provisioners have no cloning"
+    if why is None and provisioner.endswith(_NFS_SUBDIR):
+        why = "the NFS subdirectory provisioner has no cloning"
+    return why
 
 
 def _check_driver(volume: PersistentVolume, class_name: str, provisioner: str, fields: Fields) -> Obstacle | None:
@@ -148,7 +154,7 @@ def check_clone(
     """Return why a bound clone is no copy: a volume that no CSI driver made holds none of the source's data."""
     bound_to = clone.spec.volume_name if clone.spec else None
     volume = next((each for each in volumes if each.metadata.name == bound_to), None)
-    if volume is None or not _is_foreign(volume):
+    if volume is None or not is_foreign(volume):
         return None
     return Obstacle(
         reasons.CLASS_CANNOT_CLONE,
@@ -158,7 +164,7 @@ def check_clone(
     )
 
 
-def _is_foreign(volume: PersistentVolume) -> bool:
+def is_foreign(volume: PersistentVolume) -> bool:
     """Tell whether no CSI driver made a volume. A flexVolume without a vendor's name does not count: virtual clusters show their host's volumes so."""
     spec = volume.spec
     if spec is None or spec.csi is not None:

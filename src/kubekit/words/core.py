@@ -15,6 +15,15 @@ class TypedLocalReference(Model, frozen=True):
     api_group: str | None = None
 
 
+class TypedReference(Model, frozen=True):
+    """A reference to an object of any kind, in the same namespace unless it says otherwise."""
+
+    name: str = ""
+    kind: str = ""
+    api_group: str | None = None
+    namespace: str | None = None
+
+
 class VolumeResources(Model, frozen=True):
     """Storage requested, as quantities."""
 
@@ -31,6 +40,8 @@ class PersistentVolumeClaimSpec(Model, frozen=True):
     volume_mode: str | None = None
     volume_name: str | None = None
     data_source: TypedLocalReference | None = None
+    data_source_ref: TypedReference | None = None
+    volume_attributes_class_name: str | None = None
 
 
 class PersistentVolumeClaimStatus(Model, frozen=True):
@@ -367,3 +378,6 @@ NAMESPACES = Resource("", "v1", "namespaces", "Namespace", Namespace, namespaced
 NAMESPACE_METAS = Resource("", "v1", "namespaces", "Namespace", PartialObject, namespaced=False)
 NODES = Resource("", "v1", "nodes", "Node", Node, namespaced=False)
 EVENTS = Resource("", "v1", "events", "Event", Event)
+
+SELECTED_NODE = "volume.kubernetes.io/selected-node"
+"""Annotation of a claim: the node that its first Pod is to run on, as the scheduler has found it."""

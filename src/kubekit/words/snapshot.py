@@ -74,12 +74,12 @@ class VolumeSnapshotContent(Model, frozen=True):
     spec: VolumeSnapshotContentSpec | None = None
 
 
-_GROUP = "snapshot.storage.k8s.io"
-VOLUME_SNAPSHOTS = Resource(_GROUP, "v1", "volumesnapshots", "VolumeSnapshot", VolumeSnapshot)
+GROUP = "snapshot.storage.k8s.io"
+VOLUME_SNAPSHOTS = Resource(GROUP, "v1", "volumesnapshots", "VolumeSnapshot", VolumeSnapshot)
 VOLUME_SNAPSHOT_CLASSES = Resource(
-    _GROUP, "v1", "volumesnapshotclasses", "VolumeSnapshotClass", VolumeSnapshotClass, namespaced=False
+    GROUP, "v1", "volumesnapshotclasses", "VolumeSnapshotClass", VolumeSnapshotClass, namespaced=False
 )
 VOLUME_SNAPSHOT_CONTENTS = Resource(
-    _GROUP, "v1", "volumesnapshotcontents", "VolumeSnapshotContent", VolumeSnapshotContent, namespaced=False
+    GROUP, "v1", "volumesnapshotcontents", "VolumeSnapshotContent", VolumeSnapshotContent, namespaced=False
 )
 IS_DEFAULT_CLASS = "snapshot.storage.kubernetes.io/is-default-class"

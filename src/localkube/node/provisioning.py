@@ -22,6 +22,7 @@ from localkube.node.path_text import path_to_text
 
 SNAPSHOT_KIND = "VolumeSnapshot"
 CLAIM_KIND = "PersistentVolumeClaim"
+_SNAPSHOT_GROUP = "snapshot.storage.k8s.io"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def decide(facts: ProvisionFacts) -> Decision:
     claim, storage_class = facts.claim, facts.storage_class
     if claim.volume_name or claim.metadata.terminating or claim.metadata.annotation(STORAGE_PROVISIONER) != DRIVER:
         return NotOurs()
-    if storage_class is None or storage_class.provisioner != DRIVER:
+    if storage_class is None or storage_class.provisioner != DRIVER or _waits_for_populator(claim):
         return NotOurs()
     if storage_class.waits and claim.metadata.annotation(SELECTED_NODE) != facts.node:
         return NotOurs()
@@ -87,6 +88,12 @@ def decide(facts: ProvisionFacts) -> Decision:
         source=_source_directory(facts),
         delay=_seconds((storage_class.parameters or {}).get("slow", "0")) or 0.0,
     )
+
+
+def _waits_for_populator(claim: Claim) -> bool:
+    """Tell whether the source is of a group that no driver serves: somebody else fills the claim, and gives it a volume."""
+    source = claim.spec.data_source_ref if claim.spec is not None else None
+    return source is not None and source.api_group not in (None, "", _SNAPSHOT_GROUP)
 
 
 def _problem(facts: ProvisionFacts, storage_class: StorageClass) -> str | None:
@@ -107,7 +114,7 @@ def _problem(facts: ProvisionFacts, storage_class: StorageClass) -> str | None:
         if parameters.get("cloning", "true") == "false":
             return 'this StorageClass cannot clone volumes (parameter cloning is "false")'
         return _clone_problem(facts, source.name)
-    if source.kind == SNAPSHOT_KIND and source.api_group == "snapshot.storage.k8s.io":
+    if source.kind == SNAPSHOT_KIND and source.api_group == _SNAPSHOT_GROUP:
         if parameters.get("snapshots", "true") == "false":
             return 'this StorageClass cannot restore snapshots (parameter snapshots is "false")'
         return _restore_problem(facts, source.name)

@@ -224,14 +224,17 @@ where it is a registry: it has a dot or a port, or is localhost.
 {{- if .Values.replication.enabled }}
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
-  resourceNames: [replicationsources.volsync.backube, replicationdestinations.volsync.backube]
+  resourceNames:
+  - replicationsources.volsync.backube
+  - replicationdestinations.volsync.backube
+  - volumepopulators.populator.storage.k8s.io
   verbs: [get, list, watch]
 - apiGroups: [""]
   resources: [persistentvolumes]
   verbs: [patch]
 - apiGroups: [populator.storage.k8s.io]
   resources: [volumepopulators]
-  verbs: [get, create]
+  verbs: [get, list, watch, create]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [b95b3104.backube]

@@ -28,6 +28,10 @@ POPULATED_FOR_LABEL: Final = f"{GROUP}/populator-pvc-for"
 POPULATED_FROM_ANNOTATION: Final = f"{GROUP}/populated-from"
 POPULATING_LABEL_PREFIX: Final = f"{GROUP}/volpop-pvc-"
 """Begins a label of a VolumeSnapshot that a volume is being populated from."""
+PRIME_PREFIX: Final = "vs-prime-"
+"""Begins the name of the temporary claim by which another one is filled; the UID of that one follows."""
+POPULATOR_NAME: Final = "volsync-replicationdestination"
+"""The VolumePopulator that says that claims are filled from destinations."""
 LOAD_BALANCER_ANNOTATION: Final = ("service.beta.kubernetes.io/aws-load-balancer-type", "nlb")
 """What a Service carries unless the object brings annotations of its own."""
 
@@ -110,6 +114,20 @@ class EventAction:
     CREATE_SERVICE: Final = "CreateService"
 
 
+class PopulatorReason:
+    """Reasons of events about a claim that is filled from a destination."""
+
+    DESTINATION_MISSING: Final = "VolSyncPopulatorReplicationDestinationMissing"
+    NO_IMAGE: Final = "VolSyncPopulatorReplicationDestinationNoLatestImage"
+    CLAIM_CREATED: Final = "VolSyncPopulatorPVCCreated"
+    FINISHED: Final = "VolSyncPopulatorFinished"
+    ERROR: Final = "VolSyncPopulatorError"
+    # of ours: waits that the original tells in its log only
+    IMAGE_NOT_READY: Final = "VolSyncPopulatorImageNotReady"
+    WAITING_FOR_CONSUMER: Final = "VolSyncPopulatorWaitingForFirstConsumer"
+    NOT_BOUND: Final = "VolSyncPopulatorPVCNotBound"
+
+
 class Method:
     """The names of the movers: the value of the metrics' label `method`, of the container, and the agent's first argument."""
 
@@ -166,6 +184,16 @@ def cache_claim(role: str, name: str) -> str:
 def account_name(role: str, name: str) -> str:
     """Return the name of the mover's ServiceAccount, Role and RoleBinding."""
     return f"volsync-{role}-{name}"
+
+
+def prime_name(uid: str) -> str:
+    """Return the name of the temporary claim by which the claim with this UID is filled."""
+    return f"{PRIME_PREFIX}{uid}"
+
+
+def in_use_label(uid: str) -> str:
+    """Return the key of the label of a snapshot that the claim with this UID is being filled from."""
+    return f"{POPULATING_LABEL_PREFIX}{uid}"
 
 
 def tls_secret(name: str) -> str:

@@ -1,0 +1,63 @@
+"""Putting together, for the operator, what fills claims from ReplicationDestinations."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
+
+from datamover.api.volsync.names import CREATED_BY_VALUE
+from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS
+from datamover.cli.surroundings import Surroundings
+from datamover.plans.kind import Kind
+from datamover.reconcilers.cluster import Cluster, View
+from datamover.reconcilers.population.kind import PopulationKind
+from datamover.reconcilers.population.registration import RegistrationKind
+from datamover.reconcilers.population.release import ReleaseKind
+from kubekit.runtime.definition_gate import DefinitionGate
+from kubekit.runtime.gate import Gate
+
+AnyKind = Kind[Any, Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Gates:
+    """One watch of the destinations' definition for all kinds of an operator: without destinations there is nothing to fill from."""
+
+    made: WeakKeyDictionary[Cluster, Gate] = field(default_factory=WeakKeyDictionary[Cluster, Gate])
+
+    def before(self, around: Surroundings) -> tuple[Gate, ...]:
+        """Return what these kinds are behind."""
+        if around.cluster not in self.made:
+            self.made[around.cluster] = DefinitionGate(around.client, REPLICATION_DESTINATIONS, clock=around.clock)
+        return (self.made[around.cluster], *around.beside_volsync)
+
+
+@dataclass(frozen=True, slots=True)
+class MakePopulation:
+    """Makes one of the kinds."""
+
+    make: Callable[[Surroundings], AnyKind]
+    gates: _Gates
+    created_by: ClassVar[Collection[str]] = (CREATED_BY_VALUE,)
+
+    def __call__(self, around: Surroundings) -> AnyKind:
+        """Return the kind."""
+        kind = self.make(around)
+        kind.gates = self.gates.before(around)
+        return kind
+
+
+def population_kinds() -> tuple[MakePopulation, ...]:
+    """Return the makers of what fills claims."""
+    gates = _Gates()
+
+    def fill(around: Surroundings) -> AnyKind:
+        return PopulationKind(around.client, view=View(around.cluster))
+
+    def release(around: Surroundings) -> AnyKind:
+        return ReleaseKind(around.client, view=View(around.cluster))
+
+    def register(around: Surroundings) -> AnyKind:
+        return RegistrationKind(around.client, view=View(around.cluster), clock=around.clock)
+
+    return tuple(MakePopulation(each, gates) for each in (fill, release, register))
