@@ -4,6 +4,7 @@ No I/O and no time but the one that the test sets. Manifests are decoded as the 
 """
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -47,15 +48,23 @@ class Theatre:
     """One object, what was made for it, and everything around."""
 
     def __init__(
-        self, kind: str, name: str, spec: dict[str, Any], *, uid: str = UID, settings: Settings = SETTINGS
+        self,
+        kind: str,
+        name: str,
+        spec: dict[str, Any],
+        *,
+        uid: str = UID,
+        namespace: str = NAMESPACE,
+        settings: Settings = SETTINGS,
     ) -> None:
         self.resource: Resource[Any] = KINDS[kind]
         self.settings = settings
+        self.namespace = namespace
         self.now = datetime(2026, 11, 29, 11, 12, 51, tzinfo=UTC)
         self.manifest: dict[str, Any] = {
             "metadata": {
                 "name": name,
-                "namespace": NAMESPACE,
+                "namespace": self.namespace,
                 "uid": uid,
                 "resourceVersion": "1",
                 "creationTimestamp": seconds(self.now),
@@ -155,7 +164,7 @@ class Theatre:
                 {
                     "metadata": {
                         "name": f"{job['metadata']['name']}-x",
-                        "namespace": NAMESPACE,
+                        "namespace": self.namespace,
                         "uid": f"pod-{self._serial}",
                         "labels": job["spec"]["template"]["metadata"]["labels"],
                         "ownerReferences": [
@@ -213,7 +222,10 @@ class Theatre:
     def _carry_out(self, step: Any) -> None:
         match step:
             case WriteStatus(status):
-                self.manifest["status"] = msgspec.json.decode(msgspec.json.encode(status))
+                written = msgspec.json.decode(msgspec.json.encode(status))
+                assert written != self.manifest.get("status"), "a write that changes nothing"
+                _check(written)
+                self.manifest["status"] = written
                 self.statuses.append(self.manifest["status"])
             case Create(resource, manifest):
                 key = resource.kind, manifest["metadata"]["name"]
@@ -232,6 +244,7 @@ class Theatre:
             case Locate(claim):
                 self.known = dataclasses.replace(self.known, placement=Placement(claim.uid))
             case Emit():
+                assert step.action, f"an event without an action never arrives: {step}"
                 self.events.append(step)
             case _:
                 pass
@@ -240,7 +253,7 @@ class Theatre:
         self._serial += 1
         made = msgspec.json.decode(msgspec.json.encode(manifest))
         made["metadata"] |= {
-            "namespace": NAMESPACE,
+            "namespace": self.namespace,
             "uid": f"uid-{self._serial}",
             "resourceVersion": str(self._serial),
             "creationTimestamp": seconds(self.now),
@@ -349,6 +362,14 @@ class Caches:
         """Who else copies the source."""
         del source, uid
         return self._theatre.others
+
+
+def _check(status: Mapping[str, Any]) -> None:
+    """Hold a status to what VolSync's own definitions ask of conditions: all fields, and none of them empty."""
+    for condition in status["conditions"]:
+        for field in ("type", "status", "reason", "message", "lastTransitionTime"):
+            assert condition.get(field), f"{field} of {condition}"
+        assert re.fullmatch(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?", condition["reason"])
 
 
 def _merge(target: dict[str, Any], patch: Mapping[str, Any]) -> None:

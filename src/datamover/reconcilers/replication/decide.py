@@ -101,11 +101,11 @@ def _synchronize(facts: Facts, ask: Ask, *, settings: Settings, keys: KeyMakers)
 
 
 def _advance(order: Order, facts: Facts, ask: Ask, *, settings: Settings, keys: KeyMakers) -> Answer:
-    """Take a synchronisation one step on. Copies first and checks afterwards, but for rclone: that order is what users see."""
+    """Take a synchronisation one step on. Volumes first and checks afterwards, but for rclone: that order is what users see."""
     job = facts.run.job
     if job is not None and order.owner.holds(job):
         return _keep_pace(order, facts, ask, job)
-    early = not ask.is_source or ask.method in CHECKED_FIRST
+    early = ask.method in CHECKED_FIRST
     lacking = _provide(facts, ask, keys) if early else None
     if lacking is None and not ask.is_source:
         lacking = find_claim(facts, ask)

@@ -34,6 +34,7 @@ from datamover.runs.verdict import Answer, Facet, News, Rest, Verdict
 from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.durations import duration_of_seconds
+from kubekit.words.meta import ObjectMeta, Reference
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 from kubekit.words.timestamps import moment_of, seconds
 
@@ -68,6 +69,11 @@ ERRORS: Final = frozenset(
 """What the contract calls an error: nothing goes on before somebody has done something."""
 
 
+_FREE: Final = "nothing stands in its way"
+_NO_MORE: Final = "there is no more to say"
+"""A condition without a message is refused where the original's definitions are installed."""
+
+
 def begun(obj: Replication, ask: Ask, *, now: datetime) -> Plan[Any]:
     """Return the plan that records a synchronisation, before its first effect (law L6)."""
     current = _current(obj)
@@ -76,7 +82,7 @@ def begun(obj: Replication, ask: Ask, *, now: datetime) -> Plan[Any]:
         {
             Synchronizing.TYPE: ("True", Synchronizing.IN_PROGRESS, Synchronizing.MESSAGES[Synchronizing.IN_PROGRESS]),
             ConditionType.READY: ("False", reasons.RUN_RECORDED, "the synchronisation has begun"),
-            ConditionType.STALLED: ("False", reasons.RUN_RECORDED, ""),
+            ConditionType.STALLED: ("False", reasons.RUN_RECORDED, _FREE),
             ConditionType.COPY_READY: ("False", reasons.RUN_RECORDED, "nothing was copied yet"),
         },
         now=now,
@@ -93,7 +99,7 @@ def begun_again(obj: Replication, answer: Verdict, *, now: datetime) -> Plan[Any
         _without_trigger(obj),
         {
             ConditionType.READY: ("False", answer.reason, answer.message),
-            ConditionType.STALLED: ("False", reasons.RUN_RECORDED, ""),
+            ConditionType.STALLED: ("False", reasons.RUN_RECORDED, _FREE),
             ConditionType.COPY_READY: ("False", answer.reason, answer.message),
         },
         now=now,
@@ -144,7 +150,7 @@ def ended(
         {
             Synchronizing.TYPE: ("False", Synchronizing.CLEANING_UP, Synchronizing.MESSAGES[Synchronizing.CLEANING_UP]),
             ConditionType.READY: ("True", reasons.SYNCHRONIZED, message),
-            ConditionType.STALLED: ("False", reasons.SYNCHRONIZED, ""),
+            ConditionType.STALLED: ("False", reasons.SYNCHRONIZED, _FREE),
         },
         now=now,
         last_sync_time=seconds(now),
@@ -229,14 +235,16 @@ def announce(steps: tuple[Effect, ...], ask: Ask | None) -> tuple[Effect, ...]:
 
 
 def _announcement(step: Create, ask: Ask | None) -> Emit | None:
+    metadata = step.manifest["metadata"]
+    made = Reference(step.resource, ObjectMeta(name=metadata["name"], namespace=metadata.get("namespace")))
     if step.resource is PERSISTENT_VOLUME_CLAIMS:
-        return Emit("Normal", EventReason.CLAIM_CREATED, _origin(step), EventAction.CREATE_CLAIM)
+        return Emit("Normal", EventReason.CLAIM_CREATED, _origin(step), EventAction.CREATE_CLAIM, related=made)
     if step.resource is VOLUME_SNAPSHOTS:
-        return Emit("Normal", EventReason.SNAPSHOT_CREATED, _origin(step), EventAction.CREATE_SNAPSHOT)
+        return Emit("Normal", EventReason.SNAPSHOT_CREATED, _origin(step), EventAction.CREATE_SNAPSHOT, related=made)
     if step.resource is JOBS and ask is not None and ask.method in (Method.RSYNC, Method.RSYNC_TLS):
         purpose = "to transmit data" if ask.is_source else "to receive data"
-        message = f"starting Job/{step.manifest['metadata']['name']} {purpose}"
-        return Emit("Normal", EventReason.TRANSFER_STARTED, message, EventAction.CREATE_MOVER)
+        message = f"starting Job/{metadata['name']} {purpose}"
+        return Emit("Normal", EventReason.TRANSFER_STARTED, message, EventAction.CREATE_MOVER, related=made)
     return None
 
 
@@ -264,7 +272,7 @@ def _conditions(obj: Replication, answer: Verdict) -> dict[str, Said]:
     if answer.state is State.BLOCKED:
         said[ConditionType.STALLED] = ("True", answer.reason, f"{counted}{answer.message}")
     elif not before:
-        said[ConditionType.STALLED] = ("False", answer.reason, "")
+        said[ConditionType.STALLED] = ("False", answer.reason, _FREE)
     said.update({_PARTS[facet]: words for facet, words in answer.facets.items() if facet in _PARTS})
     tries = answer.tally.attempts if answer.tally is not None else None
     if answer.job is not None or (tries is not None and tries > 0):
@@ -274,7 +282,8 @@ def _conditions(obj: Replication, answer: Verdict) -> dict[str, Said]:
 
 def _change(obj: Replication, said: Mapping[str, Said], *, now: datetime, **fields: Any) -> Any:
     current = _current(obj)
-    conditions = merge(current.conditions or (), said, order=ORDER, now=now, generation=None)
+    told = {type_: (state, reason, message or _NO_MORE) for type_, (state, reason, message) in said.items()}
+    conditions = merge(current.conditions or (), told, order=ORDER, now=now, generation=None)
     return replace(current, conditions=conditions, **fields)
 
 
