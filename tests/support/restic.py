@@ -6,10 +6,11 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 from support.agent import Container, Ended
@@ -64,18 +65,48 @@ def make_key_cheap(repository: Path) -> None:
     """
     (file,) = (repository / "keys").iterdir()
     key = json.loads(file.read_bytes())
-    sealed, salt = base64.b64decode(key["data"]), base64.b64decode(key["salt"])
-    old = hashlib.scrypt(PASSWORD.encode(), salt=salt, n=key["N"], r=key["r"], p=key["p"], maxmem=1 << 28, dklen=64)
-    master = _cipher(old, sealed[:16]).update(sealed[16:-16])
-    new = hashlib.scrypt(PASSWORD.encode(), salt=salt, n=2, r=1, p=1, dklen=64)
-    nonce = os.urandom(16)
-    secret = _cipher(new, nonce).update(master)
-    once = Cipher(algorithms.AES(new[32:48]), modes.ECB()).encryptor().update(nonce)
-    sealed = nonce + secret + Poly1305.generate_tag(new[48:] + once, secret)
-    content = json.dumps(key | {"N": 2, "r": 1, "p": 1, "data": base64.b64encode(sealed).decode()}).encode()
+    master = _open(base64.b64decode(key["data"]), _user_key(key))
+    cheap = key | {"N": 2, "r": 1, "p": 1}
+    content = json.dumps(cheap | {"data": base64.b64encode(_seal(master, _user_key(cheap))).decode()}).encode()
     file.unlink()
     (repository / "keys" / hashlib.sha256(content).hexdigest()).write_bytes(content)
 
 
-def _cipher(key: bytes, nonce: bytes):
+def leave_lock(repository: Path, *, hostname: str, age: float, exclusive: bool = True) -> None:
+    """Leave a lock of a restic that is gone, last renewed `age` seconds ago."""
+    (file,) = (repository / "keys").iterdir()
+    key = json.loads(file.read_bytes())
+    master = json.loads(_open(base64.b64decode(key["data"]), _user_key(key)))
+    parts = (master["encrypt"], master["mac"]["k"], master["mac"]["r"])
+    moment = datetime.now(UTC) - timedelta(seconds=age)
+    lock = {
+        "time": moment.isoformat(),
+        "exclusive": exclusive,
+        "hostname": hostname,
+        "username": "root",
+        "pid": 1 << 21,
+    }
+    sealed = _seal(json.dumps(lock).encode(), b"".join(map(base64.b64decode, parts)))
+    (repository / "locks" / hashlib.sha256(sealed).hexdigest()).write_bytes(sealed)
+
+
+def _user_key(file: Mapping[str, Any]) -> bytes:
+    salt = base64.b64decode(file["salt"])
+    cost = {"n": file["N"], "r": file["r"], "p": file["p"]}
+    return hashlib.scrypt(PASSWORD.encode(), salt=salt, maxmem=1 << 28, dklen=64, **cost)
+
+
+def _open(sealed: bytes, key: bytes) -> bytes:
+    return _cipher(key, sealed[:16]).update(sealed[16:-16])
+
+
+def _seal(content: bytes, key: bytes) -> bytes:
+    """Encrypt with AES-256 and add a tag of Poly1305-AES: the key has 32 bytes for the one, 16 and 16 for the other."""
+    nonce = os.urandom(16)
+    secret = _cipher(key, nonce).update(content)
+    once = Cipher(algorithms.AES(key[32:48]), modes.ECB()).encryptor().update(nonce)
+    return nonce + secret + Poly1305.generate_tag(key[48:] + once, secret)
+
+
+def _cipher(key: bytes, nonce: bytes) -> CipherContext:
     return Cipher(algorithms.AES(key[:32]), modes.CTR(nonce)).encryptor()

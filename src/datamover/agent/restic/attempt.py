@@ -72,7 +72,6 @@ class Attempt:
         """Do all that is asked for; return what was done, as a sentence. Raises AgentError."""
         began = time.monotonic()
         self._report.phase(transfer.PROBING)
-        self._check_volume()
         actions = {
             restic.UNLOCK: self._unlock,
             restic.BACKUP: self._backup,
@@ -192,16 +191,6 @@ class Attempt:
 
     # --- steps ----------------------------------------------------------------------------------------------------
 
-    def _check_volume(self) -> None:
-        try:
-            os.scandir(self._settings.data).close()
-        except OSError as error:
-            raise Failure(
-                transfer.SOURCE_UNREADABLE,
-                transfer.REASON_SOURCE_NOT_FOUND,
-                f"The volume {self._settings.data} cannot be read: {error.strerror}. Look at the Pod's volume mounts and at the rights of its user.",
-            ) from None
-
     def _is_empty(self) -> bool:
         with os.scandir(self._settings.data) as entries:
             return all(entry.name == _LOST_AND_FOUND for entry in entries)
@@ -272,7 +261,11 @@ class Attempt:
         self._check()
         if answer.code:
             raise classify.failure_of(
-                answer, repository=self._place, doing=doing, padded_password=self._settings.padded_password
+                answer,
+                repository=self._place,
+                doing=doing,
+                folders=(self._settings.cache, self._settings.temporary),
+                padded_password=self._settings.padded_password,
             )
 
     # --- what is told ---------------------------------------------------------------------------------------------
@@ -335,6 +328,18 @@ class Attempt:
         wanted = f" ({', '.join(limits)})" if limits else ""
         self._say(f"No eligible snapshots found{wanted}: {has}\nNo data will be restored")
         self._done.append(f"No data will be restored: no snapshot is eligible{wanted}; {has}.")
+
+
+def check_volume(folder: str) -> None:
+    """Raise Failure when the volume is not there."""
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        raise Failure(
+            transfer.SOURCE_UNREADABLE,
+            transfer.REASON_SOURCE_NOT_FOUND,
+            f"The volume {folder} cannot be read: {error.strerror}. Look at the Pod's volume mounts and at the rights of its user.",
+        ) from None
 
 
 def _clock(seconds: float) -> str:

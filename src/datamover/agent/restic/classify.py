@@ -5,6 +5,7 @@ are restic's, its libraries' or the server's.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from datamover.agent.errors import Failure
@@ -22,7 +23,7 @@ KILLED: Final = -9
 _EXAMPLES: Final = 5
 _LONGEST: Final = 300
 
-_NO_SPACE = r"no space left on device|disk quota exceeded|file too large"
+_NO_SPACE: Final = re.compile(r"no space left on device|disk quota exceeded|file too large", re.IGNORECASE)
 _ABSENT: Final = re.compile(
     r"repository does not exist|specified bucket does not exist|NoSuchBucket|NoSuchKey|specified key does not exist"
     r"|unable to open config file: (?:stat|Stat|lstat)[^\n]*(?:no such file|does not exist|not found)",
@@ -113,7 +114,7 @@ CAUSES: Final = (
         " restic's documentation says for other stores.",
     ),
     _cause(
-        r"ciphertext verification failed|invalid data returned|not found in index|not found in repository|data is incorrect|Load\(<(?:data|index|snapshot)/.*(?:no such file|not exist)"
+        r"ciphertext verification failed|decrypting blob .* failed|nonce is invalid|invalid data returned|not found in index|not found in repository|data is incorrect|Load\(<(?:data|index|snapshot)/.*(?:no such file|not exist)"
         r"|unsupported repository version|config or key \w+ is damaged|wrong data returned|repository contains (?:errors|damaged)|hash does not match id"
         r"|unable to load (?:tree|index)|tree \w+ not found",
         transfer.GUARD,
@@ -157,10 +158,12 @@ def is_retrying(message: Message) -> bool:
     return _RETRYING.search(message.message) is not None
 
 
-def failure_of(answer: Answer, *, repository: str, doing: str, padded_password: bool = False) -> Failure:
-    """Return what to tell of a command that failed. `doing` is what it was for, such as `the backup`."""
-    told = _telling(answer)
-    quoted = f" ({_brief(told)})" if told else ""
+def failure_of(
+    answer: Answer, *, repository: str, doing: str, folders: Sequence[str] = (), padded_password: bool = False
+) -> Failure:
+    """Return what to tell of a command that failed. `doing` is what it was for, such as `the backup`; `folders` are restic's own, for its cache
+    and what is temporary; `padded_password`: white space begins or ends the password.
+    """
     if answer.code == KILLED and not answer.timed_out:
         return Failure(
             transfer.INTERNAL,
@@ -172,11 +175,12 @@ def failure_of(answer: Answer, *, repository: str, doing: str, padded_password: 
         return Failure(
             transfer.NOT_FOUND,
             transfer.REASON_REPOSITORY_NOT_FOUND,
-            f"There is no repository at {repository}: check {restic.REPOSITORY} in the Secret. A backup or a restore makes one.{quoted}",
+            f"There is no repository at {repository}: check {restic.REPOSITORY} in the Secret. A backup or a restore makes one.",
         )
-    full = _no_space(answer.text)
-    if full is not None:
-        return _full(full, repository=repository, restoring=doing == RESTORING, quoted=quoted)
+    full = _find_line(answer, _NO_SPACE)
+    if full:
+        own = any(f"{folder}/" in full for folder in folders)
+        return _full(full, own=own, repository=repository, restoring=doing == RESTORING)
     cause = CAUSES[0] if answer.code == WRONG_PASSWORD else find_cause(answer.text)
     if cause is None and answer.timed_out:
         cause = next(each for each in CAUSES if each.reason == transfer.REASON_SERVER_UNREACHABLE)
@@ -184,11 +188,12 @@ def failure_of(answer: Answer, *, repository: str, doing: str, padded_password: 
         return Failure(
             transfer.INTERNAL,
             transfer.REASON_ENGINE_FAILED,
-            f"{doing[0].upper()}{doing[1:]} failed: restic ended with exit code {answer.code}{quoted}. Its log has more.",
+            f"{doing[0].upper()}{doing[1:]} failed: restic ended with exit code {answer.code}{_quote(_last_words(answer))}. Its log has more.",
         )
     sentence = cause.sentence.format(repository=repository)
     if cause.reason == transfer.REASON_WRONG_PASSWORD and padded_password:
         sentence += " The password in the Secret begins or ends with white space, such as a new line, and that counts."
+    quoted = _quote(_find_line(answer, cause.words) or _last_words(answer))
     return Failure(cause.failure_class, cause.reason, f"{sentence}{quoted}", retryable=cause.retryable)
 
 
@@ -212,43 +217,42 @@ def failure_of_files(answer: Answer) -> Failure:
         transfer.SOURCE_UNREADABLE,
         transfer.REASON_SOURCE_UNREADABLE,
         f"The mover cannot read {named}. The snapshot that was made is without them, and older ones are kept. Give the mover the user of the application by"
-        f" spec.restic.moverSecurityContext, or allow privileged movers in the namespace. ({_brief(texts[0] if texts else '')})",
+        f" spec.restic.moverSecurityContext, or allow privileged movers in the namespace.{_quote(texts[0] if texts else '')}",
         problems=names[:_EXAMPLES],
     )
 
 
-def _no_space(text: str) -> str | None:
-    """Return the line that says that there is no space left."""
-    return next((line for line in text.splitlines() if re.search(_NO_SPACE, line, re.IGNORECASE)), None)
-
-
-def _full(line: str, *, repository: str, restoring: bool, quoted: str) -> Failure:
-    if "/cache/" in line or "/tmp/" in line:  # noqa: S108 - volumes of the Pod
-        return Failure(
-            transfer.NO_SPACE,
-            transfer.REASON_NO_LOCAL_SPACE,
-            f"No space is left in the mover's cache or temporary folder: raise spec.restic.cacheCapacity (the cache needs about a hundredth of the data).{quoted}",
+def _full(line: str, *, own: bool, repository: str, restoring: bool) -> Failure:
+    if own:
+        reason = transfer.REASON_NO_LOCAL_SPACE
+        sentence = "No space is left in the mover's cache or temporary folder: raise spec.restic.cacheCapacity (the cache needs about a hundredth of the data)."
+    elif restoring:
+        reason = transfer.REASON_NO_SPACE
+        sentence = "No space is left in the volume that is restored to: raise spec.restic.capacity, or give a larger destinationPVC."
+    else:
+        reason = transfer.REASON_NO_SPACE
+        sentence = (
+            f"No space is left where the repository {repository} is: give it more, keep fewer snapshots (spec.restic.retain), or prune more often"
+            " (spec.restic.pruneIntervalDays)."
         )
-    if restoring:
-        return Failure(
-            transfer.NO_SPACE,
-            transfer.REASON_NO_SPACE,
-            f"No space is left in the volume that is restored to: raise spec.restic.capacity, or give a larger destinationPVC.{quoted}",
-        )
-    return Failure(
-        transfer.NO_SPACE,
-        transfer.REASON_NO_SPACE,
-        f"No space is left where the repository {repository} is: give it more, keep fewer snapshots (spec.restic.retain), or prune"
-        f" more often (spec.restic.pruneIntervalDays).{quoted}",
-    )
+    return Failure(transfer.NO_SPACE, reason, f"{sentence}{_quote(line)}")
 
 
-def _telling(answer: Answer) -> str:
+def _find_line(answer: Answer, words: re.Pattern[str]) -> str:
+    """Return the first line that has the words, or the empty string."""
+    return next((line for line in answer.text.splitlines() if words.search(line)), "")
+
+
+def _last_words(answer: Answer) -> str:
     """Return the line that says most: restic's last word, else its last complaint."""
     last = [each.text for each in answer.complaints if each.message_type == EXIT_ERROR]
     other = [each.text for each in answer.complaints if each.message_type != EXIT_ERROR]
     chosen = last[-1] if last and "context canceled" not in last[-1] else (other or last or [""])[-1]
     return chosen.split("\n")[0]
+
+
+def _quote(line: str) -> str:
+    return f" ({_brief(line)})" if line else ""
 
 
 def _brief(text: str) -> str:

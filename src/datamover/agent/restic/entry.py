@@ -11,7 +11,7 @@ import msgspec
 from datamover.agent import debugging
 from datamover.agent.errors import Failure
 from datamover.agent.excerpt import Excerpt
-from datamover.agent.restic.attempt import Attempt
+from datamover.agent.restic.attempt import Attempt, check_volume
 from datamover.agent.restic.process import Restic, find_restic, read_version
 from datamover.agent.restic.progress import Reporter
 from datamover.agent.restic.settings import Settings, read_settings
@@ -54,6 +54,7 @@ def _run(settings: Settings, given: Surroundings) -> transfer.Outcome:
         redact=given.redact,
         say=log.say,
     )
+    check_volume(settings.data)
     version = read_version(engine)
     place = given.redact(settings.place)
     attempt = Attempt(settings, engine=engine, report=report, say=log.say, check=given.stop.check, place=place)

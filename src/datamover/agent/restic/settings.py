@@ -13,6 +13,9 @@ from datamover.api import outside, restic, transfer
 from datamover.api.outside import Unusable
 
 _MOUNTS: Final = ("/mnt/", "/data", "/cache", "/tmp", "/customca/", f"{restic.GOOGLE_CREDENTIALS_FOLDER}/")  # noqa: S108 - volumes of the Pod
+_VOLUMES: Final = "/mnt/"
+_LOCAL: Final = "local:"
+_PASSING: Final = ("/data/", "/cache/", "/tmp/")  # noqa: S108 - volumes of the Pod
 _TEMPORARY: Final = "/tmp"  # noqa: S108 - a volume of the Pod
 _PASSED: Final = ("PATH", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", *restic.PROXY_VARIABLES)
 """What restic needs of the mover's environment beside the keys of its Secret."""
@@ -57,7 +60,7 @@ def read_settings(environ: Mapping[str, str], actions: Sequence[str]) -> Setting
     read = Reader(environ)
     _check_actions(actions, read)
     root = read.text(transfer.ROOT).rstrip("/")
-    repository = _repository(read)
+    repository = _repository(read, root)
     if not environ.get(restic.PASSWORD):
         read.problems.append(f"{restic.PASSWORD} is not set or empty; put it into the Secret that spec.restic.repository names")  # fmt: skip
     cache = place(read.text(restic.CACHE_DIR, "/cache"), root)
@@ -104,17 +107,21 @@ def _check_actions(actions: Sequence[str], read: Reader) -> None:
         read.problems.append("restore goes with no other action")
 
 
-def _repository(read: Reader) -> str:
+def _repository(read: Reader, root: str) -> str:
     given = read.text(restic.REPOSITORY)
     if not given:
         read.problems.append(f"{restic.REPOSITORY} is not set or empty; put it into the Secret that spec.restic.repository names")  # fmt: skip
+    if not root and f"{given.removeprefix(_LOCAL)}/".startswith(_PASSING):
+        read.problems.append(f"{restic.REPOSITORY} is {given!r}; what is there is gone with the Pod, or is the volume itself. Mount a volume for it with moverVolumes, and write its path below /mnt")  # fmt: skip
     return given
 
 
 def _locate(repository: str, root: str) -> str:
     """Return where the repository is on this machine, if it is a path: `local:/mnt/x` is the same as `/mnt/x`."""
-    kind, colon, path = repository.partition(":")
-    return f"local:{place(path, root)}" if colon and kind == "local" else place(repository, root)
+    path = repository.removeprefix(_LOCAL)
+    if not path.startswith(_VOLUMES):
+        return repository
+    return f"{_LOCAL if path != repository else ''}{root}{path}"
 
 
 def _options(
