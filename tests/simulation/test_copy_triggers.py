@@ -11,12 +11,12 @@ import pytest
 
 from datamover.api import copy_trigger, reasons
 from datamover.api.copy_trigger import SINCE_ANNOTATION, USE_ANNOTATION, Status
-from datamover.api.names import Phase
+from datamover.api.names import RETRY_ANNOTATION, Phase
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 from kubekit.words.timestamps import seconds
-from support.simulation.conduct import NETWORK, SUCCESS, Conduct
+from support.simulation.conduct import CREDENTIALS, NETWORK, SUCCESS, Conduct
 from support.simulation.endings import check_rest, check_telling
 from support.simulation.faults import KILLS, Fault, Once
 from support.simulation.history import LawBroken
@@ -309,6 +309,25 @@ def test_an_attempt_that_fails_reads_the_same_copy_again() -> None:
     (record,) = world.ledger.records.values()
     assert [len(clones) for clones in record.clones.values()] == [1]
     assert world.ledger.counts["patch", "persistentvolumeclaims"] == 3
+
+
+def test_a_retry_that_takes_another_copy_waits_for_another_trigger_and_one_of_the_same_copy_does_not() -> None:
+    async def story(world: World) -> None:
+        trigger(world, "go1")
+        await until(world, lambda: world.phase() == Phase.FAILED)
+        world.user.patch(DATA_MOVERS, "backup", {"metadata": {"annotations": {RETRY_ANNOTATION: "1"}}}, SPACE)
+        await until(world, lambda: world.phase() == Phase.CREATING_POD)
+        await until(world, lambda: world.phase() == Phase.FAILED)
+        ((name, _),) = copies(world)
+        world.user.delete(PERSISTENT_VOLUME_CLAIMS, name, SPACE)
+        world.user.patch(DATA_MOVERS, "backup", {"metadata": {"annotations": {RETRY_ANNOTATION: "2"}}}, SPACE)
+        await until(world, lambda: condition(world, "Stalled") == ("True", reasons.COPY_TRIGGER_WAITING))
+        assert annotations(world)["latest-copy-status"] == WAITING
+        trigger(world, "go2")
+        await completes(world)
+        assert annotations(world)["latest-copy-trigger"] == "go2"
+
+    live(story, ends=(CREDENTIALS, CREDENTIALS, SUCCESS))
 
 
 def test_without_a_copy_the_annotations_mean_nothing() -> None:

@@ -8,7 +8,7 @@ The flow of one run (`advance` finds the place in it from what is there):
 
  1. The kind finds nothing in the way (`preflight`) and records the run, with the names of all that it will make.
  2. The source is looked at again: it is bound, and the driver of its class copies volumes              `copy.take_copy`, `preflight`
- 3. A copy trigger, when the order has one, says that the time has come                                 `order.Gate`
+ 3. A copy trigger, when the order has one, says that the time has come; it is told when the copy is there `order.Gate`, `trigger`
  4. With snapshots: the VolumeSnapshot is made, and waited for                                          `copy.take_snapshot`
  5. The copy is made. It is waited for, but not where it binds on first use: the mover is what binds it `copy.take_copy`, `wait`
  6. The Job is recorded, then made, when no Pod of an earlier one is left                               `copy.start_mover`
