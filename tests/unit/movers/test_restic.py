@@ -22,7 +22,7 @@ def movement(role: str, **changes: Any) -> Movement:
     resource = REPLICATION_SOURCES if role == words.SOURCE else REPLICATION_DESTINATIONS
     metadata = ObjectMeta(name="nightly", namespace="apps", uid="uid-of-nightly")
     return Movement(
-        owner=Owner(resource, metadata, replication.labels_of("uid-of-nightly", run_id="r1")),
+        owner=Owner(resource, metadata, replication.temporary_labels("uid-of-nightly", run_id="r1")),
         role=role,
         run_id="r1",
         job=words.job_name(words.Method.RESTIC, role, "nightly"),
