@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from datamover.api import transfer
 from support.agent import MINIMAL, Ended, Running
 from support.engines import find_engine, path_with
@@ -44,6 +46,8 @@ class Side:
     port: int
     variables: dict[str, str] = field(default_factory=dict)
     engine: str = "rsync"
+    wrapper: tuple[str, ...] = ()
+    """A program and arguments that start the mover in another way, to take rights from it."""
 
     def __post_init__(self) -> None:
         for name in ("data", "dev", "keys", "tmp"):
@@ -88,7 +92,7 @@ class Side:
             **changes,
         }
         process = subprocess.Popen(
-            [sys.executable, "-m", "datamover.agent.main", self.engine],
+            [*self.wrapper, sys.executable, "-m", "datamover.agent.main", self.engine],
             env={name: value for name, value in environment.items() if value is not None},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -119,6 +123,40 @@ def wait_port(port: int, *, alive, seconds: float = 20) -> None:
             return
         time.sleep(0.05)
     raise AssertionError(f"nothing listens on {port}")
+
+
+CAPABILITIES = ("audit_write", "chown", "dac_override", "fowner", "setgid", "setuid", "sys_chroot")
+
+
+def as_in_the_image(folder: Path) -> tuple[str, ...]:
+    """Return what starts a mover with the rights that its Job gives it, where root's shell is the login program. Skips where that cannot be."""
+    main = Path(transfer.__file__).parents[1] / "agent" / "main.py"
+    shell = folder / "datamover-agent-login"
+    shell.write_text(f"#!{sys.executable}\n{main.read_text()}")
+    shell.chmod(0o755)
+    lines = Path("/etc/passwd").read_text().splitlines()
+    passwd = folder / "passwd"
+    passwd.write_text(
+        "".join(f"{line.rpartition(':')[0]}:{shell}\n" if line.startswith("root:") else f"{line}\n" for line in lines)
+    )
+    passwd.chmod(0o644)
+    kept = ",".join(f"+{name}" for name in CAPABILITIES)
+    script = f"mount --bind '{passwd}' /etc/passwd && exec setpriv --no-new-privs --bounding-set -all,{kept} \"$@\""
+    wrapper = ("unshare", "--mount", "/bin/sh", "-c", script, "sh")
+    tried = subprocess.run([*wrapper, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"no mount namespace here: {tried.stderr}")
+    return wrapper
+
+
+def with_mount(options: str, target: Path) -> tuple[str, ...]:
+    """Return what starts a mover that alone sees a file system in memory, with these options, at `target`. Skips where that cannot be."""
+    script = f"mount -t tmpfs -o {options} none '{target}' && exec \"$@\""
+    wrapper = ("unshare", "--mount", "/bin/sh", "-c", script, "sh")
+    tried = subprocess.run([*wrapper, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"no mount namespace here: {tried.stderr}")
+    return wrapper
 
 
 @dataclass

@@ -18,7 +18,7 @@ from datamover.agent.rsync.ssh import forced, login
 from datamover.api import transfer
 from support.agent import Ended, Running
 from support.engines import find_engine
-from support.rsync_ssh import Client, Side, free_port, make_keys, stock_destination
+from support.rsync_ssh import Client, Side, as_in_the_image, free_port, make_keys, stock_destination, with_mount
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sshd and its forced command are root's")
 
@@ -176,15 +176,12 @@ def test_our_source_sends_to_a_stock_destination(tmp_path: Path, source: Side, k
 
 # --- what a client may try ------------------------------------------------------------------------------------------
 
-TRIES = [
+TRIES = [  # each costs a connection; test_commands has many more
     ((), (), "there is no shell here"),
-    (("cat", "/etc/shadow"), (), "refused"),
     (("sh", "-c", "touch HERE"), (), "refused"),
     (("rsync", "--server", "-r", ".", ".;touch HERE"), (), "refused"),
-    (("rsync", "--server", "--daemon", "."), (), "refused"),
     (("rsync", "--server", "--sender", "-logDtpre.iLsfxCIvu", ".", "link/"), (), "no folder of that name"),
     (("rsync", "--server", "-logDtpre.iLsfxCIvu", ".", "link"), (), "no folder of that name"),
-    (("rsync", "--server", "-logDtpre.iLsfxCIvu", ".", "absent/"), (), "no folder of that name"),
     (("datamover-blocks",), (), "wants a Block volume"),
     (("x",), ("-s",), ""),  # a subsystem
     (("x",), ("-tt",), "PTY allocation request failed"),
@@ -236,6 +233,59 @@ def test_a_link_in_the_volume_leads_nobody_out_of_it(
     assert (destination.data / "way" / "loot").exists()
 
 
+def test_the_rsync_of_a_client_reads_no_key_whatever_its_protocol_lets_it_do(
+    tmp_path: Path, destination: Side, client: Client
+) -> None:
+    """A program that tries stands in the place of rsync."""
+    if not confinement_works():
+        pytest.skip("this kernel cannot confine a process")
+    program = tmp_path / "program" / "bin" / "rsync"
+    program.parent.mkdir(parents=True)
+    program.write_text(
+        f"#!/bin/sh\necho began; cat '{destination.root}/keys/destination'; echo x > '{tmp_path}/HERE'; echo x > made; cat {tmp_path}/*/*/*host_key\n"
+    )
+    program.chmod(0o755)
+    with destination.start(DATAMOVER_RSYNC=str(program)) as running:
+        destination.wait_listening(running)
+        answer = client.ssh("rsync --server -r . .")
+    assert answer.stdout == "began\n"
+    assert "Permission denied" in answer.stderr
+    assert (destination.data / "made").exists()
+    assert not (tmp_path / "HERE").exists()
+
+
+def confinement_works() -> bool:
+    code = "import sys; from datamover.agent.rsync.ssh.confinement import confine; sys.exit(not confine('/tmp'))"
+    return subprocess.run([os.sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_confined_process_reaches_its_volume_and_nothing_else(tmp_path: Path) -> None:
+    if not confinement_works():
+        pytest.skip("this kernel cannot confine a process")
+    volume, other = tmp_path / "volume", tmp_path / "other"
+    for folder in (volume, other):
+        (folder / "sub").mkdir(parents=True)
+        (folder / "file").write_text("x")
+    code = f"""
+import os
+from datamover.agent.rsync.ssh.confinement import confine
+assert confine({str(volume)!r})
+os.chdir({str(volume)!r})
+os.link("file", "sub/hard"); os.rename("file", "sub/file"); os.symlink("x", "link"); os.truncate("sub/file", 0); os.mkfifo("pipe")
+open("/etc/passwd").close(); open("/dev/null", "w").close()
+for attempt in (lambda: open({str(other / "file")!r}), lambda: os.listdir({str(other)!r}), lambda: open("/proc/self/environ"), lambda: os.mkdir("/tmp/x-y"),
+                lambda: os.rename("link", {str(other / "link")!r}), lambda: open("/etc/datamover-was-here", "w"), lambda: os.unlink({str(other / "file")!r})):
+    try:
+        attempt()
+    except OSError as error:
+        assert error.errno in (1, 13, 18), error
+        continue
+    raise SystemExit("something was reached")
+"""
+    done = subprocess.run([os.sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_another_key_is_let_in_nowhere(
     tmp_path: Path, source: Side, other_keys: Path, listening: Running, keys: Path
 ) -> None:
@@ -281,6 +331,21 @@ def test_the_agent_under_the_name_of_the_login_program_is_that_shell(tmp_path: P
     )
     assert asked.returncode == forced.REFUSAL_CODE
     assert "only rsync into the volume" in asked.stderr
+
+
+def test_seven_capabilities_and_the_login_program_are_enough(
+    tmp_path: Path, source: Side, destination: Side, client: Client
+) -> None:
+    """As in the image: root's shell is ours, and the rights are those of the Job."""
+    destination.wrapper = source.wrapper = as_in_the_image(tmp_path)
+    fill(source.data)
+    with destination.start() as running:
+        destination.wait_listening(running)
+        assert "there is no shell here" in client.ssh().stderr
+        assert "only rsync into the volume" in client.ssh("id").stderr
+        succeeded(source.run())
+        succeeded(running.wait(timeout=30))
+    assert picture(destination.data) == picture(source.data)
 
 
 # --- bad luck -------------------------------------------------------------------------------------------------------
@@ -440,6 +505,27 @@ def wait_for(condition) -> None:
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.005)
+
+
+def test_a_full_destination_is_told_by_the_source_and_tried_again(source: Side, destination: Side) -> None:
+    (source.data / "file").write_bytes(random.Random(2).randbytes(4 << 20))
+    destination.wrapper = with_mount("size=2m", destination.data)
+    with destination.start() as running:
+        destination.wait_listening(running)
+        with source.start() as sending:
+            wait_for(lambda: "Trying again" in sending.output or sending.process.poll() is not None)
+            sending.process.send_signal(signal.SIGTERM)
+            ended = sending.wait(timeout=30)
+    assert "rsync failed in try 1 of 5: There is no space left at the destination" in ended.output
+    assert "No space left on device (28)" in ended.outcome.log
+
+
+def test_a_destination_that_is_read_only_is_told_by_the_source(source: Side, destination: Side) -> None:
+    (source.data / "file").write_text("x")
+    destination.wrapper = with_mount("ro", destination.data)
+    with destination.start() as running:
+        destination.wait_listening(running)
+        failed(source.run(), transfer.DENIED, transfer.REASON_ACCESS_DENIED)
 
 
 def test_a_debug_mover_waits_and_does_nothing(source: Side) -> None:
