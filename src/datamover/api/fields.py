@@ -8,8 +8,9 @@ class Fields:
     """Fields as the user of a kind writes them; `kind` is the kind itself.
 
     Names of fields: `source`, `storage_class`, `snapshot_class`, `image`, `pull_secrets`, `memory` (the mover's limit), `deadline`,
-    `suspend`. `method` is the field that chooses how a copy is made. Phrases: `keeps` is why a copy is kept, such as "spec.keep is true";
-    `verify` is what to set for a comparison.
+    `suspend`. `method` is the field that chooses how a copy is made, `without_snapshots` its value that needs none. Phrases: `keeps` is why a
+    copy is kept, such as "spec.keep is true"; `verify` is what to set for a comparison. `method_is_kept`: a run goes on with the method that it
+    began with, whatever is set later.
     """
 
     kind: str
@@ -24,3 +25,11 @@ class Fields:
     suspend: str
     keeps: str
     verify: str
+    without_snapshots: str = "Clone"
+    method_is_kept: bool = True
+
+    def choose(self, method: str) -> str:
+        """Return what to do to have another method in a run that has begun. It begins with a small letter."""
+        if self.method_is_kept:
+            return f"create the {self.kind} anew with {self.method}: {method}"
+        return f"set {self.method}: {method}"

@@ -69,10 +69,7 @@ def _use_copy(order: Order, facts: RunFacts, claim: PersistentVolumeClaim) -> An
         reason = reasons.CLONE_WAITS_FOR_CONSUMER  # waiting for it first would never end: the mover is what binds it
         message = f"clone {name} binds when the mover starts (WaitForFirstConsumer)"
     else:
-        advice = (
-            f". The driver goes on trying; if it cannot clone at all, create the {order.fields.kind} anew with {order.fields.method}: "
-            "Snapshot or Direct"
-        )
+        advice = f". The driver goes on trying; if it cannot clone at all, {order.fields.choose('Snapshot or Direct')}"
         return wait_for(
             facts,
             PERSISTENT_VOLUME_CLAIMS.kind,
@@ -330,9 +327,9 @@ def _check(order: Order, facts: RunFacts) -> Obstacle | None:
     if found is not None:
         return found
     found = check_copyable(order.copy, order.fields, facts)
-    if found is None or found.waits:
-        return found
     fields = order.fields
+    if found is None or found.waits or not fields.method_is_kept:
+        return found
     kept = f". This run keeps its {fields.method}: for another one delete the {fields.kind} and create it anew"
     return Obstacle(found.reason, found.message + kept, waits=False)
 

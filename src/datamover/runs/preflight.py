@@ -56,7 +56,7 @@ def check_snapshots(copy: Copy, fields: Fields, facts: RunFacts) -> Obstacle | N
     if facts.snapshot_classes is None:
         return Obstacle(
             reasons.SNAPSHOTS_NOT_SUPPORTED,
-            f"this cluster has no snapshot.storage.k8s.io/v1 API: install the snapshot controller and its CRDs, or set {fields.method}: Clone",
+            f"this cluster has no snapshot.storage.k8s.io/v1 API: install the snapshot controller and its CRDs, or set {fields.method}: {fields.without_snapshots}",
             waits=True,
         )
     chosen = choose_snapshot_class(

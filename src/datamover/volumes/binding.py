@@ -156,10 +156,11 @@ def check_clone(
     volume = next((each for each in volumes if each.metadata.name == bound_to), None)
     if volume is None or not is_foreign(volume):
         return None
+    advice = fields.choose("Direct")
     return Obstacle(
         reasons.CLASS_CANNOT_CLONE,
-        f"clone {clone.metadata.name} is not of a CSI driver, so it is no copy but an empty volume. Create the "
-        f"{fields.kind} anew with {fields.method}: Direct",
+        f"clone {clone.metadata.name} is not of a CSI driver, so it is no copy but an empty volume. "
+        f"{advice[0].upper()}{advice[1:]}",
         waits=False,
     )
 
@@ -202,7 +203,7 @@ def choose_snapshot_class(
         reasons.SNAPSHOT_CLASS_NOT_FOUND,
         f"driver {driver} has several VolumeSnapshotClasses ({several}): name one in {fields.snapshot_class}"
         if own
-        else f"driver {driver} has no VolumeSnapshotClass: create one, or set {fields.method}: Clone",
+        else f"driver {driver} has no VolumeSnapshotClass: create one, or set {fields.method}: {fields.without_snapshots}",
         waits=True,
     )
 

@@ -18,8 +18,6 @@ CLEANUP_LABEL: Final = f"{GROUP}/cleanup"
 """Holds the owner's UID: a temporary object of the current synchronisation (law L2)."""
 DO_NOT_DELETE_LABEL: Final = f"{GROUP}/do-not-delete"
 """On a VolumeSnapshot, with any value: the operator lets go of it and never deletes it."""
-SNAPSHOT_NAME_ANNOTATION: Final = f"{GROUP}/snapname"
-"""On a destination's volume: the snapshot that is being made of it."""
 PRIVILEGED_ANNOTATION: Final = f"{GROUP}/privileged-movers"
 """On a Namespace: `true` allows movers to run as root with a few capabilities."""
 DEBUG_ANNOTATION: Final = f"{GROUP}/enable-debug-mover"
@@ -91,10 +89,7 @@ class EventReason:
     TRANSFER_STARTED: Final = "TransferStarted"
     TRANSFER_FAILED: Final = "TransferFailed"
     CLAIM_CREATED: Final = "PersistentVolumeClaimCreated"
-    CLAIM_NOT_BOUND: Final = "PersistentVolumeClaimNotBound"
     SNAPSHOT_CREATED: Final = "VolumeSnapshotCreated"
-    SNAPSHOT_NOT_BOUND: Final = "VolumeSnapshotNotBound"
-    ADDRESS_ASSIGNED: Final = "ServiceAddressAssigned"
     NO_ADDRESS: Final = "NoServiceAddressAssigned"
 
 
@@ -111,7 +106,6 @@ class EventAction:
     DELETE_MOVER: Final = "DeleteMover"
     CREATE_CLAIM: Final = "CreatePersistentVolumeClaim"
     CREATE_SNAPSHOT: Final = "CreateVolumeSnapshot"
-    CREATE_SERVICE: Final = "CreateService"
 
 
 class PopulatorReason:

@@ -28,6 +28,8 @@ from kubekit.words.timestamps import compact, folder, moment_of, parse
 
 _HOST_LABEL: Final = "kubernetes.io/hostname"
 _ATTEMPT: Final = re.compile(r"attempt ([0-9]{1,6}) of the mover")
+ANOTHER_MOVER: Final = "another mover follows, on the same volume"
+"""What `CopyReady` says while a failed Job is kept, and when it was removed: nobody has lost it then."""
 
 
 def status_of(obj: Replication) -> CommonStatus:
@@ -100,6 +102,8 @@ def fields_of(ask: Ask) -> Fields:
         storage_class=f"{method}.storageClassName",
         snapshot_class=f"{method}.volumeSnapshotClassName",
         method=f"{method}.copyMethod",
+        method_is_kept=False,
+        without_snapshots=CopyMethod.CLONE if ask.is_source else CopyMethod.DIRECT,
         image="the operator's mover image",
         pull_secrets="the operator's default for image pull secrets",
         memory=f"{method}.moverResources.limits.memory",
@@ -201,7 +205,8 @@ def _record_of(facts: Facts) -> Record:
     obj, job = facts.obj, facts.run.job
     status = status_of(obj)
     ready, copy = status.condition(ConditionType.READY), status.condition(ConditionType.COPY_READY)
-    moving = job is not None or (copy is not None and _ATTEMPT.search(copy.message) is not None)
+    started = copy is not None and (copy.message == ANOTHER_MOVER or _ATTEMPT.search(copy.message) is not None)
+    moving = job is not None or started
     tries = _ATTEMPT.search(copy.message) if copy is not None else None
     stalled = status.condition(ConditionType.STALLED)
     return Record(

@@ -29,7 +29,7 @@ from datamover.plans.conditions import Said, State, merge
 from datamover.plans.steps import Create, Effect, Emit, Plan, ProveStatus, Step, WriteStatus
 from datamover.reconcilers.replication.ask import Ask, Replication
 from datamover.reconcilers.replication.noted import NOTHING, Noted
-from datamover.reconcilers.replication.order import failures_in
+from datamover.reconcilers.replication.order import ANOTHER_MOVER, failures_in
 from datamover.runs.verdict import Answer, Facet, News, Rest, Verdict
 from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
@@ -208,6 +208,7 @@ def failed(
         {
             ConditionType.READY: ("False", answer.reason, answer.message),
             ConditionType.STALLED: ("True", answer.reason, message),
+            ConditionType.COPY_READY: ("True", reasons.JOB_CREATED, ANOTHER_MOVER),
         },
         now=now,
         latest_mover_status=_failed(answer),
