@@ -7,24 +7,19 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from datamover.api.volsync.names import POPULATING_LABEL_PREFIX, PopulatorReason
+from datamover.api.volsync.names import PopulatorReason
 from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS
 from datamover.cli.population import population_kinds
 from kubekit.client.errors import NotFound
 from kubekit.words.apiextensions import CUSTOM_RESOURCE_DEFINITIONS
 from kubekit.words.core import EVENTS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, SELECTED_NODE
-from kubekit.words.meta import Resource
 from kubekit.words.populator import VOLUME_POPULATORS
-from kubekit.words.snapshot import VOLUME_SNAPSHOTS
-from localkube.node.kinds import PersistentVolume
+from support.filling import CREATED_BY, ask, bound, make_image, primes_gone, publish
 from support.scenario import CLASS, TREE, Cluster, embedded_cluster, real_cluster
 
-VOLUMES = Resource("", "v1", "persistentvolumes", "PersistentVolume", PersistentVolume, namespaced=False)
-CREATED_BY = {"app.kubernetes.io/created-by": "volsync"}
 POPULATORS = {
     "metadata": {
         "name": "volumepopulators.populator.storage.k8s.io",
@@ -67,70 +62,6 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         plane, space = request.getfixturevalue("kubernetes"), request.getfixturevalue("namespace")
         async with real_cluster(plane, space, tmp_path, kinds=population_kinds()) as found:
             yield found
-
-
-async def make_image(world: Cluster, name: str = "image-1", *, labels: dict[str, str] | None = None) -> None:
-    """Take a snapshot of a volume with files."""
-    if await world._get(PERSISTENT_VOLUME_CLAIMS, "restored") is None:
-        await world.create_volume("restored")
-    spec = {"source": {"persistentVolumeClaimName": "restored"}, "volumeSnapshotClassName": CLASS}
-    await world.create(VOLUME_SNAPSHOTS, name, metadata={"labels": CREATED_BY if labels is None else labels}, spec=spec)
-
-    async def ready() -> bool:
-        found = await world._get(VOLUME_SNAPSHOTS, name)
-        return found is not None and found.status is not None and found.status.ready_to_use is True
-
-    await world.wait_for(ready)
-
-
-async def publish(world: Cluster, image: str = "image-1") -> None:
-    latest = {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": image}
-    await world.client.patch(
-        REPLICATION_DESTINATIONS,
-        "restore",
-        {"status": {"latestImage": latest}},
-        namespace=world.namespace,
-        subresource="status",
-        field_manager="test",
-    )
-
-
-async def ask(world: Cluster, *, storage_class: str = CLASS, **metadata: Any) -> Any:
-    source = {"apiGroup": "volsync.backube", "kind": "ReplicationDestination", "name": "restore"}
-    spec = {
-        "accessModes": ["ReadWriteOnce"],
-        "storageClassName": storage_class,
-        "resources": {"requests": {"storage": "2Gi"}},
-        "dataSourceRef": source,
-    }
-    return await world.create(PERSISTENT_VOLUME_CLAIMS, "data", metadata=metadata, spec=spec)
-
-
-async def bound(world: Cluster) -> Path:
-    """Wait until the claim is bound and nothing of ours is left; return where its files are."""
-
-    async def done() -> bool:
-        claim = await world._get(PERSISTENT_VOLUME_CLAIMS, "data")
-        return claim is not None and claim.status is not None and claim.status.phase == "Bound"
-
-    await world.wait_for(done)
-    await primes_gone(world)
-    claim = await world.client.get(PERSISTENT_VOLUME_CLAIMS, "data", namespace=world.namespace)
-    volume = await world.client.get(VOLUMES, claim.spec.volume_name)
-    assert volume.metadata.annotation("volsync.backube/populated-from") == f"{world.namespace}/restore"
-    return Path(volume.directory)
-
-
-async def primes_gone(world: Cluster) -> None:
-    async def gone() -> bool:
-        claims = await world.client.list(PERSISTENT_VOLUME_CLAIMS, namespace=world.namespace)
-        images = await world.client.list(VOLUME_SNAPSHOTS, namespace=world.namespace)
-        marked = [
-            key for each in images for key in each.metadata.labels or {} if key.startswith(POPULATING_LABEL_PREFIX)
-        ]
-        return not marked and not any(each.metadata.name.startswith("vs-prime-") for each in claims)
-
-    await world.wait_for(gone)
 
 
 def files(directory: Path) -> dict[str, bytes]:

@@ -40,8 +40,8 @@ class Part(Informer[T]):
 
     @property
     def name(self) -> str:
-        """The whole's name: it is what is watched."""
-        return self._whole.name
+        """The whole's name, told apart: both are asked whether they are ready."""
+        return f"part of {self._whole.name}"
 
     @property
     def state(self) -> State:

@@ -18,7 +18,7 @@ from datamover.cli.surroundings import Surroundings
 from datamover.plans.actor import Actor
 from datamover.plans.learned import Learned
 from datamover.plans.refusals import ANNOTATE, Attempts
-from datamover.plans.steps import Annotate, Create, Patch, Plan, suspend
+from datamover.plans.steps import Annotate, Create, Emit, Patch, Plan, Rebind, suspend
 from datamover.reconcilers.cluster import Cluster, View
 from kubekit.client.client import Client
 from kubekit.client.errors import Conflict, NotFound
@@ -45,7 +45,7 @@ META = {
 
 
 class Quiet:
-    def record(self, *_: Any) -> None:
+    def record(self, *_: Any, **__: Any) -> None:
         """Note nothing."""
 
     async def sleep(self, seconds: float) -> None:
@@ -261,3 +261,49 @@ async def test_an_annotation_of_what_has_changed_since_is_decided_anew(
     assert learned.failed is not None
     assert isinstance(learned.failed.error, expected)
     assert learned.refusal is None
+
+
+PRIME_VOLUME = ObjectMeta(name="pv-1", uid="u-8", resource_version="51")
+CLAIM = ObjectMeta(name="data", namespace="shop", uid="u-7", resource_version="41")
+
+
+async def test_a_volume_is_handed_over_by_its_claim_reference_and_nothing_else_of_it_is_changed() -> None:
+    stage = Stage(lambda _: answer(body={"metadata": {"name": "pv-1", "uid": "u-8", "resourceVersion": "52"}}))
+    assert await stage.act(Rebind(PRIME_VOLUME, CLAIM, {"from": "shop/restore"})) == Learned()
+    (request,) = stage.server.requests
+    assert (request.method, request.path) == ("PATCH", "/api/v1/persistentvolumes/pv-1")
+    assert request.headers["Content-Type"] == "application/merge-patch+json"
+    reference = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "namespace": "shop",
+        "name": "data",
+        "uid": "u-7",
+        "resourceVersion": "41",
+    }
+    assert json.loads(request.body) == {
+        "metadata": {"uid": "u-8", "resourceVersion": "51", "annotations": {"from": "shop/restore"}},
+        "spec": {"claimRef": reference},
+    }
+    (found,) = stage.cluster.volumes.store.list()
+    assert found.metadata.resource_version == "52", "the next decision sees it"
+
+
+async def test_a_volume_that_has_changed_since_is_not_handed_over() -> None:
+    learned = await Stage(failure(409, "Conflict")).act(Rebind(PRIME_VOLUME, CLAIM, {}))
+    assert learned.failed is not None
+    assert isinstance(learned.failed.error, Conflict)
+
+
+async def test_a_volume_that_may_not_be_handed_over_is_told_with_the_right_that_is_missing() -> None:
+    denied = 'persistentvolumes "pv-1" is forbidden: User "a" cannot patch resource "persistentvolumes" in API group "" at the cluster scope'
+    learned = await Stage(failure(403, "Forbidden", denied)).act(Rebind(PRIME_VOLUME, CLAIM, {}))
+    assert learned.refusal is not None
+    assert learned.refusal.reason == reasons.PERMISSION_MISSING
+    assert "patch on persistentvolumes in the whole cluster" in learned.refusal.message
+
+
+async def test_the_last_event_is_learnt() -> None:
+    one, other = (Emit("Normal", "Waiting", text, "Wait") for text in ("for this", "for that"))
+    learned = await Stage().actor.act(OWNER, Plan((one, other)), Attempts())
+    assert learned.told == other

@@ -69,6 +69,8 @@ def decide(facts: Facts) -> Decision:
 def _begin(facts: Facts) -> Decision:
     """Wait for an image that can be filled from, then begin."""
     claim, found = facts.claim, facts.destination
+    if claim.spec is not None and claim.spec.volume_name:
+        return REST  # its user has chosen a volume, which Kubernetes is about to bind
     name = destination_of(claim)
     source = claim.spec.data_source_ref if claim.spec is not None else None
     if not name:
@@ -191,6 +193,9 @@ def _await_volume(facts: Facts, prime: PersistentVolumeClaim) -> Decision:
         return Plan(wake_after=INQUIRE_AFTER - age + LITTLE)
     if asked is None or asked.age >= INQUIRE_INTERVAL:
         return Plan((Inquire(PERSISTENT_VOLUME_CLAIMS.kind, prime.metadata),), INQUIRE_INTERVAL)
+    if asked.text and isinstance(image, VolumeSnapshot) and image.metadata.terminating:
+        # a driver makes nothing of a snapshot that is going, which stays as long as this claim waits for it
+        return _begin_anew(facts, prime, f"cannot be filled, for VolumeSnapshot {image.metadata.name} is being deleted")
     why = asked.text or "nothing is said of it; is the driver of its StorageClass at work?"
     message = f"{prime.metadata.name}, by which {claim.metadata.name} is filled, has no volume yet: {why}"
     return _say(facts, PopulatorReason.NOT_BOUND, message, wake_after=INQUIRE_INTERVAL - asked.age + LITTLE)

@@ -328,6 +328,27 @@ def test_a_driver_that_says_nothing_is_asked_after_a_minute_and_quoted() -> None
     assert replica.work() == ()
 
 
+def test_an_image_that_is_being_deleted_is_given_up_once_the_driver_refuses_it() -> None:
+    """Who deletes it waits for the temporary claim, which waits for the driver, which waits for nobody."""
+    server, replica, prime = begun()
+    server.delete("VolumeSnapshot", "image-1")
+    later(server, 61)
+    replica.sync()
+    (question,) = replica.work()
+    replica.known = dataclasses.replace(replica.known, diagnosis=Diagnosis(question.topic, None))
+    assert kinds(replica.work()) == ["Emit"], "it may be at work"
+    replica.known = dataclasses.replace(replica.known, diagnosis=Diagnosis(question.topic, "it is being deleted"))
+    assert kinds(replica.work()) == ["Patch", "Delete", "Emit"]
+    assert prime in server.primes
+
+
+def test_a_claim_whose_user_has_chosen_a_volume_is_let_be() -> None:
+    server, replica = opened()
+    server.publish("image-1")
+    asked(server, replica, volumeName="mine")
+    assert replica.work() == ()
+
+
 def test_a_node_that_the_driver_refuses_is_taken_from_the_users_claim_so_that_another_is_chosen() -> None:
     server, replica, prime = begun(mode=LATE)
     made = server.objects["PersistentVolumeClaim", prime]

@@ -1,0 +1,224 @@
+"""Claims that are filled from a ReplicationDestination, with a real driver, snapshotter, binder and scheduler.
+
+The image is a snapshot of a volume that a Pod has written; the destination's status names it, as its mover would have left it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from datamover.api.volsync.names import (
+    POPULATED_FROM_ANNOTATION,
+    POPULATING_LABEL_PREFIX,
+    PRIME_PREFIX,
+    PopulatorReason,
+)
+from support.cluster import DEFAULT_CLASS, OPERATOR_NAMESPACE, PATIENCE, RealCluster, wait_for
+from support.place import TREE, Place
+from support.pods import restricted_pod
+
+pytestmark = pytest.mark.disrupts
+"""Replication is switched on by an upgrade of the chart, where it is off: another operator takes over for a while."""
+
+FLAG = "--replication"
+_READ = """
+import hashlib, json, os
+found = {}
+for folder, _, files in os.walk("/data"):
+    for name in files:
+        path = os.path.join(folder, name)
+        found[os.path.relpath(path, "/data")] = hashlib.sha256(open(path, "rb").read()).hexdigest()
+print(json.dumps(found))
+"""
+DIGESTS = {path: hashlib.sha256(content).hexdigest() for path, content in TREE.items()}
+
+
+@pytest.fixture(scope="module")
+def replicating(cluster: RealCluster) -> Iterator[RealCluster]:
+    """The cluster, with replication switched on; afterwards as it was."""
+    if not cluster.has_snapshots():
+        pytest.skip("needs the kinds of external-snapshotter")
+    if FLAG in _arguments(cluster):
+        yield cluster
+        return
+    cluster.install("replication.enabled=true")
+    try:
+        yield cluster
+    finally:
+        cluster.install("replication.enabled=false")
+
+
+@pytest.fixture
+def filling(replicating: RealCluster, place: Place) -> Place:
+    """A place with a destination that has no image yet."""
+    assert replicating is place.cluster
+    place.kubectl.apply(
+        {
+            "apiVersion": "volsync.backube/v1alpha1",
+            "kind": "ReplicationDestination",
+            "metadata": {"name": "restore"},
+            "spec": {"external": {}},
+        },
+        namespace=place.namespace,
+    )
+    return place
+
+
+def _arguments(cluster: RealCluster) -> list[str]:
+    (pod, *_) = cluster.operator_pods()
+    found = cluster.kubectl.get("pod", pod, "-n", OPERATOR_NAMESPACE)
+    return found["spec"]["containers"][0].get("args", [])
+
+
+def take_image(place: Place, name: str, *, source: str = "app-data") -> None:
+    """Take a snapshot and wait until it holds its data."""
+    labels = {"app.kubernetes.io/created-by": "volsync"}
+    place.kubectl.apply(
+        {
+            "apiVersion": "snapshot.storage.k8s.io/v1",
+            "kind": "VolumeSnapshot",
+            "metadata": {"name": name, "labels": labels},
+            "spec": {"source": {"persistentVolumeClaimName": source}},
+        },
+        namespace=place.namespace,
+    )
+    seconds = f"{PATIENCE:.0f}s"
+    place.run("wait", "--for=jsonpath={.status.readyToUse}=true", f"volumesnapshot/{name}", f"--timeout={seconds}")
+
+
+def publish(place: Place, name: str) -> None:
+    latest = {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": name}
+    patch = json.dumps({"status": {"latestImage": latest}})
+    place.run("patch", "replicationdestination/restore", "--subresource=status", "--type=merge", "-p", patch)
+
+
+def ask(place: Place, name: str, *, storage_class: str = DEFAULT_CLASS) -> None:
+    source = {"apiGroup": "volsync.backube", "kind": "ReplicationDestination", "name": "restore"}
+    place.kubectl.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "storageClassName": place.cluster.storage_class(storage_class),
+                "resources": {"requests": {"storage": "1Gi"}},
+                "dataSourceRef": source,
+            },
+        },
+        namespace=place.namespace,
+    )
+
+
+def begin_reading(place: Place, claim: str) -> None:
+    """Create a Pod that reads all files of a claim, bound or not."""
+    pod = restricted_pod(
+        f"read-{claim}", image=place.cluster.images.mover, command=["python3", "-c", _READ], claim=claim
+    )
+    place.kubectl.apply(pod, namespace=place.namespace)
+
+
+def read(place: Place, claim: str) -> dict[str, str]:
+    """Return what that Pod has found."""
+    pod = f"read-{claim}"
+    place.run("wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{pod}", f"--timeout={PATIENCE:.0f}s")
+    found = json.loads(place.run("logs", pod))
+    place.run("delete", f"pod/{pod}", "--wait=true")
+    return {path: digest for path, digest in found.items() if not path.startswith("lost+found")}
+
+
+def wait_told(place: Place, claim: str, reason: str) -> None:
+    def reasons() -> list[str]:
+        events = place.kubectl.items(
+            "events", "-n", place.namespace, "--field-selector", f"involvedObject.name={claim}"
+        )
+        return [each["reason"] for each in events]
+
+    wait_for(lambda: reason in reasons(), what=lambda: f"{reasons()}\n{place.run('describe', 'pvc', check=False)}")
+
+
+def demand_nothing_left(place: Place, claim: str) -> None:
+    """The temporary claim and the mark are gone; the volume is the claim's, and says where it is from."""
+
+    def left() -> list[str]:
+        claims = [name for name in place.claims() if name.startswith(PRIME_PREFIX)]
+        images: list[dict[str, Any]] = place.kubectl.items("volumesnapshots", "-n", place.namespace)
+        labels = [label for each in images for label in each["metadata"].get("labels", {})]
+        return claims + [label for label in labels if label.startswith(POPULATING_LABEL_PREFIX)]
+
+    wait_for(lambda: not left(), what=lambda: str(left()))
+    found = place.kubectl.get("pvc", claim, "-n", place.namespace)
+    volume = place.kubectl.get("pv", found["spec"]["volumeName"])
+    assert volume["spec"]["claimRef"]["uid"] == found["metadata"]["uid"]
+    assert volume["metadata"]["annotations"][POPULATED_FROM_ANNOTATION] == f"{place.namespace}/restore"
+    assert (found["status"]["phase"], volume["status"]["phase"]) == ("Bound", "Bound")
+
+
+def remove_images(place: Place) -> None:
+    place.run("delete", "pvc,volumesnapshots,replicationdestinations", "--all", "--wait=true", "--timeout=60s")
+
+
+def test_a_claim_waits_for_the_first_image_and_has_its_files(filling: Place) -> None:
+    ask(filling, "filled")
+    wait_told(filling, "filled", PopulatorReason.NO_IMAGE)
+    filling.create_volume()
+    take_image(filling, "image-1")
+    publish(filling, "image-1")
+    filling.run("wait", "--for=jsonpath={.status.phase}=Bound", "pvc/filled", f"--timeout={PATIENCE:.0f}s")
+    begin_reading(filling, "filled")
+    assert read(filling, "filled") == DIGESTS
+    wait_told(filling, "filled", PopulatorReason.FINISHED)
+    demand_nothing_left(filling, "filled")
+    remove_images(filling)
+
+
+def test_a_class_that_binds_on_first_use_is_filled_where_its_first_pod_runs(filling: Place) -> None:
+    filling.cluster.storage_class("rig-wait")
+    filling.create_volume(storage_class="rig-wait")
+    take_image(filling, "image-1")
+    publish(filling, "image-1")
+    ask(filling, "filled", storage_class="rig-wait")
+    wait_told(filling, "filled", PopulatorReason.WAITING_FOR_CONSUMER)
+    assert not [name for name in filling.claims() if name.startswith(PRIME_PREFIX)]
+    begin_reading(filling, "filled")
+    assert read(filling, "filled") == DIGESTS
+    demand_nothing_left(filling, "filled")
+    remove_images(filling)
+
+
+def test_a_claim_that_is_deleted_while_it_is_filled_takes_all_of_it_along(filling: Place) -> None:
+    filling.create_volume(storage_class="rig-slow")
+    take_image(filling, "image-1")
+    publish(filling, "image-1")
+    ask(filling, "filled", storage_class="rig-slow")
+    wait_told(filling, "filled", PopulatorReason.CLAIM_CREATED)
+    filling.run("delete", "pvc/filled", "--wait=true")
+    wait_for(lambda: filling.claims() == {"app-data"}, what=lambda: str(filling.claims()))
+
+    def volumes() -> list[str]:
+        found = filling.kubectl.items("pv")
+        mine = [each for each in found if each["spec"].get("claimRef", {}).get("namespace") == filling.namespace]
+        return [each["metadata"]["name"] for each in mine if each["spec"]["claimRef"]["name"] != "app-data"]
+
+    wait_for(lambda: not volumes(), what=lambda: str(volumes()))
+    image = filling.kubectl.get("volumesnapshot", "image-1", "-n", filling.namespace)
+    assert not [key for key in image["metadata"]["labels"] if key.startswith(POPULATING_LABEL_PREFIX)]
+    remove_images(filling)
+
+
+def test_an_operator_that_is_killed_while_a_claim_is_filled_goes_on_from_there(filling: Place) -> None:
+    filling.create_volume(storage_class="rig-slow")
+    take_image(filling, "image-1")
+    publish(filling, "image-1")
+    ask(filling, "filled", storage_class="rig-slow")
+    wait_told(filling, "filled", PopulatorReason.CLAIM_CREATED)
+    filling.cluster.kill_operator()
+    filling.cluster.renew_operator()
+    filling.run("wait", "--for=jsonpath={.status.phase}=Bound", "pvc/filled", f"--timeout={PATIENCE:.0f}s")
+    begin_reading(filling, "filled")
+    assert read(filling, "filled") == DIGESTS
+    demand_nothing_left(filling, "filled")
+    remove_images(filling)
