@@ -7,16 +7,17 @@ import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from datamover.api import names as ours
 from datamover.api.transfer import Outcome, encode_outcome
+from datamover.api.volsync.common import CommonStatus
 from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS
 from datamover.api.volsync.replication_source import REPLICATION_SOURCES
-from datamover.plans.known import UNKNOWN, Known, Placement
-from datamover.plans.steps import Annotate, Create, Delete, Emit, Locate, Patch, Plan, WriteStatus
+from datamover.plans.known import UNKNOWN, Diagnosis, Known, Placement
+from datamover.plans.steps import Annotate, Create, Delete, Emit, Inquire, Locate, Patch, Plan, WriteStatus
 from datamover.reconcilers.replication.ask import Ask, Replication, ask_of
 from datamover.reconcilers.replication.decide import decide
 from datamover.reconcilers.replication.facts import Settings
@@ -24,7 +25,7 @@ from datamover.reconcilers.replication.gather import gather
 from datamover.reconcilers.replication.needs import KeyMakers
 from datamover.runs.facts import PATIENT, Unread
 from datamover.volumes.copy_trigger import Sharer
-from kubekit.words.batch import JOBS
+from kubekit.words.batch import JOBS, Job
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, SERVICES, Pod, SecretKeys
 from kubekit.words.meta import ObjectMeta, PartialObject, Resource
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS, VolumeSnapshotClass
@@ -42,6 +43,22 @@ async def _read(namespace: str, name: str) -> Mapping[str, bytes]:
 
 
 KEYS = KeyMakers(psk=dict, ssh=dict, read=_read)
+
+
+OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "restic": {"repository": "restic-secret"},
+    "rclone": {"rcloneConfig": "rclone-secret", "rcloneConfigSection": "remote", "rcloneDestPath": "bucket/x"},
+    "rsyncTLS": {"keySecret": "tls-psk", "address": "peer.example"},
+    "rsync": {"sshKeys": "ssh-keys", "address": "peer.example"},
+}
+"""What each method needs at least, as a source."""
+SECRETS: Final = {
+    "restic-secret": ("RESTIC_REPOSITORY", "RESTIC_PASSWORD"),
+    "rclone-secret": ("rclone.conf",),
+    "tls-psk": ("psk.txt",),
+    "ssh-keys": ("source", "source.pub", "destination", "destination.pub"),
+}
+METHODS: Final = tuple(OPTIONS)
 
 
 class Theatre:
@@ -74,6 +91,7 @@ class Theatre:
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
         self.secrets: dict[str, tuple[str, ...]] = {}
         self.statuses: list[dict[str, Any]] = []
+        self.writes: list[tuple[Replication, CommonStatus]] = []
         self.events: list[Emit] = []
         self.created: list[dict[str, Any]] = []
         self.deleted: list[str] = []
@@ -82,9 +100,69 @@ class Theatre:
         self.namespace_labels: dict[str, str] = {}
         self.others: tuple[Sharer, ...] = ()
         self.pods: list[Pod] = []
+        self.config_maps: dict[str, tuple[str, ...]] = {}
+        self.placement: Placement | None = None
+        self.running = 0
+        self.slow: set[str] = set()
+        self.complaints: dict[str, str] = {}
         self._serial = 0
 
+    @classmethod
+    def source(
+        cls,
+        method: str = "restic",
+        copy: str | None = "Clone",
+        *,
+        name: str = "db",
+        trigger: dict[str, Any] | None = None,
+        settings: Settings = SETTINGS,
+        paused: bool = False,
+        claim: dict[str, str] | None = None,
+        **options: Any,
+    ) -> "Theatre":
+        """A source that lacks nothing; its claim is `data`, with the annotations that are given as `claim`."""
+        chosen = {**OPTIONS[method], **({"copyMethod": copy} if copy else {}), **options}
+        spec: dict[str, Any] = {"sourcePVC": "data", method: chosen, "trigger": trigger or {"manual": "t1"}}
+        theatre = cls("ReplicationSource", name, {**spec, **({"paused": True} if paused else {})}, settings=settings)
+        theatre.secrets.update(SECRETS)
+        theatre.claim("data", **(claim or {}))
+        return theatre
+
+    @classmethod
+    def destination(
+        cls,
+        method: str = "restic",
+        copy: str | None = "Snapshot",
+        *,
+        name: str = "back",
+        trigger: dict[str, Any] | None = None,
+        settings: Settings = SETTINGS,
+        **options: Any,
+    ) -> "Theatre":
+        """A destination that lacks nothing and makes its own volume, unless `destinationPVC` names one."""
+        needed = OPTIONS[method] if method in ("restic", "rclone") else {}
+        made = {} if "destinationPVC" in options else {"capacity": "2Gi", "accessModes": ["ReadWriteOnce"]}
+        chosen = {**needed, **made, **({"copyMethod": copy} if copy else {}), **options}
+        spec = {method: chosen, "trigger": trigger or {"manual": "t1"}}
+        theatre = cls("ReplicationDestination", name, spec, settings=settings)
+        theatre.secrets.update(SECRETS)
+        return theatre
+
     # What a user does.
+
+    def change(self, **spec: Any) -> None:
+        """Change the object's spec; None takes a field away."""
+        _merge(self.manifest["spec"], spec)
+
+    def trigger(self, **trigger: Any) -> None:
+        """Give another trigger."""
+        self.manifest["spec"]["trigger"] = trigger
+
+    def delete(self, kind: str, name: str) -> None:
+        """Delete a child; it is gone at once."""
+        self.objects.pop((kind, name))
+        if kind == "Job":
+            self.pods = []
 
     def claim(
         self,
@@ -149,6 +227,20 @@ class Theatre:
         """Let the Job fail, with the mover's last words."""
         self._end("Failed", "Failed", Outcome(failure_class="unreachable", reason=reason, message=message, log=log))
 
+    def fail_late(self) -> None:
+        """Let the Job reach its deadline."""
+        self.job["status"] = {
+            "failed": 1,
+            "conditions": [
+                {
+                    "type": "Failed",
+                    "status": "True",
+                    "reason": "DeadlineExceeded",
+                    "lastTransitionTime": seconds(self.now),
+                }
+            ],
+        }
+
     def _end(self, condition: str, phase: str, outcome: Outcome) -> None:
         job = self.job
         counted = "succeeded" if condition == "Complete" else "failed"
@@ -181,6 +273,72 @@ class Theatre:
         """Let time pass, in seconds."""
         self.now += timedelta(seconds=amount)
 
+    def bind_all(self) -> None:
+        """Let storage do all that it has to: snapshots are ready and claims bound."""
+        for kind, name in tuple(self.objects):
+            if kind == "VolumeSnapshot":
+                self.ready(name)
+            if kind == "PersistentVolumeClaim":
+                self.bind(name)
+
+    def start(self) -> "Theatre":
+        """Go on until the mover's Job is there."""
+        self.act()
+        for _ in range(2):  # a snapshot, then a claim of it
+            self.bind_all()
+            self.act()
+        assert self.job
+        return self
+
+    def finish(self, log: str = "") -> "Theatre":
+        """Start a synchronisation and let all of it succeed."""
+        self.start()
+        self.later(5)
+        self.succeed(log)
+        self.act()
+        self.bind_all()
+        self.act()
+        return self
+
+    def restart(self) -> None:
+        """Forget all that the operator knows but is written nowhere."""
+        self.known = UNKNOWN
+
+    def get_job(self) -> Job:
+        """Return the Job as it is cached."""
+        return self.get(JOBS, self.job["metadata"]["name"])
+
+    def there(self, kind: str) -> set[str]:
+        """Return the names of what there is of a kind."""
+        return {name for found, name in self.objects if found == kind}
+
+    def said(self, *reasons: str) -> list[tuple[str, str]]:
+        """Return type and reason of the events, or the notes of those with these reasons."""
+        if reasons:
+            return [(each.reason, each.message) for each in self.events if each.reason in reasons]
+        return [(each.type, each.reason) for each in self.events]
+
+    @property
+    def container(self) -> dict[str, Any]:
+        """The mover's container."""
+        return self.pod["containers"][0]
+
+    @property
+    def pod(self) -> dict[str, Any]:
+        """The spec of the mover's Pod."""
+        return self.job["spec"]["template"]["spec"]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The mover's plain variables."""
+        return {each["name"]: each.get("value", "") for each in self.container["env"] if "valueFrom" not in each}
+
+    @property
+    def synced(self) -> bool:
+        """Whether the status says that nothing is under way, and the last one was successful."""
+        result = (self.status.get("latestMoverStatus") or {}).get("result")
+        return "lastSyncStartTime" not in self.status and result == "Successful"
+
     @property
     def job(self) -> dict[str, Any]:
         """The one Job."""
@@ -206,7 +364,8 @@ class Theatre:
 
     def plan(self) -> Plan[Any]:
         """Return what would be done now."""
-        facts = gather(self.obj, view=Caches(self), known=self.known, now=self.now, patience=PATIENT)
+        view = Caches(self)
+        facts = gather(self.obj, view=view, known=self.known, now=self.now, patience=PATIENT, running=self.running)
         return decide(facts, settings=self.settings, keys=KEYS)
 
     def act(self, most: int = 30) -> Plan[Any]:
@@ -225,7 +384,9 @@ class Theatre:
                 written = msgspec.json.decode(msgspec.json.encode(status))
                 assert written != self.manifest.get("status"), "a write that changes nothing"
                 _check(written)
+                before = self.obj
                 self.manifest["status"] = written
+                self.writes.append((before, status))
                 self.statuses.append(self.manifest["status"])
             case Create(resource, manifest):
                 key = resource.kind, manifest["metadata"]["name"]
@@ -234,6 +395,12 @@ class Theatre:
                 self._add(resource, manifest)
             case Delete(resource, target):
                 self.deleted.append(f"{resource.kind}/{target.name}")
+                found = self.objects.get((resource.kind, target.name))
+                assert found is not None, f"{resource.kind}/{target.name} is deleted twice"
+                assert found["metadata"]["uid"] == target.uid, "another object of this name"
+                if target.name in self.slow:
+                    found["metadata"]["deletionTimestamp"] = seconds(self.now)
+                    return
                 self.objects.pop((resource.kind, target.name), None)
                 if resource is JOBS:
                     self.pods = []
@@ -242,7 +409,10 @@ class Theatre:
             case Annotate(resource, target, annotations):
                 _merge(self.objects[resource.kind, target.name], {"metadata": {"annotations": dict(annotations)}})
             case Locate(claim):
-                self.known = dataclasses.replace(self.known, placement=Placement(claim.uid))
+                self.known = dataclasses.replace(self.known, placement=self.placement or Placement(claim.uid))
+            case Inquire():
+                said = self.complaints.get(step.target.name)
+                self.known = dataclasses.replace(self.known, diagnosis=Diagnosis(step.topic, said))
             case Emit():
                 assert step.action, f"an event without an action never arrives: {step}"
                 self.events.append(step)
@@ -262,6 +432,7 @@ class Theatre:
             made["spec"]["clusterIP"] = f"10.0.0.{self._serial}"
         if resource is PERSISTENT_VOLUME_CLAIMS:
             made.setdefault("status", {"phase": "Pending"})
+            made["spec"].setdefault("storageClassName", "fast")  # the default, as a server fills it in
         self.objects[resource.kind, made["metadata"]["name"]] = made
 
     def get(self, resource: Resource[Any], name: str) -> Any:
@@ -331,9 +502,10 @@ class Caches:
         return Unread.MISSING if found is None else SecretKeys(metadata=ObjectMeta(name=name), keys=found, empty=())
 
     def config_map(self, namespace: str, name: str) -> SecretKeys | Unread:
-        """There is none."""
-        del namespace, name
-        return Unread.MISSING
+        """What the user has provided."""
+        del namespace
+        found = self._theatre.config_maps.get(name)
+        return Unread.MISSING if found is None else SecretKeys(metadata=ObjectMeta(name=name), keys=found, empty=())
 
     def namespace(self, name: str) -> PartialObject:
         """The namespace."""

@@ -59,7 +59,8 @@ class Copy:
 
     `claim` is the copy's name, None where the source itself is read. `spare` is the name to take when somebody else holds that one; without
     one the run waits. `size` and `access_modes` are the copy's where they are not the source's. `temporary` tells that the copy and its Job go when the data are moved; a snapshot always does. `round` is the run id
-    that children of this run carry as a label, where the next run's children have the same names; None where names are never used again.
+    that children of this run carry as a label, where the next run's children have the same names; None where names are never used again. `blocks` tells that the mover
+    copies Block volumes as well.
     """
 
     method: str
@@ -74,6 +75,7 @@ class Copy:
     temporary: bool = True
     round: str | None = None
     gate: Gate | None = None
+    blocks: bool = False
 
     @property
     def direct(self) -> bool:

@@ -24,7 +24,14 @@ def find_obstacle(copy: Copy, fields: Fields, facts: RunFacts) -> Obstacle | Non
 
 def check_source(copy: Copy, fields: Fields, facts: RunFacts) -> Obstacle | None:
     """Return why the source cannot be read, or not yet."""
-    return judge_source(copy.source, facts.source, method=copy.method, storage_class=facts.source_class, fields=fields)
+    return judge_source(
+        copy.source,
+        facts.source,
+        method=copy.method,
+        storage_class=facts.source_class,
+        fields=fields,
+        blocks=copy.blocks,
+    )
 
 
 def check_copyable(copy: Copy, fields: Fields, facts: RunFacts) -> Obstacle | None:

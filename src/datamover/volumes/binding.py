@@ -44,8 +44,12 @@ def check_source(
     method: str,
     storage_class: StorageClass | None,
     fields: Fields,
+    blocks: bool = False,
 ) -> Obstacle | None:
-    """Return why the source claim cannot be copied, or None. Here and below, `fields` is how the kind calls what helps."""
+    """Return why the source claim cannot be copied, or None. Here and below, `fields` is how the kind calls what helps.
+
+    `blocks`: the mover copies Block volumes as well.
+    """
     if source is None:
         return Obstacle(
             reasons.SOURCE_NOT_FOUND,
@@ -65,10 +69,10 @@ def check_source(
             f"PersistentVolumeClaim {name} has lost its volume; there is nothing to back up",
             waits=True,
         )
-    if ((source.spec and source.spec.volume_mode) or "Filesystem") == "Block":
+    if ((source.spec and source.spec.volume_mode) or "Filesystem") == "Block" and not blocks:
         return Obstacle(
             reasons.BLOCK_NOT_SUPPORTED,
-            f"PersistentVolumeClaim {name} is a Block volume, and rclone moves files: use a Filesystem volume",
+            f"PersistentVolumeClaim {name} is a Block volume, and its mover moves files: use a Filesystem volume",
             waits=False,
         )
     if phase != "Bound" and not (method == CopyMethod.DIRECT and binds_on_use(storage_class)):

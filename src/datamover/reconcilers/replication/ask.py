@@ -82,6 +82,11 @@ class Ask:
         return self.options if isinstance(self.options, MoverConfig) else None
 
     @property
+    def moves_blocks(self) -> bool:
+        """Whether its mover copies Block volumes as well."""
+        return self.method in (Method.RSYNC, Method.RSYNC_TLS)
+
+    @property
     def makes_claim(self) -> bool:
         """Whether a destination makes the claim that it writes."""
         return not self.is_source and self.claim is None

@@ -33,9 +33,10 @@ from datamover.reconcilers.replication.order import order_of, status_of
 from datamover.runs.copy import take_copy
 from datamover.runs.job import follow
 from datamover.runs.order import Order
+from datamover.runs.preflight import check_source
 from datamover.runs.record import Stage
 from datamover.runs.trigger import close_round
-from datamover.runs.verdict import Answer, Rest, Verdict, blocked, refused
+from datamover.runs.verdict import Answer, Rest, Verdict, blocked, refused, working
 from datamover.runs.wait import LITTLE
 from kubekit.words.batch import JOBS, Job
 from kubekit.words.timestamps import seconds
@@ -107,8 +108,8 @@ def _advance(order: Order, facts: Facts, ask: Ask, *, settings: Settings, keys: 
         return _keep_pace(order, facts, ask, job)
     early = ask.method in CHECKED_FIRST
     lacking = _provide(facts, ask, keys) if early else None
-    if lacking is None and not ask.is_source:
-        lacking = find_claim(facts, ask)
+    if lacking is None:
+        lacking = _check_direct(order, facts) if ask.is_source else find_claim(facts, ask)
     if lacking is not None:
         return lacking
     answer = take_copy(order, facts.run)
@@ -118,19 +119,31 @@ def _advance(order: Order, facts: Facts, ask: Ask, *, settings: Settings, keys: 
     return lacking or _place(facts, ask) or _take_turn(facts, ask, settings) or answer
 
 
+def _check_direct(order: Order, facts: Facts) -> Answer | None:
+    """What a copy would find out of its source is asked here where there is none."""
+    found = check_source(order.copy, order.fields, facts.run) if order.copy.direct else None
+    return blocked(found.reason, found.message, action="Check") if found is not None else None
+
+
 def _keep_pace(order: Order, facts: Facts, ask: Ask, job: Job) -> Answer:
     """Follow the Job, which exists while the object is paused as well, and starts nothing then."""
     over = job.condition("Complete") is not None or job.condition("Failed") is not None
     wanted = 0 if ask.paused else 1
     parallelism = job.spec.parallelism if job.spec is not None else None
-    if not over and not job.metadata.terminating and parallelism not in (None, wanted):
+    if over or job.metadata.terminating:
+        return follow(order, facts.run)
+    change: tuple[Effect, ...] = ()
+    if parallelism not in (None, wanted):
         refusal = facts.run.refused(patch=True)
         if refusal is not None:
             return refused(refusal, action="Pause")
-        return Rest((Patch(JOBS, job.metadata, {"spec": {"parallelism": wanted}}),))
-    if ask.paused and not over:
+        change = (Patch(JOBS, job.metadata, {"spec": {"parallelism": wanted}}),)
+    if ask.paused:
         message = "paused: set spec.paused to false to go on"
-        return Verdict(State.SUSPENDED, reasons.SUSPENDED, message, "Pause")
+        return Verdict(State.SUSPENDED, reasons.SUSPENDED, message, "Pause", before=change)
+    if change or order.record.reason == reasons.SUSPENDED:
+        going = working(reasons.JOB_CREATED, f"Job {job.metadata.name} goes on")
+        return dataclasses.replace(going, before=change)
     return follow(order, facts.run)
 
 

@@ -40,6 +40,9 @@ def find_claim(facts: Facts, ask: Ask) -> Answer | None:
     if is_lost(claim):
         message = f"PersistentVolumeClaim {name} has lost its volume: delete it, and provide another one"
         return blocked(reasons.SOURCE_LOST, message, action="Check")
+    if claim.spec is not None and claim.spec.volume_mode == "Block" and not ask.moves_blocks:
+        message = f"PersistentVolumeClaim {name} is a Block volume, and its mover moves files: use a Filesystem volume"
+        return blocked(reasons.BLOCK_NOT_SUPPORTED, message, action="Check")
     if ask.makes_claim and not lasting_owner(ask).holds(claim):
         message = f"PersistentVolumeClaim {name} exists and is not this {ask.resource.kind}'s: delete or rename it, or name it in {field}.destinationPVC"
         return blocked(reasons.NAME_TAKEN, message, action="Check")

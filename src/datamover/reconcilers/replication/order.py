@@ -69,6 +69,7 @@ def copy_of(ask: Ask, *, sharers: tuple[Sharer, ...] = ()) -> Copy:
         access_modes=options.access_modes,
         round=run_id_of(ask.obj),
         gate=None if direct else CopyTrigger(begun_of(ask.obj), told_of(ask.obj), sharers),
+        blocks=ask.moves_blocks,
     )
 
 
@@ -191,6 +192,14 @@ def _failures_before(facts: Facts) -> int:
     return failures_in(said.message) if said is not None and said.status == "True" else 0
 
 
+def _has_failed(status: CommonStatus) -> bool:
+    """Tell whether the last that was told is that a mover failed."""
+    ready, stalled = status.condition(ConditionType.READY), status.condition(ConditionType.STALLED)
+    if ready is None or stalled is None or stalled.status != "True":
+        return False
+    return failures_in(stalled.message) > 0 and ready.reason == stalled.reason
+
+
 FAILURES: Final = re.compile(r"^([0-9]{1,6}) failures? in a row")
 
 
@@ -215,7 +224,8 @@ def _record_of(facts: Facts) -> Record:
         begun=folder(begun_of(obj)),
         reason=ready.reason if ready is not None else "",
         halted=stalled is not None and stalled.status == "True",
-        attempts=int(tries[1]) if tries else 0,
+        # The Job that failed was removed by us, so that the next one can be made: it is not missed.
+        attempts=int(tries[1]) if tries and not (job is None and _has_failed(status)) else 0,
     )
 
 

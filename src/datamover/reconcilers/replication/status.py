@@ -119,10 +119,15 @@ def waiting(
     steps: tuple[Effect, ...] = (),
     wake: float | None,
 ) -> Plan[Any]:
-    """Return the plan between two synchronisations. `steps` remove what is left of the last one."""
+    """Return the plan between two synchronisations. `steps` remove what is left of the last one; what was wrong meanwhile is over."""
+    said: dict[str, Said] = {Synchronizing.TYPE: ("False", reason, Synchronizing.MESSAGES[reason])}
+    stalled = _current(obj).condition(ConditionType.STALLED)
+    if stalled is not None and stalled.status == "True":
+        said[ConditionType.READY] = ("True", reasons.SYNCHRONIZED, "the last synchronisation has ended well")
+        said[ConditionType.STALLED] = ("False", reasons.SYNCHRONIZED, _FREE)
     status = _change(
         obj,
-        {Synchronizing.TYPE: ("False", reason, Synchronizing.MESSAGES[reason])},
+        said,
         now=now,
         next_sync_time=seconds(next_sync) if next_sync is not None else None,
     )
