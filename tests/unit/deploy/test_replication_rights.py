@@ -81,12 +81,6 @@ async def test_the_rights_are_enough_for_what_is_made_and_for_nothing_that_would
             await client.create(resource, manifest)
             (found,) = await client.list(resource, label_selector=f"{CREATED_BY_LABEL}={CREATED_BY_VALUE}")
             assert found.metadata.name == "volsync-src-app"
-        patch = {"spec": {"type": "NodePort"}}
-        service = await client.patch(
-            SERVICES, "volsync-src-app", patch, namespace=namespace, field_manager=FIELD_MANAGER
-        )
-        assert service.spec is not None
-        assert service.spec.type == "NodePort"
         await client.list(NAMESPACE_METAS, field_selector=f"metadata.name={namespace}")
         with pytest.raises(NotFound):
             await client.get(LEASES, LEASE_NAME, namespace="volsync-system")
@@ -103,5 +97,10 @@ async def test_the_rights_are_enough_for_what_is_made_and_for_nothing_that_would
             await client.create(ROLE_BINDINGS, {**generous, "roleRef": admin, "subjects": []})
         with pytest.raises(Forbidden):
             await client.delete(SERVICE_ACCOUNTS, "default", namespace=namespace)
+        with pytest.raises(Forbidden):
+            await client.delete(SECRET_METAS, "volsync-src-app", namespace=namespace)
+        patch = {"spec": {"type": "NodePort"}}
+        with pytest.raises(Forbidden):
+            await client.patch(SERVICES, "volsync-src-app", patch, namespace=namespace, field_manager=FIELD_MANAGER)
     finally:
         await transport.close()
