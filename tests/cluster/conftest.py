@@ -38,7 +38,7 @@ from support.leftovers import (
     demand_no_uploads,
     demand_nothing,
 )
-from support.place import Place
+from support.place import OWNERS, Place
 from support.request_counts import count_audit_lines
 from support.store import Store, create_store, forwarded_port
 from support.turns import shared, turn
@@ -211,7 +211,7 @@ def place(
 def _demand_clean_end(place: Place) -> None:
     demand_cleaned_up(place)
     demand_no_secret(place)
-    place.run("delete", "datamovers", "--all", "--wait=true", "--timeout=60s")
+    place.run("delete", OWNERS, "--all", "--wait=true", "--timeout=60s")
     demand_no_children(place)
     demand_no_uploads(place)
 

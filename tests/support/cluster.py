@@ -152,6 +152,7 @@ class RealCluster:
         repository, _, tag = self.images.operator.rpartition(":")
         mover, _, mover_tag = self.images.mover.rpartition(":")
         chosen = [
+            "replication.enabled=true",
             f"image.repository={repository}",
             f"image.tag={tag}",
             f"moverImage.repository={mover}",

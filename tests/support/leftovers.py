@@ -8,6 +8,7 @@ from typing import Any
 
 from datamover.api.names import CREATED_BY_VALUE, OWNER_UID_LABEL, Phase
 from datamover.api.ownership import select_children
+from datamover.api.volsync import names as volsync
 from support.cluster import Kubectl, RealCluster, wait_for
 from support.place import Place
 from support.store import SECRET_KEY
@@ -50,12 +51,18 @@ def demand_cleaned_up(place: Place) -> None:
 
 
 def demand_no_children(place: Place) -> None:
-    """Demand that nothing of the operator's own is left of any kind, once its DataMovers are gone."""
+    """Demand that nothing of the operator's own is left of any kind, once the objects that it is for are gone."""
     kinds = ",".join(place.kubectl.kinds(namespaced=True) - _NOT_KEPT)
 
     def children() -> list[str]:
         return place.run(
-            "get", kinds, "-l", select_children((CREATED_BY_VALUE,)), "-o", "name", "--ignore-not-found"
+            "get",
+            kinds,
+            "-l",
+            select_children((CREATED_BY_VALUE, volsync.CREATED_BY_VALUE)),
+            "-o",
+            "name",
+            "--ignore-not-found",
         ).split()
 
     wait_for(lambda: not children(), seconds=30, what=lambda: str(children()))

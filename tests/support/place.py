@@ -35,6 +35,8 @@ def class_for(phase: str) -> str:
     return "rig-slow" if phase == Phase.CREATING_CLONE else DEFAULT_CLASS
 
 
+OWNERS = "datamovers,replicationsources,replicationdestinations"
+"""The kinds that the operator makes other objects for."""
 TREE: dict[str, bytes] = {
     "hello.txt": b"hello\n",
     "empty": b"",
@@ -293,6 +295,7 @@ class Place:
         return "\n".join(
             [
                 self.run("describe", "datamovers", check=False),
+                self.run("get", "replicationsources,replicationdestinations", "-o", "yaml", check=False),
                 self.run("get", "datamovers,pods,jobs,pvc,volumesnapshots", "-o", "wide", check=False),
                 self.run("get", "events", "--sort-by=.lastTimestamp", check=False),
                 self.run("logs", "-l", "app.kubernetes.io/component=mover", "--tail=20", "--prefix", check=False),
@@ -300,14 +303,22 @@ class Place:
         )
 
     @contextlib.contextmanager
-    def beside(self, suffix: str) -> Iterator["Place"]:
-        """A second namespace for the same bucket; it is gone afterwards."""
+    def beside(self, suffix: str, *, restricted: bool = True) -> Iterator["Place"]:
+        """A second namespace for the same bucket; it is gone afterwards. `restricted`: it admits nothing special, as the first one."""
         other = replace(self, namespace=f"{self.namespace}-{suffix}")
-        self.cluster.create_namespace(other.namespace)
-        yield other
-        self.kubectl.run(
-            "delete", "namespace", other.namespace, "--ignore-not-found", "--wait=true", "--timeout=90s", seconds=120
-        )
+        self.cluster.create_namespace(other.namespace, restricted=restricted)
+        try:
+            yield other
+        finally:
+            self.kubectl.run(
+                "delete",
+                "namespace",
+                other.namespace,
+                "--ignore-not-found",
+                "--wait=true",
+                "--timeout=90s",
+                seconds=120,
+            )
 
     def mover_logs(self) -> dict[str, str]:
         """Return what the Pods of the namespace have logged, by Pod and container; on the rig also those that are gone."""
@@ -323,5 +334,6 @@ class Place:
 
     def remove(self) -> None:
         """Delete the namespace and wait until it is gone; its content before, for that is faster than the namespace controller."""
-        self.run("delete", "datamovers,jobs,pods,pvc", "--all", "--wait=true", "--timeout=60s")
+        self.run("delete", OWNERS, "--all", "--wait=true", "--timeout=60s")
+        self.run("delete", "jobs,pods,pvc", "--all", "--wait=true", "--timeout=60s")
         self.kubectl.run("delete", "namespace", self.namespace, "--wait=true", "--timeout=90s", seconds=120)

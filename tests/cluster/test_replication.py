@@ -1,0 +1,142 @@
+"""ReplicationSource and ReplicationDestination in a real cluster: from a volume to a store or another namespace, and back into a volume.
+
+Few scenarios with many checks each: most of the time is waiting for Pods and volumes.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from support.leftovers import demand_no_children
+from support.place import Place
+from support.replicas import (
+    DESTINATION,
+    NEW_VOLUME,
+    SOURCE,
+    allow_privileged,
+    claim_from,
+    create,
+    create_authority,
+    create_claim,
+    create_secret,
+    demand_no_temporaries,
+    rclone_secret,
+    remove_all,
+    restic_secret,
+    trigger,
+    wait_synchronized,
+)
+from support.trees import IDENTITY, Tree, demand_same, read_tree, write_tree
+
+RESTIC_LEAVES = ("acl", "default", "sparse")
+"""What the contract of restic's mover leaves: ACLs."""
+RCLONE_LEAVES = ("together", "sparse", "mark")
+"""What a store of objects does not keep: that files are one, holes, attributes."""
+
+
+def fetch(place: Place, name: str, manual: str, *, root: bool = False, new: bool = True) -> Tree:
+    """Let a destination take the next image, make a claim of it, and return what is in there."""
+    if not new:
+        trigger(place, DESTINATION, name, manual)
+    found = wait_synchronized(place, DESTINATION, name, manual)
+    image = found["status"]["latestImage"]
+    assert image["kind"] == "VolumeSnapshot"
+    claim = f"restored-{manual}-{name[:20]}"
+    claim_from(place, claim, name)
+    return read_tree(place, claim, root=root)
+
+
+def two_rounds(
+    place: Place,
+    method: str,
+    *,
+    source: dict[str, Any],
+    destination: dict[str, Any],
+    but: Collection[str],
+    root: bool = False,
+    name: str = "app",
+    patterns: tuple[str, ...] = (),
+) -> None:
+    """A volume is copied and restored, then changed, copied and restored again, into the same destination."""
+    create_claim(place, "app-data")
+    tree = write_tree(place, "app-data", root=root)
+    create(place, SOURCE, name, method, source="app-data", manual="one", **source)
+    found = wait_synchronized(place, SOURCE, name, "one")
+    logs = found["status"]["latestMoverStatus"]["logs"]
+    assert all(pattern in logs for pattern in patterns), logs
+    create(place, DESTINATION, name, method, manual="one", **destination)
+    demand_same(tree, fetch(place, name, "one", root=root), but=but)
+    changed = write_tree(place, "app-data", change=True, root=root)
+    trigger(place, SOURCE, name, "two")
+    wait_synchronized(place, SOURCE, name, "two")
+    demand_same(changed, fetch(place, name, "two", root=root, new=False), but=but)
+    demand_no_temporaries(place)
+
+
+def test_restic_with_a_store_behind_tls_in_a_namespace_for_privileged_movers(place: Place) -> None:
+    """The authority of the store is in a ConfigMap; the copy is a snapshot; root's and others' files keep their owners."""
+    with place.beside("root", restricted=False) as other:
+        allow_privileged(other)
+        create_secret(other, "repository", restic_secret(place, "restic"))
+        common = {"repository": "repository", "customCA": create_authority(other)}
+        two_rounds(
+            other,
+            "restic",
+            source={**common, "copyMethod": "Snapshot", "retain": {"last": "5"}},
+            destination={**common, **NEW_VOLUME, "copyMethod": "Snapshot", "enableFileDeletion": True},
+            but=RESTIC_LEAVES,
+            root=True,
+            patterns=("created restic repository", "Restic completed in"),
+        )
+        remove_all(other)
+        demand_no_children(other)
+
+
+def test_restic_with_a_repository_on_a_claim_and_long_names_in_a_restricted_namespace(place: Place) -> None:
+    """No store at all: the repository is on a further volume of the movers. Names are of 200 and of 63 characters."""
+    create_claim(place, "backups")
+    create_secret(place, "repository", {"RESTIC_REPOSITORY": "/mnt/backups/repository", "RESTIC_PASSWORD": "of-no-use"})
+    volumes = [{"mountPath": "backups", "volumeSource": {"persistentVolumeClaim": {"claimName": "backups"}}}]
+    common = {"repository": "repository", "moverVolumes": volumes, "moverSecurityContext": IDENTITY}
+    two_rounds(
+        place,
+        "restic",
+        source={**common, "copyMethod": "Clone"},
+        destination={**common, **NEW_VOLUME, "copyMethod": "Snapshot", "enableFileDeletion": True},
+        but=RESTIC_LEAVES,
+        name="long-" + "n" * 195,
+    )
+    create(place, SOURCE, "s" * 63, "restic", source="app-data", manual="one", **common, copyMethod="Clone")
+    wait_synchronized(place, SOURCE, "s" * 63, "one")
+
+
+def rclone_rounds(place: Place, **common: Any) -> None:
+    """Two rounds with rclone; the links go along, as the Secret asks for."""
+    create_secret(place, "rclone", rclone_secret(place))
+    common |= {
+        "rcloneConfig": "rclone",
+        "rcloneConfigSection": "store",
+        "rcloneDestPath": f"{place.bucket}/mirror",
+        "customCA": create_authority(place),
+    }
+    root = "moverSecurityContext" not in common
+    two_rounds(
+        place,
+        "rclone",
+        source={**common, "copyMethod": "Snapshot" if root else "Clone"},
+        destination={**common, **NEW_VOLUME, "copyMethod": "Snapshot"},
+        but=RCLONE_LEAVES,
+        root=root,
+        patterns=("Transferred:", "Rclone completed in"),
+    )
+
+
+def test_rclone_with_a_store_behind_tls_in_a_namespace_for_privileged_movers(place: Place) -> None:
+    with place.beside("root", restricted=False) as other:
+        allow_privileged(other)
+        rclone_rounds(other)
+        remove_all(other)
+        demand_no_children(other)
+
+
+def test_rclone_with_a_store_behind_tls_in_a_restricted_namespace(place: Place) -> None:
+    rclone_rounds(place, moverSecurityContext=IDENTITY)

@@ -1,0 +1,129 @@
+"""rsync through TLS and over ssh in a real cluster: from one namespace into another, and what a restricted namespace refuses."""
+
+import base64
+from typing import Any
+
+from datamover.api import reasons
+from support.cluster import condition, wait_for
+from support.leftovers import demand_no_children
+from support.place import Place
+from support.replicas import (
+    DESTINATION,
+    NEW_VOLUME,
+    SOURCE,
+    allow_privileged,
+    claim_from,
+    create,
+    create_claim,
+    demand_no_temporaries,
+    get,
+    remove_all,
+    trigger,
+    wait_synchronized,
+)
+from support.trees import IDENTITY, Tree, demand_same, read_tree, write_tree
+
+RSYNC_LEAVES = ("mark",)
+"""Extended attributes do not go along."""
+
+
+def bring_secret(name: str, *, of: Place, to: Place) -> list[str]:
+    """Copy a Secret into another namespace, as users do, and return the private keys in it."""
+    found = of.kubectl.get("secret", name, "-n", of.namespace)
+    to.kubectl.apply(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": found["data"]},
+        namespace=to.namespace,
+    )
+    return [value for key, value in found["data"].items() if not key.endswith(".pub")]
+
+
+def demand_not_told(private: list[str], *places: Place) -> None:
+    """Demand that nothing of a private key (in base64, as the Secret has it) is in an object, event or log (law L8)."""
+    parts: set[str] = set()
+    for each in (base64.b64decode(value).decode() for value in private):
+        parts |= {line[-60:] for line in each.splitlines() if len(line) > 60}
+    assert parts
+    for place in places:
+        objects = place.run("get", "pods,jobs,events,replicationsources,replicationdestinations", "-o", "json")
+        told = {"the objects": objects, **place.mover_logs()}
+        assert not [name for name, text in told.items() if any(part in text for part in parts)]
+
+
+def published(place: Place, name: str, field: str, *keys: str) -> dict[str, str]:
+    """Wait until a destination says where it is and with which key, and return that part of its status."""
+
+    def said() -> dict[str, Any]:
+        return get(place, DESTINATION, name).get("status", {}).get(field, {})
+
+    wait_for(lambda: all(said().get(key) for key in keys), what=place.explain)
+    return said()
+
+
+def restored(place: Place, claim: str, *, root: bool) -> Tree:
+    """Make a claim of the last image, and return what is in there."""
+    claim_from(place, claim, "app")
+    return read_tree(place, claim, root=root)
+
+
+def move_twice(source: Place, destination: Place, method: str, field: str, *, key: str, **common: Any) -> None:
+    """The destination waits for the source; both take part in two rounds, the second with changes and deletions."""
+    root = method == "rsync" or not common
+    create_claim(source, "app-data")
+    tree = write_tree(source, "app-data", root=root)
+    receiving = {**NEW_VOLUME, **common, "copyMethod": "Snapshot"}
+    create(destination, DESTINATION, "app", method, manual="one", **receiving)
+    where = published(destination, "app", field, "address", key)
+    private = bring_secret(where[key], of=destination, to=source)
+    option = "sshKeys" if method == "rsync" else "keySecret"
+    method_of_copy = "Snapshot" if root else "Clone"
+    spec: dict[str, Any] = {"address": where["address"], option: where[key], "copyMethod": method_of_copy, **common}
+    create(source, SOURCE, "app", method, source="app-data", manual="one", **spec)
+    found = wait_synchronized(source, SOURCE, "app", "one")
+    assert "sync completed in" in found["status"]["latestMoverStatus"]["logs"]
+    assert "sent" in found["status"]["latestMoverStatus"]["logs"]
+    wait_synchronized(destination, DESTINATION, "app", "one")
+    demand_same(tree, restored(destination, "restored-one", root=root), but=RSYNC_LEAVES)
+    changed = write_tree(source, "app-data", change=True, root=root)
+    trigger(destination, DESTINATION, "app", "two")
+    trigger(source, SOURCE, "app", "two")
+    wait_synchronized(source, SOURCE, "app", "two")
+    wait_synchronized(destination, DESTINATION, "app", "two")
+    demand_same(changed, restored(destination, "restored-two", root=root), but=RSYNC_LEAVES)
+    for each in (source, destination):
+        demand_no_temporaries(each)
+    demand_not_told(private, source, destination)
+
+
+def test_rsync_through_tls_between_namespaces_for_privileged_movers(place: Place) -> None:
+    with place.beside("from", restricted=False) as source, place.beside("to", restricted=False) as destination:
+        allow_privileged(source)
+        allow_privileged(destination)
+        move_twice(source, destination, "rsyncTLS", "rsyncTLS", key="keySecret")
+        for each in (source, destination):
+            remove_all(each)
+            demand_no_children(each)
+
+
+def test_rsync_through_tls_between_restricted_namespaces(place: Place) -> None:
+    with place.beside("to") as destination:
+        move_twice(place, destination, "rsyncTLS", "rsyncTLS", key="keySecret", moverSecurityContext=IDENTITY)
+        remove_all(destination)
+        demand_no_children(destination)
+
+
+def test_rsync_over_ssh_between_namespaces_and_its_refusal_in_a_restricted_one(place: Place) -> None:
+    """Its mover is root, whatever the namespace allows: a restricted one does not admit it, and that is said."""
+    create(place, DESTINATION, "refused", "rsync", manual="one", **{**NEW_VOLUME, "copyMethod": "Snapshot"})
+    with place.beside("from", restricted=False) as source, place.beside("to", restricted=False) as destination:
+        allow_privileged(source)
+        allow_privileged(destination)
+        move_twice(source, destination, "rsync", "rsync", key="sshKeys")
+        for each in (source, destination):
+            remove_all(each)
+            demand_no_children(each)
+    wait_for(
+        lambda: "restricted" in condition(get(place, DESTINATION, "refused"), "Ready").get("message", ""),
+        what=place.explain,
+    )
+    assert condition(get(place, DESTINATION, "refused"), "Ready")["reason"] == reasons.MOVER_CANNOT_START
+    assert condition(get(place, DESTINATION, "refused"), "Stalled")["status"] == "True"
