@@ -1,4 +1,4 @@
-"""Applying manifests to the embedded world: all or nothing, and each DataMover as a new run or as the one that was interrupted.
+"""Applying manifests to the embedded world: all or nothing, and each object that is run as a new run or as the one that was interrupted.
 
 ManifestError    an object cannot be used; the message says where it was read and what to do
 """
@@ -8,18 +8,25 @@ import re
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+import msgspec
+
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS
+from datamover.api.volsync.replication_source import REPLICATION_SOURCES
 from datamover.cli.embedded.world import ensure_namespace
-from datamover.cli.manifests import ManifestError, Source
-from datamover.cli.resuming import GoOn, Kept, decide
+from datamover.cli.manifests import ManifestError, Source, is_runnable
+from datamover.cli.resuming import Begin, GoOn, Kept, decide
+from datamover.cli.runnables import Name, Runnable
+from datamover.cli.synchronisations import find_fault, status_of
 from kubekit.client.client import Client
 from kubekit.client.errors import ApiError, Conflict, NotFound
 from kubekit.client.requests import APPLY
 from kubekit.runtime.clock import Clock
-from kubekit.runtime.store import Key
+from kubekit.runtime.store import Key, version_of
 from kubekit.words.meta import Manifest, PartialObject, Resource
 
 _MANAGER: Final = "datamover-run"
@@ -31,21 +38,39 @@ _UNSTRUCTURED: Final = re.compile(r"&?value\.valueUnstructured\{Value:(.*)\}")
 _UNDECLARED: Final = ": field not declared in schema"
 
 
+_SYNCHRONISED: Final = ("lastSyncTime", "lastSyncStartTime", "lastManualSync", "latestMoverStatus")
+"""What a status says of the last synchronisation. Without it there was none, so that one is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is waited for: an object by its UID, from the version that was applied on. Caches may hold an older one a moment longer.
+
+    `ended_before` is when the synchronisation before the one that goes on has ended.
+    """
+
+    uid: str
+    version: int
+    ended_before: str | None = None
+
+
 async def apply(
     client: Client,
     sources: tuple[Source, ...],
     *,
-    kept: Mapping[Key, DataMover],
+    kept: Mapping[Name, Runnable],
     max_copy_age: timedelta,
     clock: Clock,
     say: Callable[[str], None],
-) -> dict[Key, str]:
-    """Apply everything, and return the DataMovers with their UIDs. `kept` are those that there were before this world began.
+) -> dict[Name, Wanted]:
+    """Apply everything, and return what is to be waited for. `kept` are the objects that there were before this world began.
 
     A DataMover whose run was over, or whose copy of the volume is too old, is created anew, as one would with kubectl; one that was
-    interrupted goes on. Everything is rehearsed first: where one object is refused, none is applied and nothing runs.
+    interrupted goes on. A ReplicationSource or -Destination is never created anew, for its cache, its volume and its images would go
+    with it: its status is made to say that it was never synchronised, and so it is due, whatever its trigger.
+    Everything is rehearsed first: where one object is refused, none is applied and nothing runs.
     """
-    wanted: dict[Key, str] = {}
+    wanted: dict[Name, Wanted] = {}
     known = [(source, await _find_resource(client, source.manifest, source.place)) for source in sources]
     for source, resource in known:
         meta = source.manifest["metadata"]
@@ -54,22 +79,46 @@ async def apply(
                 await ensure_namespace(client, meta["namespace"])
             else:
                 meta.pop("namespace", None)
-            await _rehearse(client, resource, source.manifest)
+            await _rehearse(client, resource, source)
     for source, resource in known:
-        meta = source.manifest["metadata"]
         with _placed(source):
-            if source.manifest["kind"] == DATA_MOVERS.kind:
-                key = Key(meta["namespace"], meta["name"])
-                found = await _find(client, source)
-                decision = decide(Kept(before=kept.get(key), now=found), now=clock.now(), max_copy_age=max_copy_age)
+            if is_runnable(source.manifest):
+                name = name_in(source)
+                found = await _find(client, name)
+                decision = decide(Kept(before=kept.get(name), now=found), now=clock.now(), max_copy_age=max_copy_age)
                 if decision.words:
-                    say(f"{key}: {decision.words}")
-                if found is not None and not isinstance(decision, GoOn):
-                    await _remove(client, source, found)
-            applied = await client.apply(resource, source.manifest, field_manager=_MANAGER)
-            if source.manifest["kind"] == DATA_MOVERS.kind:
-                wanted[Key(meta["namespace"], meta["name"])] = applied.metadata.uid
+                    say(f"{name}: {decision.words}")
+                wanted[name] = await _apply_runnable(client, source, found, decision)
+            else:
+                await client.apply(resource, source.manifest, field_manager=_MANAGER)
     return wanted
+
+
+def name_in(source: Source) -> Name:
+    """Return the name of an object that is run."""
+    meta = source.manifest["metadata"]
+    return Name(source.manifest["kind"], Key(meta["namespace"], meta["name"]))
+
+
+async def _apply_runnable(client: Client, source: Source, found: Runnable | None, decision: GoOn | Begin) -> Wanted:
+    """Apply an object so that it runs as was decided."""
+    name, begins = name_in(source), isinstance(decision, Begin)
+    if isinstance(found, DataMover) and begins:
+        await _remove(client, source, found)
+    applied: Runnable = await client.apply(name.resource, source.manifest, field_manager=_MANAGER)
+    if found is None or isinstance(found, DataMover):
+        return Wanted(applied.metadata.uid, version_of(applied.metadata))
+    if not begins:
+        return Wanted(applied.metadata.uid, version_of(applied.metadata), status_of(found).last_sync_time)
+    reset = await client.patch(
+        name.resource,
+        name.key.name,
+        {"status": dict.fromkeys(_SYNCHRONISED)},
+        namespace=name.key.namespace,
+        field_manager=_MANAGER,
+        subresource="status",
+    )
+    return Wanted(reset.metadata.uid, version_of(reset.metadata))
 
 
 @contextmanager
@@ -89,26 +138,30 @@ def _in_short(message: str) -> str:
     return text
 
 
-async def _rehearse(client: Client, resource: Resource[PartialObject], manifest: Manifest) -> None:
-    """Let the server check an object without keeping it. Raises ApiError."""
-    meta = manifest["metadata"]
-    await client.request_json(
+async def _rehearse(client: Client, resource: Resource[PartialObject], source: Source) -> None:
+    """Let the server check an object without keeping it. Raises ApiError, and ManifestError for one that cannot be run here."""
+    manifest, meta = source.manifest, source.manifest["metadata"]
+    checked = await client.request_json(
         "PATCH",
         resource.path(namespace=meta.get("namespace"), name=meta["name"]),
         query=(("fieldManager", _MANAGER), ("force", "true"), ("dryRun", "All")),
         body=manifest,
         content_type=APPLY,
     )
+    if manifest["kind"] in (REPLICATION_SOURCES.kind, REPLICATION_DESTINATIONS.kind):
+        fault = find_fault(msgspec.convert(checked, name_in(source).resource.type))
+        if fault is not None:
+            raise ManifestError(f"{source.place}: {manifest['kind']} {meta['name']}: {fault}")
 
 
-async def _remove(client: Client, source: Source, found: DataMover) -> None:
+async def _remove(client: Client, source: Source, found: Runnable) -> None:
     """Remove the DataMover of the run before, and wait until it is gone. Raises ManifestError when it stays."""
     meta = source.manifest["metadata"]
     with suppress(NotFound, Conflict):
         await client.delete(DATA_MOVERS, meta["name"], namespace=meta["namespace"], uid=found.metadata.uid)
     end = time.monotonic() + _REMOVAL
     while time.monotonic() < end:
-        now = await _find(client, source)
+        now = await _find(client, name_in(source))
         if now is None or now.metadata.uid != found.metadata.uid:
             return
         found = now
@@ -120,10 +173,9 @@ async def _remove(client: Client, source: Source, found: DataMover) -> None:
     )
 
 
-async def _find(client: Client, source: Source) -> DataMover | None:
-    meta = source.manifest["metadata"]
+async def _find(client: Client, name: Name) -> Runnable | None:
     try:
-        return await client.get(DATA_MOVERS, meta["name"], namespace=meta["namespace"])
+        return await client.get(name.resource, name.key.name, namespace=name.key.namespace)
     except NotFound:
         return None
 
@@ -142,6 +194,6 @@ async def _find_resource(client: Client, manifest: Manifest, place: str) -> Reso
         if entry["kind"] == kind and "/" not in entry["name"]:
             return Resource(group, short, entry["name"], kind, PartialObject, namespaced=entry["namespaced"])
     raise ManifestError(
-        f"{place}: the embedded world has no {kind} of {version}: it knows what a DataMover needs "
+        f"{place}: the embedded world has no {kind} of {version}: it knows what a mover needs "
         "(Secret, ConfigMap, PersistentVolumeClaim, StorageClass and the like); check the spelling, or leave the object out"
     )

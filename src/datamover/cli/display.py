@@ -1,4 +1,4 @@
-"""Showing DataMovers while they run: a live table on a terminal, a line for each change elsewhere."""
+"""Showing what runs: a live table on a terminal, a line for each change elsewhere."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,10 @@ from rich.text import Text
 
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
+from datamover.cli import synchronisations
 from datamover.cli.outcome import Shown, show
 from datamover.cli.resuming import copied_at, tell_moment
+from datamover.cli.runnables import Replication, Runnable
 from datamover.cli.terminal import say
 from kubekit.words import timestamps
 
@@ -45,8 +47,8 @@ class Display(Protocol):
         """End."""
         ...
 
-    def update(self, movers: tuple[DataMover, ...]) -> None:
-        """Show the present state of these DataMovers; the others stay as they are shown."""
+    def update(self, movers: tuple[Runnable, ...]) -> None:
+        """Show the present state of these objects; the others stay as they are shown."""
         ...
 
 
@@ -55,7 +57,7 @@ class LiveDisplay:
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, refresh_per_second=4, transient=True)
-        self._shown: dict[str, DataMover] = {}
+        self._shown: dict[str, Runnable] = {}
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -67,7 +69,7 @@ class LiveDisplay:
         self._live.update(Text(""))  # also a table that was taller than the terminal goes whole
         self._live.stop()
 
-    def update(self, movers: tuple[DataMover, ...]) -> None:
+    def update(self, movers: tuple[Runnable, ...]) -> None:
         """Redraw."""
         self._shown.update({mover.metadata.uid: mover for mover in movers})
         self._live.update(progress_table(self._shown.values()), refresh=True)
@@ -79,7 +81,7 @@ class LineDisplay:
     def __init__(self, console: Console, *, now: Callable[[], datetime] = _utc) -> None:
         self._console = console
         self._now = now
-        self._last: dict[tuple[str, str], tuple[str, str, str]] = {}
+        self._last: dict[str, tuple[str, str, str]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -89,18 +91,18 @@ class LineDisplay:
     ) -> None:
         return None
 
-    def update(self, movers: tuple[DataMover, ...]) -> None:
+    def update(self, movers: tuple[Runnable, ...]) -> None:
         """Print what changed."""
         for mover in movers:
             shown = show(mover)
             state = (shown.phase, shown.progress, shown.message)
-            if self._last.get((shown.namespace, shown.name)) == state:
+            if self._last.get(shown.title) == state:
                 continue
-            self._last[shown.namespace, shown.name] = state
+            self._last[shown.title] = state
             tail = "  ".join(part for part in (shown.progress, shown.message) if part)
             say(
                 self._console,
-                f"{timestamps.seconds(self._now())}  {shown.namespace}/{shown.name}  {shown.phase}  {tail}".rstrip(),
+                f"{timestamps.seconds(self._now())}  {shown.title}  {shown.phase}  {tail}".rstrip(),
             )
 
 
@@ -115,7 +117,7 @@ class NoDisplay:
     ) -> None:
         return None
 
-    def update(self, movers: tuple[DataMover, ...]) -> None:
+    def update(self, movers: tuple[Runnable, ...]) -> None:
         """Show nothing."""
 
 
@@ -127,8 +129,8 @@ def choose_display(console: Console, *, quiet: bool) -> Display:
     return LiveDisplay(console) if live else LineDisplay(console)
 
 
-def progress_table(movers: Iterable[DataMover]) -> Table:
-    """Return the table that is shown while DataMovers run."""
+def progress_table(movers: Iterable[Runnable]) -> Table:
+    """Return the table that is shown meanwhile."""
     table = Table(box=None, pad_edge=False)
     for heading in ("NAME", "PHASE", "PROGRESS", "MESSAGE"):
         table.add_column(heading, overflow="fold" if heading == "MESSAGE" else "ellipsis")
@@ -138,8 +140,44 @@ def progress_table(movers: Iterable[DataMover]) -> Table:
     return table
 
 
-def print_summary(console: Console, movers: Sequence[DataMover]) -> None:
-    """Print what is shown at the end. Where a destination has no room in the table it gets a line of its own, and stays whole."""
+def print_summary(console: Console, objects: Sequence[Runnable]) -> None:
+    """Print what is shown at the end: a table of DataMovers, and one of the others with the end of their movers' logs."""
+    movers = [obj for obj in objects if isinstance(obj, DataMover)]
+    others = [obj for obj in objects if not isinstance(obj, DataMover)]
+    if movers or not others:
+        _print_movers(console, movers)
+    if not others:
+        return
+    console.print(replication_table(others))
+    for obj in others:
+        shown, logs = show(obj), synchronisations.logs_of(obj)
+        if shown.message and shown.phase == Phase.COMPLETED:
+            say(console, f"{shown.name}: {shown.message}")
+        for line in logs.splitlines():
+            say(console, f"  {line}", style="dim")
+
+
+def replication_table(objects: Iterable[Replication]) -> Table:
+    """Return what is shown at the end of ReplicationSources and ReplicationDestinations. Their statuses count neither files nor bytes."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("NAME", "KIND", "RESULT", "TOOK", "ENDED", "IMAGE"):
+        table.add_column(heading, overflow="fold")
+    for obj in objects:
+        shown, status = show(obj), synchronisations.status_of(obj)
+        done = shown.phase == Phase.COMPLETED
+        table.add_row(
+            shown.name,
+            shown.kind,
+            Text(shown.phase, style=_style(shown)),
+            (status.last_sync_duration or "") if done else "",
+            (status.last_sync_time or "").replace("T", " ") if done else "",
+            Text(synchronisations.image_of(obj)),
+        )
+    return table
+
+
+def _print_movers(console: Console, movers: Sequence[DataMover]) -> None:
+    """Where a destination has no room in the table it gets a line of its own, and stays whole."""
     table = summary_table(movers)
     if console.measure(table, options=console.options.update(max_width=_UNLIMITED)).maximum <= console.width:
         console.print(table)
@@ -195,7 +233,9 @@ def _style(shown: Shown) -> str:
     return _STYLES.get(shown.phase, "yellow" if shown.stalled else "cyan")
 
 
-def _bar(mover: DataMover, shown: Shown) -> "str | _Bar":
+def _bar(mover: Runnable, shown: Shown) -> "str | _Bar":
+    if not isinstance(mover, DataMover):
+        return shown.progress
     run = (mover.status or DataMoverStatus()).run
     if run is None or not run.total_bytes or not shown.progress:
         return shown.progress

@@ -78,7 +78,7 @@ def main() -> None:
     "volumes",
     multiple=True,
     type=VolumeType(),
-    help="Directory that stands for a PersistentVolumeClaim, such as app-data=./data. It is only read. May be repeated.",
+    help="Directory that stands for a PersistentVolumeClaim, such as app-data=./data. It is only read, but by movers that are told to write it. May be repeated.",
 )
 @click.option(
     "-n",
@@ -139,7 +139,7 @@ def run(
     output: str,
     verbose: bool,
 ) -> None:
-    """Run DataMovers on this machine, without a cluster.
+    """Run DataMovers, ReplicationSources and ReplicationDestinations on this machine, without a cluster.
 
     Applies the manifests to an embedded Kubernetes API, clones the volumes, runs the movers as processes, waits, and shows how far they
     are. A second run moves only what has changed.

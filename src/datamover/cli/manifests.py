@@ -12,6 +12,7 @@ from typing import Any, TextIO, cast
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from datamover.cli.documents import DocumentError, read_documents
 from datamover.cli.namespaces import NAMESPACE_RULE, is_namespace
+from datamover.cli.runnables import RUNNABLES
 from kubekit.words.meta import Manifest
 
 _MAX_BYTES = 8 * 1024 * 1024
@@ -58,9 +59,26 @@ def read_manifests(paths: tuple[str, ...], *, stdin: TextIO, namespace: str) -> 
     return tuple(sorted(sources, key=lambda source: _rank(source.manifest)))
 
 
-def data_movers(sources: tuple[Source, ...]) -> tuple[Source, ...]:
-    """Return the DataMovers among the objects."""
-    return tuple(source for source in sources if source.manifest["kind"] == DATA_MOVERS.kind)
+def runnables(sources: tuple[Source, ...]) -> tuple[Source, ...]:
+    """Return those of the objects that are run: DataMovers, ReplicationSources and ReplicationDestinations."""
+    return tuple(source for source in sources if is_runnable(source.manifest))
+
+
+def is_runnable(manifest: Manifest) -> bool:
+    """Tell whether an object is one that is run."""
+    return manifest["kind"] in RUNNABLES
+
+
+def find_claim_size(sources: tuple[Source, ...], name: str, *, namespace: str) -> str | None:
+    """Return the size that a claim among the objects asks for; None where there is none."""
+    for source in sources:
+        manifest, meta = source.manifest, source.manifest["metadata"]
+        if (manifest["kind"], meta.get("namespace"), meta["name"]) == ("PersistentVolumeClaim", namespace, name):
+            found: Any = manifest
+            for field in ("spec", "resources", "requests", "storage"):
+                found = cast("Manifest", found).get(field) if isinstance(found, dict) else None
+            return found if isinstance(found, str) else None
+    return None
 
 
 def _list_files(path: str) -> list[str]:
@@ -132,11 +150,10 @@ def _unfold(document: Any, place: str) -> list[Source]:
         if not isinstance(manifest.get(field), str) or not manifest[field]:
             raise ManifestError(f"{place}: has no {field}: every object names its apiVersion and kind")
     _check_metadata(manifest, place)
-    if manifest["kind"] == DATA_MOVERS.kind:
-        if manifest["apiVersion"] != DATA_MOVERS.api_version:
-            raise ManifestError(
-                f"{place}: DataMover has apiVersion {manifest['apiVersion']}: it is {DATA_MOVERS.api_version}"
-            )
+    known = RUNNABLES.get(manifest["kind"])
+    if known is not None and manifest["apiVersion"] != known.api_version:
+        raise ManifestError(f"{place}: {known.kind} has apiVersion {manifest['apiVersion']}: it is {known.api_version}")
+    if known is DATA_MOVERS:
         _check_variables(manifest, place)
     if manifest["kind"] == "Secret":
         _check_secret(manifest, place)
@@ -223,7 +240,7 @@ def _rank(manifest: Manifest) -> int:
     kind = manifest["kind"]
     if kind in _ORDER:
         return _ORDER.index(kind)
-    return len(_ORDER) + (1 if kind == DATA_MOVERS.kind else 0)
+    return len(_ORDER) + (1 if kind in RUNNABLES else 0)
 
 
 def _kind_of(value: Any) -> str:

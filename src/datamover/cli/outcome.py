@@ -1,6 +1,7 @@
-"""The result of `datamover run`: exit codes, and what is shown of each DataMover to people and as JSON."""
+"""The result of `datamover run`: exit codes, and what is shown of each object to people and as JSON."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -8,11 +9,16 @@ from typing import Any
 import msgspec
 
 from datamover.api import amounts
+from datamover.api.copy_trigger import TRIGGER_ANNOTATION
 from datamover.api.names import RETRY_ADVICE, ConditionType, Phase
-from datamover.api.reasons import SOURCE_NOT_FOUND
-from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus, Run
-from datamover.api.waits import EndedBy, are_data_safe, find_wait
-from datamover.cli.patience import held_by
+from datamover.api.reasons import COPY_TRIGGER_TIMED_OUT, COPY_TRIGGER_WAITING, SOURCE_NOT_FOUND
+from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus, Run
+from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS
+from datamover.api.volsync.replication_source import REPLICATION_SOURCES
+from datamover.api.waits import EndedBy, are_data_safe
+from datamover.cli import synchronisations
+from datamover.cli.patience import ended_by, held_by
+from datamover.cli.runnables import Replication, Runnable, kind_of
 
 _ASIDE = re.compile(r" ?\([^()]*kubectl[^()]*\)")
 _CLAUSES = re.compile(r"(?<=[.;:]) ")
@@ -31,8 +37,9 @@ class Exit(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One DataMover as it is shown."""
+    """One object as it is shown."""
 
+    kind: str
     name: str
     namespace: str
     phase: str
@@ -46,13 +53,38 @@ class Shown:
         """Tell whether the run is over."""
         return self.phase in Phase.TERMINAL
 
+    @property
+    def title(self) -> str:
+        """Namespace and name, with the kind before them where it is no DataMover."""
+        place = f"{self.namespace}/{self.name}"
+        return place if self.kind == DATA_MOVERS.kind else f"{self.kind} {place}"
 
-def show(mover: DataMover) -> Shown:
-    """Return what is shown of a DataMover."""
+
+def show(obj: Runnable) -> Shown:
+    """Return what is shown of an object."""
+    return _show_mover(obj) if isinstance(obj, DataMover) else _show_replication(obj)
+
+
+def _show_replication(obj: Replication) -> Shown:
+    """Progress is among its words, for its status has no field for it."""
+    return Shown(
+        kind=kind_of(obj),
+        name=obj.metadata.name,
+        namespace=obj.metadata.namespace or "",
+        phase=synchronisations.phase_of(obj),
+        reason=synchronisations.reason_of(obj),
+        message=for_here(synchronisations.message_of(obj)),
+        progress="",
+        stalled=synchronisations.hold_of(obj) is not None,
+    )
+
+
+def _show_mover(mover: DataMover) -> Shown:
     status = mover.status or DataMoverStatus()
     ready = status.condition(ConditionType.READY)
     stalled = status.condition(ConditionType.STALLED)
     return Shown(
+        kind=DATA_MOVERS.kind,
         name=mover.metadata.name,
         namespace=mover.metadata.namespace or "",
         phase=status.phase or "Pending",
@@ -73,8 +105,43 @@ def for_here(message: str) -> str:
     return f"{why} To try again: run the same command." if separator else why
 
 
-def explain(mover: DataMover) -> str | None:
-    """Return why a DataMover is not Completed and how to go on from here; None when it is."""
+_RUN_AGAIN = "To try again: run the same command."
+_NO_TRIGGER = (
+    f"Nobody can annotate the claim while this command runs: give the claim in a manifest, with {TRIGGER_ANNOTATION} and a new value, "
+    "and run again; or use `datamover local up`, where kubectl annotate reaches it"
+)
+
+
+def explain(obj: Runnable) -> str | None:
+    """Return why an object is not Completed and how to go on from here; None when it is."""
+    if held_by(obj) in (COPY_TRIGGER_WAITING, COPY_TRIGGER_TIMED_OUT):
+        return _join(show(obj).message, _NO_TRIGGER)
+    return _explain_mover(obj) if isinstance(obj, DataMover) else _explain_replication(obj)
+
+
+def _explain_replication(obj: Replication) -> str | None:
+    shown = show(obj)
+    if shown.phase == Phase.COMPLETED or not shown.message:
+        return None
+    claim = synchronisations.claim_of(obj)
+    if shown.reason == SOURCE_NOT_FOUND and claim is not None:
+        return _missing_volume(shown.message, claim)
+    held = held_by(obj)
+    hints = [_RUN_AGAIN] if shown.phase == Phase.FAILED else []
+    if held is not None and ended_by(held) is not EndedBy.PERSON:
+        hints.append("That may come right by itself.")
+    return _join(shown.message, *hints)
+
+
+def _missing_volume(why: str, claim: str) -> str:
+    return f"{why}. Here a directory stands for it: --volume {claim}=DIR"
+
+
+def _join(why: str, *hints: str) -> str:
+    return " ".join((f"{why.rstrip('.')}.", *hints)) if hints else why
+
+
+def _explain_mover(mover: DataMover) -> str | None:
     status = mover.status
     if status is None or status.phase == Phase.COMPLETED or not status.message:
         return None
@@ -83,13 +150,13 @@ def explain(mover: DataMover) -> str | None:
         return why
     ready, reason = status.condition(ConditionType.READY), held_by(mover)
     if ready is not None and ready.reason == SOURCE_NOT_FOUND and mover.spec is not None:
-        return f"{why}. Here a directory stands for it: --volume {mover.spec.source_pvc}=DIR"
+        return _missing_volume(why, mover.spec.source_pvc)
     hints: list[str] = []
     if are_data_safe(reason or "", status.phase or Phase.NONE):
         hints.append(f"{_describe_data(status.run)} Only the clean-up is left.")
-    if reason is not None and find_wait(reason).ended_by is not EndedBy.PERSON:
+    if reason is not None and ended_by(reason) is not EndedBy.PERSON:
         hints.append("That may come right by itself.")
-    return " ".join((f"{why.rstrip('.')}.", *hints)) if hints else why
+    return _join(why, *hints)
 
 
 def _describe_data(run: Run | None) -> str:
@@ -103,8 +170,8 @@ def _describe_data(run: Run | None) -> str:
     return f"The data are safe{amount}."
 
 
-def exit_code(movers: tuple[DataMover, ...], *, timed_out: bool = False) -> Exit:
-    """Return 0 only when every DataMover is Completed; otherwise the code of the most important failure."""
+def exit_code(movers: Sequence[Runnable], *, timed_out: bool = False) -> Exit:
+    """Return 0 only when every object is Completed; otherwise the code of the most important failure."""
     phases = {show(mover).phase for mover in movers}
     if phases == {Phase.COMPLETED}:
         return Exit.COMPLETED
@@ -114,8 +181,13 @@ def exit_code(movers: tuple[DataMover, ...], *, timed_out: bool = False) -> Exit
 
 
 def error_to_json(error: str, *, code: Exit, state: str) -> bytes:
-    """Return the document of a command that ran nothing: `error` says why, and there are no DataMovers."""
-    document: dict[str, Any] = {"exitCode": int(code), "state": plain(state), "error": plain(error), "dataMovers": []}
+    """Return the document of a command that ran nothing: `error` says why, and there are no objects."""
+    document: dict[str, Any] = {
+        "exitCode": int(code),
+        "state": plain(state),
+        "error": plain(error),
+        **{name: [] for name in _LISTS.values()},
+    }
     return msgspec.json.format(msgspec.json.encode(document), indent=2)
 
 
@@ -124,7 +196,15 @@ def plain(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _status_to_tree(status: DataMoverStatus) -> dict[str, Any]:
+_LISTS = {
+    DATA_MOVERS.kind: "dataMovers",
+    REPLICATION_SOURCES.kind: "replicationSources",
+    REPLICATION_DESTINATIONS.kind: "replicationDestinations",
+}
+"""Where the objects of each kind are in the document."""
+
+
+def _status_to_tree(status: Any) -> dict[str, Any]:
     """Return a status whose messages, those of conditions included, do not mention kubectl: there is no cluster to use it on."""
     tree: dict[str, Any] = msgspec.to_builtins(status)
     for holder in (tree, *tree.get("conditions", ())):
@@ -133,18 +213,19 @@ def _status_to_tree(status: DataMoverStatus) -> dict[str, Any]:
     return tree
 
 
-def to_json(movers: tuple[DataMover, ...], *, code: Exit, state: str) -> bytes:
-    """Return the result as one JSON document: `exitCode`, `state`, and name, namespace and status of each DataMover."""
-    document: dict[str, Any] = {
-        "exitCode": int(code),
-        "state": plain(state),
-        "dataMovers": [
-            {
-                "name": mover.metadata.name,
-                "namespace": mover.metadata.namespace,
-                "status": _status_to_tree(mover.status) if mover.status else {},
-            }
-            for mover in movers
-        ],
-    }
+def to_json(objects: Sequence[Runnable], *, code: Exit, state: str) -> bytes:
+    """Return the result as one JSON document: `exitCode`, `state`, and of each kind a list with name, namespace and status of each object.
+
+    What is no DataMover has `result` as well: `Completed`, `Failed`, or how far it is.
+    """
+    document: dict[str, Any] = {"exitCode": int(code), "state": plain(state), **{name: [] for name in _LISTS.values()}}
+    for obj in objects:
+        entry: dict[str, Any] = {
+            "name": obj.metadata.name,
+            "namespace": obj.metadata.namespace,
+            "status": _status_to_tree(obj.status) if obj.status else {},
+        }
+        if not isinstance(obj, DataMover):
+            entry["result"] = show(obj).phase
+        document[_LISTS[kind_of(obj)]].append(entry)
     return msgspec.json.format(msgspec.json.encode(document), indent=2)

@@ -1,4 +1,4 @@
-"""When `datamover run` stops waiting for DataMovers that make no progress. Pure: the time is an argument.
+"""When `datamover run` stops waiting for objects that make no progress. Pure: the time is an argument.
 
 A wait that only a person can end is given up soon, because nobody is there to end it. A wait that a driver, a node or a server may end is given
 up after the time that the user allows. A run that works is never given up.
@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from datamover.api import reasons
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover
+from datamover.api.volsync.names import EventReason, Synchronizing
 from datamover.api.waits import EndedBy, find_hold, find_wait
-from kubekit.runtime.store import Key
+from datamover.cli import synchronisations
+from datamover.cli.runnables import Name, Runnable
 
 PERSON_PATIENCE: Final = 5.0
 """Seconds that something may be missing which only a person can bring: it may still be on its way through the caches."""
@@ -19,8 +22,23 @@ DEFAULT_PATIENCE: Final = 600.0
 """Seconds that something may be missing which may come by itself."""
 
 
-def held_by(mover: DataMover) -> str | None:
+_HERE: Final[Mapping[str, EndedBy]] = {
+    Synchronizing.ERROR: EndedBy.PERSON,
+    reasons.COPY_TRIGGER_WAITING: EndedBy.PERSON,
+    EventReason.NO_ADDRESS: EndedBy.PERSON,
+}
+"""Waits that only a person can end where nobody but this command reaches the objects: whose script would set a trigger?"""
+
+
+def ended_by(reason: str) -> EndedBy:
+    """Return who can end a wait while this command runs."""
+    return _HERE.get(reason) or find_wait(reason).ended_by
+
+
+def held_by(mover: Runnable) -> str | None:
     """Return the reason why an unfinished run waits, or None when it works."""
+    if not isinstance(mover, DataMover):
+        return synchronisations.hold_of(mover)
     status = mover.status
     if status is None or status.phase in Phase.TERMINAL:
         return None
@@ -35,18 +53,18 @@ class _Held:
 
 
 class Patience:
-    """Watches DataMovers, and tells when to stop waiting for them.
+    """Watches objects, and tells when to stop waiting for them.
 
     `limit` is in seconds, for what may come by itself.
     """
 
     def __init__(self, *, limit: float = DEFAULT_PATIENCE) -> None:
         self._limits = {EndedBy.PERSON: PERSON_PATIENCE, EndedBy.EITHER: limit}
-        self._held: dict[Key, _Held] = {}
+        self._held: dict[Name, _Held] = {}
         self._worked = float("-inf")
 
-    def is_over(self, found: Mapping[Key, DataMover | None], *, now: float) -> bool:
-        """Tell whether every DataMover has ended or is given up. None is one that has not been seen yet. `now` in seconds, rising.
+    def is_over(self, found: Mapping[Name, Runnable | None], *, now: float) -> bool:
+        """Tell whether every object has ended or is given up. None is one that has not been seen yet. `now` in seconds, rising.
 
         While one of them works none is given up. When it ends the time of the others starts again, because they may have waited for it.
         """
@@ -57,10 +75,10 @@ class Patience:
                 self._worked = now
                 self._held.pop(key, None)
                 continue
-            ended_by = find_wait(reason).ended_by
+            who = ended_by(reason)
             held = self._held.get(key)
-            if held is None or held.ended_by is not ended_by:
-                self._held[key] = _Held(ended_by, now)
+            if held is None or held.ended_by is not who:
+                self._held[key] = _Held(who, now)
         return all(key in self._held and self._is_given_up(self._held[key], now) for key in left)
 
     def _is_given_up(self, held: _Held, now: float) -> bool:
@@ -68,5 +86,7 @@ class Patience:
         return limit is not None and now - max(held.since, self._worked) >= limit
 
 
-def _has_ended(mover: DataMover) -> bool:
+def _has_ended(mover: Runnable) -> bool:
+    if not isinstance(mover, DataMover):
+        return synchronisations.phase_of(mover) in Phase.TERMINAL
     return mover.status is not None and mover.status.phase in Phase.TERMINAL

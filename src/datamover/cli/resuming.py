@@ -6,7 +6,9 @@ from typing import Final
 
 from datamover.api.names import CopyMethod, Phase
 from datamover.api.v1alpha1.datamover import DataMover
+from datamover.cli import synchronisations
 from datamover.cli.durations import tell_duration
+from datamover.cli.runnables import Runnable
 from kubekit.words import timestamps
 
 DEFAULT_MAX_COPY_AGE: Final = timedelta(hours=12)
@@ -15,13 +17,13 @@ DEFAULT_MAX_COPY_AGE: Final = timedelta(hours=12)
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A DataMover as it was before this world began, and as it is now; None where there is none.
+    """An object as it was before this world began, and as it is now; None where there is none.
 
     The two differ when the operator went on with an interrupted run in the meantime. That run is the one that was asked for.
     """
 
-    before: DataMover | None
-    now: DataMover | None
+    before: Runnable | None
+    now: Runnable | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,10 @@ class Begin:
 Decision = GoOn | Begin
 
 
-def copied_at(mover: DataMover | None) -> datetime | None:
+def copied_at(mover: Runnable | None) -> datetime | None:
     """Return the time of a run's copy: that of its beginning, a little before the copy. None without a run, and where no copy is made."""
+    if mover is not None and not isinstance(mover, DataMover):
+        return synchronisations.begun_at(mover)
     status = mover.status if mover is not None else None
     run = status.run if status is not None else None
     if run is None or run.started is None or run.copy_method == CopyMethod.DIRECT:
@@ -54,14 +58,14 @@ def copied_at(mover: DataMover | None) -> datetime | None:
 
 
 def decide(kept: Kept, *, now: datetime, max_copy_age: timedelta) -> Decision:
-    """Return what becomes of a DataMover that is asked for.
+    """Return what becomes of an object that is asked for.
 
     A run that was over begins anew. So does one that failed after this world started, because nobody waited for it yet. One that was
     interrupted goes on (law L6), unless its copy is older than `max_copy_age`: it would deliver old files as those of today.
     """
     if kept.now is None or kept.before is None or kept.now.metadata.uid != kept.before.metadata.uid:
         return GoOn()
-    if _phase(kept.before) in Phase.TERMINAL or _phase(kept.now) == Phase.FAILED:
+    if _is_over(kept.before) or _has_failed(kept.now):
         return Begin()
     copied = copied_at(kept.before)
     if copied is None:
@@ -72,6 +76,8 @@ def decide(kept: Kept, *, now: datetime, max_copy_age: timedelta) -> Decision:
             f"the run that was interrupted has a copy of the volume of {tell_moment(copied)}, {tell_duration(age)} ago. That is older than "
             f"--max-copy-age {tell_duration(max_copy_age)}: it is given up, and a new run takes a fresh copy"
         )
+    if not isinstance(kept.before, DataMover) and not synchronisations.is_copied(kept.before):
+        return GoOn()
     return GoOn(
         f"goes on with the run that was interrupted, from its copy of the volume of {tell_moment(copied)}, {tell_duration(age)} ago. "
         "What was changed since then is not in it: run the same command again afterwards, or begin anew with --max-copy-age 0"
@@ -81,6 +87,14 @@ def decide(kept: Kept, *, now: datetime, max_copy_age: timedelta) -> Decision:
 def tell_moment(moment: datetime) -> str:
     """Return `2026-01-31 02:00:00Z`."""
     return timestamps.seconds(moment).replace("T", " ")
+
+
+def _is_over(obj: Runnable) -> bool:
+    return _phase(obj) in Phase.TERMINAL if isinstance(obj, DataMover) else synchronisations.is_over(obj)
+
+
+def _has_failed(obj: Runnable) -> bool:
+    return _phase(obj) == Phase.FAILED if isinstance(obj, DataMover) else synchronisations.has_failed(obj)
 
 
 def _phase(mover: DataMover) -> str:

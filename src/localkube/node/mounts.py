@@ -104,7 +104,7 @@ def _plan_volume(volume: Volume, pod: Pod, sources: Sources) -> Content:
         claim = volume.persistent_volume_claim
         return Claimed(claim.claim_name, bool(claim.read_only))
     if volume.empty_dir is not None:
-        if volume.empty_dir.medium not in (None, ""):
+        if volume.empty_dir.medium not in (None, "", "Memory"):  # memory is accepted and not enforced: it is on disk
             raise MountRefused(
                 f'volume "{volume.name}": this node keeps emptyDir on disk, medium {volume.empty_dir.medium} is not supported'
             )

@@ -132,6 +132,8 @@ def test_json_is_all_that_standard_output_has(tmp_path: Path, monkeypatch: pytes
         "exitCode": 3,
         "state": str(tmp_path / "state"),
         "dataMovers": [{"name": "nightly", "namespace": "default", "status": {}}],
+        "replicationSources": [],
+        "replicationDestinations": [],
     }
     assert result.exit_code == 3
 

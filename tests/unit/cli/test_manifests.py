@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from datamover.cli.manifests import ManifestError, data_movers, read_manifests
+from datamover.cli.manifests import ManifestError, read_manifests, runnables
 from datamover.cli.namespaces import is_namespace
 
 MOVER = """
@@ -55,7 +55,7 @@ def test_what_others_need_comes_first_and_datamovers_last(tmp_path: Path) -> Non
     (tmp_path / "b.yaml").write_text(OTHERS)
     found = read(str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml"), "-", text=mover("second"))
     assert kinds(found) == ["Namespace", "StorageClass", "Secret", "ConfigMap", "DataMover", "DataMover"]
-    assert [source.manifest["metadata"]["name"] for source in data_movers(found)] == ["first", "second"]
+    assert [source.manifest["metadata"]["name"] for source in runnables(found)] == ["first", "second"]
 
 
 def test_objects_without_a_namespace_get_the_given_one_and_namespaces_none() -> None:

@@ -10,13 +10,14 @@ import msgspec
 import pytest
 
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from datamover.cli.applying import Wanted
 from datamover.cli.display import NoDisplay
 from datamover.cli.embedded.world import EmbeddedWorld
 from datamover.cli.manifests import ManifestError, Source, read_manifests
 from datamover.cli.outcome import Exit
 from datamover.cli.run import RunOptions, RunResult, _wait, check_request, run
+from datamover.cli.runnables import name_of
 from datamover.cli.volumes import Volume
-from kubekit.runtime.store import Key
 from support.builders import data_mover, status
 
 MOVER = """
@@ -38,7 +39,12 @@ def test_a_request_that_can_be_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "volumes", "state", "words"),
     [
-        ("{apiVersion: v1, kind: Secret, metadata: {name: s}}", (), "state", "no DataMover among the objects"),
+        (
+            "{apiVersion: v1, kind: Secret, metadata: {name: s}}",
+            (),
+            "state",
+            "no DataMover, ReplicationSource or ReplicationDestination among the objects",
+        ),
         (MOVER, ("a", "b", "a"), "state", "--volume names a more than once: give each claim one directory"),
         (MOVER, ("a",), "volumes/a/state", "lie in one another"),
     ],
@@ -126,16 +132,13 @@ async def test_what_became_of_the_run_before_is_neither_shown_nor_taken_for_this
     now = msgspec.structs.replace(before, metadata=metadata, status=status("Completed", message="done"))
     cached = iter([before, before, None, now])
     shown: list[tuple[DataMover, ...]] = []
-    world: Any = SimpleNamespace(
-        movers=SimpleNamespace(store=SimpleNamespace(get=lambda _: next(cached)), add_handler=lambda _: None),
-        check=lambda: None,
-    )
+    cache = SimpleNamespace(store=SimpleNamespace(get=lambda _: next(cached)), add_handler=lambda _: None)
+    world: Any = SimpleNamespace(objects=lambda _: cache, check=lambda: None)
     display = NoDisplay()
     display.update = shown.append  # type: ignore[method-assign]
-    key = Key("default", "nightly")
-    gone = frozenset({before.metadata.uid})
+    wanted = {name_of(now): Wanted("uid-of-today", 1)}
     options = RunOptions(sources=(), volumes=(), namespace="default", state=tmp_path)
-    result = await _wait(world, (key,), options, display=display, before=gone)
+    result = await _wait(world, wanted, options, display=display)
     assert result.movers == (now,)
     assert result.code is Exit.COMPLETED
     assert shown == [(), (), (), (now,)]

@@ -18,6 +18,7 @@ from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.cli.embedded.state import NODE, WorldError, forget_losses, held, read_identity, restore_for_reading
 from datamover.cli.embedded.world import EmbeddedWorld, WorldOptions, start_world
 from datamover.cli.outcome import plain
+from datamover.cli.runnables import Name
 from kubekit.client.client import Client
 from kubekit.client.errors import NotFound
 from kubekit.runtime.store import Key, key_of
@@ -185,7 +186,7 @@ async def free(inventory: Inventory, keys: tuple[Key, ...], *, orphans: bool, vo
     going = {copy.name for run in inventory.runs if run.key in keys for copy in run.copies}
     async with start_world(WorldOptions(state=state, operator=None)) as world:
         for key in keys:
-            mover = world.kept.get(key)
+            mover = world.kept.get(Name(DATA_MOVERS.kind, key))
             if mover is None:
                 continue
             try:

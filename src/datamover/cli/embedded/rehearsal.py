@@ -3,20 +3,23 @@
 ManifestError    an object cannot be used; the message says where it was read and what to do
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from datamover.api.v1alpha1.datamover import DataMover
 from datamover.api.v1alpha1.validation import check_spec
-from datamover.cli.applying import apply
+from datamover.cli.applying import apply, name_in
 from datamover.cli.embedded.state import WorldError, restore_for_reading
 from datamover.cli.embedded.world import install_basics, tell_adoption
-from datamover.cli.manifests import ManifestError, Source, data_movers
+from datamover.cli.manifests import ManifestError, Source, runnables
+from datamover.cli.runnables import RUNNABLES, Replication, Runnable, kind_of, name_of
 from datamover.cli.volumes import Volume
+from datamover.reconcilers.replication.ask import ask_of
+from datamover.reconcilers.replication.needs import named_secrets
 from kubekit.client.client import Client
 from kubekit.runtime.clock import SystemClock
-from kubekit.runtime.store import Key, key_of
+from kubekit.runtime.store import Key
 from kubekit.words.core import SECRETS
 from localkube.node.adoption import AdoptionError, check_adopted, list_adopted
 from localkube.node.kinds import PersistentVolume
@@ -31,41 +34,67 @@ async def rehearse(
     state: Path,
     max_copy_age: timedelta,
     say: Callable[[str], None],
-) -> tuple[DataMover, ...]:
-    """Say what would be run, and return the DataMovers as they would be applied. Raises ManifestError, WorldError."""
+) -> tuple[Runnable, ...]:
+    """Say what would be run, and return the objects as they would be applied. Raises ManifestError, WorldError."""
     server = ApiServer()
     restore_for_reading(server, state)
     client = Client(LocalTransport(server))
     await install_basics(client)
-    before = {key_of(mover.metadata): mover for mover in await client.list(DATA_MOVERS)}
-    keys = await apply(client, sources, kept=before, max_copy_age=max_copy_age, clock=SystemClock(), say=say)
-    places = {
-        Key(s.manifest["metadata"]["namespace"], s.manifest["metadata"]["name"]): s.place for s in data_movers(sources)
-    }
-    given = {volume.name: volume for volume in volumes}
+    before = {name_of(obj): obj for resource in RUNNABLES.values() for obj in await client.list(resource)}
+    names = await apply(client, sources, kept=before, max_copy_age=max_copy_age, clock=SystemClock(), say=say)
+    places = {name_in(source): source.place for source in runnables(sources)}
     adopted = await list_adopted(client)
-    movers: list[DataMover] = []
-    for key in keys:
-        _check_volumes(volumes, adopted, namespace=key.namespace)
-        mover = await client.get(DATA_MOVERS, key.name, namespace=key.namespace)
-        spec = mover.spec
-        finding = check_spec(spec) if spec is not None else None
-        if spec is None or finding is not None:
-            raise ManifestError(
-                f"{places[key]}: DataMover {key.name}: {finding.message if finding else 'it has no spec'}"
-            )
-        secrets = {secret.metadata.name for secret in await client.list(SECRETS, namespace=key.namespace)}
-        kept = adopted.get(Key(key.namespace, spec.source_pvc))
-        source = given[spec.source_pvc].path if spec.source_pvc in given else kept.directory if kept is not None else ""
-        lacks = [
-            *([] if source else [f"no --volume {spec.source_pvc}=DIR stands for its source"]),
-            *([] if spec.secret_name in secrets else [f"the Secret {spec.secret_name} is not among the manifests"]),
-        ]
-        tail = f", but {' and '.join(lacks)}" if lacks else ""
-        say(f"{key}: would back up {source or spec.source_pvc}{tail}")
-        movers.append(mover)
+    objects: list[Runnable] = []
+    for name in names:
+        _check_volumes(volumes, adopted, namespace=name.key.namespace)
+        obj = await client.get(name.resource, name.key.name, namespace=name.key.namespace)
+        secrets = {secret.metadata.name for secret in await client.list(SECRETS, namespace=name.key.namespace)}
+        directories = {
+            claim.name: kept.directory for claim, kept in adopted.items() if claim.namespace == name.key.namespace
+        }
+        directories |= {volume.name: str(volume.path) for volume in volumes}
+        say(f"{name}: {_tell(obj, places[name], directories=directories, secrets=secrets)}")
+        objects.append(obj)
     say("nothing was run and nothing is kept (--dry-run)")
-    return tuple(movers)
+    return tuple(objects)
+
+
+def _tell(obj: Runnable, place: str, *, directories: Mapping[str, str], secrets: Collection[str]) -> str:
+    """Return what would be done, and what is missing for it. Raises ManifestError."""
+    if isinstance(obj, DataMover):
+        return _tell_mover(obj, place, directories=directories, secrets=secrets)
+    return _tell_replication(obj, place, directories=directories, secrets=secrets)
+
+
+def _tell_mover(mover: DataMover, place: str, *, directories: Mapping[str, str], secrets: Collection[str]) -> str:
+    spec = mover.spec
+    finding = check_spec(spec) if spec is not None else None
+    if spec is None or finding is not None:
+        raise ManifestError(
+            f"{place}: DataMover {mover.metadata.name}: {finding.message if finding else 'it has no spec'}"
+        )
+    source = directories.get(spec.source_pvc, "")
+    lacks = [
+        *([] if source else [f"no --volume {spec.source_pvc}=DIR stands for its source"]),
+        *([] if spec.secret_name in secrets else [f"the Secret {spec.secret_name} is not among the manifests"]),
+    ]
+    return f"would back up {source or spec.source_pvc}{_but(lacks)}"
+
+
+def _tell_replication(obj: Replication, place: str, *, directories: Mapping[str, str], secrets: Collection[str]) -> str:
+    ask = ask_of(obj)
+    if isinstance(ask, str):
+        raise ManifestError(f"{place}: {kind_of(obj)} {obj.metadata.name}: {ask}")
+    directory = directories.get(ask.claim, "") if ask.claim is not None else ""
+    missing = [] if directory or ask.claim is None else [f"no --volume {ask.claim}=DIR stands for its volume"]
+    missing += [f"the Secret {name} is not among the manifests" for name in named_secrets(ask) if name not in secrets]
+    volume = directory or ask.claim or "a volume of its own"
+    what = f"would copy {volume} with {ask.method}" if ask.is_source else f"would bring {volume} back with {ask.method}"
+    return f"{what}{_but(missing)}"
+
+
+def _but(lacks: list[str]) -> str:
+    return f", but {' and '.join(lacks)}" if lacks else ""
 
 
 def _check_volumes(volumes: tuple[Volume, ...], adopted: Mapping[Key, PersistentVolume], *, namespace: str) -> None:

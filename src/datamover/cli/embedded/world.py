@@ -11,26 +11,27 @@ import logging
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
 from datamover.api import names
 from datamover.api.definitions import crds, replication_crds
-from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from datamover.cli.embedded.restic import VARIABLE as RESTIC_VARIABLE
 from datamover.cli.embedded.saving import Saver
 from datamover.cli.embedded.state import NODE, OBJECTS, WorldError, held, restore
-from datamover.cli.kinds import KINDS
+from datamover.cli.kinds import KINDS, REPLICATION_KINDS
 from datamover.cli.operator import Operator, find_cluster, new_metrics
 from datamover.cli.options import Options
+from datamover.cli.runnables import RUNNABLES, Name, Runnable, name_of
 from datamover.cli.surroundings import MakeKind
 from datamover.cli.volumes import Volume
 from kubekit.client.client import Client
 from kubekit.client.errors import AlreadyExists, NotFound
 from kubekit.runtime.informer import Informer
-from kubekit.runtime.store import Key, key_of
+from kubekit.runtime.store import Key
 from kubekit.words.meta import Manifest, PartialObject, Resource
 from localkube.controllers.suite import LocalControllers
 from localkube.node.adoption import AdoptedElsewhereError, AdoptionError
@@ -57,13 +58,17 @@ _MANAGER: Final = "datamover-local"
 
 @dataclass(frozen=True, slots=True)
 class WorldOptions:
-    """How the embedded world runs. With `operator` None this process runs no operator: another one does."""
+    """How the embedded world runs. With `operator` None this process runs no operator: another one does.
+
+    `restic` is the program that movers find, None where there is none.
+    """
 
     state: Path
     operator: Options | None = field(default_factory=Options)
     job_backoff: float = 10.0
     images: Mapping[str, tuple[str, ...]] | None = None
-    kinds: tuple[MakeKind, ...] = KINDS
+    kinds: tuple[MakeKind, ...] = (*KINDS, *REPLICATION_KINDS)
+    restic: Path | None = None
 
 
 class EmbeddedWorld:
@@ -77,7 +82,7 @@ class EmbeddedWorld:
         node: LocalNode,
         operator: Operator | None,
         registry: CollectorRegistry,
-        kept: Mapping[Key, DataMover],
+        kept: Mapping[Name, Runnable],
     ) -> None:
         self.server = server
         self.client = client
@@ -85,15 +90,14 @@ class EmbeddedWorld:
         self.operator = operator
         self.registry = registry
         self.kept = kept
-        """The DataMovers that there were before anything ran here."""
+        """What there was to run before anything ran here."""
         self._tasks: tuple[asyncio.Task[None], ...] = ()
 
-    @property
-    def movers(self) -> Informer[DataMover]:
-        """The operator's cache of DataMovers. Raises RuntimeError where no operator runs."""
+    def objects(self, resource: Resource[Any]) -> Informer[Any]:
+        """The operator's cache of a kind. Raises RuntimeError where no operator runs."""
         if self.operator is None:
             raise RuntimeError("this world runs no operator")
-        return self.operator.objects(DATA_MOVERS)
+        return self.operator.objects(resource)
 
     def watch_over(self, tasks: tuple[asyncio.Task[None], ...]) -> None:
         """Remember the tasks of this world, for `check` and `serve`."""
@@ -117,9 +121,14 @@ class EmbeddedWorld:
             self.check()
 
 
-def mover_images() -> dict[str, tuple[str, ...]]:
-    """Return what the node runs in the place of the documented mover images: the agent, with this interpreter."""
+def mover_images(restic: Path | None = None) -> dict[str, tuple[str, ...]]:
+    """Return what the node runs in the place of the documented mover images: the agent, with this interpreter.
+
+    A node's programs have a PATH of their own, so `restic` is told by its variable.
+    """
     agent = (sys.executable, "-m", "datamover.agent.main")
+    if restic is not None:
+        agent = ("env", f"{RESTIC_VARIABLE}={restic}", *agent)
     return {LOCAL_MOVER_IMAGE: agent, names.DEFAULT_IMAGE_REPOSITORY: agent, "ttl.sh/rclone_op": agent}
 
 
@@ -134,8 +143,9 @@ async def start_world(options: WorldOptions) -> AsyncGenerator[EmbeddedWorld]:
         client = Client(LocalTransport(server), user_agent=_MANAGER)
         await install_basics(client)
         await _save_first(saver, state)
-        kept = {key_of(mover.metadata): mover for mover in await client.list(DATA_MOVERS)}
-        node = LocalNode(client, state_dir=state / NODE, images=options.images or mover_images(), settle=saver.settle)
+        kept = {name_of(obj): obj for resource in RUNNABLES.values() for obj in await client.list(resource)}
+        images = options.images or mover_images(options.restic)
+        node = LocalNode(client, state_dir=state / NODE, images=images, settle=saver.settle)
         server.set_log_reader(node.read_log)
         registry, metrics = new_metrics()
         operator = None
@@ -144,7 +154,7 @@ async def start_world(options: WorldOptions) -> AsyncGenerator[EmbeddedWorld]:
             operator = Operator(
                 counted,
                 cluster=await find_cluster(client),
-                options=options.operator,
+                options=_with_image(options.operator),
                 registry=registry,
                 metrics=metrics,
                 kinds=options.kinds,
@@ -171,6 +181,11 @@ async def start_world(options: WorldOptions) -> AsyncGenerator[EmbeddedWorld]:
             await _save_last(saver, state)
 
 
+def _with_image(options: Options) -> Options:
+    """Objects that name no image get the documented one, which stands for this package's own mover."""
+    return replace(options, mover_image=options.mover_image or names.DEFAULT_IMAGE_REPOSITORY)
+
+
 async def _save_first(saver: Saver, state: Path) -> None:
     """Save before anything begins: a run must not rely on what cannot be saved. Raises WorldError."""
     try:
@@ -193,11 +208,11 @@ async def _save_last(saver: Saver, state: Path) -> None:
         )
 
 
-async def adopt_volume(world: EmbeddedWorld, volume: Volume, *, namespace: str) -> None:
-    """Make a directory the volume of a claim. Raises WorldError when it cannot be one."""
+async def adopt_volume(world: EmbeddedWorld, volume: Volume, *, namespace: str, size: str | None = None) -> None:
+    """Make a directory the volume of a claim that shows this size, or what the files take. Raises WorldError when it cannot be one."""
     try:
         await world.node.adopt_directory(
-            name=volume.name, namespace=namespace, path=volume.path, storage_class=STORAGE_CLASS
+            name=volume.name, namespace=namespace, path=volume.path, storage_class=STORAGE_CLASS, size=size
         )
     except AdoptionError as error:
         raise WorldError(tell_adoption(volume, error, claim=Key(namespace, volume.name))) from error

@@ -231,7 +231,7 @@ async def test_mounts_are_links_below_the_root(world):
             {"volumeMounts": [{"name": "v", "mountPath": "/host"}]},
             "of a type that this node does not provide",
         ),
-        ({"volumes": [{"name": "v", "emptyDir": {"medium": "Memory"}}]}, {}, "medium Memory is not supported"),
+        ({"volumes": [{"name": "v", "emptyDir": {"medium": "HugePages"}}]}, {}, "medium HugePages is not supported"),
         ({}, {"securityContext": {"privileged": True}}, "runs no privileged containers"),
         ({}, {"livenessProbe": {"exec": {"command": ["true"]}}}, "does not run probes (livenessProbe)"),
         ({}, {"lifecycle": {"preStop": {"exec": {"command": ["true"]}}}}, "does not run lifecycle hooks"),

@@ -1,0 +1,50 @@
+"""What `datamover run` runs: objects of three kinds, and what they are called. Pure."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS, ReplicationDestination
+from datamover.api.volsync.replication_source import REPLICATION_SOURCES, ReplicationSource
+from kubekit.runtime.store import Key, key_of
+from kubekit.words.meta import Resource
+
+Replication = ReplicationSource | ReplicationDestination
+Runnable = DataMover | Replication
+
+RUNNABLES: Final[dict[str, Resource[Any]]] = {
+    each.kind: each for each in (DATA_MOVERS, REPLICATION_SOURCES, REPLICATION_DESTINATIONS)
+}
+"""The kinds, by name."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Name:
+    """What one object is called. Objects of two kinds may have the same name."""
+
+    kind: str
+    key: Key
+
+    def __str__(self) -> str:
+        return str(self.key) if self.kind == DATA_MOVERS.kind else f"{self.kind} {self.key}"
+
+    @property
+    def resource(self) -> Resource[Any]:
+        """The kind, as a client asks for it."""
+        return RUNNABLES[self.kind]
+
+
+def name_of(obj: Runnable) -> Name:
+    """Return what an object is called."""
+    return Name(kind_of(obj), key_of(obj.metadata))
+
+
+def kind_of(obj: Runnable) -> str:
+    """Return the kind of an object."""
+    match obj:
+        case DataMover():
+            return DATA_MOVERS.kind
+        case ReplicationSource():
+            return REPLICATION_SOURCES.kind
+        case ReplicationDestination():
+            return REPLICATION_DESTINATIONS.kind
