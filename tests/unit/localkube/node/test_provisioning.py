@@ -85,6 +85,7 @@ READY = Snapshot(directory="/vol/snap", restore_size=1 << 30, driver=DRIVER, rea
         facts(claim(), storage_class("WaitForFirstConsumer")),
         facts(claim(node="elsewhere"), storage_class("WaitForFirstConsumer")),
         ProvisionFacts(claim=claim(), storage_class=None, node="n"),
+        facts(claim(dataSourceRef={"kind": "Thing", "apiGroup": "x.example", "name": "t"})),  # a populator fills it
     ],
 )
 def test_what_is_not_ours_is_left_alone(made):
