@@ -367,7 +367,11 @@ VERIFYING: Final = "verifying"
 RECORDING: Final = "recording"
 FILE_WORK: Final = 1 << 18
 """Bytes that are moved in about the time that a small file takes."""
-PHASES: Final = (WALKING, PROBING, SYNCING, VERIFYING, RECORDING)
+AWAITING: Final = "awaiting"
+RECEIVING: Final = "receiving"
+SERVING: Final = (AWAITING, RECEIVING)
+"""Phases of a mover that another one connects to. How long that takes is not its own affair, and what it receives it cannot count."""
+PHASES: Final = (WALKING, PROBING, SYNCING, VERIFYING, RECORDING, *SERVING)
 
 
 class Progress(

@@ -38,7 +38,7 @@ def _tell(order: Order, facts: RunFacts, pod: Pod, *, attempts: int) -> Verdict 
     if progress is None or watch.failures:
         return None
     tally = Tally(attempts, progress)
-    if watch.idle >= facts.patience.stall:
+    if watch.idle >= facts.patience.stall and progress.phase not in transfer.SERVING:
         return replace(_tell_idle(facts, pod, progress), tally=tally)
     if stuck and not watch.moved and amounts_of(progress) == order.record.amounts:
         return None  # told by the operator that ran before, and nothing has moved since
@@ -89,6 +89,10 @@ def _describe_phase(progress: Progress) -> str:
             return f"reading the source: {amounts.count(progress.total_files, 'file')} so far"
         case transfer.PROBING:
             return "looking at the destination; a server that does not answer is given up after a while"
+        case transfer.AWAITING:
+            return "waiting for a source to connect"
+        case transfer.RECEIVING:
+            return "receiving from a source"
         case transfer.VERIFYING:
             return f"comparing the destination with the source: {of}"
         case transfer.RECORDING:

@@ -1,5 +1,6 @@
 """A mover that gets no further, one whose log nobody can read, and one whose node is gone: told once, and healed."""
 
+import dataclasses
 from datetime import timedelta
 
 import pytest
@@ -227,3 +228,13 @@ class TestLostNodes:
             pods=(builders.pod(JOB, name="mover-2", creation_timestamp=born, start_time=born),),
         )
         assert condition(decide(known, now=LATER, settings=SETTINGS), "Stalled")[0] == "False"
+
+
+@pytest.mark.parametrize(
+    ("phase", "stuck"), [("syncing", True), ("probing", True), ("awaiting", False), ("receiving", False)]
+)
+def test_a_mover_that_another_one_connects_to_may_wait_for_ever(phase: str, stuck: bool) -> None:
+    progress = replace(HALF, phase=phase)
+    watch = dataclasses.replace(idle(3600.0), progress=progress)
+    plan = decide(running(watch, progress=progress), now=LATER, settings=SETTINGS)
+    assert (("Warning", reasons.NO_PROGRESS) in events(plan)) is stuck

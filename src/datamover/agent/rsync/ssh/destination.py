@@ -72,7 +72,7 @@ class Destination:
         )
         sshd = Child(process, stop=self._stop, on_line=self._hear)
         try:
-            self._report.phase(transfer.PROBING)
+            self._report.phase(transfer.AWAITING)
             self._log.say(f"Waiting for a source on port {settings.port} ...")
             code = self._wait(inbox, sshd)
             ended = orders.end_running(folder, patience=_FAREWELL)
@@ -110,7 +110,7 @@ class Destination:
     def _take(self, order: Order) -> None:
         if self._begun is None:
             self._begun = time.monotonic()
-        self._report.phase(transfer.SYNCING)
+        self._report.phase(transfer.RECEIVING)
         # a transfer that has only begun may have changed what was equal
         self._done = Statistics(size=order.size, transferred_size=order.written)
         if order.why:

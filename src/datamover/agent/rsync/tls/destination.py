@@ -59,7 +59,7 @@ class Destination:
         try:
             tunnel = work.start_tunnel(self._tunnel_configuration(), refused=lambda peer: refuse_stranger(work, peer))
             try:
-                work.report.phase(transfer.PROBING)
+                work.report.phase(transfer.AWAITING)
                 work.log.say(f"Waiting for a source on port {work.settings.listen_port} ...")
                 self._serve(tunnel, log)
                 tunnel.settle(seconds=FAREWELL)
@@ -100,7 +100,7 @@ class Destination:
                 )
             if log.transfer.writing and not self._writing:
                 self._writing, self._begun = True, time.monotonic()
-                work.report.phase(transfer.SYNCING)
+                work.report.phase(transfer.RECEIVING)
             work.report.wait(log.trouble)
             work.changed.wait(_LOOK)
             work.changed.clear()

@@ -43,7 +43,7 @@ class DeviceDestination:
                 refused=lambda peer: refuse_stranger(work, peer),
             )
             try:
-                work.report.phase(transfer.PROBING)
+                work.report.phase(transfer.AWAITING)
                 work.log.say(f"Waiting for a source on port {work.settings.listen_port} ...")
                 self._serve(inbox, tunnel)
                 tunnel.settle(seconds=FAREWELL)
@@ -83,7 +83,7 @@ class DeviceDestination:
                     return
                 if order.what == orders.BEGAN:
                     self._begun = time.monotonic()
-                    work.report.phase(transfer.SYNCING)
+                    work.report.phase(transfer.RECEIVING)
                 if order.why:
                     work.log.say(f"rsync: the transfer of a device failed: {order.why}")
                 work.report.wait(order.why)
