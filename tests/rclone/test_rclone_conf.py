@@ -193,6 +193,10 @@ CONFIGURATIONS = {
     "no configuration": ("secret-word-0123456789\n", "cannot be read: write sections"),
     "encrypted": ("# Encrypted rclone configuration File\n\nRCLONE_ENCRYPT_V0:\nAAAA\n", "RCLONE_CONFIG_PASS"),
     "a program": ("[store]\ntype = sftp\nssh = touch /tmp/x\n", r"ssh in section \[store\] is set: it runs a program"),
+    "a program behind an alias": (
+        '[store]\ntype = alias\nremote = :webdav,url="http://127.0.0.1:9/",bearer_token_command="touch x":\n',
+        "remote in section .* has the parameter bearer_token_command",
+    ),
     "a global program": (
         "[store]\ntype = local\nglobal.metadata_mapper = touch\n",
         "global.metadata_mapper in section",

@@ -122,8 +122,11 @@ AWS_FILES: Final = frozenset({"AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"})
 """Variables that name files of profiles; a profile can name a program that is run for its keys."""
 _PROGRAMS: Final = re.compile(
     r"PATH|LD_[A-Z_]+|PYTHON[A-Z_]*|OPENSSL_[A-Z_]+|GCONV_PATH|GLIBC_TUNABLES|BASH_ENV|ENV"
-    r"|RCLONE_[A-Z0-9_]*(_COMMAND|METADATA_MAPPER|_SSH|SHARED_CREDENTIALS_FILE|S3_PROFILE|S3GENERIC_PROFILE)|RCLONE_PASSWORD_COMMAND"
+    # a remote's name may have any letter, and `global.` or `override.` may stand before an option
+    r"|RCLONE_.*(_COMMAND|METADATA_MAPPER|_SSH|SHARED_CREDENTIALS_FILE|S3_PROFILE|S3GENERIC_PROFILE)|RCLONE_.*PASSWORD_COMMAND",
+    re.DOTALL,
 )
+_PARAMETER: Final = re.compile(r",\s*([A-Za-z0-9_.-]+)\s*=")
 
 
 def runs_programs(variable: str) -> bool:
@@ -132,6 +135,16 @@ def runs_programs(variable: str) -> bool:
     Only the DataMover's own spec may set such a one; a Secret, whose every key is a variable, may not.
     """
     return variable in AWS_FILES or _PROGRAMS.fullmatch(variable) is not None
+
+
+def find_program(value: str) -> str:
+    """Return the parameter by which rclone would run a program if it took this value as a remote, such as `:webdav,bearer_token_command=…:`; empty
+    where there is none. Parameters follow commas, also within a remote that is a parameter itself.
+    """
+    found = (
+        name for name in _PARAMETER.findall(value) if runs_programs(f"RCLONE_S3_{re.sub('[.-]', '_', name).upper()}")
+    )
+    return next(found, "")
 
 
 CLONE: Final = "Clone"

@@ -14,7 +14,7 @@ from datamover.agent.errors import Misconfigured
 from datamover.agent.printing import printable, shorten
 from datamover.agent.rclone import process
 from datamover.agent.rclone_conf.variables import runs_program
-from datamover.api import outside, rclone_conf
+from datamover.api import outside, rclone_conf, transfer
 from datamover.api.outside import Unusable
 
 _PATIENCE = 60.0
@@ -64,10 +64,12 @@ class Configuration(msgspec.Struct, frozen=True):
             kind = given.get("type", "").strip()
             for option, value in given.items():
                 name = option.rpartition(".")[2]
-                if value.strip() and runs_program(f"{kind}_{name}".upper()):
+                parameter = transfer.find_program(value)
+                if parameter or (value.strip() and runs_program(f"{kind}_{name}".upper())):
                     where = f"{printable(option)} in section [{printable(section)}]"
+                    what = f"has the parameter {parameter}" if parameter else "is set"
                     found.append(
-                        f"{where} is set: it runs a program in the mover, and a Secret may not say what is run. Remove it from"
+                        f"{where} {what}: it runs a program in the mover, and a Secret may not say what is run. Remove it from"
                         f" {rclone_conf.CONFIG_KEY}"
                     )
         return found

@@ -51,6 +51,10 @@ def find_problems(environ: Mapping[str, str]) -> list[str]:
             problems.append(
                 f"{variable} is set: it runs a program in the mover, and a Secret may not say what is run. Remove it from the Secret"
             )
+        elif parameter := transfer.find_program(value):
+            problems.append(
+                f"{variable} has the parameter {parameter!r}: it runs a program in the mover, and a Secret may not say what is run. Remove it from the Secret"
+            )
         elif option in REFUSED or option.startswith(REFUSED_PREFIXES):
             if option in _SWITCHES and value.strip().lower() in _OFF:
                 continue

@@ -15,6 +15,7 @@ from datamover.api.outside import Unusable
 _MOUNTS: Final = ("/mnt/", "/data", "/cache", "/tmp", "/customca/", f"{restic.GOOGLE_CREDENTIALS_FOLDER}/")  # noqa: S108 - volumes of the Pod
 _VOLUMES: Final = "/mnt/"
 _LOCAL: Final = "local:"
+_RCLONE: Final = "rclone:"
 _PASSING: Final = ("/data/", "/cache/", "/tmp/")  # noqa: S108 - volumes of the Pod
 _TEMPORARY: Final = "/tmp"  # noqa: S108 - a volume of the Pod
 _PASSED: Final = ("PATH", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", *restic.PROXY_VARIABLES)
@@ -111,6 +112,8 @@ def _repository(read: Reader, root: str) -> str:
     given = read.text(restic.REPOSITORY)
     if not given:
         read.problems.append(f"{restic.REPOSITORY} is not set or empty; put it into the Secret that spec.restic.repository names")  # fmt: skip
+    if given.startswith(_RCLONE) and (parameter := transfer.find_program(given)):
+        read.problems.append(f"{restic.REPOSITORY} has the parameter {parameter!r}, which runs a program in the mover, and a Secret may not say what is run. Leave it out")  # fmt: skip
     if not root and f"{given.removeprefix(_LOCAL)}/".startswith(_PASSING):
         read.problems.append(f"{restic.REPOSITORY} is {given!r}; what is there is gone with the Pod, or is the volume itself. Mount a volume for it with moverVolumes, and write its path below /mnt")  # fmt: skip
     return given
@@ -161,7 +164,7 @@ def _variables(environ: Mapping[str, str], read: Reader, *, root: str, repositor
     for name, value in environ.items():
         if not name.startswith(restic.RCLONE_PREFIX):
             continue
-        if transfer.runs_programs(name):
+        if transfer.runs_programs(name) or transfer.find_program(value):
             read.notices.append(f"{name} could run a program in the mover; it is ignored")
         else:
             found[name] = value

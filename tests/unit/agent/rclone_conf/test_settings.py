@@ -46,6 +46,7 @@ def test_a_further_volume_of_the_pod_is_found_below_the_root(kind: str, path: st
         ({"RCLONE_CONFIG_X_SSH": "touch"}, "RCLONE_CONFIG_X_SSH is set: it runs a program"),
         ({"RCLONE_CONFIG_X_GLOBAL.METADATA_MAPPER": "touch"}, "METADATA_MAPPER is set: it runs a program"),
         ({"RCLONE_WEBDAV_BEARER_TOKEN_COMMAND": "touch"}, "BEARER_TOKEN_COMMAND is set: it runs a program"),
+        ({"RCLONE_CONFIG_X_REMOTE": ":sftp,host=h,ssh=touch:"}, "RCLONE_CONFIG_X_REMOTE has the parameter 'ssh'"),
         ({"RCLONE_DRY_RUN": "true"}, "RCLONE_DRY_RUN is set: nothing would be moved"),
         ({"RCLONE_RC": "true"}, "RCLONE_RC is set"),
         ({"RCLONE_RC_ADDR": ":5572"}, "RCLONE_RC_ADDR is set"),

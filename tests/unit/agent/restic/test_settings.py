@@ -23,6 +23,9 @@ def test_restic_gets_what_its_stores_need_and_nothing_that_runs_programs() -> No
         "LD_PRELOAD": "/mnt/x.so",
         "DATAMOVER_RUN_ID": "r1",
         "RCLONE_SFTP_SSH": "sh -c evil",
+        "RCLONE_CONFIG_A.B_BEARER_TOKEN_COMMAND": "sh -c evil",
+        "RCLONE_CONFIG_C_GLOBAL.PASSWORD_COMMAND": "sh -c evil",
+        "RCLONE_CONFIG_C_REMOTE": ':webdav,url="http://h/",bearer_token_command="sh -c evil":',
         "AWS_CONFIG_FILE": "/mnt/x",
     }
     settings = read(given | odd | {"RCLONE_CONFIG_X_TYPE": "s3", "HTTPS_PROXY": "http://proxy", "PATH": "/bin"})
@@ -69,6 +72,15 @@ def test_mounts_are_below_the_root_and_nothing_else_is() -> None:
 def test_a_repository_that_would_be_gone_with_the_pod_is_refused(path: str) -> None:
     with pytest.raises(Misconfigured, match="moverVolumes"):
         read({"RESTIC_REPOSITORY": path})
+
+
+@pytest.mark.parametrize(
+    "remote", ['rclone::sftp,host=h,ssh="touch x":y', "rclone:store,global.password-command=touch:y"]
+)
+def test_a_repository_that_would_run_a_program_is_refused(remote: str) -> None:
+    with pytest.raises(Misconfigured, match="runs a program"):
+        read({"RESTIC_REPOSITORY": remote})
+    read({"RESTIC_REPOSITORY": 'rclone::sftp,host=h,user="x":y'})
 
 
 def test_everything_that_is_wrong_is_told_at_once_without_the_secret() -> None:
