@@ -103,6 +103,7 @@ class Theatre:
         self.config_maps: dict[str, tuple[str, ...]] = {}
         self.placement: Placement | None = None
         self.running = 0
+        self.keys = KEYS
         self.slow: set[str] = set()
         self.complaints: dict[str, str] = {}
         self._serial = 0
@@ -366,7 +367,12 @@ class Theatre:
         """Return what would be done now."""
         view = Caches(self)
         facts = gather(self.obj, view=view, known=self.known, now=self.now, patience=PATIENT, running=self.running)
-        return decide(facts, settings=self.settings, keys=KEYS)
+        return decide(facts, settings=self.settings, keys=self.keys)
+
+    def act_once(self) -> None:
+        """Carry out one decision."""
+        for step in self.plan().steps:
+            self._carry_out(step)
 
     def act(self, most: int = 30) -> Plan[Any]:
         """Carry out decisions until nothing is left to do; return the last one."""
