@@ -4,8 +4,9 @@ No I/O and no time but the one that the test sets. Manifests are decoded as the 
 """
 
 import dataclasses
+import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -23,6 +24,8 @@ from datamover.reconcilers.replication.decide import decide
 from datamover.reconcilers.replication.facts import Settings
 from datamover.reconcilers.replication.gather import gather
 from datamover.reconcilers.replication.needs import KeyMakers
+from datamover.reconcilers.replication.order import copy_of
+from datamover.reconcilers.replication.sharing import sharer_of
 from datamover.runs.facts import PATIENT, Unread
 from datamover.volumes.copy_trigger import Sharer
 from kubekit.words.batch import JOBS, Job
@@ -73,6 +76,7 @@ class Theatre:
         uid: str = UID,
         namespace: str = NAMESPACE,
         settings: Settings = SETTINGS,
+        beside: "Theatre | None" = None,
     ) -> None:
         self.resource: Resource[Any] = KINDS[kind]
         self.settings = settings
@@ -88,25 +92,28 @@ class Theatre:
             },
             "spec": spec,
         }
-        self.objects: dict[tuple[str, str], dict[str, Any]] = {}
+        self.objects: dict[tuple[str, str], dict[str, Any]] = {} if beside is None else beside.objects
+        self.peers: list[Theatre] = [] if beside is None else beside.peers
+        self.peers.append(self)
         self.secrets: dict[str, tuple[str, ...]] = {}
         self.statuses: list[dict[str, Any]] = []
         self.writes: list[tuple[Replication, CommonStatus]] = []
         self.events: list[Emit] = []
+        self.annotated: list[Mapping[str, str | None]] = []
         self.created: list[dict[str, Any]] = []
         self.deleted: list[str] = []
         self.known: Known = UNKNOWN
         self.namespace_annotations: dict[str, str] = {}
         self.namespace_labels: dict[str, str] = {}
-        self.others: tuple[Sharer, ...] = ()
         self.pods: list[Pod] = []
         self.config_maps: dict[str, tuple[str, ...]] = {}
         self.placement: Placement | None = None
         self.running = 0
+        self.binds_on_use = False
         self.keys = KEYS
         self.slow: set[str] = set()
         self.complaints: dict[str, str] = {}
-        self._serial = 0
+        self._serials: Iterator[int] = itertools.count(1) if beside is None else beside._serials
 
     @classmethod
     def source(
@@ -119,14 +126,19 @@ class Theatre:
         settings: Settings = SETTINGS,
         paused: bool = False,
         claim: dict[str, str] | None = None,
+        beside: "Theatre | None" = None,
         **options: Any,
     ) -> "Theatre":
-        """A source that lacks nothing; its claim is `data`, with the annotations that are given as `claim`."""
+        """A source that lacks nothing; its claim is `data`, with the annotations that are given as `claim`, or the one of `beside`."""
         chosen = {**OPTIONS[method], **({"copyMethod": copy} if copy else {}), **options}
         spec: dict[str, Any] = {"sourcePVC": "data", method: chosen, "trigger": trigger or {"manual": "t1"}}
-        theatre = cls("ReplicationSource", name, {**spec, **({"paused": True} if paused else {})}, settings=settings)
+        if paused:
+            spec["paused"] = True
+        uid = UID if beside is None else f"{len(beside.peers):08d}{UID[8:]}"
+        theatre = cls("ReplicationSource", name, spec, uid=uid, settings=settings, beside=beside)
         theatre.secrets.update(SECRETS)
-        theatre.claim("data", **(claim or {}))
+        if beside is None:
+            theatre.claim("data", **(claim or {}))
         return theatre
 
     @classmethod
@@ -175,7 +187,8 @@ class Theatre:
         phase: str = "Bound",
         **annotations: str,
     ) -> None:
-        """Provide a claim."""
+        """Provide a claim, with annotations by their names without prefix, with _ for -."""
+        annotations = {f"volsync.backube/{key.replace('_', '-')}": value for key, value in annotations.items()}
         spec = {
             "accessModes": list(modes),
             "resources": {"requests": {"storage": size}},
@@ -258,7 +271,7 @@ class Theatre:
                     "metadata": {
                         "name": f"{job['metadata']['name']}-x",
                         "namespace": self.namespace,
-                        "uid": f"pod-{self._serial}",
+                        "uid": f"pod-{next(self._serials)}",
                         "labels": job["spec"]["template"]["metadata"]["labels"],
                         "ownerReferences": [
                             {"kind": "Job", "uid": job["metadata"]["uid"], "name": "x", "apiVersion": "batch/v1"}
@@ -343,10 +356,17 @@ class Theatre:
     @property
     def job(self) -> dict[str, Any]:
         """The one Job."""
-        [found] = [each for (kind, _), each in self.objects.items() if kind == "Job"]
-        return found
+        uid = self.manifest["metadata"]["uid"]
+        found = [each for (kind, _), each in self.objects.items() if kind == "Job" and _is_owned(each, uid)]
+        assert len(found) == 1, found
+        return found[0]
 
     # What the operator does.
+
+    @property
+    def uid(self) -> str:
+        """The object's."""
+        return self.manifest["metadata"]["uid"]
 
     @property
     def obj(self) -> Replication:
@@ -413,7 +433,11 @@ class Theatre:
             case Patch(resource, target, patch):
                 _merge(self.objects[resource.kind, target.name], patch)
             case Annotate(resource, target, annotations):
-                _merge(self.objects[resource.kind, target.name], {"metadata": {"annotations": dict(annotations)}})
+                found = self.objects[resource.kind, target.name]
+                assert found["metadata"]["resourceVersion"] == target.resource_version, "a stale decision"
+                _merge(found, {"metadata": {"annotations": dict(annotations)}})
+                found["metadata"]["resourceVersion"] = str(next(self._serials))
+                self.annotated.append(annotations)
             case Locate(claim):
                 self.known = dataclasses.replace(self.known, placement=self.placement or Placement(claim.uid))
             case Inquire():
@@ -426,16 +450,16 @@ class Theatre:
                 pass
 
     def _add(self, resource: Resource[Any], manifest: dict[str, Any]) -> None:
-        self._serial += 1
+        serial = next(self._serials)
         made = msgspec.json.decode(msgspec.json.encode(manifest))
         made["metadata"] |= {
             "namespace": self.namespace,
-            "uid": f"uid-{self._serial}",
-            "resourceVersion": str(self._serial),
+            "uid": f"uid-{serial}",
+            "resourceVersion": str(serial),
             "creationTimestamp": seconds(self.now),
         }
         if resource is SERVICES:
-            made["spec"]["clusterIP"] = f"10.0.0.{self._serial}"
+            made["spec"]["clusterIP"] = f"10.0.0.{serial}"
         if resource is PERSISTENT_VOLUME_CLAIMS:
             made.setdefault("status", {"phase": "Pending"})
             made["spec"].setdefault("storageClassName", "fast")  # the default, as a server fills it in
@@ -470,7 +494,8 @@ class Caches:
 
     def storage_class(self, name: str) -> StorageClass:
         """Every class is there."""
-        return StorageClass(metadata=ObjectMeta(name=name), provisioner="csi.example.com")
+        mode = "WaitForFirstConsumer" if self._theatre.binds_on_use else "Immediate"
+        return StorageClass(metadata=ObjectMeta(name=name), provisioner="csi.example.com", volume_binding_mode=mode)
 
     def snapshot(self, namespace: str, name: str) -> Any:
         """A snapshot."""
@@ -538,8 +563,32 @@ class Caches:
 
     def sharers(self, source: Any, uid: str) -> tuple[Sharer, ...]:
         """Who else copies the source."""
-        del source, uid
-        return self._theatre.others
+        found = [] if source is None else [self._sharer(each) for each in self._theatre.peers if each.uid != uid]
+        return tuple(each for each in found if each is not None)
+
+    def _sharer(self, peer: Theatre) -> Sharer | None:
+        ask = peer.ask
+        if not isinstance(ask, Ask) or not ask.is_source:
+            return None
+        copy = copy_of(ask)
+        claim = self.claim("", copy.claim) if copy.claim else None
+        snapshot = self.snapshot("", copy.snapshot) if copy.snapshot else None
+        return sharer_of(ask, claim=claim, snapshot=snapshot)
+
+
+def settle(*theatres: Theatre, most: int = 12) -> None:
+    """Let several objects act in turn until none has anything to do."""
+    for _ in range(most):
+        busy = [theatre for theatre in theatres if theatre.plan().steps]
+        if not busy:
+            return
+        for theatre in busy:
+            theatre.act()
+    raise AssertionError(f"no rest: {[theatre.plan() for theatre in theatres]}")
+
+
+def _is_owned(child: Mapping[str, Any], uid: str) -> bool:
+    return any(each["uid"] == uid for each in child["metadata"].get("ownerReferences") or ())
 
 
 def _check(status: Mapping[str, Any]) -> None:

@@ -28,7 +28,7 @@ def error(it: Theatre) -> str:
 
 
 def test_restic_copies_first_and_misses_its_secret_afterwards() -> None:
-    it = Theatre.source(claim={"volsync.backube/use-copy-trigger": "", "volsync.backube/copy-trigger": "go1"})
+    it = Theatre.source(claim={"use_copy_trigger": "", "copy_trigger": "go1"})
     del it.secrets["restic-secret"]
     it.act()
     assert it.condition()[1] == "SyncInProgress"
@@ -59,7 +59,7 @@ def test_the_rsync_movers_copy_first_as_well(method: str) -> None:
 
 
 def test_rclone_misses_its_secret_before_anything_is_copied() -> None:
-    it = Theatre.source("rclone", claim={"volsync.backube/use-copy-trigger": ""})
+    it = Theatre.source("rclone", claim={"use_copy_trigger": ""})
     del it.secrets["rclone-secret"]
     it.act()
     assert error(it).startswith('Secret "rclone-secret" not found: create it with rclone.conf')
