@@ -498,7 +498,7 @@ def test_a_restart_while_it_waits_or_copies_loses_nothing_and_says_nothing_twice
     it.restart()
     it.act()
     it.restart()
-    assert not [step for step in it.act().steps]
+    assert not it.act().steps
     ready(it)
     it.restart()
     finish(it)
