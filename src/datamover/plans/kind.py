@@ -81,6 +81,9 @@ class Kind(ABC, Generic[T, S, F]):
     gates: Collection[Gate] = ()
     """What it waits for beside that."""
 
+    name: str = ""
+    """What its controller is called in logs and metrics; the kind in small letters when it says nothing."""
+
     speaks_by_events: bool = False
     """Whether events are all that it can say, for the status of its objects is somebody else's."""
 

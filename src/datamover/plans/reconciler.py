@@ -75,7 +75,7 @@ class Reconciler(Generic[T, S, F]):
 
     def controller(self, *, workers: int = 4, metrics: WorkInstruments = SILENCE) -> Controller:
         """Return the controller that calls this reconciler, woken by everything that an object depends on."""
-        name = self.kind.resource.kind.lower()
+        name = self.kind.name or self.kind.resource.kind.lower()
         queue: Workqueue[Key] = Workqueue(name, clock=self._clock, metrics=metrics, max_delay=_RETRY_MOST)
         controller = Controller(
             name, reconcile=self.reconcile, queue=queue, workers=workers, clock=self._clock, metrics=metrics

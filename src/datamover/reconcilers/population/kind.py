@@ -54,6 +54,7 @@ class PopulationKind(Kind[PersistentVolumeClaim, PersistentVolumeClaimStatus, Fa
 
     resource = PERSISTENT_VOLUME_CLAIMS
     created_by = (CREATED_BY_VALUE,)
+    name = "populated-claim"
     speaks_by_events = True
 
     def __init__(self, client: Client, *, view: View) -> None:

@@ -79,6 +79,7 @@ class RegistrationKind(Kind[CustomResourceDefinition, CustomResourceDefinitionSt
 
     resource = CUSTOM_RESOURCE_DEFINITIONS
     created_by = (CREATED_BY_VALUE,)
+    name = "volume-populator"
     speaks_by_events = True
 
     def __init__(self, client: Client, *, view: View, clock: Clock) -> None:

@@ -57,6 +57,7 @@ class ReleaseKind(Kind[VolumeSnapshot, VolumeSnapshotStatus, Marks]):
 
     resource = VOLUME_SNAPSHOTS
     created_by = (CREATED_BY_VALUE,)
+    name = "image-in-use"
     speaks_by_events = True
 
     def __init__(self, client: Client, *, view: View) -> None:

@@ -8,6 +8,10 @@ import msgspec
 import pytest
 
 from datamover.api.volsync.names import in_use_label, prime_name
+from datamover.cli.operator import new_metrics
+from datamover.cli.options import Options
+from datamover.cli.population import population_kinds
+from datamover.cli.surroundings import Surroundings
 from datamover.reconcilers.cluster import Cluster, View
 from datamover.reconcilers.population.kind import PopulationKind
 from datamover.reconcilers.population.release import ReleaseKind
@@ -183,3 +187,16 @@ async def test_a_mark_is_looked_at_when_its_claim_or_the_temporary_one_changes(w
     assert stale() == (in_use_label(uid),)
     world.claim(metadata={"uid": "another"})
     assert stale() == (in_use_label(uid),), "a successor of that name has marks of its own"
+
+
+def test_each_controller_has_a_name_of_its_own() -> None:
+    """Metrics and `/readyz` go by it; the kinds of the objects would say nothing of what is done, and be other rooms' one day."""
+    kinds = population_kinds()
+    cluster = Cluster(None, clock=VirtualClock(), created_by=("volsync",))  # type: ignore[arg-type]
+    registry, metrics = new_metrics()
+    around = Surroundings(None, cluster, "c", Options(), registry, metrics, VirtualClock())  # type: ignore[arg-type]
+    made = [make(around) for make in kinds]
+    assert [each.name for each in made] == ["populated-claim", "image-in-use", "volume-populator"]
+    assert all(each.speaks_by_events for each in made)
+    (gate,) = {gate for each in made for gate in each.gates}
+    assert gate.name == "definition", "one watch of the definition for all"
