@@ -26,7 +26,7 @@ $(READY): requirements/dev.txt pyproject.toml
 
 setup: $(READY) ## Make the virtual environment with everything in it
 
-demo: $(READY) ## Back up a volume to a real S3 server on this machine, twice, then once with a wrong key
+demo: $(READY) ## Back up a volume to a real S3 server on this machine, twice, then once with a wrong key; then with restic, and back
 	@$(BIN)/python -m datamover.cli.main demo
 
 test: $(READY) kubernetes s3 prometheus engines ## Run all tests, also against a real Kubernetes API server and a faithful S3 server (builds both once)

@@ -21,7 +21,7 @@ import yaml
 
 from datamover.api.transfer import REQUIRED_VARIABLES
 from datamover.api.v1alpha1.datamover import DataMover
-from datamover.cli import operator, patience
+from datamover.cli import kinds, patience
 from datamover.cli import run as command
 from datamover.cli.display import NoDisplay
 from datamover.cli.embedded.world import EmbeddedWorld, WorldOptions
@@ -178,7 +178,7 @@ async def test_a_good_backup_whose_clean_up_takes_long_ends_with_zero(
     real_start = command.start_world
     monkeypatch.setattr(command, "start_world", start_world)
     # seconds until the wait is told: half a minute is too long for a test
-    monkeypatch.setattr(operator, "Patience", partial(Patience, removal=0.2))
+    monkeypatch.setattr(kinds, "Patience", partial(Patience, removal=0.2))
     monkeypatch.setattr(patience, "PERSON_PATIENCE", 0.0)  # and what a person must end is given up at once
     manifests = read_manifests(("-", str(desk.secret(s3.secret()))), stdin=io.StringIO(MIRROR), namespace="default")
     options = command.RunOptions(

@@ -1,4 +1,4 @@
-"""`datamover demo`: the main job, shown on this machine with a real S3 server (`rclone serve s3`), and a failure on purpose."""
+"""`datamover demo`: the main jobs, shown on this machine with a real S3 server (`rclone serve s3`), and a failure on purpose."""
 
 import asyncio
 import os
@@ -9,7 +9,7 @@ import subprocess
 import sysconfig
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
@@ -22,11 +22,13 @@ from rich.rule import Rule
 from rich.tree import Tree
 
 from datamover.api import amounts
+from datamover.cli import demo_replication
 from datamover.cli.display import choose_display, print_summary, size
+from datamover.cli.embedded.restic import ResticMissing, provide_restic
 from datamover.cli.embedded.state import WorldError
 from datamover.cli.embedded.world import EmbeddedWorld
 from datamover.cli.interrupts import Interrupts
-from datamover.cli.manifests import read_manifests
+from datamover.cli.manifests import Source, read_manifests
 from datamover.cli.options import StartError
 from datamover.cli.outcome import Exit, explain
 from datamover.cli.run import RunOptions, RunResult, run
@@ -34,6 +36,8 @@ from datamover.cli.terminal import open_console, say
 from datamover.cli.volumes import Volume
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 
+REQUIRED: Final = "DATAMOVER_REQUIRE_ENGINES"
+"""Set to 1, it makes an act that is skipped a failure, for CI."""
 _BUCKET: Final = "backups"
 _KEY: Final = "demo-key"
 _GRACE: Final = 5.0
@@ -127,7 +131,9 @@ def _play(console: Console, place: Path, interrupts: Interrupts) -> int:
         second = _run(console, place, server)
         _title(console, "4. A wrong key, on purpose")
         failed = _run(console, place, server, secret="not-the-secret")  # noqa: S106 - wrong on purpose
-    expected = (first.code, second.code, failed.code) == (Exit.COMPLETED, Exit.COMPLETED, Exit.FAILED)
+        _title(console, "5. Replication with restic: to a directory and to S3, and back")
+        replicated = _replicate(console, place, server)
+    expected = replicated and (first.code, second.code, failed.code) == (Exit.COMPLETED, Exit.COMPLETED, Exit.FAILED)
     _title(
         console, f"{'All went as it should' if expected else 'Something went wrong'}, {time.monotonic() - begun:.0f} s"
     )
@@ -142,28 +148,78 @@ def _run(console: Console, place: Path, server: Server, *, secret: str | None = 
     credentials.touch(mode=0o600)
     credentials.write_text(_secret_manifest(server, secret or server.secret))
     paths = tuple(str(path) for path in sorted(manifests.iterdir()))
+    sources = read_manifests(paths, stdin=StringIO(), namespace="default")
+
+    async def look(world: EmbeddedWorld) -> None:
+        await _show_world(console, world)
+
+    result = _go(console, place, sources, volumes={}, look=look)
+    if result.code is Exit.COMPLETED:
+        console.print(_bucket_tree(server.root / _BUCKET))
+    return result
+
+
+def _go(
+    console: Console,
+    place: Path,
+    sources: tuple[Source, ...],
+    *,
+    volumes: Mapping[str, Path],
+    look: Callable[[EmbeddedWorld], Awaitable[None]] | None = None,
+) -> RunResult:
+    """Run these objects with the volume and further ones, show how that goes, and say why where it fails. Raises Interrupted."""
+    given = {"production-data": place / "production-data", **volumes}
     options = RunOptions(
-        sources=read_manifests(paths, stdin=StringIO(), namespace="default"),
-        volumes=(Volume("production-data", place / "production-data"),),
+        sources=sources,
+        volumes=tuple(Volume(name, path) for name, path in given.items()),
         namespace="default",
         state=place / "state",
         timeout=100,
         progress_interval=0.5,
     )
-
-    async def look(world: EmbeddedWorld) -> None:
-        await _show_world(console, world)
-
     result = asyncio.run(run(options, display=choose_display(console, quiet=False), on_end=look))
     if result.code is Exit.INTERRUPTED:
         raise Interrupted
     print_summary(console, result.movers)
-    if result.code is Exit.COMPLETED:
-        console.print(_bucket_tree(server.root / _BUCKET))
     for mover in result.movers:
         if result.code is not Exit.COMPLETED and mover.status is not None:
             say(console, f"why: {explain(mover)}", style="red")
     return result
+
+
+def _replicate(console: Console, place: Path, server: Server) -> bool:
+    """Copy the volume with restic to two repositories and bring both back. Return whether all went as it should, being skipped included."""
+    try:
+        provide_restic(os.environ)
+    except ResticMissing as error:
+        needed = os.environ.get(REQUIRED) == "1"
+        say(console, f"skipped: {error}", style="red" if needed else None)
+        return not needed
+    claims = demo_replication.restored_claims()
+    volumes = {name: place / name for name in (demo_replication.REPOSITORY, *claims.values())}
+    for path in volumes.values():
+        path.mkdir(exist_ok=True)
+    given = demo_replication.secrets_of(
+        password=server.secret,
+        s3=f"s3:http://127.0.0.1:{server.port}/{_BUCKET}/restic",
+        keys={"AWS_ACCESS_KEY_ID": server.key, "AWS_SECRET_ACCESS_KEY": server.secret},
+    )
+    for objects in (demo_replication.sources_of("production-data"), demo_replication.destinations_of(claims)):
+        text = StringIO(demo_replication.render([*given, *objects]))
+        sources = read_manifests(("-",), stdin=text, namespace="default")
+        if _go(console, place, sources, volumes=volumes).code is not Exit.COMPLETED:
+            return False
+    different = {
+        name: demo_replication.find_differences(place / "production-data", place / name) for name in claims.values()
+    }
+    for name, paths in different.items():
+        words = (
+            f"differs from the volume in {', '.join(paths[:5])}"
+            if paths
+            else "is the volume, file by file, with modes and links"
+        )
+        say(console, f"{name} {words}", style="red" if paths else "green")
+    return not any(different.values())
 
 
 async def _show_world(console: Console, world: EmbeddedWorld) -> None:

@@ -2,11 +2,13 @@
 
 import io
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from datamover.cli import demo
+from datamover.cli import demo, demo_replication
 from datamover.cli.demo import DemoError, Server, change_volume, make_volume, run_demo, serve_s3
 from datamover.cli.embedded.state import WorldError
 from datamover.cli.manifests import read_manifests
@@ -40,6 +42,47 @@ def test_its_manifests_are_good_ones() -> None:
     text = f"{demo._MANIFEST}---\n{demo._secret_manifest(server, server.secret.replace(': {', ''))}"
     kinds = [each.manifest["kind"] for each in read_manifests(("-",), stdin=io.StringIO(text), namespace="default")]
     assert kinds == ["Secret", "DataMover"]
+
+
+def test_the_manifests_of_replication_are_good_ones_and_name_the_repositories() -> None:
+    claims = demo_replication.restored_claims()
+    secrets = demo_replication.secrets_of(password="p", s3="s3:http://127.0.0.1:1/b", keys={"AWS_ACCESS_KEY_ID": "k"})
+    objects = [*secrets, *demo_replication.sources_of("data"), *demo_replication.destinations_of(claims)]
+    text = io.StringIO(demo_replication.render(objects))
+    found = [each.manifest for each in read_manifests(("-",), stdin=text, namespace="default")]
+    assert [each["kind"] for each in found] == [
+        *["Secret"] * 2,
+        *["ReplicationSource"] * 2,
+        *["ReplicationDestination"] * 2,
+    ]
+    named = {each["metadata"]["name"] for each in found[:2]}
+    assert {each["spec"]["restic"]["repository"] for each in found[2:]} == named
+
+
+def test_what_differs_between_two_volumes_is_found(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    make_volume(one)
+    shutil.copytree(one, other, symlinks=True)
+    assert demo_replication.find_differences(one, other) == []
+    (other / "data" / "empty").write_text("x")
+    (other / "data" / "script.sh").chmod(0o700)
+    (other / "data" / "latest").unlink()
+    (other / "more").mkdir()
+    assert demo_replication.find_differences(one, other) == ["data/empty", "data/latest", "data/script.sh", "more"]
+
+
+@pytest.mark.parametrize("required", [False, True])
+def test_without_restic_the_act_is_skipped_and_only_who_demands_it_calls_that_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, required: bool
+) -> None:
+    monkeypatch.setenv("DATAMOVER_RESTIC", str(tmp_path / "none"))
+    monkeypatch.setenv(demo.REQUIRED, "1" if required else "0")
+    console = Console(file=io.StringIO(), width=200)
+    server = Server(port=9000, key="key", secret="secret", root=tmp_path)
+    assert demo._replicate(console, tmp_path, server) is not required
+    assert isinstance(console.file, io.StringIO)
+    assert "skipped: DATAMOVER_RESTIC=" in console.file.getvalue()
+    assert "install restic 0.18 or newer" in console.file.getvalue()
 
 
 def test_without_rclone_it_says_what_brings_it(
