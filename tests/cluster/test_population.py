@@ -5,7 +5,6 @@ The image is a snapshot of a volume that a Pod has written; the destination's st
 
 import hashlib
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,14 +15,10 @@ from datamover.api.volsync.names import (
     PRIME_PREFIX,
     PopulatorReason,
 )
-from support.cluster import DEFAULT_CLASS, OPERATOR_NAMESPACE, PATIENCE, RealCluster, wait_for
+from support.cluster import DEFAULT_CLASS, PATIENCE, wait_for
 from support.place import TREE, Place
 from support.pods import restricted_pod
 
-pytestmark = pytest.mark.disrupts
-"""Replication is switched on by an upgrade of the chart, where it is off: another operator takes over for a while."""
-
-FLAG = "--replication"
 _READ = """
 import hashlib, json, os
 found = {}
@@ -36,25 +31,11 @@ print(json.dumps(found))
 DIGESTS = {path: hashlib.sha256(content).hexdigest() for path, content in TREE.items()}
 
 
-@pytest.fixture(scope="module")
-def replicating(cluster: RealCluster) -> Iterator[RealCluster]:
-    """The cluster, with replication switched on; afterwards as it was."""
-    if not cluster.has_snapshots():
-        pytest.skip("needs the kinds of external-snapshotter")
-    if FLAG in _arguments(cluster):
-        yield cluster
-        return
-    cluster.install("replication.enabled=true")
-    try:
-        yield cluster
-    finally:
-        cluster.install("replication.enabled=false")
-
-
 @pytest.fixture
-def filling(replicating: RealCluster, place: Place) -> Place:
+def filling(place: Place) -> Place:
     """A place with a destination that has no image yet."""
-    assert replicating is place.cluster
+    if not place.cluster.has_snapshots():
+        pytest.skip("needs the kinds of external-snapshotter")
     place.kubectl.apply(
         {
             "apiVersion": "volsync.backube/v1alpha1",
@@ -65,12 +46,6 @@ def filling(replicating: RealCluster, place: Place) -> Place:
         namespace=place.namespace,
     )
     return place
-
-
-def _arguments(cluster: RealCluster) -> list[str]:
-    (pod, *_) = cluster.operator_pods()
-    found = cluster.kubectl.get("pod", pod, "-n", OPERATOR_NAMESPACE)
-    return found["spec"]["containers"][0].get("args", [])
 
 
 def take_image(place: Place, name: str, *, source: str = "app-data") -> None:
@@ -132,10 +107,8 @@ def read(place: Place, claim: str) -> dict[str, str]:
 
 def wait_told(place: Place, claim: str, reason: str) -> None:
     def reasons() -> list[str]:
-        events = place.kubectl.items(
-            "events", "-n", place.namespace, "--field-selector", f"involvedObject.name={claim}"
-        )
-        return [each["reason"] for each in events]
+        events = place.kubectl.items("events", "-n", place.namespace)
+        return [each["reason"] for each in events if each["involvedObject"]["name"] == claim]
 
     wait_for(lambda: reason in reasons(), what=lambda: f"{reasons()}\n{place.run('describe', 'pvc', check=False)}")
 
@@ -209,6 +182,7 @@ def test_a_claim_that_is_deleted_while_it_is_filled_takes_all_of_it_along(fillin
     remove_images(filling)
 
 
+@pytest.mark.disrupts
 def test_an_operator_that_is_killed_while_a_claim_is_filled_goes_on_from_there(filling: Place) -> None:
     filling.create_volume(storage_class="rig-slow")
     take_image(filling, "image-1")

@@ -19,6 +19,7 @@ from support.replicas import (
     create_claim,
     create_secret,
     demand_no_temporaries,
+    published,
     rclone_secret,
     remove_all,
     restic_secret,
@@ -140,3 +141,40 @@ def test_rclone_with_a_store_behind_tls_in_a_namespace_for_privileged_movers(pla
 
 def test_rclone_with_a_store_behind_tls_in_a_restricted_namespace(place: Place) -> None:
     rclone_rounds(place, moverSecurityContext=IDENTITY)
+
+
+def test_movers_for_which_nobody_chooses_anything_are_root_without_capabilities(place: Place) -> None:
+    """In a namespace without a Pod Security profile and without privileged movers: root's files go, and keep their owner and modes.
+
+    The exception is whoever receives through TLS: rsync's daemon cannot serve as such a root, so it is nobody.
+    """
+    with place.beside("plain", restricted=False) as plain:
+        create_secret(plain, "rclone", rclone_secret(place))
+        create_secret(plain, "repository", restic_secret(place, "restic"))
+        authority = create_authority(plain)
+        specs: dict[str, dict[str, Any]] = {
+            "restic": {"repository": "repository", "customCA": authority},
+            "rclone": {
+                "rcloneConfig": "rclone",
+                "rcloneConfigSection": "store",
+                "rcloneDestPath": f"{place.bucket}/mirror",
+                "customCA": authority,
+            },
+        }
+        create_claim(plain, "app-data")
+        tree = write_tree(plain, "app-data", root=True, owners=False)
+        for method, spec in specs.items():
+            create(plain, SOURCE, method, method, source="app-data", manual="one", copyMethod="Clone", **spec)
+        receiving: dict[str, Any] = {**NEW_VOLUME, "copyMethod": "Snapshot"}
+        create(plain, DESTINATION, "tls", "rsyncTLS", manual="one", **receiving)
+        where = published(plain, "tls", "rsyncTLS", "address", "keySecret")
+        sending: dict[str, Any] = {**where, "copyMethod": "Clone"}
+        create(plain, SOURCE, "tls", "rsyncTLS", source="app-data", manual="one", **sending)
+        for method, spec in specs.items():
+            wait_synchronized(plain, SOURCE, method, "one")
+            create(plain, DESTINATION, method, method, manual="one", **spec, **receiving)
+        leaves = {"restic": RESTIC_LEAVES, "rclone": RCLONE_LEAVES, "tls": ("mark", "owner")}
+        for name, but in leaves.items():
+            demand_same(tree, fetch(plain, name, "one", root=True), but=but)
+        remove_all(plain)
+        demand_no_children(plain)

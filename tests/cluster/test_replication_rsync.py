@@ -5,6 +5,7 @@ from typing import Any
 
 from datamover.api import reasons
 from support.cluster import condition, wait_for
+from support.cookbook import demand_documented
 from support.leftovers import demand_no_children
 from support.place import Place
 from support.replicas import (
@@ -17,6 +18,7 @@ from support.replicas import (
     create_claim,
     demand_no_temporaries,
     get,
+    published,
     remove_all,
     trigger,
     wait_synchronized,
@@ -47,16 +49,6 @@ def demand_not_told(private: list[str], *places: Place) -> None:
         objects = place.run("get", "pods,jobs,events,replicationsources,replicationdestinations", "-o", "json")
         told = {"the objects": objects, **place.mover_logs()}
         assert not [name for name, text in told.items() if any(part in text for part in parts)]
-
-
-def published(place: Place, name: str, field: str, *keys: str) -> dict[str, str]:
-    """Wait until a destination says where it is and with which key, and return that part of its status."""
-
-    def said() -> dict[str, Any]:
-        return get(place, DESTINATION, name).get("status", {}).get(field, {})
-
-    wait_for(lambda: all(said().get(key) for key in keys), what=place.explain)
-    return said()
 
 
 def restored(place: Place, claim: str, *, root: bool) -> Tree:
@@ -125,5 +117,7 @@ def test_rsync_over_ssh_between_namespaces_and_its_refusal_in_a_restricted_one(p
         lambda: "restricted" in condition(get(place, DESTINATION, "refused"), "Ready").get("message", ""),
         what=place.explain,
     )
-    assert condition(get(place, DESTINATION, "refused"), "Ready")["reason"] == reasons.MOVER_CANNOT_START
+    ready = condition(get(place, DESTINATION, "refused"), "Ready")
+    assert ready["reason"] == reasons.MOVER_CANNOT_START
+    demand_documented(ready["reason"], ready["message"])
     assert condition(get(place, DESTINATION, "refused"), "Stalled")["status"] == "True"

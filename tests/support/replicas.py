@@ -68,6 +68,16 @@ def wait_condition(place: Place, kind: str, name: str, type_: str, reason: str, 
     return str(condition(get(place, kind, name), type_)["message"])
 
 
+def published(place: Place, name: str, field: str, *keys: str) -> dict[str, str]:
+    """Wait until a destination says where it is and with which key, and return that part of its status."""
+
+    def said() -> dict[str, Any]:
+        return get(place, DESTINATION, name).get("status", {}).get(field, {})
+
+    wait_for(lambda: all(said().get(key) for key in keys), what=place.explain)
+    return said()
+
+
 def claim_from(place: Place, claim: str, destination: str) -> None:
     """Make a claim that is filled from the last image of a ReplicationDestination."""
     source = {"apiGroup": "volsync.backube", "kind": "ReplicationDestination", "name": destination}

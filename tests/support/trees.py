@@ -70,7 +70,7 @@ def write(path, content, mode=0o644, owner=None):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "wb") as file:
         file.write(content)
-    if owner and os.getuid() == 0:
+    if owner and OWNERS and os.getuid() == 0:
         os.chown(path, *owner)
     os.chmod(path, mode)
 def first():
@@ -118,9 +118,9 @@ def second():
 """
 
 
-def write_tree(place: Place, claim: str, *, change: bool = False, root: bool = False) -> Tree:
-    """Write the tree into a volume, or change and delete some of it, and return it as it is then."""
-    return _run(place, claim, f"{_WRITE}\n{'second' if change else 'first'}()", root=root)
+def write_tree(place: Place, claim: str, *, change: bool = False, root: bool = False, owners: bool = True) -> Tree:
+    """Write the tree into a volume, or change and delete some of it, and return it as it is then. `owners`: root gives some of it away."""
+    return _run(place, claim, f"OWNERS = {owners}\n{_WRITE}\n{'second' if change else 'first'}()", root=root)
 
 
 def read_tree(place: Place, claim: str, *, root: bool = False) -> Tree:
