@@ -47,7 +47,7 @@ async def _find_warning(client: Client, step: Inquire) -> str | None:
         )
     except KubeError:
         return None
-    newest = max(events, key=_moment, default=None)
+    newest = max((each for each in events if each.reason not in step.over), key=_moment, default=None)
     if newest is None or not newest.message:
         return None
     return f"{newest.reason}: {newest.message}" if newest.reason else newest.message

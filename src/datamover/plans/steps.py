@@ -114,11 +114,15 @@ class Rebind:
 
 @dataclass(frozen=True, slots=True)
 class Inquire:
-    """Ask why a child does not get on, so that the next decision can say it: its events, or the Pods that use a claim."""
+    """Ask why a child does not get on, so that the next decision can say it: its events, or the Pods that use a claim.
+
+    `over` are reasons of events that explain nothing any more: what they tell of has passed.
+    """
 
     kind: str
     target: ObjectMeta
     users: bool = False
+    over: tuple[str, ...] = ()
 
     @property
     def topic(self) -> str:

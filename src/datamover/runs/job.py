@@ -26,6 +26,8 @@ from datamover.volumes.binding import is_bound, is_lost
 from kubekit.words.batch import JOBS, Job
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PODS, Pod
 
+_NOT_SCHEDULED = "FailedScheduling"
+
 
 def follow(order: Order, facts: RunFacts) -> Answer:
     """Return what the Job's state asks for."""
@@ -154,6 +156,8 @@ def _await_pod(facts: RunFacts, job: Job) -> Answer:
 def _await_start(order: Order, facts: RunFacts, pod: Pod) -> Answer:
     """Nobody complains, but the mover does not run: a volume that is not made, attached or mounted is told by events only."""
     claim = facts.claim
+    # A volume that was made a moment after the Pod has left such a warning at nearly every Pod, and it is no reason why an image takes long.
+    over = (_NOT_SCHEDULED,) if pod.spec is not None and pod.spec.node_name else ()
     unbound = claim if not order.copy.direct and claim is not None and not is_bound(claim) else None
     return wait_for(
         facts,
@@ -161,6 +165,7 @@ def _await_start(order: Order, facts: RunFacts, pod: Pod) -> Answer:
         unbound.metadata if unbound is not None else pod.metadata,
         cause=reasons.MOVER_CANNOT_START,
         subject=f"Pod {pod.metadata.name} does not start",
+        over=over,
     )
 
 

@@ -30,11 +30,12 @@ def wait_for(
     action: str = "Synchronize",
     facet: Facet | None = None,
     advice: str = "",
+    over: tuple[str, ...] = (),
 ) -> Answer:
     """Wait for a child; when it takes long, ask the cluster's events why, and say so.
 
     `told` is said while nothing is wrong. `cause` is the reason of what is, `subject` begins its sentence, such as "Job x has no Pod", and
-    `advice` ends it. `facet` is the part of the run that it holds up.
+    `advice` ends it. `facet` is the part of the run that it holds up. `over` are reasons of events that tell of what has passed.
     """
     patience = facts.patience
     found = about(facts, target.uid)
@@ -42,7 +43,7 @@ def wait_for(
     if found is None and age < patience.inquire_after:
         return until(patience.inquire_after - age + LITTLE, told)
     if found is None or found.age >= patience.inquire_interval:
-        return Rest((Inquire(kind, target),), patience.inquire_interval)
+        return Rest((Inquire(kind, target, over=over),), patience.inquire_interval)
     wake = again_in(found, facts)
     if found.text is None:
         return Rest(wake_after=wake)

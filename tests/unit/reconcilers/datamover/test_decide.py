@@ -658,6 +658,13 @@ class TestPatience:
         assert decide(known, now=NOW, settings=SETTINGS).wake_after == pytest.approx(10.1)
         assert describe(decide(known, now=LATER, settings=SETTINGS)) == ["inquire Pod"]
 
+    def test_that_a_pod_had_to_wait_for_a_node_is_no_reason_once_it_has_one(self) -> None:
+        """A volume that is made a moment after the Pod leaves such a warning, and a large image takes long."""
+        for node, over in ((None, ()), ("node-1", ("FailedScheduling",))):
+            pod = builders.pod(phase="Pending", node_name=node)
+            known = at(Phase.CREATING_POD, clone=builders.clone(), job=RUNNING, pods=(pod,))
+            assert decide(known, now=LATER, settings=SETTINGS).steps == (Inquire("Pod", pod.metadata, over=over),)
+
     def test_a_pod_whose_clone_does_not_bind_is_explained_by_the_clone(self) -> None:
         known = at(Phase.CREATING_POD, clone=self.clone, job=RUNNING, pods=(PENDING_POD,))
         assert describe(decide(known, now=LATER, settings=SETTINGS)) == ["inquire PersistentVolumeClaim"]
