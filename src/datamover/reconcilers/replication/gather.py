@@ -9,6 +9,7 @@ from datamover.api.volsync.replication_destination import ResticDestination
 from datamover.api.volsync.replication_source import ResticSource
 from datamover.plans.known import Known
 from datamover.reconcilers.replication.ask import Ask, Replication, ask_of
+from datamover.reconcilers.replication.ends import conclude
 from datamover.reconcilers.replication.facts import Belongings, Facts
 from datamover.reconcilers.replication.image import image_of
 from datamover.reconcilers.replication.needs import (
@@ -63,6 +64,7 @@ def gather(obj: Replication, *, view: View, known: Known, now: datetime, patienc
         return Facts(obj, ask, RunFacts(now, known=known, patience=patience))
     namespace, uid = obj.metadata.namespace or "", obj.metadata.uid
     run = runs.gather_run(obj.metadata, copy_of(ask), job_of(ask), view=view, known=known, now=now, patience=patience)
+    run = replace(run, job=conclude(run.job, run.pods))
     if not ask.is_source:
         # An image is taken of what a destination has written, so snapshots matter although its run makes no copy.
         run = replace(run, snapshot_classes=view.snapshot_classes())

@@ -190,6 +190,47 @@ def test_while_a_failed_job_is_being_removed_nothing_is_counted_again() -> None:
     assert [each for each in it.said() if each[0] == "Warning"] == [("Warning", "TransferFailed")]
 
 
+# a status that no Job controller writes
+
+
+@pytest.mark.parametrize("kind", ["source", "destination"])
+def test_a_success_that_is_only_counted_is_one_where_no_pods_are(kind: str) -> None:
+    it = (Theatre.source() if kind == "source" else Theatre.destination()).start()
+    it.later(30)
+    it.job["status"] = {"succeeded": 1}
+    it.act()
+    it.bind_all()
+    it.act()
+    assert it.synced
+    assert it.status["latestMoverStatus"] == {"result": "Successful"}
+
+
+def test_failures_that_are_only_counted_make_the_next_job() -> None:
+    it = Theatre.source().start()
+    first = it.job["metadata"]["uid"]
+    it.job["status"] = {"failed": 7}
+    it.later(30)
+    it.act()
+    assert it.status["latestMoverStatus"] == {}
+    it.job["status"] = {"failed": 8}
+    it.act()
+    assert it.status["latestMoverStatus"]["result"] == "Failed"
+    assert it.condition("Ready")[1] == "BackoffLimitExceeded"
+    assert it.job["metadata"]["uid"] != first  # the pause has gone by since the Job was made
+    it.later(30)
+    it.job["status"] = {"succeeded": 1}
+    it.act()
+    assert it.synced
+
+
+def test_where_there_are_pods_the_conditions_of_their_controller_are_awaited() -> None:
+    it = Theatre.source().start()
+    it.succeed()
+    it.job["status"] = {"succeeded": 1}
+    it.act()
+    assert not it.synced
+
+
 # what must not count
 
 
