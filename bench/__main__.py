@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import operator
+from bench import fleet, operator
 from bench.servers import embedded_server, real_server
 
 _ANCHOR = {
@@ -45,6 +45,12 @@ def main() -> None:
                 for count in counts:
                     label = f"{world} idle {count}"
                     results[label] = _report(label, operator.measure_idle(kubeconfig, count=count))
+    for world, server in (("embedded", embedded_server), ("real", real_server)):
+        label = f"{world} fleet"
+        if arguments.only in label:
+            with server() as kubeconfig:
+                asyncio.run(_furnish(kubeconfig))
+                results[label] = _report(label, fleet.measure(kubeconfig, count=100 if arguments.quick else 1000))
     if arguments.only in "mover rclone agent":
         from bench import mover
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from bench import ROOT
-from datamover.api.definitions import crds
+from datamover.api.definitions import crds, replication_crds
 from support.kubernetes import ControlPlane, find_programs
 
 _CONTROLLERS = (
@@ -34,7 +34,7 @@ def real_server() -> Generator[Path]:
     """Start etcd, kube-apiserver and kube-controller-manager; yield an administrator's kubeconfig."""
     with tempfile.TemporaryDirectory(prefix="datamover-bench-") as logs:
         plane = ControlPlane(find_programs(), logs=Path(logs), controllers=_CONTROLLERS)
-        plane.start(manifests=crds())
+        plane.start(manifests=(*crds(), *replication_crds()))
         try:
             yield plane.admin_kubeconfig
         finally:
