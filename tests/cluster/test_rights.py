@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from datamover.api import names
-from datamover.api.volsync import names as volsync
 from support.cluster import OPERATOR_NAMESPACE, RealCluster, wait_for
 from support.place import Place
 from support.request_counts import AuditEntry, read_audit_log
@@ -90,7 +89,7 @@ def test_nothing_is_asked_for_that_is_not_granted(cluster: RealCluster, place: P
     assert not tried
     secrets = [entry for entry in entries if entry.resource == "secrets"]
     # One by one, as objects point to them; the exception are those that the operator has generated itself, found by their label.
-    mine = urllib.parse.quote(f"{names.CREATED_BY_LABEL}={volsync.CREATED_BY_VALUE}", safe="")
+    mine = f"labelSelector={urllib.parse.quote(names.CREATED_BY_LABEL, safe='')}"
     strange = [
         entry.uri
         for entry in secrets
