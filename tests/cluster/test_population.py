@@ -12,10 +12,13 @@ import pytest
 from datamover.api.volsync.names import (
     POPULATED_FROM_ANNOTATION,
     POPULATING_LABEL_PREFIX,
+    POPULATOR_NAME,
     PRIME_PREFIX,
     PopulatorReason,
 )
+from kubekit.words.populator import VOLUME_POPULATORS
 from support.cluster import DEFAULT_CLASS, PATIENCE, wait_for
+from support.definitions import POPULATORS
 from support.place import TREE, Place
 from support.pods import restricted_pod
 
@@ -196,3 +199,20 @@ def test_an_operator_that_is_killed_while_a_claim_is_filled_goes_on_from_there(f
     assert read(filling, "filled") == DIGESTS
     demand_nothing_left(filling, "filled")
     remove_images(filling)
+
+
+@pytest.mark.disrupts
+def test_the_operator_registers_itself_once_the_cluster_has_the_kind_for_it(place: Place) -> None:
+    """The definition comes, as with an installation of the validator of data sources, and goes again."""
+    if place.kubectl.get("crd", VOLUME_POPULATORS.group_resource):
+        pytest.skip("the cluster has that kind already")
+    place.kubectl.apply(POPULATORS)
+    try:
+        place.kubectl.run(
+            "wait", "--for=condition=Established", f"crd/{VOLUME_POPULATORS.group_resource}", "--timeout=30s"
+        )
+        name = f"volumepopulators/{POPULATOR_NAME}"
+        wait_for(lambda: "sourceKind" in place.kubectl.run("get", name, "-o", "yaml", check=False))
+        assert "kind: ReplicationDestination" in place.kubectl.run("get", name, "-o", "yaml")
+    finally:
+        place.kubectl.run("delete", "crd", VOLUME_POPULATORS.group_resource, "--wait=true")

@@ -17,39 +17,9 @@ from kubekit.client.errors import NotFound
 from kubekit.words.apiextensions import CUSTOM_RESOURCE_DEFINITIONS
 from kubekit.words.core import EVENTS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, SELECTED_NODE
 from kubekit.words.populator import VOLUME_POPULATORS
+from support.definitions import POPULATORS
 from support.filling import CREATED_BY, ask, bound, make_image, primes_gone, publish
 from support.scenario import CLASS, TREE, Cluster, embedded_cluster, real_cluster
-
-POPULATORS = {
-    "metadata": {
-        "name": "volumepopulators.populator.storage.k8s.io",
-        # names of this group want it, and any address will do
-        "annotations": {"api-approved.kubernetes.io": "https://example.com"},
-    },
-    "spec": {
-        "group": "populator.storage.k8s.io",
-        "scope": "Cluster",
-        "names": {"plural": "volumepopulators", "singular": "volumepopulator", "kind": "VolumePopulator"},
-        "versions": [
-            {
-                "name": "v1beta1",
-                "served": True,
-                "storage": True,
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "properties": {
-                            "sourceKind": {
-                                "type": "object",
-                                "properties": {"group": {"type": "string"}, "kind": {"type": "string"}},
-                            }
-                        },
-                    }
-                },
-            }
-        ],
-    },
-}
 
 
 @pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.kubernetes)])

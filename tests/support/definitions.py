@@ -51,3 +51,38 @@ def original_definition() -> dict[str, Any]:
         "properties": {name: spec[name] for name in _ORIGINAL_FIELDS},
     }
     return crd
+
+
+POPULATORS: dict[str, Any] = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {
+        "name": "volumepopulators.populator.storage.k8s.io",
+        # names of this group want it, and any address will do
+        "annotations": {"api-approved.kubernetes.io": "https://example.com"},
+    },
+    "spec": {
+        "group": "populator.storage.k8s.io",
+        "scope": "Cluster",
+        "names": {"plural": "volumepopulators", "singular": "volumepopulator", "kind": "VolumePopulator"},
+        "versions": [
+            {
+                "name": "v1beta1",
+                "served": True,
+                "storage": True,
+                "schema": {
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "properties": {
+                            "sourceKind": {
+                                "type": "object",
+                                "properties": {"group": {"type": "string"}, "kind": {"type": "string"}},
+                            }
+                        },
+                    }
+                },
+            }
+        ],
+    },
+}
+"""The definition of VolumePopulator, which comes with the validator of claims' data sources. As far as it is needed."""
