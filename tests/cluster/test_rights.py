@@ -8,7 +8,7 @@ import pytest
 from datamover.api import names
 from support.cluster import OPERATOR_NAMESPACE, RealCluster, wait_for
 from support.place import Place
-from support.request_counts import AuditEntry, read_audit_log
+from support.request_counts import AuditEntry, count_audit_lines, read_audit_log
 
 ACCOUNT = f"system:serviceaccount:{OPERATOR_NAMESPACE}:datamover-operator-controller-manager"
 
@@ -100,6 +100,30 @@ def test_nothing_is_asked_for_that_is_not_granted(cluster: RealCluster, place: P
     # and no value of one that is not its own is ever asked for
     assert all(entry.name.startswith("volsync-rsync-") for entry in secrets if entry.verb == "get")
     assert not any(entry.subresource == "exec" for entry in entries)
+
+
+def test_without_replication_secrets_are_asked_for_by_name_and_refused_and_nothing_else_is(
+    cluster: RealCluster, place: Place
+) -> None:
+    """As the chart is by default: preflight goes without what nobody grants."""
+    place.create_volume(tree={"a": b"a"})
+    place.create_secret()
+    before = set(cluster.operator_pods())
+    cluster.install("replication.enabled=false")
+    try:
+        wait_for(lambda: not before & set(cluster.operator_pods()), what=cluster.describe_operator)
+        assert not {"volsync.backube", "populator.storage.k8s.io"} & {group for group, _, _ in granted(cluster)}
+        since = count_audit_lines(cluster.rig.layout.audit) if cluster.rig is not None else 0
+        place.create_mover("backup", deletePvcAfterBackup=True)
+        place.wait_complete("backup")
+        entries = asked(cluster, since=since)
+        assert entries, "there is nothing in the log of this account"
+        tried = {right_of(entry) for entry in entries} - granted(cluster)
+        assert tried <= {("", "secrets", "list"), ("", "secrets", "watch")}
+        by_name = [entry for entry in entries if entry.resource == "secrets"]
+        assert all("metadata.name" in entry.uri and entry.namespace and entry.code == 403 for entry in by_name)
+    finally:
+        cluster.install()
 
 
 def test_everything_that_is_granted_is_used(
