@@ -155,10 +155,11 @@ class ReplicationKind(Kind[Any, Any, Facts]):
             report_present(obj, meter=self._meter, now=self._now())
 
     def notice(self, key: Key, obj: Replication) -> None:
-        """Watch what the object points to while a synchronisation needs it, and its namespace."""
+        """Set the gauges, and watch what the object points to while a synchronisation needs it: each such watch is a request that stays open."""
         ask = ask_of(obj)
-        wanted = ask if isinstance(ask, Ask) and not obj.metadata.terminating and not is_external(obj) else None
-        self._want(key, wanted)
+        under_way = bool(status_of(obj).last_sync_start_time) and not obj.metadata.terminating
+        self._want(key, ask if under_way and isinstance(ask, Ask) and not is_external(obj) else None)
+        report_present(obj, meter=self._meter, now=self._now())
 
     def forget(self, key: Key) -> None:
         """End the gauges and the watches."""
