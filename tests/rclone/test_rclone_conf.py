@@ -220,6 +220,16 @@ def test_what_is_wrong_in_the_secret_is_told_and_nothing_begins(tmp_path: Path, 
     assert set(there.files()) == {"stays"}
 
 
+def test_a_file_of_the_users_that_has_the_name_of_ours_is_told_to_be_left_out(tmp_path: Path) -> None:
+    there = local_place(tmp_path / "remote")
+    source = Mover(tmp_path / "source", there, source=True)
+    (source.data / "a").write_text("a")
+    (source.data / "permissions.facl").write_text("mine")
+    ended = source.run()
+    assert ended.outcome.succeeded
+    assert "permissions.facl at the top of the volume is left out" in ended.outcome.message
+
+
 def test_a_volume_that_cannot_be_entered_is_told(tmp_path: Path) -> None:
     source = Mover(tmp_path / "source", local_place(tmp_path / "remote"), source=True)
     ended = source.run(MOUNT_PATH="/elsewhere")

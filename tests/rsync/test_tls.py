@@ -191,6 +191,26 @@ def test_an_empty_source_empties_no_destination_unless_that_is_allowed(
     assert (destination.data / "lost+found").exists()
 
 
+@pytest.mark.parametrize("held", [True, False])
+def test_a_source_of_empty_folders_deletes_no_file_of_a_destination(
+    source: Container, destination: Container, port: int, held: bool
+) -> None:
+    (source.data / "hello").unlink()
+    (source.data / "folder" / "sub").mkdir(parents=True)
+    (destination.data / "folder" / "other").mkdir(parents=True)
+    if held:
+        (destination.data / "folder" / "other" / "precious").touch()
+    with listening(destination, port) as receiving:
+        sent = source.run(**to(port))
+        if held:
+            assert sent.outcome.reason == transfer.REASON_EMPTY_SOURCE, sent.output
+            assert sent.outcome.log.endswith(sent.outcome.message)
+        else:
+            assert sent.outcome.succeeded, sent.output
+            assert receiving.wait().outcome.succeeded
+    assert (destination.data / "folder" / "other").exists() == held
+
+
 def test_a_destination_waits_for_ever_and_a_stop_ends_it_and_all_that_it_started(
     destination: Container, port: int
 ) -> None:

@@ -24,6 +24,7 @@ import msgspec
 from datamover.agent import outcome
 from datamover.agent.children import Stop
 from datamover.agent.errors import AgentError, Failure, Stopped
+from datamover.agent.excerpt import Excerpt
 from datamover.agent.output import Output
 from datamover.agent.redaction import Redactor
 from datamover.agent.scratch import scratch_folder
@@ -50,19 +51,23 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
         *,
         so_far: Callable[[], transfer.Outcome],
         trouble: Callable[[], str] = str,
+        log: Excerpt | None = None,
     ) -> transfer.Outcome:
-        """Return what `work` returns, or, when it is stopped or fails, `so_far` with what happened.
+        """Return what `work` returns, or, when it is stopped or fails, `so_far` with what happened, which is the last line of the `log` then.
 
         `trouble` says what the work waits for. Errors that are not the agent's own go on: nobody knows whether `so_far` could be asked then.
         """
         try:
-            return work()
+            result = work()
         except Stopped as why:
-            return outcome.stopped(so_far(), why, deadline=self.deadline, trouble=trouble())
+            result = outcome.stopped(so_far(), why, deadline=self.deadline, trouble=trouble())
         except Failure as failure:
-            return outcome.failed(so_far(), failure)
+            result = outcome.failed(so_far(), failure)
         except AgentError as error:
-            return outcome.broken(so_far(), error, write=self.say)
+            result = outcome.broken(so_far(), error, write=self.say)
+        if log is None:
+            return result
+        return msgspec.structs.replace(result, log=log.of_success() if result.succeeded else log.end(result.message))
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,6 +35,18 @@ def test_a_failure_may_be_told_by_some_lines_only() -> None:
     assert not log.of_success()
 
 
+def test_why_it_failed_is_the_last_line_whatever_lines_tell_of_a_failure() -> None:
+    shown: list[str] = []
+    log = excerpt(shown, failure="rsync")
+    log.say("rsync error: timeout")
+    assert (
+        log.end("The key hunter2-hunter2 is\nanother one.")
+        == "rsync error: timeout\nThe key [redacted] is another one."
+    )
+    assert len(shown) == 2
+    assert not log.of_success()
+
+
 def test_the_last_lines_stay_whole_and_within_the_limit() -> None:
     log = excerpt()
     for number in range(10_000):

@@ -14,6 +14,7 @@ import msgspec
 
 from datamover.agent.errors import Failure
 from datamover.agent.excerpt import Excerpt
+from datamover.agent.files.emptiness import has_file
 from datamover.agent.files.flushing import flush_file_system
 from datamover.agent.files.walk import Tally
 from datamover.agent.rclone import logs, process
@@ -121,6 +122,8 @@ class Attempt:
         self._walk(f"{folder}/{ACL_FILE}")
         links = self._moves_links()
         self._remark(words.about_source(self.tally, links=links))
+        if os.path.lexists(f"{settings.mount}/{ACL_FILE}"):
+            self._remark([words.about_own_file()])
         if not settings.allow_empty and not self.tally.files and not (links and self.tally.symlinks):
             self._refuse_when(there=True, message=words.refuse_empty_source(self.place))
         self._mirror(settings.mount, self.place)
@@ -170,7 +173,7 @@ class Attempt:
     def _volume_has_file(self) -> bool:
         """Tell whether the volume has any file. Raises Failure when it cannot be read."""
         try:
-            return modes.has_file(self._settings.mount, tick=self._given.stop.check)
+            return has_file(self._settings.mount, tick=self._given.stop.check)
         except OSError as error:
             raise Failure(
                 transfer.SOURCE_UNREADABLE,

@@ -58,13 +58,11 @@ def _run(settings: Settings, given: Surroundings) -> transfer.Outcome:
             succeeded=True,
             reason=transfer.REASON_SUCCEEDED,
             message=attempt.summary(),
-            log=attempt.excerpt.of_success(),
         )
 
-    result = given.conclude(to_the_end, so_far=attempt.so_far, trouble=lambda: attempt.report.trouble)
-    if not result.succeeded:
-        attempt.excerpt.say(result.message)
-        result = msgspec.structs.replace(result, log=attempt.excerpt.of_failure())
+    result = given.conclude(
+        to_the_end, so_far=attempt.so_far, trouble=lambda: attempt.report.trouble, log=attempt.excerpt
+    )
     return outcome.clean(result, given.redact)
 
 

@@ -17,7 +17,7 @@ from datamover.agent.files import losses, manifest
 from datamover.agent.files.attributes import AttributeSetter
 from datamover.agent.files.handles import Refused, enter_parent, opened
 from datamover.agent.files.losses import Losses, because
-from datamover.agent.files.walk import LOST_AND_FOUND, Tally, walk
+from datamover.agent.files.walk import Tally, walk
 from datamover.agent.rclone_conf import access_lists
 from datamover.agent.rclone_conf.access_lists import AccessList
 from datamover.api import outside
@@ -41,28 +41,6 @@ def write_modes(mount: str, file: str, *, volume: str, tally: Tally, tick: Calla
 
         for _ in walk(os.fsencode(mount), tally=tally, add=add, prefix_size=0, tick=tick):
             pass
-
-
-def has_file(mount: str, *, tick: Callable[[], None]) -> bool:
-    """Tell whether there is anything but folders in the volume. Raises OSError when `mount` itself cannot be read."""
-    waiting = [os.fsencode(mount)]
-    top = True
-    while waiting:
-        tick()
-        folder = waiting.pop()
-        try:
-            with os.scandir(folder) as found:
-                for item in found:
-                    if not item.is_dir(follow_symlinks=False):
-                        return True
-                    if not (top and item.name == LOST_AND_FOUND):
-                        waiting.append(item.path)
-        except OSError:
-            if top:
-                raise
-            return True  # what cannot be looked into is not called empty
-        top = False
-    return False
 
 
 def apply_modes(mount: str, file: str, *, volume: str, tick: Callable[[], None]) -> Losses:

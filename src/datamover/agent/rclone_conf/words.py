@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from datamover.agent.files.walk import Tally
 from datamover.api import amounts, rclone_conf, transfer
-from datamover.api.volsync.names import ALLOW_EMPTY_ANNOTATION
+from datamover.api.names import ALLOW_EMPTY_ANNOTATION
 
 _BOTH: Mapping[str, str] = {
     transfer.REASON_WRONG_CREDENTIALS: "The server of {endpoint} does not accept the credentials: check the keys, passwords and tokens in its section of"

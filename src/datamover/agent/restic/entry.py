@@ -9,7 +9,6 @@ from typing import Final
 import msgspec
 
 from datamover.agent import debugging
-from datamover.agent.errors import Failure
 from datamover.agent.excerpt import Excerpt
 from datamover.agent.restic.attempt import Attempt, check_volume
 from datamover.agent.restic.process import Restic, find_restic, read_version
@@ -71,17 +70,10 @@ def _run(settings: Settings, given: Surroundings) -> transfer.Outcome:
             transferred_bytes=facts.transferred_bytes,
             deleted=facts.deleted,
             engine=version,
-            log=log.of_failure(),
         )
 
     def to_the_end() -> transfer.Outcome:
-        try:
-            message = attempt.run()
-        except Failure as failure:
-            log.say(failure.message)  # so that the status has the way out as its last line
-            raise
-        return msgspec.structs.replace(
-            so_far(), succeeded=True, reason=transfer.REASON_SUCCEEDED, message=message, log=log.of_success()
-        )
+        message = attempt.run()
+        return msgspec.structs.replace(so_far(), succeeded=True, reason=transfer.REASON_SUCCEEDED, message=message)
 
-    return given.conclude(to_the_end, so_far=so_far, trouble=lambda: report.trouble)
+    return given.conclude(to_the_end, so_far=so_far, trouble=lambda: report.trouble, log=log)

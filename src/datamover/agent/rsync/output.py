@@ -7,7 +7,7 @@ import msgspec
 
 from datamover.api import outside
 
-SUMMARY = re.compile(r"sent.*bytes.*received.*bytes|rsync completed in", re.IGNORECASE)
+SUMMARY = re.compile(r"(?>sent.*?bytes)(?>.*?received)(?>.*?bytes)|rsync completed in", re.IGNORECASE)
 """Lines that tell of a success; users search the status for them."""
 TROUBLE = re.compile(r"error|fail|rsync", re.IGNORECASE)
 """Lines that tell of a failure."""

@@ -11,7 +11,11 @@ import os
 LOST_AND_FOUND = b"lost+found"
 """What file systems keep at their top for themselves. It is neither sent nor deleted."""
 _REPORT = ("--info=progress2,stats2", "--no-human-readable", "--outbuf=L")
-_EXCLUDE = "--exclude=/lost+found"
+EXCLUDE = "--exclude=/lost+found"
+VANISHED = 24
+"""Exit code of rsync: all was sent but files that were gone before they could be read."""
+LOST = frozenset({5, 10, 12, 30, 35})
+"""Exit codes of rsync that only say that the connection ended; what carries it knows why."""
 _KEEP = (
     "--archive",
     "--hard-links",
@@ -21,7 +25,7 @@ _KEEP = (
     "--numeric-ids",
     "--force",
     "--delete-after",
-    _EXCLUDE,
+    EXCLUDE,
 )
 _REMOVE = (
     "--dirs",
@@ -32,7 +36,7 @@ _REMOVE = (
     "--ignore-existing",
     "--delete",
     "--force",
-    _EXCLUDE,
+    EXCLUDE,
 )
 
 
@@ -67,11 +71,6 @@ def copying(*, listed: str, source: str, destination: str, compress: bool = True
 def removing(*, source: str, destination: str) -> list[str]:
     """Return rsync's arguments for the second pass."""
     return [*_REMOVE, *_REPORT, f"{source}/", destination]
-
-
-def matters(name: str) -> bool:
-    """Tell whether an entry of a listed destination counts when it is to be known whether that is empty."""
-    return name not in {".", LOST_AND_FOUND.decode()}
 
 
 def told_end(seconds: float) -> str:

@@ -118,18 +118,23 @@ class Rsync:
             child.close()
         return Ended(code=code, statistics=output.read_statistics(kept), complaints=complaints)
 
-    def list_folder(self, arguments: Sequence[str | bytes], *, ignored: Callable[[str], bool]) -> tuple[Ended, bool]:
-        """Run `rsync --list-only`; return how it ended and whether the folder holds an entry that is not `ignored`. Entries are looked at, not kept."""
+    def list_folder(self, arguments: Sequence[str | bytes], *, folders: bool) -> tuple[Ended, bool]:
+        """Run `rsync --list-only`; return how it ended, and whether it lists anything but the folder itself: a file, or a folder if `folders` count.
+
+        Entries are looked at, not kept; all else that it prints is said, for it may be why there is no listing.
+        """
         complaints = Complaints()
         found = False
 
         def take(raw: bytes) -> None:
             nonlocal found
             line = raw.decode("utf-8", "backslashreplace")
-            if complaints.take(line):
+            wrong = complaints.take(line)
+            name = "" if wrong else listed_name(line)
+            if not name:
                 self._say(line)
-            elif name := listed_name(line):
-                found = found or not ignored(name)
+            elif name != ".":
+                found = found or folders or not line.startswith("d")
 
         child = start([*self._command, "--list-only", *arguments], stop=self._stop, environment=self._environment)
         try:

@@ -16,10 +16,10 @@ def tell_sent(done: Statistics, *, peer: str, vanished: bool) -> str:
 
 def refuse_empty(*, peer: str, holds: bool) -> Failure:
     """Return the failure of an empty source (law L3), whose destination holds something, or does not say whether it does."""
-    what = "is not" if holds else "does not say whether it is"
+    what = "has some" if holds else "does not say whether it has some"
     return Failure(
         transfer.GUARD,
         transfer.REASON_EMPTY_SOURCE,
-        f"The source is empty, and the destination {peer} {what}: nothing was deleted. If the source is meant to be empty, say so"
+        f"The source has no file, and the destination {peer} {what}: nothing was deleted. If the source is meant to be empty, say so"
         f" (annotation {names.ALLOW_EMPTY_ANNOTATION}); else look where its files are.",
     )

@@ -1,5 +1,7 @@
 """What rsync prints, as it was seen."""
 
+import time
+
 import pytest
 
 from datamover.agent.rsync import output
@@ -101,3 +103,10 @@ def test_a_name_is_found_in_a_listing(line: str, name: str) -> None:
 def test_lines_for_the_status_are_those_that_users_search_for(line: str, success: bool, failure: bool) -> None:
     assert bool(output.SUMMARY.search(line)) == success
     assert bool(output.TROUBLE.search(line)) == failure
+
+
+def test_a_line_that_a_peer_has_made_long_takes_no_long_time_to_be_looked_at() -> None:
+    began = time.process_time()
+    assert output.SUMMARY.search("sent bytes " * 1500) is None
+    assert time.process_time() - began < 5  # it was minutes
+    assert output.SUMMARY.search("sent 12 bytes  received 34 bytes  5.00 bytes/sec")

@@ -49,7 +49,7 @@ class Destination:
 
     def run(self) -> transfer.Outcome:
         """Serve until a source is done; return the outcome."""
-        return self._given.conclude(self._receive, so_far=self._so_far)
+        return self._given.conclude(self._receive, so_far=self._so_far, log=self._log)
 
     def _receive(self) -> transfer.Outcome:
         _check_rights()
@@ -151,7 +151,6 @@ class Destination:
             if device
             else "A source has sent everything, and it is on the volume's disk.",
             verified=True if device else None,
-            log=self._log.of_success(),
         )
 
     def _hear(self, raw: bytes) -> None:
@@ -167,7 +166,6 @@ class Destination:
             bytes=self._done.size,
             transferred_bytes=self._done.transferred_size,
             engine=devices.ENGINE if self._settings.volume.is_device else "rsync",
-            log=self._log.of_failure(),
         )
 
 

@@ -10,20 +10,20 @@ from datamover.agent.errors import Failure
 from datamover.agent.excerpt import Excerpt
 from datamover.agent.progress import Reporter
 from datamover.agent.rsync import devices, passes
+from datamover.agent.rsync.looking import check_destination, look
 from datamover.agent.rsync.output import SUMMARY, Statistics, add
 from datamover.agent.rsync.process import Ended, Rsync, child_environment, report_advance
 from datamover.agent.rsync.program import find_program
 from datamover.agent.rsync.retries import retry
-from datamover.agent.rsync.sentences import refuse_empty, tell_sent
+from datamover.agent.rsync.sentences import tell_sent
 from datamover.agent.rsync.ssh import causes, commands
 from datamover.agent.rsync.ssh.files import ALIAS, write_client_files
 from datamover.agent.rsync.ssh.settings import Settings
 from datamover.agent.shell import Surroundings
 from datamover.api import outside, transfer
 
-_VANISHED: Final = 24
-_LOST: Final = frozenset({5, 10, 12, 30, 35, causes.FAILED})
-"""Exit codes of rsync that only say that the connection ended: ssh knows why."""
+_LOST: Final = passes.LOST | {causes.FAILED}
+"""Exit codes that only say that the connection ended: ssh knows why."""
 _VAGUE: Final = frozenset({transfer.REASON_SERVER_UNREACHABLE, transfer.REASON_ENGINE_FAILED})
 _LAST_WORDS: Final = 5.0
 """Seconds that ssh gets to say why it has ended."""
@@ -69,7 +69,9 @@ class Source:
 
     def run(self) -> transfer.Outcome:
         """Send everything, and end the destination; return the outcome."""
-        return self._given.conclude(self._send_all, so_far=self._so_far, trouble=lambda: self._report.trouble)
+        return self._given.conclude(
+            self._send_all, so_far=self._so_far, trouble=lambda: self._report.trouble, log=self._log
+        )
 
     def _send_all(self) -> transfer.Outcome:
         begun = time.monotonic()
@@ -92,7 +94,6 @@ class Source:
             reason=transfer.REASON_SUCCEEDED,
             message=self._summary(),
             verified=True if device else None,
-            log=self._log.of_success(),
         )
 
     def _summary(self) -> str:
@@ -107,34 +108,28 @@ class Source:
         """One try of rsync."""
         self._report.phase(transfer.PROBING)
         folder = self._settings.volume.path
-        try:
-            entries = passes.list_root(folder)
-        except OSError as error:
-            raise Failure(
-                transfer.SOURCE_UNREADABLE,
-                transfer.REASON_SOURCE_UNREADABLE,
-                f"The volume at {folder} cannot be read: {error.strerror}.",
-            ) from None
-        if not entries and not self._settings.allow_empty:
-            self._check_empty()
+        entries, has_file = look(folder, tick=self._stop.check)
+        if not has_file and not self._settings.allow_empty:
+            check_destination(
+                self._run_rsync(),
+                [*self._remote_shell(), f"{ALIAS}:./"],
+                folders=bool(entries),
+                peer=self._settings.peer,
+                unheard=self._check_heard,
+            )
         self._report.phase(transfer.SYNCING)
         ended = self._run_rsync().run([*_MIRROR, *self._remote_shell(), f"{folder}/", f"{ALIAS}:."])
         self._done = add(self._done, ended.statistics)
-        if ended.code == _VANISHED:
+        if ended.code == passes.VANISHED:
             self._vanished = True
             self._log.say("Note: files vanished while they were read; they are left out.")
             return
         self._check(ended)
 
-    def _check_empty(self) -> None:
-        """An empty source does not empty a destination (law L3). Raises Failure."""
-        ended, holds = self._run_rsync().list_folder(
-            ["--dirs", *self._remote_shell(), f"{ALIAS}:./"], ignored=lambda name: not passes.matters(name)
-        )
+    def _check_heard(self, ended: Ended) -> None:
+        """Raise Failure when ssh knows why the destination did not say what it holds."""
         if self._complaints and not self._complaints.refused:
             self._check(ended)
-        if ended.code or holds:
-            raise refuse_empty(peer=self._settings.peer, holds=holds)
 
     def _run_rsync(self) -> Rsync:
         self._complaints = causes.Complaints()
@@ -256,7 +251,6 @@ class Source:
             transferred_bytes=done.transferred_size,
             deleted=done.deleted,
             engine=devices.ENGINE if self._settings.volume.is_device else "rsync",
-            log=self._log.of_failure(),
         )
 
 

@@ -39,4 +39,4 @@ def _run(settings: Settings, given: Surroundings) -> transfer.Outcome:
         case _:
             from datamover.agent.rsync.tls.destination import Destination as Side
     side = Side(work, volume)
-    return given.conclude(side.run, so_far=work.so_far, trouble=lambda: work.report.trouble)
+    return given.conclude(side.run, so_far=work.so_far, trouble=lambda: work.report.trouble, log=work.log)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import msgspec
 
+from datamover.agent import debugging
 from datamover.agent.environment import Reader, is_run_id, write_timestamp
 from datamover.agent.errors import Misconfigured
 from datamover.api import outside, transfer
@@ -72,7 +73,7 @@ def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> S
         listen_port=_port(read, transfer.LISTEN_PORT),
         # whoever set this variable meant it: another project's word for it is any number but 0
         privileged=read.text(transfer.PRIVILEGED_MOVER, "0") not in {"0", "false"},
-        debug=read.text(transfer.DEBUG_MOVER, "0") not in {"0", "false"},
+        debug=debugging.is_asked(environ),
         allow_empty=read.switch(transfer.ALLOW_EMPTY_SOURCE),
         deadline=read.number(transfer.DEADLINE, 0, low=0, high=1e9),
         grace=read.number(transfer.GRACE_PERIOD, transfer.DEFAULT_GRACE_PERIOD, low=0, high=3600),

@@ -7,17 +7,14 @@ from collections.abc import Callable
 
 from datamover.agent.errors import Failure
 from datamover.agent.rsync import output, passes
+from datamover.agent.rsync.looking import check_destination, look
 from datamover.agent.rsync.process import Ended
 from datamover.agent.rsync.retries import retry
-from datamover.agent.rsync.sentences import refuse_empty, tell_sent
+from datamover.agent.rsync.sentences import tell_sent
 from datamover.agent.rsync.tls import tunnel
 from datamover.agent.rsync.tls.work import Work
 from datamover.agent.rsync.volume import Volume
 from datamover.api import transfer
-
-VANISHED = 24
-_LOST = frozenset({5, 10, 12, 30, 35})
-"""Exit codes of rsync that only say that the connection ended; the tunnel knows why."""
 
 _LATER = frozenset({transfer.REASON_SERVER_UNREACHABLE, transfer.REASON_DESTINATION_BUSY})
 """Reasons for which a destination does not say what it holds, and may say it later."""
@@ -79,16 +76,15 @@ class Source:
         """One try of both passes."""
         work, folder = self._work, self._volume.path
         work.report.phase(transfer.PROBING)
-        try:
-            entries = passes.list_root(folder)
-        except OSError as error:
-            raise Failure(
-                transfer.SOURCE_UNREADABLE,
-                transfer.REASON_SOURCE_UNREADABLE,
-                f"The volume at {folder} cannot be read: {error.strerror}.",
-            ) from None
-        if not entries:
-            self._check_empty()
+        entries, has_file = look(folder, tick=work.stop.check)
+        if not has_file and not self._settings.allow_empty:
+            check_destination(
+                work.rsync(),
+                [self._address("data")],
+                folders=bool(entries),
+                peer=self._settings.peer_name,
+                unheard=self._check_heard,
+            )
         work.report.phase(transfer.SYNCING)
         if entries:
             listed = f"{work.scratch}/entries"
@@ -99,24 +95,17 @@ class Source:
     def _pass(self, arguments: list[str], *, quiet: bool = False) -> None:
         ended = self._work.rsync().run(arguments, quiet=quiet)
         self._work.statistics = output.add(self._work.statistics, ended.statistics)
-        if ended.code == VANISHED:
+        if ended.code == passes.VANISHED:
             # a copy does not change; of a volume in use it is a view while files come and go
             self._vanished = True
             self._work.log.say("Note: files vanished while they were read; they are left out.")
             return
         self._check(ended)
 
-    def _check_empty(self) -> None:
-        """An empty source does not empty a destination (law L3). Raises Failure."""
-        if self._settings.allow_empty:
-            return
-        ended, holds = self._work.rsync().list_folder(
-            [self._address("data")], ignored=lambda name: not passes.matters(name)
-        )
+    def _check_heard(self, ended: Ended) -> None:
+        """Raise Failure when the destination may say later what it holds."""
         if ended.code and ended.complaints.explain(ended.code, peer="").reason in _LATER:
             self._check(ended)
-        if ended.code or holds:
-            raise refuse_empty(peer=self._settings.peer_name, holds=holds)
 
     def _end_server(self) -> None:
         """Tell the destination that all was sent."""
@@ -137,7 +126,7 @@ class Source:
         if not ended.code:
             return
         found = ended.complaints.explain(ended.code, peer=self._settings.peer_name)
-        if ended.code not in _LOST or found.reason != transfer.REASON_SERVER_UNREACHABLE:
+        if ended.code not in passes.LOST or found.reason != transfer.REASON_SERVER_UNREACHABLE:
             raise found
         raise self._explain(found)
 

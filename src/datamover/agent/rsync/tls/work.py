@@ -95,7 +95,6 @@ class Work:
             transferred_bytes=done.transferred_size,
             deleted=done.deleted,
             engine="rsync",
-            log=self.log.of_failure(),
         )
 
     def succeeded(self, message: str, *, engine: str = "rsync", verified: bool | None = None) -> transfer.Outcome:
@@ -107,7 +106,6 @@ class Work:
             message=message,
             engine=engine,
             verified=verified,
-            log=self.log.of_success(),
         )
 
 

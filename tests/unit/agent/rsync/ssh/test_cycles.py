@@ -373,6 +373,28 @@ def test_an_empty_source_does_not_empty_a_destination(
     assert not (destination.data / "precious").exists()
 
 
+def test_a_source_of_empty_folders_deletes_no_file_of_a_destination(
+    source: Side, destination: Side, client: Client, listening: Running
+) -> None:
+    (source.data / "folder").mkdir()
+    (destination.data / "folder").mkdir()
+    (destination.data / "folder" / "precious").write_text("x")
+    outcome = failed(source.run(), transfer.GUARD, transfer.REASON_EMPTY_SOURCE)
+    assert outcome.log.endswith(outcome.message)
+    assert (destination.data / "folder" / "precious").exists()
+    (destination.data / "folder" / "precious").unlink()
+    succeeded(source.run())
+
+
+def test_an_empty_source_waits_for_a_destination_that_is_not_there(source: Side) -> None:
+    with source.start(DESTINATION_PORT="1") as sending:
+        wait_for(lambda: "Trying again" in sending.output or sending.process.poll() is not None)
+        sending.terminate()
+        outcome = sending.wait(timeout=30).outcome
+    assert outcome.failure_class == transfer.INTERRUPTED
+    assert "Nothing answers at" in sending.output
+
+
 def test_an_empty_source_and_an_empty_destination_are_equal(
     source: Side, destination: Side, listening: Running
 ) -> None:
