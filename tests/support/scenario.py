@@ -22,6 +22,7 @@ from datamover.cli.kinds import KINDS
 from datamover.cli.operator import Operator, find_cluster, new_metrics
 from datamover.cli.options import Options
 from datamover.cli.surroundings import MakeKind
+from datamover.metrics.runtime import RuntimeMetrics
 from kubekit.client.client import Client
 from kubekit.client.config import load_config
 from kubekit.client.errors import NotFound
@@ -32,6 +33,7 @@ from kubekit.words.meta import PartialObject, Resource
 from kubekit.words.snapshot import VOLUME_SNAPSHOT_CLASSES, VOLUME_SNAPSHOTS
 from localkube.node.node import LocalNode, NodeOptions
 from localkube.node.snapshot_kinds import CONTENTS
+from localkube.transport import LocalTransport
 from support.beside_kubernetes import beside_kubernetes
 from support.kubernetes import ControlPlane
 from support.programs import GO
@@ -52,13 +54,21 @@ class Cluster:
     """What a scenario acts on. Objects go to `namespace` unless they say otherwise."""
 
     def __init__(
-        self, *, client: Client, node: LocalNode, registry: CollectorRegistry, namespace: str, place: Path
+        self,
+        *,
+        client: Client,
+        node: LocalNode,
+        registry: CollectorRegistry,
+        namespace: str,
+        place: Path,
+        crew: "Crew",
     ) -> None:
         self.client = client
         self.node = node
         self.registry = registry
         self.namespace = namespace
         self.place = place
+        self.crew = crew
 
     async def create(self, resource: Resource[Any], name: str, **fields: Any) -> Any:
         """Create an object from its top-level fields."""
@@ -230,16 +240,79 @@ def storage_classes() -> tuple[dict[str, Any], ...]:
     )
 
 
+class Crew:
+    """The operator of a scenario. It can be killed, and replaced by another one that knows nothing of it."""
+
+    def __init__(
+        self, client: Callable[[RuntimeMetrics], Client], *, cluster: str, options: Options, kinds: tuple[MakeKind, ...]
+    ) -> None:
+        self._client = client
+        self._cluster = cluster
+        self._options = options
+        self._kinds = kinds
+        self._stop = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def hire(self) -> Operator:
+        """Make an operator, with metrics of its own."""
+        registry, metrics = new_metrics()
+        return Operator(
+            self._client(metrics),
+            cluster=self._cluster,
+            options=self._options,
+            registry=registry,
+            metrics=metrics,
+            kinds=self._kinds,
+        )
+
+    def begin(self, operator: Operator) -> None:
+        """Let it work."""
+        self._task = asyncio.create_task(operator.run(self._stop))
+
+    async def kill(self) -> None:
+        """End it wherever it is."""
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def end(self) -> None:
+        """End it in order."""
+        self._stop.set()
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+
+
 @asynccontextmanager
 async def embedded_cluster(
-    place: Path, *, progress_interval: float = 0.5, kinds: tuple[MakeKind, ...] = KINDS
+    place: Path,
+    *,
+    progress_interval: float = 0.5,
+    kinds: tuple[MakeKind, ...] = KINDS,
+    images: Mapping[str, tuple[str, ...]] = IMAGES,
 ) -> AsyncGenerator[Cluster]:
     """A whole embedded world in this process."""
-    operator = Options(progress_interval=progress_interval)
-    options = WorldOptions(state=place / "state", operator=operator, job_backoff=0.2, images=IMAGES, kinds=kinds)
-    async with start_world(options) as world:
+    async with start_world(WorldOptions(state=place / "state", operator=None, job_backoff=0.2, images=images)) as world:
+        crew = Crew(
+            lambda metrics: Client(LocalTransport(world.server), observe=metrics.request),
+            cluster=await find_cluster(world.client),
+            options=Options(progress_interval=progress_interval, mover_image=names.DEFAULT_IMAGE_REPOSITORY),
+            kinds=kinds,
+        )
+        operator = crew.hire()
+        await install_definitions(world.client, operator)
         await create_classes(world.client)
-        yield Cluster(client=world.client, node=world.node, registry=world.registry, namespace="default", place=place)
+        crew.begin(operator)
+        try:
+            yield Cluster(
+                client=world.client,
+                node=world.node,
+                registry=operator.registry,
+                namespace="default",
+                place=place,
+                crew=crew,
+            )
+        finally:
+            await crew.end()
 
 
 @asynccontextmanager
@@ -250,38 +323,40 @@ async def real_cluster(
     *,
     progress_interval: float = 0.5,
     kinds: tuple[MakeKind, ...] = KINDS,
+    images: Mapping[str, tuple[str, ...]] = IMAGES,
 ) -> AsyncGenerator[Cluster]:
     """Our operator and our node beside a real API server and controller-manager."""
-    registry, metrics = new_metrics()
     config = load_config(plane.admin_kubeconfig)
     ours, theirs, mine = HttpTransport(config), HttpTransport(config), HttpTransport(config)
     client = Client(mine, user_agent="scenario")
     node = LocalNode(
         Client(theirs, user_agent="node"),
         state_dir=place / "node",
-        images=IMAGES,
+        images=images,
         options=NodeOptions(name=f"node-{namespace}"),
     )
-    operator = Operator(
-        Client(ours, user_agent="operator", observe=metrics.request),
+    crew = Crew(
+        lambda metrics: Client(ours, user_agent="operator", observe=metrics.request),
         cluster=await find_cluster(client),
-        options=Options(namespace=namespace, progress_interval=progress_interval),
-        registry=registry,
-        metrics=metrics,
+        options=Options(
+            namespace=namespace, progress_interval=progress_interval, mover_image=names.DEFAULT_IMAGE_REPOSITORY
+        ),
         kinds=kinds,
     )
+    operator = crew.hire()
     await install_definitions(client, operator)
-    stop = asyncio.Event()
-    tasks = [asyncio.create_task(node.run()), asyncio.create_task(operator.run(stop))]
+    running = asyncio.create_task(node.run())
+    crew.begin(operator)
     try:
         await create_classes(client)
         async with beside_kubernetes(node, client, client_ca=plane.directory / "ca.crt"):
-            yield Cluster(client=client, node=node, registry=registry, namespace=namespace, place=place)
+            yield Cluster(
+                client=client, node=node, registry=operator.registry, namespace=namespace, place=place, crew=crew
+            )
     finally:
-        stop.set()
-        await asyncio.gather(tasks[1], return_exceptions=True)
-        tasks[0].cancel()
-        await asyncio.gather(tasks[0], return_exceptions=True)
+        await crew.end()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
         for transport in (ours, theirs, mine):
             await transport.close()
 

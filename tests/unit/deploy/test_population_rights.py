@@ -44,7 +44,14 @@ async def test_an_operator_with_the_charts_rights_fills_a_claim_and_is_refused_n
         metrics=metrics,
         kinds=population_kinds(),
     )
-    world = Cluster(client=admin, node=node, registry=registry, namespace=namespace, place=tmp_path)
+    world = Cluster(
+        client=admin,
+        node=node,
+        registry=registry,
+        namespace=namespace,
+        place=tmp_path,
+        crew=None,  # type: ignore[arg-type]
+    )
     stop = asyncio.Event()
     tasks = [asyncio.create_task(node.run()), asyncio.create_task(operator.run(stop))]
     try:
