@@ -49,7 +49,7 @@ def walk(name: str) -> Theatre:
     if name.startswith("privileged/"):
         theatre.namespace_annotations["volsync.backube/privileged-movers"] = "true"
     theatre.secrets.update(SECRETS)
-    for claim in _claims(case["spec"]):
+    for claim in claims_of(case["spec"]):
         theatre.claim(claim)
     theatre.act()
     _let_snapshots_be_ready(theatre)
@@ -71,7 +71,8 @@ def _let_snapshots_be_ready(theatre: Theatre) -> None:
     theatre.act()
 
 
-def _claims(spec: Mapping[str, Any]) -> Iterator[str]:
+def claims_of(spec: Mapping[str, Any]) -> Iterator[str]:
+    """Return the claims that a user has to bring."""
     for given in (spec.get("sourcePVC"), *(spec.get(method, {}).get("destinationPVC") for method in METHODS)):
         if given:
             yield given

@@ -215,7 +215,8 @@ def test_failures_that_are_only_counted_make_the_next_job() -> None:
     it.job["status"] = {"failed": 8}
     it.act()
     assert it.status["latestMoverStatus"]["result"] == "Failed"
-    assert it.condition("Ready")[1] == "BackoffLimitExceeded"
+    assert it.condition("Stalled")[1] == "BackoffLimitExceeded"
+    assert it.said("TransferFailed")
     assert it.job["metadata"]["uid"] != first  # the pause has gone by since the Job was made
     it.later(30)
     it.job["status"] = {"succeeded": 1}
