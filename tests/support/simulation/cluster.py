@@ -43,6 +43,9 @@ class Cluster:
         self.destination = destination
         self.owners: list[Resource[Any]] = [DATA_MOVERS, JOBS]
         """The kinds whose children the garbage collector takes along."""
+        self.contents: dict[str, Any] = {}
+        """What the storage has put into claims and snapshots, by their UIDs."""
+        self.time = loop.time
         self.hand = hand("cluster", self.wake)
         self._history = history
         self._loop = loop

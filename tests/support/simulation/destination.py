@@ -7,14 +7,14 @@ from datamover.api import names, transfer
 from kubekit.words import timestamps
 from support.simulation.calls import Tree
 from support.simulation.history import History, Time
-from support.simulation.trees import environment_of, label_of, uid_of
+from support.simulation.trees import environment_of, label_of, owners_of, uid_of
 
 _FOLDER = "%Y-%m-%d-%H%M%S"
 
 
 @dataclass
 class Mover:
-    """One mover's Pod while and after it ran. `mover` is the DataMover's UID, `claim` what it read."""
+    """One mover's Pod while and after it ran. `mover` is the UID of the object whose mover it is, `claim` what it read or wrote, with its UID."""
 
     mover: str
     pod: str
@@ -23,6 +23,8 @@ class Mover:
     folder: str
     claim: str
     began: float
+    claim_uid: str = ""
+    job: str = ""
     ended: float | None = None
     succeeded: bool = False
 
@@ -36,13 +38,14 @@ class Destination:
         self._history = history
         self._folders: dict[str, str] = {}
 
-    def begin(self, pod: Tree, claim: str) -> Mover:
+    def begin(self, pod: Tree, claim: str, claim_uid: str = "") -> Mover:
         """A mover's container starts. Another one of its DataMover must not be running."""
         environment = environment_of(pod)
         owner = label_of(pod, names.OWNER_UID_LABEL)
-        run, timestamp = environment[transfer.RUN_ID], environment[transfer.TIMESTAMP]
-        folder = self._claim(run, timestamp) if environment[transfer.ADD_TIMESTAMP_PREFIX] == "true" else ""
-        mover = Mover(owner, uid_of(pod), run, timestamp, folder, claim, self._clock.monotonic())
+        run, timestamp = environment[transfer.RUN_ID], environment.get(transfer.TIMESTAMP, "")
+        folder = self._claim(run, timestamp) if environment.get(transfer.ADD_TIMESTAMP_PREFIX) == "true" else ""
+        job = next(iter(owners_of(pod)), "")
+        mover = Mover(owner, uid_of(pod), run, timestamp, folder, claim, self._clock.monotonic(), claim_uid, job)
         for other in self.movers:
             if other.mover == owner and other.ended is None:
                 self._history.breaks("L7", f"two movers of one DataMover run at once: {other} and {mover}")

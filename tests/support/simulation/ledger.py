@@ -1,28 +1,21 @@
-"""Every write of an operator, as the server sees it, and the laws that each must keep by itself.
+"""The laws that each write of an operator about a DataMover must keep by itself."""
 
-The server's hooks call `before` and `after` around each effect, without anything happening in between.
-"""
-
-import json
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
-from datamover.api import copy_trigger, names, transfer
+from datamover.api import names, transfer
 from datamover.api.names import CopyMethod, Phase
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
-from kubekit.client.transport import Request, Response
 from kubekit.words.batch import JOBS
-from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
+from kubekit.words.core import PERSISTENT_VOLUMES
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS
-from support.simulation.calls import Call, Tree, read_call
+from support.simulation.calls import Call, Tree
 from support.simulation.destination import Destination
 from support.simulation.history import History
 from support.simulation.objects import Objects
 from support.simulation.trees import is_going, label_of, look, name_of, owners_of, space_of, uid_of
+from support.simulation.writes import CLAIMS, Writes, condition_of
 
-CLAIMS = PERSISTENT_VOLUME_CLAIMS.group_resource
 _SNAPSHOTS = VOLUME_SNAPSHOTS.group_resource
 _JOBS = JOBS.group_resource
 _MOVERS = DATA_MOVERS.group_resource
@@ -54,93 +47,36 @@ class Record:
     pace: list[float] = field(default_factory=list)
 
 
-class Ledger:
-    """See the module's docstring. `agent` begins the user agent of every operator; `canary` is a secret that must show nowhere."""
+class Ledger(Writes):
+    """See the module's docstring."""
 
     def __init__(
         self, objects: Objects, *, agent: str, canary: str, destination: Destination, history: History
     ) -> None:
+        super().__init__(objects, agent=agent, canary=canary, destination=destination, history=history)
         self.records: dict[str, Record] = {}
-        self.counts: Counter[tuple[str, str]] = Counter()
-        self.writes = 0
         self.on_phase: list[Callable[[str, str], None]] = []
         """Called with a DataMover's name and the phase that it enters, within the write."""
-        self.events: set[tuple[str, str]] = set()
-        """(UID, reason) of each event that was stored."""
-        self._objects = objects
-        self._agent = agent
-        self._canary = canary.encode()
-        self._destination = destination
-        self._history = history
 
-    def before(self, request: Request) -> None:
-        """A request is about to take effect."""
-        call = read_call(request)
-        if not call.agent.startswith(self._agent):
-            return
-        if self._canary in request.body or self._canary.decode() in repr(request.query):
-            self._break("L8", f"a secret is in the request {call}")
-        if not call.writes:
-            return
-        if call.resource == CLAIMS and call.verb == "patch":
-            self._check_annotations(call)
-        elif call.resource == CLAIMS and (
-            call.verb not in {"create", "delete"} or not self._name(call).startswith(names.CLONE_PREFIX)
-        ):
-            self._break("L1", f"{call} touches a claim that is no clone")
-        if call.verb == "delete":
-            self._check_delete(call)
-        elif call.verb == "deletecollection":
-            self._break("L2", f"{call} deletes without looking")
+    def owns(self, uid: str) -> bool:
+        return uid in self.records
 
-    def after(self, request: Request, response: Response) -> None:
-        """A request has taken effect, or was refused."""
-        call = read_call(request)
-        if not call.agent.startswith(self._agent):
-            return
-        self.counts[call.verb, call.resource + (f"/{call.subresource}" if call.subresource else "")] += 1
-        if not call.writes:
-            return
-        self.writes += 1
-        if response.status >= 400:
-            return
-        answer: Tree = json.loads(response.body)
+    def makes_claims(self, call: Call) -> bool:
+        return self._name(call).startswith(names.CLONE_PREFIX)
+
+    def deletes(self, call: Call, target: Tree) -> None:
+        """Whose it is says all."""
+
+    def written(self, call: Call, answer: Tree) -> None:
         if call.verb == "create" and call.resource in (CLAIMS, _SNAPSHOTS, _JOBS):
             self._check_create(call, answer)
         elif call.resource == _MOVERS:
             if call.subresource != "status":
                 self._break("L6", f"{call} changes more than a status")
             self._check_status(answer)
-        elif call.resource.startswith("events"):
-            about = answer.get("regarding") or answer.get("involvedObject") or {}
-            self.events.add((about.get("uid", ""), answer.get("reason", "")))
 
     def record(self, uid: str) -> Record:
         return self.records.setdefault(uid, Record())
-
-    def _check_annotations(self, call: Call) -> None:
-        """L1: of a source that asks for it, or has asked, three annotations may change, under its version."""
-        metadata = dict(call.body.get("metadata") or {})
-        changed = set(metadata.pop("annotations", {}))
-        guarded = bool(metadata.pop("uid", None)) and bool(metadata.pop("resourceVersion", None))
-        if metadata or set(call.body) != {"metadata"} or not changed <= copy_trigger.OURS or not guarded:
-            self._break("L1", f"{call} changes more of a source than may be, or unguarded: {call.body}")
-
-    # --- deletes ----------------------------------------------------------------------------------
-
-    def _check_delete(self, call: Call) -> None:
-        uid = look(call.body, "preconditions", "uid")
-        if not uid:
-            self._break("L2", f"{call} has no uid precondition")
-        if call.body.get("propagationPolicy") != "Background":
-            self._break("L5", f"{call} would leave dependents behind")
-        target = self._objects.find(call.resource, call.name, call.namespace)
-        if target is None or (uid and uid_of(target) != uid):
-            return
-        if not any(owner in self.records for owner in owners_of(target)):
-            self._break("L2", f"{call} hits an object that no DataMover owns")
-        if label_of(target, names.CREATED_BY_LABEL) != names.CREATED_BY_VALUE:
-            self._break("L2", f"{call} hits an object without our label")
 
     # --- creates ----------------------------------------------------------------------------------
 
@@ -207,14 +143,14 @@ class Ledger:
             if new == Phase.COMPLETED:
                 self._check_completion(mover)
         self._check_run(record, mover, before, now)
-        stalled = _condition(now, "Stalled")
+        stalled = condition_of(now, "Stalled")
         if stalled.get("status") == "True":
             reason, message = stalled.get("reason"), stalled.get("message")
             if not reason or not message or not now.get("message"):
                 self._break("L10", f"{name} stalls without saying why: {stalled}")
-            if _condition(before, "Stalled").get("reason") != reason or old != new:
+            if condition_of(before, "Stalled").get("reason") != reason or old != new:
                 record.told.append((new, reason or ""))
-        if new == Phase.FAILED and _condition(now, "Failed").get("status") != "True":
+        if new == Phase.FAILED and condition_of(now, "Failed").get("status") != "True":
             self._break("L10", f"{name} is Failed without its condition")
 
     def _check_pace(self, record: Record, name: str) -> None:
@@ -280,18 +216,7 @@ class Ledger:
     def _find(self, resource: str, mover: Tree, name: str | None) -> Tree | None:
         return self._objects.find(resource, name, space_of(mover)) if name else None
 
-    @staticmethod
-    def _name(call: Call) -> str:
-        return call.name or name_of(call.body)
-
-    def _break(self, law: str, what: str) -> None:
-        self._history.breaks(law, what)
-
 
 def record_clones(record: Record) -> set[str]:
     """Return the UIDs of all clones of a DataMover."""
     return {uid for uids in record.clones.values() for uid in uids}
-
-
-def _condition(status: Tree, kind: str) -> dict[str, Any]:
-    return next((found for found in status.get("conditions") or () if found["type"] == kind), {})

@@ -81,15 +81,16 @@ class Pods:
         claims = [self._hand.find(PERSISTENT_VOLUME_CLAIMS, name, space_of(pod)) for name in claims_of(pod)]
         if any(look(claim, "status", "phase") != "Bound" for claim in claims):
             return
-        secret = look(pod, "spec", "containers")[0]["envFrom"][0]["secretRef"]["name"]
-        if self._hand.find(SECRETS, secret, space_of(pod)) is None:
-            waiting = {"reason": "CreateContainerConfigError", "message": f'secret "{secret}" not found'}
-            self._say(pod, {"containerStatuses": [_container({"waiting": waiting})]})
-            return
-        self._cluster.destination.begin(pod, claims_of(pod)[0])
+        for secret in secrets_of(pod):
+            if self._hand.find(SECRETS, secret, space_of(pod)) is None:
+                waiting = {"reason": "CreateContainerConfigError", "message": f'secret "{secret}" not found'}
+                self._say(pod, {"containerStatuses": [_container(pod, {"waiting": waiting})]})
+                return
+        data = claims[0]
+        self._cluster.destination.begin(pod, claims_of(pod)[0], uid_of(data) if data is not None else "")
         now = seconds(self._hand.server.now())
         running = {"running": {"startedAt": now}}
-        self._say(pod, {"phase": "Running", "startTime": now, "containerStatuses": [_container(running)]})
+        self._say(pod, {"phase": "Running", "startTime": now, "containerStatuses": [_container(pod, running)]})
         self._cluster.note(f"Pod {name_of(pod)} runs")
 
     def _end(self, pod: Tree) -> None:
@@ -116,7 +117,7 @@ class Pods:
         if end.reason and mover is not None:
             ended["message"] = msgspec.json.encode(_outcome(mover, end)).decode()
         phase = "Succeeded" if end.succeeded else "Failed"
-        self._say(pod, {"phase": phase, "containerStatuses": [_container({"terminated": ended})]})
+        self._say(pod, {"phase": phase, "containerStatuses": [_container(pod, {"terminated": ended})]})
         self._cluster.note(f"Pod {name_of(pod)} ends with {end.exit_code} {end.reason}")
 
     def _say(self, pod: Tree, status: Tree) -> None:
@@ -142,8 +143,19 @@ def _outcome(mover: Mover, end: End) -> Outcome:
     )
 
 
-def _container(state: Tree) -> Tree:
-    return {"name": "rclone", "image": "mover", "imageID": "", "ready": False, "restartCount": 0, "state": state}
+def secrets_of(pod: Tree) -> list[str]:
+    """Return the names of the Secrets without which a Pod does not start."""
+    container = pod["spec"]["containers"][0]
+    found = [look(each, "secretRef", "name") for each in container.get("envFrom") or ()]
+    references = [look(each, "valueFrom", "secretKeyRef") for each in container.get("env") or ()]
+    found += [each["name"] for each in references if each is not None and not each.get("optional")]
+    found += [look(volume, "secret", "secretName") for volume in pod["spec"].get("volumes") or ()]
+    return [name for name in dict.fromkeys(found) if name]
+
+
+def _container(pod: Tree, state: Tree) -> Tree:
+    name = pod["spec"]["containers"][0]["name"]
+    return {"name": name, "image": "mover", "imageID": "", "ready": False, "restartCount": 0, "state": state}
 
 
 def _condition(kind: str, status: str, message: str) -> Tree:

@@ -22,6 +22,7 @@ from support.simulation.wire import Wire
 from support.virtual_time import LoopClock, TaskGroupOf, VirtualLoop, owner
 
 CLUSTER = "5a5a5a5a-0000-4000-8000-000000000000"
+MOVER_IMAGE = "registry.example.com/mover:1"
 _ROUNDS = 200
 
 
@@ -66,7 +67,7 @@ class Replica:
         self.operator = Operator(
             client,
             cluster=CLUSTER,
-            options=Options(identity=self.name, leader_namespace=leader_namespace),
+            options=Options(identity=self.name, leader_namespace=leader_namespace, mover_image=MOVER_IMAGE),
             registry=self.registry,
             metrics=metrics,
             clock=clock,

@@ -1,6 +1,7 @@
 """Provisioner and snapshotter: claims get volumes, snapshots get ready, and what is deleted goes when nobody uses it any more."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from kubekit.words.core import EVENTS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS
@@ -16,6 +17,14 @@ _SNAPSHOT_PROTECTION = "snapshot.storage.kubernetes.io/volumesnapshot-bound-prot
 _AGAIN = 5.0
 
 Act = Callable[[Tree], None]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is in a claim or a snapshot: the UID of the claim that it was copied from, and when."""
+
+    source: str
+    at: float
 
 
 class Storage:
@@ -95,6 +104,18 @@ class Storage:
         bound: Tree = {"phase": "Bound", "capacity": {"storage": size}, "accessModes": claim["spec"]["accessModes"]}
         self._hand.patch(PERSISTENT_VOLUME_CLAIMS, name, {"status": bound}, space, "status")
         self._cluster.note(f"claim {name} is bound")
+        self._fill(claim)
+
+    def _fill(self, claim: Tree) -> None:
+        source, contents = claim["spec"].get("dataSource"), self._cluster.contents
+        if not source:
+            return
+        resource = PERSISTENT_VOLUME_CLAIMS if source["kind"] == "PersistentVolumeClaim" else VOLUME_SNAPSHOTS
+        found = self._hand.find(resource, source["name"], space_of(claim))
+        if found is not None and resource is VOLUME_SNAPSHOTS:
+            contents[uid_of(claim)] = contents[uid_of(found)]
+        elif found is not None:
+            contents[uid_of(claim)] = Content(uid_of(found), self._cluster.time())
 
     def _obstacle(self, claim: Tree) -> str | None:
         source = claim["spec"].get("dataSource")
@@ -152,6 +173,7 @@ class Storage:
         ready: Tree = {"readyToUse": True, "restoreSize": source["status"]["capacity"]["storage"]}
         ready["boundVolumeSnapshotContentName"] = f"snapcontent-{uid_of(snapshot)}"
         self._hand.patch(VOLUME_SNAPSHOTS, name, {"status": ready}, space, "status")
+        self._cluster.contents[uid_of(snapshot)] = Content(uid_of(source), self._cluster.time())
         self._cluster.note(f"snapshot {name} is ready")
 
     def _drop(self, snapshot: Tree) -> None:

@@ -12,6 +12,8 @@ from datamover.api.definitions import crds
 from datamover.api.names import COMPONENT
 from datamover.api.transfer import REQUIRED_VARIABLES
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
+from datamover.cli.kinds import KINDS
+from datamover.cli.surroundings import MakeKind
 from kubekit.client.transport import Request, Response
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, SECRETS
 from kubekit.words.meta import PartialObject, Resource
@@ -59,18 +61,27 @@ DEFINITIONS = Resource(
 
 
 class World:
-    """See the module's docstring. Everything random comes from `seed`."""
+    """See the module's docstring. Everything random comes from `seed`. `kinds` are those of the operators, `ledger` makes what holds them to the laws."""
 
-    def __init__(self, loop: VirtualLoop, seed: object, *, conduct: Conduct | None = None) -> None:
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        seed: object,
+        *,
+        conduct: Conduct | None = None,
+        kinds: tuple[MakeKind, ...] = KINDS,
+        ledger: Callable[..., Any] = Ledger,
+    ) -> None:
         self.loop = loop
         self.seed = seed
         self.conduct = conduct or Conduct()
+        self.kinds = kinds
         clock = LoopClock(loop)
         self.history = History(clock)
         self.destination = Destination(clock, self.history)
         self.server = ApiServer(clock=clock, random=self.dice("server"))
         self.objects = Objects(self.server)
-        self.ledger = Ledger(
+        self.ledger = ledger(
             self.objects, agent=COMPONENT, canary=CANARY, destination=self.destination, history=self.history
         )
         self.admission: Admission | None = None
@@ -175,7 +186,7 @@ class World:
             numbers=self._numbers(),
             dice=self.dice(f"operator {number}"),
             history=self.history,
-            **options,
+            **{"kinds": self.kinds, **options},
         )
         self.replicas.append(replica)
         replica.start()
@@ -277,13 +288,13 @@ class World:
 
 
 def simulate(
-    story: Callable[[World], Coroutine[Any, Any, None]], *, seed: object, conduct: Conduct | None = None
+    story: Callable[[World], Coroutine[Any, Any, None]], *, seed: object, conduct: Conduct | None = None, **options: Any
 ) -> World:
-    """Tell one history. Raises LawBroken, with all that happened, when a law is broken or the story's own assertion fails."""
+    """Tell one history; `options` are the world's. Raises LawBroken, with all that happened, when a law is broken or the story's own assertion fails."""
     worlds: list[World] = []
 
     async def main(loop: VirtualLoop) -> None:
-        world = World(loop, seed, conduct=conduct)
+        world = World(loop, seed, conduct=conduct, **options)
         worlds.append(world)
         with _listening(world):
             try:

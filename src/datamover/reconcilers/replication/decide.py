@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from datamover.api import reasons
 from datamover.api.names import CopyMethod
+from datamover.api.volsync.common import CommonStatus
 from datamover.api.volsync.names import Synchronizing, WaitReason
 from datamover.plans.conditions import State
 from datamover.plans.steps import REST, Delete, Effect, Locate, Patch, Plan
@@ -35,6 +36,7 @@ from datamover.runs.job import follow
 from datamover.runs.order import Order
 from datamover.runs.preflight import check_source
 from datamover.runs.record import Stage
+from datamover.runs.removal import await_removal
 from datamover.runs.trigger import close_round
 from datamover.runs.verdict import Answer, Rest, Verdict, blocked, refused, working
 from datamover.runs.wait import LITTLE
@@ -43,6 +45,7 @@ from kubekit.words.timestamps import seconds
 
 _PLACEMENT_FRESH: Final = 60.0
 _TURN: Final = 30.0
+_SECOND: Final = 1.0
 _ONE_NODE: Final = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
 
 
@@ -67,11 +70,19 @@ def _between(facts: Facts, ask: Ask, cadence: Cadence) -> Plan[Any]:
     obj, now = facts.obj, facts.run.now
     left = release(facts, ask)
     if cadence.due is Due.NOW:
-        return Plan(left) if left else say.begun(obj, ask, now=now)
+        if left:
+            return Plan(left)
+        return Plan((), _SECOND) if _was_begun_now(status_of(obj), now) else say.begun(obj, ask, now=now)
     by_hand = cadence.due is Due.MANUAL
     reason = Synchronizing.WAITING_FOR_MANUAL if by_hand else Synchronizing.WAITING_FOR_SCHEDULE
     wake = (cadence.next_sync - now).total_seconds() + LITTLE if cadence.next_sync is not None else None
     return say.waiting(obj, reason, now=now, next_sync=cadence.next_sync, steps=left, wake=wake)
+
+
+def _was_begun_now(status: CommonStatus, now: datetime) -> bool:
+    """Tell whether the last synchronisation began in this very second, by which it is known: the next one of the same second would be the same."""
+    lasted = status.last_sync_duration or ""
+    return status.last_sync_time == seconds(now) and (lasted == "0s" or lasted.endswith(("ms", "µs", "ns")))
 
 
 def _synchronize(facts: Facts, ask: Ask, *, settings: Settings, keys: KeyMakers) -> Plan[Any]:
@@ -105,9 +116,9 @@ def _advance(order: Order, facts: Facts, ask: Ask, *, settings: Settings, keys: 
     """Take a synchronisation one step on. Volumes first and checks afterwards, but for rclone: that order is what users see."""
     job = facts.run.job
     if job is not None and order.owner.holds(job):
-        return _keep_pace(order, facts, ask, job)
+        return _keep_pace(order, facts, ask, job, keys=keys)
     early = ask.method in CHECKED_FIRST
-    lacking = _provide(facts, ask, keys) if early else None
+    lacking = _provide(order, facts, ask, keys) if early else None
     if lacking is None:
         lacking = _check_direct(order, facts) if ask.is_source else find_claim(facts, ask)
     if lacking is not None:
@@ -115,7 +126,7 @@ def _advance(order: Order, facts: Facts, ask: Ask, *, settings: Settings, keys: 
     answer = take_copy(order, facts.run)
     if not isinstance(answer, Verdict) or answer.stage is not Stage.MOVING:
         return answer
-    lacking = None if early else _provide(facts, ask, keys)
+    lacking = None if early else _provide(order, facts, ask, keys)
     return lacking or _place(facts, ask) or _take_turn(facts, ask, settings) or answer
 
 
@@ -125,7 +136,7 @@ def _check_direct(order: Order, facts: Facts) -> Answer | None:
     return blocked(found.reason, found.message, action="Check") if found is not None else None
 
 
-def _keep_pace(order: Order, facts: Facts, ask: Ask, job: Job) -> Answer:
+def _keep_pace(order: Order, facts: Facts, ask: Ask, job: Job, *, keys: KeyMakers) -> Answer:
     """Follow the Job, which exists while the object is paused as well, and starts nothing then."""
     over = job.condition("Complete") is not None or job.condition("Failed") is not None
     wanted = 0 if ask.paused else 1
@@ -144,17 +155,32 @@ def _keep_pace(order: Order, facts: Facts, ask: Ask, job: Job) -> Answer:
     if change or order.record.reason == reasons.SUSPENDED:
         going = working(reasons.JOB_CREATED, f"Job {job.metadata.name} goes on")
         return dataclasses.replace(going, before=change)
-    return follow(order, facts.run)
+    # What its Pod waits for and somebody has deleted: nobody else would make it again.
+    missing = make_missing(lasting_children(ask, facts, keys)) if facts.run.refused() is None else ()
+    return Rest(missing) if missing else follow(order, facts.run)
 
 
-def _provide(facts: Facts, ask: Ask, keys: KeyMakers) -> Answer | None:
+def _provide(order: Order, facts: Facts, ask: Ask, keys: KeyMakers) -> Answer | None:
     """Make what a mover needs besides its data; say what others have to bring."""
     refusal = facts.run.refused()
     if refusal is not None:
         return refused(refusal, action="Create")
-    steps = make_missing(lasting_children(ask, facts, keys))
+    children = lasting_children(ask, facts, keys)
+    steps = make_missing(children)
     if steps:
         return Rest(steps)
+    for child in children:
+        if child.present is not None and child.present.metadata.terminating:
+            purpose = "The mover starts when there is another one"
+            return await_removal(
+                order,
+                facts.run,
+                child.resource,
+                child.present,
+                cause=reasons.CLEANUP_WAITING,
+                purpose=purpose,
+                action="Create",
+            )
     lack = find_lack(ask, facts)
     if lack is None:
         return None
@@ -185,6 +211,8 @@ def _fail(order: Order, facts: Facts, answer: Verdict) -> Plan[Any]:
     """A Job that failed stays, with its log, until the pause is over; then the same copy is read again. Without its copy another round begins."""
     obj, now, job = facts.obj, facts.run.now, facts.run.job
     if job is None or job.condition("Failed") is None:
+        if status_of(obj).last_sync_start_time == seconds(now):
+            return Plan((), _SECOND)
         return say.begun_again(obj, answer, now=now)
     left, count = pause_left(job, now), failures_of(job)
     steps: tuple[Effect, ...] = (Delete(JOBS, job.metadata),) if not left and order.owner.owns(job) else ()

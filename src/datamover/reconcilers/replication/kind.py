@@ -102,7 +102,12 @@ class ReplicationKind(Kind[Any, Any, Facts]):
         if status is None:
             return ""
         sync, copy = status.condition(Synchronizing.TYPE), status.condition(ConditionType.COPY_READY)
-        return f"{status.last_sync_start_time} {sync.reason if sync else ''} {copy.message if copy else ''}"
+        reason = sync.reason if sync is not None else ""
+        if status.last_sync_start_time and reason == Synchronizing.ERROR:
+            reason = (
+                Synchronizing.IN_PROGRESS
+            )  # it waits: replicas whose caches differ correct each other no faster than people read
+        return f"{status.last_sync_start_time} {reason} {copy.message if copy else ''}"
 
     def says_same(self, one: CommonStatus | None, other: CommonStatus | None) -> bool:
         """Tell whether two statuses differ in nothing but times."""

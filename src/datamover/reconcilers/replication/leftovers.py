@@ -10,7 +10,6 @@ from datamover.reconcilers.replication.ask import Ask
 from datamover.reconcilers.replication.facts import Facts
 from datamover.reconcilers.replication.needs import lasting_owner
 from datamover.reconcilers.replication.order import is_of_this_round
-from datamover.runs.facts import RunFacts
 from datamover.runs.order import Order
 from datamover.runs.removal import await_removal
 from datamover.runs.verdict import Answer, Rest, refused
@@ -23,14 +22,19 @@ Child = tuple[Resource[Any], HasMeta]
 
 
 def find_stale(order: Order, facts: Facts) -> tuple[Child, ...]:
-    """Return children that hold a name of this synchronisation and are of an earlier one, or a Job of another claim. Jobs go first."""
+    """Return children that hold a name of this synchronisation and are of an earlier one, or a Job of another claim or method. Jobs go first."""
     run = facts.run
-    found: list[Child] = []
+    # The user may have chosen another method meanwhile: two movers of one object never work at once (law L7).
+    found: list[Child] = [
+        (resource, child)
+        for resource, child in facts.temporaries
+        if resource is JOBS and child.metadata.name != order.transfer.job and order.owner.owns(child)
+    ]
     job = run.job
     if (
         job is not None
         and order.owner.owns(job)
-        and (not is_of_this_round(job, facts.obj) or _reads_another(order, run))
+        and (not is_of_this_round(job, facts.obj) or _reads_another(order, facts, job))
     ):
         found.append((JOBS, job))
     for resource, child in ((PERSISTENT_VOLUME_CLAIMS, run.claim), (VOLUME_SNAPSHOTS, run.snapshot)):
@@ -126,8 +130,13 @@ def _as_manifest(reference: Any) -> dict[str, Any]:
     return msgspec.to_builtins(reference)
 
 
-def _reads_another(order: Order, run: RunFacts) -> bool:
-    """Tell whether the Job was made for a claim that is no longer there under this name: a copy that was deleted and made anew."""
-    claim = run.source if order.copy.direct else run.claim
-    said = run.job.metadata.annotation(names.READS_ANNOTATION) if run.job is not None else None
-    return bool(said) and claim is not None and claim.metadata.uid != said
+def _reads_another(order: Order, facts: Facts, job: HasMeta) -> bool:
+    """Tell whether the Job was made for a claim that is no longer there under this name: a copy that was deleted and made anew.
+
+    A destination's claim that is gone has taken what was written with it. Of a source that is gone the Job itself tells.
+    """
+    claim = facts.run.source if order.copy.direct else facts.run.claim
+    said = job.metadata.annotation(names.READS_ANNOTATION)
+    if claim is None:
+        return isinstance(facts.obj, ReplicationDestination)
+    return bool(said) and claim.metadata.uid != said

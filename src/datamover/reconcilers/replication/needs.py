@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from datamover.api import reasons
 from datamover.api.ownership import Owner
 from datamover.api.volsync import names
 from datamover.api.volsync.common import CustomCA, MoverConfig
@@ -219,14 +220,21 @@ def _service(ask: Ask, facts: Facts) -> Iterator[Child]:
 
 
 def _secrets(ask: Ask, facts: Facts, keys: KeyMakers) -> Iterator[Child]:
-    """Keys are generated once: the Secret with all of them is made first, the others are made of it, also when they were lost."""
+    """Keys are generated once: the Secret with all of them is made first, the others are made of it, also when they were lost.
+
+    When it is lost itself, it is made of the other two: new keys would not fit those, which the other side may have.
+    """
     present, owner = facts.belongings.generated, lasting_owner(ask)
+    if _torn(ask, facts) is not None:
+        return
     for name in generated_secrets(ask):
         if ask.method == Method.RSYNC_TLS:
             yield Child(SECRET_METAS, name, present.get(name), rsync_tls.build_secret(owner), keys.psk)
             continue
         part = next(part for part in rsync_ssh.PARTS if names.ssh_secret(ask.role, part, owner.metadata.name) == name)
-        make = keys.ssh if part == rsync_ssh.MAIN else _part_of(part, ask, keys)
+        make = _part_of(part, ask, keys)
+        if part == rsync_ssh.MAIN:
+            make = _whole_of(ask, keys) if present else keys.ssh
         manifest = rsync_ssh.build_secret(owner, role=ask.role, part=part)
         yield Child(SECRET_METAS, name, present.get(name), manifest, make)
 
@@ -239,6 +247,34 @@ def _part_of(part: str, ask: Ask, keys: KeyMakers) -> MakeSecrets:
         return rsync_ssh.select_secrets(part, await keys.read(ask.metadata.namespace or "", main))
 
     return make
+
+
+def _whole_of(ask: Ask, keys: KeyMakers) -> MakeSecrets:
+    """Return what reads the Secrets of both sides, and has all keys so."""
+
+    async def make() -> Mapping[str, bytes]:
+        found: dict[str, bytes] = {}
+        for part in (rsync_ssh.FOR_SOURCE, rsync_ssh.FOR_DESTINATION):
+            found.update(
+                await keys.read(ask.metadata.namespace or "", names.ssh_secret(ask.role, part, ask.metadata.name))
+            )
+        return rsync_ssh.select_secrets(rsync_ssh.MAIN, found)
+
+    return make
+
+
+def _torn(ask: Ask, facts: Facts) -> Lack | None:
+    """Return what is told when the Secret with all keys is gone and another one with it: the keys cannot be put together again."""
+    generated, present = generated_secrets(ask), facts.belongings.generated
+    left = [name for name in generated[1:] if name in present]
+    if not left or len(left) == len(generated) - 1 or generated[0] in present:
+        return None
+    lost = next(name for name in generated[1:] if name not in present)
+    message = (
+        f"the generated Secrets {generated[0]} and {lost} are gone, and {left[0]} is there without them: restore one of the two, or "
+        f"delete {left[0]} as well, so that new keys are generated, and give the other side the new ones"
+    )
+    return Lack(message, reasons.SECRET_NOT_FOUND)
 
 
 # What others are to bring.
@@ -266,6 +302,7 @@ def _lacks(ask: Ask, facts: Facts) -> Iterator[Lack | None]:
     elif options.ssh_keys:
         yield _check_secret(facts, options.ssh_keys, f"{field}.sshKeys", SSH_KEYS[ask.role])
     generated = generated_secrets(ask)
+    yield _torn(ask, facts)
     if len(generated) > 1:
         yield _check_keys(
             facts.belongings.secrets.get(generated[0], Unread.FORBIDDEN), "Secret", generated[0], _ALL_KEYS

@@ -1,0 +1,173 @@
+"""What people take away or change while a synchronisation is under way, and what becomes of it."""
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from typing import Any
+
+import pytest
+
+from datamover.plans.steps import Create, Delete, Plan
+from datamover.reconcilers.replication.needs import KeyMakers
+from support.theatre import KEYS, Theatre
+
+GOING = "2026-11-29T11:12:51Z"
+
+
+def removed(plan: Plan[Any]) -> list[tuple[str, str]]:
+    return [(step.resource.kind, step.target.name) for step in plan.steps if isinstance(step, Delete)]
+
+
+def made(plan: Plan[Any]) -> list[tuple[str, str]]:
+    return [(step.resource.kind, step.manifest["metadata"]["name"]) for step in plan.steps if isinstance(step, Create)]
+
+
+def test_another_method_removes_the_mover_of_the_one_before_and_waits_for_it() -> None:
+    it = Theatre.source("rsyncTLS", address="there").start()
+    it.manifest["spec"]["rsync"] = it.manifest["spec"].pop("rsyncTLS") | {"keySecret": None}
+    assert removed(it.plan()) == [("Job", "volsync-rsync-tls-src-db")]
+    it.job["metadata"]["deletionTimestamp"] = GOING
+    waiting = it.plan()
+    assert not waiting.steps
+    assert waiting.wake_after is not None
+    it.delete("Job", "volsync-rsync-tls-src-db")
+    it.act()
+    assert it.there("Job") == {"volsync-rsync-src-db"}
+
+
+def test_what_a_movers_pod_waits_for_is_made_again() -> None:
+    it = Theatre.source("restic").start()
+    it.delete("PersistentVolumeClaim", "volsync-src-db-cache")
+    assert made(it.plan()) == [("PersistentVolumeClaim", "volsync-src-db-cache")]
+    it.act()
+    it.succeed()
+    it.delete("PersistentVolumeClaim", "volsync-src-db-cache")
+    assert not made(it.plan()), "who has ended waits for nothing"
+
+
+def test_no_mover_starts_with_a_cache_that_is_being_deleted() -> None:
+    it = Theatre.source("restic", copy="Direct").start()
+    it.delete("Job", "volsync-src-db")
+    cache = it.objects["PersistentVolumeClaim", "volsync-src-db-cache"]
+    cache["metadata"]["deletionTimestamp"] = GOING
+    it.act()
+    assert not it.there("Job")
+    it.later(600)
+    it.act()
+    assert it.condition("Stalled")[:2] == ("True", "WaitingForCloneRemoval")
+    assert "volsync-src-db-cache is being deleted" in it.condition("Stalled")[2]
+    it.delete("PersistentVolumeClaim", "volsync-src-db-cache")
+    it.start()
+
+
+def test_the_claim_of_a_destination_that_is_gone_is_made_and_written_anew_even_when_its_mover_has_succeeded() -> None:
+    it = Theatre.destination("restic", copy="Direct").start()
+    it.succeed()
+    it.delete("PersistentVolumeClaim", "volsync-back-dest")
+    assert removed(it.plan()) == [("Job", "volsync-dst-back")]
+    it.act()
+    assert "latestImage" not in it.status
+    it.start()
+    it.succeed()
+    it.act()
+    assert it.status["latestImage"]["name"] == "volsync-back-dest"
+
+
+def test_two_synchronisations_never_begin_in_the_same_second() -> None:
+    it = Theatre.source("rsyncTLS", copy="Direct", address="there")
+    del it.manifest["spec"]["trigger"]
+    it.start()
+    begun = it.status["lastSyncStartTime"]
+    it.succeed()
+    it.act()
+    assert it.synced
+    waiting = it.plan()
+    assert not waiting.steps
+    assert waiting.wake_after == 1.0
+    it.later(1.0)
+    it.act()
+    assert it.status["lastSyncStartTime"] > begun
+
+
+def test_a_copy_that_is_lost_at_once_is_taken_again_in_the_next_second() -> None:
+    it = Theatre.source("restic").start()
+    begun = it.status["lastSyncStartTime"]
+    it.delete("PersistentVolumeClaim", "volsync-db-src")
+    it.delete("Job", "volsync-src-db")
+    it.act()
+    assert it.status["lastSyncStartTime"] == begun
+    it.later(1.0)
+    it.act()
+    assert it.status["lastSyncStartTime"] > begun
+
+
+class Cupboard:
+    """What the Secrets of an object hold."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, Mapping[str, bytes]] = {}
+        self.generated = 0
+
+    async def read(self, namespace: str, name: str) -> Mapping[str, bytes]:
+        return self.held[name]
+
+    async def generate(self) -> Mapping[str, bytes]:
+        self.generated += 1
+        return {
+            key: f"{key} {self.generated}".encode()
+            for key in ("source", "source.pub", "destination", "destination.pub")
+        }
+
+    def fill(self, plan: Plan[Any]) -> None:
+        for step in plan.steps:
+            if isinstance(step, Create) and step.secret is not None:
+                found = step.secret()
+                if isinstance(found, Awaitable):
+                    found = asyncio.run(_wait(found))
+                self.held[step.manifest["metadata"]["name"]] = found
+
+
+async def _wait(found: Awaitable[Mapping[str, bytes]]) -> Mapping[str, bytes]:
+    return await found
+
+
+MAIN, LEFT, RIGHT = (f"volsync-rsync-dst-{part}-back" for part in ("main", "src", "dest"))
+
+
+def with_keys() -> tuple[Theatre, Cupboard]:
+    it, cupboard = Theatre.destination("rsync", copy="Direct"), Cupboard()
+    it.keys = KeyMakers(psk=KEYS.psk, ssh=cupboard.generate, read=cupboard.read)
+    for _ in range(8):
+        cupboard.fill(it.plan())
+        it.act_once()
+        it.bind_all()
+        if it.there("Job"):
+            break
+    assert set(cupboard.held) == {MAIN, LEFT, RIGHT}
+    return it, cupboard
+
+
+def test_the_secret_with_all_keys_is_put_together_again_from_those_of_both_sides() -> None:
+    it, cupboard = with_keys()
+    before = dict(cupboard.held)
+    it.delete("Secret", MAIN)
+    del cupboard.held[MAIN]
+    cupboard.fill(it.plan())
+    assert cupboard.held == before
+    assert cupboard.generated == 1
+
+
+@pytest.mark.parametrize("lost", [LEFT, RIGHT])
+def test_keys_that_cannot_be_put_together_are_told_and_never_mixed_with_new_ones(lost: str) -> None:
+    it, cupboard = with_keys()
+    it.delete("Job", "volsync-rsync-dst-back")
+    it.delete("Secret", MAIN)
+    it.delete("Secret", lost)
+    assert not made(it.plan())
+    it.act()
+    (left,) = {LEFT, RIGHT} - {lost}
+    assert it.condition()[1] == "Error"
+    assert f"delete {left} as well" in it.condition()[2]
+    it.delete("Secret", left)
+    cupboard.held.clear()
+    cupboard.fill(it.plan())
+    assert cupboard.generated == 2
