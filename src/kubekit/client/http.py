@@ -34,6 +34,8 @@ KEEP_ALIVE = 75.0
 
 _LARGE = 1 << 20
 """A body of so many bytes goes to the socket piece by piece, so that the event loop is not held up."""
+_FAREWELL = 1.0
+"""Seconds that connections get to open which nobody wants any more, before the transport closes."""
 
 
 class HttpTransport:
@@ -56,6 +58,7 @@ class HttpTransport:
         self._sessions: _Sessions | None = None
         self._retired: list[_Sessions] = []
         self._closed = False
+        self._opening: set[asyncio.Task[aiohttp.ClientResponse]] = set()
 
     async def request(self, request: Request, *, timeout: float | None = None) -> Response:  # noqa: ASYNC109 - see Transport
         """Send one request and read the whole answer."""
@@ -80,7 +83,7 @@ class HttpTransport:
         limit = idle_timeout or self._connect_timeout
         with _Translated(self._config.server, limit):
             identity = await self._config.auth.identity()
-            answer = await self._send(self._session(identity).streams, request, identity, timeouts)
+            answer = await self._open(request, identity, timeouts)
             try:
                 again = answer.status == 401 and await self._config.auth.renew(identity)
             except BaseException:
@@ -89,13 +92,29 @@ class HttpTransport:
             if again:
                 answer.close()
                 identity = await self._config.auth.identity()
-                answer = await self._send(self._session(identity).streams, request, identity, timeouts)
+                answer = await self._open(request, identity, timeouts)
         chunks = self._chunks(answer, limit)
         try:
             yield Stream(answer.status, _headers(answer.headers), chunks)
         finally:
             await chunks.aclose()
             answer.close()
+
+    async def _open(
+        self, request: Request, identity: Identity, timeouts: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        """Send, and return the answer. Who is cancelled meanwhile does not wait: the connection is closed once it is open.
+
+        uvloop tells a connection that is closed amid its TLS handshake as a fatal error, with a traceback in the log.
+        """
+        sending = asyncio.create_task(self._send(self._session(identity).streams, request, identity, timeouts))
+        self._opening.add(sending)
+        sending.add_done_callback(self._opening.discard)
+        try:
+            return await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            sending.add_done_callback(_close_answer)
+            raise
 
     async def _chunks(self, answer: aiohttp.ClientResponse, limit: float) -> AsyncGenerator[bytes, None]:
         while True:
@@ -111,6 +130,11 @@ class HttpTransport:
         sessions = [*self._retired, *([self._sessions] if self._sessions else [])]
         self._sessions = None
         self._retired = []
+        if self._opening:  # nobody waits for these any more
+            _, late = await asyncio.wait(self._opening, timeout=_FAREWELL)
+            for each in late:
+                each.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         for each in sessions:
             await each.requests.close()
             await each.streams.close()
@@ -144,6 +168,12 @@ class HttpTransport:
                 self._retired.append(self._sessions)
             self._sessions = _Sessions(certificate, context, self._connections)
         return self._sessions
+
+
+def _close_answer(sending: asyncio.Task[aiohttp.ClientResponse]) -> None:
+    """Close what nobody wants any more. That it failed concerns nobody either."""
+    if not sending.cancelled() and sending.exception() is None:
+        sending.result().close()
 
 
 class _Sessions:

@@ -453,6 +453,54 @@ async def test_leaving_a_stream_ends_it_on_the_servers_side():
                 await asyncio.sleep(0.01)
 
 
+async def test_a_stream_that_is_given_up_while_it_opens_is_closed_once_it_is_open():
+    came, go = asyncio.Event(), asyncio.Event()
+
+    async def answer(request):
+        came.set()
+        await go.wait()
+        return await endless(request)
+
+    ended.clear()
+    async with serve(answer) as (_, transport):
+
+        async def watch():
+            async with transport.stream(Request("GET", "/given-up")):
+                pytest.fail("nobody wants it")
+
+        watching = asyncio.create_task(watch())
+        await came.wait()
+        watching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await watching
+        assert transport._opening, (
+            "the connection is let alone while it opens: closed amid its handshake, uvloop would complain"
+        )
+        go.set()
+        async with asyncio.timeout(5):
+            while "/given-up" not in ended:
+                await asyncio.sleep(0.01)
+        assert not transport._opening
+
+
+async def test_closing_waits_for_no_stream_that_is_given_up_and_never_opens(monkeypatch):
+    monkeypatch.setattr("kubekit.client.http._FAREWELL", 0.01)
+    came = asyncio.Event()
+
+    async def answer(request):
+        came.set()
+        await asyncio.Event().wait()
+
+    async with serve(answer) as (_, transport):
+        watching = asyncio.create_task(transport.stream(GET).__aenter__())
+        await came.wait()
+        watching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await watching
+        async with asyncio.timeout(5):
+            await transport.close()
+
+
 async def test_closing_ends_the_streams():
     async with serve(endless) as (_, transport), transport.stream(GET) as stream:
         chunks = aiter(stream.chunks)
