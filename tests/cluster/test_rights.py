@@ -25,6 +25,7 @@ ONLY_AFTER_FAULTS: set[Right] = {
     ("batch", "jobs", "get"),  # whose a Job is that is there already
     ("batch", "jobs", "patch"),  # a run that is suspended half-way
     ("datamover.a-cup-of.coffee", "datamovers", "get"),  # after a conflict
+    ("populator.storage.k8s.io", "volumepopulators", "get"),  # whose it is that is there already
     ("volsync.backube", "replicationdestinations", "get"),  # after a conflict
     ("volsync.backube", "replicationsources", "get"),  # after a conflict
     ("events.k8s.io", "events", "get"),  # after a conflict
@@ -32,11 +33,6 @@ ONLY_AFTER_FAULTS: set[Right] = {
     ("snapshot.storage.k8s.io", "volumesnapshots", "get"),  # whose a snapshot is that is there already
 }
 """Rights whose moment may not come in a session: a race or a fault calls for them."""
-
-WITH_POPULATORS: set[Right] = {
-    ("populator.storage.k8s.io", "volumepopulators", verb) for verb in ("get", "list", "watch", "create")
-}
-"""Used where the cluster has that kind, which ours has not unless a scenario brings it."""
 
 
 WITH_SECURE_METRICS: set[Right] = {
@@ -133,8 +129,7 @@ def test_everything_that_is_granted_is_used(
         pytest.skip("says something only after all the scenarios")
     used = {right_of(entry) for entry in asked(cluster, since=audited_since) if entry.code < 400}
     unused = granted(cluster) - used
-    excused = ONLY_AFTER_FAULTS | WITH_POPULATORS
-    assert unused <= excused, unused - excused
+    assert unused <= ONLY_AFTER_FAULTS, unused - ONLY_AFTER_FAULTS
 
 
 def test_a_user_with_the_view_role_may_look_and_not_touch(cluster: RealCluster) -> None:
