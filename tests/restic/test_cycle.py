@@ -167,6 +167,19 @@ def test_files_that_a_snapshot_has_not_are_deleted_only_when_asked(mover: Mover)
     assert ended.outcome.deleted == 1
 
 
+def test_a_snapshot_without_files_does_not_empty_a_volume_unless_that_is_allowed(mover: Mover) -> None:
+    (mover.data / "folder").mkdir()
+    mover.act("backup")
+    (mover.data / "precious").write_text("x")
+    refused = mover.act("restore", RESTORE_OPTIONS="--delete")
+    assert (refused.outcome.failure_class, refused.outcome.reason) == ("guard", "EmptySource")
+    assert "restoreAsOf" in refused.outcome.message
+    assert (mover.data / "precious").exists()
+    assert mover.act("restore").code == 0
+    assert mover.act("restore", RESTORE_OPTIONS="--delete", DATAMOVER_ALLOW_EMPTY_SOURCE="true").code == 0
+    assert not (mover.data / "precious").exists()
+
+
 def test_a_restore_makes_a_repository_that_is_missing(bare_mover: Mover) -> None:
     ended = bare_mover.act("restore")
     assert ended.code == 0, ended.output

@@ -329,13 +329,17 @@ def test_a_mover_without_privileges_brings_the_files_as_its_own_and_says_so(
     # the root of a volume is somebody else's
     os.chown(destination.data, 0, 65534)
     destination.data.chmod(0o2775)
+    # as file systems make it
+    (destination.data / "lost+found").mkdir(mode=0o700)
     destination.wrapper = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
     with listening(destination, port, PRIVILEGED_MOVER="0") as receiving:
         sent = source.run(**to(port))
         assert sent.outcome.succeeded, sent.output
         received = receiving.wait()
     assert received.outcome.succeeded, received.output
+    assert (destination.data / "lost+found").stat().st_uid == 0
     assert received.said.count("has no privileges") == 1
+    (destination.data / "lost+found").rmdir()
     there = odd_tree.described(destination.data, owners=False)
     here = odd_tree.described(source.data, owners=False)
     assert there.keys() == here.keys()

@@ -99,9 +99,11 @@ def test_nothing_is_written_through_links_that_a_peer_has_put_there(
     (trick / "way-out").symlink_to(outside)
     (trick / "up").symlink_to("../../outside")
     (trick / "file").write_text("evil")
+    # links of an earlier transfer have their own targets again
+    (destination.data / "old-way-out").symlink_to(outside)
     with listening(destination, port) as receiving, stock_tunnel(tmp_path / "tunnel", key, port) as address:
         assert push("-a", f"{trick}/", f"{address}/data").returncode == 0
-        for path in ("way-out/evil", "up/evil", "../outside/evil"):
+        for path in ("old-way-out/evil", "old-way-out/", "way-out/evil", "up/evil", "../outside/evil"):
             push(trick / "file", f"{address}/data/{path}")
         push("-a", f"{trick}/", f"{address}/control")
         push(trick / "file", f"{address}/control/way-out/evil")

@@ -72,7 +72,7 @@ FIRST_PATIENCE: Final = 60.0
 class Channel:
     """Two file descriptors, one to read from and one to write to (they may be the same), on which frames travel.
 
-    `check` is called while waiting, and raises what is to end the wait. Sending is safe in threads; receiving is one thread's. The descriptors
+    `check` is called while waiting, and raises what is to end the wait. Sending is safe in threads; receiving is that of the thread which expects the greeting. The descriptors
     become non-blocking, and are not closed here.
     """
 
@@ -92,6 +92,7 @@ class Channel:
         self._first_patience = first_patience
         self._buffer = bytearray()
         self._lock = threading.Lock()
+        self._reader = threading.get_ident()
         self.sent = 0
         self.received = 0
         os.set_blocking(incoming, False)
@@ -103,6 +104,7 @@ class Channel:
 
     def expect_greeting(self) -> None:
         """Make sure that the peer is a block differ as well. Raises Failure."""
+        self._reader = threading.get_ident()
         greeted = 0
         while greeted < len(MAGIC):
             if not self._buffer:
@@ -118,7 +120,9 @@ class Channel:
         try:
             self._write(_HEADER.pack(kind, size), *parts)
         except Failure:
-            self._raise_last_words()
+            # another thread may be reading: what is taken from it would be missing there
+            if threading.get_ident() == self._reader:
+                self._raise_last_words()
             raise
 
     def refuse(self, code: int, sentence: str) -> None:

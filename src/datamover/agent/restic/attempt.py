@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from datamover.agent.errors import Failure
+from datamover.agent.files.emptiness import has_file
 from datamover.agent.files.flushing import flush_file_system
 from datamover.agent.restic import classify, locks, messages
 from datamover.agent.restic.choices import choose_snapshot
@@ -27,6 +28,7 @@ from datamover.agent.restic.process import Answer, Restic
 from datamover.agent.restic.progress import Reporter
 from datamover.agent.restic.settings import Settings
 from datamover.api import amounts, outside, restic, transfer
+from datamover.api.names import ALLOW_EMPTY_ANNOTATION
 from datamover.api.outside import Unusable
 
 _LOST_AND_FOUND = "lost+found"
@@ -168,6 +170,7 @@ class Attempt:
         if chosen is None:
             self._tell_nothing(snapshots)
             return
+        self._check_deletions(chosen)
         moment = outside.clean(f"{chosen.time[:19].replace('T', ' ')} UTC")
         described = f"of [{' '.join(chosen.paths[:3])}] at {moment} by {chosen.username}@{chosen.hostname}"
         # a snapshot's words are somebody else's, and may hold line ends
@@ -188,6 +191,24 @@ class Attempt:
             f"Snapshot {chosen.short_id} of {moment} is restored: {facts.files} files and folders with {amounts.size(facts.bytes)}, of which"
             f" {facts.transferred_files} were written; {facts.deleted} others deleted."
         )
+
+    def _check_deletions(self, chosen: messages.Snapshot) -> None:
+        """Raise Failure when the restore would only delete: a snapshot without files does not empty a volume (law L3)."""
+        settings = self._settings
+        if (
+            settings.allow_empty
+            or restic.DELETE_EXTRA_FILES not in settings.restore_options
+            or not chosen.is_without_files
+        ):
+            return
+        if has_file(settings.data, tick=self._check):
+            raise Failure(
+                transfer.GUARD,
+                transfer.REASON_EMPTY_SOURCE,
+                f"Snapshot {chosen.short_id} has no file, and the volume has some: with enableFileDeletion the restore would delete all of them. Nothing was"
+                " deleted. Choose an older snapshot (spec.restic.previous or restoreAsOf); if that is meant, set the annotation"
+                f" {ALLOW_EMPTY_ANNOTATION} to true on the ReplicationDestination.",
+            )
 
     # --- steps ----------------------------------------------------------------------------------------------------
 

@@ -80,14 +80,24 @@ def read_line(raw: bytes) -> Message:
     return Message(message=raw.decode("utf-8", "backslashreplace").rstrip("\r\n"))
 
 
+class _Summary(msgspec.Struct, frozen=True, gc=False):
+    total_files_processed: Count | None = None
+
+
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
-    """A snapshot in a repository."""
+    """A snapshot in a repository. Older versions of restic wrote no `summary`."""
 
     id: str
     time: str
     hostname: str = ""
     paths: tuple[str, ...] = ()
     username: str = ""
+    summary: _Summary | None = None
+
+    @property
+    def is_without_files(self) -> bool:
+        """Whether the snapshot itself says that it has no file."""
+        return self.summary is not None and self.summary.total_files_processed == 0
 
     @property
     def short_id(self) -> str:

@@ -42,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     previous: int
     restore_options: tuple[str, ...]
     remove_stale_locks: bool
+    allow_empty: bool
     padded_password: bool
     engine: str
     deadline: float
@@ -78,6 +79,7 @@ def read_settings(environ: Mapping[str, str], actions: Sequence[str]) -> Setting
         previous=_previous(read),
         restore_options=_options(environ, read, restic.RESTORE_OPTIONS, read_restore_options),
         remove_stale_locks=read.switch(transfer.REMOVE_STALE_LOCKS),
+        allow_empty=read.switch(transfer.ALLOW_EMPTY_SOURCE),
         padded_password=(password := environ.get(restic.PASSWORD, "")) != password.strip(),
         engine=read.text(transfer.RESTIC),
         deadline=read.number(transfer.DEADLINE, 0, low=0, high=1e9),

@@ -113,6 +113,14 @@ class Destination:
         try:
             restored = symlinks.restore(self._volume.path, tick=work.stop.check)
             flush(self._volume)
+        except PermissionError as error:
+            raise Failure(
+                transfer.DENIED,
+                transfer.REASON_ACCESS_DENIED,
+                f"A folder of the volume cannot be entered, so symbolic links in it may keep the prefix of the transfer: {error.strerror}. It is somebody else's: give"
+                " the mover the user of the files (moverSecurityContext), or allow privileged movers in this namespace (annotation"
+                " volsync.backube/privileged-movers).",
+            ) from None
         except OSError as error:
             raise Failure(
                 transfer.NO_SPACE,

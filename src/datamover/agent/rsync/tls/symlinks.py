@@ -17,6 +17,7 @@ from contextlib import suppress
 import msgspec
 
 from datamover.agent import printing
+from datamover.agent.rsync.passes import LOST_AND_FOUND
 
 PREFIX = b"/rsyncd-munged/"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -39,7 +40,8 @@ def restore(root: str, *, tick: Callable[[], None]) -> Restored:
     device = os.stat(root).st_dev
     top = os.open(root, _FOLDER)
     # One descriptor a level, so that neither the length of a path nor a link in the place of a folder matters.
-    levels = [(top, _visit(top, told, tick))]
+    # lost+found is never sent, and often only root may enter it.
+    levels = [(top, [name for name in _visit(top, told, tick) if name != LOST_AND_FOUND])]
     try:
         while levels:
             handle, waiting = levels[-1]
