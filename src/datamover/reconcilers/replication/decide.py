@@ -28,6 +28,7 @@ from datamover.reconcilers.replication.needs import (
     find_lack,
     lasting_children,
     make_missing,
+    serves,
 )
 from datamover.reconcilers.replication.noted import note, note_end
 from datamover.reconcilers.replication.order import order_of, status_of
@@ -201,7 +202,7 @@ def _place(facts: Facts, ask: Ask) -> Answer | None:
 
 def _take_turn(facts: Facts, ask: Ask, settings: Settings) -> Answer | None:
     most = settings.most_at_once
-    if most is None or ask.paused or facts.running < most:
+    if most is None or ask.paused or serves(ask) or facts.running < most:
         return None
     message = f"{facts.running} movers run, and no more than {most} may at the same time (--replication-max-concurrent)"
     return blocked(WaitReason.TURN, message, action="Wait", wake_after=_TURN)

@@ -59,7 +59,7 @@ class Facts:
     """One object, what it asks for (or why that cannot be done), its run, and what belongs to it.
 
     `temporaries` are the children that carry its UID in the cleanup label. `images` are all snapshots of its own, `image` the one that
-    is being made of a destination's volume. `running` is how many other movers run, `sharers` who else copies the source.
+    is being made of a destination's volume. `running` is how many other movers run that do not only listen, `sharers` who else copies the source.
     """
 
     obj: Replication

@@ -28,12 +28,14 @@ from datamover.reconcilers.replication.needs import KeyMakers, custom_ca_of, nam
 from datamover.reconcilers.replication.order import copy_of, status_of
 from datamover.reconcilers.replication.report import Meter, report_present, report_status
 from datamover.reconcilers.replication.sharing import sharer_of
+from datamover.reconcilers.replication.turns import count_running
 from datamover.runs.attempts import newest_first
 from datamover.runs.verdict import blocked
 from datamover.volumes.copy_trigger import Sharer
 from kubekit.runtime.controller import Controller
 from kubekit.runtime.informer import Informer
 from kubekit.runtime.store import Key, key_of
+from kubekit.words.batch import Job
 from kubekit.words.core import SECRET_METAS, SERVICE_ACCOUNTS, SERVICES, PersistentVolumeClaim
 from kubekit.words.meta import HasMeta, Resource
 from kubekit.words.rbac import ROLE_BINDINGS, ROLES
@@ -190,14 +192,13 @@ class ReplicationKind(Kind[Any, Any, Facts]):
 
     def _count_running(self, obj: Replication) -> int:
         """Return how many movers of other objects of these kinds run."""
-        return sum(
-            1
-            for job in self._view.cluster.jobs.store.list()
-            if job.metadata.label(names.CLEANUP_LABEL) not in (None, obj.metadata.uid)
-            and job.condition("Complete") is None
-            and job.condition("Failed") is None
-            and (job.spec is None or job.spec.parallelism != 0)
-        )
+        view = self._view
+
+        def listens(job: Job) -> bool:
+            meta = job.metadata
+            return view.child(SERVICES, meta.namespace or "", meta.name) is not None  # it is called the same
+
+        return count_running(view.cluster.jobs.store.list(), but=obj.metadata.uid, listens=listens)
 
     def _copiers(self, namespace: str, source: str) -> Iterable[tuple[str, Sharer]]:
         """The sources that copy a claim now, and what they have told of its copy trigger."""
