@@ -145,7 +145,7 @@ class ReplicationLedger(Writes):
     def _check_success(self, obj: Tree, before: Tree, now: Tree) -> None:
         """L4, L6, L7: a mover of this very synchronisation has succeeded, with data of this synchronisation."""
         name, start = f"{obj['kind']} {name_of(obj)}", before.get("lastSyncStartTime")
-        if not start or now.get("lastSyncStartTime") or before.get("lastSyncTime") == now.get("lastSyncTime"):
+        if not start or now.get("lastSyncStartTime") or not now.get("lastSyncTime"):
             self._break("L6", f"{name}: what has not begun has ended, or has no end: {before} {now}")
             return
         self.rounds[uid_of(obj)].succeeded += 1
