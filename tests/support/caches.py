@@ -80,9 +80,9 @@ class Caches:
         found = self._theatre.config_maps.get(name)
         return Unread.MISSING if found is None else SecretKeys(metadata=ObjectMeta(name=name), keys=found, empty=())
 
-    def namespace(self, name: str) -> PartialObject:
+    def namespace(self, name: str) -> PartialObject | Unread:
         """The namespace."""
-        return PartialObject(
+        return self._theatre.namespace_unread or PartialObject(
             metadata=ObjectMeta(
                 name=name, annotations=self._theatre.namespace_annotations, labels=self._theatre.namespace_labels
             )

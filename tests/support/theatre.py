@@ -23,7 +23,7 @@ from datamover.reconcilers.replication.decide import decide
 from datamover.reconcilers.replication.facts import Settings
 from datamover.reconcilers.replication.gather import gather
 from datamover.reconcilers.replication.needs import KeyMakers
-from datamover.runs.facts import PATIENT
+from datamover.runs.facts import PATIENT, Unread
 from kubekit.words.batch import JOBS, Job
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, SERVICES, Pod
 from kubekit.words.meta import Resource
@@ -98,6 +98,7 @@ class Theatre:
         self.created: list[dict[str, Any]] = []
         self.deleted: list[str] = []
         self.known: Known = UNKNOWN
+        self.namespace_unread: Unread | None = None
         self.namespace_annotations: dict[str, str] = {}
         self.namespace_labels: dict[str, str] = {}
         self.pods: list[Pod] = []

@@ -124,7 +124,8 @@ def make_missing(children: Iterable[Child]) -> tuple[Effect, ...]:
 
 def find_lack(ask: Ask, facts: Facts) -> Lack | None:
     """Return the first thing that keeps the mover from starting and that somebody else has to bring, or None."""
-    return next((lack for lack in (*_lacks(ask, facts), *_service_lacks(ask, facts)) if lack is not None), None)
+    lacks = (*_lacks(ask, facts), *_service_lacks(ask, facts), _wait_for_namespace(facts))
+    return next((lack for lack in lacks if lack is not None), None)
 
 
 def named_secrets(ask: Ask) -> tuple[str, ...]:
@@ -359,6 +360,11 @@ def _service_lacks(ask: Ask, facts: Facts) -> Iterator[Lack | None]:
             f"{service.spec.type if service.spec else 'LoadBalancer'} (kubectl -n {ask.metadata.namespace} describe service {service.metadata.name})",
             EventReason.NO_ADDRESS,
         )
+
+
+def _wait_for_namespace(facts: Facts) -> Lack | None:
+    """Who the mover is, is the namespace's to say: before it was seen no mover starts. Without the right to see it there are no privileges."""
+    return Lack() if facts.namespace is Unread.NOT_SYNCED else None  # its own watch brings us back
 
 
 def is_privileged(facts: Facts) -> bool:

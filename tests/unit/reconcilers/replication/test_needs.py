@@ -10,8 +10,9 @@ import pytest
 from datamover.plans.known import Placement
 from datamover.plans.steps import Create
 from datamover.reconcilers.replication.needs import KeyMakers
+from datamover.runs.facts import Unread
 from kubekit.words.core import SECRET_METAS
-from support.theatre import METHODS, SETTINGS, Theatre
+from support.theatre import METHODS, SETTINGS, Theatre, settle
 
 TLS: dict[str, Any] = {"keySecret": None}
 SSH: dict[str, Any] = {"sshKeys": None}
@@ -400,6 +401,32 @@ def test_a_namespace_that_is_restricted_gets_a_mover_that_it_admits() -> None:
     it.namespace_labels["pod-security.kubernetes.io/enforce"] = "restricted"
     context = it.start().pod["securityContext"]
     assert (context["runAsUser"], context["runAsNonRoot"]) == (65534, True)
+
+
+@pytest.mark.parametrize("role", ["source", "destination"])
+@pytest.mark.parametrize("method", METHODS)
+def test_no_mover_starts_before_it_is_known_whether_the_namespace_allows_privileged_ones(
+    method: str, role: str
+) -> None:
+    """A namespace is watched only while a synchronisation is under way, so at its beginning nothing is known of it."""
+    it: Theatre = getattr(Theatre, role)(method, copy="Direct")
+    it.namespace_annotations["volsync.backube/privileged-movers"] = "true"
+    it.namespace_unread = Unread.NOT_SYNCED
+    settle(it)
+    assert not [name for kind, name in it.objects if kind == "Job"]
+    assert it.plan().steps == (), "its watch brings us back"
+    it.namespace_unread = None
+    settle(it)
+    container = it.pod["containers"][0]
+    assert container["securityContext"]["runAsUser"] == 0
+    assert {"name": "PRIVILEGED_MOVER", "value": "1"} in container["env"]
+
+
+def test_without_the_right_to_see_namespaces_movers_have_no_privileges() -> None:
+    it = Theatre.source(copy="Direct")
+    it.namespace_annotations["volsync.backube/privileged-movers"] = "true"
+    it.namespace_unread = Unread.FORBIDDEN
+    assert {"name": "PRIVILEGED_MOVER", "value": "0"} in it.start().pod["containers"][0]["env"]
 
 
 def test_a_volume_that_one_node_mounts_is_moved_where_its_user_runs() -> None:
