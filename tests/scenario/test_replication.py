@@ -303,6 +303,7 @@ async def test_a_secret_that_comes_late_a_pause_and_a_new_operator_in_the_middle
     job = await get(cluster, JOBS, "volsync-rclone-src-backup")
     assert job.spec.parallelism == 0
 
+    assert cluster.crew is not None
     await cluster.crew.kill()
     await set_spec(cluster, REPLICATION_SOURCES, "backup", {"paused": False})
     cluster.crew.begin(cluster.crew.hire())

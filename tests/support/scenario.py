@@ -61,7 +61,7 @@ class Cluster:
         registry: CollectorRegistry,
         namespace: str,
         place: Path,
-        crew: "Crew",
+        crew: "Crew | None" = None,
     ) -> None:
         self.client = client
         self.node = node

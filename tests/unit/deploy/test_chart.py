@@ -119,7 +119,7 @@ def test_the_pages_print_only_commands_that_can_be_repeated() -> None:
     assert len(upgrades) >= 5
     assert all("--reset-then-reuse-values" in line for line in upgrades)
     definitions = [line for line in commands if "apply --server-side" in line and "crds" in line]
-    assert len(definitions) == 3
+    assert len(definitions) == 4
     assert all("--force-conflicts" in line for line in definitions)
     assert not any("kubectl" in line and " set " in line for line in commands)
 

@@ -50,7 +50,6 @@ async def test_an_operator_with_the_charts_rights_fills_a_claim_and_is_refused_n
         registry=registry,
         namespace=namespace,
         place=tmp_path,
-        crew=None,  # type: ignore[arg-type]
     )
     stop = asyncio.Event()
     tasks = [asyncio.create_task(node.run()), asyncio.create_task(operator.run(stop))]
