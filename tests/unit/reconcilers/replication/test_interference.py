@@ -4,11 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
+from datamover.api.volsync.replication_source import ReplicationSourceStatus
 from datamover.plans.steps import Create, Delete, Plan
+from datamover.reconcilers.replication.kind import ReplicationKind
 from datamover.reconcilers.replication.needs import KeyMakers
-from support.theatre import KEYS, Theatre
+from support.theatre import KEYS, SECRETS, Theatre
 
 GOING = "2026-11-29T11:12:51Z"
 
@@ -98,6 +102,25 @@ def test_a_copy_that_is_lost_at_once_is_taken_again_in_the_next_second() -> None
     it.later(1.0)
     it.act()
     assert it.status["lastSyncStartTime"] > begun
+
+
+def test_an_error_is_a_wait_so_that_replicas_that_disagree_over_one_do_not_correct_each_other_without_a_pause() -> None:
+    it = Theatre.source("restic", copy="Direct")
+    kind = object.__new__(ReplicationKind)
+    it.secrets.clear()
+    it.act()
+    assert it.condition()[1] == "Error"
+    error, (*_, before) = it.obj.status, [status for status in it.statuses if is_in_progress(status)]
+    going = replace(it.obj, status=msgspec.convert(before, ReplicationSourceStatus)).status
+    assert kind.stage(error) == kind.stage(going)
+    it.later(60)
+    it.secrets.update(SECRETS)
+    it.finish()
+    assert kind.stage(it.obj.status) != kind.stage(error)
+
+
+def is_in_progress(status: dict[str, Any]) -> bool:
+    return any(each["reason"] == "SyncInProgress" for each in status["conditions"])
 
 
 class Cupboard:
