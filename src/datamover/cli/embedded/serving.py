@@ -1,5 +1,6 @@
 """`datamover local up`: the embedded world with an HTTP face and a kubeconfig."""
 
+import asyncio
 import os
 import shlex
 from collections.abc import Callable
@@ -8,9 +9,20 @@ from pathlib import Path
 
 import yaml
 
+from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS
+from datamover.api.volsync.replication_source import REPLICATION_SOURCES
+from datamover.cli.embedded.restic import ResticMissing, find_restic, kept_program, provide_restic
 from datamover.cli.embedded.state import WorldError
-from datamover.cli.embedded.world import LOCAL_MOVER_IMAGE, WorldOptions, adopt_volume, ensure_namespace, start_world
+from datamover.cli.embedded.world import (
+    LOCAL_MOVER_IMAGE,
+    EmbeddedWorld,
+    WorldOptions,
+    adopt_volume,
+    ensure_namespace,
+    start_world,
+)
 from datamover.cli.options import Options
+from datamover.cli.runnables import Replication
 from datamover.cli.volumes import Volume, find_clash
 from kubekit.runtime.signals import stop_on_signals
 from localkube.http_server import serve
@@ -34,7 +46,10 @@ async def serve_world(options: UpOptions, *, say: Callable[[str], None]) -> None
         raise WorldError(clash)
     stop = stop_on_signals()
     operator = Options(progress_interval=2.0) if options.with_operator else None
-    async with start_world(WorldOptions(state=options.state, operator=operator)) as world:
+    restic = await asyncio.to_thread(look_for_restic, say)
+    async with start_world(WorldOptions(state=options.state, operator=operator, restic=restic)) as world:
+        if options.with_operator:
+            fetch_when_needed(world, say=say)
         if options.volumes:
             await ensure_namespace(world.client, options.namespace)
         for volume in options.volumes:
@@ -57,6 +72,34 @@ async def serve_world(options: UpOptions, *, say: Callable[[str], None]) -> None
         finally:
             kubeconfig.unlink(missing_ok=True)
             await face.close()
+
+
+def look_for_restic(say: Callable[[str], None]) -> Path | None:
+    """Return the restic that is here, or where one would be that is fetched. Nothing is fetched."""
+    try:
+        return find_restic(os.environ) or kept_program(os.environ)
+    except ResticMissing as error:
+        say(f"restic: {error}")
+        return None
+
+
+def fetch_when_needed(world: EmbeddedWorld, *, say: Callable[[str], None]) -> None:
+    """Fetch restic when the first object that needs it appears, where there is none. A mover that is quicker fails, and is tried again."""
+    fetching: list[asyncio.Task[None]] = []
+
+    async def fetch() -> None:
+        try:
+            await asyncio.to_thread(provide_restic, os.environ)
+        except ResticMissing as error:
+            say(f"restic: {error}")
+
+    def look(old: Replication | None, new: Replication | None) -> None:
+        del old
+        if new is not None and new.spec is not None and new.spec.restic is not None and not fetching:
+            fetching.append(asyncio.create_task(fetch(), name="restic"))
+
+    for resource in (REPLICATION_SOURCES, REPLICATION_DESTINATIONS):
+        world.objects(resource).add_handler(look)
 
 
 def _write_private(path: Path, text: str) -> None:

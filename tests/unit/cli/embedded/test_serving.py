@@ -7,10 +7,16 @@ import signal
 import socket
 import stat
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
+from datamover.api.volsync.replication_source import ReplicationSource
+from datamover.cli.embedded import serving
+from datamover.cli.embedded.restic import ResticMissing
 from datamover.cli.embedded.serving import UpOptions, serve_world
 from datamover.cli.embedded.state import WorldError
 from datamover.cli.volumes import Volume
@@ -81,3 +87,41 @@ async def test_volumes_that_cannot_be_are_told_before_anything_is_made(
     with pytest.raises(WorldError, match=words):
         await serve(options(tmp_path, *volumes, state=state))
     assert not (tmp_path / state).exists()
+
+
+async def test_restic_is_fetched_once_and_only_for_what_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers: list[Any] = []
+    fetched: list[object] = []
+    said: list[str] = []
+
+    def provide(environment: object) -> Path:
+        fetched.append(environment)
+        raise ResticMissing("no mirror answers")
+
+    monkeypatch.setattr(serving, "provide_restic", provide)
+    world: Any = SimpleNamespace(objects=lambda resource: SimpleNamespace(add_handler=handlers.append))
+    serving.fetch_when_needed(world, say=said.append)
+    assert len(handlers) == 2
+
+    def tell(**spec: Any) -> None:
+        obj = msgspec.convert({"metadata": {"name": "a"}, "spec": spec}, ReplicationSource)
+        for handle in handlers:
+            handle(None, obj)
+
+    tell(rclone={})
+    tell(restic={})
+    tell(restic={})
+    async with asyncio.timeout(10):
+        while not said:
+            await asyncio.sleep(0.01)
+    assert said == ["restic: no mirror answers"]
+    assert len(fetched) == 1
+
+
+def test_a_restic_that_is_named_and_is_none_is_told_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setenv("DATAMOVER_RESTIC", str(tmp_path / "none"))
+    assert serving.look_for_restic(said.append) is None
+    assert "is no restic" in said[0]
