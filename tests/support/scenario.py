@@ -68,7 +68,13 @@ class Cluster:
         self.registry = registry
         self.namespace = namespace
         self.place = place
-        self.crew = crew
+        self._crew = crew
+
+    @property
+    def crew(self) -> "Crew":
+        """The operator, where the scenario may kill it."""
+        assert self._crew is not None, "this scenario runs its operator itself"
+        return self._crew
 
     async def create(self, resource: Resource[Any], name: str, **fields: Any) -> Any:
         """Create an object from its top-level fields."""
