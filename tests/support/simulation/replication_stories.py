@@ -137,6 +137,11 @@ def mend(world: World) -> None:
         if not owners_of(snapshot):  # one that was kept holds the name of the next copy, as its owner is told
             world.history.note("user", f"deletes VolumeSnapshot {name_of(snapshot)}, which was kept")
             world.user.delete(VOLUME_SNAPSHOTS, name_of(snapshot), SPACE)
+    for secret in world.user.all(SECRETS):
+        kin = [each for each in world.user.all(SECRETS) if owners_of(each) == owners_of(secret) != []]
+        if "-rsync-" in name_of(secret) and len(kin) == 1 and "-rsync-tls-" not in name_of(secret):
+            world.history.note("user", f"deletes Secret {name_of(secret)}, without which the others cannot be made")
+            world.user.delete(SECRETS, name_of(secret), SPACE)
     for pod in world.user.all(PODS):
         if not owners_of(pod) and not is_going(
             pod

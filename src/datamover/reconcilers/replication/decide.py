@@ -15,7 +15,7 @@ from datamover.api.names import CopyMethod
 from datamover.api.volsync.common import CommonStatus
 from datamover.api.volsync.names import Synchronizing, WaitReason
 from datamover.plans.conditions import State
-from datamover.plans.steps import REST, Delete, Effect, Locate, Patch, Plan
+from datamover.plans.steps import REST, Delete, Effect, Locate, Patch, Plan, ProveStatus
 from datamover.reconcilers.replication import status as say
 from datamover.reconcilers.replication.ask import CHECKED_FIRST, Ask, is_external
 from datamover.reconcilers.replication.cadence import Cadence, Due, cadence_of
@@ -70,6 +70,8 @@ def _between(facts: Facts, ask: Ask, cadence: Cadence) -> Plan[Any]:
     """Remove what is left of the last synchronisation; begin the next one when it is due."""
     obj, now = facts.obj, facts.run.now
     left = release(facts, ask)
+    if left:  # who does not know yet that another one has begun, or which image is the latest, is refused
+        left = (ProveStatus(), *left)
     if cadence.due is Due.NOW:
         if left:
             return Plan(left)

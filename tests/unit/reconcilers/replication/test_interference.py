@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from datamover.api.volsync.replication_source import ReplicationSourceStatus
-from datamover.plans.steps import Create, Delete, Plan
+from datamover.plans.steps import Create, Delete, Plan, ProveStatus
 from datamover.reconcilers.replication.kind import ReplicationKind
 from datamover.reconcilers.replication.needs import KeyMakers
 from support.theatre import KEYS, SECRETS, Theatre
@@ -117,6 +117,16 @@ def test_an_error_is_a_wait_so_that_replicas_that_disagree_over_one_do_not_corre
     it.secrets.update(SECRETS)
     it.finish()
     assert kind.stage(it.obj.status) != kind.stage(error)
+
+
+def test_what_is_left_over_is_removed_only_by_who_knows_how_far_the_object_is() -> None:
+    it = Theatre.source("restic").start()
+    it.succeed()
+    it.act_once()
+    assert it.synced
+    proved, *left = it.plan().steps
+    assert proved == ProveStatus()
+    assert any(isinstance(step, Delete) for step in left)
 
 
 def is_in_progress(status: dict[str, Any]) -> bool:
