@@ -26,6 +26,12 @@ ONLY_AFTER_FAULTS: set[Right] = {
     ("batch", "jobs", "patch"),  # a run that is suspended half-way
     ("datamover.a-cup-of.coffee", "datamovers", "get"),  # after a conflict
     ("populator.storage.k8s.io", "volumepopulators", "get"),  # whose it is that is there already
+    (
+        "populator.storage.k8s.io",
+        "volumepopulators",
+        "list",
+    ),  # the kind goes again before it is asked for a second time
+    ("populator.storage.k8s.io", "volumepopulators", "watch"),
     ("volsync.backube", "replicationdestinations", "get"),  # after a conflict
     ("volsync.backube", "replicationsources", "get"),  # after a conflict
     ("events.k8s.io", "events", "get"),  # after a conflict
