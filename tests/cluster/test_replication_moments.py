@@ -230,7 +230,8 @@ def test_a_synchronisation_during_which_the_operator_is_deleted_in_each_phase_en
     place.run("patch", SOURCE, "app", "--type=merge", "-p", '{"spec":{"paused":false}}')
     wait_for(lambda: any(pod["status"]["phase"] == "Running" for pod in items("pods")), what=place.explain)
     renew()
-    assert get(place, SOURCE, "app")["status"]["lastSyncStartTime"] == begun, "another synchronisation has begun"
+    # it may have ended while the operator came back, which takes its time on a busy machine
+    assert get(place, SOURCE, "app")["status"].get("lastSyncStartTime", begun) == begun, "another one has begun"
     wait_for(lambda: "lastManualSync" in get(place, SOURCE, "app")["status"], seconds=150, what=place.explain)
     renew()
     wait_synchronized(place, SOURCE, "app", "one")
