@@ -114,7 +114,11 @@ async def test_a_claim_that_is_deleted_while_it_is_filled_leaves_nothing(world: 
     claim = await ask(world)
 
     async def begun() -> bool:
-        return await world._get(PERSISTENT_VOLUME_CLAIMS, f"vs-prime-{claim.metadata.uid}") is not None
+        # where storage is quick, the temporary claim may have come and gone between two looks
+        if await world._get(PERSISTENT_VOLUME_CLAIMS, f"vs-prime-{claim.metadata.uid}") is not None:
+            return True
+        now = await world.client.get(PERSISTENT_VOLUME_CLAIMS, "data", namespace=world.namespace)
+        return now.status is not None and now.status.phase == "Bound"
 
     await world.wait_for(begun)
     await world.client.delete(PERSISTENT_VOLUME_CLAIMS, "data", namespace=world.namespace)

@@ -266,7 +266,7 @@ async def test_what_an_older_definition_drops_makes_no_loop_of_writes(plane: Con
 
         await until(second)
         told = sum(count for key, count in writes(operator).items() if "replicationsources" in key)
-        assert told <= 6, writes(operator)
+        assert told <= 10, writes(operator)  # one for each turn of it, some of them twice; a loop makes dozens a second
 
         async def over() -> bool:
             await desk.play("Job", "golden", {"succeeded": 1})

@@ -10,7 +10,7 @@ import pytest
 
 from datamover.api import names, reasons
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
-from datamover.cli import operator
+from datamover.cli import kinds
 from datamover.runs.facts import Patience
 from kubekit.words.batch import JOBS
 from kubekit.words.core import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
@@ -43,7 +43,7 @@ async def retry(cluster: Cluster, name: str, wish: str) -> None:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a minute until a removal that waits is told is too long for a test."""
-    monkeypatch.setattr(operator, "Patience", partial(Patience, removal=2.0))
+    monkeypatch.setattr(kinds, "Patience", partial(Patience, removal=2.0))
 
 
 async def test_a_clone_that_loses_its_volume_fails_the_run_and_a_retry_takes_another(
