@@ -8,7 +8,8 @@ from support.place import TREE, Place, digests_of
 def test_a_missing_secret_that_appears_later_heals_the_run(place: Place) -> None:
     place.create_volume()
     place.create_mover("backup", deletePvcAfterBackup=True)
-    ready = place.wait_reason("backup", reasons.MOVER_CANNOT_START)  # it may not read Secrets, so the kubelet tells
+    # With replication the operator may read Secrets. Where it may not, the kubelet tells, and the reason is MoverCannotStart.
+    ready = place.wait_reason("backup", reasons.SECRET_NOT_FOUND)
     assert "storage-credentials" in ready["message"]
     place.create_secret()
     place.wait_complete("backup", seconds=180)
