@@ -6,6 +6,8 @@ The group is another project's: its names are an interface that users' manifests
 import zlib
 from typing import Final
 
+from datamover.api import names as ours
+
 GROUP: Final = "volsync.backube"
 
 LEASE_NAME: Final = "b95b3104.backube"
@@ -34,17 +36,17 @@ LOAD_BALANCER_ANNOTATION: Final = ("service.beta.kubernetes.io/aws-load-balancer
 """What a Service carries unless the object brings annotations of its own."""
 
 # Annotations of ours on these kinds; they follow the names of our own group.
-ALLOW_EMPTY_ANNOTATION: Final = "datamover.a-cup-of.coffee/allow-empty-source"
+ALLOW_EMPTY_ANNOTATION: Final = ours.ALLOW_EMPTY_ANNOTATION
 """`true`: an empty source may empty its destination (law L3)."""
-REMOVE_STALE_LOCKS_ANNOTATION: Final = "datamover.a-cup-of.coffee/remove-stale-locks"
+REMOVE_STALE_LOCKS_ANNOTATION: Final = f"{ours.GROUP}/remove-stale-locks"
 """`true`: a lock that a dead mover of ours has left in a restic repository is removed without being asked again."""
-READS_ANNOTATION: Final = "datamover.a-cup-of.coffee/claim-uid"
+READS_ANNOTATION: Final = f"{ours.GROUP}/claim-uid"
 """On a mover's Job: the UID of the claim that it reads or writes, so that a Job never counts for another one's data."""
-FAILURES_ANNOTATION: Final = "datamover.a-cup-of.coffee/failures-before"
+FAILURES_ANNOTATION: Final = f"{ours.GROUP}/failures-before"
 """On a mover's Job: how many Jobs of the same synchronisation have failed before it."""
-ACTIONS_ANNOTATION: Final = "datamover.a-cup-of.coffee/actions"
+ACTIONS_ANNOTATION: Final = f"{ours.GROUP}/actions"
 """On a mover's Job: what it was told to do, such as `unlock backup prune`."""
-UNLOCK_ANNOTATION: Final = "datamover.a-cup-of.coffee/unlock"
+UNLOCK_ANNOTATION: Final = f"{ours.GROUP}/unlock"
 """On a mover's Job that removes stale locks: the value of spec.restic.unlock that asked for it."""
 
 
