@@ -13,7 +13,7 @@ from datamover.api.transfer import Progress
 from datamover.plans.known import UNKNOWN, UNSEEN, Diagnosis, Known, Placement, Refusal, Seen
 from datamover.plans.learned import Learned
 from datamover.plans.refusals import Attempts
-from datamover.plans.steps import Delete, Emit, Plan
+from datamover.plans.steps import Delete, Emit, Plan, ProveStatus
 from datamover.plans.watch import UNWATCHED, ProgressWatch, Sample
 from kubekit.runtime.clock import Clock
 from kubekit.runtime.ratelimit import TokenBucket
@@ -89,11 +89,16 @@ class Memory:
         return Attempts() if entry is None else Attempts(entry.refusals, entry.failures)
 
     def due(self, plan: Plan[S]) -> Plan[S]:
-        """Return a plan without the deletions that the server has agreed to already: the watch will tell of them."""
+        """Return a plan without the deletions that the server has agreed to already: the watch will tell of them.
+
+        With nothing else to do there is nothing to prove the status for (law L9).
+        """
         steps = tuple(
             step for step in plan.steps if not (isinstance(step, Delete) and step.target.uid in self._deleted)
         )
-        return plan if len(steps) == len(plan.steps) else replace(plan, steps=steps)
+        if len(steps) == len(plan.steps):
+            return plan
+        return replace(plan, steps=() if all(isinstance(step, ProveStatus) for step in steps) else steps)
 
     def may_remark(self, uid: str) -> bool:
         """Take one of the writes that say nothing but how a wait goes; False when it is too early for the next one.

@@ -26,7 +26,7 @@ from datamover.api.volsync.replication_source import (
     SourceTLSStatus,
 )
 from datamover.plans.conditions import Said, State, merge
-from datamover.plans.steps import Create, Effect, Emit, Plan, ProveStatus, Step, WriteStatus
+from datamover.plans.steps import Create, Delete, Effect, Emit, Plan, ProveStatus, Step, WriteStatus
 from datamover.reconcilers.replication.ask import Ask, Replication
 from datamover.reconcilers.replication.noted import NOTHING, Noted
 from datamover.reconcilers.replication.order import ANOTHER_MOVER, failures_in
@@ -181,7 +181,10 @@ def tell(
     """Return the plan of a synchronisation that goes on, waits, or has to be mended."""
     if isinstance(answer, Rest):
         written = _note(obj, answer, ask, noted, now=now)
-        return Plan((*announce(answer.steps, ask), *written, *answer.events), answer.wake_after)
+        # The names are the same in all synchronisations: who does not know yet which one it is must neither make nor remove anything.
+        behind = bool(answer.steps) and isinstance(answer.steps[0], Create | Delete)
+        fence = (ProveStatus(),) if behind else ()
+        return Plan((*fence, *announce(answer.steps, ask), *written, *answer.events), answer.wake_after)
     current = _current(obj)
     fields = _method_fields(current, ask, noted)
     if answer.reason == reasons.COPY_TRIGGER_TIMED_OUT and ask is not None:

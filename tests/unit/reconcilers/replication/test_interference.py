@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from datamover.api.names import RUN_ID_LABEL
 from datamover.api.volsync.replication_source import ReplicationSourceStatus
 from datamover.plans.steps import Create, Delete, Plan, ProveStatus
 from datamover.reconcilers.replication.kind import ReplicationKind
@@ -127,6 +128,19 @@ def test_what_is_left_over_is_removed_only_by_who_knows_how_far_the_object_is() 
     proved, *left = it.plan().steps
     assert proved == ProveStatus()
     assert any(isinstance(step, Delete) for step in left)
+
+
+def test_a_copy_is_made_and_removed_only_by_who_knows_which_synchronisation_it_is() -> None:
+    it = Theatre.source("restic")
+    it.act_once()
+    proved, copied, *_ = it.plan().steps
+    assert proved == ProveStatus()
+    assert isinstance(copied, Create)
+    it.act()
+    it.objects["PersistentVolumeClaim", "volsync-db-src"]["metadata"]["labels"][RUN_ID_LABEL] = "another"
+    proved, removed, *_ = it.plan().steps
+    assert proved == ProveStatus()
+    assert isinstance(removed, Delete)
 
 
 def is_in_progress(status: dict[str, Any]) -> bool:
