@@ -6,6 +6,7 @@ from typing import Any
 from datamover.api import reasons
 from support.cluster import condition, wait_for
 from support.cookbook import demand_documented
+from support.devices import DISK, read_device, write_device
 from support.leftovers import demand_no_children
 from support.place import Place
 from support.replicas import (
@@ -121,3 +122,40 @@ def test_rsync_over_ssh_between_namespaces_and_its_refusal_in_a_restricted_one(p
     assert ready["reason"] == reasons.MOVER_CANNOT_START
     demand_documented(ready["reason"], ready["message"])
     assert condition(get(place, DESTINATION, "refused"), "Stalled")["status"] == "True"
+
+
+def test_block_volumes_go_bit_for_bit_through_tls_and_over_ssh_between_namespaces(place: Place) -> None:
+    """One device is sent by both at once, by a snapshot and by a clone; then it is changed, and sent again."""
+    with place.beside("from", restricted=False) as source, place.beside("to", restricted=False) as destination:
+        allow_privileged(source)
+        allow_privileged(destination)
+        create_claim(source, "disk", size="48Mi", **DISK)
+        told = write_device(source, "disk")
+        assert told["size"] == 48 << 20
+        for method, key, option, copy in (
+            ("rsyncTLS", "keySecret", "keySecret", "Snapshot"),
+            ("rsync", "sshKeys", "sshKeys", "Clone"),
+        ):
+            name = method.lower()
+            receiving = {**DISK, "capacity": "48Mi", "copyMethod": "Snapshot"}
+            create(destination, DESTINATION, name, method, manual="one", **receiving)
+            where = published(destination, name, method, "address", key)
+            bring_secret(where[key], of=destination, to=source)
+            spec = {"address": where["address"], option: where[key], "copyMethod": copy}
+            create(source, SOURCE, name, method, source="disk", manual="one", **spec)
+        for manual in ("one", "two"):
+            for name in ("rsynctls", "rsync"):
+                found = wait_synchronized(source, SOURCE, name, manual)
+                assert "diskrsync completed in" in found["status"]["latestMoverStatus"]["logs"]
+                wait_synchronized(destination, DESTINATION, name, manual)
+                claim_from(destination, f"{name}-{manual}", name, size="48Mi", **DISK)
+                assert read_device(destination, f"{name}-{manual}") == told
+            if manual == "one":
+                told = write_device(source, "disk", change=True)
+                for each, kind in ((source, SOURCE), (destination, DESTINATION)):
+                    for name in ("rsynctls", "rsync"):
+                        trigger(each, kind, name, "two")
+        for each in (source, destination):
+            demand_no_temporaries(each)
+            remove_all(each)
+            demand_no_children(each)

@@ -78,27 +78,19 @@ def published(place: Place, name: str, field: str, *keys: str) -> dict[str, str]
     return said()
 
 
-def claim_from(place: Place, claim: str, destination: str) -> None:
+def claim_from(place: Place, claim: str, destination: str, **more: Any) -> None:
     """Make a claim that is filled from the last image of a ReplicationDestination."""
     source = {"apiGroup": "volsync.backube", "kind": "ReplicationDestination", "name": destination}
-    spec = {
-        "accessModes": ["ReadWriteOnce"],
-        "storageClassName": place.cluster.storage_class("rig"),
-        "resources": {"requests": {"storage": "1Gi"}},
-        "dataSourceRef": source,
-    }
-    place.kubectl.apply(
-        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": claim}, "spec": spec},
-        namespace=place.namespace,
-    )
+    create_claim(place, claim, dataSourceRef=source, **more)
 
 
-def create_claim(place: Place, name: str, *, storage_class: str = "rig") -> None:
-    """Make an empty claim."""
+def create_claim(place: Place, name: str, *, storage_class: str = "rig", size: str = "1Gi", **more: Any) -> None:
+    """Make an empty claim. `more` of its spec replaces what is usual."""
     spec = {
         "accessModes": ["ReadWriteOnce"],
         "storageClassName": place.cluster.storage_class(storage_class),
-        "resources": {"requests": {"storage": "1Gi"}},
+        "resources": {"requests": {"storage": size}},
+        **more,
     }
     place.kubectl.apply(
         {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec},
