@@ -1,12 +1,17 @@
 """rsync-tls with another project's mover on the other side, which stock stunnel and rsync speak for; and with peers that mean harm."""
 
 import os
+import socket
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from datamover.api import transfer
 from support import odd_tree
 from support.agent import Container
+from support.confining import confinement_works
+from support.s3 import wait_for
 from support.tls import StockDestination, listening, rsync, stock_tunnel, to
 
 MIRROR = ("-aAHS", "--numeric-ids")
@@ -127,11 +132,35 @@ def test_noise_of_a_peer_is_bounded_and_no_line_passes_for_ours(
 
 
 def test_strangers_without_tls_do_no_harm(destination: Container, source: Container, port: int) -> None:
-    import socket
-
     with listening(destination, port) as receiving:
         for words in (b"@RSYNCD: 31.0\ndata\n", b"GET / HTTP/1.1\r\n\r\n", b"", bytes(1000)):
             with socket.create_connection(("127.0.0.1", port)) as stranger:
                 stranger.sendall(words)
         assert source.run(**to(port)).outcome.succeeded
         assert receiving.wait().outcome.succeeded
+
+
+def test_the_daemon_reads_no_key_and_writes_to_the_volume_only_whatever_its_protocol_lets_it_do(
+    destination: Container, port: int, tmp_path: Path, key: str
+) -> None:
+    """A program that tries stands in the place of rsync's daemon."""
+    if not confinement_works():
+        pytest.skip("this kernel cannot confine a process")
+    program = tmp_path / "program" / "bin" / "rsync"
+    program.parent.mkdir(parents=True)
+    program.write_text(
+        f"#!/bin/sh\necho began; cat '{destination.root}'/keys/psk.txt ./psk.txt; echo x > '{tmp_path}/HERE'; echo x > ./made; echo x > '{destination.data}/made'\n"
+    )
+    program.chmod(0o755)
+    with (
+        listening(destination, port, DATAMOVER_RSYNC=str(program)),
+        stock_tunnel(tmp_path / "tunnel", key, port) as address,
+    ):
+        with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=20) as connection:
+            heard = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+        assert heard.startswith(b"began")
+        assert key.partition(":")[2].encode() not in heard
+        wait_for((destination.data / "made").exists)
+        assert not (tmp_path / "HERE").exists()
+        assert not list((destination.root / "tmp").rglob("made"))
+        assert not list((destination.root / "tmp").rglob("psk.txt"))

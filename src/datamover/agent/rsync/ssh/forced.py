@@ -1,4 +1,3 @@
-# ruff: noqa: PTH120  # a start-up budget that pathlib would take a tenth of
 # a start-up budget that pathlib would take a tenth of
 """The one command that the destination's sshd runs, whatever a client asks for: it looks at what is asked, and does it or refuses.
 
@@ -13,11 +12,11 @@ from contextlib import suppress
 from typing import Final, NoReturn
 
 from datamover.agent.rsync import devices, orders
+from datamover.agent.rsync.confinement import Reach, confine, home_of
 from datamover.agent.rsync.orders import Order, Plan
 from datamover.agent.rsync.ssh import commands
 from datamover.agent.rsync.ssh.causes import REFUSED
 from datamover.agent.rsync.ssh.commands import Refused, Request, Server, Shutdown
-from datamover.agent.rsync.ssh.confinement import confine
 from datamover.api import outside
 
 NAME: Final = "forced-command"
@@ -61,8 +60,7 @@ def _become_rsync(request: Server, plan: Plan, folder: str) -> NoReturn:
     _enter(plan.volume, request.path)
     orders.register(folder)
     orders.tell(folder, Order(what=orders.BEGAN))
-    # a program in the tool cache has its libraries beside it
-    confine(plan.volume, programs=[os.path.dirname(os.path.dirname(os.path.realpath(plan.rsync)))])
+    confine(Reach(owned=(plan.volume,), read=(home_of(plan.rsync),)))
     sender = ["--sender"] if request.sends else []
     # nothing of the client's is in the environment, and nothing of ours is wanted there
     environment = {"LC_ALL": "C", "PATH": "/usr/bin:/bin"}

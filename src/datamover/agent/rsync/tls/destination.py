@@ -7,6 +7,7 @@ import time
 
 from datamover.agent.errors import Failure
 from datamover.agent.rsync import passes
+from datamover.agent.rsync.confinement import Reach, home_of
 from datamover.agent.rsync.output import Statistics
 from datamover.agent.rsync.tls import daemon, symlinks
 from datamover.agent.rsync.tls import tunnel as tunnels
@@ -57,7 +58,18 @@ class Destination:
         )
         log = Log(pipe, say=work.log.say, changed=work.changed)
         try:
-            tunnel = work.start_tunnel(self._tunnel_configuration(), refused=lambda peer: refuse_stranger(work, peer))
+            write_secretly(lock, "")  # a file must be there to be in anybody's reach
+            tunnel = work.start_tunnel(
+                self._tunnel_configuration(),
+                refused=lambda peer: refuse_stranger(work, peer),
+                # whoever has the key speaks with a program that may be root: nothing but the volume is worth an attack then
+                reach=Reach(
+                    owned=(self._volume.path, self._control),
+                    read=(home_of(work.rsync_program),),
+                    files=(pipe, lock),
+                ),
+            )
+            os.unlink(work.key_file)  # noqa: PTH108 - stunnel has read it, and nobody else shall
             try:
                 work.report.phase(transfer.AWAITING)
                 work.log.say(f"Waiting for a source on port {work.settings.listen_port} ...")

@@ -31,6 +31,8 @@ class DeviceSource(Source):
         """One try. The destination ends by itself when its device is equal."""
         work = self._work
         work.report.phase(transfer.SYNCING)
+        if self._tunnel is not None:
+            self._tunnel.expect()
         with socket.create_connection(("127.0.0.1", self._port)) as connection:
             sending = devices.Sending(connection.fileno(), connection.fileno(), check=work.stop.check)
             try:

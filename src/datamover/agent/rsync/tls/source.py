@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datamover.agent.errors import Failure
 from datamover.agent.rsync import output, passes
 from datamover.agent.rsync.looking import check_destination, look
-from datamover.agent.rsync.process import Ended
+from datamover.agent.rsync.process import Ended, Rsync
 from datamover.agent.rsync.retries import retry
 from datamover.agent.rsync.sentences import tell_sent
 from datamover.agent.rsync.tls import tunnel
@@ -69,6 +69,12 @@ class Source:
             )
         )
 
+    def _rsync(self) -> Rsync:
+        """Return what runs rsync through the tunnel, once."""
+        if self._tunnel is not None:
+            self._tunnel.expect()
+        return self._work.rsync()
+
     def _address(self, module: str, path: str = "") -> str:
         return f"rsync://127.0.0.1:{self._port}/{module}/{path}"
 
@@ -79,7 +85,7 @@ class Source:
         entries, has_file = look(folder, tick=work.stop.check)
         if not has_file and not self._settings.allow_empty:
             check_destination(
-                work.rsync(),
+                self._rsync(),
                 [self._address("data")],
                 folders=bool(entries),
                 peer=self._settings.peer_name,
@@ -93,7 +99,7 @@ class Source:
         self._pass(passes.removing(source=folder, destination=self._address("data")), quiet=bool(entries))
 
     def _pass(self, arguments: list[str], *, quiet: bool = False) -> None:
-        ended = self._work.rsync().run(arguments, quiet=quiet)
+        ended = self._rsync().run(arguments, quiet=quiet)
         self._work.statistics = output.add(self._work.statistics, ended.statistics)
         if ended.code == passes.VANISHED:
             # a copy does not change; of a volume in use it is a view while files come and go
@@ -112,7 +118,7 @@ class Source:
         sentinel = f"{self._work.scratch}/complete"
         with open(sentinel, "w", encoding="utf-8") as file:  # noqa: PTH123 - pathlib would take a tenth of the start-up budget
             file.write("complete\n")
-        ended = self._work.rsync().run([sentinel, self._address("control", "complete")], quiet=True)
+        ended = self._rsync().run([sentinel, self._address("control", "complete")], quiet=True)
         if ended.code and self._maybe_told and self._tunnel is not None:
             self._tunnel.settle(seconds=2)
             if self._tunnel.seen.trouble:

@@ -15,11 +15,14 @@ from datamover.agent.children import Stop
 from datamover.agent.errors import Failure
 from datamover.agent.printing import printable
 from datamover.agent.rsync import process
+from datamover.agent.rsync.confinement import Reach, run_confined
 from datamover.api import outside, transfer
 
 QUIET = 10.0
 """Seconds between two lines about peers that are turned away."""
 _STARTS_WITHIN = 20.0
+_GREETING = 20
+"""Seconds in which a stranger who has connected must have shown that it has the key: scanners that say nothing would keep their places for 5 minutes."""
 _LINE = re.compile(r"\S+ \S+ LOG([0-7])\[([^\]]{1,40})\]: (.*)")
 _OPENED = re.compile(r"Service \[[^\]]*\] accepted connection from (\S{1,100})")
 _CLOSED = re.compile(r"Connection (?:closed|reset)")
@@ -60,7 +63,7 @@ def at_source(*, key: str, port: int, peer: str, peer_port: int) -> str:
 
 def at_destination(*, key: str, accept: str, connect: str) -> str:
     """Return the configuration of the destination's end. `connect` is what it hands connections to: lines of the configuration."""
-    return f"{_COMMON}PSKsecrets = {key}\naccept = {accept}\n{connect}"
+    return f"{_COMMON}TIMEOUTbusy = {_GREETING}\nPSKsecrets = {key}\naccept = {accept}\n{connect}"
 
 
 class Seen(msgspec.Struct):
@@ -88,14 +91,23 @@ class Tunnel:
         folder: str,
         changed: threading.Event,
         refused: Callable[[str], None] = lambda _: None,
+        reach: Reach | None = None,
     ) -> None:
-        """Start it in `folder`. `refused` is told, not too often, of a peer that was turned away: its address."""
+        """Start it in `folder`. `refused` is told, not too often, of a peer that was turned away: its address. `reach`: what it, and what it starts
+        for connections, may touch; None is everything.
+        """
         self.seen = Seen()
         self._changed = changed
         self._refused = refused
         self._told = -QUIET
+        self._expected = 0
         self._peers: dict[str, str] = {}
-        self._child = process.start(command, stop=stop, environment=environment, folder=folder)
+        self._over = threading.Event()
+
+        def start() -> process.Child:
+            return process.start(command, stop=stop, environment=environment, folder=folder)
+
+        self._child = start() if reach is None else run_confined(start, reach=reach, until=self._over)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -129,10 +141,16 @@ class Tunnel:
         """Begin anew with what is wrong."""
         self.seen.trouble, self.seen.other_key, self.seen.other_tls = "", False, ""
 
+    def expect(self) -> None:
+        """Count on one more connection: its lines may be read later than it is over."""
+        self._expected += 1
+
     def settle(self, *, seconds: float) -> None:
-        """Wait until no connection is left, at most so long: what ended tells why a little later than rsync notices it."""
+        """Wait until no connection is left, and none is expected, at most so long: what ended tells why a little later than rsync notices it."""
         end = time.monotonic() + seconds
-        while self.busy and not self.ended and (left := end - time.monotonic()) > 0:
+        while (
+            (self.busy or self.seen.opened < self._expected) and not self.ended and (left := end - time.monotonic()) > 0
+        ):
             self._changed.wait(min(left, 0.2))
             self._changed.clear()
 
@@ -142,6 +160,7 @@ class Tunnel:
             self._child.end(grace=2)
         self._reader.join(5)
         self._child.close()
+        self._over.set()
 
     def _read(self) -> None:
         try:

@@ -11,6 +11,7 @@ from datamover.agent.children import find_wrapper
 from datamover.agent.excerpt import Excerpt
 from datamover.agent.progress import Reporter
 from datamover.agent.rsync import output
+from datamover.agent.rsync.confinement import Reach, home_of
 from datamover.agent.rsync.output import Statistics
 from datamover.agent.rsync.process import Rsync, child_environment, report_advance
 from datamover.agent.rsync.program import find_program
@@ -51,8 +52,10 @@ class Work:
         )
         self.report = Reporter(settings.run_id, tell=given.tell, monotonic=time.monotonic)
 
-    def start_tunnel(self, configuration: str, *, refused: Callable[[str], None] = lambda _: None) -> Tunnel:
-        """Start stunnel and wait until it listens. Raises Failure and Stopped."""
+    def start_tunnel(
+        self, configuration: str, *, refused: Callable[[str], None] = lambda _: None, reach: Reach | None = None
+    ) -> Tunnel:
+        """Start stunnel and wait until it listens; `reach` is what it may touch beside its own files. Raises Failure and Stopped."""
         path = f"{self.scratch}/stunnel.conf"
         write_secretly(path, configuration)
         tunnel = Tunnel(
@@ -62,6 +65,8 @@ class Work:
             folder=self.scratch,
             changed=self.changed,
             refused=refused,
+            reach=reach
+            and msgspec.structs.replace(reach, read=(*reach.read, self.scratch, home_of(self.stunnel_program))),
         )
         try:
             tunnel.wait_ready(self.stop)
