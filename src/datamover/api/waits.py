@@ -12,6 +12,7 @@ from typing import Final
 from datamover.api import reasons, transfer
 from datamover.api.names import ConditionType, Phase
 from datamover.api.v1alpha1.datamover import DataMoverStatus
+from datamover.api.volsync.names import EventReason, Synchronizing, WaitReason
 from kubekit.words.meta import Condition
 
 
@@ -90,11 +91,18 @@ WAITS: Final[Mapping[str, Wait]] = {
     reasons.MOVER_REMOVAL_WAITING: _EITHER,
     reasons.CLEANUP_FAILED: Wait(EndedBy.EITHER, Safe.YES),
     transfer.REASON_INTERNAL_ERROR: Wait(EndedBy.EITHER, Safe.CLEANING),
+    Synchronizing.ERROR: _PERSON,
+    WaitReason.TURN: _QUIET,
+    EventReason.NO_ADDRESS: _EITHER,
+    EventReason.SNAPSHOT_NOT_BOUND: _QUIET,
+    EventReason.CLAIM_NOT_BOUND: _QUIET,
 }
-"""Every reason that `Stalled` of an unfinished run may give, `Suspended`, and what cannot be written into a status."""
+"""Every reason that `Stalled` of an unfinished run may give, `Suspended`, what is waited for without `Stalled`, and what cannot be written into a status."""
 
-PLANNED: Final = frozenset({reasons.COPY_TRIGGER_WAITING})
-"""Waits that somebody has asked for. They stand in the status and in gauges as all others do, and are not counted as errors."""
+PLANNED: Final = frozenset({reasons.COPY_TRIGGER_WAITING, WaitReason.TURN})
+"""Waits that somebody has asked for. They stand in the status and in gauges as all others do, and are not counted as errors. Of replication they
+are no `Stalled` either.
+"""
 
 _SYNCED: Final = frozenset({Phase.CLEANING_UP, Phase.COMPLETED})
 

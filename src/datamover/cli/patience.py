@@ -11,7 +11,6 @@ from typing import Final
 from datamover.api import reasons
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover
-from datamover.api.volsync.names import EventReason, Synchronizing
 from datamover.api.waits import EndedBy, find_hold, find_wait
 from datamover.cli import synchronisations
 from datamover.cli.runnables import Name, Runnable
@@ -23,9 +22,7 @@ DEFAULT_PATIENCE: Final = 600.0
 
 
 _HERE: Final[Mapping[str, EndedBy]] = {
-    Synchronizing.ERROR: EndedBy.PERSON,
     reasons.COPY_TRIGGER_WAITING: EndedBy.PERSON,
-    EventReason.NO_ADDRESS: EndedBy.PERSON,
 }
 """Waits that only a person can end where nobody but this command reaches the objects: whose script would set a trigger?"""
 

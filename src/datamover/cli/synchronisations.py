@@ -11,12 +11,17 @@ from datamover.api.schedule import ScheduleError, parse
 from datamover.api.volsync.common import CommonStatus, Trigger
 from datamover.api.volsync.names import ConditionType, MoverResult, Synchronizing
 from datamover.api.volsync.replication_destination import ReplicationDestination
+from datamover.api.waits import PLANNED
 from datamover.cli.runnables import Replication
 from datamover.reconcilers.replication.ask import Ask, ask_of
 from datamover.reconcilers.replication.needs import serves
 from kubekit.words import timestamps
 
 PENDING = "Pending"
+
+
+_UNSTALLED = PLANNED | {reasons.SUSPENDED}
+"""Waits that nobody calls a stall, for somebody has wanted them."""
 
 
 def status_of(obj: Replication) -> CommonStatus:
@@ -74,9 +79,8 @@ def hold_of(obj: Replication) -> str | None:
     stalled = status_of(obj).condition(ConditionType.STALLED)
     if stalled is not None and stalled.status == "True":
         return stalled.reason
-    if reason_of(obj) == reasons.SUSPENDED:
-        return reasons.SUSPENDED
-    return None
+    reason = reason_of(obj)
+    return reason if reason in _UNSTALLED else None
 
 
 def logs_of(obj: Replication) -> str:

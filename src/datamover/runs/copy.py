@@ -15,6 +15,7 @@ from datamover.runs.preflight import check_copyable, check_source
 from datamover.runs.proof import prove_copy_gone
 from datamover.runs.record import Stage
 from datamover.runs.removal import await_pods, await_removal
+from datamover.runs.unheard import tell_unbound_claim, tell_unbound_snapshot
 from datamover.runs.verdict import Answer, Facet, News, Renamed, Rest, Tally, Verdict, blocked, refused, working
 from datamover.runs.wait import wait_for
 from datamover.volumes.binding import (
@@ -80,6 +81,7 @@ def _use_copy(order: Order, facts: RunFacts, claim: PersistentVolumeClaim) -> An
             action="Clone",
             facet=Facet.COPY,
             advice="" if order.copy.by_snapshot else advice,
+            unsaid=tell_unbound_claim(order, claim),
         )
     if order.record.stage is Stage.COPYING:
         ready = {Facet.COPY: ("True", reason, message)}
@@ -216,6 +218,7 @@ def take_snapshot(order: Order, facts: RunFacts) -> VolumeSnapshot | Answer:
         subject=f"VolumeSnapshot {snapshot.metadata.name} does not get ready",
         action="Clone",
         facet=Facet.COPY,
+        unsaid=tell_unbound_snapshot(order, snapshot),
     )
 
 

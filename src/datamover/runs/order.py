@@ -111,14 +111,27 @@ class Transfer:
 
 
 @dataclass(frozen=True, slots=True)
+class Unheard:
+    """When it is told that nothing is heard of a child that does not get on, in seconds, and with which reason."""
+
+    after: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
-    """One run. `fields` is how the kind calls what its user can change: sentences quote it."""
+    """One run. `fields` is how the kind calls what its user can change: sentences quote it.
+
+    `unheard` is of a snapshot that nobody takes up and of a claim that nobody binds, while the cluster says nothing of them; without it that is
+    waited for without a word.
+    """
 
     owner: Owner
     copy: Copy
     transfers: tuple[Transfer, ...]
     record: Record
     fields: Fields
+    unheard: Mapping[str, Unheard] = field(default_factory=dict[str, Unheard])
 
     @property
     def transfer(self) -> Transfer:

@@ -1,6 +1,6 @@
 """Waiting for a child, and finding out why it takes long (law L10). Pure."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from datamover.plans.known import Diagnosis
@@ -12,6 +12,14 @@ from kubekit.words.timestamps import moment_of
 
 LITTLE = 0.1
 """Seconds after a limit at which is looked again: clocks are read with less than full precision."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsaid:
+    """What is told of a child of which nobody has said anything `after` so many seconds."""
+
+    after: float
+    verdict: Verdict
 
 
 def age_of(stamp: str | None, now: datetime) -> float:
@@ -31,11 +39,13 @@ def wait_for(
     facet: Facet | None = None,
     advice: str = "",
     over: tuple[str, ...] = (),
+    unsaid: Unsaid | None = None,
 ) -> Answer:
     """Wait for a child; when it takes long, ask the cluster's events why, and say so.
 
     `told` is said while nothing is wrong. `cause` is the reason of what is, `subject` begins its sentence, such as "Job x has no Pod", and
-    `advice` ends it. `facet` is the part of the run that it holds up. `over` are reasons of events that tell of what has passed.
+    `advice` ends it. `facet` is the part of the run that it holds up. `over` are reasons of events that tell of what has passed. `unsaid` is told
+    when nobody says why.
     """
     patience = facts.patience
     found = about(facts, target.uid)
@@ -45,6 +55,9 @@ def wait_for(
     if found is None or found.age >= patience.inquire_interval:
         return Rest((Inquire(kind, target, over=over),), patience.inquire_interval)
     wake = again_in(found, facts)
+    if found.text is None and unsaid is not None:
+        left = unsaid.after - age + LITTLE
+        return Rest(wake_after=min(wake, left)) if left > LITTLE else replace(unsaid.verdict, wake_after=wake)
     if found.text is None:
         return Rest(wake_after=wake)
     return blocked(cause, f"{subject}: {found.text}{advice}", action=action, facet=facet, wake_after=wake)

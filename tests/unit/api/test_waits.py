@@ -4,6 +4,7 @@ import pytest
 
 from datamover.api import reasons, transfer
 from datamover.api.names import Phase
+from datamover.api.volsync.names import EventReason, Synchronizing, WaitReason
 from datamover.api.waits import WAITS, EndedBy, Safe, Severity, are_data_safe, find_wait
 
 
@@ -36,8 +37,13 @@ def test_a_reason_of_another_version_is_not_given_up_quickly_and_a_clean_up_stay
 
 
 def test_the_table_speaks_of_reasons_that_exist_and_of_waits_only() -> None:
-    known = {value for name, value in vars(reasons).items() if name.isupper()} | {transfer.REASON_INTERNAL_ERROR}
-    assert set(WAITS) <= known
+    known = {
+        value
+        for words in (reasons, Synchronizing, EventReason, WaitReason)
+        for name, value in vars(words).items()
+        if name.isupper() and isinstance(value, str)
+    }
+    assert set(WAITS) <= known | {transfer.REASON_INTERNAL_ERROR}
     assert not {reasons.SYNCHRONIZING, reasons.COMPLETED, reasons.MOVER_FAILED, reasons.RETRYING} & set(WAITS)
 
 

@@ -330,14 +330,21 @@ def test_the_reasons_say_of_each_wait_who_ends_it_whether_the_data_are_safe_and_
     rows = re.findall(
         r"^\| `(\w+)` \| ([A-Z ]+) \| ([^|]*)\| ([^|]*)\| ([^|]*)\|", section(text, "Of the operator"), re.MULTILINE
     )
-    told = {reason: tuple(map(str.strip, cells)) for reason, _, *cells in rows if "".join(cells).strip()}
+    replication = re.findall(
+        r"^\| `(\w+)` \| ([^|]*)\| ([^|]*)\| ([^|]*)\| ([^|]*)\|", section(text, "Of replication"), re.MULTILINE
+    )
+    told = {
+        reason: tuple(map(str.strip, cells)) for reason, _, *cells in (*rows, *replication) if "".join(cells).strip()
+    }
     apart = re.search(
         r"`(InternalError)` of a run that has not ended: ([^;]+); ([^;]+);\s+(\w+)\.", text.replace("\n", " ")
     )
     assert apart
     told[apart[1]] = (apart[2], apart[3], apart[4])
     assert told == {reason: (w.ended_by.value, w.safe.value, w.severity.value) for reason, w in WAITS.items()}
-    assert {reason for reason, marks, *_ in rows if {"W", "S"} & set(marks)} == set(WAITS) - {apart[1]}
+    assert {reason for reason, marks, *_ in rows if {"W", "S"} & set(marks)} == set(WAITS) - {
+        apart[1]
+    } - REPLICATION_REASONS
     assert all(WAITS[reason].ended_by is EndedBy.PERSON for reason, marks, *_ in rows if "S" in marks.split())
 
 

@@ -92,6 +92,10 @@ class EventReason:
     TRANSFER_FAILED: Final = "TransferFailed"
     CLAIM_CREATED: Final = "PersistentVolumeClaimCreated"
     SNAPSHOT_CREATED: Final = "VolumeSnapshotCreated"
+    # These the original means to send as well, but without an action, so that API servers refuse them.
+    CLAIM_NOT_BOUND: Final = "PersistentVolumeClaimNotBound"
+    SNAPSHOT_NOT_BOUND: Final = "VolumeSnapshotNotBound"
+    ADDRESS: Final = "ServiceAddressAssigned"
     NO_ADDRESS: Final = "NoServiceAddressAssigned"
 
 
@@ -108,6 +112,7 @@ class EventAction:
     DELETE_MOVER: Final = "DeleteMover"
     CREATE_CLAIM: Final = "CreatePersistentVolumeClaim"
     CREATE_SNAPSHOT: Final = "CreateVolumeSnapshot"
+    PUBLISH_ADDRESS: Final = "PublishServiceAddress"
 
 
 class PopulatorReason:

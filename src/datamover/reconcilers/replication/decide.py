@@ -11,11 +11,11 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from datamover.api import reasons
-from datamover.api.names import CopyMethod
+from datamover.api.names import CREATED_BY_LABEL, CopyMethod
 from datamover.api.volsync.common import CommonStatus
-from datamover.api.volsync.names import Synchronizing, WaitReason
+from datamover.api.volsync.names import CREATED_BY_VALUE, Synchronizing, WaitReason
 from datamover.plans.conditions import State
-from datamover.plans.steps import REST, Delete, Effect, Locate, Patch, Plan, ProveStatus
+from datamover.plans.steps import REST, Delete, Effect, Emit, Locate, Patch, Plan, ProveStatus
 from datamover.reconcilers.replication import status as say
 from datamover.reconcilers.replication.ask import CHECKED_FIRST, Ask, is_external
 from datamover.reconcilers.replication.cadence import Cadence, Due, cadence_of
@@ -39,7 +39,7 @@ from datamover.runs.preflight import check_source
 from datamover.runs.record import Stage
 from datamover.runs.removal import await_removal
 from datamover.runs.trigger import close_round
-from datamover.runs.verdict import Answer, Rest, Verdict, blocked, refused, working
+from datamover.runs.verdict import Answer, News, Rest, Verdict, blocked, refused, working
 from datamover.runs.wait import LITTLE
 from kubekit.words.batch import JOBS, Job
 from kubekit.words.timestamps import seconds
@@ -187,7 +187,9 @@ def _provide(order: Order, facts: Facts, ask: Ask, keys: KeyMakers) -> Answer | 
     lack = find_lack(ask, facts)
     if lack is None:
         return None
-    return blocked(lack.reason or Synchronizing.ERROR, lack.message, action="Check") if lack.message else Rest()
+    if not lack.message:
+        return Rest(wake_after=lack.wake_after)
+    return blocked(lack.reason or Synchronizing.ERROR, lack.message, action="Check")
 
 
 def _place(facts: Facts, ask: Ask) -> Answer | None:
@@ -206,8 +208,13 @@ def _take_turn(facts: Facts, ask: Ask, settings: Settings) -> Answer | None:
     most = settings.most_at_once
     if most is None or ask.paused or serves(ask) or facts.running < most:
         return None
-    message = f"{facts.running} movers run, and no more than {most} may at the same time (--replication-max-concurrent)"
-    return blocked(WaitReason.TURN, message, action="Wait", wake_after=_TURN)
+    message = (
+        f"it waits for its turn: {facts.running} movers run, and no more than {most} may at the same time (--replication-max-concurrent). They are "
+        f"shown by: kubectl get jobs -A -l {CREATED_BY_LABEL}={CREATED_BY_VALUE}"
+    )
+    event = Emit("Normal", WaitReason.TURN, message, "Wait")
+    waiting = working(WaitReason.TURN, message, action="Wait", news=News.REASON)
+    return dataclasses.replace(waiting, events=(event,), wake_after=_TURN)
 
 
 def _fail(order: Order, facts: Facts, answer: Verdict) -> Plan[Any]:

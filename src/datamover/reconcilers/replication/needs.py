@@ -26,10 +26,13 @@ from datamover.plans.steps import Create, Effect, MakeSecrets
 from datamover.reconcilers.replication.ask import FIELDS, Ask
 from datamover.reconcilers.replication.facts import Facts
 from datamover.runs.facts import Unread
+from datamover.runs.wait import LITTLE, age_of
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, SECRET_METAS, SERVICE_ACCOUNTS, SERVICES, SecretKeys, Service
 from kubekit.words.meta import HasMeta, Manifest, Resource
 from kubekit.words.rbac import ROLE_BINDINGS, ROLES
 
+_ADDRESS: Final = 15.0
+"""Seconds that a Service may take to get its address before that is told."""
 PSK_KEY: Final = "psk.txt"
 _ALL_KEYS: Final = ("source", "source.pub", "destination", "destination.pub")
 RCLONE_KEY: Final = "rclone.conf"
@@ -65,10 +68,11 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """What stands against starting the mover, in a sentence; empty while something is not known yet."""
+    """What stands against starting the mover, in a sentence; empty while something is not known yet, or is waited for until `wake_after`."""
 
     message: str = ""
     reason: str = ""
+    wake_after: float | None = None
 
 
 def lasting_owner(ask: Ask) -> Owner:
@@ -300,7 +304,10 @@ def _lacks(ask: Ask, facts: Facts) -> Iterator[Lack | None]:
             yield Lack(f"{field}.address is not set: it is status.rsyncTLS.address of the ReplicationDestination")
         if options.key_secret:
             yield _check_secret(facts, options.key_secret, f"{field}.keySecret", (PSK_KEY,))
-    elif options.ssh_keys:
+    elif isinstance(options, RsyncSource) and not options.address:
+        # Its Service and its keys are there by now: whoever begins with the source has what the other side needs.
+        yield Lack(f"{field}.address is not set: it is status.rsync.address of the ReplicationDestination")
+    if isinstance(options, RsyncSource | RsyncDestination) and options.ssh_keys:
         yield _check_secret(facts, options.ssh_keys, f"{field}.sshKeys", SSH_KEYS[ask.role])
     generated = generated_secrets(ask)
     yield _torn(ask, facts)
@@ -354,12 +361,19 @@ def _check_ca(ask: Ask, facts: Facts, field: str) -> Lack | None:
 
 def _service_lacks(ask: Ask, facts: Facts) -> Iterator[Lack | None]:
     service = facts.belongings.service
-    if serves(ask) and service is not None and address_of(service) is None:
-        yield Lack(
-            f"Service {service.metadata.name} has no address yet: look whether the cluster gives addresses to Services of type "
-            f"{service.spec.type if service.spec else 'LoadBalancer'} (kubectl -n {ask.metadata.namespace} describe service {service.metadata.name})",
-            EventReason.NO_ADDRESS,
-        )
+    if not serves(ask) or service is None or address_of(service) is not None:
+        return
+    meta = service.metadata
+    left = _ADDRESS - age_of(meta.creation_timestamp, facts.run.now)
+    if left > 0:
+        yield Lack(wake_after=left + LITTLE)
+        return
+    kind = (service.spec.type if service.spec is not None else None) or "ClusterIP"
+    message = (
+        f"Service {meta.name} of type {kind} has no address after {_ADDRESS:.0f} seconds: let the cluster give it one (kubectl -n {meta.namespace} "
+        f"describe service {meta.name}), or choose another type in spec.{FIELDS[ask.method]}.serviceType"
+    )
+    yield Lack(message, EventReason.NO_ADDRESS)
 
 
 def _wait_for_namespace(facts: Facts) -> Lack | None:

@@ -11,25 +11,32 @@ from datamover.api.names import RUN_ID_LABEL, CopyMethod
 from datamover.api.ownership import Owner
 from datamover.api.volsync import names
 from datamover.api.volsync.common import CommonStatus, MoverVolume
-from datamover.api.volsync.names import ConditionType
+from datamover.api.volsync.names import ConditionType, EventReason
 from datamover.movers.pod import Mount
 from datamover.movers.replication import MORE_VOLUMES, Movement, complete_identity, temporary_labels
 from datamover.reconcilers.replication.ask import FIELDS, Ask, Replication
 from datamover.reconcilers.replication.facts import Facts, Settings
 from datamover.reconcilers.replication.jobs import build_job, notes_of
 from datamover.reconcilers.replication.needs import account_of, is_privileged, is_restricted, more_volumes
-from datamover.runs.order import Copy, Order, Readable, Transfer
+from datamover.runs.order import Copy, Order, Readable, Transfer, Unheard
 from datamover.runs.record import Record, Stage
 from datamover.runs.trigger import CopyTrigger, told_by
 from datamover.volumes.copy_trigger import Sharer, Told
-from kubekit.words.core import PersistentVolumeClaim
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim
 from kubekit.words.meta import HasMeta, Manifest
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 from kubekit.words.timestamps import compact, folder, moment_of, parse
 
 _HOST_LABEL: Final = "kubernetes.io/hostname"
 _ATTEMPT: Final = re.compile(r"attempt ([0-9]{1,6}) of the mover")
 ANOTHER_MOVER: Final = "another mover follows, on the same volume"
 """What `CopyReady` says while a failed Job is kept, and when it was removed: nobody has lost it then."""
+
+
+UNHEARD: Final = {
+    VOLUME_SNAPSHOTS.kind: Unheard(30.0, EventReason.SNAPSHOT_NOT_BOUND),
+    PERSISTENT_VOLUME_CLAIMS.kind: Unheard(120.0, EventReason.CLAIM_NOT_BOUND),
+}
 
 
 def status_of(obj: Replication) -> CommonStatus:
@@ -91,6 +98,7 @@ def order_of(ask: Ask, facts: Facts, settings: Settings) -> Order:
         (Transfer(job, ask.method, make, deadline=settings.deadline),),
         _record_of(facts),
         fields_of(ask),
+        UNHEARD,
     )
 
 

@@ -25,10 +25,11 @@ from datamover.api.volsync.replication_source import (
     SourceResticStatus,
     SourceTLSStatus,
 )
+from datamover.api.waits import PLANNED
 from datamover.plans.conditions import Said, State, merge
 from datamover.plans.steps import Create, Delete, Effect, Emit, Plan, ProveStatus, Step, WriteStatus
 from datamover.reconcilers.replication.ask import Ask, Replication
-from datamover.reconcilers.replication.noted import NOTHING, Noted
+from datamover.reconcilers.replication.noted import NOTHING, Noted, announce_address
 from datamover.reconcilers.replication.order import ANOTHER_MOVER, failures_in
 from datamover.runs.verdict import Answer, Facet, News, Rest, Verdict
 from kubekit.words.batch import JOBS
@@ -63,13 +64,13 @@ ERRORS: Final = frozenset(
         reasons.PERMISSION_MISSING,
         reasons.CHILD_REFUSED,
         transfer.REASON_INTERNAL_ERROR,
-        EventReason.NO_ADDRESS,
     }
 )
 """What the contract calls an error: nothing goes on before somebody has done something."""
 
 
 _FREE: Final = "nothing stands in its way"
+_WANTED: Final = "it waits, as somebody has wanted it to"
 _NO_MORE: Final = "there is no more to say"
 """A condition without a message is refused where the original's definitions are installed."""
 
@@ -184,7 +185,8 @@ def tell(
         # The names are the same in all synchronisations: who does not know yet which one it is must neither make nor remove anything.
         behind = bool(answer.steps) and isinstance(answer.steps[0], Create | Delete)
         fence = (ProveStatus(),) if behind else ()
-        return Plan((*fence, *announce(answer.steps, ask), *written, *answer.events), answer.wake_after)
+        told = (*_announce(obj, ask, written), *answer.events)
+        return Plan((*fence, *announce(answer.steps, ask), *written, *told), answer.wake_after)
     current = _current(obj)
     fields = _method_fields(current, ask, noted)
     if answer.reason == reasons.COPY_TRIGGER_TIMED_OUT and ask is not None:
@@ -196,7 +198,7 @@ def tell(
         written = (WriteStatus(status, cause=answer.cause),)
     # that a mover starts is told by the Job that is made
     told = tuple(event for event in answer.events if event.reason != reasons.JOB_CREATED)
-    events = told if written or answer.after else ()
+    events = (*_announce(obj, ask, written), *told) if written or answer.after else ()
     if answer.state is State.BLOCKED and written and not answer.announced and not _said_so(current, answer):
         events = (Emit("Warning", answer.reason, answer.message, answer.action), *events)
     after, before = announce(answer.after, ask), announce(answer.before, ask)
@@ -243,6 +245,14 @@ def announce(steps: tuple[Effect, ...], ask: Ask | None) -> tuple[Effect, ...]:
     return tuple(told)
 
 
+def _announce(obj: Replication, ask: Ask | None, written: tuple[Step[Any], ...]) -> tuple[Emit, ...]:
+    """Return the event of an address that is published by what is written."""
+    statuses = (step.status for step in written if isinstance(step, WriteStatus))
+    return tuple(
+        event for status in statuses if ask is not None for event in announce_address(ask, _current(obj), status)
+    )
+
+
 def _announcement(step: Create, ask: Ask | None) -> Emit | None:
     metadata = step.manifest["metadata"]
     made = Reference(step.resource, ObjectMeta(name=metadata["name"], namespace=metadata.get("namespace")))
@@ -278,10 +288,10 @@ def _conditions(obj: Replication, answer: Verdict) -> dict[str, Said]:
     stalled = _current(obj).condition(ConditionType.STALLED)
     before = failures_in(stalled.message) if stalled is not None and stalled.status == "True" else 0
     counted = f"{before} {'failure' if before == 1 else 'failures'} in a row: " if before else ""
-    if answer.state is State.BLOCKED:
+    if answer.state is State.BLOCKED and answer.reason not in PLANNED:
         said[ConditionType.STALLED] = ("True", answer.reason, f"{counted}{answer.message}")
     elif not before:
-        said[ConditionType.STALLED] = ("False", answer.reason, _FREE)
+        said[ConditionType.STALLED] = ("False", answer.reason, _WANTED if answer.reason in PLANNED else _FREE)
     said.update({_PARTS[facet]: words for facet, words in answer.facets.items() if facet in _PARTS})
     tries = answer.tally.attempts if answer.tally is not None else None
     if answer.job is not None or (tries is not None and tries > 0):

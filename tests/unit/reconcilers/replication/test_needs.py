@@ -189,10 +189,27 @@ def test_keys_are_published_when_all_of_them_are_there_and_not_before() -> None:
 
 def test_a_source_without_an_address_is_served_by_a_service_and_publishes_the_other_sides_keys() -> None:
     it = Theatre.source("rsync", sshKeys=None, address=None)
-    it.start()
+    it.act()
+    it.bind_all()
+    it.act()
     assert it.there("Service") == {"volsync-rsync-src-db"}
     assert it.status["rsync"]["sshKeys"] == "volsync-rsync-src-dest-db"
     assert it.status["rsync"]["address"].startswith("10.0.0.")
+
+
+@pytest.mark.parametrize(("method", "field"), [("rsync", "rsync"), ("rsyncTLS", "rsyncTLS")])
+def test_a_source_that_knows_no_address_starts_no_mover_and_goes_on_when_it_knows_one(method: str, field: str) -> None:
+    it = Theatre.source(method, address=None)
+    it.act()
+    it.bind_all()
+    it.act()
+    assert not it.there("Job")
+    told = f"spec.{field}.address is not set: it is status.{field}.address of the ReplicationDestination"
+    assert it.condition() == ("False", "Error", told)
+    assert it.said("Error") == [("Error", told)]
+    it.change(**{method: {"address": "peer.example"}})
+    it.finish()
+    assert it.synced
 
 
 def test_a_tls_source_without_a_key_makes_one_and_says_its_name() -> None:
@@ -203,24 +220,49 @@ def test_a_tls_source_without_a_key_makes_one_and_says_its_name() -> None:
     assert it.there("Secret") == {"volsync-rsync-tls-db"}
 
 
-def test_a_load_balancer_without_an_address_is_told_and_waited_for() -> None:
+def test_a_load_balancer_has_a_quarter_of_a_minute_to_get_its_address_and_then_that_is_told_once() -> None:
     it = Theatre.destination("rsyncTLS", serviceType="LoadBalancer")
+    wake = it.act().wake_after
+    assert wake is not None
+    assert 15 <= wake < 16
+    assert it.condition()[:2] == ("True", "SyncInProgress")
+    assert not [each for each in it.said() if each[0] == "Warning"]
+    it.later(wake)
     it.act()
-    assert it.condition("Ready")[1] == "NoServiceAddressAssigned"
-    assert ("Warning", "NoServiceAddressAssigned") in it.said()
+    assert it.condition()[:2] == ("True", "SyncInProgress"), "as with the original: it is no error"
+    assert it.condition("Stalled")[:2] == ("True", "NoServiceAddressAssigned")
+    [(_, note)] = it.said("NoServiceAddressAssigned")
+    assert "spec.rsyncTLS.serviceType" in note
+    assert "kubectl -n golden describe service volsync-rsync-tls-dst-back" in note
+    it.later(3600)
+    assert not it.act().steps
     assert not it.there("Job")
     service = it.objects["Service", "volsync-rsync-tls-dst-back"]
     service["status"] = {"loadBalancer": {"ingress": [{"hostname": "lb.example.com"}]}}
     it.act()
     assert it.status["rsyncTLS"]["address"] == "lb.example.com"
+    assert it.condition("Stalled")[0] == "False"
     assert it.there("Job")
 
 
-def test_an_address_that_changes_is_published_anew() -> None:
+def test_an_address_is_told_when_it_is_published_first_and_when_it_is_another_one() -> None:
     it = Theatre.destination("rsyncTLS").start()
+    [first] = [each for each in it.events if each.reason == "ServiceAddressAssigned"]
+    assert first.type == "Normal"
+    assert first.related is not None
+    assert first.related.metadata.name == "volsync-rsync-tls-dst-back"
+    assert it.status["rsyncTLS"]["address"] in first.message
     it.objects["Service", "volsync-rsync-tls-dst-back"]["spec"]["clusterIP"] = "10.9.9.9"
     it.act()
     assert it.status["rsyncTLS"]["address"] == "10.9.9.9"
+    it.finish()
+    it.restart()
+    it.trigger(manual="t2")
+    it.start()
+    assert [note.split()[4] for _, note in it.said("ServiceAddressAssigned")] == [
+        first.message.split()[4],
+        "10.9.9.9:",
+    ]
 
 
 # caches, classes, sizes

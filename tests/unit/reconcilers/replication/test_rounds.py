@@ -318,11 +318,14 @@ def test_no_more_movers_run_at_once_than_the_operator_allows() -> None:
     plan = it.act()
     assert not it.there("Job")
     assert it.condition()[:2] == ("True", "SyncInProgress")
-    assert it.condition("Ready")[1:] == (
-        "WaitingForTurn",
-        "2 movers run, and no more than 2 may at the same time (--replication-max-concurrent)",
-    )
+    _, reason, message = it.condition("Ready")
+    assert reason == "WaitingForTurn"
+    assert "2 movers run, and no more than 2 may at the same time (--replication-max-concurrent)" in message
+    assert it.condition("Stalled")[0] == "False", "nothing is wrong"
+    assert it.said()[-1] == ("Normal", "WaitingForTurn")
     assert plan.wake_after == 30
+    it.running = 3
+    assert not it.act().steps, "it waits as before"
     it.running = 1
     it.finish()
     assert it.synced
