@@ -123,9 +123,17 @@ def staged(example: dict[str, Any]) -> Theatre:
         secret = names.ssh_secret(role, "main", example["metadata"]["name"])
         theatre.secrets[secret] = ("source", "source.pub", "destination", "destination.pub")
     wanted = {example["spec"].get("sourcePVC"), *(each.get("destinationPVC") for each in methods(example))}
+    wanted |= {name for each in methods(example) for name in mounted(each)}
     for name in wanted - {None}:
         theatre.claim(str(name))
     return theatre
+
+
+def mounted(method: dict[str, Any]) -> Iterator[str]:
+    for volume in method.get("moverVolumes", ()):
+        claim = volume["volumeSource"].get("persistentVolumeClaim")
+        if claim:
+            yield claim["claimName"]
 
 
 def methods(example: dict[str, Any]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from datamover.cli.manifests import ManifestError, Source, runnables
 from datamover.cli.runnables import RUNNABLES, Replication, Runnable, kind_of, name_of
 from datamover.cli.volumes import Volume
 from datamover.reconcilers.replication.ask import ask_of
-from datamover.reconcilers.replication.needs import named_secrets
+from datamover.reconcilers.replication.references import named_secrets
 from kubekit.client.client import Client
 from kubekit.runtime.clock import SystemClock
 from kubekit.runtime.store import Key

@@ -21,17 +21,20 @@ from datamover.reconcilers.replication.ask import CHECKED_FIRST, Ask, is_externa
 from datamover.reconcilers.replication.cadence import Cadence, Due, cadence_of
 from datamover.reconcilers.replication.facts import Facts, Settings
 from datamover.reconcilers.replication.failures import failures_of, pause_left
-from datamover.reconcilers.replication.image import find_claim, publish
+from datamover.reconcilers.replication.flaws import find_flaw
+from datamover.reconcilers.replication.image import check_image, find_claim, publish
 from datamover.reconcilers.replication.leftovers import clear, find_stale, release
 from datamover.reconcilers.replication.needs import (
     KeyMakers,
     find_lack,
+    is_of_another,
     lasting_children,
     make_missing,
     serves,
 )
 from datamover.reconcilers.replication.noted import note, note_end
 from datamover.reconcilers.replication.order import order_of, status_of
+from datamover.reconcilers.replication.renewal import renew
 from datamover.runs.copy import take_copy
 from datamover.runs.job import follow
 from datamover.runs.order import Order
@@ -42,10 +45,13 @@ from datamover.runs.trigger import close_round
 from datamover.runs.verdict import Answer, News, Rest, Verdict, blocked, refused, working
 from datamover.runs.wait import LITTLE
 from kubekit.words.batch import JOBS, Job
+from kubekit.words.core import SECRET_METAS
 from kubekit.words.timestamps import seconds
 
 _PLACEMENT_FRESH: Final = 60.0
 _TURN: Final = 30.0
+_LOOK_AGAIN: Final = 60.0
+"""Seconds after which a name that another object holds is looked at again: nothing tells us when it goes."""
 _SECOND: Final = 1.0
 _ONE_NODE: Final = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
 
@@ -75,6 +81,9 @@ def _between(facts: Facts, ask: Ask, cadence: Cadence) -> Plan[Any]:
     if cadence.due is Due.NOW:
         if left:
             return Plan(left)
+        flaw = find_flaw(ask)
+        if flaw is not None:
+            return say.tell(obj, blocked(reasons.INVALID_SPEC, flaw, action="Check"), now=now, ask=ask)
         return Plan((), _SECOND) if _was_begun_now(status_of(obj), now) else say.begun(obj, ask, now=now)
     by_hand = cadence.due is Due.MANUAL
     reason = Synchronizing.WAITING_FOR_MANUAL if by_hand else Synchronizing.WAITING_FOR_SCHEDULE
@@ -119,11 +128,16 @@ def _advance(order: Order, facts: Facts, ask: Ask, *, settings: Settings, keys: 
     """Take a synchronisation one step on. Volumes first and checks afterwards, but for rclone: that order is what users see."""
     job = facts.run.job
     if job is not None and order.owner.holds(job):
-        return _keep_pace(order, facts, ask, job, keys=keys)
+        return _keep_pace(order, facts, ask, job, settings=settings, keys=keys)
+    obstacle = _find_obstacle(facts, ask)
+    if obstacle is not None:
+        return obstacle
     early = ask.method in CHECKED_FIRST
     lacking = _provide(order, facts, ask, keys) if early else None
     if lacking is None:
-        lacking = _check_direct(order, facts) if ask.is_source else find_claim(facts, ask)
+        lacking = (
+            _check_direct(order, facts) if ask.is_source else find_claim(facts, ask) or check_image(order, facts, ask)
+        )
     if lacking is not None:
         return lacking
     answer = take_copy(order, facts.run)
@@ -133,19 +147,40 @@ def _advance(order: Order, facts: Facts, ask: Ask, *, settings: Settings, keys: 
     return lacking or _place(facts, ask) or _take_turn(facts, ask, settings) or answer
 
 
+def _find_obstacle(facts: Facts, ask: Ask) -> Answer | None:
+    """Return what no mover of this object can start with, whatever there is besides: asked before anything is made."""
+    flaw, job = find_flaw(ask), facts.run.job
+    if flaw is not None:
+        return blocked(reasons.INVALID_SPEC, flaw, action="Check")
+    if job is None:
+        return None
+    # Two long names may be shortened to the same one. Whoever has it first has it until his mover has ended.
+    return _taken(JOBS.kind, job.metadata.name, ask)
+
+
+def _taken(kind: str, name: str, ask: Ask) -> Answer:
+    message = (
+        f"{kind} {name} exists and is not this {ask.resource.kind}'s: delete it, or give one of the two another name"
+    )
+    return blocked(reasons.NAME_TAKEN, message, action="Check", wake_after=_LOOK_AGAIN)
+
+
 def _check_direct(order: Order, facts: Facts) -> Answer | None:
     """What a copy would find out of its source is asked here where there is none."""
     found = check_source(order.copy, order.fields, facts.run) if order.copy.direct else None
     return blocked(found.reason, found.message, action="Check") if found is not None else None
 
 
-def _keep_pace(order: Order, facts: Facts, ask: Ask, job: Job, *, keys: KeyMakers) -> Answer:
+def _keep_pace(order: Order, facts: Facts, ask: Ask, job: Job, *, settings: Settings, keys: KeyMakers) -> Answer:
     """Follow the Job, which exists while the object is paused as well, and starts nothing then."""
     over = job.condition("Complete") is not None or job.condition("Failed") is not None
     wanted = 0 if ask.paused else 1
     parallelism = job.spec.parallelism if job.spec is not None else None
     if over or job.metadata.terminating:
         return follow(order, facts.run)
+    renewed = renew(order, facts, ask, job, settings=settings)
+    if renewed is not None:
+        return renewed
     change: tuple[Effect, ...] = ()
     if parallelism not in (None, wanted):
         refusal = facts.run.refused(patch=True)
@@ -169,6 +204,9 @@ def _provide(order: Order, facts: Facts, ask: Ask, keys: KeyMakers) -> Answer | 
     if refusal is not None:
         return refused(refusal, action="Create")
     children = lasting_children(ask, facts, keys)
+    for child in children:
+        if child.resource is not SECRET_METAS and is_of_another(child.present, ask):
+            return _taken(child.resource.kind, child.name, ask)
     steps = make_missing(children)
     if steps:
         return Rest(steps)

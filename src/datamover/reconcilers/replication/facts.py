@@ -38,7 +38,7 @@ class Settings:
 class Belongings:
     """What there is of what a mover needs besides its data. None is what is not there.
 
-    `secrets` are the Secrets that are pointed to or generated, `config_map` and `account` what the spec names, each as far as it is known.
+    `mounted` are the names of the claims that are there of those that `moverVolumes` names. `secrets` are the Secrets that are pointed to or generated, `config_map` and `account` what the spec names, each as far as it is known.
     """
 
     account: HasMeta | None = None
@@ -49,6 +49,7 @@ class Belongings:
     secrets: Mapping[str, SecretKeys | Unread] = field(default_factory=dict[str, SecretKeys | Unread])
     generated: Mapping[str, HasMeta] = field(default_factory=dict[str, HasMeta])
     config_map: SecretKeys | Unread = Unread.MISSING
+    mounted: frozenset[str] = frozenset()
 
 
 NOTHING = Belongings()

@@ -12,14 +12,10 @@ from datamover.reconcilers.replication.ask import Ask, Replication, ask_of
 from datamover.reconcilers.replication.ends import conclude
 from datamover.reconcilers.replication.facts import Belongings, Facts
 from datamover.reconcilers.replication.image import image_of
-from datamover.reconcilers.replication.needs import (
-    account_of,
-    custom_ca_of,
-    generated_secrets,
-    named_secrets,
-    serves,
-)
+from datamover.reconcilers.replication.mounts import named_claims
+from datamover.reconcilers.replication.needs import account_of, generated_secrets, serves
 from datamover.reconcilers.replication.order import copy_of, job_of
+from datamover.reconcilers.replication.references import custom_ca_of, named_secrets
 from datamover.runs import gather as runs
 from datamover.runs.facts import Patience, RunFacts, Unread
 from datamover.volumes.copy_trigger import Sharer
@@ -102,4 +98,5 @@ def _belongings(ask: Ask, view: View, namespace: str) -> Belongings:
         secrets={each: view.secret(namespace, each) for each in named_secrets(ask)},
         generated={each: child for each, child in generated.items() if child is not None},
         config_map=view.config_map(namespace, ca.config_map_name) if ca and ca.config_map_name else Unread.MISSING,
+        mounted=frozenset(each for each in named_claims(ask) if view.claim(namespace, each) is not None),
     )

@@ -13,8 +13,9 @@ from datamover.reconcilers.replication.facts import Facts
 from datamover.reconcilers.replication.needs import lasting_owner
 from datamover.runs.copy import take_snapshot
 from datamover.runs.order import Copy, Order
+from datamover.runs.preflight import check_snapshots
 from datamover.runs.verdict import Answer, Rest, blocked
-from datamover.volumes.binding import is_lost
+from datamover.volumes.binding import is_lost, is_read_only
 from kubekit.words.batch import Job
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS, VolumeSnapshot
@@ -43,10 +44,30 @@ def find_claim(facts: Facts, ask: Ask) -> Answer | None:
     if claim.spec is not None and claim.spec.volume_mode == "Block" and not ask.moves_blocks:
         message = f"PersistentVolumeClaim {name} is a Block volume, and its mover moves files: use a Filesystem volume"
         return blocked(reasons.BLOCK_NOT_SUPPORTED, message, action="Check")
+    if is_read_only(claim):
+        message = (
+            f"PersistentVolumeClaim {name} can be mounted for reading only (ReadOnlyMany), and a destination is written: name one in "
+            f"{field}.destinationPVC that has ReadWriteOnce or ReadWriteMany"
+        )
+        return blocked(reasons.INVALID_SPEC, message, action="Check")
     if ask.makes_claim and not lasting_owner(ask).holds(claim):
         message = f"PersistentVolumeClaim {name} exists and is not this {ask.resource.kind}'s: delete or rename it, or name it in {field}.destinationPVC"
         return blocked(reasons.NAME_TAKEN, message, action="Check")
     return None
+
+
+def check_image(order: Order, facts: Facts, ask: Ask) -> Answer | None:
+    """Return why no image could be made of what is written: told before it is written, not after the whole transfer."""
+    found = (
+        check_snapshots(_image_copy(ask, None), order.fields, facts.run)
+        if ask.copy_method == CopyMethod.SNAPSHOT
+        else None
+    )
+    return blocked(found.reason, found.message, action="Check") if found is not None else None
+
+
+def _image_copy(ask: Ask, name: str | None) -> Copy:
+    return Copy(CopyMethod.SNAPSHOT, claim_of(ask), None, name, snapshot_class=ask.options.volume_snapshot_class_name)
 
 
 def _make_claim(ask: Ask, name: str) -> Answer:
@@ -87,8 +108,7 @@ def publish(order: Order, facts: Facts, ask: Ask) -> Image | Answer | None:
         return None
     if ask.copy_method == CopyMethod.DIRECT:
         return Image(api_group="", kind=PERSISTENT_VOLUME_CLAIMS.kind, name=claim_of(ask))
-    name = image_of(ask, facts.run.job)
-    copy = Copy(CopyMethod.SNAPSHOT, claim_of(ask), None, name, snapshot_class=ask.options.volume_snapshot_class_name)
+    copy = _image_copy(ask, image_of(ask, facts.run.job))
     taken = take_snapshot(replace(order, owner=lasting_owner(ask), copy=copy), replace(facts.run, snapshot=facts.image))
     if not isinstance(taken, VolumeSnapshot):
         return taken

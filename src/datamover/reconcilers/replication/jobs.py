@@ -1,8 +1,11 @@
 """From what an object asks to the Job of its mover. Pure."""
 
+import hashlib
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
+
+import msgspec
 
 from datamover.api import restic as repository
 from datamover.api.volsync import names
@@ -26,8 +29,9 @@ from datamover.movers.rclone_conf import RcloneWork
 from datamover.movers.replication import Movement
 from datamover.movers.restic import ResticWork, Retention
 from datamover.reconcilers.replication.ask import Ask
-from datamover.reconcilers.replication.facts import Facts
-from datamover.reconcilers.replication.needs import custom_ca_of, key_secret_of
+from datamover.reconcilers.replication.facts import Facts, Settings
+from datamover.reconcilers.replication.needs import is_privileged, is_restricted, key_secret_of
+from datamover.reconcilers.replication.references import custom_ca_of
 from kubekit.words.core import SecretKeys
 from kubekit.words.meta import Manifest
 from kubekit.words.timestamps import moment_of
@@ -53,11 +57,25 @@ def build_job(ask: Ask, facts: Facts, movement: Movement) -> Manifest:
             return rsync_ssh.build_job(movement, keys=keys, address=options.address, port=port)
 
 
-def notes_of(ask: Ask) -> dict[str, str]:
-    """Return what is to be known of the Job when it has ended, and only its making can say."""
+def notes_of(ask: Ask, facts: Facts, settings: Settings) -> dict[str, str]:
+    """Return what is to be known of the Job later, and only its making can say."""
     options = ask.options
     wanted = options.unlock if isinstance(options, ResticSource) else None
-    return {names.UNLOCK_ANNOTATION: wanted} if wanted else {}
+    noted = {names.ASKED_ANNOTATION: digest_of(ask, facts, settings)}
+    return {**noted, names.UNLOCK_ANNOTATION: wanted} if wanted else noted
+
+
+def digest_of(ask: Ask, facts: Facts, settings: Settings) -> str:
+    """Return a digest of all that people choose of a mover's Pod. What only time or a failure changes is not in it."""
+    wishes = (names.DEBUG_ANNOTATION, names.ALLOW_EMPTY_ANNOTATION, names.REMOVE_STALE_LOCKS_ANNOTATION)
+    chosen = (
+        ask.options,
+        [ask.metadata.annotation(wish) for wish in wishes],
+        is_privileged(facts),
+        is_restricted(facts),
+        settings.mover_image,
+    )
+    return hashlib.sha256(msgspec.json.encode(chosen, order="deterministic")).hexdigest()[:16]
 
 
 def _restic(ask: Ask, options: ResticSource | ResticDestination, facts: Facts) -> ResticWork:

@@ -24,8 +24,10 @@ from datamover.reconcilers.replication.ask import Ask, Replication, ask_of, is_e
 from datamover.reconcilers.replication.decide import decide
 from datamover.reconcilers.replication.facts import Facts, Settings
 from datamover.reconcilers.replication.gather import gather
-from datamover.reconcilers.replication.needs import KeyMakers, custom_ca_of, named_secrets
+from datamover.reconcilers.replication.mounts import named_claims
+from datamover.reconcilers.replication.needs import KeyMakers
 from datamover.reconcilers.replication.order import copy_of, status_of
+from datamover.reconcilers.replication.references import custom_ca_of, named_secrets
 from datamover.reconcilers.replication.report import Meter, report_present, report_status
 from datamover.reconcilers.replication.sharing import sharer_of
 from datamover.reconcilers.replication.turns import count_running
@@ -41,6 +43,7 @@ from kubekit.words.meta import HasMeta, Resource
 from kubekit.words.rbac import ROLE_BINDINGS, ROLES
 
 BY_CLAIM = "claim"
+BY_MOUNT = "mount"
 BY_REFERENCE = "reference"
 CHILDREN: tuple[Resource[Any], ...] = (SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS, SERVICES, SECRET_METAS)
 
@@ -220,8 +223,9 @@ class ReplicationKind(Kind[Any, Any, Facts]):
         if found is None:
             return
         meta = found.metadata
-        for obj in self.objects.store.by_index(BY_CLAIM, f"{meta.namespace}/{meta.name}"):
-            yield key_of(obj.metadata)
+        for index in (BY_CLAIM, BY_MOUNT):
+            for obj in self.objects.store.by_index(index, f"{meta.namespace}/{meta.name}"):
+                yield key_of(obj.metadata)
         yield from self._of_child(old, new)
 
     def _of_child(self, old: HasMeta | None, new: HasMeta | None) -> Iterable[Key]:
@@ -245,13 +249,19 @@ class ReplicationKind(Kind[Any, Any, Facts]):
 
 def indexes() -> dict[str, Callable[[Any], Iterable[str]]]:
     """Return the indexes that the informer of either kind needs."""
-    return {BY_CLAIM: _claim_index, BY_REFERENCE: _reference_index}
+    return {BY_CLAIM: _claim_index, BY_MOUNT: _mount_index, BY_REFERENCE: _reference_index}
 
 
 def _claim_index(obj: Replication) -> Iterable[str]:
     ask = ask_of(obj)
     if isinstance(ask, Ask):
         yield f"{obj.metadata.namespace}/{copy_of(ask).source}"
+
+
+def _mount_index(obj: Replication) -> Iterable[str]:
+    ask = ask_of(obj)
+    if isinstance(ask, Ask):
+        yield from (f"{obj.metadata.namespace}/{name}" for name in named_claims(ask))
 
 
 def _reference_index(obj: Replication) -> Iterable[str]:

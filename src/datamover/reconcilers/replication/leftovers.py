@@ -93,9 +93,17 @@ def _remove(resource: Resource[Any], child: HasMeta) -> tuple[Effect, ...]:
 
 
 def _was_followed(facts: Facts, image: HasMeta) -> bool:
+    """Tell whether another image has taken an image's place: one of ours that is there, or the volume itself. A status that names anything else
+    is no reason to delete the last good copy.
+    """
     obj = facts.obj
     latest = obj.status.latest_image if isinstance(obj, ReplicationDestination) and obj.status is not None else None
-    return latest is not None and latest.name != image.metadata.name
+    if latest is None or latest.name == image.metadata.name:
+        return False
+    volume = facts.run.source
+    return any(other.metadata.name == latest.name for other in facts.images) or (
+        latest.kind == PERSISTENT_VOLUME_CLAIMS.kind and volume is not None and volume.metadata.name == latest.name
+    )
 
 
 def _is_labelled(child: HasMeta) -> bool:

@@ -10,7 +10,6 @@ from typing import Any, Final
 from datamover.api import reasons
 from datamover.api.ownership import Owner
 from datamover.api.volsync import names
-from datamover.api.volsync.common import CustomCA, MoverConfig
 from datamover.api.volsync.names import EventReason, Method
 from datamover.api.volsync.replication_destination import (
     RcloneDestination,
@@ -25,6 +24,8 @@ from datamover.movers.replication import lasting_labels
 from datamover.plans.steps import Create, Effect, MakeSecrets
 from datamover.reconcilers.replication.ask import FIELDS, Ask
 from datamover.reconcilers.replication.facts import Facts
+from datamover.reconcilers.replication.mounts import more_volumes, named_claims
+from datamover.reconcilers.replication.references import custom_ca_of
 from datamover.runs.facts import Unread
 from datamover.runs.wait import LITTLE, age_of
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, SECRET_METAS, SERVICE_ACCOUNTS, SERVICES, SecretKeys, Service
@@ -120,6 +121,12 @@ def lasting_children(ask: Ask, facts: Facts, keys: KeyMakers) -> tuple[Child, ..
     return (*_cache(ask, facts), *_service(ask, facts), *_secrets(ask, facts, keys), *_account(ask, facts))
 
 
+def is_of_another(child: HasMeta | None, ask: Ask) -> bool:
+    """Tell whether another object controls what has the name of one of these children."""
+    owners = (child.metadata.owner_references or ()) if child is not None else ()
+    return any(owner.controller and owner.uid != ask.metadata.uid for owner in owners)
+
+
 def make_missing(children: Iterable[Child]) -> tuple[Effect, ...]:
     """Return the steps that make what is not there."""
     missing = [child for child in children if child.present is None]
@@ -130,40 +137,6 @@ def find_lack(ask: Ask, facts: Facts) -> Lack | None:
     """Return the first thing that keeps the mover from starting and that somebody else has to bring, or None."""
     lacks = (*_lacks(ask, facts), *_service_lacks(ask, facts), _wait_for_namespace(facts))
     return next((lack for lack in lacks if lack is not None), None)
-
-
-def named_secrets(ask: Ask) -> tuple[str, ...]:
-    """Return the names of the Secrets that the spec points to."""
-    options = ask.options
-    found: list[str | None] = []
-    if isinstance(options, ResticSource | ResticDestination):
-        found.append(options.repository)
-    if isinstance(options, RcloneSource | RcloneDestination):
-        found.append(options.rclone_config)
-    if isinstance(options, RsyncTLSSource | RsyncTLSDestination):
-        found.append(options.key_secret)
-    if isinstance(options, RsyncSource | RsyncDestination):
-        found.append(options.ssh_keys or names.ssh_secret(ask.role, rsync_ssh.MAIN, ask.metadata.name))
-    ca = custom_ca_of(ask)
-    if ca is not None:
-        found.append(ca.secret_name)
-    secrets = (volume.volume_source.secret for volume in more_volumes(ask))
-    found += [secret.secret_name for secret in secrets if secret is not None]
-    return tuple(dict.fromkeys(name for name in found if name))
-
-
-def custom_ca_of(ask: Ask) -> CustomCA | None:
-    """Return the certificates that the spec points to; None without any."""
-    options = ask.options
-    if isinstance(options, ResticSource | ResticDestination | RcloneSource | RcloneDestination):
-        ca = options.custom_ca
-        return ca if ca is not None and (ca.secret_name or ca.config_map_name) else None
-    return None
-
-
-def more_volumes(ask: Ask) -> tuple[Any, ...]:
-    """Return the further volumes of the mover's Pod."""
-    return (ask.options.mover_volumes or ()) if isinstance(ask.options, MoverConfig) else ()
 
 
 def address_of(service: Service | None) -> str | None:
@@ -196,6 +169,8 @@ def _cache(ask: Ask, facts: Facts) -> Iterator[Child]:
     name = names.cache_claim(ask.role, ask.metadata.name)
     data = facts.run.source  # what a destination writes is its source as well, for its run makes no copy
     modes = options.cache_access_modes or options.access_modes or (data and data.spec and data.spec.access_modes)
+    if not options.cache_access_modes and set(modes or ()) == {"ReadOnlyMany"}:
+        modes = None  # a copy may be for reading only; a cache is written
     # A destination's own class is that of its cache as well; a source's is not (the original, as it was run).
     fallback = None if ask.is_source else options.storage_class_name
     temporary = isinstance(options, ResticDestination) and options.cleanup_cache_pvc
@@ -319,6 +294,9 @@ def _lacks(ask: Ask, facts: Facts) -> Iterator[Lack | None]:
     for volume in more_volumes(ask):
         if volume.volume_source.secret is not None and not volume.volume_source.secret.optional:
             yield _check_secret(facts, volume.volume_source.secret.secret_name, f"{field}.moverVolumes", ())
+    for name in named_claims(ask):
+        if name not in facts.belongings.mounted:
+            yield Lack(f'PersistentVolumeClaim "{name}" not found: create it, or correct {field}.moverVolumes')
 
 
 def _check_secret(facts: Facts, name: str | None, field: str, keys: Iterable[str]) -> Lack | None:

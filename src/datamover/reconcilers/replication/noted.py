@@ -10,7 +10,7 @@ from datamover.movers import rsync_ssh
 from datamover.plans.steps import Emit
 from datamover.reconcilers.replication.ask import Ask
 from datamover.reconcilers.replication.facts import Facts
-from datamover.reconcilers.replication.needs import address_of, generated_secrets, serves
+from datamover.reconcilers.replication.needs import address_of, generated_secrets, is_of_another, serves
 from kubekit.words.core import SERVICES
 from kubekit.words.meta import ObjectMeta, Reference
 from kubekit.words.timestamps import seconds
@@ -34,7 +34,8 @@ def note(ask: Ask, facts: Facts) -> Noted:
     """Return what is known while a synchronisation is under way. Keys are published when all of them are there."""
     generated, present = generated_secrets(ask), facts.belongings.generated
     whole = bool(generated) and all(name in present for name in generated)
-    address = address_of(facts.belongings.service) if serves(ask) else None
+    service = facts.belongings.service
+    address = address_of(service) if serves(ask) and not is_of_another(service, ask) else None
     if ask.method == Method.RSYNC_TLS:
         return Noted(key_secret=generated[0] if whole else None, address=address)
     if ask.method == Method.RSYNC:

@@ -10,14 +10,14 @@ from datamover.api.fields import Fields
 from datamover.api.names import RUN_ID_LABEL, CopyMethod
 from datamover.api.ownership import Owner
 from datamover.api.volsync import names
-from datamover.api.volsync.common import CommonStatus, MoverVolume
+from datamover.api.volsync.common import CommonStatus
 from datamover.api.volsync.names import ConditionType, EventReason
-from datamover.movers.pod import Mount
-from datamover.movers.replication import MORE_VOLUMES, Movement, complete_identity, temporary_labels
+from datamover.movers.replication import Movement, complete_identity, temporary_labels
 from datamover.reconcilers.replication.ask import FIELDS, Ask, Replication
 from datamover.reconcilers.replication.facts import Facts, Settings
 from datamover.reconcilers.replication.jobs import build_job, notes_of
-from datamover.reconcilers.replication.needs import account_of, is_privileged, is_restricted, more_volumes
+from datamover.reconcilers.replication.mounts import more_volumes, mount
+from datamover.reconcilers.replication.needs import account_of, is_privileged, is_restricted
 from datamover.runs.order import Copy, Order, Readable, Transfer, Unheard
 from datamover.runs.record import Record, Stage
 from datamover.runs.trigger import CopyTrigger, told_by
@@ -163,23 +163,14 @@ def _movement(ask: Ask, facts: Facts, settings: Settings, readable: Readable) ->
         affinity=mover.mover_affinity if mover is not None else None,
         node_selector={_HOST_LABEL: placement.node} if placement is not None and placement.node else None,
         tolerations=placement.tolerations if placement is not None else (),
-        volumes=tuple(_mount(volume) for volume in more_volumes(ask)),
+        volumes=tuple(mount(volume) for volume in more_volumes(ask)),
         environment=settings.environment,
         allow_empty_source=metadata.annotation(names.ALLOW_EMPTY_ANNOTATION) == "true",
         failures=_failures_before(facts),
-        notes=notes_of(ask),
+        notes=notes_of(ask, facts, settings),
         deadline_seconds=settings.deadline,
         defaults=settings.mover_defaults,
     )
-
-
-def _mount(volume: MoverVolume) -> Mount:
-    """Return a further volume of the mover's Pod."""
-    source: dict[str, Any] = _plain(volume.volume_source) or {}
-    secret = source.get("secret")
-    if secret is not None:
-        secret.setdefault("defaultMode", 0o600)
-    return Mount(f"u-{volume.mount_path}", f"{MORE_VOLUMES}/{volume.mount_path}", source)
 
 
 def _plain(value: Any) -> Any:
@@ -223,7 +214,9 @@ def _record_of(facts: Facts) -> Record:
     status = status_of(obj)
     ready, copy = status.condition(ConditionType.READY), status.condition(ConditionType.COPY_READY)
     started = copy is not None and (copy.message == ANOTHER_MOVER or _ATTEMPT.search(copy.message) is not None)
-    moving = job is not None or started
+    moving = (
+        job is not None and job.metadata.owned_by(obj.metadata.uid)
+    ) or started  # another's Job is no start of ours
     tries = _ATTEMPT.search(copy.message) if copy is not None else None
     stalled = status.condition(ConditionType.STALLED)
     return Record(

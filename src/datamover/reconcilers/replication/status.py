@@ -61,6 +61,7 @@ ERRORS: Final = frozenset(
         reasons.CLASS_CANNOT_CLONE,
         reasons.BLOCK_NOT_SUPPORTED,
         reasons.NAME_TAKEN,
+        reasons.CLONE_FORBIDDEN,
         reasons.PERMISSION_MISSING,
         reasons.CHILD_REFUSED,
         transfer.REASON_INTERNAL_ERROR,

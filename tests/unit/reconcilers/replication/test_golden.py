@@ -35,7 +35,12 @@ RULES: Final = (
     Rule(r"\w+:metadata/ownerReferences.*/blockOwnerDeletion", "True", "False", "ours never hold up their owner's end"),
     # labels and annotations of ours
     Rule(rf"\w+:(spec/template/)?metadata/labels/{_OWN}/(owner-uid|run-id)", _ABSENT, "'.+'", "whose, of which round"),
-    Rule(rf"Job:metadata/annotations/{_OWN}/(actions|claim-uid|failures-before)", _ABSENT, "'.+'", "what a Job is for"),
+    Rule(
+        rf"Job:metadata/annotations/{_OWN}/(actions|asked|claim-uid|failures-before)",
+        _ABSENT,
+        "'.+'",
+        "what a Job is for",
+    ),
     Rule(r"\w+:(spec/template/)?metadata/labels/app.kubernetes.io/component", _ABSENT, "'[a-z-]+'", "what it is for"),
     Rule(r"\w+:(spec/template/)?metadata/labels/velero.io/exclude-from-backup", _ABSENT, "'true'", "it is temporary"),
     Rule(r"Job:spec/template/metadata/labels/volsync.backube/cleanup", _ABSENT, "'.+'", "a Pod has its Job's labels"),

@@ -278,7 +278,9 @@ def test_a_cache_follows_its_own_fields_then_the_volumes() -> None:
     it = Theatre.source(storageClassName="slow", accessModes=["ReadOnlyMany"], capacity="9Gi").start()
     made = {child["metadata"]["name"]: child["spec"] for child in it.created if "spec" in child}
     assert "storageClassName" not in made["volsync-src-db-cache"]
-    assert made["volsync-src-db-cache"]["accessModes"] == ["ReadOnlyMany"]
+    assert made["volsync-src-db-cache"]["accessModes"] == ["ReadWriteOnce"], (
+        "a cache is written, also that of a copy for reading"
+    )
     copy = made["volsync-db-src"]
     assert (copy["storageClassName"], copy["accessModes"]) == ("slow", ["ReadOnlyMany"])
     assert copy["resources"]["requests"]["storage"] == "9Gi"
@@ -408,7 +410,9 @@ def test_what_users_say_of_the_movers_pod_is_in_it(method: str) -> None:
                 {"mountPath": "nfs", "volumeSource": {"nfs": {"server": "nas", "path": "/x"}}},
             ],
         }
-    it = Theatre.source(method, "Direct", **options).start()
+    it = Theatre.source(method, "Direct", **options)
+    it.claim("repo")
+    it.start()
     assert it.pod["serviceAccountName"] == "mine"
     assert it.there("ServiceAccount") == set()
     labels = it.job["spec"]["template"]["metadata"]["labels"]
@@ -536,8 +540,10 @@ def test_restic_prunes_after_an_interval_and_says_when() -> None:
     it.trigger(manual="t3")
     it.start()
     assert args(it) == ["backup"]
+    it.later(5)
+    it.succeed()
     it.change(restic={"pruneIntervalDays": 1})
-    it.finish()
+    it.act()
     assert it.status["restic"]["lastPruned"] < it.status["lastSyncTime"]
     it.trigger(manual="t4")
     it.later(1)

@@ -59,10 +59,9 @@ def test_a_destination_without_snapshots_is_advised_to_use_what_it_has() -> None
     theatre.claim("app-data", storage_class="")  # of no driver, so that no class of snapshots fits
     theatre.secrets["repo"] = SECRET
     theatre.act()
-    theatre.succeed()
-    theatre.act()
     assert theatre.condition()[1] == "Error"
     assert theatre.condition()[2].endswith("set spec.restic.copyMethod: Direct")
+    assert not theatre.there("Job"), "it is said before the transfer, not after it"
 
 
 def test_another_copy_method_is_set_and_used_at_once() -> None:
