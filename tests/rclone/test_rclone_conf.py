@@ -81,6 +81,7 @@ GUARDED = [
     (["folder/"], ["x"], False, True),
     (["lost+found/x"], ["deep/x"], False, True),
     (["a"], ["x", "y", "z"], False, False),
+    ([ACLS, "lost+found/x"], ["x"], False, True),
 ]
 
 

@@ -74,6 +74,17 @@ class Reporter:
         if self.due():
             self._say()
 
+    def finish(self, *, files: int, size: int, speed: float | None = None) -> None:
+        """All is moved, so many files and bytes; at what speed is as was told last, unless it is given."""
+        self.advance(
+            files=files,
+            size=size,
+            total_files=files,
+            total_size=size,
+            speed=self._now.speed if speed is None else speed,
+            errors=0,
+        )
+
     def _estimate(self) -> None:
         """Reckon what is left from how much was done in the last minute; nothing is said while the server does not answer."""
         now = self._monotonic()

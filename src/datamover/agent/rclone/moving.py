@@ -94,7 +94,7 @@ class Moving:
                 target,
                 environment=environment,
                 extra=["--immutable", *arguments] if live else arguments,
-                total=total,
+                total=lambda: total,
                 by_size=by_size,
                 uploaded=self._note,
                 apart=live.set_apart if live else None,

@@ -80,7 +80,7 @@ class Sync:
         *,
         environment: Mapping[str, str],
         extra: Iterable[str] = (),
-        total: int | None = None,
+        total: Callable[[], int | None] = lambda: None,
         by_size: Callable[[str], None] | None = None,
         uploaded: Callable[[str, int], None] | None = None,
         apart: Callable[[str], None] | None = None,
@@ -88,7 +88,7 @@ class Sync:
         arriving: bool = False,
         verb: str = "copy",
     ) -> None:
-        """Copy `source`, of `total` files, to `target`. Raises Failure when anything did not arrive.
+        """Copy `source`, of `total` files where that is known by then, to `target`. Raises Failure when anything did not arrive.
 
         `by_size` gets the names of files that were taken for unchanged by their size alone, `uploaded` those that were moved, with their
         sizes, `removed` those that arrived otherwise and were removed again, and `apart` those that an engine which may replace nothing (`--immutable`) found to have changed. `arriving`: what is moved is
@@ -150,7 +150,7 @@ class Sync:
                 self._report.show(last[0])
         failure = watch.failure
         if failure is None and code and not (differing and child.errors.none and code in _DIFFERING):
-            failure = self._destination.explain(child.errors, code, total=total)
+            failure = self._destination.explain(child.errors, code, total=total())
         if failure is not None:
             arrived = self.moved.files
             what = f"{arrived} file{'' if arrived == 1 else 's'} arrived in this attempt; what arrived stays."
@@ -173,7 +173,7 @@ class _Watch:
         grace: float,
         monotonic: Callable[[], float],
         wait: Callable[[str], None],
-        total: int | None,
+        total: Callable[[], int | None],
     ) -> None:
         self._total = total
         self.failure: Failure | None = None
@@ -189,10 +189,10 @@ class _Watch:
         if not stats.transfers:
             for failure_class in _HOPELESS_CLASSES:
                 if child.errors.amount(failure_class) >= _HOPELESS:
-                    self._give_up(self._destination.explain(child.errors, 1, total=self._total), child)
+                    self._give_up(self._destination.explain(child.errors, 1, total=self._total()), child)
                     return
             if child.errors.amount(transfer.NO_SPACE) >= _FULL:
-                self._give_up(self._destination.explain(child.errors, 1, total=self._total), child)
+                self._give_up(self._destination.explain(child.errors, 1, total=self._total()), child)
                 return
         # bytes say nothing: they go on counting while the same file is tried again and again
         state = (stats.checks, stats.transfers, stats.listed)

@@ -9,6 +9,7 @@ that of the volume without its slash (`data/…`), as getfacl writes them for a 
 takes as well: a store of objects keeps no empty folder, and so it can be made again.
 """
 
+import functools
 import re
 import stat
 import struct
@@ -66,9 +67,10 @@ def write(entry: manifest.Entry, *, base: bytes) -> bytes:
     if entry.mode & (stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX):
         lines.append(b"# flags: " + "".join(name if entry.mode & bit else "-" for bit, name in _FLAGS).encode())
     given = entry.xattrs or {}
-    rights = _unpack(given.get(ACCESS, b"")) or _of_mode(entry.mode)
-    lines += [_line(*right) for right in rights]
-    lines += [b"default:" + _line(*right) for right in _unpack(given.get(DEFAULT, b""))]
+    rights = _unpack(given[ACCESS]) if ACCESS in given else None
+    lines.append(_lines(rights) if rights else _lines_of_mode(entry.mode))
+    if DEFAULT in given:
+        lines += [b"default:" + _line(*right) for right in _unpack(given[DEFAULT])]
     return b"\n".join(lines) + b"\n\n"
 
 
@@ -181,12 +183,19 @@ def _line(tag: int, rights: int, number: int) -> bytes:
     return f"{_NAMES[tag]}:{whose}:{letters}".encode()
 
 
-def _of_mode(mode: int) -> Rights:
-    return [
-        (_USER_OBJECT, mode >> 6 & 7, _NOBODY),
-        (_GROUP_OBJECT, mode >> 3 & 7, _NOBODY),
-        (_OTHER, mode & 7, _NOBODY),
-    ]
+def _lines(rights: Rights) -> bytes:
+    return b"\n".join(_line(*right) for right in rights)
+
+
+@functools.cache  # there are 4,096, and millions of files have them
+def _lines_of_mode(mode: int) -> bytes:
+    return _lines(
+        [
+            (_USER_OBJECT, mode >> 6 & 7, _NOBODY),
+            (_GROUP_OBJECT, mode >> 3 & 7, _NOBODY),
+            (_OTHER, mode & 7, _NOBODY),
+        ]
+    )
 
 
 def _mode(rights: Rights) -> int:

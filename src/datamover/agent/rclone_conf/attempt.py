@@ -8,20 +8,19 @@ import errno
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from datamover.agent.errors import Failure
 from datamover.agent.excerpt import Excerpt
-from datamover.agent.files.emptiness import has_file
+from datamover.agent.files.emptiness import has_content, has_file
 from datamover.agent.files.flushing import flush_file_system
 from datamover.agent.files.walk import Tally
 from datamover.agent.rclone import logs, process
 from datamover.agent.rclone.options import keeps_links, wanted_level
 from datamover.agent.rclone.progress import Reporter
 from datamover.agent.rclone.sync import Moved, Sync
-from datamover.agent.rclone.version import Version
 from datamover.agent.rclone_conf import modes, words
 from datamover.agent.rclone_conf.remote import Remote
 from datamover.agent.rclone_conf.settings import Settings
@@ -37,7 +36,7 @@ _FOLLOWS = ("RCLONE_COPY_LINKS", "RCLONE_LOCAL_COPY_LINKS")
 
 
 class Attempt:
-    """See the module. `environment` is rclone's; `given` redacts the secrets of rclone.conf as well."""
+    """See the module. `environment` is rclone's, `version` its name and version; `given` redacts the secrets of rclone.conf as well."""
 
     def __init__(
         self,
@@ -46,6 +45,7 @@ class Attempt:
         place: str,
         environment: dict[str, str],
         engine: process.Engine,
+        version: str,
         given: Surroundings,
     ) -> None:
         self.place = place
@@ -65,6 +65,7 @@ class Attempt:
         self._level = wanted_level(given.environ)
         self._started = time.monotonic()
         self._without_hashes = False
+        self._walked = False
         self._remote = Remote(
             engine,
             place=place,
@@ -83,20 +84,15 @@ class Attempt:
             outage_limit=settings.outage_limit,
             grace=settings.grace,
         )
-        self._version = Version(engine, environment=environment, show=lambda _: None)
+        self._version = version
 
     @property
     def moved(self) -> Moved:
         """What rclone did so far."""
         return self._sync.moved
 
-    def engine_version(self) -> str:
-        """Return rclone's name and version."""
-        return self._version.text()
-
     def run(self) -> None:
         """Move everything. Raises AgentError."""
-        self._version.ask()
         if self._settings.is_source:
             self._send()
         else:
@@ -119,14 +115,23 @@ class Attempt:
         folder = f"{self._given.scratch}/beside"
         os.mkdir(folder)  # noqa: PTH102 - as everywhere in the agent
         self.report.phase(transfer.WALKING)
-        self._walk(f"{folder}/{ACL_FILE}")
         links = self._moves_links()
-        self._remark(words.about_source(self.tally, links=links))
         if os.path.lexists(f"{settings.mount}/{ACL_FILE}"):
             self._remark([words.about_own_file()])
-        if not settings.allow_empty and not self.tally.files and not (links and self.tally.symlinks):
-            self._refuse_when(there=True, message=words.refuse_empty_source(self.place))
-        self._mirror(settings.mount, self.place)
+        has_content = self._volume_has_content(links=links)
+        # rclone waits for the server most of its time, so the volume is walked meanwhile
+        with modes.Beside(lambda tick: self._write_modes(folder, tick), check=self._given.stop.check) as walk:
+            try:
+                if not has_content and not settings.allow_empty:
+                    walk.finish()
+                    self._refuse_when(there=True, message=words.refuse_empty_source(self.place))
+                self._sync.interrupt = self._tell_totals
+                self._mirror(settings.mount, self.place)
+                walk.finish()
+            finally:
+                self._remark(words.about_source(self.tally, links=links))
+        self._tell_totals()
+        self.report.finish(files=self.tally.files, size=self.tally.bytes)
         self.report.phase(transfer.RECORDING)
         self._remote.put(folder)
 
@@ -157,23 +162,31 @@ class Attempt:
         lost = modes.apply_modes(settings.mount, file, volume=settings.volume, tick=self._given.stop.check)
         self._remark(f"not restored: {line}" for line in lost.lines())
 
-    def _walk(self, file: str) -> None:
+    def _write_modes(self, folder: str, tick: Callable[[], None]) -> None:
         settings = self._settings
+        modes.write_modes(settings.mount, f"{folder}/{ACL_FILE}", volume=settings.volume, tally=self.tally, tick=tick)
 
-        def tick() -> None:
-            self._given.stop.check()
-            if self.report.due():
-                self.report.found(files=self.tally.files, size=self.tally.bytes)
+        self._walked = True
 
-        # asked first: what goes wrong afterwards may be about the file that is written
-        self._volume_has_file()
-        modes.write_modes(settings.mount, file, volume=settings.volume, tally=self.tally, tick=tick)
+    def _total(self) -> int | None:
+        return self.tally.files if self._walked else None
+
+    def _tell_totals(self) -> None:
         self.report.found(files=self.tally.files, size=self.tally.bytes)
+
+    def _volume_has_content(self, *, links: bool) -> bool:
+        """Tell whether the volume has anything that rclone moves. Raises Failure when it cannot be read."""
+        return self._look(
+            lambda: has_content(self._settings.mount, links=links, but=ACL_FILE.encode(), tick=self._given.stop.check)
+        )
 
     def _volume_has_file(self) -> bool:
         """Tell whether the volume has any file. Raises Failure when it cannot be read."""
+        return self._look(lambda: has_file(self._settings.mount, tick=self._given.stop.check))
+
+    def _look(self, look: Callable[[], bool]) -> bool:
         try:
-            return has_file(self._settings.mount, tick=self._given.stop.check)
+            return look()
         except OSError as error:
             raise Failure(
                 transfer.SOURCE_UNREADABLE,
@@ -189,13 +202,12 @@ class Attempt:
 
     def _mirror(self, source: str, target: str) -> None:
         self.report.phase(transfer.SYNCING)
-        total = self.tally.files if self._settings.is_source else None
-        self._sync.copy(source, target, environment=self._environment, extra=["--"], total=total, verb="sync")
+        self._sync.copy(source, target, environment=self._environment, extra=["--"], total=self._total, verb="sync")
         if self._without_hashes and _CHECKSUM not in self._given.environ:
             # by size alone, a change that keeps it would never be moved
             self._remark([words.about_hashes()])
             by_time = self._environment | {_CHECKSUM: "false"}
-            self._sync.copy(source, target, environment=by_time, extra=["--"], total=total, verb="sync")
+            self._sync.copy(source, target, environment=by_time, extra=["--"], total=self._total, verb="sync")
 
     def _moves_links(self) -> bool:
         off = {"", "false", "0", "f"}
@@ -231,5 +243,5 @@ class Attempt:
             skipped_special=self.tally.special,
             symlinks=self.tally.symlinks,
             comparison="user" if _CHECKSUM in self._given.environ else "time" if self._without_hashes else "checksum",
-            engine=self.engine_version(),
+            engine=self._version,
         )

@@ -5,6 +5,7 @@ answers, and what it says of a file that it cannot read, holds secrets, so none 
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ import msgspec
 
 from datamover.agent.errors import Misconfigured
 from datamover.agent.printing import printable, shorten
-from datamover.agent.rclone import process
+from datamover.agent.rclone import logs, options, process
 from datamover.agent.rclone_conf.variables import runs_program
 from datamover.api import outside, rclone_conf, transfer
 from datamover.api.outside import Unusable
@@ -20,6 +21,8 @@ from datamover.api.outside import Unusable
 _PATIENCE = 60.0
 _ENCRYPTED = b"RCLONE_ENCRYPT_V0"
 _MOST_SECTIONS = 8
+_LEVEL = "RCLONE_LOG_LEVEL"
+_VERSION = re.compile(r'Version "(v[0-9][\w.+-]{0,40})" starting')
 _NEEDED = (
     "PATH",
     "LANG",
@@ -38,9 +41,10 @@ _decode = outside.Decoder(Sections)
 
 
 class Configuration(msgspec.Struct, frozen=True):
-    """Sections by name, each with its options."""
+    """Sections by name, each with its options. `engine` is the name and version of the rclone that read them."""
 
     sections: Sections
+    engine: str = "rclone"
 
     def kind(self, section: str) -> str:
         """Return the backend of a section, such as `s3`; empty where it does not say."""
@@ -90,12 +94,20 @@ class Configuration(msgspec.Struct, frozen=True):
 
 def read_configuration(engine: process.Engine, *, environment: Mapping[str, str]) -> Configuration:
     """Return what rclone reads in its configuration. Raises Misconfigured."""
-    chosen = {name: environment[name] for name in _NEEDED if name in environment}
-    child = engine.start(["config", "dump"], environment=chosen, on_line=_ignore)
+    versions: list[str] = []
+
+    def on_line(line: logs.Line) -> None:
+        """Show nothing: what rclone says of a file that it cannot read quotes it."""
+        if (match := _VERSION.match(line.msg)) and not versions:
+            versions.append(f"rclone {match[1]}")
+
+    # its log begins with its version, which would else take a process of its own
+    chosen = {name: environment[name] for name in _NEEDED if name in environment} | options.LOG | {_LEVEL: "DEBUG"}
+    child = engine.start(["config", "dump"], environment=chosen, on_line=on_line)
     code = child.wait(timeout=_PATIENCE)
     try:
         # what rclone does not understand it does not print
-        return Configuration(_decode(child.output if code == 0 else b""))
+        return Configuration(_decode(child.output if code == 0 else b""), *versions)
     except Unusable as error:
         with open(environment[rclone_conf.CONFIG], "rb") as file:  # noqa: PTH123 - as everywhere in the agent
             encrypted = _ENCRYPTED in file.read(4096)
@@ -135,7 +147,3 @@ def _texts(value: str) -> Iterator[str]:
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return
     yield from (text for text in found.values() if isinstance(text, str))
-
-
-def _ignore(line: object) -> None:
-    """Show nothing: what rclone says of a file that it cannot read quotes it."""

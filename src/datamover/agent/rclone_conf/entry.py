@@ -48,6 +48,7 @@ def _run(settings: Settings, given: Surroundings) -> transfer.Outcome:
         place=place_of(settings, kind=configuration.kind(settings.section)),
         environment=environment,
         engine=_find_engine(settings, given),
+        version=configuration.engine,
         given=given,
     )
 

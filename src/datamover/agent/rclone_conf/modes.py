@@ -8,8 +8,10 @@ import grp
 import os
 import pwd
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Self
 
 import msgspec
 
@@ -41,6 +43,51 @@ def write_modes(mount: str, file: str, *, volume: str, tally: Tally, tick: Calla
 
         for _ in walk(os.fsencode(mount), tally=tally, add=add, prefix_size=0, tick=tick):
             pass
+
+
+class Beside:
+    """Writes the file in a thread, beside whatever else goes on meanwhile. Leaving it ends the thread, done or not.
+
+    `write` is `write_modes` without its `tick`. `check` is called every now and then, in the thread; it may raise.
+    """
+
+    def __init__(self, write: Callable[[Callable[[], None]], None], *, check: Callable[[], None]) -> None:
+        self._write = write
+        self._check = check
+        self._left = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="modes", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left = True
+        self._thread.join()
+
+    def finish(self) -> None:
+        """Wait until the file is written. Raises what the writing raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            self._write(self._tick)
+        except _LeftError:
+            pass
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is awaited
+            self._error = error
+
+    def _tick(self) -> None:
+        if self._left:
+            raise _LeftError
+        self._check()
+
+
+class _LeftError(Exception):
+    """Nobody waits for the file any more."""
 
 
 def apply_modes(mount: str, file: str, *, volume: str, tick: Callable[[], None]) -> Losses:

@@ -308,7 +308,7 @@ class Attempt:
         facts.transferred_bytes = summary.data_added_packed
         if answer.summary is None:
             return summary
-        self._report.finish(files=facts.files, size=facts.bytes)
+        self._report.finish(files=facts.files, size=facts.bytes, speed=self._report.speed)
         self._say(
             f"Files: {summary.files_new} new, {summary.files_changed} changed, {summary.files_unmodified} unmodified\n"
             f"Added to the repository: {amounts.size(summary.data_added)} ({amounts.size(summary.data_added_packed)} stored)\n"
@@ -330,7 +330,7 @@ class Attempt:
         facts.transferred_files, facts.transferred_bytes = summary.files_restored, summary.bytes_restored
         facts.deleted = summary.files_deleted
         if answer.summary is not None:
-            self._report.finish(files=facts.files, size=facts.bytes)
+            self._report.finish(files=facts.files, size=facts.bytes, speed=self._report.speed)
             self._say(
                 f"Summary: Restored {facts.transferred_files} files/dirs ({amounts.size(facts.transferred_bytes)}), skipped"
                 f" {summary.files_skipped}, deleted {facts.deleted}"

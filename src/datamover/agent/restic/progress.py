@@ -24,10 +24,6 @@ class Reporter(progress.Reporter):
         elif not message.message_type and classify.is_retrying(message):
             self.wait(message.text)
 
-    def finish(self, *, files: int, size: int) -> None:
-        """All is moved."""
-        self.advance(files=files, size=size, total_files=files, total_size=size, speed=self.speed, errors=0)
-
     @property
     def speed(self) -> float:
         """Bytes a second on average, for restic tells none."""

@@ -45,7 +45,9 @@ class Scene:
         self.troubles: list[str] = []
         self.answer = Child()
         self.child = Child()
-        self.watch = _Watch(self, limit=60, grace=1, monotonic=lambda: self.now, wait=self.troubles.append, total=None)  # type: ignore[arg-type]
+        self.watch = _Watch(
+            self, limit=60, grace=1, monotonic=lambda: self.now, wait=self.troubles.append, total=lambda: None
+        )  # type: ignore[arg-type]
 
     def explain(self, errors: Errors, code: int, *, total: int | None = None) -> Failure:
         return errors.failure(code=code, place="s3:b", bucket="b", endpoint="http://s3", total=total)
