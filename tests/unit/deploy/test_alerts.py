@@ -347,19 +347,36 @@ def test_a_copy_that_waits_for_its_trigger_is_told_after_a_quarter_of_an_hour(ev
     evaluate(alert, series, at="22m")
 
 
-def test_a_controller_that_sleeps_is_told_with_what_keeps_it_asleep_while_one_that_works_is_not(
-    evaluate: Evaluate,
-) -> None:
-    asleep, alert = "datamover_controller_asleep", "DataMoverReplicationAsleep"
-    series = {
-        f'{asleep}{{namespace="system",pod="p",controller="replicationsource",gate="lease"}}': "1x30 0x30",
-        f'{asleep}{{namespace="system",pod="q",controller="replicationsource",gate="lease"}}': "1x30 0x30",
-        f'{asleep}{{namespace="system",pod="p",controller="replicationsource",gate="definition"}}': "0x60",
-    }
-    told = {"namespace": "system", "controller": "replicationsource", "gate": "lease"}
+CONTROLLERS = ("replicationsource", "replicationdestination", "populated-claim", "image-in-use", "volume-populator")
+
+
+def asleep(controller: str, gate: str, pod: str = "p") -> str:
+    labels = f'namespace="system",pod="{pod}",controller="{controller}",gate="{gate}"'
+    return f"datamover_controller_asleep{{{labels}}}"
+
+
+def test_controllers_that_sleep_are_one_alert_for_each_cause(evaluate: Evaluate) -> None:
+    alert = "DataMoverReplicationAsleep"
+    series = {asleep(each, "lease", pod): "1x30 0x30" for each in CONTROLLERS for pod in ("p", "q")}
+    series |= {asleep(each, "definition"): "0x60" for each in CONTROLLERS}
     evaluate(alert, series, at="14m")
-    evaluate(alert, series, at="16m", fires=(told,))
+    evaluate(alert, series, at="16m", fires=({"namespace": "system", "gate": "lease"},))
     evaluate(alert, series, at="40m")
+
+
+@pytest.mark.parametrize("missing", [CONTROLLERS[:1], CONTROLLERS[1:], CONTROLLERS])
+def test_definitions_that_are_missing_are_one_alert_however_many(missing: tuple[str, ...], evaluate: Evaluate) -> None:
+    series = {asleep(each, "definition"): "1x30" if each in missing else "0x30" for each in CONTROLLERS}
+    evaluate("DataMoverReplicationAsleep", series, at="16m", fires=({"namespace": "system", "gate": "definition"},))
+
+
+def test_a_cluster_that_registers_no_populators_is_no_cause_to_be_told(evaluate: Evaluate) -> None:
+    series = {
+        asleep("volume-populator", "definition"): "1x30",
+        informer("system", "p", resource="volumepopulators.populator.storage.k8s.io", state="absent"): "1x30",
+    }
+    evaluate("DataMoverReplicationAsleep", series, at="20m")
+    evaluate("DataMoverOperatorCannotWatch", series, at="20m")
 
 
 # --- where to read on ---------------------------------------------------------------------------------------------

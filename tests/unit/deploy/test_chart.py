@@ -26,6 +26,7 @@ PAGE = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
 SECURE = ("metrics.secure=true", "metrics.tls.secretName=certificate")
 DEFINITION_VERSION = "datamover.a-cup-of.coffee/definition-version"
 ALERTS: list[dict[str, Any]] = yaml.safe_load((CHART / "files/alerts.yaml").read_text(encoding="utf-8"))["groups"]
+REPLICATION = "replication.enabled=true"
 
 
 FREE = {"resources", "livenessProbe", "readinessProbe", "affinity", "strategy"}
@@ -210,6 +211,39 @@ def test_definitions_may_be_managed_elsewhere_or_go_with_the_release(render: Any
     assert definition["metadata"]["annotations"] == {DEFINITION_VERSION: __version__}
 
 
+@pytest.mark.parametrize(
+    ("settings", "kinds"),
+    [
+        ((), {"datamovers"}),
+        (("replication.crds.install=true",), {"datamovers"}),
+        ((REPLICATION,), {"datamovers", "replicationsources", "replicationdestinations"}),
+        ((REPLICATION, "replication.crds.install=false"), {"datamovers"}),
+        ((REPLICATION, "crds.install=false"), set[str]()),
+    ],
+)
+def test_definitions_of_volsync_come_with_replication_unless_somebody_else_brings_them(
+    settings: tuple[str, ...], kinds: set[str], render: Any
+) -> None:
+    found = of_kind(render(*settings), "CustomResourceDefinition")
+    assert {each["spec"]["names"]["plural"] for each in found} == kinds
+
+
+def test_who_has_a_role_of_the_cluster_may_use_the_kinds_of_replication(render: Any) -> None:
+    before, after = render(), render(REPLICATION)
+    kinds = {"replicationsources", "replicationdestinations"}
+    reading = {"get", "list", "watch"}
+    writing = {"create", "update", "patch", "delete", "deletecollection"}
+    for word, verbs in {"admin": reading | writing, "edit": reading | writing, "view": reading}.items():
+        role = named(after, "ClusterRole", f"datamover-{word}")
+        assert role["metadata"]["labels"][f"rbac.authorization.k8s.io/aggregate-to-{word}"] == "true"
+        rules = [rule for rule in role["rules"] if rule["apiGroups"] == ["volsync.backube"]]
+        granted = {(kind, verb) for rule in rules for kind in rule["resources"] for verb in rule["verbs"]}
+        assert granted == {(kind, verb) for kind in kinds for verb in verbs} | {
+            (f"{kind}/status", "get") for kind in kinds
+        }
+        assert "volsync.backube" not in str(named(before, "ClusterRole", f"datamover-{word}"))
+
+
 def test_with_one_namespace_every_right_to_change_anything_is_in_it(render: Any) -> None:
     objects = render("watchNamespace=shop", "clusterId=a")
     cluster_wide = named(objects, "ClusterRole", "datamover-operator")["rules"]
@@ -223,9 +257,6 @@ def test_with_one_namespace_every_right_to_change_anything_is_in_it(render: Any)
     (container,) = of_kind(objects, "Deployment")[0]["spec"]["template"]["spec"]["containers"]
     assert {"name": "WATCH_NAMESPACE", "value": "shop"} in container["env"]
     assert "--cluster-id=a" in container["args"]
-
-
-REPLICATION = "replication.enabled=true"
 
 
 def operator_arguments(objects: list[dict[str, Any]]) -> list[str]:
