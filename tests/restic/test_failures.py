@@ -46,6 +46,16 @@ def test_a_wrong_password_is_told_with_the_new_line_at_its_end(mover: Mover) -> 
     assert mover.snapshots() == []
 
 
+def test_a_new_repository_whose_password_ends_with_a_new_line_says_so(bare_mover: Mover) -> None:
+    (bare_mover.data / "file").write_text("x")
+    ended = bare_mover.act("backup", RESTIC_PASSWORD=f"{PASSWORD}\n", RESTIC_REPOSITORY="/mnt/repository\n")
+    assert ended.code == 0, ended.output
+    assert "such as a new line" in ended.outcome.message
+    again = bare_mover.act("backup", RESTIC_PASSWORD=f"{PASSWORD}\n")
+    assert again.code == 0
+    assert "new line" not in again.outcome.message
+
+
 def test_a_prune_alone_makes_no_repository(bare_mover: Mover) -> None:
     expect(bare_mover.act("prune"), transfer.NOT_FOUND, transfer.REASON_REPOSITORY_NOT_FOUND, "RESTIC_REPOSITORY")
     assert not bare_mover.repository.exists()

@@ -76,6 +76,7 @@ class Reporter:
 
     def finish(self, *, files: int, size: int, speed: float | None = None) -> None:
         """All is moved, so many files and bytes; at what speed is as was told last, unless it is given."""
+        self.wait("")
         self.advance(
             files=files,
             size=size,

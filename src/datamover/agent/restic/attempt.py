@@ -69,6 +69,7 @@ class Attempt:
         self._place = place
         self._done: list[str] = []
         self._empty = False
+        self._kept_lock = ""
 
     def run(self) -> str:
         """Do all that is asked for; return what was done, as a sentence. Raises AgentError."""
@@ -80,8 +81,14 @@ class Attempt:
             restic.PRUNE: self._prune,
             restic.RESTORE: self._restore,
         }
-        for action in self._settings.actions:
-            actions[action]()
+        try:
+            for action in self._settings.actions:
+                actions[action]()
+        except Failure as failure:
+            if self._done:
+                # a snapshot that is saved stays saved, whatever came after it
+                failure.message = f"{failure.message} Before that: {' '.join(self._done)}"
+            raise
         self._say(f"Restic completed in {round(time.monotonic() - began)}s")
         return " ".join(self._done)
 
@@ -117,8 +124,10 @@ class Attempt:
         )  # fmt: skip
         summary = self._count_backup(answer)
         if answer.code == classify.INCOMPLETE:
-            raise classify.failure_of_files(answer)
+            raise classify.failure_of_files(answer, repository=self._place)
         self._raise(answer, doing="the backup")
+        if not summary.snapshot_id:
+            raise classify.failure_of_silence("the backup")
         self._forget(files=summary.total_files_processed)
 
     def _forget(self, *, files: int) -> None:
@@ -160,6 +169,9 @@ class Attempt:
         self._ensure_repository()
         answer = self._unlocked(lambda: self._engine.run("snapshots", "--json", "--no-lock", answer=True))
         self._raise(answer, doing="the listing of snapshots")
+        if answer.complaints:
+            # restic leaves out a snapshot that it cannot read, and calls that a success: an older one, or none, would be restored
+            classify.check_listing(answer, repository=self._place)
         try:
             snapshots = messages.read_snapshots(answer.output)
         except Unusable as error:
@@ -176,14 +188,11 @@ class Attempt:
         # a snapshot's words are somebody else's, and may hold line ends
         self._say(f"restoring snapshot {chosen.short_id} {outside.clean(described)} to .")
         self._report.phase(transfer.SYNCING)
-        answer = self._unlocked(
-            lambda: self._engine.run(
-                "restore", "--json", "--target", ".", "--sparse", "--include-xattr", "user.*", *settings.restore_options, chosen.id,
-                on_message=self._report.take,
-            )
-        )  # fmt: skip
+        answer = self._unlocked(lambda: self._write_back(chosen.id))
         self._count_restore(answer)
         self._raise(answer, doing=classify.RESTORING)
+        if answer.summary is None:
+            raise classify.failure_of_silence(classify.RESTORING)
         self._report.phase(transfer.RECORDING)
         flush_file_system(settings.data)
         facts = self.facts
@@ -191,6 +200,15 @@ class Attempt:
             f"Snapshot {chosen.short_id} of {moment} is restored: {facts.files} files and folders with {amounts.size(facts.bytes)}, of which"
             f" {facts.transferred_files} were written; {facts.deleted} others deleted."
         )
+
+    def _write_back(self, snapshot: str) -> Answer:
+        """Restore a snapshot. A repository that nobody may write to takes no lock either, and is read without one."""
+        arguments = ("--json", "--target", ".", "--sparse", "--include-xattr", "user.*", *self._settings.restore_options, snapshot)  # fmt: skip
+        answer = self._engine.run("restore", *arguments, on_message=self._report.take)
+        if not classify.is_lock_denied(answer):
+            return answer
+        self._say("The repository cannot be written to, so it is read without a lock")
+        return self._engine.run("restore", "--no-lock", *arguments, on_message=self._report.take)
 
     def _check_deletions(self, chosen: messages.Snapshot) -> None:
         """Raise Failure when the restore would only delete: a snapshot without files does not empty a volume (law L3)."""
@@ -223,7 +241,7 @@ class Attempt:
             answer=True,
             quiet=True,
             timeout=self._settings.probe_limit,
-            hopeless=classify.is_definite,
+            patience=1,
             on_message=self._report.take,
         )  # fmt: skip
         self._report.wait("")
@@ -236,13 +254,20 @@ class Attempt:
         if made.code and not self._engine.run("cat", "config", "--no-lock", answer=True, quiet=True).code:
             return  # another mover was faster
         self._raise(made, doing="the making of the repository")
+        if self._settings.padded_password:
+            self._done.append(
+                f"The new repository has a password that begins or ends with white space, such as a new line; that is part of it, wherever {restic.PASSWORD} is used."
+            )
 
     def _unlocked(self, command: Callable[[], Answer]) -> Answer:
         """Run a command; when a lock keeps it from working, once more if that lock may be removed. Raises Failure when it may not."""
         answer = command()
         if answer.code != classify.LOCKED:
+            self._kept_lock = classify.find_kept_lock(answer)
             return answer
         settings = self._settings
+        if self._kept_lock:
+            raise classify.failure_of_kept_lock(self._kept_lock, repository=self._place)
         hostname, now = socket.gethostname(), datetime.now(UTC)
         found = self._read_locks()
         if settings.remove_stale_locks:

@@ -58,10 +58,10 @@ def read_restore_options(text: str) -> tuple[str, ...]:
 def read_moment(text: str) -> datetime | None:
     """Return the moment that RFC 3339 names, in whole seconds; None when there is none."""
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+        moment = datetime.fromisoformat(text.upper())
+        return moment.astimezone(UTC).replace(microsecond=0) if moment.tzinfo else None
+    except (ValueError, OverflowError):
         return None
-    return moment.astimezone(UTC).replace(microsecond=0) if moment.tzinfo else None
 
 
 def choose_snapshot(

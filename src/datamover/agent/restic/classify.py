@@ -6,10 +6,11 @@ are restic's, its libraries' or the server's.
 
 import re
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from datamover.agent.errors import Failure
 from datamover.agent.printing import quote_names
+from datamover.agent.restic.causes import CAUSES, cause_of, find_cause
 from datamover.agent.restic.messages import ERROR, EXIT_ERROR, Message
 from datamover.agent.restic.process import Answer
 from datamover.api import restic, transfer
@@ -23,7 +24,10 @@ KILLED: Final = -9
 _EXAMPLES: Final = 5
 _LONGEST: Final = 300
 
-_NO_SPACE: Final = re.compile(r"no space left on device|disk quota exceeded|file too large", re.IGNORECASE)
+_NO_SPACE: Final = re.compile(
+    r"no space left on device|disk quota exceeded|file too large|quota (?:was |is |has been )?exceeded|QuotaExceeded|storage ?full|minimum free drive|insufficient storage",
+    re.IGNORECASE,
+)
 _ABSENT: Final = re.compile(
     r"repository does not exist|specified bucket does not exist|NoSuchBucket|NoSuchKey|specified key does not exist"
     r"|unable to open config file: (?:stat|Stat|lstat)[^\n]*(?:no such file|does not exist|not found)",
@@ -32,125 +36,58 @@ _ABSENT: Final = re.compile(
 """What a server says of a repository, or its bucket, that is not there yet."""
 _TRANSIENT: Final = frozenset({transfer.REASON_SERVER_UNREACHABLE, transfer.REASON_SERVER_ERROR})
 _RETRYING: Final = re.compile(r"^\S.* returned error, retrying after")
+_RECOVERED: Final = re.compile(r"^\S.* operation successful after \d+ retr")
+_LEFT_OUT: Final = re.compile(r"^Ignoring .*failed to load snapshot")
+_LOCK_DENIED: Final = re.compile(r"^Save\(<lock/")
+_LOCK_KEPT: Final = re.compile(r"^Remove\(<lock/[^>]*>\) (?:failed|returned error)")
 _VANISHED: Final = re.compile(r"no such file or directory|stale file handle", re.IGNORECASE)
-
-
-class Cause(NamedTuple):
-    """What words mean. `sentence` may have `{repository}` in it."""
-
-    words: re.Pattern[str]
-    failure_class: str
-    reason: str
-    sentence: str
-    retryable: bool | None = None
-
-
-def _cause(words: str, failure_class: str, reason: str, sentence: str, *, retryable: bool | None = None) -> Cause:
-    return Cause(re.compile(words, re.IGNORECASE), failure_class, reason, sentence, retryable)
-
-
-CAUSES: Final = (
-    _cause(
-        r"wrong password or no key found|no key could be found",
-        transfer.CREDENTIALS,
-        transfer.REASON_WRONG_PASSWORD,
-        f"The password does not open the repository {{repository}}: correct {restic.PASSWORD} in the Secret. It is the one with which the repository was"
-        " made; without it nobody can read what is in it.",
-    ),
-    _cause(
-        r"no credentials found|NoCredentialProviders|could not find default credentials|credentials: could not|no such profile",
-        transfer.CREDENTIALS,
-        transfer.REASON_WRONG_CREDENTIALS,
-        "There are no credentials for {repository}: put the keys that its kind of store needs into the Secret, such as AWS_ACCESS_KEY_ID and"
-        " AWS_SECRET_ACCESS_KEY for S3.",
-    ),
-    _cause(
-        r"InvalidAccessKeyId|No user exists with the provided access key|access key id you provided does not exist|SignatureDoesNotMatch|signature we calculated|401 Unauthorized|status code 401|unexpected HTTP response \(401\)"
-        r"|AuthenticationFailed|bad_auth_token|invalid_grant|ExpiredToken|RequestTimeTooSkewed|Authorization failed",
-        transfer.CREDENTIALS,
-        transfer.REASON_WRONG_CREDENTIALS,
-        "The server of {repository} does not accept the credentials: correct the keys in the Secret.",
-    ),
-    _cause(
-        r"Access ?Denied|403 Forbidden|status code 403|unexpected HTTP response \(403\)|\b403\b.*forbidden|AuthorizationPermissionMismatch",
-        transfer.DENIED,
-        transfer.REASON_ACCESS_DENIED,
-        "The server of {repository} knows the keys but does not allow this: they need to list, read, write and delete there.",
-    ),
-    _cause(
-        r"certificate signed by unknown authority|x509: |tls: failed to verify",
-        transfer.NETWORK,
-        transfer.REASON_TLS_UNTRUSTED,
-        "The certificate of the server of {repository} is not trusted: put its authority's certificate into a Secret or ConfigMap and name that in"
-        " spec.restic.customCA.",
-        retryable=False,
-    ),
-    _cause(
-        r"server gave HTTP response to HTTPS client|malformed HTTP response|client sent an HTTP request to an HTTPS server",
-        transfer.NETWORK,
-        transfer.REASON_TLS_MISMATCH,
-        "One side of {repository} speaks HTTP and the other HTTPS: write the scheme that the server has into the address, such as s3:http://....",
-        retryable=False,
-    ),
-    _cause(
-        r"connection refused|no such host|i/o timeout|network is unreachable|no route to host|connection reset|TLS handshake timeout|deadline exceeded|proxyconnect"
-        r"|server misbehaving|timeout awaiting response headers",
-        transfer.NETWORK,
-        transfer.REASON_SERVER_UNREACHABLE,
-        "The server of {repository} does not answer: check that it runs, that the address is right, and that a NetworkPolicy lets the mover reach it.",
-    ),
-    _cause(
-        r"SlowDown|InternalError|ServiceUnavailable|502 Bad Gateway|503 Service|504 Gateway|unexpected HTTP response \(5\d\d\)",
-        transfer.NETWORK,
-        transfer.REASON_SERVER_ERROR,
-        "The server of {repository} fails or is overloaded; it is tried again.",
-    ),
-    _cause(
-        r"InvalidBucketName|Bucket name cannot|bucket name contains invalid|invalid backend|invalid repository|unable to parse|parsing repository location failed|s3: invalid format"
-        r"|s3: bucket name not found|unknown backend|unsupported backend",
-        transfer.CONFIG,
-        transfer.REASON_INVALID_CONFIGURATION,
-        f"{restic.REPOSITORY} is no address of a repository: write it as s3:https://host/bucket/folder, as a path below /mnt (moverVolumes), or as"
-        " restic's documentation says for other stores.",
-    ),
-    _cause(
-        r"ciphertext verification failed|decrypting blob .* failed|nonce is invalid|invalid data returned|not found in index|not found in repository|data is incorrect|Load\(<(?:data|index|snapshot)/.*(?:no such file|not exist)"
-        r"|unsupported repository version|config or key \w+ is damaged|wrong data returned|repository contains (?:errors|damaged)|hash does not match id"
-        r"|unable to load (?:tree|index)|tree \w+ not found",
-        transfer.GUARD,
-        transfer.REASON_REPOSITORY_DAMAGED,
-        "The repository {repository} is damaged. Nothing was forgotten. Run `restic check` on it, then what it says (`restic repair index`, `restic repair"
-        " snapshots`), or begin a new repository beside it.",
-    ),
-    _cause(
-        r"permission denied|operation not permitted|read-only file system",
-        transfer.DENIED,
-        transfer.REASON_ACCESS_DENIED,
-        "The mover may not write to {repository} or to its own folders: give its user the right by spec.restic.moverSecurityContext (runAsUser, fsGroup), or mount the"
-        " volume of the repository so that it can be written to.",
-    ),
-)
-"""Tried in this order: what has to be mended first stands first."""
-
-
-def find_cause(text: str) -> Cause | None:
-    """Return what the words mean."""
-    return next((cause for cause in CAUSES if cause.words.search(text)), None)
 
 
 def is_absent(answer: Answer) -> bool:
     """Tell whether the repository is not there, so that it may be made: never where only nobody answered."""
     if answer.code == NO_REPOSITORY:
         return True
-    found = find_cause(answer.text)
+    found = next(
+        (
+            cause
+            for cause in CAUSES
+            if cause.reason != transfer.REASON_BUCKET_NOT_FOUND and cause.words.search(answer.text)
+        ),
+        None,
+    )
     # restic asks "Is there a repository at the following location?" whatever went wrong, so that says nothing
     return answer.code != 0 and _ABSENT.search(answer.text) is not None and found is None
 
 
 def is_definite(text: str) -> bool:
     """Tell whether a server has said something that asking again does not change."""
+    if _NO_SPACE.search(text):
+        return True
     cause = find_cause(text)
     return _ABSENT.search(text) is not None if cause is None else cause.reason not in _TRANSIENT
+
+
+def is_hopeless(text: str) -> bool:
+    """Tell whether restic says that it asks once more, and that will not help."""
+    return _RETRYING.search(text) is not None and is_definite(text)
+
+
+def is_lock_denied(answer: Answer) -> bool:
+    """Tell whether a command ended because it may not leave a lock in the repository."""
+    line = _find_line(answer, _LOCK_DENIED)
+    cause = find_cause(line)
+    return answer.code != 0 and cause is not None and cause.reason == transfer.REASON_ACCESS_DENIED
+
+
+def find_kept_lock(answer: Answer) -> str:
+    """Return what restic said when it could not remove its own lock; empty when it could."""
+    line = _find_line(answer, _LOCK_KEPT)
+    return "" if _RECOVERED.search(answer.text) else line
+
+
+def is_recovered(message: Message) -> bool:
+    """Tell whether restic says that a request that failed has succeeded at last."""
+    return _RECOVERED.search(message.message) is not None
 
 
 def is_retrying(message: Message) -> bool:
@@ -181,9 +118,9 @@ def failure_of(
     if full:
         own = any(f"{folder}/" in full for folder in folders)
         return _full(full, own=own, repository=repository, restoring=doing == RESTORING)
-    cause = CAUSES[0] if answer.code == WRONG_PASSWORD else find_cause(answer.text)
+    cause = cause_of(transfer.REASON_WRONG_PASSWORD) if answer.code == WRONG_PASSWORD else find_cause(answer.text)
     if cause is None and answer.timed_out:
-        cause = next(each for each in CAUSES if each.reason == transfer.REASON_SERVER_UNREACHABLE)
+        cause = cause_of(transfer.REASON_SERVER_UNREACHABLE)
     if cause is None:
         return Failure(
             transfer.INTERNAL,
@@ -200,8 +137,48 @@ def failure_of(
 RESTORING: Final = "the restore"
 
 
-def failure_of_files(answer: Answer) -> Failure:
+def failure_of_silence(doing: str) -> Failure:
+    """Return what to tell of a command that calls itself a success, and does not say what it has done (law L4)."""
+    return Failure(
+        transfer.INTERNAL,
+        transfer.REASON_ENGINE_FAILED,
+        f"restic ended with exit code 0, and did not say what it has done, so {doing} does not count. Its log has more; look whether the mover's image has restic itself.",
+    )
+
+
+def failure_of_kept_lock(said: str, *, repository: str) -> Failure:
+    """Return what to tell of a lock that the mover itself has left a moment ago, because it may not remove it."""
+    return Failure(
+        transfer.DENIED,
+        transfer.REASON_ACCESS_DENIED,
+        f"The mover may write to {repository}, but not delete there, not even its own lock, which is in the way now: give its keys the right to delete, and then"
+        f" spec.restic.unlock a new value 30 minutes from now.{_quote(said)}",
+    )
+
+
+def check_listing(answer: Answer, *, repository: str) -> None:
+    """Raise Failure when a listing of snapshots is without one that could not be read."""
+    line = _find_line(answer, _LEFT_OUT)
+    if line:
+        raise Failure(
+            transfer.GUARD,
+            transfer.REASON_REPOSITORY_DAMAGED,
+            f"The repository {repository} is damaged: a snapshot cannot be read, so it is not known which one is the newest. Nothing was restored. Run `restic check` on it;"
+            f" a file below `snapshots` that is beyond repair can be deleted, and the other snapshots are restored then.{_quote(line)}",
+        )
+
+
+def failure_of_files(answer: Answer, *, repository: str) -> Failure:
     """Return what to tell of a backup that left files out."""
+    damage = find_cause(answer.text)
+    if damage is not None and damage.reason == transfer.REASON_REPOSITORY_DAMAGED:
+        sentence = damage.sentence.format(repository=repository)
+        # it is compared with an earlier snapshot, of which a part is gone
+        return Failure(
+            damage.failure_class,
+            damage.reason,
+            f"{sentence} Nothing was forgotten; do not rely on the snapshot that was made.{_quote(_find_line(answer, damage.words))}",
+        )
     names = tuple(dict.fromkeys(each.item for each in answer.complaints if each.item))
     texts = [each.text for each in answer.complaints if each.message_type == ERROR]
     named = quote_names(names[:_EXAMPLES], len(names)) if names else "some files"

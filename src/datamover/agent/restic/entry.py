@@ -10,6 +10,7 @@ import msgspec
 
 from datamover.agent import debugging
 from datamover.agent.excerpt import Excerpt
+from datamover.agent.restic import classify
 from datamover.agent.restic.attempt import Attempt, check_volume
 from datamover.agent.restic.process import Restic, find_restic, read_version
 from datamover.agent.restic.progress import Reporter
@@ -52,6 +53,7 @@ def _run(settings: Settings, given: Surroundings) -> transfer.Outcome:
         stop=given.stop,
         redact=given.redact,
         say=log.say,
+        hopeless=classify.is_hopeless,
     )
     check_volume(settings.data)
     version = read_version(engine)

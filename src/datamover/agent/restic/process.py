@@ -28,6 +28,7 @@ _LIVE: Final = {"RESTIC_PROGRESS_FPS": "1"}
 """A line of progress a second is what anybody reads; as text it would only fill the log."""
 _LOOK: Final = 0.1
 _GRACE: Final = 5.0
+_PATIENT: Final = 3
 _PATIENCE: Final = 30.0
 """Seconds in which restic tells its version."""
 
@@ -60,8 +61,11 @@ class Restic:
         stop: Stop,
         redact: Callable[[str], str],
         say: Callable[[str], None],
+        hopeless: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """`say` takes what people should read of it."""
+        """`say` takes what people should read of it. `hopeless` tells of a complaint whether it is of no use to go on: restic repeats each request for
+        a quarter of an hour, whatever the server said. It may be a whim of the server, so the third such complaint ends a command.
+        """
         self._command = [*find_wrapper(search=variables.get("PATH")), program]
         self._variables = dict(variables)
         self._folder = folder
@@ -69,6 +73,7 @@ class Restic:
         self._stop = stop
         self._redact = redact
         self._say = say
+        self._hopeless = hopeless
 
     def run(
         self,
@@ -77,21 +82,21 @@ class Restic:
         answer: bool = False,
         quiet: bool = False,
         timeout: float | None = None,
-        hopeless: Callable[[str], bool] = lambda _: False,
+        patience: int = _PATIENT,
     ) -> Answer:
         """Run a command to its end. Raises Stopped.
 
         `answer`: its standard output is an answer, which is returned; else it is read as it comes, and given to `on_message`. `quiet`: its
-        complaints are not shown, because they may be what was expected. `hopeless` tells of a complaint whether it is of no use to go on: restic
-        repeats each request for a quarter of an hour, whatever the server said.
+        complaints are not shown, because they may be what was expected. With so many hopeless complaints as `patience` says, it is ended.
         """
         self._stop.check()
         kept = _Complaints()
         summary: Message | None = None
         give_up = threading.Event()
+        hopeless = 0
 
         def take(raw: bytes) -> None:
-            nonlocal summary
+            nonlocal summary, hopeless
             message = messages.read_line(raw)
             if message.message_type == messages.SUMMARY:
                 summary = message
@@ -101,7 +106,8 @@ class Restic:
                     kept.add(message)
                     if not quiet:
                         self._say(message.text)
-                    if hopeless(message.text):
+                    hopeless += self._hopeless(message.text)
+                    if hopeless >= patience:
                         give_up.set()
             if on_message is not None:
                 on_message(message)
@@ -118,7 +124,7 @@ class Restic:
         )
         child = Child(process, stop=self._stop, on_line=take)
         try:
-            code = child.wait() if timeout is None else self._wait_shortly(child, give_up, timeout=timeout)
+            code = self._wait(child, give_up, timeout=timeout)
         finally:
             child.close()
         return Answer(
@@ -129,9 +135,9 @@ class Restic:
             output=_read(path) if answer else b"",
         )
 
-    def _wait_shortly(self, child: Child, give_up: threading.Event, *, timeout: float) -> int:
+    def _wait(self, child: Child, give_up: threading.Event, *, timeout: float | None) -> int:
         """Wait for the end of a command, at most so long and not beyond the moment from which it is of no use."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout if timeout is not None else float("inf")
         while not child.ended_within(_LOOK):
             if give_up.is_set():
                 child.end(grace=_GRACE)

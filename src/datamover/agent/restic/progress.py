@@ -11,8 +11,6 @@ class Reporter(progress.Reporter):
     def take(self, message: Message) -> None:
         """Take a line of restic into account."""
         if message.is_progress:
-            if self.trouble:
-                self.wait("")
             self.advance(
                 files=max(message.files_done, message.files_restored),
                 size=max(message.bytes_done, message.bytes_restored),
@@ -23,6 +21,8 @@ class Reporter(progress.Reporter):
             )
         elif not message.message_type and classify.is_retrying(message):
             self.wait(message.text)
+        elif not message.message_type and classify.is_recovered(message):
+            self.wait("")
 
     @property
     def speed(self) -> float:

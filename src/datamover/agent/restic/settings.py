@@ -1,5 +1,6 @@
 """Reading the environment of restic's mover. Pure."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -16,6 +17,10 @@ _MOUNTS: Final = ("/mnt/", "/data", "/cache", "/tmp", "/customca/", f"{restic.GO
 _VOLUMES: Final = "/mnt/"
 _LOCAL: Final = "local:"
 _RCLONE: Final = "rclone:"
+_SSH: Final = "sftp:"
+_OPTION: Final = re.compile(r"sftp:(?://)?(?:[^/]*@)?-")
+_RELATIVE: Final = re.compile(r"local:(?!/)|[^/:]+(?:/|$)")
+"""A repository that is a path, and not one from the top: others have the name of their store and a colon."""
 _PASSING: Final = ("/data/", "/cache/", "/tmp/")  # noqa: S108 - volumes of the Pod
 _TEMPORARY: Final = "/tmp"  # noqa: S108 - a volume of the Pod
 _PASSED: Final = ("PATH", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", *restic.PROXY_VARIABLES)
@@ -116,6 +121,12 @@ def _repository(read: Reader, root: str) -> str:
         read.problems.append(f"{restic.REPOSITORY} is not set or empty; put it into the Secret that spec.restic.repository names")  # fmt: skip
     if given.startswith(_RCLONE) and (parameter := transfer.find_program(given)):
         read.problems.append(f"{restic.REPOSITORY} has the parameter {parameter!r}, which runs a program in the mover, and a Secret may not say what is run. Leave it out")  # fmt: skip
+    if not given.isprintable():
+        read.problems.append(f"{restic.REPOSITORY} is {given[:80]!r}, with a line end or another control character in it; write it in one line")  # fmt: skip
+    elif given.startswith(_SSH) and _OPTION.match(given):
+        read.problems.append(f"{restic.REPOSITORY} has a host or a user that begins with a hyphen, which ssh would take as an option. Correct it")  # fmt: skip
+    elif _RELATIVE.match(given):
+        read.problems.append(f"{restic.REPOSITORY} is {given[:80]!r}, a path that does not begin with a slash: it would be within the volume itself. Mount a volume for it with moverVolumes, and write its path below /mnt")  # fmt: skip
     if not root and f"{given.removeprefix(_LOCAL)}/".startswith(_PASSING):
         read.problems.append(f"{restic.REPOSITORY} is {given!r}; what is there is gone with the Pod, or is the volume itself. Mount a volume for it with moverVolumes, and write its path below /mnt")  # fmt: skip
     return given

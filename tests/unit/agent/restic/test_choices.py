@@ -107,6 +107,15 @@ def test_of_two_snapshots_of_one_second_the_later_one_is_newer() -> None:
         assert choose_snapshot(each, as_of=None, previous=0) == pair[0]
 
 
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-02-30T00:00:00Z", ""])
+def test_a_moment_that_there_is_not_is_none(text: str) -> None:
+    assert read_moment(text) is None
+
+
+def test_a_moment_may_be_written_in_small_letters() -> None:
+    assert read_moment("2026-11-02t10:00:00.9z") == datetime(2026, 11, 2, 10, tzinfo=UTC)
+
+
 def test_a_moment_without_a_zone_is_none() -> None:
     assert read_moment("2026-11-02T10:00:00") is None
     assert read_moment("2026-11-02T12:00:00.9+02:00") == datetime(2026, 11, 2, 10, tzinfo=UTC)

@@ -61,6 +61,16 @@ CASES = {
     "decrypting blob <tree/a817546c> from 8b8ad16a failed: nonce is invalid": transfer.REASON_REPOSITORY_DAMAGED,
     "ciphertext verification failed": transfer.REASON_REPOSITORY_DAMAGED,
     "open /mnt/r/data/xx: permission denied": transfer.REASON_ACCESS_DENIED,
+    "unable to open repository at b2:b:p: Fatal: unable to open B2 backend: Account ID ($B2_ACCOUNT_ID) is empty": transfer.REASON_WRONG_CREDENTIALS,
+    "conn.Authenticate: Can't find AuthVersion in AuthUrl - set explicitly": transfer.REASON_WRONG_CREDENTIALS,
+    "Stat: The difference between the request time and the server's time is too large.": transfer.REASON_WRONG_CREDENTIALS,
+    'unable to open repository at rclone:x:y: exec: "rclone": executable file not found in $PATH': transfer.REASON_ENGINE_MISSING,
+    'rclone: Failed to create file system for "x:y": didn\'t find section in config file': transfer.REASON_INVALID_CONFIGURATION,
+    "unable to start the sftp session, error: error receiving version packet from server": transfer.REASON_INVALID_CONFIGURATION,
+    "Stat: XML syntax error on line 3: element <hr> closed by </body>": transfer.REASON_NOT_S3,
+    "Stat: Please reduce your request rate.": transfer.REASON_SERVER_ERROR,
+    "cannot parse root certificate from /customca/ca.crt": transfer.REASON_INVALID_CONFIGURATION,
+    "Integrity check failed: Data seems to be missing.": transfer.REASON_REPOSITORY_DAMAGED,
     "something nobody has seen": transfer.REASON_ENGINE_FAILED,
 }
 
@@ -106,10 +116,10 @@ def test_what_is_full_is_told_by_what_can_be_made_larger(line: str, doing: str, 
 
 def test_files_that_vanished_are_another_failure_than_those_that_may_not_be_read() -> None:
     gone = answer("open /data/a: no such file or directory", code=3, kind="error", item="/data/a")
-    failure = classify.failure_of_files(gone)
+    failure = classify.failure_of_files(gone, repository="r")
     assert (failure.failure_class, failure.retryable) == (transfer.SOURCE_CHANGED, True)
     assert failure.problems == ("/data/a",)
     private = answer("open /data/a: permission denied", code=3, kind="error", item="/data/a")
-    failure = classify.failure_of_files(private)
+    failure = classify.failure_of_files(private, repository="r")
     assert (failure.failure_class, failure.retryable) == (transfer.SOURCE_UNREADABLE, False)
     assert "moverSecurityContext" in failure.message

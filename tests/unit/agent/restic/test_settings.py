@@ -75,6 +75,31 @@ def test_a_repository_that_would_be_gone_with_the_pod_is_refused(path: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("repository", "told"),
+    [
+        ("relative/r", "within the volume itself"),
+        ("r", "within the volume itself"),
+        ("local:r", "within the volume itself"),
+        ("/mnt/r\n/x", "one line"),
+        ("s3:https://h/b\x1b[2J", "one line"),
+        ("sftp:-oProxyCommand=touch x:/r", "ssh would take as an option"),
+        ("sftp://-oProxyCommand=touch@h/r", "ssh would take as an option"),
+        ("sftp:me@-F/mnt/x:/r", "ssh would take as an option"),
+    ],
+)
+def test_a_repository_that_is_no_address_is_refused(repository: str, told: str) -> None:
+    with pytest.raises(Misconfigured, match=told):
+        read({"RESTIC_REPOSITORY": repository})
+
+
+@pytest.mark.parametrize(
+    "repository", ["sftp:me@h:/r", "sftp://me@h//r-", "b2:bucket:path", "swift:c:/", "gs:b:/", "rest:https://h/x"]
+)
+def test_addresses_of_all_kinds_of_stores_are_taken(repository: str) -> None:
+    assert read({"RESTIC_REPOSITORY": repository}).variables["RESTIC_REPOSITORY"] == repository
+
+
+@pytest.mark.parametrize(
     "remote", ['rclone::sftp,host=h,ssh="touch x":y', "rclone:store,global.password-command=touch:y"]
 )
 def test_a_repository_that_would_run_a_program_is_refused(remote: str) -> None:
