@@ -2,7 +2,6 @@
 
 import os
 import socket
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,9 @@ from support import odd_tree
 from support.agent import Container
 from support.confining import confinement_works
 from support.s3 import wait_for
-from support.tls import StockDestination, listening, rsync, stock_tunnel, to
+from support.tls import StockDestination, listening, push, stock_tunnel, to
 
 MIRROR = ("-aAHS", "--numeric-ids")
-
-
-def push(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
-    """Run stock rsync."""
-    return subprocess.run([rsync(), *arguments], check=False, capture_output=True, timeout=60)
 
 
 def test_a_stock_destination_gets_everything_and_is_ended(source: Container, tmp_path: Path, key: str) -> None:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +54,11 @@ def listening(container: Container, port: int, **changes: str) -> Iterator[Runni
 def to(port: int) -> dict[str, str | None]:
     """Return the variables of a source whose destination listens there."""
     return {"DIRECTION": "source", "DESTINATION_ADDRESS": "127.0.0.1", "DESTINATION_PORT": str(port)}
+
+
+def push(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+    """Run stock rsync."""
+    return subprocess.run([rsync(), *arguments], check=False, capture_output=True, timeout=60)
 
 
 def rsync() -> str:
@@ -136,12 +141,26 @@ def stock_tunnel(folder: Path, key: str, port: int) -> Iterator[str]:
 
 
 class Breaking:
-    """A proxy before a destination. It cuts the first connections off after so many bytes; then it lets all through."""
+    """A proxy before a destination. It cuts the first connections off after so many bytes; then it lets all through, with a pause after each piece.
+    `opened` is called before each connection with its number, from 1, and `cutting` before it cuts one off.
+    """
 
-    def __init__(self, target: int, *, after: int, times: int = 1) -> None:
+    def __init__(
+        self,
+        target: int,
+        *,
+        after: int = 0,
+        times: int = 1,
+        pause: float = 0,
+        opened: Callable[[int], object] = lambda _: None,
+        cutting: Callable[[], object] = lambda: None,
+    ) -> None:
         self._target = target
         self._after = after
-        self._times = times
+        self._times = times if after else 0
+        self._pause = pause
+        self._opened = opened
+        self._cutting = cutting
         self.cut = 0
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
@@ -154,22 +173,31 @@ class Breaking:
         self._server.close()
 
     def _accept(self) -> None:
+        number = 0
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._server.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
+                number += 1
+                self._opened(number)
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._target))
+                except OSError:
+                    client.close()
+                    continue
                 for pair in ((client, server, True), (server, client, False)):
                     threading.Thread(target=self._pump, args=pair, daemon=True).start()
 
     def _pump(self, source: socket.socket, target: socket.socket, outgoing: bool) -> None:
         seen = 0
         with contextlib.suppress(OSError):
-            while piece := source.recv(1 << 16):
+            while piece := source.recv(1 << 13 if self._pause else 1 << 16):
                 seen += len(piece)
                 if outgoing and self.cut < self._times and seen > self._after:
                     self.cut += 1
+                    self._cutting()
                     break
                 target.sendall(piece)
+                time.sleep(self._pause)
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

@@ -38,7 +38,7 @@ CAUSES = (
         failure_class=transfer.CONFIG,
         reason=transfer.REASON_PEER_INCOMPATIBLE,
         sentence="What answers at {peer} does not have what a mover expects (modules `data` and `control`, and rights to write into them): the address or port is another service's, or the peer is no destination of this kind.",
-        pattern=r"^@ERROR: (?:Unknown module|access denied|auth failed|invalid|chroot|chdir|set[ug]id|setgroups)|module is read.only|^ERROR: (?:module|The server is configured to refuse)",
+        pattern=r"^@ERROR: (?:Unknown module|access denied|auth failed|invalid|chroot|chdir|set[ug]id|setgroups)|module is read.only|^rsync: server sent .* rather than greeting$|^ERROR: (?:module|The server is configured to refuse)",
         retryable=True,
     ),
     Cause(

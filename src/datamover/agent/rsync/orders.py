@@ -2,7 +2,7 @@
 """What a process that serves one connection, behind sshd or stunnel, knows of the attempt, and how it tells the attempt what happened.
 
 sshd gives a forced command a new environment, so all of it is in files of the attempt's own folder: `forced.json`, which says what is moved;
-`orders`, a named pipe, which takes one line of JSON for each thing that happened; `running/PID`, locked for as long as that process, or a
+`orders`, a named pipe, which takes one line of JSON for each thing that happened; `log`, another, for what rsync says; `running/PID`, locked for as long as that process, or a
 program that it became, lives.
 """
 
@@ -46,6 +46,12 @@ BEGAN: Final = "began"
 FAILED: Final = "failed"
 BLOCKS: Final = "blocks"
 SHUTDOWN: Final = "shutdown"
+
+
+def log_of(folder: str) -> str:
+    """Return the pipe that rsync's log goes to."""
+    return f"{folder}/log"
+
 
 _decode_plan: Final = outside.Decoder(Plan)
 _decode_order: Final = outside.Decoder(Order)

@@ -3,7 +3,9 @@
 import os
 import re
 import shlex
+import signal
 import time
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -17,6 +19,7 @@ from datamover.agent.rsync.orders import Inbox, Order, Plan
 from datamover.agent.rsync.output import SUMMARY, Statistics
 from datamover.agent.rsync.process import child_environment
 from datamover.agent.rsync.program import find_program
+from datamover.agent.rsync.server_log import Log
 from datamover.agent.rsync.ssh import forced
 from datamover.agent.rsync.ssh.files import write_server_files
 from datamover.agent.rsync.ssh.settings import Settings
@@ -30,6 +33,7 @@ _FAREWELL: Final = 10.0
 """Seconds that a transfer gets to end after the order to end, and that sshd gets to tell the source so."""
 _PARTING: Final = 0.3
 """Seconds between that order and the end of sshd, in which the source hears that it was taken."""
+_VERSION: Final = re.compile(r"OpenSSH_([0-9]{1,4})\.([0-9]{1,4})")
 EMPTY_FOLDER: Final = "/run/sshd"
 """Where sshd locks in what has not logged in yet."""
 
@@ -61,11 +65,15 @@ class Destination:
             else find_program(("rsync",), given=settings.rsync, variable=transfer.RSYNC, search=search)
         )
         orders.prepare(folder, Plan(volume=settings.volume.path, is_device=settings.volume.is_device, rsync=rsync))
-        configuration = write_server_files(settings, folder, command=shlex.join(forced.command_of(folder)))
+        # it starts itself anew for each connection, and wants to know where it is
+        program = find_program(("sshd",), search=search)
+        configuration = write_server_files(
+            settings, folder, command=shlex.join(forced.command_of(folder)), penalties=self._has_penalties(program)
+        )
         inbox = Inbox(folder)
+        log = Log(orders.log_of(folder), say=self._log.say)
         process = start_process(
-            # it starts itself anew for each connection, and wants to know where it is
-            [*find_wrapper(search=search), find_program(("sshd",), search=search), "-D", "-e", "-f", configuration],
+            [*find_wrapper(search=search), program, "-D", "-e", "-f", configuration],
             stop=self._stop,
             environment=child_environment(self._given.environ),
             piped=False,
@@ -74,26 +82,31 @@ class Destination:
         try:
             self._report.phase(transfer.AWAITING)
             self._log.say(f"Waiting for a source on port {settings.port} ...")
-            code = self._wait(inbox, sshd)
+            code = self._wait(inbox, sshd, log)
             ended = orders.end_running(folder, patience=_FAREWELL)
             self._stop.pause(_PARTING)
         finally:
+            end_strangers(process.pid)
             sshd.end(grace=1.0)
             sshd.ended_within(2.0)
             sshd.close()
             # what runs for a client is no child of ours, and would write on
             orders.end_running(folder, patience=0)
+            log.close()
             inbox.close()
+        if not settings.volume.is_device:
+            self._done = Statistics(size=log.transfer.size, transferred_size=log.transfer.received)
         return self._finish(code, whole=ended)
 
-    def _wait(self, inbox: Inbox, sshd: Child) -> int:
+    def _wait(self, inbox: Inbox, sshd: Child, log: Log) -> int:
         """Return the code with which a source has ended. Raises Failure and Stopped."""
         while True:
             self._stop.check()
             for order in inbox.wait(_TICK):
                 if order.what == orders.SHUTDOWN:
                     return order.code
-                self._take(order)
+                self._take(order, log)
+            self._report.wait(log.trouble)
             if sshd.ended or self._unbound:
                 self._stop.check()
                 ended = (
@@ -107,14 +120,22 @@ class Destination:
                     f"sshd {ended}. Its lines in the mover's log say why; another process may use port {self._settings.port}.",
                 )
 
-    def _take(self, order: Order) -> None:
+    def _take(self, order: Order, log: Log) -> None:
         if self._begun is None:
             self._begun = time.monotonic()
         self._report.phase(transfer.RECEIVING)
+        log.begin()
         # a transfer that has only begun may have changed what was equal
         self._done = Statistics(size=order.size, transferred_size=order.written)
         if order.why:
             self._log.say(f"The transfer of a device failed: {order.why}")
+
+    def _has_penalties(self, program: str) -> bool:
+        """Whether this sshd shuts out addresses (OpenSSH 9.8 and newer do); older ones do not know the word for it."""
+        process = start_process([program, "-V"], stop=self._stop, environment={}, piped=True, merged=True)
+        said: list[bytes] = []
+        Child(process, stop=self._stop, on_line=said.append).finish(timeout=10)
+        return has_penalties(b"".join(said).decode("ascii", "replace"))
 
     def _finish(self, code: int, *, whole: bool) -> transfer.Outcome:
         """Bring everything to the disk: only then it is there (law L4). Raises Failure."""
@@ -167,6 +188,24 @@ class Destination:
             transferred_bytes=self._done.transferred_size,
             engine=devices.ENGINE if self._settings.volume.is_device else "rsync",
         )
+
+
+def has_penalties(version: str) -> bool:
+    """Tell by what `sshd -V` says whether it shuts out addresses from which strangers came."""
+    found = _VERSION.search(version)
+    return found is not None and (int(found[1]), int(found[2])) >= (9, 8)
+
+
+def end_strangers(sshd: int) -> None:
+    """Kill those of sshd's processes that nobody has logged in to: they would keep its log open, and so this attempt, for as long as a login may take."""
+    for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208 - start-up budget
+        with suppress(OSError):
+            with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - start-up budget
+                parent = int(file.read().rpartition(b")")[2].split()[1])
+            with open(f"/proc/{name}/cmdline", "rb") as file:  # noqa: PTH123 - start-up budget
+                title = file.read()
+            if parent == sshd and b"root@" not in title:
+                os.kill(int(name), signal.SIGKILL)
 
 
 def _check_rights() -> None:

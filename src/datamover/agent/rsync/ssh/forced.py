@@ -60,12 +60,13 @@ def _become_rsync(request: Server, plan: Plan, folder: str) -> NoReturn:
     _enter(plan.volume, request.path)
     orders.register(folder)
     orders.tell(folder, Order(what=orders.BEGAN))
-    confine(Reach(owned=(plan.volume,), read=(home_of(plan.rsync),)))
+    log = orders.log_of(folder)
+    confine(Reach(owned=(plan.volume,), read=(home_of(plan.rsync),), files=(log,)))
     sender = ["--sender"] if request.sends else []
     # nothing of the client's is in the environment, and nothing of ours is wanted there
     environment = {"LC_ALL": "C", "PATH": "/usr/bin:/bin"}
     os.execve(  # noqa: S606 - that is what this process is for
-        plan.rsync, [plan.rsync, "--server", *sender, *request.options, ".", "."], environment
+        plan.rsync, [plan.rsync, "--server", *sender, f"--log-file={log}", *request.options, ".", "."], environment
     )
 
 

@@ -9,9 +9,9 @@ from datamover.agent.errors import Failure
 from datamover.agent.rsync import passes
 from datamover.agent.rsync.confinement import Reach, home_of
 from datamover.agent.rsync.output import Statistics
+from datamover.agent.rsync.server_log import Log
 from datamover.agent.rsync.tls import daemon, symlinks
 from datamover.agent.rsync.tls import tunnel as tunnels
-from datamover.agent.rsync.tls.daemon import Log
 from datamover.agent.rsync.tls.tunnel import Tunnel
 from datamover.agent.rsync.tls.work import Work, write_secretly
 from datamover.agent.rsync.volume import Volume, flush
@@ -56,7 +56,7 @@ class Destination:
                 identity=identity,
             ),
         )
-        log = Log(pipe, say=work.log.say, changed=work.changed)
+        log = Log(pipe, say=work.log.say, changed=work.changed, module=daemon.DATA)
         try:
             write_secretly(lock, "")  # a file must be there to be in anybody's reach
             tunnel = work.start_tunnel(
@@ -74,7 +74,7 @@ class Destination:
                 work.report.phase(transfer.AWAITING)
                 work.log.say(f"Waiting for a source on port {work.settings.listen_port} ...")
                 self._serve(tunnel, log)
-                tunnel.settle(seconds=FAREWELL)
+                tunnel.finish(seconds=FAREWELL)
             finally:
                 tunnel.close()
             # a daemon that a peer keeps busy would write while links get their targets back

@@ -46,7 +46,7 @@ class DeviceDestination:
                 work.report.phase(transfer.AWAITING)
                 work.log.say(f"Waiting for a source on port {work.settings.listen_port} ...")
                 self._serve(inbox, tunnel)
-                tunnel.settle(seconds=FAREWELL)
+                tunnel.finish(seconds=FAREWELL)
             finally:
                 tunnel.close()
                 # what serves a connection is no child of ours, and would write on

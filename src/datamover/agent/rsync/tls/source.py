@@ -118,13 +118,18 @@ class Source:
         sentinel = f"{self._work.scratch}/complete"
         with open(sentinel, "w", encoding="utf-8") as file:  # noqa: PTH123 - pathlib would take a tenth of the start-up budget
             file.write("complete\n")
+        agreed = 0
+        if self._tunnel is not None:
+            self._tunnel.settle(seconds=2)  # the lines of earlier connections
+            agreed = self._tunnel.seen.agreed
         ended = self._rsync().run([sentinel, self._address("control", "complete")], quiet=True)
-        if ended.code and self._maybe_told and self._tunnel is not None:
+        if ended.code in passes.LOST and self._tunnel is not None:
             self._tunnel.settle(seconds=2)
-            if self._tunnel.seen.trouble:
+            if self._maybe_told and self._tunnel.seen.trouble:
                 # the connection broke when the file had been sent, and now nobody is there any more
                 return
-        self._maybe_told = self._maybe_told or ended.code in {10, 12, 30}
+            # who was not even reached has not been told: its mover may be about to start again
+            self._maybe_told = self._maybe_told or self._tunnel.seen.agreed > agreed
         self._check(ended)
 
     def _check(self, ended: Ended) -> None:

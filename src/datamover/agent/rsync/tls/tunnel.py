@@ -21,10 +21,9 @@ from datamover.api import outside, transfer
 QUIET = 10.0
 """Seconds between two lines about peers that are turned away."""
 _STARTS_WITHIN = 20.0
-_GREETING = 20
-"""Seconds in which a stranger who has connected must have shown that it has the key: scanners that say nothing would keep their places for 5 minutes."""
 _LINE = re.compile(r"\S+ \S+ LOG([0-7])\[([^\]]{1,40})\]: (.*)")
 _OPENED = re.compile(r"Service \[[^\]]*\] accepted connection from (\S{1,100})")
+_AGREED = re.compile(r"TLS (?:connected|accepted): ")
 _CLOSED = re.compile(r"Connection (?:closed|reset)")
 _BOUND = re.compile(r"Service \[[^\]]*\] \(FD=[0-9]+\) bound to ")
 _OTHER_KEY = re.compile(
@@ -52,8 +51,11 @@ socket = r:TCP_KEEPCNT=6
 ciphers = PSK
 sslVersionMin = TLSv1.3
 TIMEOUTconnect = 20
+TIMEOUTbusy = 20
 """
-"""A peer that is gone without a word is noticed after two and a half minutes; one that only thinks for long is not cut off."""
+"""A peer that is gone without a word is noticed after two and a half minutes; one that only thinks for long is not cut off. `TIMEOUTbusy` is for the
+greeting: of a scanner that says nothing, or of a server that is no destination. stunnel's own five minutes would keep either side waiting.
+"""
 
 
 def at_source(*, key: str, port: int, peer: str, peer_port: int) -> str:
@@ -63,13 +65,16 @@ def at_source(*, key: str, port: int, peer: str, peer_port: int) -> str:
 
 def at_destination(*, key: str, accept: str, connect: str) -> str:
     """Return the configuration of the destination's end. `connect` is what it hands connections to: lines of the configuration."""
-    return f"{_COMMON}TIMEOUTbusy = {_GREETING}\nPSKsecrets = {key}\naccept = {accept}\n{connect}"
+    return f"{_COMMON}PSKsecrets = {key}\naccept = {accept}\n{connect}"
 
 
 class Seen(msgspec.Struct):
-    """What the log has told so far. `trouble` and `other_key` are about the last connections, and are forgotten by `Tunnel.forget`."""
+    """What the log has told so far. `agreed`: connections with a peer that has the key. `trouble`, `other_key`
+    and `other_tls` are about the last connections, and are forgotten by `Tunnel.forget`.
+    """
 
     opened: int = 0
+    agreed: int = 0
     closed: int = 0
     refused: int = 0
     trouble: str = ""
@@ -101,6 +106,7 @@ class Tunnel:
         self._refused = refused
         self._told = -QUIET
         self._expected = 0
+        self._serving: set[str] = set()
         self._peers: dict[str, str] = {}
         self._over = threading.Event()
 
@@ -118,8 +124,13 @@ class Tunnel:
 
     @property
     def busy(self) -> bool:
-        """Whether there are connections."""
+        """Whether there are connections, of whomever."""
         return self.seen.opened > self.seen.closed
+
+    @property
+    def serving(self) -> bool:
+        """Whether there are connections with a peer that has the key."""
+        return bool(self._serving)
 
     def wait_ready(self, stop: Stop) -> None:
         """Wait until it listens. Raises Failure and Stopped."""
@@ -147,10 +158,15 @@ class Tunnel:
 
     def settle(self, *, seconds: float) -> None:
         """Wait until no connection is left, and none is expected, at most so long: what ended tells why a little later than rsync notices it."""
+        self._wait(lambda: self.busy or self.seen.opened < self._expected, seconds)
+
+    def finish(self, *, seconds: float) -> None:
+        """Wait until no peer with the key is served any more, at most so long: strangers who say nothing are no reason to wait."""
+        self._wait(lambda: self.serving, seconds)
+
+    def _wait(self, going_on: Callable[[], bool], seconds: float) -> None:
         end = time.monotonic() + seconds
-        while (
-            (self.busy or self.seen.opened < self._expected) and not self.ended and (left := end - time.monotonic()) > 0
-        ):
+        while going_on() and not self.ended and (left := end - time.monotonic()) > 0:
             self._changed.wait(min(left, 0.2))
             self._changed.clear()
 
@@ -182,8 +198,12 @@ class Tunnel:
             seen.opened += 1
             if len(self._peers) < 1000:
                 self._peers[connection] = opened[1].removeprefix("::ffff:")
+        elif _AGREED.match(text):
+            seen.agreed += 1
+            self._serving.add(connection)
         elif _CLOSED.match(text):
             seen.closed += 1
+            self._serving.discard(connection)
             self._peers.pop(connection, None)
         elif _BOUND.match(text):
             seen.ready = True

@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 
 from datamover.agent.rsync.ssh import forced, login
+from datamover.agent.rsync.ssh.destination import has_penalties
 from datamover.api import transfer
 from support.agent import Ended, Running
 from support.confining import confinement_works
 from support.engines import find_engine
 from support.rsync_ssh import Client, Side, as_in_the_image, free_port, make_keys, stock_destination, with_mount
+from support.tls import Breaking
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sshd and its forced command are root's")
 
@@ -115,6 +117,8 @@ def test_our_source_and_our_destination_make_two_volumes_equal(source: Side, des
     assert "bytes  received" in told.log
     assert told.deleted == 2
     assert "Rsync completed in" in outcome.log
+    assert "bytes  received" in outcome.log
+    assert outcome.bytes == told.bytes
     assert outcome.run_id == "ssh-1"
     assert [progress.phase for progress in sent.progress][-1] == transfer.RECORDING
     again_free(source)
@@ -495,23 +499,82 @@ def test_a_destination_that_is_stopped_in_the_middle_leaves_nobody_writing(sourc
 
 
 def wait_for(condition) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 90
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.005)
 
 
-def test_a_full_destination_is_told_by_the_source_and_tried_again(source: Side, destination: Side) -> None:
+def test_a_full_destination_is_told_on_both_sides_and_tried_again(source: Side, destination: Side) -> None:
     (source.data / "file").write_bytes(random.Random(2).randbytes(4 << 20))
     destination.wrapper = with_mount("size=2m", destination.data)
     with destination.start() as running:
         destination.wait_listening(running)
         with source.start() as sending:
-            wait_for(lambda: "Trying again" in sending.output or sending.process.poll() is not None)
-            sending.process.send_signal(signal.SIGTERM)
-            ended = sending.wait(timeout=30)
-    assert "rsync failed in try 1 of 5: There is no space left at the destination" in ended.output
-    assert "No space left on device (28)" in ended.outcome.log
+            wait_for(lambda: "of 5: There is no space left at the destination" in sending.output)
+            wait_for(lambda: "there is no space left on the volume, make it larger" in running.output)
+            for each in (sending, running):
+                each.process.send_signal(signal.SIGTERM)
+            ended, full = sending.wait(timeout=60), running.wait(timeout=60)
+    assert "Trying again" in ended.output
+    assert "No space left on device (28)" in ended.output
+    assert "No space left on device (28)" in full.outcome.log
+
+
+def test_scanners_that_say_nothing_keep_nobody_from_being_served(
+    source: Side, destination: Side, listening: Running
+) -> None:
+    (source.data / "file").write_text("x")
+    with contextlib.ExitStack() as silent:
+        for _ in range(18):
+            silent.enter_context(socket.create_connection(("127.0.0.1", destination.port)))
+        succeeded(source.run())
+        succeeded(listening.wait(timeout=30))
+
+
+def test_a_destination_that_is_killed_before_the_order_to_end_is_followed_by_one_that_takes_it(
+    source: Side, destination: Side
+) -> None:
+    (source.data / "file").write_text("x")
+    with destination.start() as first:
+        destination.wait_listening(first)
+
+        def kill(connection: int) -> None:
+            if connection == 2:
+                first.process.kill()
+                wait_for(lambda: not is_open(destination.port))
+
+        between = Breaking(destination.port, opened=kill)
+        try:
+            with source.start(DESTINATION_PORT=str(between.port)) as sending:
+                wait_for(lambda: "Trying again" in sending.output or sending.process.poll() is not None)
+                with destination.start() as second:
+                    succeeded(sending.wait(timeout=60))
+                    succeeded(second.wait(timeout=30))
+        finally:
+            between.close()
+    assert (destination.data / "file").read_text() == "x"
+
+
+def is_open(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2):
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("said", "has"),
+    [
+        ("OpenSSH_9.2, OpenSSL 3.0.19 27 Jan 2026", False),
+        ("OpenSSH_9.7p1", False),
+        ("OpenSSH_9.8p1, OpenSSL", True),
+        ("OpenSSH_10.0p2 Debian-7", True),
+        ("unknown option -- V\nOpenSSH_8.4p1 Debian-5", False),
+        ("", False),
+    ],
+)
+def test_an_sshd_that_would_shut_addresses_out_is_told_not_to(said: str, has: bool) -> None:
+    assert has_penalties(said) == has
 
 
 def test_a_destination_that_is_read_only_is_told_by_the_source(source: Side, destination: Side) -> None:

@@ -1,17 +1,15 @@
-"""The daemon's configuration and log."""
+"""The daemon's configuration, and its end."""
 
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
 from datamover.agent.errors import Failure
 from datamover.agent.rsync.tls import daemon
-from datamover.agent.rsync.tls.daemon import Identity, Log
-from support.s3 import wait_for
+from datamover.agent.rsync.tls.daemon import Identity
 
 EVERYTHING = (1 << 41) - 1
 
@@ -40,34 +38,6 @@ def test_root_stays_root_and_others_stay_who_they_are(identity: Identity, lines:
 def test_root_without_rights_is_refused(capabilities: int) -> None:
     with pytest.raises(Failure, match="privileged-movers"):
         configured(Identity(0, capabilities))
-
-
-def test_the_log_is_read_as_it_comes_and_dull_or_endless_lines_are_left_out(tmp_path: Path) -> None:
-    said: list[str] = []
-    pipe = str(tmp_path / "log")
-    log = Log(pipe, say=said.append, changed=threading.Event())
-    head = "2026/11/29 19:03:20 [30598] "
-    with open(pipe, "a", encoding="utf-8") as file:
-        file.writelines(
-            f"{head}{text}\n"
-            for text in (
-                "connect from localhost (127.0.0.1)",
-                "rsync to data/ from localhost (127.0.0.1)",
-                'rsync: [receiver] write failed on "x" (in data): No space left on device (28)',
-                "sent 73 bytes  received 5001465 bytes  total size 5000007",
-            )
-        )
-    wait_for(lambda: len(said) == 2)
-    assert (log.transfer.connections, log.transfer.received, log.transfer.size) == (1, 5001465, 5000007)
-    assert log.transfer.writing
-    assert "No space left on device (28)" in log.trouble
-    with open(pipe, "a", encoding="utf-8") as file:
-        file.writelines(f"2026/11/29 19:03:21 [7] noise {number}\n" for number in range(2000))
-        file.write(f"{head}rsync to data/ from localhost (127.0.0.1)\n")
-    wait_for(lambda: not log.trouble)
-    log.close()
-    assert len(said) < 2 + 201
-    assert said[-1] == "rsync: more lines of this connection are not shown"
 
 
 def test_a_daemon_that_still_runs_is_waited_for(tmp_path: Path) -> None:

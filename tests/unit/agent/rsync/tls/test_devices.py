@@ -11,6 +11,7 @@ from support.agent import Ended
 from support.engines import find_engine
 from support.rsync_ssh import Side, free_port
 from support.s3 import wait_for
+from support.tls import Breaking
 
 
 @pytest.fixture
@@ -54,6 +55,26 @@ def test_a_device_goes_through_the_tunnel_and_the_second_time_only_what_changed(
         assert sent.transferred_bytes == moved
         assert (sent.bytes, sent.verified, received.bytes, received.verified) == (size, True, size, True)
         assert all("diskrsync completed in" in each.log for each in (sent, received))
+
+
+def test_a_destination_that_is_killed_in_the_middle_is_followed_by_one_that_completes(sides: tuple[Side, Side]) -> None:
+    source, destination = sides
+    content = random.Random(2).randbytes(3 << 20)
+    source.block.write_bytes(content)
+    with destination.start() as first:
+        wait_for(lambda: "Waiting for a source" in first.output)
+        between = Breaking(destination.port, after=1 << 20, cutting=first.process.kill)
+        try:
+            with source.start(DESTINATION_PORT=str(between.port)) as sending:
+                wait_for(lambda: "Trying again" in sending.output or sending.process.poll() is not None)
+                first.wait()
+                with destination.start() as second:
+                    sent, received = succeeded(sending.wait()), succeeded(second.wait())
+        finally:
+            between.close()
+    assert destination.block.read_bytes() == content
+    assert sent.verified
+    assert received.verified
 
 
 def test_a_blank_device_does_not_replace_one_with_data(sides: tuple[Side, Side]) -> None:
