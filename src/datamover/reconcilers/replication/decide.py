@@ -15,12 +15,12 @@ from datamover.api.names import CREATED_BY_LABEL, CopyMethod
 from datamover.api.volsync.common import CommonStatus
 from datamover.api.volsync.names import CREATED_BY_VALUE, Synchronizing, WaitReason
 from datamover.plans.conditions import State
-from datamover.plans.steps import REST, Delete, Effect, Emit, Locate, Patch, Plan, ProveStatus
+from datamover.plans.steps import REST, Delete, Effect, Emit, Locate, Patch, Plan, ProveGone, ProveStatus
 from datamover.reconcilers.replication import status as say
 from datamover.reconcilers.replication.ask import CHECKED_FIRST, Ask, is_external
 from datamover.reconcilers.replication.cadence import Cadence, Due, cadence_of
 from datamover.reconcilers.replication.facts import Facts, Settings
-from datamover.reconcilers.replication.failures import failures_of, pause_left
+from datamover.reconcilers.replication.failures import failures_of, is_told, pause_left, says_more, told_failures
 from datamover.reconcilers.replication.flaws import find_flaw
 from datamover.reconcilers.replication.image import check_image, find_claim, publish
 from datamover.reconcilers.replication.leftovers import clear, find_stale, release
@@ -144,7 +144,14 @@ def _advance(order: Order, facts: Facts, ask: Ask, *, settings: Settings, keys: 
     if not isinstance(answer, Verdict) or answer.stage is not Stage.MOVING:
         return answer
     lacking = None if early else _provide(order, facts, ask, keys)
-    return lacking or _place(facts, ask) or _take_turn(facts, ask, settings) or answer
+    return lacking or _place(facts, ask) or _take_turn(facts, ask, settings) or _prove_first(order, facts, answer)
+
+
+def _prove_first(order: Order, facts: Facts, answer: Verdict) -> Verdict:
+    """After a failure there may be the next Job already, of the same name: who does not see it must not say that it has only just begun."""
+    if not told_failures(status_of(facts.obj)):
+        return answer
+    return dataclasses.replace(answer, before=(ProveGone(JOBS, order.transfer.job), *answer.before))
 
 
 def _find_obstacle(facts: Facts, ask: Ask) -> Answer | None:
@@ -178,6 +185,8 @@ def _keep_pace(order: Order, facts: Facts, ask: Ask, job: Job, *, settings: Sett
     parallelism = job.spec.parallelism if job.spec is not None else None
     if over or job.metadata.terminating:
         return follow(order, facts.run)
+    if is_told(job, status_of(facts.obj)):
+        return Rest()  # who has told its end knows more of it than we do: the watch brings it
     renewed = renew(order, facts, ask, job, settings=settings)
     if renewed is not None:
         return renewed
@@ -263,8 +272,11 @@ def _fail(order: Order, facts: Facts, answer: Verdict) -> Plan[Any]:
             return Plan((), _SECOND)
         return say.begun_again(obj, answer, now=now)
     left, count = pause_left(job, now), failures_of(job)
+    news = says_more(status_of(obj), job, answer.reason)
     steps: tuple[Effect, ...] = (Delete(JOBS, job.metadata),) if not left and order.owner.owns(job) else ()
     wait = left + LITTLE if left else None
+    if not news:
+        return Plan((*answer.before, *steps) if steps else (), wait)
     return say.failed(obj, answer, failures=count, now=now, wait=wait, steps=steps)
 
 

@@ -15,6 +15,7 @@ from datamover.api.volsync.names import ConditionType, EventReason
 from datamover.movers.replication import Movement, complete_identity, temporary_labels
 from datamover.reconcilers.replication.ask import FIELDS, Ask, Replication
 from datamover.reconcilers.replication.facts import Facts, Settings
+from datamover.reconcilers.replication.failures import told_failures
 from datamover.reconcilers.replication.jobs import build_job, notes_of
 from datamover.reconcilers.replication.mounts import more_volumes, mount
 from datamover.reconcilers.replication.needs import account_of, is_privileged, is_restricted
@@ -166,7 +167,7 @@ def _movement(ask: Ask, facts: Facts, settings: Settings, readable: Readable) ->
         volumes=tuple(mount(volume) for volume in more_volumes(ask)),
         environment=settings.environment,
         allow_empty_source=metadata.annotation(names.ALLOW_EMPTY_ANNOTATION) == "true",
-        failures=_failures_before(facts),
+        failures=told_failures(status_of(facts.obj)),
         notes=notes_of(ask, facts, settings),
         deadline_seconds=settings.deadline,
         defaults=settings.mover_defaults,
@@ -185,27 +186,15 @@ def _only_read(claim: PersistentVolumeClaim) -> bool:
     return claim.spec is not None and claim.spec.access_modes == ("ReadOnlyMany",)
 
 
-def _failures_before(facts: Facts) -> int:
-    """Return how many Jobs of this synchronisation have failed, as the status says."""
-    said = status_of(facts.obj).condition(ConditionType.STALLED)
-    return failures_in(said.message) if said is not None and said.status == "True" else 0
+def is_halted(status: CommonStatus) -> bool:
+    """Tell whether the last that was told is that something stands in its way. Failures stay told while the next mover is on its way."""
+    ready, stalled = status.condition(ConditionType.READY), status.condition(ConditionType.STALLED)
+    return ready is not None and stalled is not None and stalled.status == "True" and ready.reason == stalled.reason
 
 
 def _has_failed(status: CommonStatus) -> bool:
     """Tell whether the last that was told is that a mover failed."""
-    ready, stalled = status.condition(ConditionType.READY), status.condition(ConditionType.STALLED)
-    if ready is None or stalled is None or stalled.status != "True":
-        return False
-    return failures_in(stalled.message) > 0 and ready.reason == stalled.reason
-
-
-FAILURES: Final = re.compile(r"^([0-9]{1,6}) failures? in a row")
-
-
-def failures_in(message: str) -> int:
-    """Return the number of failures that our own message of them begins with; 0 for any other message."""
-    found = FAILURES.match(message)
-    return int(found[1]) if found else 0
+    return told_failures(status) > 0 and is_halted(status)
 
 
 def _record_of(facts: Facts) -> Record:
@@ -218,13 +207,12 @@ def _record_of(facts: Facts) -> Record:
         job is not None and job.metadata.owned_by(obj.metadata.uid)
     ) or started  # another's Job is no start of ours
     tries = _ATTEMPT.search(copy.message) if copy is not None else None
-    stalled = status.condition(ConditionType.STALLED)
     return Record(
         # What is copied needs no write of its own: the next one says that a mover was started.
         stage=Stage.MOVING if moving else Stage.COPIED,
         begun=folder(begun_of(obj)),
         reason=ready.reason if ready is not None else "",
-        halted=stalled is not None and stalled.status == "True",
+        halted=is_halted(status),
         # The Job that failed was removed by us, so that the next one can be made: it is not missed.
         attempts=int(tries[1]) if tries and not (job is None and _has_failed(status)) else 0,
     )

@@ -9,7 +9,8 @@ from datamover.api.volsync.replication_source import ReplicationSource
 from datamover.metrics.replication import ReplicaName, Role
 from datamover.reconcilers.replication.ask import Ask, Replication, ask_of
 from datamover.reconcilers.replication.cadence import cadence_of
-from datamover.reconcilers.replication.order import failures_in, status_of
+from datamover.reconcilers.replication.failures import told_failures
+from datamover.reconcilers.replication.order import status_of
 from kubekit.words.timestamps import moment_of
 
 
@@ -68,11 +69,9 @@ def report_status(before: Replication, after: CommonStatus, *, meter: Meter, now
         began = moment_of(old.last_sync_start_time, default=now.timestamp())
         missed = deadline is not None and now > deadline
         meter.synced(replica, seconds=max(0.0, now.timestamp() - began), size=size, missed=missed)
-    stalled, was = after.condition(ConditionType.STALLED), old.condition(ConditionType.STALLED)
-    failures = failures_in(stalled.message) if stalled is not None and stalled.status == "True" else 0
-    counted = failures_in(was.message) if was is not None and was.status == "True" else 0
+    stalled, failures = after.condition(ConditionType.STALLED), told_failures(after)
     result = after.latest_mover_status.result if after.latest_mover_status is not None else None
-    if stalled is not None and failures > counted and result == MoverResult.FAILED:
+    if stalled is not None and failures > told_failures(old) and result == MoverResult.FAILED:
         meter.failed(replica, reason=stalled.reason, consecutive=failures)
 
 

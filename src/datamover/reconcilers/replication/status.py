@@ -29,8 +29,9 @@ from datamover.api.waits import PLANNED
 from datamover.plans.conditions import Said, State, merge
 from datamover.plans.steps import Create, Delete, Effect, Emit, Plan, ProveStatus, Step, WriteStatus
 from datamover.reconcilers.replication.ask import Ask, Replication
+from datamover.reconcilers.replication.failures import told_failures
 from datamover.reconcilers.replication.noted import NOTHING, Noted, announce_address
-from datamover.reconcilers.replication.order import ANOTHER_MOVER, failures_in
+from datamover.reconcilers.replication.order import ANOTHER_MOVER, is_halted
 from datamover.runs.verdict import Answer, Facet, News, Rest, Verdict
 from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
@@ -286,8 +287,7 @@ def _conditions(obj: Replication, answer: Verdict) -> dict[str, Said]:
     if in_error:
         sync = ("False", Synchronizing.ERROR, answer.message)
     said = {Synchronizing.TYPE: sync, ConditionType.READY: ("False", answer.reason, answer.message)}
-    stalled = _current(obj).condition(ConditionType.STALLED)
-    before = failures_in(stalled.message) if stalled is not None and stalled.status == "True" else 0
+    before = told_failures(_current(obj))
     counted = f"{before} {'failure' if before == 1 else 'failures'} in a row: " if before else ""
     if answer.state is State.BLOCKED and answer.reason not in PLANNED:
         said[ConditionType.STALLED] = ("True", answer.reason, f"{counted}{answer.message}")
@@ -374,11 +374,12 @@ def _is_news(current: CommonStatus, status: CommonStatus, answer: Verdict) -> bo
         return False
     before, after = current.condition(ConditionType.READY), status.condition(ConditionType.READY)
     same = before is not None and after is not None and before.reason == after.reason
-    stalled = current.condition(ConditionType.STALLED)
-    going = stalled is None or stalled.status != "True"
     match answer.news:
         case News.HALTED:
-            return not (going and answer.state is State.WORKING and answer.stage is None) or answer.tally is not None
+            return (
+                not (not is_halted(current) and answer.state is State.WORKING and answer.stage is None)
+                or answer.tally is not None
+            )
         case News.REASON | News.WORDS:
             return not same
         case _:
