@@ -6,6 +6,9 @@ Few scenarios with many checks each: most of the time is waiting for Pods and vo
 from collections.abc import Collection
 from typing import Any
 
+from datamover.api import reasons
+from datamover.api.volsync.names import DO_NOT_DELETE_LABEL
+from support.cookbook import demand_documented
 from support.leftovers import demand_no_children
 from support.place import Place
 from support.replicas import (
@@ -19,11 +22,13 @@ from support.replicas import (
     create_claim,
     create_secret,
     demand_no_temporaries,
+    get,
     published,
     rclone_secret,
     remove_all,
     restic_secret,
     trigger,
+    wait_condition,
     wait_synchronized,
 )
 from support.trees import IDENTITY, Tree, demand_same, read_tree, write_tree
@@ -56,8 +61,11 @@ def two_rounds(
     root: bool = False,
     name: str = "app",
     patterns: tuple[str, ...] = (),
-) -> None:
-    """A volume is copied and restored, then changed, copied and restored again, into the same destination."""
+) -> tuple[Tree, str]:
+    """A volume is copied and restored, then changed, copied and restored again, into the same destination.
+
+    Return what it was at first, and when that was copied. What root has restored first is kept by a label, which users take off.
+    """
     create_claim(place, "app-data")
     tree = write_tree(place, "app-data", root=root)
     create(place, SOURCE, name, method, source="app-data", manual="one", **source)
@@ -66,20 +74,33 @@ def two_rounds(
     assert all(pattern in logs for pattern in patterns), logs
     create(place, DESTINATION, name, method, manual="one", **destination)
     demand_same(tree, fetch(place, name, "one", root=root), but=but)
+    image = get(place, DESTINATION, name)["status"]["latestImage"]["name"]
+    if root:
+        place.run("label", "volumesnapshot", image, f"{DO_NOT_DELETE_LABEL}=")
     changed = write_tree(place, "app-data", change=True, root=root)
     trigger(place, SOURCE, name, "two")
     wait_synchronized(place, SOURCE, name, "two")
     demand_same(changed, fetch(place, name, "two", root=root, new=False), but=but)
     demand_no_temporaries(place)
+    kept = place.kubectl.get("volumesnapshot", image, "-n", place.namespace)
+    assert bool(kept) == root
+    if kept:
+        assert not kept["metadata"].get("ownerReferences")
+        place.run("delete", "volumesnapshot", image, "--wait=true")
+    return tree, found["status"]["lastSyncTime"]
 
 
 def test_restic_with_a_store_behind_tls_in_a_namespace_for_privileged_movers(place: Place) -> None:
-    """The authority of the store is in a ConfigMap; the copy is a snapshot; root's and others' files keep their owners."""
+    """The authority of the store is in a ConfigMap; the copy is a snapshot; root's and others' files keep their owners.
+
+    Older snapshots are restored by their number and by a moment, and from a bucket that is not there yet nothing is.
+    """
     with place.beside("root", restricted=False) as other:
         allow_privileged(other)
         create_secret(other, "repository", restic_secret(place, "restic"))
+        create_secret(other, "nowhere", restic_secret(place, "restic", bucket=place.bucket_of("new")))
         common = {"repository": "repository", "customCA": create_authority(other)}
-        two_rounds(
+        tree, moment = two_rounds(
             other,
             "restic",
             source={**common, "copyMethod": "Snapshot", "retain": {"last": "5"}},
@@ -88,6 +109,15 @@ def test_restic_with_a_store_behind_tls_in_a_namespace_for_privileged_movers(pla
             root=True,
             patterns=("created restic repository", "Restic completed in"),
         )
+        choices = {"previous": {"previous": 1}, "moment": {"restoreAsOf": moment}, "nothing": {"repository": "nowhere"}}
+        for name, choice in choices.items():
+            spec = {**common, **NEW_VOLUME, "copyMethod": "Snapshot", **choice}
+            create(other, DESTINATION, name, "restic", manual="one", **spec)
+        for name in ("previous", "moment"):
+            demand_same(tree, fetch(other, name, "one", root=True), but=RESTIC_LEAVES)
+        found = wait_synchronized(other, DESTINATION, "nothing", "one")
+        assert "No data will be restored" in found["status"]["latestMoverStatus"]["logs"]
+        assert place.store.rclone("lsf", f"s3:{place.bucket_of('new')}/restic/config"), "the repository was not made"
         remove_all(other)
         demand_no_children(other)
 
@@ -146,12 +176,13 @@ def test_rclone_with_a_store_behind_tls_in_a_restricted_namespace(place: Place) 
 def test_movers_for_which_nobody_chooses_anything_are_root_without_capabilities(place: Place) -> None:
     """In a namespace without a Pod Security profile and without privileged movers: root's files go, and keep their owner and modes.
 
-    The exception is whoever receives through TLS: rsync's daemon cannot serve as such a root, so it is nobody.
+    The exception is whoever receives through TLS: rsync's daemon cannot serve as such a root, so it is nobody. The authority of the store is
+    in a Secret. A share that the node cannot mount is told.
     """
     with place.beside("plain", restricted=False) as plain:
         create_secret(plain, "rclone", rclone_secret(place))
         create_secret(plain, "repository", restic_secret(place, "restic"))
-        authority = create_authority(plain)
+        authority = create_authority(plain, secret=True)
         specs: dict[str, dict[str, Any]] = {
             "restic": {"repository": "repository", "customCA": authority},
             "rclone": {
@@ -173,8 +204,16 @@ def test_movers_for_which_nobody_chooses_anything_are_root_without_capabilities(
         for method, spec in specs.items():
             wait_synchronized(plain, SOURCE, method, "one")
             create(plain, DESTINATION, method, method, manual="one", **spec, **receiving)
+        # Nobody serves it at this address: nodes without NFS in their kernel, and those with it, say so in their own words.
+        share = {"nfs": {"server": "127.0.0.1", "path": "/exports/share", "readOnly": True}}
+        spec = {**specs["restic"], "moverVolumes": [{"mountPath": "share", "volumeSource": share}]}
+        create(plain, SOURCE, "share", "restic", source="app-data", manual="one", copyMethod="Clone", **spec)
         leaves = {"restic": RESTIC_LEAVES, "rclone": RCLONE_LEAVES, "tls": ("mark", "owner")}
         for name, but in leaves.items():
             demand_same(tree, fetch(plain, name, "one", root=True), but=but)
+        told = wait_condition(plain, SOURCE, "share", "Ready", reasons.MOVER_CANNOT_START)
+        assert "FailedMount" in told
+        assert "u-share" in told
+        demand_documented(reasons.MOVER_CANNOT_START, told)
         remove_all(plain)
         demand_no_children(plain)

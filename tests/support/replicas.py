@@ -20,7 +20,7 @@ def create(
     place: Place, kind: str, name: str, method: str, *, manual: str = "", source: str = "", **spec: Any
 ) -> dict[str, Any]:
     """Create a ReplicationSource or -Destination, or change it, and return the manifest. `source`: the claim that is copied."""
-    top = {key: spec.pop(key) for key in ("paused",) if key in spec}
+    top = {key: spec.pop(key) for key in ("paused", "trigger") if key in spec}
     manifest = {
         "apiVersion": "volsync.backube/v1alpha1",
         "kind": _KINDS[kind],
@@ -106,24 +106,23 @@ def create_secret(place: Place, name: str, values: Mapping[str, str]) -> None:
     )
 
 
-def create_authority(place: Place, name: str = "authority") -> dict[str, str]:
-    """Make the ConfigMap with the certificate that the S3 server is trusted by, and return the `customCA` that names it."""
+def create_authority(place: Place, name: str = "authority", *, secret: bool = False) -> dict[str, str]:
+    """Make the ConfigMap or Secret with the certificate that the S3 server is trusted by, and return the `customCA` that names it."""
+    values = {"ca.crt": place.store.authority}
+    if secret:
+        create_secret(place, name, values)
+        return {"secretName": name, "key": "ca.crt"}
     place.kubectl.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": name},
-            "data": {"ca.crt": place.store.authority},
-        },
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": values},
         namespace=place.namespace,
     )
     return {"configMapName": name, "key": "ca.crt"}
 
 
-def restic_secret(place: Place, folder: str) -> dict[str, str]:
-    """Return what the Secret of a repository in the bucket holds."""
+def restic_secret(place: Place, folder: str, *, bucket: str = "") -> dict[str, str]:
+    """Return what the Secret of a repository in the bucket, or in another one, holds."""
     return {
-        "RESTIC_REPOSITORY": f"s3:https://{place.store.host}/{place.bucket}/{folder}",
+        "RESTIC_REPOSITORY": f"s3:https://{place.store.host}/{bucket or place.bucket}/{folder}",
         "RESTIC_PASSWORD": SECRET_KEY,  # searched in everything that can be read, as the key of the store
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,

@@ -57,7 +57,14 @@ def tell(root):
             found = os.lstat(path)
             names.setdefault((found.st_dev, found.st_ino), []).append(os.path.relpath(path, root))
             paths.append(path)
-    return {os.path.relpath(path, root): told(path, names) for path in sorted(paths)}
+    said = {os.path.relpath(path, root): told(path, names) for path in sorted(paths)}
+    # what is only many is told by its number and one hash
+    many = {path: said.pop(path) for path in list(said) if path.startswith("mass/")}
+    if many:
+        kept = {path: {key: value for key, value in each.items() if key != "mark"} for path, each in many.items()}
+        content = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+        said["mass"] = {"kind": "mass", "count": len(many), "content": content}
+    return said
 """
 
 _WRITE = """
@@ -100,6 +107,10 @@ def first():
     os.setxattr("/data/plain", "user.mark", b"marked")
     entries = [(0x01, 6, NONE), (0x02, 4, 1234), (0x04, 4, NONE), (0x08, 1, 4321), (0x10, 5, NONE), (0x20, 0, NONE)]
     os.setxattr("/data/read-only", "system.posix_acl_access", acl(*entries))
+    for number in range(MANY):
+        write(f"mass/{number % 211:03}/{number:05}", b"%d" % number)
+        if number % 21 == 0:
+            os.symlink(f"{number:05}", f"/data/mass/{number % 211:03}/link-{number:05}")
     write("shared/file", b"shared")
     entries = [(0x01, 7, NONE), (0x02, 7, 1234), (0x04, 5, NONE), (0x10, 7, NONE), (0x20, 0, NONE)]
     os.setxattr("/data/shared", "system.posix_acl_default", acl(*entries))
@@ -118,9 +129,15 @@ def second():
 """
 
 
-def write_tree(place: Place, claim: str, *, change: bool = False, root: bool = False, owners: bool = True) -> Tree:
-    """Write the tree into a volume, or change and delete some of it, and return it as it is then. `owners`: root gives some of it away."""
-    return _run(place, claim, f"OWNERS = {owners}\n{_WRITE}\n{'second' if change else 'first'}()", root=root)
+def write_tree(
+    place: Place, claim: str, *, change: bool = False, root: bool = False, owners: bool = True, many: int = 0
+) -> Tree:
+    """Write the tree into a volume, or change and delete some of it, and return it as it is then.
+
+    `owners`: root gives some of it away. `many`: so many small files beside it, with a link for each 21st.
+    """
+    begin = f"OWNERS, MANY = {owners}, {many}"
+    return _run(place, claim, f"{begin}\n{_WRITE}\n{'second' if change else 'first'}()", root=root)
 
 
 def read_tree(place: Place, claim: str, *, root: bool = False) -> Tree:
