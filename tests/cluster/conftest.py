@@ -128,6 +128,8 @@ def _demand_own_cluster(kubectl: Kubectl) -> None:
 def _clear_away(kubectl: Kubectl) -> None:
     """Delete what a session left that was killed, or whose teardown failed."""
     labels = ",".join(f"{key}={value}" for key, value in TEST_LABEL.items())
+    # with a kind that is there before its scenario, the operator would have registered itself at its start, or in the session before
+    kubectl.run("delete", "crd", "-l", labels, "--ignore-not-found", "--wait=true")
     names = [each["metadata"]["name"] for each in kubectl.items("namespaces", "-l", labels)]
     if names:
         kubectl.run("delete", "namespace", *names, "--wait=false")

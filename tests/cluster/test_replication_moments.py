@@ -5,12 +5,16 @@ from typing import Any
 
 import pytest
 
-from support.cluster import wait_for
+from datamover.api.volsync.names import PRIME_PREFIX
+from support.cluster import PATIENCE, wait_for
 from support.leftovers import demand_no_children
 from support.place import Place
 from support.pods import restricted_pod
 from support.replicas import (
+    DESTINATION,
+    NEW_VOLUME,
     SOURCE,
+    claim_from,
     create,
     create_authority,
     create_claim,
@@ -22,7 +26,7 @@ from support.replicas import (
     trigger,
     wait_synchronized,
 )
-from support.trees import IDENTITY
+from support.trees import IDENTITY, read_tree
 
 _DATABASE = """
 import hashlib, os, time
@@ -144,8 +148,15 @@ def test_a_copy_trigger_lets_a_database_be_copied_at_a_moment_when_it_is_whole(p
 
 
 def test_a_source_without_a_trigger_and_without_a_copy_is_synchronised_twice_in_two_minutes(place: Place) -> None:
-    """Users rely on it; in a namespace that chooses nothing, the mover is nobody. It is deleted while it goes on, and nothing is left."""
+    """Users rely on it; in a namespace that chooses nothing, the mover is nobody. It is deleted while it goes on, and nothing is left.
+
+    A Pod has the volume all the time, which only one node may: the mover goes where it is.
+    """
     place.create_volume()
+    sleeps = ["python3", "-c", "import time; time.sleep(3600)"]
+    user = restricted_pod("user", image=place.cluster.images.mover, command=sleeps, claim="app-data")
+    place.kubectl.apply(user, namespace=place.namespace)
+    place.run("wait", "--for=condition=Ready", "pod/user", "--timeout=60s")
     create_secret(place, "repository", restic_secret(place, "restic"))
     create(
         place,
@@ -157,47 +168,37 @@ def test_a_source_without_a_trigger_and_without_a_copy_is_synchronised_twice_in_
         copyMethod="Direct",
         customCA=create_authority(place),
     )
-    create(
-        place,
-        SOURCE,
-        "share",
-        "restic",
-        source="app-data",
-        repository="repository",
-        copyMethod="Clone",
-        paused=True,
-        moverVolumes=[
-            {
-                "mountPath": "share",
-                "volumeSource": {"nfs": {"server": "nfs.example.com", "path": "/exports/share", "readOnly": True}},
-            }
-        ],
-    )
 
     def ended() -> str:
         return get(place, SOURCE, "always").get("status", {}).get("lastSyncTime", "")
 
+    wait_for(lambda: bool(place.kubectl.get("job", "volsync-src-always", "-n", place.namespace)), what=place.explain)
+    job = place.kubectl.get("job", "volsync-src-always", "-n", place.namespace)
+    node = place.kubectl.get("pod", "user", "-n", place.namespace)["spec"]["nodeName"]
+    labels = place.kubectl.get("node", node)["metadata"]["labels"]
+    wanted = {"kubernetes.io/hostname": labels["kubernetes.io/hostname"]}
+    assert job["spec"]["template"]["spec"]["nodeSelector"] == wanted
     wait_for(lambda: bool(ended()), seconds=60, what=place.explain)
     first = ended()
     wait_for(lambda: ended() != first, seconds=60, what=place.explain)
-    # A server of NFS is not here: what would be mounted is read from the Job, which is there although it is paused.
-    wait_for(lambda: bool(place.kubectl.get("job", "volsync-src-share", "-n", place.namespace)), what=place.explain)
-    job = place.kubectl.get("job", "volsync-src-share", "-n", place.namespace)
-    assert job["spec"]["parallelism"] == 0
-    spec = job["spec"]["template"]["spec"]
-    assert {
-        "name": "u-share",
-        "nfs": {"server": "nfs.example.com", "path": "/exports/share", "readOnly": True},
-    } in spec["volumes"]
-    assert any(each["mountPath"] == "/mnt/share" for each in spec["containers"][0]["volumeMounts"])
-    place.run("delete", SOURCE, "always", "share", "--wait=true")
+    place.run("delete", SOURCE, "always", "--wait=true")
+    place.run("delete", "pod/user", "--wait=true")
     demand_no_children(place)
     assert place.claims() == {"app-data"}
 
 
+def is_running(pod: dict[str, Any]) -> bool:
+    return pod["status"]["phase"] == "Running"
+
+
+def contents(place: Place, claim: str) -> dict[str, str]:
+    """Return the hash of each file of a volume."""
+    return {path: said["content"] for path, said in read_tree(place, claim).items() if "content" in said}
+
+
 @pytest.mark.disrupts
-def test_a_synchronisation_during_which_the_operator_is_deleted_in_each_phase_ends_once(place: Place) -> None:
-    """Paused at first; then the copy is slow, and then the mover is."""
+def test_an_operator_that_is_killed_in_each_phase_of_a_way_there_and_back_goes_each_once(place: Place) -> None:
+    """A source is paused at first; then its copy is slow, and then its mover. The same of a destination, and of a claim that waits for its image."""
     place.create_volume(storage_class=place.cluster.storage_class("rig-slow"))
     create_secret(place, "repository", restic_secret(place, "restic"))
     spec = {
@@ -228,13 +229,33 @@ def test_a_synchronisation_during_which_the_operator_is_deleted_in_each_phase_en
     assert items("jobs")[0]["spec"]["parallelism"] == 0
     renew()
     place.run("patch", SOURCE, "app", "--type=merge", "-p", '{"spec":{"paused":false}}')
-    wait_for(lambda: any(pod["status"]["phase"] == "Running" for pod in items("pods")), what=place.explain)
+    wait_for(lambda: any(map(is_running, items("pods"))), what=place.explain)
     renew()
     # it may have ended while the operator came back, which takes its time on a busy machine
     assert get(place, SOURCE, "app")["status"].get("lastSyncStartTime", begun) == begun, "another one has begun"
     wait_for(lambda: "lastManualSync" in get(place, SOURCE, "app")["status"], seconds=150, what=place.explain)
-    renew()
+    slow = {"storageClassName": place.cluster.storage_class("rig-slow"), "moverResources": spec["moverResources"]}
+    common = {key: spec[key] for key in ("repository", "customCA", "copyMethod")}
+    create(place, DESTINATION, "back", "restic", manual="one", **NEW_VOLUME, **common, **slow)
+    claim_from(place, "filled", "back", storage_class="rig-slow")
+    wait_for(lambda: bool(place.kubectl.get("pvc", "volsync-back-dest", "-n", namespace)), what=place.explain)
+    renew()  # while the source is cleaned up after
     wait_synchronized(place, SOURCE, "app", "one")
+
+    def restores() -> bool:
+        pods = items("pods")
+        return any(pod["metadata"]["name"].startswith("volsync-dst-back") for pod in pods if is_running(pod))
+
+    wait_for(restores, what=place.explain)
+    renew()
+    wait_for(lambda: any(name.startswith(PRIME_PREFIX) for name in place.claims()), seconds=150, what=place.explain)
+    renew()
+    wait_synchronized(place, DESTINATION, "back", "one")
+    place.run("wait", "--for=jsonpath={.status.phase}=Bound", "pvc/filled", f"--timeout={PATIENCE:.0f}s")
+    assert contents(place, "filled") == contents(place, "app-data")
     demand_no_temporaries(place)
+    caches = {"volsync-src-app-cache", "volsync-dst-back-cache"}
+    assert place.claims() - caches == {"app-data", "filled", "volsync-back-dest"}
+    assert len(items("volumesnapshots")) == 1, "the latest image is one"
     snapshots = place.store.rclone("lsf", f"s3:{place.bucket}/restic/snapshots").decode().split()
     assert len(snapshots) == 1, snapshots

@@ -8,9 +8,8 @@ import pytest
 from datamover.api import names
 from support.cluster import OPERATOR_NAMESPACE, RealCluster, wait_for
 from support.place import Place
-from support.request_counts import AuditEntry, count_audit_lines, read_audit_log
-
-ACCOUNT = f"system:serviceaccount:{OPERATOR_NAMESPACE}:datamover-operator-controller-manager"
+from support.request_counts import AuditEntry, count_audit_lines
+from support.rights import asked
 
 Right = tuple[str, str, str]
 """API group, resource with subresource, verb."""
@@ -25,15 +24,7 @@ ONLY_AFTER_FAULTS: set[Right] = {
     ("batch", "jobs", "get"),  # whose a Job is that is there already
     ("batch", "jobs", "patch"),  # a run that is suspended half-way
     ("datamover.a-cup-of.coffee", "datamovers", "get"),  # after a conflict
-    # that this one suffices is shown on a real API server (tests/unit/deploy/test_population_rights.py); here the kind comes and goes in a moment
-    ("populator.storage.k8s.io", "volumepopulators", "create"),
     ("populator.storage.k8s.io", "volumepopulators", "get"),  # whose it is that is there already
-    (
-        "populator.storage.k8s.io",
-        "volumepopulators",
-        "list",
-    ),  # the kind goes again before it is asked for a second time
-    ("populator.storage.k8s.io", "volumepopulators", "watch"),
     ("volsync.backube", "replicationdestinations", "get"),  # after a conflict
     ("volsync.backube", "replicationsources", "get"),  # after a conflict
     ("events.k8s.io", "events", "get"),  # after a conflict
@@ -64,14 +55,6 @@ def granted(cluster: RealCluster) -> set[Right]:
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-
-
-def asked(cluster: RealCluster, *, since: int) -> list[AuditEntry]:
-    """Return what the operator asked of resources since that line of the log."""
-    if cluster.rig is None:
-        pytest.skip("the audit log of somebody else's API server is not ours to read")
-    entries = read_audit_log(cluster.rig.layout.audit, user=ACCOUNT, since=since)
-    return [entry for entry in entries if entry.resource]
 
 
 def right_of(entry: AuditEntry) -> Right:
