@@ -1,21 +1,21 @@
-"""`python -m bench.cluster`: what one backup costs in the cluster of `make cluster-up`, step by step, and thirty at once.
+"""`python -m bench.cluster [--only WORD]`: what one backup costs in the cluster of `make cluster-up`, step by step, and thirty at once; and what
+two synchronisations of a ReplicationSource do.
 
 Everything is real: kubelet, CSI driver, the operator from its chart, the mover's image, an S3 server with TLS in the cluster. The moments are
 those at which a watch of ours sees an object change. The operator's own share is what passes while nobody else has anything to do.
 """
 
+import argparse
 import json
 import statistics
-import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from bench import ROOT
+from bench.synchronization import measure_source
+from bench.watches import watching
 from support.cluster import (
     OPERATOR_NAMESPACE,
     Kubectl,
@@ -75,46 +75,13 @@ class Moments:
             self.seen.setdefault(what, now)
 
 
-@contextmanager
-def watching(kubectl: Kubectl, namespace: str, note: Callable[[dict[str, Any]], None]) -> Iterator[None]:
-    """Watch what a backup is made of."""
-    watches = [
-        subprocess.Popen(
-            [
-                kubectl.program, "--kubeconfig", str(kubectl.kubeconfig), "get", kind, "-n", namespace,
-                "--watch", "-o", "json", "--output-watch-events",
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for kind in ("pvc", "jobs", "pods", "datamovers")
-    ]  # fmt: skip
-    threads = [threading.Thread(target=_read, args=(watch.stdout, note), daemon=True) for watch in watches]
-    for thread in threads:
-        thread.start()
-    time.sleep(2)  # until all of them watch: those that find nothing say nothing
-    try:
-        yield
-    finally:
-        for watch in watches:
-            watch.terminate()
-            watch.wait()
-        for thread in threads:
-            thread.join()
-
-
-def _read(stream: Any, note: Callable[[dict[str, Any]], None]) -> None:
-    for line in stream:
-        note(json.loads(line))
-
-
 def measure_one(place: Place) -> dict[str, float]:
     """Return the seconds of each step of one backup, the whole, and the operator's share; medians of some."""
     found: dict[str, list[float]] = {}
     for number in range(RUNS):
         name = f"one-{number}"
         moments = Moments(name)
-        with watching(place.kubectl, place.namespace, moments.note):
+        with watching(place.kubectl, place.namespace, ("pvc", "jobs", "pods", "datamovers"), moments.note):
             moments.seen["applied"] = time.monotonic()
             place.create_mover(name, deletePvcAfterBackup=True)
             wait_for(lambda moments=moments: "completed" in moments.seen)
@@ -142,7 +109,7 @@ def measure_many(place: Place) -> dict[str, float]:
     }
 
 
-def _measure(cluster: RealCluster, scratch: Path) -> dict[str, dict[str, float]]:
+def _measure(cluster: RealCluster, scratch: Path, *, only: str) -> dict[str, dict[str, float]]:
     cluster.create_namespace(OPERATOR_NAMESPACE)
     cluster.install()
     cluster.create_namespace("bench-store")
@@ -152,16 +119,24 @@ def _measure(cluster: RealCluster, scratch: Path) -> dict[str, dict[str, float]]
     place = Place(cluster, store, "bench", "bench", scratch)
     place.create_volume(tree={f"file-{number}": b"x" * 1000 for number in range(100)})
     place.create_secret()
-    return {"one backup of 100 files, s": measure_one(place), "at once, s": measure_many(place)}
+    measures = {
+        "one backup of 100 files, s": measure_one,
+        "at once, s": measure_many,
+        "a ReplicationSource of 100 files, restic, Direct, without a trigger, s": measure_source,
+    }
+    return {title: measure(place) for title, measure in measures.items() if only in title}
 
 
 def main() -> None:
     """Install, measure, print, and take everything away."""
+    parser = argparse.ArgumentParser(prog="python -m bench.cluster")
+    parser.add_argument("--only", default="", help="measure only what has this word in its title")
+    arguments = parser.parse_args()
     kubeconfig, rig, kubectl, helm = find_cluster()
     cluster = RealCluster(Kubectl(kubectl, kubeconfig), find_images(rig), helm, rig)
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            results = _measure(cluster, Path(scratch))
+            results = _measure(cluster, Path(scratch), only=arguments.only)
         finally:
             for namespace in ("bench", "bench-store"):
                 cluster.kubectl.run("delete", "namespace", namespace, "--ignore-not-found", "--wait=true")

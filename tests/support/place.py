@@ -310,15 +310,8 @@ class Place:
         try:
             yield other
         finally:
-            self.kubectl.run(
-                "delete",
-                "namespace",
-                other.namespace,
-                "--ignore-not-found",
-                "--wait=true",
-                "--timeout=90s",
-                seconds=120,
-            )
+            if self.kubectl.get("namespace", other.namespace):
+                other.remove()
 
     def mover_logs(self) -> dict[str, str]:
         """Return what the Pods of the namespace have logged, by Pod and container; on the rig also those that are gone."""
@@ -336,4 +329,6 @@ class Place:
         """Delete the namespace and wait until it is gone; its content before, for that is faster than the namespace controller."""
         self.run("delete", OWNERS, "--all", "--wait=true", "--timeout=60s")
         self.run("delete", "jobs,pods,pvc", "--all", "--wait=true", "--timeout=60s")
-        self.kubectl.run("delete", "namespace", self.namespace, "--wait=true", "--timeout=90s", seconds=120)
+        self.kubectl.run(
+            "delete", "namespace", self.namespace, "--ignore-not-found", "--wait=true", "--timeout=90s", seconds=120
+        )
