@@ -19,10 +19,10 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _EXIT_CODES = """
 \b
 Exit codes:
-  0    every DataMover is Completed
-  1    a DataMover has Failed; its message says why
+  0    every object is Completed
+  1    an object has Failed; its message says why
   2    the command line or a manifest is wrong; nothing was run
-  3    a DataMover stands still: what only you can bring is missing,
+  3    an object stands still: what only you can bring is missing,
        or what might have come by itself has not within --patience
   4    --timeout has passed; the same command goes on from there
   130  interrupted; the same command goes on from there
@@ -62,7 +62,7 @@ def main() -> None:
     """
 
 
-@main.command(epilog=_EXIT_CODES, short_help="Run DataMovers on this machine, without a cluster.")
+@main.command(epilog=_EXIT_CODES, short_help="Run DataMovers and replication here, without a cluster.")
 @click.option(
     "-f",
     "--filename",
@@ -230,7 +230,8 @@ def up(
     "named",
     metavar="NAME",
     multiple=True,
-    help="Forget this DataMover, be it [NAMESPACE/]NAME, and remove the copies that its runs left. May be repeated.",
+    help="Forget this DataMover, ReplicationSource or ReplicationDestination, be it [KIND/][NAMESPACE/]NAME, and remove what its runs left "
+    "here: copies, caches, and what a destination has received into a volume of its own. May be repeated.",
 )
 @click.option(
     "--free-volume",
@@ -244,7 +245,7 @@ def up(
     "--free-ended",
     "ended",
     is_flag=True,
-    help="Free all DataMovers whose run is over, and copies that no object knows.",
+    help="Free all DataMovers and ReplicationSources whose run is over, and copies that no object knows. What destinations have received stays.",
 )
 @click.option(
     "-o",
@@ -255,7 +256,7 @@ def up(
     help="What to print at the end.",
 )
 def show_state(state: Path | None, named: tuple[str, ...], volumes: tuple[str, ...], ended: bool, output: str) -> None:
-    """Show what the embedded world keeps between runs: DataMovers, copies of volumes, and the room they take. Free it on demand.
+    """Show what the embedded world keeps between runs: objects, copies of volumes, and the room they take. Free it on demand.
 
     Files at destinations and your own directories are not touched, and the identity by which mirrors know this directory stays.
     """

@@ -186,7 +186,7 @@ def error_to_json(error: str, *, code: Exit, state: str) -> bytes:
         "exitCode": int(code),
         "state": plain(state),
         "error": plain(error),
-        **{name: [] for name in _LISTS.values()},
+        **{name: [] for name in LISTS.values()},
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2)
 
@@ -196,7 +196,7 @@ def plain(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-_LISTS = {
+LISTS = {
     DATA_MOVERS.kind: "dataMovers",
     REPLICATION_SOURCES.kind: "replicationSources",
     REPLICATION_DESTINATIONS.kind: "replicationDestinations",
@@ -218,7 +218,7 @@ def to_json(objects: Sequence[Runnable], *, code: Exit, state: str) -> bytes:
 
     What is no DataMover has `result` as well: `Completed`, `Failed`, or how far it is.
     """
-    document: dict[str, Any] = {"exitCode": int(code), "state": plain(state), **{name: [] for name in _LISTS.values()}}
+    document: dict[str, Any] = {"exitCode": int(code), "state": plain(state), **{name: [] for name in LISTS.values()}}
     for obj in objects:
         entry: dict[str, Any] = {
             "name": obj.metadata.name,
@@ -227,5 +227,5 @@ def to_json(objects: Sequence[Runnable], *, code: Exit, state: str) -> bytes:
         }
         if not isinstance(obj, DataMover):
             entry["result"] = show(obj).phase
-        document[_LISTS[kind_of(obj)]].append(entry)
+        document[LISTS[kind_of(obj)]].append(entry)
     return msgspec.json.format(msgspec.json.encode(document), indent=2)

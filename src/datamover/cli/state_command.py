@@ -20,7 +20,7 @@ from datamover.cli.terminal import open_console, say, warn
 
 @dataclass(frozen=True, slots=True)
 class StateRequest:
-    """What was asked: free the `named` DataMovers, let go of the directories of `volumes`, and with `ended` free all whose run is over and all copies without an object."""
+    """What was asked: free the `named` objects, let go of the directories of `volumes`, and with `ended` free all whose run is over and all copies without an object."""
 
     state: Path
     named: tuple[str, ...]
@@ -35,15 +35,15 @@ def perform(request: StateRequest) -> Exit:
     console = open_console(stderr=request.machine)
     try:
         inventory = start(take_inventory(request.state))
-        keys = choose(inventory, named=request.named, ended=request.ended)
+        names = choose(inventory, named=request.named, ended=request.ended)
         volumes = choose_volumes(inventory, named=request.volumes)
         orphans = request.ended and any(copy.claim is None for copy in inventory.others)
-        if keys or orphans or volumes:
-            start(free(inventory, keys, orphans=orphans, volumes=volumes))
+        if names or orphans or volumes:
+            start(free(inventory, names, orphans=orphans, volumes=volumes))
             before, inventory = inventory, start(take_inventory(request.state))
             freed = _total(before) - _total(inventory)
-            if keys or orphans:
-                say(console, f"freed: {', '.join(map(str, keys)) or 'what no object knew'}, {size(max(0, freed))}")
+            if names or orphans:
+                say(console, f"freed: {', '.join(map(str, names)) or 'what no object knew'}, {size(max(0, freed))}")
             for claim in volumes:
                 say(console, f"let go: {claim}; {before.volumes[claim]} is as it was")
     except (WorldError, OSError) as error:
@@ -72,7 +72,7 @@ def _print(console: Console, inventory: Inventory) -> None:
     for heading in ("NAME", "PHASE", "STARTED", "KEEPS"):
         table.add_column(heading, justify="right" if heading == "KEEPS" else "left", overflow="fold")
     for run in inventory.runs:
-        table.add_row(Text(str(run.key)), run.phase, run.started, size(run.size))
+        table.add_row(Text(str(run.name)), run.phase, run.started, size(run.size))
     for copy in inventory.others:
         what = f"claim {copy.claim}" if copy.claim is not None else f"{copy.name}, which no object knows"
         table.add_row(Text(what), "", "", size(copy.size))

@@ -283,6 +283,8 @@ def test_a_usage_error_is_json_where_json_was_asked_for() -> None:
             "exitCode": 2,
             "error": "Missing option '-f' / '--filename'.",
             "dataMovers": [],
+            "replicationSources": [],
+            "replicationDestinations": [],
         }
 
 

@@ -9,28 +9,33 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from datamover.api.names import Phase
-from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from datamover.api.v1alpha1.datamover import DataMover
+from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS
+from datamover.cli import synchronisations
 from datamover.cli.embedded.state import NODE, WorldError, forget_losses, held, read_identity, restore_for_reading
 from datamover.cli.embedded.world import EmbeddedWorld, WorldOptions, start_world
-from datamover.cli.outcome import plain
-from datamover.cli.runnables import Name
+from datamover.cli.outcome import LISTS, plain
+from datamover.cli.runnables import RUNNABLES, Name, Runnable, name_of
 from kubekit.client.client import Client
 from kubekit.client.errors import NotFound
 from kubekit.runtime.store import Key, key_of
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
+from kubekit.words.meta import HasMeta, Resource
 from localkube.node.adoption import list_adopted
 from localkube.node.kinds import VOLUMES, PersistentVolume
 from localkube.node.names import ADOPTED
 from localkube.node.orphans import SNAPSHOT_PREFIX, VOLUME_PREFIX
-from localkube.node.snapshot_kinds import CONTENTS
+from localkube.node.snapshot_kinds import CONTENTS, SNAPSHOTS
 from localkube.node.walking import measure_tree, remove_tree
 from localkube.store.apiserver import ApiServer
 from localkube.transport import LocalTransport
+
+T = TypeVar("T")
 
 _PATIENCE: Final = 60.0
 """Seconds that what is freed may take to go."""
@@ -49,12 +54,20 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class KeptRun:
-    """A DataMover, with the copies that its run has left."""
+    """A DataMover, ReplicationSource or ReplicationDestination, with what its run has left: copies, caches, and what was received.
 
-    key: Key
+    `started` is of the last run. Of one of replication that is over it is when that ended, for its status has nothing else.
+    """
+
+    name: Name
     phase: str
     started: str
     copies: tuple[Copy, ...]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is lost with what it keeps. What a destination has received is what it is for."""
+        return self.phase in Phase.TERMINAL and self.name.kind != REPLICATION_DESTINATIONS.kind
 
     @property
     def size(self) -> int:
@@ -64,7 +77,7 @@ class KeptRun:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What a state directory keeps. `others` are copies that belong to no DataMover; some still have a claim."""
+    """What a state directory keeps. `others` are copies that belong to none of these objects; some still have a claim."""
 
     state: Path
     identity: str | None
@@ -82,47 +95,58 @@ async def take_inventory(state: Path) -> Inventory:
     server = ApiServer()
     restore_for_reading(server, state)
     client = Client(LocalTransport(server))
-    movers = await _list_movers(client)
-    owners = {mover.metadata.uid: key_of(mover.metadata) for mover in movers}
-    copies = await _list_copies(client, state, owners)
-    runs = tuple(
-        KeptRun(
-            key=(key := key_of(mover.metadata)),
-            phase=(mover.status.phase if mover.status else None) or "Pending",
-            started=(mover.status.run.started if mover.status and mover.status.run else None) or "",
-            copies=tuple(copy for copy in copies if copy.owner == str(key)),
-        )
-        for mover in movers
-    )
+    found = [obj for resource in RUNNABLES.values() for obj in await _list_objects(client, resource)]
+    copies = await _list_copies(client, state, {obj.metadata.uid: str(name_of(obj)) for obj in found})
+    runs = tuple(_describe(obj, copies) for obj in found)
     adopted = {claim: volume.directory for claim, volume in (await list_adopted(client)).items()}
     return Inventory(state, identity, runs, tuple(copy for copy in copies if not copy.owner), adopted)
 
 
-async def _list_movers(client: Client) -> list[DataMover]:
+async def _list_objects(client: Client, resource: Resource[Any]) -> list[Runnable]:
     try:
-        return list(await client.list(DATA_MOVERS))
+        return list(await client.list(resource))
     except NotFound:
         return []  # a directory without objects: nothing was defined yet
 
 
-async def _list_copies(client: Client, state: Path, owners: dict[str, Key]) -> list[Copy]:
+def _describe(obj: Runnable, copies: Collection[Copy]) -> KeptRun:
+    name = name_of(obj)
+    left = tuple(copy for copy in copies if copy.owner == str(name))
+    if not isinstance(obj, DataMover):
+        status = synchronisations.status_of(obj)
+        return KeptRun(
+            name, synchronisations.phase_of(obj), status.last_sync_start_time or status.last_sync_time or "", left
+        )
+    started = obj.status.run.started if obj.status is not None and obj.status.run is not None else None
+    return KeptRun(name, (obj.status and obj.status.phase) or "Pending", started or "", left)
+
+
+async def _list_copies(client: Client, state: Path, owners: Mapping[str, str]) -> list[Copy]:
     volumes = {volume.metadata.name: volume for volume in await client.list(VOLUMES)}
     claims = {key_of(claim.metadata): claim for claim in await client.list(PERSISTENT_VOLUME_CLAIMS)}
-    try:
-        contents = {content.metadata.name for content in await client.list(CONTENTS)}
-    except NotFound:
-        contents = set[str]()
+    contents = await _list_contents(client)
     found: list[Copy] = []
     for name in await asyncio.to_thread(_list_directories, state):
         size = await asyncio.to_thread(measure_tree, state / NODE / "volumes" / name)
         key = _claim_of(volumes.get(name))
         claim = claims.get(key) if key is not None else None
-        uids = [owner.uid for owner in (claim.metadata.owner_references if claim else None) or ()]
-        owner = next((str(owners[uid]) for uid in uids if uid in owners), "")
+        of = claim if claim is not None else contents.get(name)
+        uids = [owner.uid for owner in (of.metadata.owner_references if of is not None else None) or ()]
+        owner = next((owners[uid] for uid in uids if uid in owners), "")
         is_held = key is not None and not _is_released(volumes[name], claim=claim)
         known = str(key) if is_held else (name if name in contents else None)
         found.append(Copy(name, known, owner, size))
     return found
+
+
+async def _list_contents(client: Client) -> dict[str, HasMeta | None]:
+    """Return the contents of snapshots by name, each with the snapshot that it is of."""
+    try:
+        snapshots = {each.metadata.uid: each for each in await client.list(SNAPSHOTS)}
+        contents = await client.list(CONTENTS)
+    except NotFound:
+        return {}
+    return {each.metadata.name: snapshots.get(each.spec.volume_snapshot_ref.uid or "") for each in contents}
 
 
 def _claim_of(volume: PersistentVolume | None) -> Key | None:
@@ -146,30 +170,39 @@ def _list_directories(state: Path) -> list[str]:
     return sorted(name for name in names if name.startswith((VOLUME_PREFIX, SNAPSHOT_PREFIX)))
 
 
-def choose(inventory: Inventory, *, named: Collection[str], ended: bool) -> tuple[Key, ...]:
-    """Return the DataMovers that are to be freed: those that are named, and with `ended` those whose run is over. Raises WorldError."""
-    chosen = {run.key for run in inventory.runs if ended and run.phase in Phase.TERMINAL}
-    known = [run.key for run in inventory.runs]
-    chosen |= {_find(name, known, what="DataMover", state=inventory.state) for name in named}
+def choose(inventory: Inventory, *, named: Collection[str], ended: bool) -> tuple[Name, ...]:
+    """Return the objects that are to be freed: those that are named, and with `ended` those whose run is over. Raises WorldError."""
+    chosen = {run.name for run in inventory.runs if ended and run.is_over}
+    known = {run.name: _spell(run.name) for run in inventory.runs}
+    chosen |= {_find(name, known, what="object", more="kind and namespace", state=inventory.state) for name in named}
     return tuple(sorted(chosen))
+
+
+def _spell(name: Name) -> tuple[str, ...]:
+    """Return how an object may be called, the whole name first."""
+    key = name.key
+    return f"{name.kind}/{key}", f"{name.kind}/{key.name}", str(key), key.name
 
 
 def choose_volumes(inventory: Inventory, *, named: Collection[str]) -> tuple[Key, ...]:
     """Return the claims whose directories are to be let go. Raises WorldError."""
-    return tuple(sorted({_find(name, inventory.volumes, what="volume", state=inventory.state) for name in named}))
+    known = {claim: (str(claim), claim.name) for claim in inventory.volumes}
+    return tuple(sorted({_find(name, known, what="volume", more="namespace", state=inventory.state) for name in named}))
 
 
-def _find(name: str, known: Collection[Key], *, what: str, state: Path) -> Key:
-    fitting = [key for key in known if name in (str(key), key.name)]
+def _find(name: str, known: Mapping[T, tuple[str, ...]], *, what: str, more: str, state: Path) -> T:
+    fitting = [each for each, spellings in known.items() if name.lower() in map(str.lower, spellings)]
     if not fitting:
-        raise WorldError(f"there is no {what} {name} in {state}: it keeps {', '.join(map(str, known)) or 'none'}")
+        kept = ", ".join(known[each][0] for each in known) or "none"
+        raise WorldError(f"there is no {what} {name} in {state}: it keeps {kept}")
     if len(fitting) > 1:
-        raise WorldError(f"{name} is {' and '.join(map(str, fitting))}: give the namespace as well, as here")
+        several = " and ".join(known[each][0] for each in fitting)
+        raise WorldError(f"{name} is {several}: give the {more} as well, as here")
     return fitting[0]
 
 
-async def free(inventory: Inventory, keys: tuple[Key, ...], *, orphans: bool, volumes: tuple[Key, ...] = ()) -> None:
-    """Remove DataMovers with what their runs left, and with `orphans` the directories that no object knows. The identity stays.
+async def free(inventory: Inventory, names: tuple[Name, ...], *, orphans: bool, volumes: tuple[Key, ...] = ()) -> None:
+    """Remove objects with what their runs left, and with `orphans` the directories that no object knows. The identity stays.
 
     `volumes` are claims that stand for somebody's own directories: the claims go, the directories are not touched (law L1).
     Raises WorldError.
@@ -181,18 +214,16 @@ async def free(inventory: Inventory, keys: tuple[Key, ...], *, orphans: bool, vo
             for name in nobodys:
                 await asyncio.to_thread(remove_tree, state / NODE / "volumes" / name)
             forget_losses(state)
-    if not keys and not volumes and not nobodys:
+    if not names and not volumes and not nobodys:
         return
-    going = {copy.name for run in inventory.runs if run.key in keys for copy in run.copies}
+    going = {copy.name for run in inventory.runs if run.name in names for copy in run.copies}
     async with start_world(WorldOptions(state=state, operator=None)) as world:
-        for key in keys:
-            mover = world.kept.get(Name(DATA_MOVERS.kind, key))
-            if mover is None:
+        for name in names:
+            obj, key = world.kept.get(name), name.key
+            if obj is None:
                 continue
-            try:
-                await world.client.delete(DATA_MOVERS, key.name, namespace=key.namespace, uid=mover.metadata.uid)
-            except NotFound:
-                continue
+            with suppress(NotFound):
+                await world.client.delete(name.resource, key.name, namespace=key.namespace, uid=obj.metadata.uid)
         end = time.monotonic() + _PATIENCE
         while left := sorted(going & set(await asyncio.to_thread(_list_directories, state))):
             world.check()
@@ -202,9 +233,9 @@ async def free(inventory: Inventory, keys: tuple[Key, ...], *, orphans: bool, vo
                     "datamover local up and kubectl describe pvc show what"
                 )
             await asyncio.sleep(_TICK)
-        for name in nobodys:  # a class that retains leaves the object as well
+        for nobody in nobodys:  # a class that retains leaves the object as well
             with suppress(NotFound):
-                await world.client.delete(VOLUMES, name)
+                await world.client.delete(VOLUMES, nobody)
         await _let_go(world, volumes)
 
 
@@ -231,17 +262,10 @@ def inventory_to_json(inventory: Inventory) -> bytes:
     document: dict[str, Any] = {
         "state": plain(str(inventory.state)),
         "identity": inventory.identity,
-        "dataMovers": [
-            {
-                "name": run.key.name,
-                "namespace": run.key.namespace,
-                "phase": run.phase,
-                "started": run.started,
-                "bytes": run.size,
-                "copies": [_copy_to_tree(copy) for copy in run.copies],
-            }
-            for run in inventory.runs
-        ],
+        **{
+            where: [_run_to_tree(run) for run in inventory.runs if run.name.kind == kind]
+            for kind, where in LISTS.items()
+        },
         "others": [_copy_to_tree(copy) for copy in inventory.others],
         "volumes": [
             {"name": claim.name, "namespace": claim.namespace, "directory": plain(directory)}
@@ -249,6 +273,17 @@ def inventory_to_json(inventory: Inventory) -> bytes:
         ],
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2)
+
+
+def _run_to_tree(run: KeptRun) -> dict[str, Any]:
+    return {
+        "name": run.name.key.name,
+        "namespace": run.name.key.namespace,
+        "phase": run.phase,
+        "started": run.started,
+        "bytes": run.size,
+        "copies": [_copy_to_tree(copy) for copy in run.copies],
+    }
 
 
 def _copy_to_tree(copy: Copy) -> dict[str, Any]:

@@ -2,18 +2,23 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
+from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS
+from datamover.api.volsync.replication_source import REPLICATION_SOURCES
 from datamover.cli.embedded.state import WorldError, read_identity
 from datamover.cli.embedded.world import EmbeddedWorld, WorldOptions, adopt_volume, start_world
 from datamover.cli.main import main
 from datamover.cli.volumes import Volume
 from datamover.volumes.binding import is_bound
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
+from kubekit.words.meta import Resource
 from localkube.node.kinds import VOLUMES
+from localkube.node.snapshot_kinds import CONTENTS, SNAPSHOTS
 
 SPEC = {"sourcePvc": "app-data", "secretName": "credentials"}
 
@@ -92,6 +97,90 @@ async def test_what_is_kept_is_shown_with_its_size(state: Path) -> None:
     assert "pvc-nobody, which no object knows" in out
 
 
+async def _leave_replication(world: EmbeddedWorld, resource: Resource[Any], name: str, claim: str) -> None:
+    """Leave an object whose synchronisation is over, with a claim of its own."""
+    meta = {"name": name, "namespace": "default"}
+    made = await world.client.create(resource, {"metadata": meta, "spec": {"trigger": {"manual": "t1"}}})
+    waiting = {
+        "type": "Synchronizing",
+        "status": "False",
+        "reason": "WaitingForManual",
+        "message": "Waiting for manual trigger",
+        "lastTransitionTime": "2026-11-29T11:12:51Z",
+    }
+    status = {"status": {"lastSyncTime": "2026-11-29T11:12:51Z", "conditions": [waiting]}}
+    await world.client.patch(resource, name, status, namespace="default", subresource="status", field_manager="test")
+    owner = {"apiVersion": resource.api_version, "kind": resource.kind, "name": name, "uid": made.metadata.uid}
+    spec = {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "local",
+        "resources": {"requests": {"storage": "1Gi"}},
+        "dataSource": {"kind": "PersistentVolumeClaim", "name": "app-data"},
+    }
+    await world.client.create(
+        PERSISTENT_VOLUME_CLAIMS,
+        {"metadata": {**meta, "name": claim, "ownerReferences": [owner]}, "spec": spec},
+    )
+
+
+@pytest.fixture
+async def replicated(tmp_path: Path) -> Path:
+    """A state with a source and a destination of one name; of the destination's volume there is an image."""
+    state, data = tmp_path / "state", tmp_path / "data"
+    data.mkdir()
+    (data / "file").write_text("x" * 1024)
+    async with start_world(WorldOptions(state=state, operator=None)) as world:
+        await adopt_volume(world, Volume("app-data", data), namespace="default")
+        await _leave_replication(world, REPLICATION_SOURCES, "app", "volsync-src-app-cache")
+        await _leave_replication(world, REPLICATION_DESTINATIONS, "app", "volsync-app-dest")
+        while not all(is_bound(claim) for claim in await world.client.list(PERSISTENT_VOLUME_CLAIMS)):
+            await _tick(world)
+        made = await world.client.get(REPLICATION_DESTINATIONS, "app", namespace="default")
+        owner = {
+            "apiVersion": REPLICATION_DESTINATIONS.api_version,
+            "kind": REPLICATION_DESTINATIONS.kind,
+            "name": "app",
+            "uid": made.metadata.uid,
+        }
+        snapshot = {
+            "metadata": {"name": "image", "namespace": "default", "ownerReferences": [owner]},
+            "spec": {"source": {"persistentVolumeClaimName": "volsync-app-dest"}},
+        }
+        await world.client.create(SNAPSHOTS, snapshot)
+        while not [each for each in await world.client.list(CONTENTS) if each.status.ready_to_use]:
+            await _tick(world)
+    return state
+
+
+async def test_what_replication_keeps_is_shown_as_its_own(replicated: Path) -> None:
+    _, out, _ = await in_thread(replicated, "-o", "json")
+    document = json.loads(out)
+    kept = {kind: document[kind] for kind in ("dataMovers", "replicationSources", "replicationDestinations")}
+    assert {kind: [(run["name"], run["phase"], run["bytes"]) for run in runs] for kind, runs in kept.items()} == {
+        "dataMovers": [],
+        "replicationSources": [("app", "Completed", 1024)],
+        "replicationDestinations": [("app", "Completed", 2048)],
+    }
+    assert document["others"] == []
+    _, out, _ = await in_thread(replicated)
+    assert "ReplicationSource default/app" in out
+
+
+async def test_what_a_destination_has_received_goes_only_by_its_name(replicated: Path) -> None:
+    code, _, err = await in_thread(replicated, "--free", "app")
+    assert code == 2
+    assert "app is ReplicationSource/default/app and ReplicationDestination/default/app: give the kind" in err
+    code, out, err = await in_thread(replicated, "--free-ended", "-o", "json")
+    assert (code, err) == (0, "freed: ReplicationSource default/app, 1.0 KiB\n")
+    document = json.loads(out)
+    assert document["replicationSources"] == []
+    assert [run["bytes"] for run in document["replicationDestinations"]] == [2048]
+    code, out, err = await in_thread(replicated, "--free", "replicationdestination/app")
+    assert (code, err) == (0, "")
+    assert "nothing is kept" in out
+    assert not [each for each in (replicated / "node" / "volumes").iterdir() if each.name.startswith(("pvc-", "snap"))]
+
+
 async def test_freeing_keeps_the_identity_and_what_is_under_way(state: Path) -> None:
     before = read_identity(state)
     code, out, err = await in_thread(state, "--free-ended")
@@ -155,8 +244,8 @@ async def test_a_directory_is_let_go_so_that_another_takes_its_place(state: Path
 async def test_what_is_not_there_is_told(state: Path, tmp_path: Path) -> None:
     code, out, err = await in_thread(state, "--free", "other", "-o", "json")
     assert code == 2
-    assert "there is no DataMover other" in err
-    assert "it keeps default/failed, default/under" in err
+    assert "there is no object other" in err
+    assert "it keeps DataMover/default/failed, DataMover/default/under" in err
     assert json.loads(out)["exitCode"] == 2
     code, _, err = await in_thread(state, "--free-volume", "other")
     assert (code, "there is no volume other" in err, "it keeps default/app-data" in err) == (2, True, True)
