@@ -19,6 +19,7 @@ ONLY_AFTER_FAULTS: set[Right] = {
     ("", "persistentvolumes", "get"),  # whether a volume is really gone that the cache lacks
     ("", "serviceaccounts", "get"),  # whose it is that is there already; as with the next three
     ("", "services", "get"),
+    ("", "services", "patch"),  # its user wants another type; shown in tests/unit/deploy/test_replication_rights.py
     ("rbac.authorization.k8s.io", "rolebindings", "get"),
     ("rbac.authorization.k8s.io", "roles", "get"),
     ("batch", "jobs", "get"),  # whose a Job is that is there already

@@ -31,6 +31,7 @@ PATHS = {
     "Job": "/apis/batch/v1/namespaces/{}/jobs",
     "PersistentVolumeClaim": "/api/v1/namespaces/{}/persistentvolumeclaims",
     "VolumeSnapshot": "/apis/snapshot.storage.k8s.io/v1/namespaces/{}/volumesnapshots",
+    "Service": "/api/v1/namespaces/{}/services",
     "ReplicationSource": "/apis/volsync.backube/v1alpha1/namespaces/{}/replicationsources",
     "ReplicationDestination": "/apis/volsync.backube/v1alpha1/namespaces/{}/replicationdestinations",
 }
@@ -165,7 +166,8 @@ async def prepare(desk: Desk) -> None:
     await desk.call(
         "POST",
         "/apis/storage.k8s.io/v1/storageclasses",
-        {"metadata": {"name": "fast"}, "provisioner": driver, "volumeBindingMode": "Immediate"},
+        {"metadata": {"name": "fast"}, "provisioner": driver, "volumeBindingMode": "Immediate"}
+        | {"allowVolumeExpansion": True},
     )
     await desk.call(
         "POST",
@@ -244,6 +246,75 @@ async def test_the_objects_of_the_recording_go_the_same_way_and_then_rest(plane:
             assert await desk.list("Job", space) == []
             left = by_name(await desk.list("VolumeSnapshot", space))
             assert all(name.startswith("volsync-rd-") for _, name in left)
+
+
+async def test_what_is_there_follows_what_its_object_says_now(plane: ControlPlane) -> None:
+    """A Service gets another type, a cache grows, a mover is replaced: the API server takes each of these changes."""
+    desk = Desk(plane)
+    space, name = "golden", "changed"
+    cache, job = f"volsync-dst-{name}-cache", f"volsync-dst-{name}"
+    await desk.create("PersistentVolumeClaim", space, name, spec=CLAIM)
+    trigger = {"manual": "t1"}
+
+    async def change(of: str, spec: Manifest) -> None:
+        path = f"{PATHS['ReplicationDestination'].format(space)}/{of}?fieldValidation=Strict"
+        await desk.call("PATCH", path, {"spec": spec}, kind="application/merge-patch+json")
+
+    async def find(kind: str, wanted: str) -> Manifest:
+        found = [each for each in await desk.list(kind, space) if each["metadata"]["name"] == wanted]
+        return found[0] if found else {}
+
+    async with operator_on(plane) as operator:
+        back = {"copyMethod": "Direct", "destinationPVC": name}
+        tls = {"trigger": trigger, "rsyncTLS": back}
+        cached = {"repository": "restic-secret", "cacheCapacity": "1Gi", "storageClassName": "fast"}
+        restic = {"trigger": trigger, "restic": back | cached}
+        await desk.create("ReplicationDestination", space, "listens", spec=tls)
+        await desk.create("ReplicationDestination", space, name, spec=restic)
+
+        async def begun() -> bool:
+            await desk.play("PersistentVolumeClaim", space, {"phase": "Bound"})
+            return bool(await find("Job", job)) and bool(await find("Job", "volsync-rsync-tls-dst-listens"))
+
+        await until(begun)
+        first = (await find("Job", job))["metadata"]["uid"]
+        await change("listens", {"rsyncTLS": {"serviceType": "LoadBalancer", "serviceAnnotations": {"pool": "a"}}})
+        await change(name, {"restic": {"cacheCapacity": "3Gi", "moverResources": {"limits": {"memory": "1Gi"}}}})
+
+        async def followed() -> bool:
+            await desk.play("PersistentVolumeClaim", space, {"phase": "Bound"})
+            service = await find("Service", "volsync-rsync-tls-dst-listens")
+            claim = await find("PersistentVolumeClaim", cache)
+            another = await find("Job", job)
+            return (
+                service["spec"]["type"] == "LoadBalancer"
+                and service["metadata"]["annotations"] == {"pool": "a"}
+                and claim["spec"]["resources"]["requests"]["storage"] == "3Gi"
+                and another.get("metadata", {}).get("uid", first) != first
+            )
+
+        await until(followed)
+        container = (await find("Job", job))["spec"]["template"]["spec"]["containers"][0]
+        assert container["resources"]["limits"] == {"memory": "1Gi"}
+        await desk.play("Service", space, {"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}})
+        await change("listens", {"rsyncTLS": {"serviceType": "ClusterIP"}})
+
+        async def over() -> bool:
+            await desk.play("Job", space, {"succeeded": 1})
+            found = await objects(desk)
+            service = await find("Service", "volsync-rsync-tls-dst-listens")
+            said = found[space, "listens"].get("status") or {}
+            return (
+                all("lastSyncTime" in (found[space, each].get("status") or {}) for each in ("listens", name))
+                and said["rsyncTLS"]["address"] == service["spec"]["clusterIP"]
+            )
+
+        await until(over)
+        await asyncio.sleep(2)
+        before = writes(operator)
+        await asyncio.sleep(2)
+        assert writes(operator) == before
+        assert not [key for key in before if key.split()[-1] in ("400", "403", "422")], before
 
 
 async def test_what_an_older_definition_drops_makes_no_loop_of_writes(plane: ControlPlane) -> None:

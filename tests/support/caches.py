@@ -37,7 +37,12 @@ class Caches:
     def storage_class(self, name: str) -> StorageClass:
         """Every class is there."""
         mode = "WaitForFirstConsumer" if self._theatre.binds_on_use else "Immediate"
-        return StorageClass(metadata=ObjectMeta(name=name), provisioner="csi.example.com", volume_binding_mode=mode)
+        return StorageClass(
+            metadata=ObjectMeta(name=name),
+            provisioner="csi.example.com",
+            volume_binding_mode=mode,
+            allow_volume_expansion=self._theatre.expands,
+        )
 
     def snapshot(self, namespace: str, name: str) -> Any:
         """A snapshot."""

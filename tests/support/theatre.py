@@ -106,6 +106,7 @@ class Theatre:
         self.placement: Placement | None = None
         self.running = 0
         self.binds_on_use = False
+        self.expands = True
         self.keys = KEYS
         self.slow: set[str] = set()
         self.complaints: dict[str, str] = {}
@@ -251,6 +252,11 @@ class Theatre:
             ],
         }
 
+    def run(self) -> None:
+        """Let the mover run."""
+        self.job["status"] = {"active": 1}
+        self.pods = [self._make_pod("Running", {"running": {"startedAt": seconds(self.now)}})]
+
     def _end(self, condition: str, phase: str, outcome: Outcome) -> None:
         job = self.job
         counted = "succeeded" if condition == "Complete" else "failed"
@@ -259,25 +265,23 @@ class Theatre:
             "completionTime": seconds(self.now),
             "conditions": [{"type": condition, "status": "True", "lastTransitionTime": seconds(self.now)}],
         }
-        container = job["spec"]["template"]["spec"]["containers"][0]["name"]
-        ended = {"terminated": {"exitCode": 0, "message": encode_outcome(outcome).decode()}}
         self.pods = [
-            msgspec.convert(
-                {
-                    "metadata": {
-                        "name": f"{job['metadata']['name']}-x",
-                        "namespace": self.namespace,
-                        "uid": f"pod-{next(self._serials)}",
-                        "labels": job["spec"]["template"]["metadata"]["labels"],
-                        "ownerReferences": [
-                            {"kind": "Job", "uid": job["metadata"]["uid"], "name": "x", "apiVersion": "batch/v1"}
-                        ],
-                    },
-                    "status": {"phase": phase, "containerStatuses": [{"name": container, "state": ended}]},
-                },
-                Pod,
-            )
+            self._make_pod(phase, {"terminated": {"exitCode": 0, "message": encode_outcome(outcome).decode()}})
         ]
+
+    def _make_pod(self, phase: str, state: dict[str, Any]) -> Pod:
+        job = self.job
+        container = job["spec"]["template"]["spec"]["containers"][0]["name"]
+        owner = {"kind": "Job", "uid": job["metadata"]["uid"], "name": "x", "apiVersion": "batch/v1"}
+        metadata = {
+            "name": f"{job['metadata']['name']}-x",
+            "namespace": self.namespace,
+            "uid": f"pod-{next(self._serials)}",
+            "labels": job["spec"]["template"]["metadata"]["labels"],
+            "ownerReferences": [owner],
+        }
+        status = {"phase": phase, "containerStatuses": [{"name": container, "state": state}]}
+        return msgspec.convert({"metadata": metadata, "status": status}, Pod)
 
     def later(self, amount: float) -> None:
         """Let time pass, in seconds."""
@@ -500,6 +504,8 @@ def _merge(target: dict[str, Any], patch: Mapping[str, Any]) -> None:
         if value is None:
             target.pop(key, None)
         elif isinstance(value, Mapping):
-            _merge(target.setdefault(key, {}) or {}, value)
+            if not isinstance(target.get(key), dict):
+                target[key] = {}
+            _merge(target[key], value)
         else:
             target[key] = value

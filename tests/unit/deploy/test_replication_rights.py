@@ -83,6 +83,9 @@ async def test_the_rights_are_enough_for_what_is_made_and_for_nothing_that_would
             found = await client.list(resource, label_selector=f"{CREATED_BY_LABEL}={CREATED_BY_VALUE}")
             here = [each.metadata.name for each in found if each.metadata.namespace == namespace]
             assert here == ["volsync-src-app"]
+        for kind in ("LoadBalancer", "ClusterIP"):  # as the object's user says
+            patch = {"spec": {"type": kind}}
+            await client.patch(SERVICES, "volsync-src-app", patch, namespace=namespace, field_manager=FIELD_MANAGER)
         await client.list(NAMESPACE_METAS, field_selector=f"metadata.name={namespace}")
         with pytest.raises(NotFound):
             await client.get(LEASES, LEASE_NAME, namespace="volsync-system")
@@ -101,8 +104,9 @@ async def test_the_rights_are_enough_for_what_is_made_and_for_nothing_that_would
             await client.delete(SERVICE_ACCOUNTS, "default", namespace=namespace)
         with pytest.raises(Forbidden):
             await client.delete(SECRET_METAS, "volsync-src-app", namespace=namespace)
-        patch = {"spec": {"type": "NodePort"}}
-        with pytest.raises(Forbidden):
-            await client.patch(SERVICES, "volsync-src-app", patch, namespace=namespace, field_manager=FIELD_MANAGER)
+        patch = {"metadata": {"labels": {"a": "b"}}}
+        for resource in (SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS, SECRET_METAS):
+            with pytest.raises(Forbidden):
+                await client.patch(resource, "volsync-src-app", patch, namespace=namespace, field_manager=FIELD_MANAGER)
     finally:
         await transport.close()

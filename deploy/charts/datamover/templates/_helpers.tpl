@@ -184,7 +184,7 @@ where it is a registry: it has a dot or a port, or is localhost.
   verbs: [patch]
 - apiGroups: [""]
   resources: [services]
-  verbs: [get, list, watch, create]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [""]
   resources: [serviceaccounts]
   verbs: [get, list, watch, create]

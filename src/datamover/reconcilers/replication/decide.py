@@ -17,6 +17,7 @@ from datamover.api.volsync.names import CREATED_BY_VALUE, Synchronizing, WaitRea
 from datamover.plans.conditions import State
 from datamover.plans.steps import REST, Delete, Effect, Emit, Locate, Patch, Plan, ProveGone, ProveStatus
 from datamover.reconcilers.replication import status as say
+from datamover.reconcilers.replication.adjust import adjust
 from datamover.reconcilers.replication.ask import CHECKED_FIRST, Ask, is_external
 from datamover.reconcilers.replication.cadence import Cadence, Due, cadence_of
 from datamover.reconcilers.replication.facts import Facts, Settings
@@ -34,7 +35,7 @@ from datamover.reconcilers.replication.needs import (
 )
 from datamover.reconcilers.replication.noted import note, note_end
 from datamover.reconcilers.replication.order import order_of, status_of
-from datamover.reconcilers.replication.renewal import renew
+from datamover.reconcilers.replication.renewal import asks_otherwise, renew
 from datamover.runs.copy import take_copy
 from datamover.runs.job import follow
 from datamover.runs.order import Order
@@ -113,7 +114,7 @@ def _synchronize(facts: Facts, ask: Ask, *, settings: Settings, keys: KeyMakers)
     if isinstance(answer, Rest):
         return say.tell(obj, answer, now=now, ask=ask, noted=noted)
     if answer.state is State.FAILED:
-        return _fail(order, facts, answer)
+        return _fail(order, facts, answer, settings=settings)
     # Nobody waits for the clean-up: it is begun when the status has said that the data are moved.
     if answer.state is State.DONE or answer.stage is Stage.CLEANING:
         image = publish(order, facts, ask)
@@ -203,20 +204,22 @@ def _keep_pace(order: Order, facts: Facts, ask: Ask, job: Job, *, settings: Sett
         going = working(reasons.JOB_CREATED, f"Job {job.metadata.name} goes on")
         return dataclasses.replace(going, before=change)
     # What its Pod waits for and somebody has deleted: nobody else would make it again.
-    missing = make_missing(lasting_children(ask, facts, keys)) if facts.run.refused() is None else ()
-    return Rest(missing) if missing else follow(order, facts.run)
+    children = lasting_children(ask, facts, keys)
+    missing = make_missing(children) if facts.run.refused() is None else ()
+    changed = adjust(ask, facts, children) if facts.run.refused(patch=True) is None else ()
+    return Rest((*missing, *changed)) if missing or changed else follow(order, facts.run)
 
 
 def _provide(order: Order, facts: Facts, ask: Ask, keys: KeyMakers) -> Answer | None:
     """Make what a mover needs besides its data; say what others have to bring."""
-    refusal = facts.run.refused()
+    refusal = facts.run.refused() or facts.run.refused(patch=True)
     if refusal is not None:
         return refused(refusal, action="Create")
     children = lasting_children(ask, facts, keys)
     for child in children:
         if child.resource is not SECRET_METAS and is_of_another(child.present, ask):
             return _taken(child.resource.kind, child.name, ask)
-    steps = make_missing(children)
+    steps = (*make_missing(children), *adjust(ask, facts, children))
     if steps:
         return Rest(steps)
     for child in children:
@@ -264,14 +267,16 @@ def _take_turn(facts: Facts, ask: Ask, settings: Settings) -> Answer | None:
     return dataclasses.replace(waiting, events=(event,), wake_after=_TURN)
 
 
-def _fail(order: Order, facts: Facts, answer: Verdict) -> Plan[Any]:
+def _fail(order: Order, facts: Facts, answer: Verdict, *, settings: Settings) -> Plan[Any]:
     """A Job that failed stays, with its log, until the pause is over; then the same copy is read again. Without its copy another round begins."""
     obj, now, job = facts.obj, facts.run.now, facts.run.job
     if job is None or job.condition("Failed") is None:
         if status_of(obj).last_sync_start_time == seconds(now):
             return Plan((), _SECOND)
         return say.begun_again(obj, answer, now=now)
-    left, count = pause_left(job, now), failures_of(job)
+    count = failures_of(job)
+    # What its user has changed since may be the cure: nobody waits with that.
+    left = 0.0 if asks_otherwise(job, facts, settings=settings) else pause_left(job, now)
     news = says_more(status_of(obj), job, answer.reason)
     steps: tuple[Effect, ...] = (Delete(JOBS, job.metadata),) if not left and order.owner.owns(job) else ()
     wait = left + LITTLE if left else None

@@ -12,6 +12,7 @@ from datamover.volumes.copy_trigger import Sharer
 from kubekit.words.core import PersistentVolumeClaim, SecretKeys, Service
 from kubekit.words.meta import HasMeta, Manifest, PartialObject, Resource
 from kubekit.words.snapshot import VolumeSnapshot
+from kubekit.words.storage import StorageClass
 
 Temporary = tuple[Resource[Any], HasMeta]
 
@@ -45,6 +46,7 @@ class Belongings:
     role: HasMeta | None = None
     binding: HasMeta | None = None
     cache: PersistentVolumeClaim | None = None
+    cache_class: StorageClass | None = None
     service: Service | None = None
     secrets: Mapping[str, SecretKeys | Unread] = field(default_factory=dict[str, SecretKeys | Unread])
     generated: Mapping[str, HasMeta] = field(default_factory=dict[str, HasMeta])

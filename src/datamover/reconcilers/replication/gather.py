@@ -89,11 +89,14 @@ def _belongings(ask: Ask, view: View, namespace: str) -> Belongings:
     generated = {each: view.child(SECRET_METAS, namespace, each) for each in generated_secrets(ask)}
     cached = isinstance(ask.options, ResticSource | ResticDestination)
     ca = custom_ca_of(ask)
+    cache = view.claim(namespace, names.cache_claim(ask.role, name)) if cached else None
+    cache_class = cache.spec.storage_class_name if cache is not None and cache.spec is not None else None
     return Belongings(
         account=view.child(SERVICE_ACCOUNTS, namespace, account),
         role=view.child(ROLES, namespace, account),
         binding=view.child(ROLE_BINDINGS, namespace, account),
-        cache=view.claim(namespace, names.cache_claim(ask.role, name)) if cached else None,
+        cache=cache,
+        cache_class=view.storage_class(cache_class) if cache_class else None,
         service=view.child(SERVICES, namespace, names.job_name(ask.method, ask.role, name)) if serves(ask) else None,
         secrets={each: view.secret(namespace, each) for each in named_secrets(ask)},
         generated={each: child for each, child in generated.items() if child is not None},

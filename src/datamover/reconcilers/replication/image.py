@@ -18,6 +18,7 @@ from datamover.runs.verdict import Answer, Rest, blocked
 from datamover.volumes.binding import is_lost, is_read_only
 from kubekit.words.batch import Job
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
+from kubekit.words.meta import Manifest
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS, VolumeSnapshot
 from kubekit.words.timestamps import compact, moment_of, parse
 
@@ -34,7 +35,7 @@ def find_claim(facts: Facts, ask: Ask) -> Answer | None:
         message = f'PersistentVolumeClaim "{name}" not found: create it, or correct {field}.destinationPVC'
         return blocked(reasons.SOURCE_NOT_FOUND, message, action="Check")
     if claim is None:
-        return _make_claim(ask, name)
+        return _make_claim(ask)
     if claim.metadata.terminating:
         message = f"PersistentVolumeClaim {name} is being deleted; the synchronisation goes on when there is a new one"
         return blocked(reasons.SOURCE_TERMINATING, message, action="Check")
@@ -70,7 +71,7 @@ def _image_copy(ask: Ask, name: str | None) -> Copy:
     return Copy(CopyMethod.SNAPSHOT, claim_of(ask), None, name, snapshot_class=ask.options.volume_snapshot_class_name)
 
 
-def _make_claim(ask: Ask, name: str) -> Answer:
+def _make_claim(ask: Ask) -> Answer:
     options, field = ask.options, f"spec.{FIELDS[ask.method]}"
     missing = [
         f"{field}.{key}"
@@ -80,17 +81,22 @@ def _make_claim(ask: Ask, name: str) -> Answer:
     if missing:
         message = f"{' and '.join(missing)} must be set where no {field}.destinationPVC is given: a volume is made for the data"
         return blocked(reasons.INVALID_SPEC, message, action="Check")
+    return Rest((Create(PERSISTENT_VOLUME_CLAIMS, build_volume(ask)),))
+
+
+def build_volume(ask: Ask) -> Manifest:
+    """Return the claim that a destination makes for itself."""
+    options = ask.options
     mode = options.volume_mode if isinstance(options, RsyncDestination | RsyncTLSDestination) else None
-    manifest = build_claim(
+    return build_claim(
         lasting_owner(ask),
-        name,
+        claim_of(ask),
         size=options.capacity,
         access_modes=options.access_modes or (),
         storage_class=options.storage_class_name,
         volume_mode=mode or "Filesystem",
         labels={names.CLEANUP_LABEL: ask.metadata.uid} if ask.cleans_claim else None,
     )
-    return Rest((Create(PERSISTENT_VOLUME_CLAIMS, manifest),))
 
 
 def image_of(ask: Ask, job: Job | None) -> str | None:

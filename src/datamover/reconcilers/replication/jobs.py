@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import replace
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -65,11 +65,24 @@ def notes_of(ask: Ask, facts: Facts, settings: Settings) -> dict[str, str]:
     return {**noted, names.UNLOCK_ANNOTATION: wanted} if wanted else noted
 
 
+_NOT_THE_MOVERS: Final = frozenset(
+    {
+        *("copyMethod", "capacity", "storageClassName", "accessModes", "volumeSnapshotClassName", "volumeMode"),
+        *("destinationPVC", "cleanupTempPVC", "cleanupCachePVC"),
+        *("cacheCapacity", "cacheStorageClassName", "cacheAccessModes"),
+        *("serviceType", "serviceAnnotations", "path", "sshUser"),
+        *("pruneIntervalDays", "unlock"),
+    }
+)
+"""Options that are no matter of a mover that is there: volumes and Services are looked at for themselves, and the last two count once for each Job."""
+
+
 def digest_of(ask: Ask, facts: Facts, settings: Settings) -> str:
     """Return a digest of all that people choose of a mover's Pod. What only time or a failure changes is not in it."""
     wishes = (names.DEBUG_ANNOTATION, names.ALLOW_EMPTY_ANNOTATION, names.REMOVE_STALE_LOCKS_ANNOTATION)
+    options: dict[str, Any] = msgspec.to_builtins(ask.options)
     chosen = (
-        ask.options,
+        {key: value for key, value in options.items() if value is not None and key not in _NOT_THE_MOVERS},
         [ask.metadata.annotation(wish) for wish in wishes],
         is_privileged(facts),
         is_restricted(facts),
