@@ -296,10 +296,12 @@ def test_a_key_that_is_none_is_told_without_a_word_of_it(
         assert content == "volsync" or content[-10:] not in ended.output
 
 
-def test_a_key_with_white_space_and_windows_ends_of_lines_is_read(
+def test_a_key_with_white_space_windows_ends_of_lines_and_a_second_line_is_read(
     source: Container, destination: Container, port: int, key: str
 ) -> None:
     (source.root / "keys" / "psk.txt").write_text(f"  {key}\r\n\r\n")
+    other = new_key().replace("volsync:", "another:")
+    (destination.root / "keys" / "psk.txt").write_text(f"{other}\n{key}")
     cycle(source, destination, port)
 
 

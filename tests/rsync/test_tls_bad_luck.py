@@ -85,6 +85,25 @@ def test_scanners_that_connect_and_say_nothing_keep_nobody_from_being_served(
         assert receiving.wait().outcome.succeeded
 
 
+def test_a_destination_with_many_connections_is_busy_until_they_end(
+    source: Container, destination: Container, port: int, tmp_path: Path, key: str
+) -> None:
+    with listening(destination, port) as receiving, stock_tunnel(tmp_path / "tunnel", key, port) as address:
+        with contextlib.ExitStack() as others:
+            for _ in range(4):
+                other = others.enter_context(socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))))
+                greeting = other.recv(100)
+                other.sendall(greeting + b"data\n")  # now it counts
+                other.recv(100)
+            sending = others.enter_context(source.start(**to(port)))
+            wait_for(lambda: "Trying again" in sending.output or sending.process.poll() is not None)
+            assert "is busy with other connections just now" in sending.output
+            for each in (other,):
+                each.close()
+            assert sending.wait().outcome.succeeded
+        assert receiving.wait().outcome.succeeded
+
+
 @pytest.mark.parametrize("words", ["", "SSH-2.0-OpenSSH_9.2\r\n"], ids=["nothing", "rubbish"])
 def test_a_server_that_is_no_destination_is_told(source: Container, words: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, source.start(**to(server.getsockname()[1])) as sending:
