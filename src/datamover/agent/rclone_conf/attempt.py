@@ -21,7 +21,7 @@ from datamover.agent.rclone import logs, process
 from datamover.agent.rclone.options import keeps_links, wanted_level
 from datamover.agent.rclone.progress import Reporter
 from datamover.agent.rclone.sync import Moved, Sync
-from datamover.agent.rclone_conf import modes, words
+from datamover.agent.rclone_conf import links, modes, words
 from datamover.agent.rclone_conf.remote import Remote
 from datamover.agent.rclone_conf.settings import Settings
 from datamover.agent.shell import Surroundings
@@ -115,10 +115,10 @@ class Attempt:
         folder = f"{self._given.scratch}/beside"
         os.mkdir(folder)  # noqa: PTH102 - as everywhere in the agent
         self.report.phase(transfer.WALKING)
-        links = self._moves_links()
+        with_links = self._moves_links()
         if os.path.lexists(f"{settings.mount}/{ACL_FILE}"):
             self._remark([words.about_own_file()])
-        has_content = self._volume_has_content(links=links)
+        has_content = self._volume_has_content(links=with_links)
         # rclone waits for the server most of its time, so the volume is walked meanwhile
         with modes.Beside(lambda tick: self._write_modes(folder, tick), check=self._given.stop.check) as walk:
             try:
@@ -129,9 +129,11 @@ class Attempt:
                 self._mirror(settings.mount, self.place)
                 walk.finish()
             finally:
-                self._remark(words.about_source(self.tally, links=links))
+                self._remark(words.about_source(self.tally, links=with_links))
         self._tell_totals()
         self.report.finish(files=self.tally.files, size=self.tally.bytes)
+        if os.stat(f"{folder}/{ACL_FILE}").st_size > modes.LIMIT:  # noqa: PTH116
+            self._remark([words.about_size()])
         self.report.phase(transfer.RECORDING)
         self._remote.put(folder)
 
@@ -140,6 +142,7 @@ class Attempt:
         self.report.phase(transfer.WALKING)
         if not settings.allow_empty and self._volume_has_file():
             self._refuse_when(there=False, message=words.refuse_empty_remote(self.place))
+        self._replace_links()
         self._mirror(self.place, settings.mount)
         self.report.phase(transfer.RECORDING)
         self._restore_modes()
@@ -153,10 +156,32 @@ class Attempt:
                 f"What was restored cannot be brought to the volume's disk: {error.strerror}. Look at the storage, and at the volume's capacity.",
             ) from error
 
+    def _replace_links(self) -> None:
+        """Let no link of the volume lead what is restored out of it."""
+        settings = self._settings
+        if not (found := links.find_links(settings.mount, tick=self._given.stop.check)):
+            return
+        listed = f"{self._given.scratch}/folders"
+        self._remote.list_folders(listed)
+        try:
+            removed = links.replace_links(settings.mount, found, listed=listed)
+        except OSError as error:
+            raise Failure(transfer.DENIED, transfer.REASON_ACCESS_DENIED, words.about_link(error)) from error
+        if removed:
+            self._remark(
+                [
+                    f"{amounts.count(removed, 'symbolic link')} to a folder replaced by the folder that the remote has there"
+                ]
+            )
+
     def _restore_modes(self) -> None:
         settings = self._settings
         file = f"{self._given.scratch}/{ACL_FILE}"
-        if not self._remote.get(ACL_FILE, file):
+        there = self._remote.get(ACL_FILE, file, limit=modes.LIMIT)
+        if there and os.stat(file).st_size > modes.LIMIT:  # noqa: PTH116 - as everywhere in the agent
+            self._remark([words.about_size()])
+            return
+        if not there:
             self._remark([f"there is no {ACL_FILE} at {self.place}, so modes, owners and ACLs are those of new files"])
             return
         lost = modes.apply_modes(settings.mount, file, volume=settings.volume, tick=self._given.stop.check)

@@ -46,9 +46,10 @@ class Configuration(msgspec.Struct, frozen=True):
     sections: Sections
     engine: str = "rclone"
 
-    def kind(self, section: str) -> str:
-        """Return the backend of a section, such as `s3`; empty where it does not say."""
-        return self.sections.get(section, {}).get("type", "").strip().lower()
+    def kind(self, section: str, environ: Mapping[str, str]) -> str:
+        """Return the backend of a section, such as `s3`; empty where nothing says it. A variable wins over the file, as with rclone."""
+        said = environ.get(_type_of(section), "").strip() or self.sections.get(section, {}).get("type", "")
+        return said.strip().lower()
 
     def secrets(self) -> dict[str, str]:
         """Return what is in the file as variables whose names tell what is secret."""
@@ -80,8 +81,7 @@ class Configuration(msgspec.Struct, frozen=True):
 
     def demand(self, section: str, environ: Mapping[str, str]) -> None:
         """Raise Misconfigured unless there is such a section, in the file or in variables."""
-        variable = f"RCLONE_CONFIG_{section.upper().replace('-', '_')}_TYPE"
-        if section in self.sections or environ.get(variable, "").strip():
+        if section in self.sections or environ.get(_type_of(section), "").strip():
             return
         names = [f"[{each}]" for each in sorted(self.sections)]
         more = f" and {len(names) - _MOST_SECTIONS} more" if len(names) > _MOST_SECTIONS else ""
@@ -90,6 +90,10 @@ class Configuration(msgspec.Struct, frozen=True):
             f"{rclone_conf.CONFIG_KEY} has no section [{section}]; there is {listed}. Correct rcloneConfigSection, or the Secret that rcloneConfig"
             " names."
         )
+
+
+def _type_of(section: str) -> str:
+    return f"RCLONE_CONFIG_{section.upper().replace('-', '_')}_TYPE"
 
 
 def read_configuration(engine: process.Engine, *, environment: Mapping[str, str]) -> Configuration:

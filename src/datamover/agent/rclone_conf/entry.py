@@ -45,7 +45,7 @@ def _run(settings: Settings, given: Surroundings) -> transfer.Outcome:
     given = _with_secrets(given, configuration)
     attempt = Attempt(
         settings,
-        place=place_of(settings, kind=configuration.kind(settings.section)),
+        place=place_of(settings, kind=configuration.kind(settings.section, given.environ)),
         environment=environment,
         engine=_find_engine(settings, given),
         version=configuration.engine,

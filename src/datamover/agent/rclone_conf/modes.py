@@ -25,6 +25,8 @@ from datamover.agent.rclone_conf.access_lists import AccessList
 from datamover.api import outside
 
 _WITH_MODES = frozenset({manifest.FILE, manifest.DIRECTORY, manifest.TOP})
+LIMIT = 1 << 28
+"""Bytes of such a file that are read: enough for about two million files. It is kept in memory, and may be anybody's."""
 _BUFFER = 1 << 18
 _DAMAGED = "what a block of the file says, which cannot be understood"
 

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TypeVar
 
 from datamover.agent.errors import Failure
@@ -88,17 +89,17 @@ class Remote:
         """
         self.patiently(lambda: self._copy("copy", folder, self.place))
 
-    def get(self, name: str, file: str) -> bool:
-        """Fetch a file of that name; return whether there is one."""
+    def get(self, name: str, file: str, *, limit: int) -> bool:
+        """Fetch a file of that name, and of a larger one so much that it shows; return whether there is one. An empty one is none."""
+        arguments = ["cat", "--head", str(limit + 1), "--", f"{self.place}{name}"]
+        # what is tried again would be written behind what came before
+        once = for_one_file(self._environment) | {"RCLONE_STATS": "0", "RCLONE_RETRIES": "1"}
+        return self.patiently(lambda: self._write(arguments, file, environment=once))
 
-        def once() -> bool:
-            try:
-                self._copy("copyto", f"{self.place}{name}", file)
-            except _NotThereError:
-                return False
-            return os.path.lexists(file)
-
-        return self.patiently(once)
+    def list_folders(self, file: str) -> None:
+        """Write the paths of all folders that are moved to a file, one a line."""
+        arguments = ["lsf", "--recursive", "--dirs-only", "--", self.place]
+        self.patiently(lambda: self._write(arguments, file, environment=self._environment))
 
     def patiently(self, act: Callable[[], T]) -> T:
         """Return what `act` returns; while the server cannot be reached, try again until the outage limit is near."""
@@ -144,6 +145,19 @@ class Remote:
             raise self.explain(child.errors, code)
         return False
 
+    def _write(self, arguments: list[str], file: str, *, environment: Mapping[str, str]) -> bool:
+        """Write what a command prints to a file; return whether that is anything."""
+        with suppress(FileNotFoundError):
+            os.unlink(file)  # noqa: PTH108
+        child = self._engine.start(arguments, environment=environment, on_line=_ignore, output=file)
+        try:
+            code = child.wait()
+        finally:
+            child.close()
+        if code and code not in _NOT_THERE:
+            raise self.explain(child.errors, code)
+        return os.stat(file).st_size > 0  # noqa: PTH116
+
     def _copy(self, verb: str, source: str, target: str) -> None:
         child = self._engine.start(
             [verb, "--", source, target],
@@ -154,23 +168,8 @@ class Remote:
             code = child.follow(self._show)
         finally:
             child.close()
-        if code in _NOT_THERE:
-            raise _NotThereError(self.explain(child.errors, code))
         if code:
             raise self.explain(child.errors, code)
-
-
-class _NotThereError(Failure):
-    """What was to be read is not there."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(
-            failure.failure_class,
-            failure.reason,
-            failure.message,
-            retryable=failure.retryable,
-            problems=failure.problems,
-        )
 
 
 def _ignore(line: object) -> None:

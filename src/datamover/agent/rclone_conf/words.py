@@ -5,6 +5,7 @@ ReplicationSource in the place of a DataMover's variables. `{place}` is the remo
 from collections.abc import Mapping
 
 from datamover.agent.files.walk import Tally
+from datamover.agent.rclone_conf.modes import LIMIT
 from datamover.api import amounts, rclone_conf, transfer
 from datamover.api.names import ALLOW_EMPTY_ANNOTATION
 
@@ -86,6 +87,22 @@ def about_source(tally: Tally, *, links: bool) -> list[str]:
 def about_own_file() -> str:
     """Return what is told of a file of the user's that has the name of the file of ACLs."""
     return f"{rclone_conf.ACL_FILE} at the top of the volume is left out: the file of modes and ACLs has that name at the destination"
+
+
+def about_link(error: OSError) -> str:
+    """Return what is told of a link that stands where the remote has a folder, and cannot be removed."""
+    return (
+        f"A symbolic link in the volume stands where the remote has a folder, and cannot be removed: {error.strerror}. Nothing was moved. Remove the link, or give the"
+        " mover's user the right to (moverSecurityContext)."
+    )
+
+
+def about_size() -> str:
+    """Return what is told of a file of ACLs that is too large to be read."""
+    return (
+        f"{rclone_conf.ACL_FILE} is larger than {amounts.size(LIMIT)} and is not read, so that what is restored has modes, owners and ACLs of new files: apply"
+        " it by `setfacl --restore`, or divide the volume"
+    )
 
 
 def about_hashes() -> str:

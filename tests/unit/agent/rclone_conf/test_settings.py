@@ -37,6 +37,19 @@ def test_a_further_volume_of_the_pod_is_found_below_the_root(kind: str, path: st
     assert place_of(settings, kind=kind) == place
 
 
+@pytest.mark.parametrize(("kind", "path"), [("local", "/tmp/x"), ("local", "/data"), ("memory", "bucket/x")])
+def test_a_place_that_is_gone_with_the_pod_is_refused(kind: str, path: str) -> None:
+    with pytest.raises(Misconfigured, match="moverVolumes"):
+        place_of(read_settings(GIVEN | {"RCLONE_DEST_PATH": path}, token="t"), kind=kind)
+
+
+def test_a_variable_says_what_a_section_is_even_where_the_file_does() -> None:
+    configuration = Configuration({"my-store": {"type": "s3"}})
+    assert configuration.kind("my-store", {}) == "s3"
+    assert configuration.kind("my-store", {"RCLONE_CONFIG_MY_STORE_TYPE": "Memory"}) == "memory"
+    assert configuration.kind("other", {}) == ""
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
