@@ -5,9 +5,11 @@ admission. A kind checks the same rules again in the operator: an object may be 
 evaluate CEL.
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+import msgspec
 import yaml
 from msgspec import inspect
 
@@ -17,6 +19,20 @@ from kubekit.words.unknown import never_on_the_wire
 
 Rules = Mapping[type, tuple[tuple[str, str], ...]]
 """CEL rules by the type that they stand at: (rule, message). Each message says the fix."""
+
+
+def generated_once(make: Callable[[], Manifest]) -> Callable[[], Manifest]:
+    """Let a definition be generated when it is first asked for; each caller gets a copy of their own."""
+
+    @functools.cache
+    def encoded() -> bytes:
+        return msgspec.json.encode(make())
+
+    @functools.wraps(make)
+    def copy() -> Manifest:
+        return msgspec.json.decode(encoded())
+
+    return copy
 
 
 def crd(

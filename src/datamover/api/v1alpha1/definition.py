@@ -3,7 +3,7 @@
 from typing import Any
 
 from datamover.api import pods
-from datamover.api.crd import Rules, crd
+from datamover.api.crd import Rules, crd, generated_once
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMoverSpec
 from kubekit.words.meta import Manifest
 
@@ -63,6 +63,7 @@ PRINTER_COLUMNS: tuple[dict[str, Any], ...] = (
 SELECTABLE_FIELDS: tuple[str, ...] = (".status.phase",)
 
 
+@generated_once
 def data_mover_crd() -> Manifest:
     """Return the CustomResourceDefinition of DataMover."""
     return crd(

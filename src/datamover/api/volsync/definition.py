@@ -6,7 +6,7 @@ wrong with it.
 
 from typing import Any
 
-from datamover.api.crd import crd
+from datamover.api.crd import crd, generated_once
 from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS
 from datamover.api.volsync.replication_source import REPLICATION_SOURCES
 from kubekit.words.meta import Manifest
@@ -35,12 +35,14 @@ _MORE: tuple[dict[str, Any], ...] = (
 )
 
 
+@generated_once
 def replication_source_crd() -> Manifest:
     """Return the CustomResourceDefinition of ReplicationSource."""
     source = {"name": "Source", "type": "string", "jsonPath": ".spec.sourcePVC"}
     return crd(REPLICATION_SOURCES, rules={}, columns=(source, *_TIMES, *_MORE), required=())
 
 
+@generated_once
 def replication_destination_crd() -> Manifest:
     """Return the CustomResourceDefinition of ReplicationDestination."""
     return crd(REPLICATION_DESTINATIONS, rules={}, columns=(*_TIMES, *_MORE), required=())
