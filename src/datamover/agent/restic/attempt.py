@@ -11,7 +11,6 @@ Assumptions: one mover at a time works for an object.
 """
 
 import os
-import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -268,7 +267,7 @@ class Attempt:
         settings = self._settings
         if self._kept_lock:
             raise classify.failure_of_kept_lock(self._kept_lock, repository=self._place)
-        hostname, now = socket.gethostname(), datetime.now(UTC)
+        hostname, now = os.uname().nodename, datetime.now(UTC)
         found = self._read_locks()
         if settings.remove_stale_locks:
             everything = locks.may_remove_all(found, hostname=hostname, now=now)

@@ -6,10 +6,21 @@ from typing import Final, NamedTuple
 from datamover.api import restic, transfer
 
 
+class Words:
+    """A pattern for words, large or small letters alike. It is compiled when it is first looked for: an attempt that goes well needs hardly any."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+
+    def search(self, text: str) -> re.Match[str] | None:
+        """Return where the words are in a text."""
+        return re.search(self._pattern, text, re.IGNORECASE)
+
+
 class Cause(NamedTuple):
     """What words mean. `sentence` may have `{repository}` in it."""
 
-    words: re.Pattern[str]
+    words: Words
     failure_class: str
     reason: str
     sentence: str
@@ -17,7 +28,7 @@ class Cause(NamedTuple):
 
 
 def _cause(words: str, failure_class: str, reason: str, sentence: str, *, retryable: bool | None = None) -> Cause:
-    return Cause(re.compile(words, re.IGNORECASE), failure_class, reason, sentence, retryable)
+    return Cause(Words(words), failure_class, reason, sentence, retryable)
 
 
 CAUSES: Final = (

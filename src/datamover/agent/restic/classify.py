@@ -10,7 +10,7 @@ from typing import Final
 
 from datamover.agent.errors import Failure
 from datamover.agent.printing import quote_names
-from datamover.agent.restic.causes import CAUSES, cause_of, find_cause
+from datamover.agent.restic.causes import CAUSES, Words, cause_of, find_cause
 from datamover.agent.restic.messages import ERROR, EXIT_ERROR, Message
 from datamover.agent.restic.process import Answer
 from datamover.api import restic, transfer
@@ -24,14 +24,12 @@ KILLED: Final = -9
 _EXAMPLES: Final = 5
 _LONGEST: Final = 300
 
-_NO_SPACE: Final = re.compile(
-    r"no space left on device|disk quota exceeded|file too large|quota (?:was |is |has been )?exceeded|QuotaExceeded|storage ?full|minimum free drive|insufficient storage",
-    re.IGNORECASE,
+_NO_SPACE: Final = Words(
+    r"no space left on device|disk quota exceeded|file too large|quota (?:was |is |has been )?exceeded|QuotaExceeded|storage ?full|minimum free drive|insufficient storage"
 )
-_ABSENT: Final = re.compile(
+_ABSENT: Final = Words(
     r"repository does not exist|specified bucket does not exist|NoSuchBucket|NoSuchKey|specified key does not exist"
-    r"|unable to open config file: (?:stat|Stat|lstat)[^\n]*(?:no such file|does not exist|not found)",
-    re.IGNORECASE,
+    r"|unable to open config file: (?:stat|Stat|lstat)[^\n]*(?:no such file|does not exist|not found)"
 )
 """What a server says of a repository, or its bucket, that is not there yet."""
 _TRANSIENT: Final = frozenset({transfer.REASON_SERVER_UNREACHABLE, transfer.REASON_SERVER_ERROR})
@@ -40,7 +38,7 @@ _RECOVERED: Final = re.compile(r"^\S.* operation successful after \d+ retr")
 _LEFT_OUT: Final = re.compile(r"^Ignoring .*failed to load snapshot")
 _LOCK_DENIED: Final = re.compile(r"^Save\(<lock/")
 _LOCK_KEPT: Final = re.compile(r"^Remove\(<lock/[^>]*>\) (?:failed|returned error)")
-_VANISHED: Final = re.compile(r"no such file or directory|stale file handle", re.IGNORECASE)
+_VANISHED: Final = Words(r"no such file or directory|stale file handle")
 
 
 def is_absent(answer: Answer) -> bool:
@@ -215,7 +213,7 @@ def _full(line: str, *, own: bool, repository: str, restoring: bool) -> Failure:
     return Failure(transfer.NO_SPACE, reason, f"{sentence}{_quote(line)}")
 
 
-def _find_line(answer: Answer, words: re.Pattern[str]) -> str:
+def _find_line(answer: Answer, words: Words | re.Pattern[str]) -> str:
     """Return the first line that has the words, or the empty string."""
     return next((line for line in answer.text.splitlines() if words.search(line)), "")
 
