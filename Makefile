@@ -9,7 +9,7 @@ CLUSTER_WORKERS ?= 5
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-cluster lint format bench crds manifests kubernetes s3 prometheus engines images cluster-programs cluster-up cluster-down cluster-status lock clean
+.PHONY: help setup demo test test-fast test-cluster lint format bench crds manifests kubernetes s3 prometheus engines databases images cluster-programs cluster-up cluster-down cluster-status lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +29,7 @@ setup: $(READY) ## Make the virtual environment with everything in it
 demo: $(READY) ## Back up a volume to a real S3 server on this machine, twice, then once with a wrong key; then with restic, and back
 	@$(BIN)/python -m datamover.cli.main demo
 
-test: $(READY) kubernetes s3 prometheus engines ## Run all tests, also against a real Kubernetes API server and a faithful S3 server (builds both once)
+test: $(READY) kubernetes s3 prometheus engines databases ## Run all tests, also against a real Kubernetes API server and a faithful S3 server (builds both once)
 	@echo "==> running all tests"
 	@DATAMOVER_REQUIRE_KUBERNETES=$${DATAMOVER_REQUIRE_KUBERNETES:-} $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --durations 25 -m "not cluster"
 
@@ -105,6 +105,10 @@ prometheus: $(READY) ## Fetch Prometheus for the tests of alerts and panels, onc
 engines: $(READY) ## Fetch restic, rsync, stunnel and OpenSSH for the tests where they are missing, once, outside this folder (Debian; nothing is installed)
 	@$(BIN)/python tools/engines.py > /dev/null || { \
 	  [ -z "$${DATAMOVER_REQUIRE_ENGINES:-}" ] && echo "WARNING: an engine is missing, so its tests will be skipped" >&2; }
+
+databases: $(READY) ## Fetch PostgreSQL and MariaDB for the tests of recipes where they are missing, once, outside this folder (Debian; nothing is installed)
+	@$(BIN)/python tools/databases.py > /dev/null || { \
+	  [ -z "$${DATAMOVER_REQUIRE_DATABASES:-}" ] && echo "WARNING: no database, so its recipe will not be tested" >&2; }
 
 lock: ## Pin the newest packages that pyproject.toml allows, and Debian's engines (needs uv and apt)
 	uv pip compile pyproject.toml --extra local --extra uvloop --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/dev.txt

@@ -13,21 +13,16 @@ Standard library only: it runs before anything is installed.
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from debian_packages import FetchError, unpack_packages
 from locks import locked
 
 PROGRAMS = ("prometheus", "promtool")
-SECONDS = 120.0
 CURE = "install Prometheus, so that prometheus and promtool are on PATH"
-
-
-class FetchError(Exception):
-    """Prometheus cannot be had. The message says the cure."""
 
 
 def find_programs(environment: Mapping[str, str]) -> Path | None:
@@ -52,44 +47,23 @@ def fetch(environment: Mapping[str, str]) -> Path:
         there = find_programs(environment)
         if there is not None:
             return there
-        if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-            raise FetchError(f"this is no Debian machine. Cure: {CURE}")
         say("fetching Debian's package")
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            place = Path(scratch)
-            _download(place)
-            package = next(place.glob("prometheus_*.deb"))
-            _run("dpkg-deb", "--extract", str(package), str(place / "tree"), place=place)
+            try:
+                programs = unpack_packages(["prometheus"], place=Path(scratch)) / "usr" / "bin"
+            except FetchError as error:
+                raise FetchError(f"{error}. Cure: {CURE}") from error
             for name in PROGRAMS:
-                if not os.access(place / "tree" / "usr" / "bin" / name, os.X_OK):
-                    raise FetchError(f"{package.name} has no {name}. Cure: {CURE}")
+                if not os.access(programs / name, os.X_OK):
+                    raise FetchError(f"the package has no {name}. Cure: {CURE}")
             shutil.rmtree(target, ignore_errors=True)  # one that lacks a program
-            (place / "tree" / "usr" / "bin").rename(target)
+            programs.rename(target)
     return target
 
 
 def say(message: str) -> None:
     """Tell the user on stderr; stdout is for the answer."""
     print(f"prometheus: {message}", file=sys.stderr, flush=True)  # noqa: T201 - a program that talks to people
-
-
-def _download(place: Path) -> None:
-    try:
-        _run("apt-get", "download", "-qq", "prometheus", place=place)
-    except FetchError:
-        _run("apt-get", "update", "-qq", place=place)  # a new machine has no lists yet
-        _run("apt-get", "download", "-qq", "prometheus", place=place)
-
-
-def _run(*command: str, place: Path) -> None:
-    try:
-        done = subprocess.run(  # noqa: S603 - arguments are ours
-            command, cwd=place, capture_output=True, text=True, check=False, timeout=SECONDS
-        )
-    except subprocess.TimeoutExpired as error:
-        raise FetchError(f"`{' '.join(command)}` did not end in {SECONDS:.0f} s. Cure: {CURE}") from error
-    if done.returncode != 0:
-        raise FetchError(f"`{' '.join(command)}` failed: {done.stderr.strip()}. Cure: {CURE}")
 
 
 def main() -> int:
