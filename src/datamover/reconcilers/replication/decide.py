@@ -35,7 +35,7 @@ from datamover.reconcilers.replication.needs import (
 )
 from datamover.reconcilers.replication.noted import note, note_end
 from datamover.reconcilers.replication.order import order_of, status_of
-from datamover.reconcilers.replication.renewal import asks_otherwise, renew
+from datamover.reconcilers.replication.renewal import asks_otherwise, find_outdated, renew, stamp
 from datamover.runs.copy import take_copy
 from datamover.runs.job import follow
 from datamover.runs.order import Order
@@ -105,8 +105,9 @@ def _synchronize(facts: Facts, ask: Ask, *, settings: Settings, keys: KeyMakers)
     closing = close_round(order, facts.run)
     if closing is not None and (closing.steps or closing.facets):
         return say.tell(obj, closing, now=now, ask=ask, noted=noted)
-    stale = find_stale(order, facts)
+    stale = find_stale(order, facts) or find_outdated(order, facts, ask)
     answer = clear(order, facts, stale) if stale else _advance(order, facts, ask, settings=settings, keys=keys)
+    answer = stamp(answer, ask)
     if closing is not None and closing.wake_after is not None:
         answer = dataclasses.replace(
             answer, wake_after=min(closing.wake_after, answer.wake_after or closing.wake_after)

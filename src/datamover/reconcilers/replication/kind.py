@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from datamover.api import reasons
 from datamover.api.transfer import REASON_INTERNAL_ERROR
 from datamover.api.volsync import names
 from datamover.api.volsync.common import CommonStatus
@@ -45,6 +46,8 @@ from kubekit.words.rbac import ROLE_BINDINGS, ROLES
 BY_CLAIM = "claim"
 BY_MOUNT = "mount"
 BY_REFERENCE = "reference"
+BY_HELD_UP = "held up"
+"""By namespace: whoever needs a name that somebody else has."""
 CHILDREN: tuple[Resource[Any], ...] = (SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS, SERVICES, SECRET_METAS)
 
 
@@ -229,7 +232,10 @@ class ReplicationKind(Kind[Any, Any, Facts]):
         yield from self._of_child(old, new)
 
     def _of_child(self, old: HasMeta | None, new: HasMeta | None) -> Iterable[Key]:
-        return find_owner(self.resource, new or old, by_uid=self._of_uid)
+        yield from find_owner(self.resource, new or old, by_uid=self._of_uid)
+        if new is None and old is not None:  # its name is free: whom it held up is not its owner
+            held_up = self.objects.store.by_index(BY_HELD_UP, old.metadata.namespace or "")
+            yield from (key_of(obj.metadata) for obj in held_up)
 
     def _of_uid(self, uid: str) -> Iterable[Key]:
         return (key_of(obj.metadata) for obj in self.objects.store.list() if obj.metadata.uid == uid)
@@ -249,7 +255,12 @@ class ReplicationKind(Kind[Any, Any, Facts]):
 
 def indexes() -> dict[str, Callable[[Any], Iterable[str]]]:
     """Return the indexes that the informer of either kind needs."""
-    return {BY_CLAIM: _claim_index, BY_MOUNT: _mount_index, BY_REFERENCE: _reference_index}
+    return {
+        BY_CLAIM: _claim_index,
+        BY_MOUNT: _mount_index,
+        BY_REFERENCE: _reference_index,
+        BY_HELD_UP: _held_up_index,
+    }
 
 
 def _claim_index(obj: Replication) -> Iterable[str]:
@@ -262,6 +273,12 @@ def _mount_index(obj: Replication) -> Iterable[str]:
     ask = ask_of(obj)
     if isinstance(ask, Ask):
         yield from (f"{obj.metadata.namespace}/{name}" for name in named_claims(ask))
+
+
+def _held_up_index(obj: Replication) -> Iterable[str]:
+    ready = status_of(obj).condition(ConditionType.READY)
+    if ready is not None and ready.reason == reasons.NAME_TAKEN:
+        yield obj.metadata.namespace or ""
 
 
 def _reference_index(obj: Replication) -> Iterable[str]:

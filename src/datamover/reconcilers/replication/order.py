@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from datamover.api import reasons
 from datamover.api.fields import Fields
 from datamover.api.names import RUN_ID_LABEL, CopyMethod
 from datamover.api.ownership import Owner
@@ -29,7 +30,10 @@ from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 from kubekit.words.timestamps import compact, folder, moment_of, parse
 
 _HOST_LABEL: Final = "kubernetes.io/hostname"
+_REFUSALS: Final = frozenset({reasons.CHILD_REFUSED, reasons.PERMISSION_MISSING, reasons.NAME_TAKEN})
 _ATTEMPT: Final = re.compile(r"attempt ([0-9]{1,6}) of the mover")
+NOTHING_COPIED: Final = "nothing was copied yet"
+"""What `CopyReady` says at the beginning, and when a copy that nobody could make is asked for otherwise."""
 ANOTHER_MOVER: Final = "another mover follows, on the same volume"
 """What `CopyReady` says while a failed Job is kept, and when it was removed: nobody has lost it then."""
 
@@ -203,18 +207,17 @@ def _record_of(facts: Facts) -> Record:
     status = status_of(obj)
     ready, copy = status.condition(ConditionType.READY), status.condition(ConditionType.COPY_READY)
     started = copy is not None and (copy.message == ANOTHER_MOVER or _ATTEMPT.search(copy.message) is not None)
-    moving = (
-        job is not None and job.metadata.owned_by(obj.metadata.uid)
-    ) or started  # another's Job is no start of ours
+    ours = job is not None and job.metadata.owned_by(obj.metadata.uid)  # another's Job is no start of ours
+    refused = ready is not None and ready.reason in _REFUSALS
     tries = _ATTEMPT.search(copy.message) if copy is not None else None
     return Record(
         # What is copied needs no write of its own: the next one says that a mover was started.
-        stage=Stage.MOVING if moving else Stage.COPIED,
+        stage=Stage.MOVING if ours or started else Stage.COPIED,
         begun=folder(begun_of(obj)),
         reason=ready.reason if ready is not None else "",
         halted=is_halted(status),
-        # The Job that failed was removed by us, so that the next one can be made: it is not missed.
-        attempts=int(tries[1]) if tries and not (job is None and _has_failed(status)) else 0,
+        # A Job that failed was removed by us, so that the next one can be made, and one that was refused was never there: neither is missed.
+        attempts=int(tries[1]) if tries and not (job is None and (refused or _has_failed(status))) else 0,
     )
 
 

@@ -1,42 +1,62 @@
-"""A Job whose mover does not run while its object asks for something else by now: it is made anew. Pure.
+"""What was made as its object asked for it then, serves nobody yet, and is asked for otherwise by now: it is made anew. Pure.
 
-A Job's Pod cannot be changed. One that Pod Security refuses, or that no node takes, would otherwise wait for ever, whatever is mended in the
-spec. A mover that runs is left alone: it ends, and the next one is as asked for. But one that listens ends when somebody has come, and with a key of yesterday
-nobody comes.
+Neither a Job's Pod nor a claim can be changed. A Job that Pod Security refuses, or a claim of a class that cannot make it, would otherwise wait for
+ever, whatever is mended in the spec. What serves already is left alone: a mover that runs ends, and a claim that has its volume may hold data. But a
+mover that listens ends when somebody has come, and with a key of yesterday nobody comes: it is made anew too.
+Each carries a digest of what was asked for; what carries none (a version, or a project, that does not say it) stays.
 """
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
+
+import msgspec
 
 from datamover.api import reasons
+from datamover.api.ownership import Owner
 from datamover.api.volsync import names
+from datamover.api.volsync.replication_destination import ResticDestination, RsyncDestination, RsyncTLSDestination
+from datamover.api.volsync.replication_source import ResticSource
 from datamover.movers.outcomes import is_running
-from datamover.plans.steps import Delete
+from datamover.plans.steps import Create, Delete, Effect
 from datamover.reconcilers.replication.ask import Ask
 from datamover.reconcilers.replication.facts import Facts, Settings
 from datamover.reconcilers.replication.jobs import digest_of
-from datamover.reconcilers.replication.needs import serves
-from datamover.reconcilers.replication.order import ANOTHER_MOVER
+from datamover.reconcilers.replication.leftovers import Child
+from datamover.reconcilers.replication.needs import lasting_owner, serves
+from datamover.reconcilers.replication.order import ANOTHER_MOVER, NOTHING_COPIED
 from datamover.runs.facts import Unread
 from datamover.runs.order import Order
-from datamover.runs.verdict import Answer, Facet, refused, working
+from datamover.runs.verdict import Answer, Facet, Rest, refused, working
+from datamover.volumes.binding import is_bound, is_snapshot_ready
 from kubekit.words.batch import JOBS, Job
-from kubekit.words.meta import HasMeta
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
+from kubekit.words.meta import HasMeta, Resource
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS
+
+_Candidate = tuple[Owner, Resource[Any], HasMeta]
+_VOLUMES = (PERSISTENT_VOLUME_CLAIMS, VOLUME_SNAPSHOTS)
 
 
 def renew(order: Order, facts: Facts, ask: Ask, job: Job, *, settings: Settings) -> Answer | None:
     """Return how a Job is replaced that was asked for otherwise and whose mover does not run; None where it stays."""
-    if not order.owner.owns(job) or not asks_otherwise(job, facts, settings=settings):
+    if not order.owner.owns(job):
         return None
-    if not serves(ask) and any(is_running(pod, order.transfer.container) for pod in facts.run.pods):
+    otherwise, unmade = asks_otherwise(job, facts, settings=settings), any(_outdated(order, facts, ask))
+    if not otherwise and not unmade:
+        return None
+    if not (otherwise and serves(ask)) and any(is_running(pod, order.transfer.container) for pod in facts.run.pods):
         return None
     refusal = facts.run.refused()
     if refusal is not None:
         return refused(refusal, action="Synchronize")
     message = f"Job {job.metadata.name} is made anew: something else was asked for before its mover had started"
+    copied = ("True", reasons.JOB_CREATED, ANOTHER_MOVER)
+    if unmade:
+        copied = ("False", reasons.RUN_RECORDED, NOTHING_COPIED)
     return replace(
-        working(reasons.JOB_CREATED, message),
-        facets={Facet.COPY: ("True", reasons.JOB_CREATED, ANOTHER_MOVER)},
-        after=(Delete(JOBS, job.metadata),),
+        working(reasons.JOB_CREATED, message), facets={Facet.COPY: copied}, after=(Delete(JOBS, job.metadata),)
     )
 
 
@@ -46,3 +66,69 @@ def asks_otherwise(job: HasMeta, facts: Facts, *, settings: Settings) -> bool:
     if said is None or facts.namespace is Unread.NOT_SYNCED or isinstance(facts.ask, str):
         return False  # of a version, or a project, that does not say it; or its namespace's part in it is not known yet
     return said != digest_of(facts.ask, facts, settings)
+
+
+def find_outdated(order: Order, facts: Facts, ask: Ask) -> tuple[Child, ...]:
+    """Return claims and snapshots that nothing was written to, and that are asked for otherwise by now. With a Job nothing is: that goes first."""
+    job = facts.run.job
+    return () if job is not None and order.owner.holds(job) else tuple(_outdated(order, facts, ask))
+
+
+def stamp(answer: Answer, ask: Ask) -> Answer:
+    """Return the answer with what was asked for written on each volume and snapshot that it makes."""
+    if isinstance(answer, Rest):
+        return replace(answer, steps=_stamped(answer.steps, ask))
+    return replace(answer, before=_stamped(answer.before, ask), after=_stamped(answer.after, ask))
+
+
+def _outdated(order: Order, facts: Facts, ask: Ask) -> Iterator[Child]:
+    claim, snapshot, lasting = facts.run.claim, facts.run.snapshot, lasting_owner(ask)
+    found: list[_Candidate] = []
+    if claim is not None and not is_bound(claim):
+        found.append((order.owner, PERSISTENT_VOLUME_CLAIMS, claim))
+    if snapshot is not None and claim is None and not is_snapshot_ready(snapshot):
+        found.append((order.owner, VOLUME_SNAPSHOTS, snapshot))
+    made = (facts.run.source if ask.makes_claim else None, facts.belongings.cache)
+    found.extend((lasting, PERSISTENT_VOLUME_CLAIMS, each) for each in made if each is not None and not is_bound(each))
+    for owner, resource, child in found:
+        if owner.owns(child) and _was_asked_otherwise(child, ask):
+            yield resource, child
+
+
+def _was_asked_otherwise(child: HasMeta, ask: Ask) -> bool:
+    said = child.metadata.annotation(names.ASKED_ANNOTATION)
+    return said is not None and said != _digest_volumes(ask)
+
+
+def _stamped(steps: tuple[Effect, ...], ask: Ask) -> tuple[Effect, ...]:
+    return tuple(
+        replace(step, manifest=_noted(step.manifest, ask))
+        if isinstance(step, Create) and step.resource in _VOLUMES
+        else step
+        for step in steps
+    )
+
+
+def _noted(manifest: dict[str, Any], ask: Ask) -> dict[str, Any]:
+    metadata = manifest["metadata"]
+    annotations = {**metadata.get("annotations", {}), names.ASKED_ANNOTATION: _digest_volumes(ask)}
+    return {**manifest, "metadata": {**metadata, "annotations": annotations}}
+
+
+def _digest_volumes(ask: Ask) -> str:
+    """Return a digest of all that people choose of the volumes that are made."""
+    options = ask.options
+    cache: tuple[Any, ...] = ()
+    if isinstance(options, ResticSource | ResticDestination):
+        cache = (options.cache_capacity, options.cache_storage_class_name, options.cache_access_modes)
+    chosen = (
+        ask.claim,
+        ask.copy_method,
+        options.capacity,
+        options.storage_class_name,
+        options.access_modes,
+        options.volume_snapshot_class_name,
+        options.volume_mode if isinstance(options, RsyncDestination | RsyncTLSDestination) else None,
+        cache,
+    )
+    return hashlib.sha256(msgspec.json.encode(chosen)).hexdigest()[:16]

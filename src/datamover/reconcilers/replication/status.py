@@ -31,7 +31,7 @@ from datamover.plans.steps import Create, Delete, Effect, Emit, Plan, ProveStatu
 from datamover.reconcilers.replication.ask import Ask, Replication
 from datamover.reconcilers.replication.failures import told_failures
 from datamover.reconcilers.replication.noted import NOTHING, Noted, announce_address
-from datamover.reconcilers.replication.order import ANOTHER_MOVER, is_halted
+from datamover.reconcilers.replication.order import ANOTHER_MOVER, NOTHING_COPIED, is_halted
 from datamover.runs.verdict import Answer, Facet, News, Rest, Verdict
 from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
@@ -86,7 +86,7 @@ def begun(obj: Replication, ask: Ask, *, now: datetime) -> Plan[Any]:
             Synchronizing.TYPE: ("True", Synchronizing.IN_PROGRESS, Synchronizing.MESSAGES[Synchronizing.IN_PROGRESS]),
             ConditionType.READY: ("False", reasons.RUN_RECORDED, "the synchronisation has begun"),
             ConditionType.STALLED: ("False", reasons.RUN_RECORDED, _FREE),
-            ConditionType.COPY_READY: ("False", reasons.RUN_RECORDED, "nothing was copied yet"),
+            ConditionType.COPY_READY: ("False", reasons.RUN_RECORDED, NOTHING_COPIED),
         },
         now=now,
         last_sync_start_time=seconds(now),

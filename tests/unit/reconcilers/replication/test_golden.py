@@ -36,10 +36,13 @@ RULES: Final = (
     # labels and annotations of ours
     Rule(rf"\w+:(spec/template/)?metadata/labels/{_OWN}/(owner-uid|run-id)", _ABSENT, "'.+'", "whose, of which round"),
     Rule(
-        rf"Job:metadata/annotations/{_OWN}/(actions|asked|claim-uid|failures-before)",
+        rf"Job:metadata/annotations/{_OWN}/(actions|claim-uid|failures-before)",
         _ABSENT,
         "'.+'",
         "what a Job is for",
+    ),
+    Rule(
+        rf"\w+:metadata/annotations/{_OWN}/asked", _ABSENT, "'.+'", "what it was made for, so that it can be made anew"
     ),
     Rule(r"\w+:(spec/template/)?metadata/labels/app.kubernetes.io/component", _ABSENT, "'[a-z-]+'", "what it is for"),
     Rule(r"\w+:(spec/template/)?metadata/labels/velero.io/exclude-from-backup", _ABSENT, "'true'", "it is temporary"),

@@ -329,6 +329,75 @@ def test_a_mover_that_runs_is_left_alone_whatever_is_asked_for_meanwhile() -> No
     assert [child["kind"] for child in it.created].count("Job") == 1
 
 
+# volumes that cannot be made
+
+
+@pytest.mark.parametrize("copy", ["Clone", "Snapshot"])
+def test_a_copy_that_no_driver_can_make_is_made_anew_as_it_is_asked_for_then(copy: str) -> None:
+    it = Theatre.source(copy=copy, storageClassName="wrong")
+    it.act()
+    if copy == "Snapshot":
+        it.ready("volsync-db-src")
+        it.act()
+    assert it.objects["PersistentVolumeClaim", "volsync-db-src"]["spec"]["storageClassName"] == "wrong"
+    it.change(restic={"storageClassName": "right"})
+    it.act()
+    assert it.objects["PersistentVolumeClaim", "volsync-db-src"]["spec"]["storageClassName"] == "right"
+    it.finish()
+    assert it.synced
+    assert [child["kind"] for child in it.created].count("VolumeSnapshot") == (copy == "Snapshot"), "the same moment"
+
+
+def test_another_copy_method_leaves_no_copy_of_the_one_before_behind() -> None:
+    for method in ("Direct", "Snapshot"):
+        it = Theatre.source()
+        it.act()
+        it.change(restic={"copyMethod": method})
+        it.finish()
+        assert it.synced
+        assert it.there("PersistentVolumeClaim") == {"data", "volsync-src-db-cache"}
+
+
+def test_a_volume_of_a_destination_that_is_never_made_is_asked_for_anew_and_one_with_data_never() -> None:
+    it = Theatre.destination(copy="Direct", storageClassName="wrong")
+    it.act()
+    first = it.objects["PersistentVolumeClaim", "volsync-back-dest"]["metadata"]["uid"]
+    it.change(restic={"storageClassName": "right"})
+    it.act()
+    claim = it.objects["PersistentVolumeClaim", "volsync-back-dest"]
+    assert (claim["spec"]["storageClassName"], claim["metadata"]["uid"] != first) == ("right", True)
+    assert [event.reason for event in it.events if event.type == "Warning"] == []
+    it.finish()
+    it.change(restic={"storageClassName": "another", "capacity": "9Gi"})
+    it.later(60)
+    it.trigger(manual="t2")
+    it.finish()
+    assert it.objects["PersistentVolumeClaim", "volsync-back-dest"]["metadata"]["uid"] == claim["metadata"]["uid"]
+
+
+def test_a_claim_that_says_nothing_of_what_was_asked_for_is_left_alone() -> None:
+    it = Theatre.source(storageClassName="wrong")
+    it.act()
+    claim = it.objects["PersistentVolumeClaim", "volsync-db-src"]
+    del claim["metadata"]["annotations"]
+    it.change(restic={"storageClassName": "right"})
+    it.act()
+    assert it.objects["PersistentVolumeClaim", "volsync-db-src"] is claim
+
+
+def test_a_volume_that_binds_when_its_mover_starts_is_made_anew_with_it() -> None:
+    it = Theatre.source(storageClassName="wrong")
+    it.binds_on_use = True
+    it.act()
+    assert it.there("Job")
+    it.change(restic={"storageClassName": "right"})
+    it.act()
+    assert it.objects["PersistentVolumeClaim", "volsync-db-src"]["spec"]["storageClassName"] == "right"
+    assert [event.reason for event in it.events if event.type == "Warning"] == []
+    it.finish()
+    assert it.synced
+
+
 # names that are the same
 
 
