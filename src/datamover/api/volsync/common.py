@@ -114,6 +114,7 @@ class MoverSecurityContext(PodSecurityContext, frozen=True):
 
 
 ACCESS_MODES = doc("How the volume may be mounted.", minItems=1)
+CACHE_ACCESS_MODES = doc("How the cache volume may be mounted.", minItems=1)
 
 
 class VolumeOptions(Model, frozen=True):
@@ -122,7 +123,7 @@ class VolumeOptions(Model, frozen=True):
     copy_method: Annotated[
         str | None,
         doc(
-            "How the point-in-time image is made. None is an older word for Direct.",
+            "How the point-in-time image is made. Needed: there is no default. None is an older word for Direct.",
             enum=["Direct", "None", "Clone", "Snapshot"],
         ),
     ] = None

@@ -26,11 +26,18 @@ _MORE: tuple[dict[str, Any], ...] = (
         "description": "How the last mover ended.",
     },
     {
-        "name": "Reason",
+        "name": "State",
         "type": "string",
         "priority": 1,
         "jsonPath": '.status.conditions[?(@.type=="Synchronizing")].reason',
-        "description": "What is going on.",
+        "description": "Whether one is under way.",
+    },
+    {
+        "name": "Reason",
+        "type": "string",
+        "priority": 1,
+        "jsonPath": '.status.conditions[?(@.type=="Ready")].reason',
+        "description": "What is going on, or stands in its way.",
     },
 )
 

@@ -7,7 +7,7 @@ from msgspec import field
 from datamover.api.pods import doc
 from datamover.api.volsync import names
 from datamover.api.volsync.common import (
-    ACCESS_MODES,
+    CACHE_ACCESS_MODES,
     CommonStatus,
     CustomCA,
     DestinationMoverConfig,
@@ -64,7 +64,7 @@ class ResticDestination(DestinationMoverConfig, frozen=True):
     custom_ca: Annotated[CustomCA | None, doc("Certificates to trust.")] = field(default=None, name="customCA")
     cache_capacity: Annotated[str | int | None, doc("Size of the cache volume; 1Gi when unset.")] = None
     cache_storage_class_name: Annotated[str | None, doc("Class of the cache volume.")] = None
-    cache_access_modes: Annotated[tuple[str, ...] | None, ACCESS_MODES] = None
+    cache_access_modes: Annotated[tuple[str, ...] | None, CACHE_ACCESS_MODES] = None
     cleanup_cache_pvc: Annotated[bool | None, doc("Delete the cache volume when a synchronisation is over.")] = field(
         default=None, name="cleanupCachePVC"
     )
@@ -84,12 +84,12 @@ class ReplicationDestinationSpec(Model, frozen=True):
 
     trigger: Annotated[Trigger | None, doc("When to synchronise.")] = None
     paused: Annotated[bool | None, doc("Run no mover for the time being.")] = None
-    rsync: Annotated[RsyncDestination | None, doc("By rsync over SSH.")] = None
-    rsync_tls: Annotated[RsyncTLSDestination | None, doc("By rsync through TLS.")] = field(
-        default=None, name="rsyncTLS"
+    rsync: Annotated[RsyncDestination | None, doc("Receive from a ReplicationSource by rsync over SSH.")] = None
+    rsync_tls: Annotated[RsyncTLSDestination | None, doc("Receive from a ReplicationSource by rsync through TLS.")] = (
+        field(default=None, name="rsyncTLS")
     )
-    rclone: Annotated[RcloneDestination | None, doc("With rclone.")] = None
-    restic: Annotated[ResticDestination | None, doc("With restic.")] = None
+    rclone: Annotated[RcloneDestination | None, doc("Mirror a remote of rclone's to the volume.")] = None
+    restic: Annotated[ResticDestination | None, doc("Restore from a restic repository.")] = None
     external: Annotated[External | None, doc("Left to another program.")] = None
 
 

@@ -8,6 +8,7 @@ from datamover.api.pods import doc
 from datamover.api.volsync import names
 from datamover.api.volsync.common import (
     ACCESS_MODES,
+    CACHE_ACCESS_MODES,
     CommonStatus,
     CustomCA,
     External,
@@ -29,7 +30,9 @@ class RsyncSource(SmallMover, frozen=True):
     service_type: Annotated[str | None, doc("Type of the Service, where the destination connects to the source.")] = (
         None
     )
-    address: Annotated[str | None, doc("Address of the destination.")] = None
+    address: Annotated[
+        str | None, doc("Address of the destination: its status.rsync.address. Needed before a mover is started.")
+    ] = None
     port: Annotated[
         int | None, doc("SSH port of the destination; 22 when unset.", format="int32", minimum=0, maximum=65535)
     ] = None
@@ -41,7 +44,7 @@ class RsyncTLSSource(MoverConfig, frozen=True):
     """Sends the volume with rsync through TLS with a pre-shared key."""
 
     key_secret: Annotated[str | None, doc("Secret with the key psk.txt; generated when unset.")] = None
-    address: Annotated[str | None, doc("Address of the destination.")] = None
+    address: Annotated[str | None, doc("Address of the destination: its status.rsyncTLS.address. Needed.")] = None
     port: Annotated[
         int | None, doc("Port of the destination; 8000 when unset.", format="int32", minimum=0, maximum=65535)
     ] = None
@@ -51,7 +54,7 @@ class RcloneSource(MoverConfig, frozen=True):
     """Mirrors the volume to a remote with rclone."""
 
     rclone_config_section: Annotated[str | None, doc("Section of rclone.conf that describes the remote.")] = None
-    rclone_dest_path: Annotated[str | None, doc("Path at the remote.")] = None
+    rclone_dest_path: Annotated[str | None, doc("Path at the remote, such as BUCKET/FOLDER.")] = None
     rclone_config: Annotated[str | None, doc("Secret with the key rclone.conf.")] = None
     custom_ca: Annotated[CustomCA | None, doc("Certificates to trust.")] = field(default=None, name="customCA")
 
@@ -78,10 +81,10 @@ class ResticSource(MoverConfig, frozen=True):
         str | None, doc("Secret with RESTIC_REPOSITORY, RESTIC_PASSWORD and what the backend needs.")
     ] = None
     custom_ca: Annotated[CustomCA | None, doc("Certificates to trust.")] = field(default=None, name="customCA")
-    retain: Annotated[Retain | None, doc("Which snapshots stay.")] = None
+    retain: Annotated[Retain | None, doc("Which snapshots stay; the last one when unset.")] = None
     cache_capacity: Annotated[str | int | None, doc("Size of the cache volume; 1Gi when unset.")] = None
     cache_storage_class_name: Annotated[str | None, doc("Class of the cache volume.")] = None
-    cache_access_modes: Annotated[tuple[str, ...] | None, ACCESS_MODES] = None
+    cache_access_modes: Annotated[tuple[str, ...] | None, CACHE_ACCESS_MODES] = None
     unlock: Annotated[
         str | None, doc("Any text. Each new one has stale locks removed once, before the next backup.")
     ] = None
@@ -119,10 +122,12 @@ class ReplicationSourceSpec(Model, frozen=True):
     )
     trigger: Annotated[Trigger | None, doc("When to synchronise.")] = None
     paused: Annotated[bool | None, doc("Run no mover for the time being.")] = None
-    rsync: Annotated[RsyncSource | None, doc("With rsync over SSH.")] = None
-    rsync_tls: Annotated[RsyncTLSSource | None, doc("With rsync through TLS.")] = field(default=None, name="rsyncTLS")
-    rclone: Annotated[RcloneSource | None, doc("With rclone.")] = None
-    restic: Annotated[ResticSource | None, doc("With restic.")] = None
+    rsync: Annotated[RsyncSource | None, doc("Mirror the volume to a ReplicationDestination by rsync over SSH.")] = None
+    rsync_tls: Annotated[
+        RsyncTLSSource | None, doc("Mirror the volume to a ReplicationDestination by rsync through TLS.")
+    ] = field(default=None, name="rsyncTLS")
+    rclone: Annotated[RcloneSource | None, doc("Mirror the volume to a remote of rclone's.")] = None
+    restic: Annotated[ResticSource | None, doc("Back the volume up into a restic repository.")] = None
     syncthing: Annotated[SyncthingSource | None, doc("Not moved by this operator.")] = None
     external: Annotated[External | None, doc("Left to another program.")] = None
 

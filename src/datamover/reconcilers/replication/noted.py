@@ -51,7 +51,7 @@ def announce_address(ask: Ask, before: CommonStatus, after: CommonStatus) -> tup
         return ()
     name = names.job_name(ask.method, ask.role, ask.metadata.name)
     service = Reference(SERVICES, ObjectMeta(name=name, namespace=ask.metadata.namespace))
-    message = f"Service/{name} has the address {address}: the other side connects there"
+    message = f"Service/{name} has the address {address}{'' if ask.is_source else ': the source connects there'}"
     return (Emit("Normal", EventReason.ADDRESS, message, EventAction.PUBLISH_ADDRESS, related=service),)
 
 
