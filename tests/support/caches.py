@@ -50,9 +50,15 @@ class Caches:
         return self._theatre.get(VOLUME_SNAPSHOTS, name)
 
     def snapshot_classes(self) -> tuple[VolumeSnapshotClass, ...]:
-        """There is one."""
-        return (
-            VolumeSnapshotClass(metadata=ObjectMeta(name="snapc"), driver="csi.example.com", deletion_policy="Delete"),
+        """The first one is the default."""
+        first = {"snapshot.storage.kubernetes.io/is-default-class": "true"}
+        return tuple(
+            VolumeSnapshotClass(
+                metadata=ObjectMeta(name=name, annotations=None if number else first),
+                driver="csi.example.com",
+                deletion_policy="Delete",
+            )
+            for number, name in enumerate(self._theatre.snapshot_classes)
         )
 
     def job(self, namespace: str, name: str) -> Any:

@@ -107,6 +107,7 @@ class Theatre:
         self.running = 0
         self.binds_on_use = False
         self.expands = True
+        self.snapshot_classes: tuple[str, ...] = ("snapc",)
         self.keys = KEYS
         self.slow: set[str] = set()
         self.complaints: dict[str, str] = {}
