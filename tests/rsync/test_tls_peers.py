@@ -158,3 +158,24 @@ def test_the_daemon_reads_no_key_and_writes_to_the_volume_only_whatever_its_prot
         assert not (tmp_path / "HERE").exists()
         assert not list((destination.root / "tmp").rglob("made"))
         assert not list((destination.root / "tmp").rglob("psk.txt"))
+
+
+def test_the_rsync_of_a_source_reads_the_volume_and_no_key_and_writes_nothing(
+    source: Container, tmp_path: Path, port: int
+) -> None:
+    """Whatever a server talks it into: a program that tries stands in its place."""
+    if not confinement_works():
+        pytest.skip("this kernel cannot confine a process")
+    program = tmp_path / "program" / "bin" / "rsync"
+    program.parent.mkdir(parents=True)
+    program.write_text(
+        f"#!/bin/sh\ncat '{source.data}/hello' '{source.root}/keys/psk.txt'; echo x > '{source.data}/made'; rm '{source.data}/hello'\n"
+        f"echo x > '{tmp_path}/HERE'; exit 4\n"
+    )
+    program.chmod(0o755)
+    ended = source.run(**to(port), DATAMOVER_RSYNC=str(program))
+    assert ended.outcome.reason == transfer.REASON_PEER_INCOMPATIBLE
+    assert "hello" in ended.said.splitlines()
+    assert ended.said.count("Permission denied") == 4
+    assert [path.name for path in source.data.iterdir()] == ["hello"]
+    assert not (tmp_path / "HERE").exists()

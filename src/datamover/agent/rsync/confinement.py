@@ -1,3 +1,4 @@
+# ruff: noqa: PTH112, PTH120  # a start-up budget that pathlib would take a tenth of
 """Taking rights from what speaks rsync's protocol with strangers: it may touch the volume, read the system's programs, and nothing else.
 
 The kernel does it (Landlock, Linux 5.13 and newer; no rights are needed for it). A client speaks rsync's protocol with a program that may be root, and
@@ -34,21 +35,21 @@ _REFER: Final = 1 << 13
 _TRUNCATE: Final = 1 << 14
 _OLDEST: Final = 2
 """The first version that lets files be moved and linked between folders."""
-_SYSTEM: Final = ("/usr", "/lib", "/lib64", "/bin", "/etc", "/opt")
-"""Where rsync, its libraries, names of users and the time zone are. No key is there, nor any volume."""
+_SYSTEM: Final = ("/usr", "/lib", "/lib64", "/bin", "/etc", "/opt", "/nix", "/gnu", "/home/linuxbrew")
+"""Where rsync, its libraries, names of users and the time zone are, here or there. No key is there, nor any volume."""
 
 
 class Reach(msgspec.Struct, frozen=True, kw_only=True):
-    """What is left: folders in which everything may be done, folders to read and run programs from beside the system's, files to read and write."""
+    """What is left: folders in which everything may be done, folders and files to read (and run) beside the system's, files to read and write."""
 
-    owned: tuple[str, ...]
+    owned: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
 
 
 def home_of(program: str) -> str:
     """Return the folder that a program's libraries are in: one in the tool cache has them beside it."""
-    return os.path.dirname(os.path.dirname(os.path.realpath(program)))  # noqa: PTH120 - start-up budget
+    return os.path.dirname(os.path.dirname(os.path.realpath(program)))
 
 
 def confine(reach: Reach) -> bool:
@@ -68,7 +69,7 @@ def confine(reach: Reach) -> bool:
         _allow(library, ruleset, ("/dev/null", *reach.files), whole)
         for folder in (*_SYSTEM, *reach.read):
             with suppress(OSError):
-                _allow(library, ruleset, (folder,), _READ)
+                _allow(library, ruleset, (folder,), _READ if os.path.isdir(folder) else _READ & ~_READ_FOLDER)
         if library.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) or library.syscall(_RESTRICT, ruleset, 0):
             return False
     except OSError:

@@ -4,6 +4,7 @@ Guarantees: those of `datamover.agent.children`; whatever rsync and its peer pri
 """
 
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -13,6 +14,7 @@ from datamover.agent.children import Stop
 from datamover.agent.progress import Reporter
 from datamover.agent.rsync import output
 from datamover.agent.rsync.causes import Complaints
+from datamover.agent.rsync.confinement import Reach, run_confined
 from datamover.agent.rsync.output import Advance, Statistics
 
 _KEPT = 64
@@ -85,13 +87,17 @@ class Rsync:
         say: Callable[[str], None],
         advance: Callable[[Advance], None] = lambda _: None,
         wrapper: Sequence[str] = (),
+        reach: Reach | None = None,
     ) -> None:
-        """`environment` is that of the child (see `child_environment`); `wrapper` goes before the command."""
+        """`environment` is that of the child (see `child_environment`); `wrapper` goes before the command; `reach`: what rsync may touch, None for
+        everything.
+        """
         self._command = [*wrapper, program]
         self._stop = stop
         self._environment = environment
         self._say = say
         self._advance = advance
+        self._reach = reach
 
     def run(self, arguments: Sequence[str | bytes], *, folder: str | None = None, quiet: bool = False) -> Ended:
         """Run it to its end. `quiet`: only what goes wrong is said, and no progress. Raises Stopped."""
@@ -111,11 +117,7 @@ class Rsync:
             if wrong or not quiet:
                 self._say(line)
 
-        child = start([*self._command, *arguments], stop=self._stop, environment=self._environment, folder=folder)
-        try:
-            code = child.follow(take)
-        finally:
-            child.close()
+        code = self._follow([*self._command, *arguments], take, folder=folder)
         return Ended(code=code, statistics=output.read_statistics(kept), complaints=complaints)
 
     def list_folder(self, arguments: Sequence[str | bytes], *, folders: bool) -> tuple[Ended, bool]:
@@ -136,12 +138,24 @@ class Rsync:
             elif name != ".":
                 found = found or folders or not line.startswith("d")
 
-        child = start([*self._command, "--list-only", *arguments], stop=self._stop, environment=self._environment)
+        code = self._follow([*self._command, "--list-only", *arguments], take)
+        return Ended(code=code, statistics=Statistics(), complaints=complaints), found
+
+    def _follow(
+        self, command: Sequence[str | bytes], take: Callable[[bytes], None], *, folder: str | None = None
+    ) -> int:
+        """Run a command and give each of its lines to `take`; return its exit code. Raises Stopped."""
+
+        def begin() -> Child:
+            return start(command, stop=self._stop, environment=self._environment, folder=folder)
+
+        over = threading.Event()
+        child = begin() if self._reach is None else run_confined(begin, reach=self._reach, until=over)
         try:
-            code = child.follow(take)
+            return child.follow(take)
         finally:
             child.close()
-        return Ended(code=code, statistics=Statistics(), complaints=complaints), found
+            over.set()
 
 
 def listed_name(line: str) -> str:

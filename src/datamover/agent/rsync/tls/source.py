@@ -27,6 +27,7 @@ class Source:
         self._work = work
         self._settings = work.settings
         self._volume = volume
+        self._listed = f"{work.scratch}/entries"
         self._tunnel: tunnel.Tunnel | None = None
         self._port = 0
         self._maybe_told = False
@@ -69,11 +70,11 @@ class Source:
             )
         )
 
-    def _rsync(self) -> Rsync:
-        """Return what runs rsync through the tunnel, once."""
+    def _rsync(self, *read: str) -> Rsync:
+        """Return what runs rsync through the tunnel, once. It may read these files and folders only: who serves the other end is not trusted either."""
         if self._tunnel is not None:
             self._tunnel.expect()
-        return self._work.rsync()
+        return self._work.rsync(*read)
 
     def _address(self, module: str, path: str = "") -> str:
         return f"rsync://127.0.0.1:{self._port}/{module}/{path}"
@@ -93,13 +94,12 @@ class Source:
             )
         work.report.phase(transfer.SYNCING)
         if entries:
-            listed = f"{work.scratch}/entries"
-            passes.write_list(entries, path=listed)
-            self._pass(passes.copying(listed=listed, source=folder, destination=self._address("data")))
+            passes.write_list(entries, path=self._listed)
+            self._pass(passes.copying(listed=self._listed, source=folder, destination=self._address("data")))
         self._pass(passes.removing(source=folder, destination=self._address("data")), quiet=bool(entries))
 
     def _pass(self, arguments: list[str], *, quiet: bool = False) -> None:
-        ended = self._rsync().run(arguments, quiet=quiet)
+        ended = self._rsync(self._volume.path, self._listed).run(arguments, quiet=quiet)
         self._work.statistics = output.add(self._work.statistics, ended.statistics)
         if ended.code == passes.VANISHED:
             # a copy does not change; of a volume in use it is a view while files come and go
@@ -122,7 +122,7 @@ class Source:
         if self._tunnel is not None:
             self._tunnel.settle(seconds=2)  # the lines of earlier connections
             agreed = self._tunnel.seen.agreed
-        ended = self._rsync().run([sentinel, self._address("control", "complete")], quiet=True)
+        ended = self._rsync(sentinel).run([sentinel, self._address("control", "complete")], quiet=True)
         if ended.code in passes.LOST and self._tunnel is not None:
             self._tunnel.settle(seconds=2)
             if self._maybe_told and self._tunnel.seen.trouble:

@@ -75,8 +75,8 @@ class Work:
             raise
         return tunnel
 
-    def rsync(self) -> Rsync:
-        """Return what runs rsync at this side."""
+    def rsync(self, *read: str) -> Rsync:
+        """Return what runs rsync at this side: it may read these files and folders, and write nothing."""
         return Rsync(
             self.rsync_program,
             stop=self.stop,
@@ -84,6 +84,7 @@ class Work:
             say=self.log.say,
             advance=lambda found: report_advance(found, to=self.report),
             wrapper=self._wrapper,
+            reach=Reach(read=(*read, home_of(self.rsync_program))),
         )
 
     def so_far(self) -> transfer.Outcome:
