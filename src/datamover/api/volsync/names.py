@@ -184,6 +184,11 @@ def cache_claim(role: str, name: str) -> str:
     return f"volsync-{role}-{name}-cache"
 
 
+def old_cache_claim(name: str) -> str:
+    """Return the name that restic's cache volume had before a source and a destination of one name had each its own."""
+    return f"volsync-{name}-cache"
+
+
 def account_name(role: str, name: str) -> str:
     """Return the name of the mover's ServiceAccount, Role and RoleBinding."""
     return f"volsync-{role}-{name}"

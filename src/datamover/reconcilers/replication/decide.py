@@ -24,7 +24,7 @@ from datamover.reconcilers.replication.facts import Facts, Settings
 from datamover.reconcilers.replication.failures import failures_of, is_told, pause_left, says_more, told_failures
 from datamover.reconcilers.replication.flaws import find_flaw
 from datamover.reconcilers.replication.image import check_image, find_claim, publish
-from datamover.reconcilers.replication.leftovers import clear, find_stale, release
+from datamover.reconcilers.replication.leftovers import clear, find_kept, find_stale, release
 from datamover.reconcilers.replication.needs import (
     KeyMakers,
     find_lack,
@@ -142,7 +142,7 @@ def _advance(order: Order, facts: Facts, ask: Ask, *, settings: Settings, keys: 
         )
     if lacking is not None:
         return lacking
-    answer = take_copy(order, facts.run)
+    answer = find_kept(order, facts) or take_copy(order, facts.run)
     if not isinstance(answer, Verdict) or answer.stage is not Stage.MOVING:
         return answer
     lacking = None if early else _provide(order, facts, ask, keys)

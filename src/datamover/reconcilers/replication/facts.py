@@ -39,7 +39,7 @@ class Settings:
 class Belongings:
     """What there is of what a mover needs besides its data. None is what is not there.
 
-    `mounted` are the names of the claims that are there of those that `moverVolumes` names. `secrets` are the Secrets that are pointed to or generated, `config_map` and `account` what the spec names, each as far as it is known.
+    `mounted` are the names of the claims that are there of those that `moverVolumes` names. `secrets` are the Secrets that are pointed to or generated, `config_map` and `account` what the spec names, each as far as it is known. `old_cache` has the name that restic's cache had in older versions of the original.
     """
 
     account: HasMeta | None = None
@@ -47,6 +47,7 @@ class Belongings:
     binding: HasMeta | None = None
     cache: PersistentVolumeClaim | None = None
     cache_class: StorageClass | None = None
+    old_cache: PersistentVolumeClaim | None = None
     service: Service | None = None
     secrets: Mapping[str, SecretKeys | Unread] = field(default_factory=dict[str, SecretKeys | Unread])
     generated: Mapping[str, HasMeta] = field(default_factory=dict[str, HasMeta])

@@ -97,6 +97,7 @@ def _belongings(ask: Ask, view: View, namespace: str) -> Belongings:
         binding=view.child(ROLE_BINDINGS, namespace, account),
         cache=cache,
         cache_class=view.storage_class(cache_class) if cache_class else None,
+        old_cache=view.claim(namespace, names.old_cache_claim(name)) if cached else None,
         service=view.child(SERVICES, namespace, names.job_name(ask.method, ask.role, name)) if serves(ask) else None,
         secrets={each: view.secret(namespace, each) for each in named_secrets(ask)},
         generated={each: child for each, child in generated.items() if child is not None},

@@ -1,8 +1,9 @@
 """What earlier synchronisations have left: removed by label and owner (law L2), and waited for where its names are needed. Pure."""
 
-from typing import Any
+from typing import Any, Final
 
 from datamover.api import reasons
+from datamover.api.names import CopyMethod
 from datamover.api.volsync import names
 from datamover.api.volsync.replication_destination import ReplicationDestination
 from datamover.plans.steps import Delete, Effect, Patch
@@ -12,13 +13,15 @@ from datamover.reconcilers.replication.needs import lasting_owner
 from datamover.reconcilers.replication.order import is_of_this_round
 from datamover.runs.order import Order
 from datamover.runs.removal import await_removal
-from datamover.runs.verdict import Answer, Rest, refused
+from datamover.runs.verdict import Answer, Rest, blocked, refused
 from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.meta import HasMeta, Resource
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 
 Child = tuple[Resource[Any], HasMeta]
+_LOOK_AGAIN: Final = 60.0
+"""Seconds after which a name that is held is looked at again: nobody tells us when an object of somebody else goes."""
 
 
 def find_stale(order: Order, facts: Facts) -> tuple[Child, ...]:
@@ -63,13 +66,30 @@ def clear(order: Order, facts: Facts, stale: tuple[Child, ...]) -> Answer:
     )
 
 
+def find_kept(order: Order, facts: Facts) -> Answer | None:
+    """Return what is said of the last copy's snapshot that the user keeps: its name is the next one's, and its data are never taken for this round's."""
+    snapshot = facts.run.snapshot if order.copy.by_snapshot and facts.run.claim is None else None
+    if snapshot is None or order.owner.holds(snapshot) or not _is_kept(snapshot):
+        return None
+    name = snapshot.metadata.name
+    message = (
+        f"VolumeSnapshot {name} is kept, for you have labelled it {names.DO_NOT_DELETE_LABEL}, and the next copy needs its name: delete it when you "
+        f"have done with it (a claim that was made of it stays), or {order.fields.choose(CopyMethod.CLONE)}, which needs no snapshot"
+    )
+    return blocked(reasons.NAME_TAKEN, message, action="Clone", wake_after=_LOOK_AGAIN)
+
+
 def release(facts: Facts, ask: Ask) -> tuple[Effect, ...]:
     """Return the steps that remove what has served its purpose, between two synchronisations.
 
     A snapshot that the user has marked is let go. An image that was followed by another one is labelled first, so that only what carries the
-    label is ever deleted. One that a volume is being made of stays until that is done.
+    label is ever deleted. One that a volume is being made of stays until that is done. restic's cache of the name that the original gave it
+    once goes: nobody uses it.
     """
     owner, steps = lasting_owner(ask), list[Effect]()
+    cache = facts.belongings.old_cache
+    if owner.owns(cache) and not cache.metadata.terminating:
+        steps.append(Delete(PERSISTENT_VOLUME_CLAIMS, cache.metadata))
     for resource, child in facts.temporaries:
         if owner.owns(child) and not child.metadata.terminating:
             steps.extend(_remove(resource, child))

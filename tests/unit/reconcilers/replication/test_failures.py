@@ -431,7 +431,7 @@ def test_a_source_that_is_not_there_is_an_error_until_it_is(copy: str) -> None:
 # snapshots that users keep
 
 
-def test_a_snapshot_that_the_user_keeps_is_let_go_and_never_deleted() -> None:
+def keep_the_last_copy() -> Theatre:
     it = Theatre.source(copy="Snapshot").start()
     metadata = it.objects["VolumeSnapshot", "volsync-db-src"]["metadata"]
     metadata["labels"]["volsync.backube/do-not-delete"] = "true"
@@ -445,7 +445,34 @@ def test_a_snapshot_that_the_user_keeps_is_let_go_and_never_deleted() -> None:
     it.later(5)
     it.act()
     assert it.condition()[1] == "Error"  # it holds the name that the next one needs
-    assert "volsync-db-src exists and is not this ReplicationSource's" in it.condition()[2]
+    assert it.condition("Ready")[1] == "NameTaken"
+    assert it.condition()[2].startswith(
+        "VolumeSnapshot volsync-db-src is kept, for you have labelled it volsync.backube/do-not-delete"
+    )
+    assert not it.there("PersistentVolumeClaim") & {"volsync-db-src"}, "what it holds is of another moment"
+    return it
+
+
+def test_a_snapshot_that_the_user_keeps_is_let_go_and_never_taken_for_the_next_copy() -> None:
+    it = keep_the_last_copy()
+    assert "VolumeSnapshot/volsync-db-src" not in it.deleted
+    assert it.there("VolumeSnapshot") == {"volsync-db-src"}
+
+
+def test_a_snapshot_that_is_kept_is_in_nobodys_way_once_it_is_deleted() -> None:
+    it = keep_the_last_copy()
+    it.delete("VolumeSnapshot", "volsync-db-src")
+    it.finish()
+    assert it.synced
+    assert it.status["lastManualSync"] == "t2"
+
+
+def test_beside_a_snapshot_that_is_kept_clones_are_taken() -> None:
+    it = keep_the_last_copy()
+    it.change(restic={"copyMethod": "Clone"})
+    it.finish()
+    assert it.synced
+    assert it.there("VolumeSnapshot") == {"volsync-db-src"}
 
 
 def test_a_snapshot_that_a_volume_is_being_made_of_stays_until_that_is_done() -> None:

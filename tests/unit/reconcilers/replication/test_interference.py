@@ -143,6 +143,55 @@ def test_a_copy_is_made_and_removed_only_by_who_knows_which_synchronisation_it_i
     assert isinstance(removed, Delete)
 
 
+def test_what_is_of_an_earlier_round_is_removed_only_by_who_knows_that_it_is() -> None:
+    it = Theatre.source("restic", copy="Snapshot").start()
+    for kind, name in (
+        ("Job", "volsync-src-db"),
+        ("PersistentVolumeClaim", "volsync-db-src"),
+        ("VolumeSnapshot", "volsync-db-src"),
+    ):
+        it.objects[kind, name]["metadata"]["labels"][RUN_ID_LABEL] = "another"
+    proved, *left = it.plan().steps
+    assert proved == ProveStatus()
+    assert removed(Plan(tuple(left))) == [
+        ("Job", "volsync-src-db"),
+        ("PersistentVolumeClaim", "volsync-db-src"),
+        ("VolumeSnapshot", "volsync-db-src"),
+    ]
+
+
+OLD_CACHE = "volsync-db-cache"
+
+
+@pytest.mark.parametrize("method", ["restic", "rclone"])
+@pytest.mark.parametrize(("owner", "label", "goes"), [(True, True, True), (True, False, False), (False, True, False)])
+def test_the_cache_of_an_older_name_goes_where_it_is_the_objects(
+    method: str, *, owner: bool, label: bool, goes: bool
+) -> None:
+    it = Theatre.source(method, copy="Direct").finish()
+    it.claim(OLD_CACHE)
+    metadata = it.objects["PersistentVolumeClaim", OLD_CACHE]["metadata"]
+    if label:
+        metadata["labels"] = {"app.kubernetes.io/created-by": "volsync"}
+    if owner:
+        metadata["ownerReferences"] = [
+            {
+                "kind": "ReplicationSource",
+                "apiVersion": "volsync.backube/v1alpha1",
+                "name": "db",
+                "uid": it.uid,
+                "controller": True,
+            }
+        ]
+    goes = goes and method == "restic"
+    steps = it.plan().steps
+    assert removed(Plan(steps)) == ([("PersistentVolumeClaim", OLD_CACHE)] if goes else [])
+    if goes:
+        assert steps[0] == ProveStatus()
+    it.act()
+    assert (OLD_CACHE in it.there("PersistentVolumeClaim")) is not goes
+
+
 def is_in_progress(status: dict[str, Any]) -> bool:
     return any(each["reason"] == "SyncInProgress" for each in status["conditions"])
 
