@@ -9,11 +9,10 @@ from datamover.agent import debugging, outcome
 from datamover.agent.children import find_wrapper
 from datamover.agent.errors import Misconfigured
 from datamover.agent.rclone import process
+from datamover.agent.rclone.configuration import copy_configuration, read_configuration
 from datamover.agent.rclone_conf.attempt import Attempt
-from datamover.agent.rclone_conf.configuration import Configuration, copy_configuration, read_configuration
 from datamover.agent.rclone_conf.settings import Settings, place_of, read_settings
 from datamover.agent.rclone_conf.variables import engine_variables
-from datamover.agent.redaction import Redactor
 from datamover.agent.shell import Surroundings, Task
 from datamover.api import transfer
 
@@ -42,7 +41,7 @@ def _run(settings: Settings, given: Surroundings) -> transfer.Outcome:
     configuration.demand(settings.section, given.environ)
     if problems := configuration.problems():
         raise Misconfigured(f"rclone.conf is not used: {'; '.join(problems)}.")
-    given = _with_secrets(given, configuration)
+    given = configuration.hide(given)
     attempt = Attempt(
         settings,
         place=place_of(settings, kind=configuration.kind(settings.section, given.environ)),
@@ -71,19 +70,3 @@ def _find_engine(settings: Settings, given: Surroundings) -> process.Engine:
     search = given.environ.get("PATH")
     program = process.find_engine(settings.engine, search=search)
     return process.Engine(program, stop=given.stop, wrapper=find_wrapper(search=search), redact=given.redact)
-
-
-def _with_secrets(given: Surroundings, configuration: Configuration) -> Surroundings:
-    """Return the surroundings with the secrets of rclone.conf kept out of everything that is said (law L8)."""
-    of_file = Redactor(configuration.secrets())
-
-    def redact(text: str) -> str:
-        return of_file(given.redact(text))
-
-    def say(text: str) -> None:
-        given.say(redact(text))
-
-    def tell(line: str) -> None:
-        given.tell(redact(line))
-
-    return msgspec.structs.replace(given, redact=redact, say=say, tell=tell)

@@ -10,6 +10,7 @@ import io
 from collections.abc import Mapping
 
 from datamover.agent.rclone import engine_options, options
+from datamover.agent.rclone.configuration import runs_program
 from datamover.api import rclone_conf, transfer
 
 REFUSED = frozenset({"DRY_RUN", "INTERACTIVE", "RC", "CPUPROFILE", "MEMPROFILE"})
@@ -31,13 +32,6 @@ STATS_SECONDS = 20.0
 LEFT_OUT = ("/lost+found/**", f"/{rclone_conf.ACL_FILE}")
 """What file systems keep at their top for themselves, and the file of ACLs, which is moved by itself."""
 _LISTS = ("RCLONE_FILES_FROM", "RCLONE_FILES_FROM_RAW", "RCLONE_FILES_FROM0")
-
-
-def runs_program(option: str) -> bool:
-    """Tell whether an option, by its name without `RCLONE_`, makes rclone run a program."""
-    # an option of a remote may be any option: `global.` and `override.` before its name
-    rule = engine_options.find_rule(option.rpartition(".")[2])
-    return option.endswith("METADATA_MAPPER") or (rule is not None and rule.treatment == engine_options.COMMAND)
 
 
 def find_problems(environ: Mapping[str, str]) -> list[str]:

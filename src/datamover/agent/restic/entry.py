@@ -43,11 +43,16 @@ def engine_for(actions: Sequence[str]) -> Engine:
 
 
 def _run(settings: Settings, given: Surroundings) -> transfer.Outcome:
+    variables = settings.variables
+    if settings.is_behind_rclone:
+        from datamover.agent.restic import behind_rclone  # hardly any repository is, and it takes time to load
+
+        variables, given = behind_rclone.prepare(settings, given)
     log = Excerpt(success=SUMMARY, show=given.say, redact=given.redact)
     report = Reporter(settings.run_id, tell=given.tell, monotonic=time.monotonic)
     engine = Restic(
-        find_restic(settings.engine, search=settings.variables.get("PATH")),
-        variables=settings.variables,
+        find_restic(settings.engine, search=variables.get("PATH")),
+        variables=variables,
         folder=settings.data,
         scratch=given.scratch,
         stop=given.stop,

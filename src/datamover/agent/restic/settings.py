@@ -10,7 +10,7 @@ import msgspec
 from datamover.agent.environment import Reader
 from datamover.agent.errors import Misconfigured
 from datamover.agent.restic.choices import read_moment, read_policy, read_restore_options
-from datamover.api import outside, restic, transfer
+from datamover.api import outside, rclone_conf, restic, transfer
 from datamover.api.outside import Unusable
 
 _MOUNTS: Final = ("/mnt/", "/data", "/cache", "/tmp", "/customca/", f"{restic.GOOGLE_CREDENTIALS_FOLDER}/")  # noqa: S108 - volumes of the Pod
@@ -23,6 +23,7 @@ _RELATIVE: Final = re.compile(r"local:(?!/)|[^/:]+(?:/|$)")
 """A repository that is a path, and not one from the top: others have the name of their store and a colon."""
 _PASSING: Final = ("/data/", "/cache/", "/tmp/")  # noqa: S108 - volumes of the Pod
 _TEMPORARY: Final = "/tmp"  # noqa: S108 - a volume of the Pod
+_USELESS: Final = ("RCLONE_DRY_RUN", "RCLONE_INTERACTIVE", "RCLONE_RC", "RCLONE_METRICS_")
 _PASSED: Final = ("PATH", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", *restic.PROXY_VARIABLES)
 """What restic needs of the mover's environment beside the keys of its Secret."""
 _GARBAGE: Final = ("GOGC", "GOMEMLIMIT", "GOMAXPROCS")
@@ -50,11 +51,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_empty: bool
     padded_password: bool
     engine: str
+    rclone: str
+    rclone_configuration: str
     deadline: float
     grace: float
     probe_limit: float
     variables: dict[str, str]
     notices: tuple[str, ...]
+
+    @property
+    def is_behind_rclone(self) -> bool:
+        """Whether restic reaches the repository through rclone."""
+        return self.place.startswith(_RCLONE)
 
     @property
     def contained(self) -> bool:
@@ -87,6 +95,8 @@ def read_settings(environ: Mapping[str, str], actions: Sequence[str]) -> Setting
         allow_empty=read.switch(transfer.ALLOW_EMPTY_SOURCE),
         padded_password=(password := environ.get(restic.PASSWORD, "")) != password.strip(),
         engine=read.text(transfer.RESTIC),
+        rclone=read.text(transfer.RCLONE),
+        rclone_configuration=place(read.text(rclone_conf.CONFIG), root),
         deadline=read.number(transfer.DEADLINE, 0, low=0, high=1e9),
         grace=read.number(transfer.GRACE_PERIOD, transfer.DEFAULT_GRACE_PERIOD, low=0, high=3600),
         probe_limit=min(
@@ -179,7 +189,9 @@ def _variables(environ: Mapping[str, str], read: Reader, *, root: str, repositor
             continue
         if transfer.runs_programs(name) or transfer.find_program(value):
             read.notices.append(f"{name} could run a program in the mover; it is ignored")
-        else:
+        elif name.startswith(_USELESS) and value.strip():
+            read.notices.append(f"{name} would let nothing be moved, or a server be opened in the mover; it is ignored")
+        elif name != rclone_conf.CONFIG:
             found[name] = value
     for name, own in ((transfer.CUSTOM_CA, "RESTIC_CACERT"), (restic.GOOGLE_CREDENTIALS, restic.GOOGLE_CREDENTIALS)):
         if path := read.text(name):

@@ -3,7 +3,7 @@
 import pytest
 
 from datamover.agent.errors import Misconfigured
-from datamover.agent.rclone_conf.configuration import Configuration
+from datamover.agent.rclone.configuration import Configuration
 from datamover.agent.rclone_conf.settings import place_of, read_settings
 from datamover.agent.rclone_conf.variables import engine_variables
 from datamover.agent.redaction import Redactor

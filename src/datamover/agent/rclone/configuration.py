@@ -13,12 +13,14 @@ import msgspec
 
 from datamover.agent.errors import Misconfigured
 from datamover.agent.printing import printable, shorten
-from datamover.agent.rclone import logs, options, process
-from datamover.agent.rclone_conf.variables import runs_program
+from datamover.agent.rclone import engine_options, logs, options, process
+from datamover.agent.redaction import Redactor
+from datamover.agent.shell import Surroundings
 from datamover.api import outside, rclone_conf, transfer
 from datamover.api.outside import Unusable
 
 _PATIENCE = 60.0
+_OF_SECRET = f"{rclone_conf.CONFIG_KEY} in the Secret that rcloneConfig names"
 _ENCRYPTED = b"RCLONE_ENCRYPT_V0"
 _MOST_SECTIONS = 8
 _LEVEL = "RCLONE_LOG_LEVEL"
@@ -38,6 +40,13 @@ _NEEDED = (
 Sections = dict[str, dict[str, str]]
 
 _decode = outside.Decoder(Sections)
+
+
+def runs_program(option: str) -> bool:
+    """Tell whether an option, by its name without `RCLONE_`, makes rclone run a program."""
+    # an option of a remote may be any option: `global.` and `override.` before its name
+    rule = engine_options.find_rule(option.rpartition(".")[2])
+    return option.endswith("METADATA_MAPPER") or (rule is not None and rule.treatment == engine_options.COMMAND)
 
 
 class Configuration(msgspec.Struct, frozen=True):
@@ -61,6 +70,21 @@ class Configuration(msgspec.Struct, frozen=True):
                 # a token is a JSON object, of which each text is secret by itself
                 found |= {f"{name}_TOKEN_{number}": text for number, text in enumerate(_texts(value))}
         return found
+
+    def hide(self, given: Surroundings) -> Surroundings:
+        """Return surroundings that keep the secrets of the file out of everything that is said (law L8)."""
+        of_file = Redactor(self.secrets())
+
+        def redact(text: str) -> str:
+            return of_file(given.redact(text))
+
+        def say(text: str) -> None:
+            given.say(redact(text))
+
+        def tell(line: str) -> None:
+            given.tell(redact(line))
+
+        return msgspec.structs.replace(given, redact=redact, say=say, tell=tell)
 
     def problems(self) -> list[str]:
         """Return what may not be in the file."""
@@ -96,8 +120,10 @@ def _type_of(section: str) -> str:
     return f"RCLONE_CONFIG_{section.upper().replace('-', '_')}_TYPE"
 
 
-def read_configuration(engine: process.Engine, *, environment: Mapping[str, str]) -> Configuration:
-    """Return what rclone reads in its configuration. Raises Misconfigured."""
+def read_configuration(
+    engine: process.Engine, *, environment: Mapping[str, str], named: str = _OF_SECRET
+) -> Configuration:
+    """Return what rclone reads in its configuration, which people know as `named`. Raises Misconfigured."""
     versions: list[str] = []
 
     def on_line(line: logs.Line) -> None:
@@ -120,24 +146,23 @@ def read_configuration(engine: process.Engine, *, environment: Mapping[str, str]
             if encrypted
             else f"write sections, such as [remote], and lines of the form `option = value` ({error})"
         )
-        raise Misconfigured(
-            f"{rclone_conf.CONFIG_KEY} in the Secret that rcloneConfig names cannot be read: {cure}."
-        ) from None
+        raise Misconfigured(f"{named} cannot be read: {cure}.") from None
 
 
-def copy_configuration(source: str, target: str) -> None:
+def copy_configuration(source: str, target: str, *, named: str = _OF_SECRET) -> None:
     """Copy the file to where rclone may write to it, as it does when a token is renewed. Raises Misconfigured."""
     try:
         with open(source, "rb") as file:  # noqa: PTH123
             content = file.read(outside.RECORD_LIMIT + 1)
     except OSError as error:
-        raise Misconfigured(
-            f"{rclone_conf.CONFIG_KEY} cannot be read: {error.strerror}. The Secret that rcloneConfig names needs the key {rclone_conf.CONFIG_KEY}."
-        ) from None
-    if len(content) > outside.RECORD_LIMIT:
-        raise Misconfigured(
-            f"{rclone_conf.CONFIG_KEY} is longer than {outside.RECORD_LIMIT} bytes; keep the section that is used."
+        needed = (
+            f" The Secret that rcloneConfig names needs the key {rclone_conf.CONFIG_KEY}."
+            if named is _OF_SECRET
+            else ""
         )
+        raise Misconfigured(f"{named} cannot be read: {error.strerror}.{needed}") from None
+    if len(content) > outside.RECORD_LIMIT:
+        raise Misconfigured(f"{named} is longer than {outside.RECORD_LIMIT} bytes; keep the section that is used.")
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(content)
