@@ -5,6 +5,8 @@ What can be decided without them is in `tests/unit/reconcilers/replication/test_
 """
 
 import asyncio
+import json
+import re
 import secrets
 import time
 from collections import Counter
@@ -21,7 +23,9 @@ from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIO
 from datamover.api.volsync.replication_source import REPLICATION_SOURCES
 from datamover.cli.embedded.world import PROVISIONER
 from datamover.cli.kinds import KINDS, REPLICATION_KINDS
-from kubekit.client.errors import NotFound
+from kubekit.client.errors import NotFound, TransportTimeout
+from kubekit.client.http import HttpTransport
+from kubekit.client.transport import Request, Response
 from kubekit.words.batch import JOBS
 from kubekit.words.core import (
     CONFIG_MAPS,
@@ -323,3 +327,113 @@ async def test_each_line_is_told_with_the_way_out_and_heals_when_it_is_mended(
             return not await stage.left()
 
         await stage.cluster.wait_for(clean)
+
+
+# what a whole namespace forbids
+
+
+async def test_pod_security_and_a_quota_are_told_and_heal_when_they_are_satisfied(
+    kubernetes: ControlPlane, tmp_path: Path
+) -> None:
+    async with staged(kubernetes, tmp_path) as stage:
+        restricted = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+        await stage.client.patch(NAMESPACES, stage.space, restricted, field_manager="user")
+        await stage.source("root", **restic(copyMethod="Direct", moverSecurityContext={"runAsUser": 0}))
+        refused = await stage.status(REPLICATION_SOURCES, "root", told(reasons.MOVER_CANNOT_START))
+        assert 'violates PodSecurity "restricted' in refused.condition("Ready").message
+        await stage.patch(REPLICATION_SOURCES, "root", {"spec": {"restic": {"moverSecurityContext": None}}})
+        await stage.status(REPLICATION_SOURCES, "root", synced)
+
+        quota = {"metadata": {"name": "few", "namespace": stage.space}}
+        await stage.client.create(QUOTAS, {**quota, "spec": {"hard": {"persistentvolumeclaims": "2"}}})
+        await stage.client.patch(
+            QUOTAS,
+            "few",
+            {"status": {"hard": {"persistentvolumeclaims": "2"}, "used": {"persistentvolumeclaims": "2"}}},
+            namespace=stage.space,
+            subresource="status",
+            field_manager="user",
+        )
+        await stage.source("many", **restic())
+        refused = await stage.status(REPLICATION_SOURCES, "many", told(reasons.CLONE_FORBIDDEN))
+        assert "exceeded quota: few" in refused.condition("Ready").message
+        assert refused.condition("Synchronizing").reason == "Error"
+        await stage.client.delete(QUOTAS, "few", namespace=stage.space)
+        await stage.status(REPLICATION_SOURCES, "many", synced)
+
+
+# names
+
+
+async def test_names_of_all_lengths_and_names_that_are_alike_work_beside_each_other(
+    kubernetes: ControlPlane, tmp_path: Path
+) -> None:
+    async with staged(kubernetes, tmp_path) as stage:
+        for name in ("n" * 63, "n" * 200):
+            await stage.source(name, **restic(copyMethod="Direct"))
+        await stage.source(ALIKE[0], paused=True, **restic(copyMethod="Direct"))
+        await stage.status(REPLICATION_SOURCES, ALIKE[0], told(reasons.SUSPENDED))
+        await stage.source(ALIKE[1], **restic(copyMethod="Direct"))
+        await stage.status(REPLICATION_SOURCES, ALIKE[1], told(reasons.NAME_TAKEN))
+        await stage.patch(REPLICATION_SOURCES, ALIKE[0], {"spec": {"paused": False}})
+        await stage.destination("n" * 63, **back())
+        for name in (*ALIKE, "n" * 63, "n" * 200):
+            await stage.status(REPLICATION_SOURCES, name, synced)
+        await stage.status(REPLICATION_DESTINATIONS, "n" * 63, synced)
+        await stage.source("n" * 253, **restic(copyMethod="Direct"))
+        refused = await stage.status(REPLICATION_SOURCES, "n" * 253, told(reasons.INVALID_SPEC))
+        assert "give it a name of 235 characters or less" in refused.condition("Ready").message
+
+
+# an API server that answers otherwise than it should
+
+
+MET: Counter[tuple[str, ...]] = Counter()
+
+
+class Moody(HttpTransport):
+    """Answers the operator as the object's name says (`mood-403`) when it changes a thing for the first time, and rightly afterwards."""
+
+    async def request(self, request: Request, *, timeout: float | None = None) -> Response:
+        found = re.search(rb"mood-([0-9a-z]+)", request.path.encode() + request.body)
+        whose = {name.lower(): value for name, value in request.headers.items()}.get("user-agent")
+        if whose != "operator" or request.method == "GET" or found is None or "/events" in request.path:
+            return await super().request(request, timeout=timeout)
+        mood, called = found[1].decode(), re.search(rb'"name":"([^"]+)"', request.body)
+        place = (mood, request.method, request.path, called[1].decode() if called else "")
+        MET[place] += 1
+        if MET[place] > 1:
+            return await super().request(request, timeout=timeout)
+        if mood == "lost":  # it is done, and nobody hears of it
+            await super().request(request, timeout=timeout)
+        if mood in ("lost", "slow"):
+            raise TransportTimeout("no answer in time")
+        body = {"kind": "Status", "status": "Failure", "message": f"in a mood of {mood}", "code": int(mood)}
+        return Response(int(mood), {"content-type": "application/json"}, json.dumps(body).encode())
+
+
+async def test_whatever_the_api_server_answers_to_each_write_the_first_time_all_ends_well(
+    kubernetes: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("support.scenario.HttpTransport", Moody)
+    monkeypatch.setattr("datamover.plans.refusals._FIRST_WAIT", 0.2)  # pauses are not what is shown here
+    MET.clear()
+    moods = ("403", "409", "422", "429", "500", "slow", "lost")
+    async with staged(kubernetes, tmp_path) as stage:
+        for mood in moods:
+            await stage.source(f"mood-{mood}", **restic(copyMethod="Snapshot", volumeSnapshotClassName=CLASS))
+            await stage.destination(f"mood-{mood}", **back(copyMethod="Snapshot", volumeSnapshotClassName=CLASS))
+        for mood in moods:
+            for kind in KINDS_OF_BOTH:
+                done = await stage.status(kind, f"mood-{mood}", synced)
+                assert done.latest_mover_status.result == "Successful"
+                assert done.last_manual_sync == "one"
+                assert done.condition("Stalled").status == "False"
+
+        async def clean() -> bool:
+            return not await stage.left()
+
+        await stage.cluster.wait_for(clean)
+        assert len(MET) > 15 * len(moods)
+        images = await stage.client.list(VOLUME_SNAPSHOTS, namespace=stage.space)
+        assert len(images) == len(moods), "one image of each destination, and no snapshot of a source is left"
