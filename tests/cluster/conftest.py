@@ -49,7 +49,10 @@ _STORY = pytest.StashKey[str]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what disrupts last, in one worker, and the rights after it: they look back at all the others."""
+    """Put what disrupts last, in one worker, and the rights after it: they look back at all the others.
+
+    The longest scenarios come first, so that no worker is left with one of them when the others have nothing to do.
+    """
     here = Path(__file__).parent
     mine = [item for item in items if here in item.path.parents]
     for item in mine:
@@ -59,8 +62,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.disrupts)
         if item.get_closest_marker("disrupts"):
             item.add_marker(pytest.mark.xdist_group(ALONE))
-    order = {item: (bool(item.get_closest_marker("disrupts")), item.path.name == "test_rights.py") for item in mine}
-    items.sort(key=lambda item: order.get(item, (False, False)))
+    order = {item: _turn_of(item) for item in mine}
+    items.sort(key=lambda item: order.get(item, (False, False, False)))
+
+
+def _turn_of(item: pytest.Item) -> tuple[bool, bool, bool]:
+    name = item.path.name
+    return bool(item.get_closest_marker("disrupts")), name == "test_rights.py", not name.startswith("test_replication")
 
 
 @pytest.fixture(scope="session")
