@@ -212,8 +212,6 @@ def test_the_operator_registers_itself_once_the_cluster_has_the_kind_for_it(plac
         wait_for(lambda: "sourceKind" in place.kubectl.run("get", name, "-o", "yaml", check=False))
         assert "kind: ReplicationDestination" in place.kubectl.run("get", name, "-o", "yaml")
         if rig is not None:
-            wait_for(lambda: {"create", "list"} <= verbs(), what=lambda: str(verbs()))
+            wait_for(lambda: "create" in verbs(), what=lambda: str(verbs()))
     finally:
         place.kubectl.run("delete", "crd", VOLUME_POPULATORS.group_resource, "--wait=true")
-    if rig is not None:  # the log has a watch when it ends
-        wait_for(lambda: "watch" in verbs(), what=lambda: str(verbs()))

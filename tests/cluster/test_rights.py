@@ -26,6 +26,9 @@ ONLY_AFTER_FAULTS: set[Right] = {
     ("batch", "jobs", "patch"),  # a run that is suspended half-way
     ("datamover.a-cup-of.coffee", "datamovers", "get"),  # after a conflict
     ("populator.storage.k8s.io", "volumepopulators", "get"),  # whose it is that is there already
+    # a kind that was not served is asked for again after a minute, and the scenario has it for a moment
+    ("populator.storage.k8s.io", "volumepopulators", "list"),
+    ("populator.storage.k8s.io", "volumepopulators", "watch"),
     ("volsync.backube", "replicationdestinations", "get"),  # after a conflict
     ("volsync.backube", "replicationsources", "get"),  # after a conflict
     ("events.k8s.io", "events", "get"),  # after a conflict
