@@ -11,6 +11,7 @@ from datamover.reconcilers.replication.ask import Ask, Replication, ask_of
 from datamover.reconcilers.replication.cadence import cadence_of
 from datamover.reconcilers.replication.failures import told_failures
 from datamover.reconcilers.replication.order import status_of
+from datamover.runs.trigger import WAITING_REASONS
 from kubekit.words.timestamps import moment_of
 
 
@@ -37,6 +38,14 @@ class Meter(Protocol):
         """A mover failed."""
         ...
 
+    def waits_for_trigger(self, replica: ReplicaName, *, since: float) -> None:
+        """A copy waits for the copy trigger of its claim."""
+        ...
+
+    def goes_on(self, replica: ReplicaName) -> None:
+        """No copy waits for a trigger any more."""
+        ...
+
 
 def role_of(obj: Replication) -> str:
     """Return the metrics' word for the kind."""
@@ -44,12 +53,17 @@ def role_of(obj: Replication) -> str:
 
 
 def report_present(obj: Replication, *, meter: Meter, now: datetime) -> None:
-    """Say what stands of an object: since when it is in sync, and until when that is enough."""
+    """Say what stands of an object: since when it is in sync, until when that is enough, and since when its copy waits for a trigger."""
     replica = replica_of(obj)
     if replica is None:
         return
     meter.seen(replica)
     status = status_of(obj)
+    waits = _waiting_since(status)
+    if waits is None:
+        meter.goes_on(replica)
+    else:
+        meter.waits_for_trigger(replica, since=waits)
     last = moment_of(status.last_sync_time, default=None)
     if last is None:
         return
@@ -81,3 +95,11 @@ def replica_of(obj: Replication) -> ReplicaName | None:
     if not isinstance(ask, Ask):
         return None
     return ReplicaName(obj.metadata.name, obj.metadata.namespace or "", role_of(obj), ask.method)
+
+
+def _waiting_since(status: CommonStatus) -> float | None:
+    """Return since when a copy waits for the copy trigger of its claim; None while none does."""
+    told = status.condition(ConditionType.COPY_TRIGGERED)
+    if not status.last_sync_start_time or told is None or told.reason not in WAITING_REASONS:
+        return None
+    return moment_of(told.last_transition_time, default=None)

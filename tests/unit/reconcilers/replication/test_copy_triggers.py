@@ -4,7 +4,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from datamover.metrics.replication import ReplicationMetrics
+from datamover.reconcilers.replication.report import report_present
 from kubekit.words.timestamps import seconds
 from support.theatre import METHODS, Theatre, settle
 
@@ -557,3 +560,24 @@ def test_a_clone_that_binds_with_its_first_user_is_complete_when_the_mover_has_c
     assert it.annotations("data")["latest-copy-status"] == "Completed"
     finish(it)
     assert it.synced
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_a_gauge_says_since_when_a_copy_waits_for_its_trigger_and_goes_when_that_has_come(copy: str) -> None:
+    registry = CollectorRegistry()
+    meter = ReplicationMetrics(registry, now=lambda: 0.0)
+    labels = {"obj_name": "db", "obj_namespace": "golden", "role": "source", "method": "restic"}
+
+    def gauge(it: Theatre) -> float | None:
+        report_present(it.obj, meter=meter, now=it.now)
+        return registry.get_sample_value("datamover_replication_copy_trigger_waiting_since_timestamp_seconds", labels)
+
+    it = waiting(copy=copy)
+    began = it.now.timestamp()
+    assert gauge(it) == began
+    it.later(700)
+    it.act()
+    assert it.condition("CopyTriggered")[1] == "SrcPVCTimeoutWaitingForCopyTrigger"
+    assert gauge(it) == began
+    tell(it, copy_trigger="one")
+    assert gauge(it) is None

@@ -36,6 +36,12 @@ class Counting:
         assert replica == ReplicaName("db", "golden", "source", "restic")
         self.failures.append((reason, consecutive))
 
+    def waits_for_trigger(self, replica: ReplicaName, *, since: float) -> None:
+        pass
+
+    def goes_on(self, replica: ReplicaName) -> None:
+        pass
+
 
 def counted(it: Theatre) -> Counting:
     """Return what the metrics were told by all that was written."""
