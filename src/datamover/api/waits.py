@@ -12,6 +12,8 @@ from typing import Final
 from datamover.api import reasons, transfer
 from datamover.api.names import ConditionType, Phase
 from datamover.api.v1alpha1.datamover import DataMoverStatus
+from datamover.api.volsync import names as volsync
+from datamover.api.volsync.common import CommonStatus
 from datamover.api.volsync.names import EventReason, Synchronizing, WaitReason
 from kubekit.words.meta import Condition
 
@@ -104,6 +106,8 @@ PLANNED: Final = frozenset({reasons.COPY_TRIGGER_WAITING, WaitReason.TURN})
 are no `Stalled` either.
 """
 
+_WANTED: Final = PLANNED | {reasons.SUSPENDED}
+"""What nobody calls a stall of a synchronisation, for somebody has wanted it."""
 _SYNCED: Final = frozenset({Phase.CLEANING_UP, Phase.COMPLETED})
 
 
@@ -115,6 +119,21 @@ def find_hold(status: DataMoverStatus) -> Condition | None:
     if ready is not None and ready.reason == reasons.SUSPENDED:
         return status.condition(ConditionType.RECONCILING) or ready
     return None
+
+
+def find_hold_of_sync(status: CommonStatus) -> Condition | None:
+    """Return the condition that holds up a synchronisation, with its reason and, as far as it says so, since when; None when nothing does.
+
+    `Ready` is `False` from the beginning on: of what is wanted it says the reason, and of the copy trigger another condition says since when.
+    """
+    told = volsync.ConditionType
+    stalled, ready = status.condition(told.STALLED), status.condition(told.READY)
+    if stalled is not None and stalled.status == "True":
+        return stalled
+    if ready is None or ready.reason not in _WANTED:
+        return None
+    triggered = status.condition(told.COPY_TRIGGERED)
+    return triggered if triggered is not None and triggered.reason == ready.reason else ready
 
 
 def find_wait(reason: str) -> Wait:

@@ -5,23 +5,18 @@ Its status knows no phases. The words `Completed` and `Failed` are this command'
 
 from datetime import datetime
 
-from datamover.api import reasons
 from datamover.api.names import CopyMethod, Phase
 from datamover.api.schedule import ScheduleError, parse
 from datamover.api.volsync.common import CommonStatus, Trigger
 from datamover.api.volsync.names import ConditionType, MoverResult, Synchronizing
 from datamover.api.volsync.replication_destination import ReplicationDestination
-from datamover.api.waits import PLANNED
+from datamover.api.waits import find_hold_of_sync
 from datamover.cli.runnables import Replication
 from datamover.reconcilers.replication.ask import Ask, ask_of
 from datamover.reconcilers.replication.needs import serves
 from kubekit.words import timestamps
 
 PENDING = "Pending"
-
-
-_UNSTALLED = PLANNED | {reasons.SUSPENDED}
-"""Waits that nobody calls a stall, for somebody has wanted them."""
 
 
 def status_of(obj: Replication) -> CommonStatus:
@@ -76,11 +71,8 @@ def hold_of(obj: Replication) -> str | None:
     """Return the reason why a synchronisation stands still; None while it works and when it is over."""
     if phase_of(obj) in Phase.TERMINAL:
         return None
-    stalled = status_of(obj).condition(ConditionType.STALLED)
-    if stalled is not None and stalled.status == "True":
-        return stalled.reason
-    reason = reason_of(obj)
-    return reason if reason in _UNSTALLED else None
+    held = find_hold_of_sync(status_of(obj))
+    return held.reason if held is not None else None
 
 
 def logs_of(obj: Replication) -> str:

@@ -44,6 +44,17 @@ class ReplicaFailure(NamedTuple):
     reason: str
 
 
+class ReplicaWait(NamedTuple):
+    """The same, what it waits for, and how urgent that is. `method` is empty where none can be carried out."""
+
+    obj_name: str
+    obj_namespace: str
+    role: str
+    method: str
+    reason: str
+    severity: str
+
+
 class ReplicationMetrics:
     """Counts what happens to objects of both kinds. `now` and all moments are in seconds since 1970."""
 
@@ -81,11 +92,19 @@ class ReplicationMetrics:
             key=ReplicaName,
             registry=registry,
         )
-        self._waits = ObjectGauge(
+        self._triggers = ObjectGauge(
             "datamover_replication_copy_trigger_waiting_since_timestamp_seconds",
             "Since when a copy waits for the copy trigger of its claim, in seconds since 1970.",
             key=ReplicaName,
             registry=registry,
+        )
+        self._waits: OneSeries[tuple[str, str, str], ReplicaWait] = OneSeries(
+            ObjectGauge(
+                "datamover_replication_waiting_since_timestamp_seconds",
+                "Since when a synchronisation waits, in seconds since 1970, and what for.",
+                key=ReplicaWait,
+                registry=registry,
+            )
         )
         self._failures = ObjectCounter(
             "datamover_replication_failures", "Movers that failed.", key=ReplicaFailure, registry=registry
@@ -117,6 +136,7 @@ class ReplicationMetrics:
 
     def forget(self, *, name: str, namespace: str, role: str) -> None:
         """Drop the series of an object that is gone, or that is not ours to move any more."""
+        self._waits.drop((name, namespace, role))
         method = self._methods.pop((name, namespace, role), None)
         if method is not None:
             self._drop(ReplicaName(name, namespace, role, method))
@@ -143,18 +163,23 @@ class ReplicationMetrics:
         self._failures.add(failure, 1)
         self._failing.put(replica, failure, consecutive)
 
+    def waits(self, replica: ReplicaName, *, reason: str, severity: str, since: float) -> None:
+        """A synchronisation stands still. What cannot be carried out has no method, and no series but this one."""
+        self._waits.put(replica[:3], ReplicaWait(*replica, reason, severity), since)
+
     def waits_for_trigger(self, replica: ReplicaName, *, since: float) -> None:
         """A copy waits for the copy trigger of its claim."""
-        self.seen(replica)
-        self._waits.set(replica, since)
+        self._triggers.set(replica, since)
 
     def goes_on(self, replica: ReplicaName) -> None:
-        """No copy waits for a trigger any more."""
-        self._waits.forget(replica)
+        """Nothing is waited for any more, nor a trigger."""
+        self._waits.drop(replica[:3])
+        self._triggers.forget(replica)
 
     def _drop(self, replica: ReplicaName) -> None:
-        for family in (self._missed, self._late, self._durations, self._bytes, self._success, self._waits):
+        for family in (self._missed, self._late, self._durations, self._bytes, self._success, self._triggers):
             family.forget(replica)
+        self._waits.drop(replica[:3])
         self._failing.drop(replica)
         for reason in self._reasons.pop(replica, ()):
             self._failures.forget(ReplicaFailure(*replica, reason))

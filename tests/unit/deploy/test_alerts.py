@@ -347,6 +347,24 @@ def test_a_copy_that_waits_for_its_trigger_is_told_after_a_quarter_of_an_hour(ev
     evaluate(alert, series, at="22m")
 
 
+@pytest.mark.parametrize(
+    ("alert", "severity", "before", "after"),
+    [("DataMoverReplicationBlocked", "warning", "14m", "16m"), ("DataMoverReplicationWaiting", "info", "59m", "61m")],
+)
+def test_a_synchronisation_that_waits_is_told_by_its_reason_and_that_of_a_trigger_by_its_own_alert(
+    alert: str, severity: str, before: str, after: str, evaluate: Evaluate
+) -> None:
+    family = "datamover_replication_waiting_since_timestamp_seconds"
+    series = {
+        of_replica(family, reason="NameTaken", severity=severity): "0x70 stale",
+        of_replica(family, reason="SrcPVCWaitingForCopyTrigger", severity=severity): "0x70 stale",
+        of_replica(family, reason="Other", severity="another"): "0x70 stale",
+    }
+    evaluate(alert, series, at=before)
+    evaluate(alert, series, at=after, fires=({**REPLICA, "reason": "NameTaken"},))
+    evaluate(alert, series, at="72m")
+
+
 CONTROLLERS = ("replicationsource", "replicationdestination", "populated-claim", "image-in-use", "volume-populator")
 
 

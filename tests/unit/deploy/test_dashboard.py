@@ -11,7 +11,7 @@ import yaml
 from datamover.api import names
 from datamover.metrics.datamover import DataMoverMetrics
 from datamover.metrics.exposition import new_registry
-from datamover.metrics.replication import ReplicaFailure, ReplicaName, ReplicationMetrics
+from datamover.metrics.replication import ReplicaFailure, ReplicaName, ReplicationMetrics, ReplicaWait
 from datamover.metrics.runtime import RuntimeMetrics
 
 FILES = Path(__file__).resolve().parents[3] / "deploy/charts/datamover/files"
@@ -80,6 +80,7 @@ def test_a_panel_shows_metrics_that_exist(expression: str) -> None:
         (DASHBOARD, "Waiting", "datamover_waiting_since_", {"name", "namespace", "reason"}),
         (REPLICATION, "Out of sync, by name", "volsync_volume_out_of_sync", set(ReplicaName._fields)),
         (REPLICATION, "Failing, by name", "datamover_replication_consecutive_", set(ReplicaFailure._fields)),
+        (REPLICATION, "Waiting, by name", "datamover_replication_waiting_since_", set(ReplicaWait._fields)),
         (REPLICATION, "Waiting for a copy trigger, by name", "_copy_trigger_waiting_", set(ReplicaName._fields)),
     ],
 )

@@ -46,6 +46,7 @@ def metrics(registry: CollectorRegistry, time: Time) -> ReplicationMetrics:
 def lived(metrics: ReplicationMetrics, replica: ReplicaName = NIGHTLY) -> None:
     """Everything that is ever counted, once."""
     metrics.waits_for_trigger(replica, since=1722954000.0)
+    metrics.waits(replica, reason="SecretNotFound", severity="warning", since=1722954001.0)
     metrics.failed(replica, reason="RepositoryLocked", consecutive=1)
     metrics.failed(replica, reason="AccessDenied", consecutive=2)
     metrics.synced(replica, seconds=62.5, size=4096, missed=True)
@@ -82,6 +83,7 @@ def test_names_types_and_labels_are_those_that_users_have_alerts_for(
         "datamover_replication_transferred_bytes": "counter",
         "datamover_replication_last_sync_timestamp_seconds": "gauge",
         "datamover_replication_copy_trigger_waiting_since_timestamp_seconds": "gauge",
+        "datamover_replication_waiting_since_timestamp_seconds": "gauge",
         "datamover_replication_failures": "counter",
         "datamover_replication_consecutive_failures": "gauge",
     }
@@ -92,6 +94,8 @@ def test_names_types_and_labels_are_those_that_users_have_alerts_for(
     assert value(registry, "datamover_replication_transferred_bytes_total") == 4096
     assert value(registry, "datamover_replication_last_sync_timestamp_seconds") == 1722954652
     assert value(registry, "datamover_replication_copy_trigger_waiting_since_timestamp_seconds") == 1722954000
+    waited = {"reason": "SecretNotFound", "severity": "warning"}
+    assert value(registry, "datamover_replication_waiting_since_timestamp_seconds", waited) == 1722954001
     assert value(registry, "datamover_replication_failures_total", {"reason": "RepositoryLocked"}) == 1
     assert value(registry, "datamover_replication_failures_total", {"reason": "AccessDenied"}) == 2
     assert value(registry, "datamover_replication_consecutive_failures", {"reason": "AccessDenied"}) == 1

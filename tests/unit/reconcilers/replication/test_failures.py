@@ -36,6 +36,9 @@ class Counting:
         assert replica == ReplicaName("db", "golden", "source", "restic")
         self.failures.append((reason, consecutive))
 
+    def waits(self, replica: ReplicaName, *, reason: str, severity: str, since: float) -> None:
+        pass
+
     def waits_for_trigger(self, replica: ReplicaName, *, since: float) -> None:
         pass
 
