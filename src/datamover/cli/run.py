@@ -25,6 +25,7 @@ from datamover.cli.patience import DEFAULT_PATIENCE, Patience
 from datamover.cli.resuming import DEFAULT_MAX_COPY_AGE
 from datamover.cli.runnables import Name, Runnable, name_of
 from datamover.cli.volumes import Volume, find_clash
+from datamover.reconcilers.replication.order import status_of
 from datamover.volumes.binding import is_bound
 from kubekit.runtime.clock import SystemClock
 from kubekit.runtime.store import version_of
@@ -233,7 +234,7 @@ class _Watched:
 def _is_of_this_run(obj: Runnable, wanted: Wanted) -> bool:
     if isinstance(obj, DataMover):
         return True
-    last = synchronisations.status_of(obj).last_sync_time
+    last = status_of(obj).last_sync_time
     gone_on = wanted.ended_before is not None and last == wanted.ended_before
     return version_of(obj.metadata) >= wanted.version and not (
         gone_on and synchronisations.phase_of(obj) == Phase.COMPLETED

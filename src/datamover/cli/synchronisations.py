@@ -7,21 +7,17 @@ from datetime import datetime
 
 from datamover.api.names import CopyMethod, Phase
 from datamover.api.schedule import ScheduleError, parse
-from datamover.api.volsync.common import CommonStatus, Trigger
+from datamover.api.volsync.common import Trigger
 from datamover.api.volsync.names import ConditionType, MoverResult, Synchronizing
 from datamover.api.volsync.replication_destination import ReplicationDestination
 from datamover.api.waits import find_hold_of_sync
 from datamover.cli.runnables import Replication
 from datamover.reconcilers.replication.ask import Ask, ask_of
 from datamover.reconcilers.replication.needs import serves
+from datamover.reconcilers.replication.order import status_of
 from kubekit.words import timestamps
 
 PENDING = "Pending"
-
-
-def status_of(obj: Replication) -> CommonStatus:
-    """Return what its status says."""
-    return obj.status or CommonStatus()
 
 
 def phase_of(obj: Replication) -> str:

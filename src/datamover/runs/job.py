@@ -88,7 +88,7 @@ def hold(order: Order, facts: RunFacts) -> Answer:
 
 
 def _is_active(job: Job) -> bool:
-    return not (job.spec and job.spec.suspend) and not job.condition("Complete") and not job.condition("Failed")
+    return not (job.spec and job.spec.suspend) and not job.ended
 
 
 def _enter(job: Job) -> Answer:

@@ -39,6 +39,11 @@ class Job(Model, frozen=True):
     spec: JobSpec | None = None
     status: JobStatus | None = None
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has succeeded or failed."""
+        return self.condition("Complete") is not None or self.condition("Failed") is not None
+
     def condition(self, type_: str) -> JobCondition | None:
         """Return the condition when it is True, else None."""
         for condition in (self.status and self.status.conditions) or ():

@@ -21,6 +21,7 @@ from datamover.cli.embedded.state import NODE, WorldError, forget_losses, held, 
 from datamover.cli.embedded.world import EmbeddedWorld, WorldOptions, start_world
 from datamover.cli.outcome import LISTS, plain
 from datamover.cli.runnables import RUNNABLES, Name, Runnable, name_of
+from datamover.reconcilers.replication.order import status_of
 from kubekit.client.client import Client
 from kubekit.client.errors import NotFound
 from kubekit.runtime.store import Key, key_of
@@ -113,7 +114,7 @@ def _describe(obj: Runnable, copies: Collection[Copy]) -> KeptRun:
     name = name_of(obj)
     left = tuple(copy for copy in copies if copy.owner == str(name))
     if not isinstance(obj, DataMover):
-        status = synchronisations.status_of(obj)
+        status = status_of(obj)
         return KeptRun(
             name, synchronisations.phase_of(obj), status.last_sync_start_time or status.last_sync_time or "", left
         )

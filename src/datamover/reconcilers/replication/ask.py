@@ -92,6 +92,11 @@ class Ask:
         return not self.is_source and self.claim is None
 
     @property
+    def destination(self) -> str:
+        """The name of the claim that a destination writes, given or made."""
+        return self.claim or names.destination_claim(self.method, self.metadata.name)
+
+    @property
     def cleans_claim(self) -> bool:
         """Whether the claim that a destination has made goes at the end; with Direct it is the image itself."""
         options = self.options

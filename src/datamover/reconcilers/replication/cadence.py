@@ -74,9 +74,8 @@ def cadence_of(
     if begun:
         state = Due.UNDER_WAY
     elif due is None or due <= now or last > now + _AHEAD:
-        state = (
-            Due.NOW
-        )  # not None: a schedule that never comes is none that can be kept, and the calendar ends in the year 9999
+        # no next time: the calendar has ended, in the year 9999 (a schedule that never comes was refused above)
+        state = Due.NOW
     else:
         state = Due.AT
     return Cadence(state, due, deadline)

@@ -24,7 +24,7 @@ from datamover.reconcilers.replication.facts import Facts, Settings
 from datamover.reconcilers.replication.failures import failures_of, is_told, pause_left, says_more, told_failures
 from datamover.reconcilers.replication.flaws import find_flaw
 from datamover.reconcilers.replication.image import check_image, find_claim, publish
-from datamover.reconcilers.replication.leftovers import clear, find_kept, find_stale, release
+from datamover.reconcilers.replication.leftovers import LOOK_AGAIN, clear, find_kept, find_stale, release
 from datamover.reconcilers.replication.needs import (
     KeyMakers,
     find_lack,
@@ -51,8 +51,6 @@ from kubekit.words.timestamps import seconds
 
 _PLACEMENT_FRESH: Final = 60.0
 _TURN: Final = 30.0
-_LOOK_AGAIN: Final = 60.0
-"""Seconds after which a name that another object holds is looked at again: nothing tells us when it goes."""
 _SECOND: Final = 1.0
 _ONE_NODE: Final = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
 
@@ -171,7 +169,7 @@ def _taken(kind: str, name: str, ask: Ask) -> Answer:
     message = (
         f"{kind} {name} exists and is not this {ask.resource.kind}'s: delete it, or give one of the two another name"
     )
-    return blocked(reasons.NAME_TAKEN, message, action="Check", wake_after=_LOOK_AGAIN)
+    return blocked(reasons.NAME_TAKEN, message, action="Check", wake_after=LOOK_AGAIN)
 
 
 def _check_direct(order: Order, facts: Facts) -> Answer | None:
@@ -182,10 +180,9 @@ def _check_direct(order: Order, facts: Facts) -> Answer | None:
 
 def _keep_pace(order: Order, facts: Facts, ask: Ask, job: Job, *, settings: Settings, keys: KeyMakers) -> Answer:
     """Follow the Job, which exists while the object is paused as well, and starts nothing then."""
-    over = job.condition("Complete") is not None or job.condition("Failed") is not None
     wanted = 0 if ask.paused else 1
     parallelism = job.spec.parallelism if job.spec is not None else None
-    if over or job.metadata.terminating:
+    if job.ended or job.metadata.terminating:
         return follow(order, facts.run)
     if is_told(job, status_of(facts.obj)):
         return Rest()  # who has told its end knows more of it than we do: the watch brings it

@@ -16,9 +16,7 @@ _DEFAULT_BACKOFF = 6
 
 def conclude(job: Job | None, pods: Collection[Pod]) -> Job | None:
     """Return the Job with the condition that its counts stand for. It is as old as the Job where nothing says when it ended."""
-    if job is None or job.status is None or pods or job.status.active:
-        return job
-    if job.condition("Complete") is not None or job.condition("Failed") is not None:
+    if job is None or job.status is None or pods or job.status.active or job.ended:
         return job
     status, spec = job.status, job.spec
     limit = spec.backoff_limit if spec is not None and spec.backoff_limit is not None else _DEFAULT_BACKOFF

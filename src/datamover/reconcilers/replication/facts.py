@@ -15,6 +15,7 @@ from kubekit.words.snapshot import VolumeSnapshot
 from kubekit.words.storage import StorageClass
 
 Temporary = tuple[Resource[Any], HasMeta]
+"""A child of one synchronisation: its kind, and what there is of it."""
 
 
 @dataclass(frozen=True, slots=True)

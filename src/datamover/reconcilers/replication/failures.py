@@ -41,6 +41,11 @@ def pause_left(job: Job, now: datetime) -> float:
     return max(0.0, pause - max(0.0, now.timestamp() - since))
 
 
+def count_in_words(failures: int) -> str:
+    """Return what a message about failures begins with; nothing when there are none. `failures_in` reads it."""
+    return f"{failures} failure{'' if failures == 1 else 's'} in a row: " if failures else ""
+
+
 def failures_in(message: str) -> int:
     """Return the number of failures that our own message of them begins with; 0 for any other message."""
     found = _COUNTED.match(message)

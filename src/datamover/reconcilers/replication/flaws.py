@@ -56,5 +56,4 @@ def _names(ask: Ask) -> Iterator[str]:
     if ask.is_source and ask.copy_method != CopyMethod.DIRECT:
         yield names.copy_name(name)
     if not ask.is_source:
-        claim = ask.claim or names.destination_claim(ask.method, name)
-        yield claim + (_STAMP if ask.copy_method == CopyMethod.SNAPSHOT else "")
+        yield ask.destination + (_STAMP if ask.copy_method == CopyMethod.SNAPSHOT else "")

@@ -23,14 +23,9 @@ from kubekit.words.snapshot import VOLUME_SNAPSHOTS, VolumeSnapshot
 from kubekit.words.timestamps import compact, moment_of, parse
 
 
-def claim_of(ask: Ask) -> str:
-    """Return the name of the claim that a destination writes."""
-    return ask.claim or names.destination_claim(ask.method, ask.metadata.name)
-
-
 def find_claim(facts: Facts, ask: Ask) -> Answer | None:
     """Return what stands against writing the claim, or how it is made; None when it is there. It need not be bound: the mover may be what binds it."""
-    name, claim, field = claim_of(ask), facts.run.source, f"spec.{FIELDS[ask.method]}"
+    name, claim, field = ask.destination, facts.run.source, f"spec.{FIELDS[ask.method]}"
     if claim is None and not ask.makes_claim:
         message = f'PersistentVolumeClaim "{name}" not found: create it, or correct {field}.destinationPVC'
         return blocked(reasons.SOURCE_NOT_FOUND, message, action="Check")
@@ -68,7 +63,7 @@ def check_image(order: Order, facts: Facts, ask: Ask) -> Answer | None:
 
 
 def _image_copy(ask: Ask, name: str | None) -> Copy:
-    return Copy(CopyMethod.SNAPSHOT, claim_of(ask), None, name, snapshot_class=ask.options.volume_snapshot_class_name)
+    return Copy(CopyMethod.SNAPSHOT, ask.destination, None, name, snapshot_class=ask.options.volume_snapshot_class_name)
 
 
 def _make_claim(ask: Ask) -> Answer:
@@ -90,7 +85,7 @@ def build_volume(ask: Ask) -> Manifest:
     mode = options.volume_mode if isinstance(options, RsyncDestination | RsyncTLSDestination) else None
     return build_claim(
         lasting_owner(ask),
-        claim_of(ask),
+        ask.destination,
         size=options.capacity,
         access_modes=options.access_modes or (),
         storage_class=options.storage_class_name,
@@ -105,7 +100,9 @@ def image_of(ask: Ask, job: Job | None) -> str | None:
     if ask.is_source or ask.copy_method != CopyMethod.SNAPSHOT or job is None or done is None:
         return None
     ended = (job.status.completion_time if job.status is not None else None) or done.last_transition_time
-    return names.image_name(claim_of(ask), compact(parse(ended))) if moment_of(ended, default=None) and ended else None
+    return (
+        names.image_name(ask.destination, compact(parse(ended))) if moment_of(ended, default=None) and ended else None
+    )
 
 
 def publish(order: Order, facts: Facts, ask: Ask) -> Image | Answer | None:
@@ -113,7 +110,7 @@ def publish(order: Order, facts: Facts, ask: Ask) -> Image | Answer | None:
     if ask.is_source:
         return None
     if ask.copy_method == CopyMethod.DIRECT:
-        return Image(api_group="", kind=PERSISTENT_VOLUME_CLAIMS.kind, name=claim_of(ask))
+        return Image(api_group="", kind=PERSISTENT_VOLUME_CLAIMS.kind, name=ask.destination)
     copy = _image_copy(ask, image_of(ask, facts.run.job))
     taken = take_snapshot(replace(order, owner=lasting_owner(ask), copy=copy), replace(facts.run, snapshot=facts.image))
     if not isinstance(taken, VolumeSnapshot):

@@ -112,9 +112,8 @@ class ReplicationKind(Kind[Any, Any, Facts]):
         sync, copy = status.condition(Synchronizing.TYPE), status.condition(ConditionType.COPY_READY)
         reason = sync.reason if sync is not None else ""
         if status.last_sync_start_time and reason == Synchronizing.ERROR:
-            reason = (
-                Synchronizing.IN_PROGRESS
-            )  # it waits: replicas whose caches differ correct each other no faster than people read
+            # it waits: replicas whose caches differ correct each other no faster than people read
+            reason = Synchronizing.IN_PROGRESS
         return f"{status.last_sync_start_time} {reason} {copy.message if copy else ''}"
 
     def says_same(self, one: CommonStatus | None, other: CommonStatus | None) -> bool:

@@ -2,13 +2,15 @@
 
 from typing import Any, Final
 
+import msgspec
+
 from datamover.api import reasons
 from datamover.api.names import CopyMethod
 from datamover.api.volsync import names
 from datamover.api.volsync.replication_destination import ReplicationDestination
 from datamover.plans.steps import Delete, Effect, Patch
 from datamover.reconcilers.replication.ask import Ask
-from datamover.reconcilers.replication.facts import Facts
+from datamover.reconcilers.replication.facts import Facts, Temporary
 from datamover.reconcilers.replication.needs import lasting_owner
 from datamover.reconcilers.replication.order import is_of_this_round
 from datamover.runs.order import Order
@@ -19,16 +21,15 @@ from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.meta import HasMeta, Resource
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 
-Child = tuple[Resource[Any], HasMeta]
-_LOOK_AGAIN: Final = 60.0
-"""Seconds after which a name that is held is looked at again: nobody tells us when an object of somebody else goes."""
+LOOK_AGAIN: Final = 60.0
+"""Seconds after which a name that another object holds is looked at again: nothing tells us when that goes."""
 
 
-def find_stale(order: Order, facts: Facts) -> tuple[Child, ...]:
+def find_stale(order: Order, facts: Facts) -> tuple[Temporary, ...]:
     """Return children that hold a name of this synchronisation and are of an earlier one, or a Job of another claim or method. Jobs go first."""
     run = facts.run
     # The user may have chosen another method meanwhile: two movers of one object never work at once (law L7).
-    found: list[Child] = [
+    found: list[Temporary] = [
         (resource, child)
         for resource, child in facts.temporaries
         if resource is JOBS and child.metadata.name != order.transfer.job and order.owner.owns(child)
@@ -46,7 +47,7 @@ def find_stale(order: Order, facts: Facts) -> tuple[Child, ...]:
     return tuple(found)
 
 
-def clear(order: Order, facts: Facts, stale: tuple[Child, ...]) -> Answer:
+def clear(order: Order, facts: Facts, stale: tuple[Temporary, ...]) -> Answer:
     """Remove what is of an earlier synchronisation, and wait until it is gone: its success or its data must not count for this one."""
     refusal = facts.run.refused()
     if refusal is not None:
@@ -76,7 +77,7 @@ def find_kept(order: Order, facts: Facts) -> Answer | None:
         f"VolumeSnapshot {name} is kept, for you have labelled it {names.DO_NOT_DELETE_LABEL}, and the next copy needs its name: delete it when you "
         f"have done with it (a claim that was made of it stays), or {order.fields.choose(CopyMethod.CLONE)}, which needs no snapshot"
     )
-    return blocked(reasons.NAME_TAKEN, message, action="Clone", wake_after=_LOOK_AGAIN)
+    return blocked(reasons.NAME_TAKEN, message, action="Clone", wake_after=LOOK_AGAIN)
 
 
 def release(facts: Facts, ask: Ask) -> tuple[Effect, ...]:
@@ -147,15 +148,9 @@ def _let_go(child: HasMeta) -> Patch:
     owners = [reference for reference in child.metadata.owner_references or () if not reference.controller]
     patch = {
         "labels": {names.CLEANUP_LABEL: None},
-        "ownerReferences": [_as_manifest(reference) for reference in owners] or None,
+        "ownerReferences": [msgspec.to_builtins(reference) for reference in owners] or None,
     }
     return Patch(VOLUME_SNAPSHOTS, child.metadata, {"metadata": patch})
-
-
-def _as_manifest(reference: Any) -> dict[str, Any]:
-    import msgspec
-
-    return msgspec.to_builtins(reference)
 
 
 def _reads_another(order: Order, facts: Facts, job: HasMeta) -> bool:

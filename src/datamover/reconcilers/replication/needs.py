@@ -306,7 +306,7 @@ def _check_secret(facts: Facts, name: str | None, field: str, keys: Iterable[str
         return Lack(f"{field} is not set: name a Secret of this namespace{holding}")
     found = facts.belongings.secrets.get(name, Unread.NOT_SYNCED)
     if found is Unread.MISSING:
-        return Lack(f'Secret "{name}" not found: create it{holding}, or correct {field}', "SecretNotFound")
+        return Lack(f'Secret "{name}" not found: create it{holding}, or correct {field}', reasons.SECRET_NOT_FOUND)
     return _check_keys(found, "Secret", name, keys)
 
 
@@ -318,7 +318,8 @@ def _check_keys(found: SecretKeys | Unread, kind: str, name: str, keys: Iterable
     missing = [key for key in keys if key not in found.keys or key in found.empty]
     if missing:
         return Lack(
-            f'{kind} "{name}" is missing the field {", ".join(missing)}, or it is empty: add it', "SecretKeyMissing"
+            f'{kind} "{name}" is missing the field {", ".join(missing)}, or it is empty: add it',
+            reasons.SECRET_KEY_MISSING,
         )
     return None
 

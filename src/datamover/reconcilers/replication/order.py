@@ -23,6 +23,7 @@ from datamover.reconcilers.replication.needs import account_of, is_privileged, i
 from datamover.runs.order import Copy, Order, Readable, Transfer, Unheard
 from datamover.runs.record import Record, Stage
 from datamover.runs.trigger import CopyTrigger, told_by
+from datamover.volumes.binding import is_read_only
 from datamover.volumes.copy_trigger import Sharer, Told
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim
 from kubekit.words.meta import HasMeta, Manifest
@@ -67,7 +68,7 @@ def copy_of(ask: Ask, *, sharers: tuple[Sharer, ...] = ()) -> Copy:
     """
     options, name = ask.options, ask.metadata.name
     if not ask.is_source:
-        return Copy(CopyMethod.DIRECT, ask.claim or names.destination_claim(ask.method, name), None)
+        return Copy(CopyMethod.DIRECT, ask.destination, None)
     direct = ask.copy_method == CopyMethod.DIRECT
     copy = names.copy_name(name)
     return Copy(
@@ -157,7 +158,7 @@ def _movement(ask: Ask, facts: Facts, settings: Settings, readable: Readable) ->
         settings.mover_image,
         settings.mover_pull_policy,
         # a source that is read directly is not the operator's to say so: the node would relabel it for everybody
-        read_only=readable.read_only and (claim is None or _only_read(claim)),
+        read_only=readable.read_only and (claim is None or is_read_only(claim)),
         block=_is_block(claim),
         privileged=is_privileged(facts),
         paused=ask.paused,
@@ -179,15 +180,11 @@ def _movement(ask: Ask, facts: Facts, settings: Settings, readable: Readable) ->
 
 
 def _plain(value: Any) -> Any:
-    return None if value is None else msgspec.json.decode(msgspec.json.encode(value))
+    return None if value is None else msgspec.to_builtins(value)
 
 
 def _is_block(claim: PersistentVolumeClaim | None) -> bool:
     return claim is not None and claim.spec is not None and claim.spec.volume_mode == "Block"
-
-
-def _only_read(claim: PersistentVolumeClaim) -> bool:
-    return claim.spec is not None and claim.spec.access_modes == ("ReadOnlyMany",)
 
 
 def is_halted(status: CommonStatus) -> bool:

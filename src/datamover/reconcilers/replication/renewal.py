@@ -21,9 +21,8 @@ from datamover.api.volsync.replication_source import ResticSource
 from datamover.movers.outcomes import is_running
 from datamover.plans.steps import Create, Delete, Effect
 from datamover.reconcilers.replication.ask import Ask
-from datamover.reconcilers.replication.facts import Facts, Settings
+from datamover.reconcilers.replication.facts import Facts, Settings, Temporary
 from datamover.reconcilers.replication.jobs import digest_of
-from datamover.reconcilers.replication.leftovers import Child
 from datamover.reconcilers.replication.needs import lasting_owner, serves
 from datamover.reconcilers.replication.order import ANOTHER_MOVER, NOTHING_COPIED
 from datamover.runs.facts import Unread
@@ -68,7 +67,7 @@ def asks_otherwise(job: HasMeta, facts: Facts, *, settings: Settings) -> bool:
     return said != digest_of(facts.ask, facts, settings)
 
 
-def find_outdated(order: Order, facts: Facts, ask: Ask) -> tuple[Child, ...]:
+def find_outdated(order: Order, facts: Facts, ask: Ask) -> tuple[Temporary, ...]:
     """Return claims and snapshots that nothing was written to, and that are asked for otherwise by now. With a Job nothing is: that goes first."""
     job = facts.run.job
     return () if job is not None and order.owner.holds(job) else tuple(_outdated(order, facts, ask))
@@ -81,7 +80,7 @@ def stamp(answer: Answer, ask: Ask) -> Answer:
     return replace(answer, before=_stamped(answer.before, ask), after=_stamped(answer.after, ask))
 
 
-def _outdated(order: Order, facts: Facts, ask: Ask) -> Iterator[Child]:
+def _outdated(order: Order, facts: Facts, ask: Ask) -> Iterator[Temporary]:
     claim, snapshot, lasting = facts.run.claim, facts.run.snapshot, lasting_owner(ask)
     found: list[_Candidate] = []
     if claim is not None and not is_bound(claim):

@@ -29,7 +29,7 @@ from datamover.api.waits import PLANNED
 from datamover.plans.conditions import Said, State, merge
 from datamover.plans.steps import Create, Delete, Effect, Emit, Plan, ProveStatus, Step, WriteStatus
 from datamover.reconcilers.replication.ask import Ask, Replication
-from datamover.reconcilers.replication.failures import told_failures
+from datamover.reconcilers.replication.failures import count_in_words, told_failures
 from datamover.reconcilers.replication.noted import NOTHING, Noted, announce_address
 from datamover.reconcilers.replication.order import ANOTHER_MOVER, NOTHING_COPIED, is_halted
 from datamover.runs.verdict import Answer, Facet, News, Rest, Verdict
@@ -213,13 +213,11 @@ def failed(
     obj: Replication, answer: Verdict, *, failures: int, now: datetime, wait: float | None, steps: tuple[Effect, ...]
 ) -> Plan[Any]:
     """Return the plan after a Job has failed for the `failures`th time in this synchronisation. `wait` seconds are left until the next one."""
-    times = "failure" if failures == 1 else "failures"
-    message = f"{failures} {times} in a row: {answer.message}"
     status = _change(
         obj,
         {
             ConditionType.READY: ("False", answer.reason, answer.message),
-            ConditionType.STALLED: ("True", answer.reason, message),
+            ConditionType.STALLED: ("True", answer.reason, f"{count_in_words(failures)}{answer.message}"),
             ConditionType.COPY_READY: ("True", reasons.JOB_CREATED, ANOTHER_MOVER),
         },
         now=now,
@@ -288,9 +286,8 @@ def _conditions(obj: Replication, answer: Verdict) -> dict[str, Said]:
         sync = ("False", Synchronizing.ERROR, answer.message)
     said = {Synchronizing.TYPE: sync, ConditionType.READY: ("False", answer.reason, answer.message)}
     before = told_failures(_current(obj))
-    counted = f"{before} {'failure' if before == 1 else 'failures'} in a row: " if before else ""
     if answer.state is State.BLOCKED and answer.reason not in PLANNED:
-        said[ConditionType.STALLED] = ("True", answer.reason, f"{counted}{answer.message}")
+        said[ConditionType.STALLED] = ("True", answer.reason, f"{count_in_words(before)}{answer.message}")
     elif not before:
         said[ConditionType.STALLED] = ("False", answer.reason, _WANTED if answer.reason in PLANNED else _FREE)
     said.update({_PARTS[facet]: words for facet, words in answer.facets.items() if facet in _PARTS})

@@ -18,5 +18,4 @@ def count_running(jobs: Iterable[Job], *, but: str, listens: Callable[[Job], boo
 
 
 def _runs(job: Job) -> bool:
-    over = job.condition("Complete") is not None or job.condition("Failed") is not None
-    return not over and (job.spec is None or job.spec.parallelism != 0)
+    return not job.ended and (job.spec is None or job.spec.parallelism != 0)
