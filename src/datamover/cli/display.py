@@ -1,5 +1,6 @@
 """Showing what runs: a live table on a terminal, a line for each change elsewhere."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from datamover.cli.outcome import Shown, show
 from datamover.cli.resuming import copied_at, tell_moment
 from datamover.cli.runnables import Replication, Runnable
 from datamover.cli.terminal import say
+from datamover.reconcilers.replication.order import status_of
 from kubekit.words import timestamps
 
 _STYLES = {Phase.COMPLETED: "green", Phase.FAILED: "bold red", "Pending": "dim"}
@@ -30,6 +32,8 @@ def _utc() -> datetime:
 
 _BAR = 20
 """Letters of a progress bar."""
+_SMALL_PARTS = re.compile(r"(\.[0-9])[0-9]+")
+"""What a duration has behind tenths of its unit: nobody reads so far."""
 _UNLIMITED = 100_000
 """Columns that a table may ask for before it is fitted to a terminal."""
 
@@ -163,13 +167,13 @@ def replication_table(objects: Iterable[Replication]) -> Table:
     for heading in ("NAME", "KIND", "RESULT", "TOOK", "ENDED", "IMAGE"):
         table.add_column(heading, overflow="fold")
     for obj in objects:
-        shown, status = show(obj), synchronisations.status_of(obj)
+        shown, status = show(obj), status_of(obj)
         done = shown.phase == Phase.COMPLETED
         table.add_row(
             shown.name,
             shown.kind,
             Text(shown.phase, style=_style(shown)),
-            (status.last_sync_duration or "") if done else "",
+            _SMALL_PARTS.sub(r"\1", status.last_sync_duration or "") if done else "",
             (status.last_sync_time or "").replace("T", " ") if done else "",
             Text(synchronisations.image_of(obj)),
         )

@@ -54,7 +54,7 @@ def _place_state(state: Path | None) -> Path:
 @click.group(cls=CompletedGroup, context_settings=_CONTEXT)
 @click.version_option(__version__, prog_name="datamover")
 def main() -> None:
-    """Back up Kubernetes volumes to object storage: clone, sync with rclone, prove it, clean up.
+    """Back up and replicate Kubernetes volumes: clone, move with rclone, restic or rsync, prove it, clean up.
 
     \b
     Try it without a cluster:
@@ -78,7 +78,7 @@ def main() -> None:
     "volumes",
     multiple=True,
     type=VolumeType(),
-    help="Directory that stands for a PersistentVolumeClaim, such as app-data=./data. It is only read, but by movers that are told to write it. May be repeated.",
+    help="Directory that stands for a PersistentVolumeClaim, such as app-data=./data. It is only read, unless a manifest has it written: as destinationPVC, or in moverVolumes. May be repeated.",
 )
 @click.option(
     "-n",

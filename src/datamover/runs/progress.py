@@ -83,22 +83,22 @@ def describe_work(progress: Progress) -> str:
 
 
 def _describe_phase(progress: Progress) -> str:
-    of = f"{progress.files} of {amounts.count(progress.total_files, 'file')}"
+    of = f": {progress.files} of {amounts.count(progress.total_files, 'file')}" if progress.total_files else ""
     match progress.phase:
         case transfer.WALKING:
             return f"reading the source: {amounts.count(progress.total_files, 'file')} so far"
         case transfer.PROBING:
-            return "looking at the destination; a server that does not answer is given up after a while"
+            return "looking at the other side; a server that does not answer is given up after a while"
         case transfer.AWAITING:
             return "waiting for a source to connect"
         case transfer.RECEIVING:
             return "receiving from a source"
         case transfer.VERIFYING:
-            return f"comparing the destination with the source: {of}"
+            return f"comparing the destination with the source{of}"
         case transfer.RECORDING:
             return "writing the records of the run"
         case _:
-            return f"moving: {of}"
+            return f"moving{of}"
 
 
 def describe_progress(progress: Progress) -> str:

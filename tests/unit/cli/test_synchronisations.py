@@ -57,7 +57,9 @@ def working(message: str = "moving: 1 of 3 files", **fields: Any) -> Replication
 def done(told: str = "WaitingForManual", **fields: Any) -> ReplicationSource:
     conditions = {"Synchronizing": ("False", told, "..."), "Ready": ("True", "Synchronized", "3 files")}
     latest = {"result": "Successful", "logs": "snapshot 1a2b saved\nRestic completed in 3s"}
-    return source(lastSyncTime=ENDED, lastSyncDuration="5s", latestMoverStatus=latest, conditions=conditions, **fields)
+    return source(
+        lastSyncTime=ENDED, lastSyncDuration="5.238062s", latestMoverStatus=latest, conditions=conditions, **fields
+    )
 
 
 def failed() -> ReplicationSource:
@@ -177,14 +179,14 @@ def test_lines_and_the_table_at_the_end_name_the_kind_and_show_the_log() -> None
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert "ReplicationSource default/backup  SyncInProgress  moving: 1 of 3 files" in text
-    assert "backup  ReplicationSource  Completed  5s    2026-01-31 02:00:05Z" in text
+    assert "backup  ReplicationSource  Completed  5.2s  2026-01-31 02:00:05Z" in text
     assert "backup: 3 files\n  snapshot 1a2b saved\n  Restic completed in 3s" in text
 
 
 def test_json_has_a_list_for_each_kind() -> None:
     document = json.loads(to_json((done(),), code=Exit.COMPLETED, state="/s"))
     (entry,) = document["replicationSources"]
-    assert (entry["result"], entry["status"]["lastSyncDuration"], entry["name"]) == ("Completed", "5s", "backup")
+    assert (entry["result"], entry["status"]["lastSyncDuration"], entry["name"]) == ("Completed", "5.238062s", "backup")
     assert (document["dataMovers"], document["replicationDestinations"]) == ([], [])
 
 

@@ -91,6 +91,10 @@ def test_one_file_is_one_file() -> None:
     assert describe_work(replace(HALF, files=0, total_files=1)) == "moving: 0 of 1 file"
 
 
+def test_nobody_reads_of_none_files_while_their_number_is_not_known() -> None:
+    assert describe_work(replace(HALF, files=0, total_files=0)) == "moving"
+
+
 def test_a_run_that_waits_does_not_say_how_long_it_will_take() -> None:
     seen = replace(builders.run(), attempts=1, progress="42%, 1m30s left")
     status = builders.status(Phase.CREATING_POD, reason=reasons.SYNCHRONIZING, run=seen)
