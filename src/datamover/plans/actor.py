@@ -180,10 +180,15 @@ class Actor(Generic[T, S]):
         """Tell whether the server has agreed to delete it."""
         target = step.target
         try:
-            await self._client.delete(step.resource, target.name, namespace=target.namespace, uid=target.uid)
+            version = target.resource_version if step.as_seen else None
+            await self._client.delete(
+                step.resource, target.name, namespace=target.namespace, uid=target.uid, resource_version=version
+            )
         except NotFound:
             pass  # it is gone, which is what was wanted; the watch will say so
         except Conflict:
+            if step.as_seen:
+                raise  # it has changed: the watch brings what it says now
             return False  # another object has taken the name: ours is gone, and the other one is not ours to delete
         except ApiError as error:
             if not attempts.settle(error):

@@ -53,10 +53,15 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete one of our children by name and UID, with what belongs to it (law L2)."""
+    """Delete one of our children by name and UID, with what belongs to it (law L2).
+
+    `as_seen`: only as it was decided upon. Where it is what the child says that lets it go (it has no volume yet, nobody has marked it to be
+    kept), a cache that is late must not be believed: the server refuses the version, and the decision is made anew (law L7).
+    """
 
     resource: Resource[Any]
     target: ObjectMeta
+    as_seen: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,12 @@ def gather_run(
         snapshot_classes=view.snapshot_classes() if copy.by_snapshot else None,
         job=job,
         pods=pods,
-        strays=tuple(pod for pod in view.pods_of_mover(owner.uid) if pod not in pods),
+        # Anybody can write a UID on a Pod of his: a mover is of the same namespace.
+        strays=tuple(
+            pod
+            for pod in view.pods_of_mover(owner.uid)
+            if pod not in pods and (pod.metadata.namespace or "") == namespace
+        ),
         known=replace(
             known,
             refusal=_standing(known.refusal, children, uid=owner.uid),

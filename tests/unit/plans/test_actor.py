@@ -18,7 +18,7 @@ from datamover.cli.surroundings import Surroundings
 from datamover.plans.actor import Actor
 from datamover.plans.learned import Learned
 from datamover.plans.refusals import ANNOTATE, Attempts
-from datamover.plans.steps import Annotate, Create, Emit, Patch, Plan, Rebind, suspend
+from datamover.plans.steps import Annotate, Create, Delete, Emit, Patch, Plan, Rebind, suspend
 from datamover.reconcilers.cluster import Cluster, View
 from kubekit.client.client import Client
 from kubekit.client.errors import Conflict, NotFound
@@ -224,6 +224,18 @@ async def test_a_patch_that_is_not_allowed_is_told_with_the_right_that_is_missin
     assert learned.refusal.reason == reasons.PERMISSION_MISSING
     assert "patch on jobs of batch in namespace shop" in learned.refusal.message
     assert learned.refusal.target == ("Job", "mover")
+
+
+@pytest.mark.parametrize("as_seen", [True, False])
+async def test_what_goes_for_what_it_says_goes_only_as_it_was_seen(*, as_seen: bool) -> None:
+    stage = Stage(failure(409, "Conflict"))
+    learned = await stage.act(Delete(PERSISTENT_VOLUME_CLAIMS, TARGET, as_seen=as_seen))
+    (request,) = stage.server.requests
+    version = {"resourceVersion": "41"} if as_seen else {}
+    assert json.loads(request.body)["preconditions"] == {"uid": "u-7", **version}
+    assert learned.deleted == ()
+    decided_anew = learned.failed is not None and isinstance(learned.failed.error, Conflict)
+    assert decided_anew is as_seen, "without the version only its UID can have changed: then it is gone"
 
 
 async def test_annotations_of_what_is_not_ours_are_changed_and_nothing_else_of_it() -> None:

@@ -75,6 +75,10 @@ def _between(facts: Facts, ask: Ask, cadence: Cadence) -> Plan[Any]:
     """Remove what is left of the last synchronisation; begin the next one when it is due."""
     obj, now = facts.obj, facts.run.now
     left = release(facts, ask)
+    refusal = facts.run.refused() or facts.run.refused(patch=True)
+    unwanted = refused(refusal, action="CleanUp") if left and refusal is not None else None
+    if unwanted is not None:
+        left = ()  # what holds a name that is needed is met again, and told, by the next synchronisation
     if left:  # who does not know yet that another one has begun, or which image is the latest, is refused
         left = (ProveStatus(), *left)
     if cadence.due is Due.NOW:
@@ -87,7 +91,9 @@ def _between(facts: Facts, ask: Ask, cadence: Cadence) -> Plan[Any]:
     by_hand = cadence.due is Due.MANUAL
     reason = Synchronizing.WAITING_FOR_MANUAL if by_hand else Synchronizing.WAITING_FOR_SCHEDULE
     wake = (cadence.next_sync - now).total_seconds() + LITTLE if cadence.next_sync is not None else None
-    return say.waiting(obj, reason, now=now, next_sync=cadence.next_sync, steps=left, wake=wake)
+    if unwanted is not None:
+        wake = min(wake or unwanted.wake_after or 0.0, unwanted.wake_after or 0.0)
+    return say.waiting(obj, reason, now=now, next_sync=cadence.next_sync, steps=left, wake=wake, unwanted=unwanted)
 
 
 def _was_begun_now(status: CommonStatus, now: datetime) -> bool:

@@ -64,7 +64,8 @@ def gather(obj: Replication, *, view: View, known: Known, now: datetime, patienc
     if not ask.is_source:
         # An image is taken of what a destination has written, so snapshots matter although its run makes no copy.
         run = replace(run, snapshot_classes=view.snapshot_classes())
-    children = view.children_of(uid)
+    # Anybody can write a UID on what is his: an owner is of the same namespace.
+    children = tuple(each for each in view.children_of(uid) if (each[1].metadata.namespace or "") == namespace)
     image = image_of(ask, run.job)
     return Facts(
         obj,

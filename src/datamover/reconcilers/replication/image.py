@@ -10,6 +10,7 @@ from datamover.movers.belongings import build_claim
 from datamover.plans.steps import Create
 from datamover.reconcilers.replication.ask import FIELDS, Ask
 from datamover.reconcilers.replication.facts import Facts
+from datamover.reconcilers.replication.leftovers import LOOK_AGAIN
 from datamover.reconcilers.replication.needs import lasting_owner
 from datamover.runs.copy import take_snapshot
 from datamover.runs.order import Copy, Order
@@ -111,8 +112,15 @@ def publish(order: Order, facts: Facts, ask: Ask) -> Image | Answer | None:
         return None
     if ask.copy_method == CopyMethod.DIRECT:
         return Image(api_group="", kind=PERSISTENT_VOLUME_CLAIMS.kind, name=ask.destination)
-    copy = _image_copy(ask, image_of(ask, facts.run.job))
-    taken = take_snapshot(replace(order, owner=lasting_owner(ask), copy=copy), replace(facts.run, snapshot=facts.image))
+    owner, copy = lasting_owner(ask), _image_copy(ask, image_of(ask, facts.run.job))
+    if facts.image is not None and not owner.holds(facts.image):
+        # Another destination may write the same claim, and have ended in the same second: that is not what this one has written (law L4).
+        name = facts.image.metadata.name
+        message = (
+            f"VolumeSnapshot {name} exists and is not this {ask.resource.kind}'s: delete it, and the image is taken"
+        )
+        return blocked(reasons.NAME_TAKEN, message, action="Check", wake_after=LOOK_AGAIN)
+    taken = take_snapshot(replace(order, owner=owner, copy=copy), replace(facts.run, snapshot=facts.image))
     if not isinstance(taken, VolumeSnapshot):
         return taken
     return Image(api_group=VOLUME_SNAPSHOTS.group, kind=VOLUME_SNAPSHOTS.kind, name=taken.metadata.name)

@@ -65,6 +65,8 @@ def notes_of(ask: Ask, facts: Facts, settings: Settings) -> dict[str, str]:
     return {**noted, names.UNLOCK_ANNOTATION: wanted} if wanted else noted
 
 
+KEYS: Final = "."
+"""What stands between the two parts of a digest."""
 _NOT_THE_MOVERS: Final = frozenset(
     {
         *("copyMethod", "capacity", "storageClassName", "accessModes", "volumeSnapshotClassName", "volumeMode"),
@@ -78,7 +80,7 @@ _NOT_THE_MOVERS: Final = frozenset(
 
 
 def digest_of(ask: Ask, facts: Facts, settings: Settings) -> str:
-    """Return a digest of all that people choose of a mover's Pod. What only time or a failure changes is not in it."""
+    """Return a digest of all that people choose of a mover's Pod, and after `KEYS` one of its keys alone. What only time or a failure changes is not in it."""
     wishes = (names.DEBUG_ANNOTATION, names.ALLOW_EMPTY_ANNOTATION, names.REMOVE_STALE_LOCKS_ANNOTATION)
     options: dict[str, Any] = msgspec.to_builtins(ask.options)
     chosen = (
@@ -88,6 +90,10 @@ def digest_of(ask: Ask, facts: Facts, settings: Settings) -> str:
         is_restricted(facts),
         settings.mover_image,
     )
+    return f"{_digest(chosen)}{KEYS}{_digest(key_secret_of(ask))[:8]}"
+
+
+def _digest(chosen: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(chosen, order="deterministic")).hexdigest()[:16]
 
 

@@ -7,8 +7,8 @@ import msgspec
 from datamover.api import reasons
 from datamover.api.names import CopyMethod
 from datamover.api.volsync import names
-from datamover.api.volsync.replication_destination import ReplicationDestination
-from datamover.plans.steps import Delete, Effect, Patch
+from datamover.api.volsync.replication_destination import Image, ReplicationDestination
+from datamover.plans.steps import Delete, Effect, Patch, ProveStatus
 from datamover.reconcilers.replication.ask import Ask
 from datamover.reconcilers.replication.facts import Facts, Temporary
 from datamover.reconcilers.replication.needs import lasting_owner
@@ -16,10 +16,12 @@ from datamover.reconcilers.replication.order import is_of_this_round
 from datamover.runs.order import Order
 from datamover.runs.removal import await_removal
 from datamover.runs.verdict import Answer, Rest, blocked, refused
+from datamover.volumes.binding import is_lost, is_snapshot_ready
 from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.meta import HasMeta, Resource
-from kubekit.words.snapshot import VOLUME_SNAPSHOTS
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS, VolumeSnapshot
+from kubekit.words.timestamps import moment_of
 
 LOOK_AGAIN: Final = 60.0
 """Seconds after which a name that another object holds is looked at again: nothing tells us when that goes."""
@@ -52,9 +54,9 @@ def clear(order: Order, facts: Facts, stale: tuple[Temporary, ...]) -> Answer:
     refusal = facts.run.refused()
     if refusal is not None:
         return refused(refusal, action="CleanUp")
-    steps = tuple(Delete(resource, child.metadata) for resource, child in stale if not child.metadata.terminating)
+    steps = tuple(_take_away(resource, child) for resource, child in stale if not child.metadata.terminating)
     if steps:
-        return Rest(steps)
+        return Rest((ProveStatus(), *steps))  # who does not know which synchronisation it is, is refused
     resource, child = stale[0]
     return await_removal(
         order,
@@ -85,14 +87,14 @@ def release(facts: Facts, ask: Ask) -> tuple[Effect, ...]:
 
     A snapshot that the user has marked is let go. An image that was followed by another one is labelled first, so that only what carries the
     label is ever deleted. One that a volume is being made of stays until that is done. restic's cache of the name that the original gave it
-    once goes: nobody uses it.
+    once goes: nobody uses it. What the spec names or the status publishes stays, whatever label it carries: it was temporary once.
     """
     owner, steps = lasting_owner(ask), list[Effect]()
     cache = facts.belongings.old_cache
     if owner.owns(cache) and not cache.metadata.terminating:
-        steps.append(Delete(PERSISTENT_VOLUME_CLAIMS, cache.metadata))
+        steps.append(_take_away(PERSISTENT_VOLUME_CLAIMS, cache))
     for resource, child in facts.temporaries:
-        if owner.owns(child) and not child.metadata.terminating:
+        if owner.owns(child) and not child.metadata.terminating and not _is_wanted(facts, ask, resource, child):
             steps.extend(_remove(resource, child))
     for image in facts.images:
         if (
@@ -106,25 +108,51 @@ def release(facts: Facts, ask: Ask) -> tuple[Effect, ...]:
 
 
 def _remove(resource: Resource[Any], child: HasMeta) -> tuple[Effect, ...]:
-    if resource is not VOLUME_SNAPSHOTS:
-        return (Delete(resource, child.metadata),)
-    if _is_kept(child):
-        return (_let_go(child),)
-    return () if _is_in_use(child) else (Delete(resource, child.metadata),)
+    return (
+        ()
+        if resource is VOLUME_SNAPSHOTS and not _is_kept(child) and _is_in_use(child)
+        else (_take_away(resource, child),)
+    )
+
+
+def _take_away(resource: Resource[Any], child: HasMeta) -> Effect:
+    """Return how a child goes: a snapshot that the user keeps is let go. Marks and volumes may have come since a cache was filled."""
+    if resource is VOLUME_SNAPSHOTS and _is_kept(child):
+        return _let_go(child)
+    return Delete(resource, child.metadata, as_seen=resource is not JOBS)
+
+
+def _is_wanted(facts: Facts, ask: Ask, resource: Resource[Any], child: HasMeta) -> bool:
+    """Tell whether a child is the source, a destination's volume that is to stay, the published image, or the one before while that is not good."""
+    name, latest = child.metadata.name, _latest(facts)
+    if resource is PERSISTENT_VOLUME_CLAIMS:
+        volume = name == ask.claim or (ask.makes_claim and name == ask.destination and not ask.cleans_claim)
+        return volume or (latest is not None and (latest.kind, latest.name) == (resource.kind, name))
+    return resource is VOLUME_SNAPSHOTS and not ask.is_source and not _was_followed(facts, child)
 
 
 def _was_followed(facts: Facts, image: HasMeta) -> bool:
-    """Tell whether another image has taken an image's place: one of ours that is there, or the volume itself. A status that names anything else
-    is no reason to delete the last good copy.
+    """Tell whether another image has taken an image's place: one of ours that is there, is whole and no older, or the volume itself. A status
+    that names anything else is no reason to delete the last good copy.
     """
-    obj = facts.obj
-    latest = obj.status.latest_image if isinstance(obj, ReplicationDestination) and obj.status is not None else None
+    latest = _latest(facts)
     if latest is None or latest.name == image.metadata.name:
         return False
     volume = facts.run.source
-    return any(other.metadata.name == latest.name for other in facts.images) or (
-        latest.kind == PERSISTENT_VOLUME_CLAIMS.kind and volume is not None and volume.metadata.name == latest.name
-    )
+    if latest.kind == PERSISTENT_VOLUME_CLAIMS.kind:
+        there = volume is not None and volume.metadata.name == latest.name
+        return there and volume is not None and not volume.metadata.terminating and not is_lost(volume)
+    return any(other.metadata.name == latest.name and _is_as_good(other, image) for other in facts.images)
+
+
+def _is_as_good(other: VolumeSnapshot, image: HasMeta) -> bool:
+    made, before = (moment_of(each.metadata.creation_timestamp, default=0.0) for each in (other, image))
+    return is_snapshot_ready(other) and not other.metadata.terminating and made >= before
+
+
+def _latest(facts: Facts) -> Image | None:
+    obj = facts.obj
+    return obj.status.latest_image if isinstance(obj, ReplicationDestination) and obj.status is not None else None
 
 
 def _is_labelled(child: HasMeta) -> bool:

@@ -1,8 +1,9 @@
 """What was made as its object asked for it then, serves nobody yet, and is asked for otherwise by now: it is made anew. Pure.
 
 Neither a Job's Pod nor a claim can be changed. A Job that Pod Security refuses, or a claim of a class that cannot make it, would otherwise wait for
-ever, whatever is mended in the spec. What serves already is left alone: a mover that runs ends, and a claim that has its volume may hold data. But a
-mover that listens ends when somebody has come, and with a key of yesterday nobody comes: it is made anew too.
+ever, whatever is mended in the spec. What serves already is left alone: a mover that runs ends, and a claim that has or had a volume may hold data.
+But a mover that listens ends when somebody has come, and with a key of yesterday nobody comes: it is made anew too, for another key only, as it may
+be in the middle of a transfer.
 Each carries a digest of what was asked for; what carries none (a version, or a project, that does not say it) stays.
 """
 
@@ -19,18 +20,18 @@ from datamover.api.volsync import names
 from datamover.api.volsync.replication_destination import ResticDestination, RsyncDestination, RsyncTLSDestination
 from datamover.api.volsync.replication_source import ResticSource
 from datamover.movers.outcomes import is_running
-from datamover.plans.steps import Create, Delete, Effect
+from datamover.plans.steps import Create, Delete, Effect, ProvePods
 from datamover.reconcilers.replication.ask import Ask
 from datamover.reconcilers.replication.facts import Facts, Settings, Temporary
-from datamover.reconcilers.replication.jobs import digest_of
+from datamover.reconcilers.replication.jobs import KEYS, digest_of
 from datamover.reconcilers.replication.needs import lasting_owner, serves
 from datamover.reconcilers.replication.order import ANOTHER_MOVER, NOTHING_COPIED
 from datamover.runs.facts import Unread
 from datamover.runs.order import Order
 from datamover.runs.verdict import Answer, Facet, Rest, refused, working
-from datamover.volumes.binding import is_bound, is_snapshot_ready
+from datamover.volumes.binding import is_bound, is_lost, is_snapshot_ready
 from kubekit.words.batch import JOBS, Job
-from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim
 from kubekit.words.meta import HasMeta, Resource
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 
@@ -45,7 +46,8 @@ def renew(order: Order, facts: Facts, ask: Ask, job: Job, *, settings: Settings)
     otherwise, unmade = asks_otherwise(job, facts, settings=settings), any(_outdated(order, facts, ask))
     if not otherwise and not unmade:
         return None
-    if not (otherwise and serves(ask)) and any(is_running(pod, order.transfer.container) for pod in facts.run.pods):
+    unheard = otherwise and serves(ask) and _asks_for_another_key(job, facts, settings)
+    if not unheard and any(is_running(pod, order.transfer.container) for pod in facts.run.pods):
         return None
     refusal = facts.run.refused()
     if refusal is not None:
@@ -55,7 +57,10 @@ def renew(order: Order, facts: Facts, ask: Ask, job: Job, *, settings: Settings)
     if unmade:
         copied = ("False", reasons.RUN_RECORDED, NOTHING_COPIED)
     return replace(
-        working(reasons.JOB_CREATED, message), facets={Facet.COPY: copied}, after=(Delete(JOBS, job.metadata),)
+        working(reasons.JOB_CREATED, message),
+        facets={Facet.COPY: copied},
+        before=(ProvePods(),),  # its mover may run by now
+        after=(Delete(JOBS, job.metadata),),
     )
 
 
@@ -65,6 +70,13 @@ def asks_otherwise(job: HasMeta, facts: Facts, *, settings: Settings) -> bool:
     if said is None or facts.namespace is Unread.NOT_SYNCED or isinstance(facts.ask, str):
         return False  # of a version, or a project, that does not say it; or its namespace's part in it is not known yet
     return said != digest_of(facts.ask, facts, settings)
+
+
+def _asks_for_another_key(job: HasMeta, facts: Facts, settings: Settings) -> bool:
+    if isinstance(facts.ask, str):
+        return False
+    said = job.metadata.annotation(names.ASKED_ANNOTATION) or ""
+    return said.partition(KEYS)[2] != digest_of(facts.ask, facts, settings).partition(KEYS)[2]
 
 
 def find_outdated(order: Order, facts: Facts, ask: Ask) -> tuple[Temporary, ...]:
@@ -83,15 +95,22 @@ def stamp(answer: Answer, ask: Ask) -> Answer:
 def _outdated(order: Order, facts: Facts, ask: Ask) -> Iterator[Temporary]:
     claim, snapshot, lasting = facts.run.claim, facts.run.snapshot, lasting_owner(ask)
     found: list[_Candidate] = []
-    if claim is not None and not is_bound(claim):
+    if claim is not None and _has_no_volume(claim):
         found.append((order.owner, PERSISTENT_VOLUME_CLAIMS, claim))
     if snapshot is not None and claim is None and not is_snapshot_ready(snapshot):
         found.append((order.owner, VOLUME_SNAPSHOTS, snapshot))
     made = (facts.run.source if ask.makes_claim else None, facts.belongings.cache)
-    found.extend((lasting, PERSISTENT_VOLUME_CLAIMS, each) for each in made if each is not None and not is_bound(each))
+    found.extend(
+        (lasting, PERSISTENT_VOLUME_CLAIMS, each) for each in made if each is not None and _has_no_volume(each)
+    )
     for owner, resource, child in found:
         if owner.owns(child) and _was_asked_otherwise(child, ask):
             yield resource, child
+
+
+def _has_no_volume(claim: PersistentVolumeClaim) -> bool:
+    """Tell whether nothing can have been written to a claim. One that is lost has had a volume, and what names one is about to be bound to it."""
+    return not is_bound(claim) and not is_lost(claim) and not (claim.spec is not None and claim.spec.volume_name)
 
 
 def _was_asked_otherwise(child: HasMeta, ask: Ask) -> bool:

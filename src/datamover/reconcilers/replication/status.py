@@ -121,11 +121,17 @@ def waiting(
     next_sync: datetime | None,
     steps: tuple[Effect, ...] = (),
     wake: float | None,
+    unwanted: Verdict | None = None,
 ) -> Plan[Any]:
-    """Return the plan between two synchronisations. `steps` remove what is left of the last one; what was wrong meanwhile is over."""
+    """Return the plan between two synchronisations. `steps` remove what is left of the last one; what was wrong meanwhile is over.
+
+    `unwanted` is why that cannot be removed.
+    """
     said: dict[str, Said] = {Synchronizing.TYPE: ("False", reason, Synchronizing.MESSAGES[reason])}
     stalled = _current(obj).condition(ConditionType.STALLED)
-    if stalled is not None and stalled.status == "True":
+    if unwanted is not None:
+        said[ConditionType.STALLED] = ("True", unwanted.reason, unwanted.message)
+    elif stalled is not None and stalled.status == "True":
         said[ConditionType.READY] = ("True", reasons.SYNCHRONIZED, "the last synchronisation has ended well")
         said[ConditionType.STALLED] = ("False", reasons.SYNCHRONIZED, _FREE)
     status = _change(
@@ -135,6 +141,8 @@ def waiting(
         next_sync_time=seconds(next_sync) if next_sync is not None else None,
     )
     written: tuple[Step[Any], ...] = (WriteStatus(status),) if status != obj.status else ()
+    if written and unwanted is not None and (stalled is None or stalled.reason != unwanted.reason):
+        written = (*written, Emit("Warning", unwanted.reason, unwanted.message, unwanted.action))
     return Plan((*steps, *written), wake)
 
 
