@@ -3,16 +3,11 @@
 from dataclasses import dataclass
 
 from datamover.api.volsync import names
-from datamover.api.volsync.common import CommonStatus
-from datamover.api.volsync.names import EventAction, EventReason, Method
-from datamover.api.volsync.replication_destination import ReplicationDestinationStatus
+from datamover.api.volsync.names import Method
 from datamover.movers import rsync_ssh
-from datamover.plans.steps import Emit
 from datamover.reconcilers.replication.ask import Ask
 from datamover.reconcilers.replication.facts import Facts
 from datamover.reconcilers.replication.needs import address_of, generated_secrets, is_of_another, serves
-from kubekit.words.core import SERVICES
-from kubekit.words.meta import ObjectMeta, Reference
 from kubekit.words.timestamps import seconds
 
 
@@ -42,24 +37,6 @@ def note(ask: Ask, facts: Facts) -> Noted:
         keys = rsync_ssh.published_secret(ask.role, ask.metadata.name) if whole else None
         return Noted(ssh_keys=keys, address=address)
     return NOTHING
-
-
-def announce_address(ask: Ask, before: CommonStatus, after: CommonStatus) -> tuple[Emit, ...]:
-    """Return the event that tells the address which a status is the first to say."""
-    address = _address_in(after)
-    if address is None or address == _address_in(before):
-        return ()
-    name = names.job_name(ask.method, ask.role, ask.metadata.name)
-    service = Reference(SERVICES, ObjectMeta(name=name, namespace=ask.metadata.namespace))
-    message = f"Service/{name} has the address {address}{'' if ask.is_source else ': the source connects there'}"
-    return (Emit("Normal", EventReason.ADDRESS, message, EventAction.PUBLISH_ADDRESS, related=service),)
-
-
-def _address_in(status: CommonStatus) -> str | None:
-    if status.rsync is not None:
-        return status.rsync.address
-    tls = status.rsync_tls if isinstance(status, ReplicationDestinationStatus) else None
-    return tls.address if tls is not None else None
 
 
 def note_end(ask: Ask, facts: Facts) -> Noted:

@@ -28,16 +28,13 @@ from datamover.api.volsync.replication_source import (
 from datamover.api.waits import PLANNED
 from datamover.plans.conditions import Said, State, merge
 from datamover.plans.steps import Create, Delete, Effect, Emit, Plan, ProveStatus, Step, WriteStatus
+from datamover.reconcilers.replication.announcements import announce_address, announce_made
 from datamover.reconcilers.replication.ask import Ask, Replication
 from datamover.reconcilers.replication.failures import count_in_words, told_failures
-from datamover.reconcilers.replication.noted import NOTHING, Noted, announce_address
+from datamover.reconcilers.replication.noted import NOTHING, Noted
 from datamover.reconcilers.replication.order import ANOTHER_MOVER, NOTHING_COPIED, is_halted
 from datamover.runs.verdict import Answer, Facet, News, Rest, Verdict
-from kubekit.words.batch import JOBS
-from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.durations import duration_of_seconds
-from kubekit.words.meta import ObjectMeta, Reference
-from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 from kubekit.words.timestamps import moment_of, seconds
 
 ORDER: Final = (
@@ -195,8 +192,8 @@ def tell(
         # The names are the same in all synchronisations: who does not know yet which one it is must neither make nor remove anything.
         behind = bool(answer.steps) and isinstance(answer.steps[0], Create | Delete)
         fence = (ProveStatus(),) if behind else ()
-        told = (*_announce(obj, ask, written), *answer.events)
-        return Plan((*fence, *announce(answer.steps, ask), *written, *told), answer.wake_after)
+        told = (*announce_address(ask, _current(obj), written), *answer.events)
+        return Plan((*fence, *announce_made(answer.steps, ask), *written, *told), answer.wake_after)
     current = _current(obj)
     fields = _method_fields(current, ask, noted)
     if answer.reason == reasons.COPY_TRIGGER_TIMED_OUT and ask is not None:
@@ -208,10 +205,10 @@ def tell(
         written = (WriteStatus(status, cause=answer.cause),)
     # that a mover starts is told by the Job that is made
     told = tuple(event for event in answer.events if event.reason != reasons.JOB_CREATED)
-    events = (*_announce(obj, ask, written), *told) if written or answer.after else ()
+    events = (*announce_address(ask, _current(obj), written), *told) if written or answer.after else ()
     if answer.state is State.BLOCKED and written and not answer.announced and not _said_so(current, answer):
         events = (Emit("Warning", answer.reason, answer.message, answer.action), *events)
-    after, before = announce(answer.after, ask), announce(answer.before, ask)
+    after, before = announce_made(answer.after, ask), announce_made(answer.before, ask)
     if answer.after and (answer.fenced or not written):
         return Plan((*before, ProveStatus(), *after, *written, *events), answer.wake_after)
     return Plan((*before, *written, *after, *events), answer.wake_after)
@@ -240,50 +237,6 @@ def failed(
         EventAction.DELETE_MOVER,
     )
     return Plan((*answer.before, WriteStatus(status, cause=answer.reason), *steps, told), wait)
-
-
-def announce(steps: tuple[Effect, ...], ask: Ask | None) -> tuple[Effect, ...]:
-    """Return the steps with an event after what is made, as users of the original know them: of movers, those of rsync only."""
-    told: list[Effect] = []
-    for step in steps:
-        told.append(step)
-        event = _announcement(step, ask) if isinstance(step, Create) else None
-        if event is not None:
-            told.append(event)
-    return tuple(told)
-
-
-def _announce(obj: Replication, ask: Ask | None, written: tuple[Step[Any], ...]) -> tuple[Emit, ...]:
-    """Return the event of an address that is published by what is written."""
-    statuses = (step.status for step in written if isinstance(step, WriteStatus))
-    return tuple(
-        event for status in statuses if ask is not None for event in announce_address(ask, _current(obj), status)
-    )
-
-
-def _announcement(step: Create, ask: Ask | None) -> Emit | None:
-    metadata = step.manifest["metadata"]
-    made = Reference(step.resource, ObjectMeta(name=metadata["name"], namespace=metadata.get("namespace")))
-    if step.resource is PERSISTENT_VOLUME_CLAIMS:
-        return Emit("Normal", EventReason.CLAIM_CREATED, _origin(step), EventAction.CREATE_CLAIM, related=made)
-    if step.resource is VOLUME_SNAPSHOTS:
-        return Emit("Normal", EventReason.SNAPSHOT_CREATED, _origin(step), EventAction.CREATE_SNAPSHOT, related=made)
-    if step.resource is JOBS and ask is not None and ask.method in (Method.RSYNC, Method.RSYNC_TLS):
-        purpose = "to transmit data" if ask.is_source else "to receive data"
-        message = f"starting Job/{metadata['name']} {purpose}"
-        return Emit("Normal", EventReason.TRANSFER_STARTED, message, EventAction.CREATE_MOVER, related=made)
-    return None
-
-
-def _origin(step: Create) -> str:
-    kind, name = step.resource.kind, step.manifest["metadata"]["name"]
-    spec: Mapping[str, Any] = step.manifest["spec"]
-    source = spec.get("dataSource")
-    if kind == VOLUME_SNAPSHOTS.kind:
-        return f"created {kind}/{name} from PersistentVolumeClaim/{spec['source']['persistentVolumeClaimName']}"
-    if source is None:
-        return f"created {kind}/{name} to receive incoming data"
-    return f"created {kind}/{name} {'as a clone of' if source['kind'] == kind else 'from'} {source['kind']}/{source['name']}"
 
 
 def _conditions(obj: Replication, answer: Verdict) -> dict[str, Said]:
