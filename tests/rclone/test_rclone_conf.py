@@ -231,6 +231,18 @@ def test_a_file_of_the_users_that_has_the_name_of_ours_is_told_to_be_left_out(tm
     assert "permissions.facl at the top of the volume is left out" in ended.outcome.message
 
 
+def test_a_folder_that_has_the_name_of_ours_is_left_out_as_well(tmp_path: Path) -> None:
+    there = local_place(tmp_path / "remote")
+    source = Mover(tmp_path / "source", there, source=True)
+    (source.data / "a").write_text("a")
+    (source.data / "permissions.facl").mkdir()
+    (source.data / "permissions.facl" / "inner").write_text("mine")
+    ended = source.run()
+    assert ended.outcome.succeeded, ended.output
+    assert "permissions.facl at the top of the volume is left out" in ended.outcome.message
+    assert set(there.files()) == {"a", "permissions.facl"}
+
+
 def test_a_volume_that_cannot_be_entered_is_told(tmp_path: Path) -> None:
     source = Mover(tmp_path / "source", local_place(tmp_path / "remote"), source=True)
     ended = source.run(MOUNT_PATH="/elsewhere")

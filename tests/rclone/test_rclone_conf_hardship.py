@@ -1,7 +1,11 @@
 """The rclone mover of ReplicationSources and ReplicationDestinations: servers, authorities, volumes and configurations that are not as they should be."""
 
 import os
+import re
 import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,7 +14,7 @@ from datamover.agent.rclone_conf import modes
 from support.answering import Answering, s3_error
 from support.certificates import make_certificate
 from support.rclone_conf import Mover, local_place, served_place
-from support.s3 import S3Server, run_server, s3
+from support.s3 import S3Server, find_rclone, run_server, s3
 
 __all__ = ["s3"]
 
@@ -126,6 +130,62 @@ def test_a_restore_leads_nothing_out_of_the_volume_by_its_links(tmp_path: Path) 
     assert (outside / "file").read_text() == (outside / "folder" / "file").read_text() == "theirs"
     assert (back.data / "deep" / "folder" / "file").read_text() == "restored"
     assert (back.data / "other").is_symlink()
+
+
+def test_a_link_that_rclone_writes_in_its_own_way_leads_nothing_out_either(tmp_path: Path) -> None:
+    place = local_place(tmp_path / "remote")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    back = Mover(tmp_path / "destination", place, source=False)
+    odd = ["new\nline", "del\x7f", os.fsdecode(b"latin-\xe9"), "pic\u240a", "wide\uff0e", "quo\u201bte", "\u201b"]
+    for name in odd:
+        place.put(f"{name}/{len(name)}", "restored")
+        (back.data / name).symlink_to(outside)
+    back.run(**QUICK)
+    assert os.listdir(outside) == []
+
+
+def test_a_store_without_checksums_and_times_gets_new_modes_and_what_it_does_not_get_is_told(tmp_path: Path) -> None:
+    place = local_place(tmp_path / "remote")
+    with serve_webdav(place.folder) as port:
+        place.options = {"type": "webdav", "url": f"http://127.0.0.1:{port}", "vendor": "other"}
+        source = Mover(tmp_path / "source", place, source=True)
+        changes = {"RCLONE_DEST_PATH": "volume", **QUICK}
+        (source.data / "a").write_text("one")
+        (source.data / "a").chmod(0o600)
+        assert source.run(**changes).code == 0
+        modes_before = place.files()["volume/permissions.facl"]
+        (source.data / "a").write_text("two")
+        (source.data / "a").chmod(0o060)
+        told = source.run(**changes).outcome
+        assert told.succeeded
+        assert "by their size alone" in told.message
+        assert told.comparison == "size"
+        now = place.files()
+        assert len(now["volume/permissions.facl"]) == len(modes_before)
+        assert now["volume/permissions.facl"] != modes_before
+        everything = source.run(RCLONE_IGNORE_TIMES="true", **changes)
+        assert everything.code == 0, everything.output
+        assert place.files()["volume/a"] == b"two"
+
+
+@contextmanager
+def serve_webdav(folder: Path) -> Iterator[int]:
+    """Serve a folder by a protocol that has neither checksums nor times."""
+    rclone = find_rclone()
+    assert rclone is not None
+    process = subprocess.Popen(
+        [rclone, "serve", "webdav", "--addr", "127.0.0.1:0", "--config", "", str(folder)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        found = next(match for line in process.stderr if (match := re.search(r"http://127\.0\.0\.1:([0-9]+)", line)))
+        yield int(found[1])
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
 
 
 def test_a_list_of_modes_without_end_is_not_read(tmp_path: Path) -> None:

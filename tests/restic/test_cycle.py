@@ -109,6 +109,18 @@ def test_an_empty_volume_is_a_success_that_touches_no_repository(bare_mover: Mov
     assert "The volume is empty" in ended.outcome.message
 
 
+def test_a_folder_of_the_users_that_is_called_like_the_file_systems_own_comes_back(mover: Mover) -> None:
+    for folder in ("lost+found", "app/lost+found"):
+        (mover.data / folder).mkdir(parents=True)
+        (mover.data / folder / "file").write_text(folder)
+    assert mover.act("backup").code == 0
+    shutil.rmtree(mover.data / "app")
+    shutil.rmtree(mover.data / "lost+found")
+    assert mover.act("restore").code == 0
+    assert (mover.data / "app/lost+found/file").read_text() == "app/lost+found"
+    assert not (mover.data / "lost+found").exists()
+
+
 def test_the_last_snapshot_with_data_outlives_those_without(mover: Mover) -> None:
     """A volume with folders alone is not empty, and its snapshot would be the newest one."""
     (mover.data / "file").write_text("precious")

@@ -176,9 +176,13 @@ class Child:
         pipe = self._process.stderr or self._process.stdout  # the latter where both are one
         if pipe is None:
             return
-        # what is longer than a line may be comes in parts, so that memory stays flat whatever the engine quotes
+        # of what is longer than a line may be the beginning counts: memory stays flat whatever the engine quotes, and a second part might begin
+        # within a secret, half of which nobody would know (law L8)
+        whole = True
         for raw in iter(lambda: pipe.readline(outside.LOG_LINE_LIMIT), b""):
-            on_line(raw)
+            if whole:
+                on_line(raw)
+            whole = raw.endswith(b"\n")
 
     def wait(self, *, timeout: float | None = None) -> int:
         """Return the exit code once the process has ended; after `timeout` seconds it is killed and `timed_out` is set."""

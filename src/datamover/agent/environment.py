@@ -3,6 +3,7 @@
 The variables and their meaning are those of the synchronization document; see `datamover.api.transfer`.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -86,6 +87,13 @@ class Reader:
         except Unusable:
             self.problems.append(f"{name} is {value!r}; write a number from {low:g} to {high:g}")
             return default
+
+
+def lasts(path: str) -> bool:
+    """Tell whether a path of the container is on a volume that stays when the Pod is gone, and is not the one that is moved: below /mnt, where those
+    of moverVolumes are. Everything else goes with the Pod, whatever may be written there.
+    """
+    return os.path.normpath(f"/{path}").lstrip("/").startswith("mnt/")  # two slashes at the start stay two
 
 
 def read_timestamp(text: str) -> datetime:

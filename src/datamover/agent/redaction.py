@@ -13,7 +13,10 @@ import msgspec
 
 REDACTED = "[redacted]"
 
-_SECRET_NAME = re.compile(r"SECRET|KEY|TOKEN|PASS|CREDENTIAL|AUTH|COOKIE|SIGNATURE|_SAS(?:_|$)", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"SECRET|KEY|TOKEN|PASS|CREDENTIAL|AUTH|COOKIE|SIGNATURE|GRANT|MNEMONIC|SESSION_?ID|2FA|CONNECTION_STRING|_SAS(?:_|$)",
+    re.IGNORECASE,
+)
 _HEADERS = re.compile(r"HEADER", re.IGNORECASE)
 _PROXY = re.compile(r"PROXY$", re.IGNORECASE)
 _PLACES = frozenset(
@@ -36,6 +39,7 @@ _HARMLESS = frozenset({"true", "false", "none", "null", "auto"})
 _PARAMETER = re.compile(
     r"(?i)[?&;](?:x-(?:amz|goog)-(?:signature|credential|security-token)|[\w-]*(?:signature|token|secret|password|passwd|key|credential|sig))=([^&;\s]+)"
 )
+_REMOTE = re.compile(r"""[,:]\s*([A-Za-z0-9_.-]+)\s*=\s*(?:"((?:[^"]|"")*)"|'((?:[^']|'')*)'|([^,:"']+))""")
 # Headers and query parameters that carry a signature or a token, as --dump prints them; what credentials are handed out in; and tokens that tell
 # by their form what they are.
 _SIGNED = re.compile(
@@ -55,7 +59,8 @@ class Redactor:
     """Replaces secret values in text.
 
     Guarantees: nothing of at least four letters leaves that is the value of a variable whose name looks like a secret's (SECRET, KEY, TOKEN,
-    PASS, CREDENTIAL, AUTH, COOKIE, SIGNATURE, _SAS), a header's value in a variable of headers, a user and password in any variable's address, or
+    PASS, CREDENTIAL, AUTH, COOKIE, SIGNATURE, GRANT, MNEMONIC, SESSION_ID, 2FA, CONNECTION_STRING, _SAS), a text within such a value that is JSON, a
+    parameter of such a name in a remote of rclone's, a header's value in a variable of headers, a user and password in any variable's address, or
     a signature or token in its query; neither as it is, nor percent-encoded, in base64 (alone or as a part, such as `user:password`), nor
     as JSON, XML, CSV, Go or Python write it. Neither does what looks like a signature, an authorization header, or a token.
     Caveats: shorter values are left alone, because they would blank out ordinary words.
@@ -99,8 +104,9 @@ def find_secrets(environ: Mapping[str, str]) -> set[str]:
         if _HEADERS.search(name):
             found |= set(_in_headers(value))
         elif _SECRET_NAME.search(name) and name not in _PLACES:
-            found |= {value, *(line.strip() for line in value.splitlines())}
+            found |= {value, *(line.strip() for line in value.splitlines()), *texts_in(value)}
         found |= set(_in_address(value, whole=bool(_PROXY.search(name))))
+        found |= set(_in_remote(value))
         found |= {part for match in _PARAMETER.findall(value) for part in (match, unquote(match))}
     return {secret for secret in found if len(secret) >= _SHORTEST and secret.lower() not in _HARMLESS}
 
@@ -128,16 +134,36 @@ def written_forms(secret: str) -> set[str]:
     return {form for form in forms if len(form) >= _SHORTEST}
 
 
+def texts_in(value: str) -> Iterator[str]:
+    """Yield the texts of a JSON object, such as a token, of which each is secret by itself."""
+    if not value.lstrip().startswith("{"):
+        return
+    try:
+        found = msgspec.json.decode(value, type=dict[str, object])
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return
+    yield from (text for text in found.values() if isinstance(text, str))
+
+
+def _in_remote(value: str) -> Iterator[str]:
+    """Yield the secret parameters of a remote of rclone's, such as `:s3,secret_access_key="…":bucket`."""
+    for name, *written in _REMOTE.findall(value) if "," in value and "=" in value else ():
+        if _SECRET_NAME.search(name):
+            double, single, plain = written
+            yield from (double.replace('""', '"'), single.replace("''", "'"), plain)
+
+
 def _in_headers(value: str) -> Iterator[str]:
     """Yield the values of `Name: value` in a list as CSV has it, and what is in them. Whatever cannot be taken apart is secret as a whole."""
     yield value
     for piece in re.split(r'[",\n]', value):
         yield piece.strip()
         _, colon, content = piece.partition(":")
-        if not colon:
-            continue
-        content = content.strip()
+        # rclone's lists have a comma between name and value as well
+        content = content.strip() if colon else piece.strip()
         yield content
+        if "cookie" in value.lower():
+            yield content.partition("=")[2]
         scheme, _, credentials = content.partition(" ")
         if credentials:
             yield credentials.strip()

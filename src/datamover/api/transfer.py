@@ -465,7 +465,7 @@ class Outcome(
     `verified` is null when verification was not asked for, or had nothing to compare; `verification` is the method (`checksums`, `download`,
     `sample:5%`; empty in outcomes of movers that knew one only), `checked_files` how many files were compared with a checksum that the
     store had recorded, `read_files` how many were read back. `comparison` says how unchanged files were recognised:
-    `checksum`, `time` (size and time of change, where the store's ETags are no checksums), or `user` when an `RCLONE_*` variable
+    `checksum`, `time` (size and time of change, where the store's ETags are no checksums), `size` (where it has no times either), or `user` when an `RCLONE_*` variable
     chose another way. `problems` names the first few paths concerned. `log` is the end of the engine's log for people, as far as
     the movers of a ReplicationSource or ReplicationDestination tell it: at most `LOG_LIMIT` bytes of whole lines.
     Times are RFC 3339 in UTC.

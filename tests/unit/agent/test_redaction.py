@@ -70,6 +70,10 @@ VARIABLES = (
     "RCLONE_S3_AUTH",
     "DB_PASSWORD",
     "SESSION_COOKIE",
+    "RCLONE_CONFIG_STORJ_ACCESS_GRANT",
+    "RCLONE_CONFIG_INTERNXT_MNEMONIC",
+    "RCLONE_CONFIG_MEGA_SESSION_ID",
+    "RCLONE_CONFIG_AZ_CONNECTION_STRING",
 )
 EMBEDDED = {
     "HTTPS_PROXY": "http://somebody:{}@proxy.example.com:3128",
@@ -82,6 +86,11 @@ EMBEDDED = {
     "RCLONE_HEADER_DOWNLOAD": "Authorization: Basic {}",
     "SOME_URL": "https://host/object?X-Amz-Signature={}&X-Amz-Date=1",
     "OTHER_URL": "https://host/object?access_token={}",
+    "RESTIC_REPOSITORY": 'rclone::s3,access_key_id=me,secret_access_key="{}",endpoint="http://h":bucket',
+    "RCLONE_CONFIG_X_REMOTE": ':sftp,host=h,pass="{}":x',
+    "RCLONE_CONFIG_X_TOKEN": '{{"access_token":"{}","expiry":"2026"}}',
+    "RCLONE_CONFIG_X_HEADERS": "Authorization,Bearer {}",
+    "RCLONE_CONFIG_Y_HEADERS": "Cookie,session={}",
 }
 WAYS = {
     "as it is": str,

@@ -7,14 +7,14 @@ answers, and what it says of a file that it cannot read, holds secrets, so none 
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import msgspec
 
+from datamover.agent.environment import lasts
 from datamover.agent.errors import Misconfigured
 from datamover.agent.printing import printable, shorten
 from datamover.agent.rclone import engine_options, logs, options, process
-from datamover.agent.redaction import Redactor
+from datamover.agent.redaction import Redactor, texts_in
 from datamover.agent.shell import Surroundings
 from datamover.api import outside, rclone_conf, transfer
 from datamover.api.outside import Unusable
@@ -24,6 +24,12 @@ _OF_SECRET = f"{rclone_conf.CONFIG_KEY} in the Secret that rcloneConfig names"
 _ENCRYPTED = b"RCLONE_ENCRYPT_V0"
 _MOST_SECTIONS = 8
 _LEVEL = "RCLONE_LOG_LEVEL"
+_DEEPEST = 8
+"""Remotes behind one another that are followed; a circle is no place at all, as rclone says."""
+_WRITTEN = re.compile(r"""(:?[^,:/]+)((?:,[^=,:]+(?:=(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|[^,:"']*))?)*):(.*)""", re.DOTALL)
+"""A remote as rclone writes it: name, parameters, path."""
+_PARAMETERS = re.compile(r"""([^=,:]+)=("(?:[^"]|"")*"|'(?:[^']|'')*'|[^,:"']*)""")
+_FOLDER_OF = re.compile(r"^[^:=,]*=")
 _VERSION = re.compile(r'Version "(v[0-9][\w.+-]{0,40})" starting')
 _NEEDED = (
     "PATH",
@@ -68,7 +74,7 @@ class Configuration(msgspec.Struct, frozen=True):
                 name = f"{section}_{option}"
                 found[name] = value
                 # a token is a JSON object, of which each text is secret by itself
-                found |= {f"{name}_TOKEN_{number}": text for number, text in enumerate(_texts(value))}
+                found |= {f"{name}_TOKEN_{number}": text for number, text in enumerate(texts_in(value))}
         return found
 
     def hide(self, given: Surroundings) -> Surroundings:
@@ -103,6 +109,37 @@ class Configuration(msgspec.Struct, frozen=True):
                     )
         return found
 
+    def demand_lasting(self, remote: str, environ: Mapping[str, str]) -> None:
+        """Raise Misconfigured when a remote is, or leads to, a place that is gone with the Pod, or is the volume itself."""
+        for kind, path in self._ends(remote, environ, depth=0):
+            if kind == "memory" or (kind == "local" and not lasts(path)):
+                raise Misconfigured(
+                    f"{printable(remote)} leads to {'the memory of rclone' if kind == 'memory' else printable(path)}, which is gone with the Pod, or is the volume"
+                    " itself. Use the remote of a store; or mount a volume with moverVolumes, and use its path below /mnt."
+                )
+
+    def _ends(self, remote: str, environ: Mapping[str, str], *, depth: int) -> Iterator[tuple[str, str]]:
+        """Yield kind and path of what a remote leads to, through those that stand before others, such as crypt and alias."""
+        match = _WRITTEN.fullmatch(remote)
+        if match is None:
+            yield "local", remote
+            return
+        name, written, path = match.groups()
+        given = {option.lower(): _unquoted(value) for option, value in _PARAMETERS.findall(written)}
+        kind = name[1:].strip().lower() if name.startswith(":") else self.kind(name, environ)
+        section = self.sections.get(name, {})
+        inner = [
+            given.get(option) or environ.get(_variable_of(name, option), "").strip() or section.get(option, "")
+            for option in ("remote", "upstreams")
+        ]
+        ways = [inner[0], *(_FOLDER_OF.sub("", way) for way in inner[1].split())]
+        if kind in {"local", "memory"} or not any(ways) or depth > _DEEPEST:
+            yield kind, path
+            return
+        for way in filter(None, ways):
+            ending = "" if way.endswith((":", "/")) or not path else "/"
+            yield from self._ends(f"{way}{ending}{path}", environ, depth=depth + 1)
+
     def demand(self, section: str, environ: Mapping[str, str]) -> None:
         """Raise Misconfigured unless there is such a section, in the file or in variables."""
         if section in self.sections or environ.get(_type_of(section), "").strip():
@@ -117,7 +154,16 @@ class Configuration(msgspec.Struct, frozen=True):
 
 
 def _type_of(section: str) -> str:
-    return f"RCLONE_CONFIG_{section.upper().replace('-', '_')}_TYPE"
+    return _variable_of(section, "type")
+
+
+def _variable_of(section: str, option: str) -> str:
+    return f"RCLONE_CONFIG_{section}_{option}".upper().replace("-", "_")
+
+
+def _unquoted(value: str) -> str:
+    mark = value[:1]
+    return value[1:-1].replace(mark * 2, mark) if mark in {'"', "'"} else value
 
 
 def read_configuration(
@@ -166,13 +212,3 @@ def copy_configuration(source: str, target: str, *, named: str = _OF_SECRET) -> 
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(content)
-
-
-def _texts(value: str) -> Iterator[str]:
-    if not value.lstrip().startswith("{"):
-        return
-    try:
-        found: Any = msgspec.json.decode(value)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return
-    yield from (text for text in found.values() if isinstance(text, str))

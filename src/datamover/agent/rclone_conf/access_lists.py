@@ -37,6 +37,8 @@ _SHORT = {"u": "user", "g": "group", "m": "mask", "o": "other"}
 _FLAGS = ((stat.S_ISUID, "s"), (stat.S_ISGID, "s"), (stat.S_ISVTX, "t"))
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _LONGEST_ID = 10
+_LONGEST_BLOCK = 1 << 14
+"""Lines of a block: an attribute has at most 64 KiB, so an ACL 8,192 entries, and a folder has two of them."""
 
 Rights = list[tuple[int, int, int]]
 """Tag, rights and id of each entry of an ACL."""
@@ -90,7 +92,8 @@ class Reader:
         for line in (*lines, b"\n") if isinstance(lines, list) else _with_end(lines):
             text = line.rstrip(b"\r\n")
             if text.strip():
-                block.append(text)
+                if len(block) <= _LONGEST_BLOCK:  # a file of one block without end would take many times its size
+                    block.append(text)
             elif block:
                 try:
                     yield self._block(block)
@@ -99,6 +102,8 @@ class Reader:
                 block = []
 
     def _block(self, lines: list[bytes]) -> AccessList:
+        if len(lines) > _LONGEST_BLOCK:
+            raise ValueError("no file system has an ACL of that length")
         path: bytes | None = None
         owner = group = flags = ""
         access: Rights = []

@@ -32,6 +32,7 @@ SUMMARY = re.compile(r"Transferred:|Elapsed time:|Rclone completed in")
 """The lines of the log that tell of a success; users search for these words."""
 _NO_HASHES = "no hashes in common"
 _CHECKSUM = "RCLONE_CHECKSUM"
+_OFF = frozenset({"", "false", "0", "f"})
 _FOLLOWS = ("RCLONE_COPY_LINKS", "RCLONE_LOCAL_COPY_LINKS")
 
 
@@ -65,6 +66,7 @@ class Attempt:
         self._level = wanted_level(given.environ)
         self._started = time.monotonic()
         self._without_hashes = False
+        self._by_size = False
         self._walked = False
         self._remote = Remote(
             engine,
@@ -230,16 +232,23 @@ class Attempt:
         self._sync.copy(source, target, environment=self._environment, extra=["--"], total=self._total, verb="sync")
         if self._without_hashes and _CHECKSUM not in self._given.environ:
             # by size alone, a change that keeps it would never be moved
+            if not self._moves_everything() and not self._remote.keeps_times():
+                # there is nothing else that a second pass could go by
+                self._by_size = True
+                self._remark([words.about_sizes(self.place)])
+                return
             self._remark([words.about_hashes()])
             by_time = self._environment | {_CHECKSUM: "false"}
             self._sync.copy(source, target, environment=by_time, extra=["--"], total=self._total, verb="sync")
 
     def _moves_links(self) -> bool:
-        off = {"", "false", "0", "f"}
         environment = self._environment
         return keeps_links(environment) or any(
-            environment.get(name, "").strip().lower() not in off for name in _FOLLOWS
+            environment.get(name, "").strip().lower() not in _OFF for name in _FOLLOWS
         )
+
+    def _moves_everything(self) -> bool:
+        return self._environment.get("RCLONE_IGNORE_TIMES", "").strip().lower() not in _OFF
 
     def _show(self, line: logs.Line) -> None:
         if _NO_HASHES in line.msg:
@@ -251,6 +260,11 @@ class Attempt:
         for line in lines:
             self.remarks.append(line)
             self.excerpt.say(f"Note: {line}.")
+
+    def _comparison(self) -> str:
+        if _CHECKSUM in self._given.environ:
+            return "user"
+        return "size" if self._by_size else "time" if self._without_hashes else "checksum"
 
     def so_far(self) -> transfer.Outcome:
         """Return the outcome as far as it is known, without an end."""
@@ -267,6 +281,6 @@ class Attempt:
             deleted=moved.deleted,
             skipped_special=self.tally.special,
             symlinks=self.tally.symlinks,
-            comparison="user" if _CHECKSUM in self._given.environ else "time" if self._without_hashes else "checksum",
+            comparison=self._comparison(),
             engine=self._version,
         )

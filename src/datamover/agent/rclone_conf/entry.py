@@ -41,6 +41,8 @@ def _run(settings: Settings, given: Surroundings) -> transfer.Outcome:
     configuration.demand(settings.section, given.environ)
     if problems := configuration.problems():
         raise Misconfigured(f"rclone.conf is not used: {'; '.join(problems)}.")
+    if not settings.root:
+        configuration.demand_lasting(f"{settings.section}:{settings.path}", given.environ)
     given = configuration.hide(given)
     attempt = Attempt(
         settings,

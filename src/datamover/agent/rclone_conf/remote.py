@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TypeVar
 
+import msgspec
+
 from datamover.agent.errors import Failure
 from datamover.agent.rclone import classify, logs, process
 from datamover.agent.rclone_conf import words
 from datamover.agent.rclone_conf.variables import for_one_file
-from datamover.api import transfer
+from datamover.api import outside, transfer
+from datamover.api.outside import Unusable
 
 T = TypeVar("T")
 
@@ -20,6 +23,15 @@ _LOOK = 0.05
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 8.0
 _LOCAL_FULL = transfer.REASON_NO_LOCAL_SPACE
+_NO_TIMES = 100 * 365 * 24 * 3600 * 10**9
+"""Nanoseconds to which rclone reckons the times of a remote that has none."""
+
+
+class _Features(msgspec.Struct, frozen=True, rename="pascal"):
+    precision: int = 0
+
+
+_decode_features = outside.Decoder(_Features)
 
 
 class Remote:
@@ -96,6 +108,16 @@ class Remote:
         once = for_one_file(self._environment) | {"RCLONE_STATS": "0", "RCLONE_RETRIES": "1"}
         return self.patiently(lambda: self._write(arguments, file, environment=once))
 
+    def keeps_times(self) -> bool:
+        """Tell whether the remote keeps the times of files. One that does not say is taken to."""
+        file = f"{self._scratch}/features"
+        try:
+            self._write(["backend", "features", "--", self.place], file, environment=for_one_file(self._environment))
+            with open(file, "rb") as answer:  # noqa: PTH123 - as everywhere in the agent
+                return _decode_features(answer.read(outside.RECORD_LIMIT + 1)).precision < _NO_TIMES
+        except (Failure, Unusable):
+            return True
+
     def list_folders(self, file: str) -> None:
         """Write the paths of all folders that are moved to a file, one a line."""
         arguments = ["lsf", "--recursive", "--dirs-only", "--", self.place]
@@ -161,7 +183,8 @@ class Remote:
     def _copy(self, verb: str, source: str, target: str) -> None:
         child = self._engine.start(
             [verb, "--", source, target],
-            environment=for_one_file(self._environment) | {"RCLONE_STATS": "0"},
+            # whatever is there is replaced: a mode changes no size, and there are stores that keep neither checksums nor times
+            environment=for_one_file(self._environment) | {"RCLONE_STATS": "0", "RCLONE_IGNORE_TIMES": "true"},
             on_line=None,
         )
         try:

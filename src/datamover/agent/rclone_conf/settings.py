@@ -4,14 +4,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from datamover.agent.environment import Reader, is_run_id
+from datamover.agent.environment import Reader, is_run_id, lasts
 from datamover.agent.errors import Misconfigured
 from datamover.agent.rclone.periods import read_period
 from datamover.agent.rclone_conf import variables
 from datamover.api import rclone_conf, transfer
 
 _MORE_VOLUMES = "/mnt/"
-_PASSING = ("/tmp/", "/data/", "/rclone-config/")  # noqa: S108 - volumes of the Pod
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +97,7 @@ def place_of(settings: Settings, *, kind: str) -> str:
     """Return rclone's name of the remote path, with a slash at its end: else rclone asks first whether it is a file, and tells an error of that
     as one of the configuration. A further volume of the Pod (/mnt/…) is below the root as well. Raises Misconfigured for a place that does not last.
     """
-    if kind == "memory" or (kind == "local" and not settings.root and f"{settings.path}/".startswith(_PASSING)):
+    if kind == "memory" or (kind == "local" and not settings.root and not lasts(settings.path)):
         raise Misconfigured(
             f"[{settings.section}] with the path {settings.path} is a place in the mover itself, which is gone with its Pod, or is the volume. Use a section of a store; or"
             " mount a volume with moverVolumes, and write its path below /mnt in rcloneDestPath."

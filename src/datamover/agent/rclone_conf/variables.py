@@ -29,7 +29,7 @@ DEFAULTS = {
 }
 """What holds unless the Secret says otherwise."""
 STATS_SECONDS = 20.0
-LEFT_OUT = ("/lost+found/**", f"/{rclone_conf.ACL_FILE}")
+LEFT_OUT = ("/lost+found/**", f"/{rclone_conf.ACL_FILE}", f"/{rclone_conf.ACL_FILE}/**")
 """What file systems keep at their top for themselves, and the file of ACLs, which is moved by itself."""
 _LISTS = ("RCLONE_FILES_FROM", "RCLONE_FILES_FROM_RAW", "RCLONE_FILES_FROM0")
 

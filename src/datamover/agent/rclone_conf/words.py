@@ -108,3 +108,11 @@ def about_size() -> str:
 def about_hashes() -> str:
     """Return what is told where files cannot be compared by checksum."""
     return "the remote has no checksums that the volume's files could be compared by, so size and time of change decide (RCLONE_CHECKSUM: false)"
+
+
+def about_sizes(place: str) -> str:
+    """Return what is told where files can be compared by their size only."""
+    return (
+        f"{place} keeps neither checksums nor times of files, so they are compared by their size alone, and a change that leaves it as it was is NOT moved"
+        " (RCLONE_IGNORE_TIMES: true in the Secret moves everything, each time)"
+    )

@@ -11,6 +11,7 @@ Assumptions: one mover at a time works for an object.
 """
 
 import os
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -117,7 +118,7 @@ class Attempt:
         grouping = () if self._settings.contained else ("--group-by", "host")
         answer = self._unlocked(
             lambda: self._engine.run(
-                "backup", "--json", "--host", restic.HOST, *grouping, "--exclude", _LOST_AND_FOUND, ".",
+                "backup", "--json", "--host", restic.HOST, *grouping, "--exclude", self._own_of_file_system(), ".",
                 on_message=self._report.take,
             )
         )  # fmt: skip
@@ -232,6 +233,11 @@ class Attempt:
     def _is_empty(self) -> bool:
         with os.scandir(self._settings.data) as entries:
             return all(entry.name == _LOST_AND_FOUND for entry in entries)
+
+    def _own_of_file_system(self) -> str:
+        """Return restic's pattern of what the file system keeps at the top of the volume: a folder of that name further down is the user's."""
+        top = os.path.realpath(self._settings.data)
+        return re.sub(r"[\\*?\[\]]", r"\\\g<0>", f"{top}/{_LOST_AND_FOUND}")
 
     def _ensure_repository(self) -> None:
         """Make the repository where there is none. Whoever does not answer is not asked for long."""

@@ -4,7 +4,7 @@ import os
 
 from datamover.agent.children import find_wrapper
 from datamover.agent.errors import Misconfigured
-from datamover.agent.rclone.configuration import copy_configuration, read_configuration
+from datamover.agent.rclone.configuration import Configuration, copy_configuration, read_configuration
 from datamover.agent.rclone.process import Engine, find_engine
 from datamover.agent.restic.settings import Settings
 from datamover.agent.shell import Surroundings
@@ -20,6 +20,7 @@ def prepare(settings: Settings, given: Surroundings) -> tuple[dict[str, str], Su
     program = find_engine(settings.rclone, search=search)
     variables["PATH"] = os.pathsep.join((os.path.dirname(program), search or os.defpath))  # noqa: PTH120 - as everywhere in the agent
     if not settings.rclone_configuration:
+        _check_place(settings, Configuration({}), variables)
         return variables, given
     # a copy: nobody changes what was looked at, and rclone may write to it when it renews a token
     copy = f"{given.scratch}/rclone.conf"
@@ -29,4 +30,11 @@ def prepare(settings: Settings, given: Surroundings) -> tuple[dict[str, str], Su
     configuration = read_configuration(engine, environment=variables, named=_NAMED)
     if problems := configuration.problems():
         raise Misconfigured(f"{_NAMED} is not used: {'; '.join(problems)}.")
+    _check_place(settings, configuration, variables)
     return variables, configuration.hide(given)
+
+
+def _check_place(settings: Settings, configuration: Configuration, variables: dict[str, str]) -> None:
+    """Raise Misconfigured for a place that does not last: a repository without rclone is held to the same."""
+    if settings.contained:
+        configuration.demand_lasting(settings.remote, variables)

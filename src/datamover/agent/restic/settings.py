@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from datamover.agent.environment import Reader
+from datamover.agent.environment import Reader, lasts
 from datamover.agent.errors import Misconfigured
 from datamover.agent.restic.choices import read_moment, read_policy, read_restore_options
 from datamover.api import outside, rclone_conf, restic, transfer
@@ -17,11 +17,11 @@ _MOUNTS: Final = ("/mnt/", "/data", "/cache", "/tmp", "/customca/", f"{restic.GO
 _VOLUMES: Final = "/mnt/"
 _LOCAL: Final = "local:"
 _RCLONE: Final = "rclone:"
-_SSH: Final = "sftp:"
-_OPTION: Final = re.compile(r"sftp:(?://)?(?:[^/]*@)?-")
+_HOST: Final = re.compile(r"sftp://([^/?#]*)|sftp:([^:]*)")
+_OPTION: Final = re.compile(r"(?:^|[@\[])-")
+"""A hyphen where a host or a user may begin: behind any @, for who is the host is the business of restic's own reading, and in brackets, which it removes."""
 _RELATIVE: Final = re.compile(r"local:(?!/)|[^/:]+(?:/|$)")
 """A repository that is a path, and not one from the top: others have the name of their store and a colon."""
-_PASSING: Final = ("/data/", "/cache/", "/tmp/")  # noqa: S108 - volumes of the Pod
 _TEMPORARY: Final = "/tmp"  # noqa: S108 - a volume of the Pod
 _USELESS: Final = ("RCLONE_DRY_RUN", "RCLONE_INTERACTIVE", "RCLONE_RC", "RCLONE_METRICS_")
 _PASSED: Final = ("PATH", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", *restic.PROXY_VARIABLES)
@@ -63,6 +63,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def is_behind_rclone(self) -> bool:
         """Whether restic reaches the repository through rclone."""
         return self.place.startswith(_RCLONE)
+
+    @property
+    def remote(self) -> str:
+        """What rclone calls the repository, if it is behind rclone."""
+        return self.place.removeprefix(_RCLONE)
 
     @property
     def contained(self) -> bool:
@@ -133,11 +138,14 @@ def _repository(read: Reader, root: str) -> str:
         read.problems.append(f"{restic.REPOSITORY} has the parameter {parameter!r}, which runs a program in the mover, and a Secret may not say what is run. Leave it out")  # fmt: skip
     if not given.isprintable():
         read.problems.append(f"{restic.REPOSITORY} is {given[:80]!r}, with a line end or another control character in it; write it in one line")  # fmt: skip
-    elif given.startswith(_SSH) and _OPTION.match(given):
+    elif (host := _HOST.match(given)) and _OPTION.search(host[1] or host[2] or ""):
         read.problems.append(f"{restic.REPOSITORY} has a host or a user that begins with a hyphen, which ssh would take as an option. Correct it")  # fmt: skip
     elif _RELATIVE.match(given):
         read.problems.append(f"{restic.REPOSITORY} is {given[:80]!r}, a path that does not begin with a slash: it would be within the volume itself. Mount a volume for it with moverVolumes, and write its path below /mnt")  # fmt: skip
-    if not root and f"{given.removeprefix(_LOCAL)}/".startswith(_PASSING):
+    elif given.startswith(f"{_RCLONE}-"):
+        read.problems.append(f"{restic.REPOSITORY} is {given[:80]!r}, which rclone would take as an option. Correct it")
+    path = given.removeprefix(_LOCAL)
+    if not root and path.startswith("/") and not lasts(path):
         read.problems.append(f"{restic.REPOSITORY} is {given!r}; what is there is gone with the Pod, or is the volume itself. Mount a volume for it with moverVolumes, and write its path below /mnt")  # fmt: skip
     return given
 

@@ -121,13 +121,19 @@ class Splitter:
 
     def __init__(self) -> None:
         self._rest = b""
+        self._cut = False
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """Return the lines that have come to an end; what is longer than `LINE` comes in parts."""
+        """Return the lines that have come to an end, or are longer than `LINE`: of those the beginning. What follows could begin within a secret."""
         *whole, self._rest = re.split(rb"[\r\n]", self._rest + piece)
-        if len(self._rest) > LINE:
-            whole.append(self._rest)
+        if self._cut and whole:
+            del whole[0]
+            self._cut = False
+        if self._cut:
             self._rest = b""
+        elif len(self._rest) > LINE:
+            whole.append(self._rest)
+            self._rest, self._cut = b"", True
         return [line[:LINE] for line in whole if line.strip()]
 
     def end(self) -> list[bytes]:

@@ -53,6 +53,17 @@ def test_much_on_both_pipes_blocks_nobody(engine: Engine) -> None:
     assert len(count) == 3000
 
 
+def test_of_a_line_that_is_too_long_the_beginning_counts(engine: Engine) -> None:
+    # a second part might begin within a secret, which nobody would find then
+    limit = outside.LOG_LINE_LIMIT
+    heard: list[str] = []
+    script = f"{{ head -c {limit - 8} /dev/zero; printf hunter2-and-more; head -c {3 * limit} /dev/zero; }} >&2; printf '\\nnext\\n' >&2"
+    child = engine.start(["-c", script], environment=ENVIRONMENT, on_line=lambda line: heard.append(line.msg))
+    assert child.wait() == 0
+    assert [len(line) for line in heard] == [limit, 4]
+    assert heard[1] == "next"
+
+
 def test_output_may_go_to_a_file(engine: Engine, tmp_path: Path) -> None:
     child = engine.start(
         ["-c", "echo out"], environment=ENVIRONMENT, on_line=lambda _: None, output=str(tmp_path / "out")

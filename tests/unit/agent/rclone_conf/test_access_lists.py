@@ -159,3 +159,12 @@ def test_setfacl_reads_what_is_written_and_what_getfacl_writes_is_read(tmp_path:
     found, damaged = read(theirs[0])
     assert damaged == 0
     assert {each.path: each.mode for each in found}[b"none"] == 0o4755
+
+
+def test_a_block_without_end_takes_no_memory_and_harms_no_other() -> None:
+    reader = Reader(base=b"data", user=lambda _: None, group=lambda _: None)
+    block = [b"# file: data/a\n", *[b"user::rwx\n"] * 100_000, b"\n"]
+    rights = [b"user::rwx\n", b"group::r--\n", b"other::r--\n", b"\n"]
+    lines = [b"# file: data/\n", *rights, *block, b"# file: data/b\n", *rights]
+    assert [each.path for each in reader.read(iter(lines))] == [b"", b"b"]
+    assert reader.damaged == 1

@@ -37,7 +37,10 @@ def test_a_further_volume_of_the_pod_is_found_below_the_root(kind: str, path: st
     assert place_of(settings, kind=kind) == place
 
 
-@pytest.mark.parametrize(("kind", "path"), [("local", "/tmp/x"), ("local", "/data"), ("memory", "bucket/x")])
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [("local", "/tmp/x"), ("local", "/data"), ("local", "/mnt/../data"), ("local", "bucket"), ("memory", "bucket/x")],
+)
 def test_a_place_that_is_gone_with_the_pod_is_refused(kind: str, path: str) -> None:
     with pytest.raises(Misconfigured, match="moverVolumes"):
         place_of(read_settings(GIVEN | {"RCLONE_DEST_PATH": path}, token="t"), kind=kind)
@@ -110,8 +113,11 @@ def test_what_only_the_agent_may_set_is_not_the_secrets() -> None:
 
 
 def test_what_is_left_out_joins_the_secrets_own_exclusions_but_not_a_list_of_files() -> None:
-    assert variables()["RCLONE_EXCLUDE"] == "/lost+found/**,/permissions.facl"
-    assert variables(RCLONE_EXCLUDE="*.tmp")["RCLONE_EXCLUDE"] == "*.tmp,/lost+found/**,/permissions.facl"
+    assert variables()["RCLONE_EXCLUDE"] == "/lost+found/**,/permissions.facl,/permissions.facl/**"
+    assert (
+        variables(RCLONE_EXCLUDE="*.tmp")["RCLONE_EXCLUDE"]
+        == "*.tmp,/lost+found/**,/permissions.facl,/permissions.facl/**"
+    )
     assert "RCLONE_EXCLUDE" not in variables(RCLONE_FILES_FROM="/mnt/list/files")
 
 

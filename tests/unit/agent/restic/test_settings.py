@@ -68,7 +68,10 @@ def test_mounts_are_below_the_root_and_nothing_else_is() -> None:
     assert read({"DATAMOVER_ROOT": "/", "RESTIC_REPOSITORY": "/mnt/r"}).variables["RESTIC_REPOSITORY"] == "/mnt/r"
 
 
-@pytest.mark.parametrize("path", ["/tmp/r", "/cache", "local:/data/r"])
+@pytest.mark.parametrize(
+    "path",
+    ["/tmp/r", "/cache", "local:/data/r", "/mnt/../data/r", "//tmp/r", "local:///tmp/r", "/dev/shm/r", "/srv/r", "/mnt", "/proc/self/cwd/r"],
+)  # fmt: skip
 def test_a_repository_that_would_be_gone_with_the_pod_is_refused(path: str) -> None:
     with pytest.raises(Misconfigured, match="moverVolumes"):
         read({"RESTIC_REPOSITORY": path})
@@ -85,6 +88,11 @@ def test_a_repository_that_would_be_gone_with_the_pod_is_refused(path: str) -> N
         ("sftp:-oProxyCommand=touch x:/r", "ssh would take as an option"),
         ("sftp://-oProxyCommand=touch@h/r", "ssh would take as an option"),
         ("sftp:me@-F/mnt/x:/r", "ssh would take as an option"),
+        ("sftp://[-oProxyCommand=id]/r", "ssh would take as an option"),
+        ("sftp://me@[-oProxyCommand=id]:22/r", "ssh would take as an option"),
+        ("sftp:a/@-oProxyCommand=id:/r", "ssh would take as an option"),
+        ("sftp:@-oX:/r", "ssh would take as an option"),
+        ("rclone:--cpuprofile=/data/x", "rclone would take as an option"),
     ],
 )
 def test_a_repository_that_is_no_address_is_refused(repository: str, told: str) -> None:
@@ -93,7 +101,19 @@ def test_a_repository_that_is_no_address_is_refused(repository: str, told: str) 
 
 
 @pytest.mark.parametrize(
-    "repository", ["sftp:me@h:/r", "sftp://me@h//r-", "b2:bucket:path", "swift:c:/", "gs:b:/", "rest:https://h/x"]
+    "repository",
+    [
+        "sftp:me@h:/r",
+        "sftp://me@h//r-",
+        "sftp:me@h:-r/x@-y",
+        "sftp://me@[fe80::1]:22/r@-x",
+        "local:/mnt/x",
+        "/mnt//x",
+        "b2:bucket:path",
+        "swift:c:/",
+        "gs:b:/",
+        "rest:https://h/x",
+    ],
 )
 def test_addresses_of_all_kinds_of_stores_are_taken(repository: str) -> None:
     assert read({"RESTIC_REPOSITORY": repository}).variables["RESTIC_REPOSITORY"] == repository

@@ -71,7 +71,8 @@ def test_lines_end_where_rsync_ends_them_and_are_bounded() -> None:
     assert splitter.feed(b"one\rtwo\n\n  \nthr") == [b"one", b"two"]
     assert splitter.feed(b"ee\n") == [b"three"]
     assert sum(map(len, splitter.feed(b"x" * (output.LINE + 1)))) == output.LINE
-    assert splitter.feed(b"tail") == []
+    assert splitter.feed(b"half of a secret") == []
+    assert splitter.feed(b"the rest of it\ntail") == []
     assert splitter.end() == [b"tail"]
     assert splitter.end() == []
 

@@ -10,6 +10,7 @@ Assumptions: the volume is quiet.
 """
 
 import errno
+import itertools
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -100,15 +101,27 @@ def _restore_link(folder: int, name: bytes) -> None:
     """Replace a link by one without the prefix, in one step."""
     target = os.readlink(name, dir_fd=folder)[len(PREFIX) :]
     found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    with suppress(FileNotFoundError):
-        os.unlink(_NEW, dir_fd=folder)  # of an attempt that was killed
-    os.symlink(target, _NEW, dir_fd=folder)
+    new = _make_link(folder, target)
     try:
         with suppress(PermissionError):  # without privileges all links are the mover's own
-            os.chown(_NEW, found.st_uid, found.st_gid, dir_fd=folder, follow_symlinks=False)
-        os.utime(_NEW, ns=(found.st_atime_ns, found.st_mtime_ns), dir_fd=folder, follow_symlinks=False)
-        os.rename(_NEW, name, src_dir_fd=folder, dst_dir_fd=folder)
+            os.chown(new, found.st_uid, found.st_gid, dir_fd=folder, follow_symlinks=False)
+        os.utime(new, ns=(found.st_atime_ns, found.st_mtime_ns), dir_fd=folder, follow_symlinks=False)
+        os.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError:
         with suppress(OSError):
-            os.unlink(_NEW, dir_fd=folder)
+            os.unlink(new, dir_fd=folder)
         raise
+
+
+def _make_link(folder: int, target: bytes) -> bytes:
+    """Make a link under a name that nobody has; return it. What has our name may be the user's, and what an attempt left that was killed goes with the
+    next transfer, for the source does not have it.
+    """
+    for number in itertools.count():
+        new = b"%s-%d" % (_NEW, number) if number else _NEW
+        try:
+            os.symlink(target, new, dir_fd=folder)
+        except FileExistsError:
+            continue
+        return new
+    raise AssertionError

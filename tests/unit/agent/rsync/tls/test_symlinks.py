@@ -42,12 +42,22 @@ def test_the_prefix_goes_once_times_stay_and_nothing_is_followed(tmp_path: Path)
     assert os.readlink(outside / "elsewhere") == "/rsyncd-munged/kept"
 
 
-def test_what_an_attempt_left_that_was_killed_is_replaced_and_odd_names_are_done(tmp_path: Path) -> None:
+def test_odd_names_are_done(tmp_path: Path) -> None:
     odd = os.fsdecode(b"latin-\xe9\nline")
     link(tmp_path / odd, "/rsyncd-munged/x")
-    (tmp_path / ".~datamover-link").symlink_to("half")
     assert symlinks.restore(str(tmp_path), tick=lambda: None).links == 1
     assert os.listdir(tmp_path) == [odd]
+
+
+def test_what_has_the_name_of_a_new_link_by_chance_stays(tmp_path: Path) -> None:
+    # what an attempt left that was killed is like a user's own, and goes with the next transfer
+    link(tmp_path / "a", "/rsyncd-munged/x")
+    link(tmp_path / ".~datamover-link-1", "/rsyncd-munged/y")
+    (tmp_path / ".~datamover-link").write_text("precious")
+    assert symlinks.restore(str(tmp_path), tick=lambda: None).links == 2
+    assert (tmp_path / ".~datamover-link").read_text() == "precious"
+    assert (os.readlink(tmp_path / "a"), os.readlink(tmp_path / ".~datamover-link-1")) == ("x", "y")
+    assert len(os.listdir(tmp_path)) == 3
 
 
 def test_a_depth_beyond_the_longest_path_is_reached(tmp_path: Path) -> None:
