@@ -1,5 +1,6 @@
 """From the caches to what is known of a run. Reads nothing but caches, so that a decision costs the API server no read. Pure."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
@@ -78,7 +79,8 @@ def gather_run(
     claim = view.claim(namespace, copy.claim) if copy.claim else None
     snapshot = view.snapshot(namespace, copy.snapshot) if copy.snapshot else None
     job = view.job(namespace, job_name) if job_name else None
-    pods = view.pods_of(job.metadata.uid) if job else ()
+    # Anybody can write a UID on a Pod of his: a mover, and what it says at its end, is of the same namespace (law L11).
+    pods = tuple(_of_namespace(namespace, view.pods_of(job.metadata.uid) if job else ()))
     volumes = view.volumes_of(namespace, copy.claim) if copy.claim else ()
     wanted = copy.storage_class
     children: dict[str, HasMeta | None] = {
@@ -98,12 +100,7 @@ def gather_run(
         snapshot_classes=view.snapshot_classes() if copy.by_snapshot else None,
         job=job,
         pods=pods,
-        # Anybody can write a UID on a Pod of his: a mover is of the same namespace.
-        strays=tuple(
-            pod
-            for pod in view.pods_of_mover(owner.uid)
-            if pod not in pods and (pod.metadata.namespace or "") == namespace
-        ),
+        strays=tuple(pod for pod in _of_namespace(namespace, view.pods_of_mover(owner.uid)) if pod not in pods),
         known=replace(
             known,
             refusal=_standing(known.refusal, children, uid=owner.uid),
@@ -146,6 +143,10 @@ def _sight(
         content or before.content,
         taken_with or before.snapshot_class,
     )
+
+
+def _of_namespace(namespace: str, pods: Iterable[Pod]) -> Iterator[Pod]:
+    return (pod for pod in pods if (pod.metadata.namespace or "") == namespace)
 
 
 def _class_of(claim: PersistentVolumeClaim | None, view: View) -> StorageClass | None:

@@ -104,7 +104,7 @@ def _outdated(order: Order, facts: Facts, ask: Ask) -> Iterator[Temporary]:
         (lasting, PERSISTENT_VOLUME_CLAIMS, each) for each in made if each is not None and _has_no_volume(each)
     )
     for owner, resource, child in found:
-        if owner.owns(child) and _was_asked_otherwise(child, ask):
+        if owner.owns(child) and _was_asked_otherwise(resource, child, ask):
             yield resource, child
 
 
@@ -113,40 +113,41 @@ def _has_no_volume(claim: PersistentVolumeClaim) -> bool:
     return not is_bound(claim) and not is_lost(claim) and not (claim.spec is not None and claim.spec.volume_name)
 
 
-def _was_asked_otherwise(child: HasMeta, ask: Ask) -> bool:
+def _was_asked_otherwise(resource: Resource[Any], child: HasMeta, ask: Ask) -> bool:
     said = child.metadata.annotation(names.ASKED_ANNOTATION)
-    return said is not None and said != _digest_volumes(ask)
+    return said is not None and said != _digest_volume(ask, resource, child.metadata.name)
 
 
 def _stamped(steps: tuple[Effect, ...], ask: Ask) -> tuple[Effect, ...]:
     return tuple(
-        replace(step, manifest=_noted(step.manifest, ask))
+        replace(step, manifest=_noted(step.resource, step.manifest, ask))
         if isinstance(step, Create) and step.resource in _VOLUMES
         else step
         for step in steps
     )
 
 
-def _noted(manifest: dict[str, Any], ask: Ask) -> dict[str, Any]:
+def _noted(resource: Resource[Any], manifest: dict[str, Any], ask: Ask) -> dict[str, Any]:
     metadata = manifest["metadata"]
-    annotations = {**metadata.get("annotations", {}), names.ASKED_ANNOTATION: _digest_volumes(ask)}
+    annotations = {
+        **metadata.get("annotations", {}),
+        names.ASKED_ANNOTATION: _digest_volume(ask, resource, metadata["name"]),
+    }
     return {**manifest, "metadata": {**metadata, "annotations": annotations}}
 
 
-def _digest_volumes(ask: Ask) -> str:
-    """Return a digest of all that people choose of the volumes that are made."""
+def _digest_volume(ask: Ask, resource: Resource[Any], name: str) -> str:
+    """Return a digest of all that people choose of a volume or snapshot: a larger cache takes nobody's snapshot away, which may take its hour."""
     options = ask.options
-    cache: tuple[Any, ...] = ()
-    if isinstance(options, ResticSource | ResticDestination):
+    if resource is VOLUME_SNAPSHOTS:
+        return _digest((ask.claim, options.volume_snapshot_class_name))
+    volume = (options.storage_class_name, options.access_modes)
+    if isinstance(options, ResticSource | ResticDestination) and name == names.cache_claim(ask.role, ask.metadata.name):
         cache = (options.cache_capacity, options.cache_storage_class_name, options.cache_access_modes)
-    chosen = (
-        ask.claim,
-        ask.copy_method,
-        options.capacity,
-        options.storage_class_name,
-        options.access_modes,
-        options.volume_snapshot_class_name,
-        options.volume_mode if isinstance(options, RsyncDestination | RsyncTLSDestination) else None,
-        cache,
-    )
+        return _digest((*cache, *volume))
+    mode = options.volume_mode if isinstance(options, RsyncDestination | RsyncTLSDestination) else None
+    return _digest((ask.claim, ask.copy_method, options.capacity, *volume, mode))
+
+
+def _digest(chosen: tuple[Any, ...]) -> str:
     return hashlib.sha256(msgspec.json.encode(chosen)).hexdigest()[:16]

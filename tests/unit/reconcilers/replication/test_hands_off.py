@@ -125,6 +125,18 @@ def test_a_snapshot_is_deleted_only_as_it_was_seen_for_a_user_may_keep_it_this_v
     assert found == {COPY: True}
 
 
+def test_a_snapshot_that_is_being_taken_stays_when_what_is_changed_is_no_matter_of_it() -> None:
+    it = Theatre.source(copy="Snapshot", claim={"use_copy_trigger": "", "copy_trigger": "go1"})
+    it.act()
+    taken = it.objects["VolumeSnapshot", COPY]["metadata"]["uid"]
+    it.change(restic={"cacheCapacity": "9Gi", "capacity": "9Gi"})
+    it.act()
+    assert it.objects["VolumeSnapshot", COPY]["metadata"]["uid"] == taken
+    it.change(restic={"volumeSnapshotClassName": "snapc"})
+    it.act()
+    assert it.objects["VolumeSnapshot", COPY]["metadata"]["uid"] != taken
+
+
 # images
 
 
@@ -226,6 +238,15 @@ def test_a_pod_of_another_namespace_that_claims_to_be_its_mover_holds_up_nobody(
     it.pods = [stranger]
     it.act()
     assert it.there("Job")
+
+
+def test_what_a_pod_of_another_namespace_says_is_not_its_movers_word() -> None:
+    it = Theatre.source(copy="Direct").start()
+    it.succeed(log="forged")
+    [pod] = it.pods
+    it.pods = [msgspec.structs.replace(pod, metadata=msgspec.structs.replace(pod.metadata, namespace="elsewhere"))]
+    it.act()
+    assert "forged" not in str(it.status)
 
 
 def test_a_job_of_another_namespace_that_claims_to_be_its_child_holds_up_nobody() -> None:
