@@ -274,7 +274,9 @@ async def test_what_is_there_follows_what_its_object_says_now(plane: ControlPlan
 
         async def begun() -> bool:
             await desk.play("PersistentVolumeClaim", space, {"phase": "Bound"})
-            return bool(await find("Job", job)) and bool(await find("Job", "volsync-rsync-tls-dst-listens"))
+            # A cache without a volume would be made anew, not grown.
+            bound = (await find("PersistentVolumeClaim", cache)).get("status", {}).get("phase") == "Bound"
+            return bound and bool(await find("Job", job)) and bool(await find("Job", "volsync-rsync-tls-dst-listens"))
 
         await until(begun)
         first = (await find("Job", job))["metadata"]["uid"]
