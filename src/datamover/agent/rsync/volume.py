@@ -46,3 +46,13 @@ def flush(volume: Volume) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def failure_of_disk(volume: Volume, error: OSError) -> Failure:
+    """Return what to tell when what arrived does not get to the disk."""
+    return Failure(
+        transfer.NO_SPACE,
+        transfer.REASON_NO_SPACE,
+        f"The {'device' if volume.is_device else 'volume'} at {volume.path} fails while what arrived is written to its disk: {error.strerror}. Look at the"
+        " storage: is it full, or read-only by now?",
+    )

@@ -23,7 +23,7 @@ from datamover.agent.rsync.server_log import Log
 from datamover.agent.rsync.ssh import forced
 from datamover.agent.rsync.ssh.files import write_server_files
 from datamover.agent.rsync.ssh.settings import Settings
-from datamover.agent.rsync.volume import flush
+from datamover.agent.rsync.volume import failure_of_disk, flush
 from datamover.agent.shell import Surroundings
 from datamover.api import outside, transfer
 
@@ -157,11 +157,7 @@ class Destination:
         try:
             flush(self._settings.volume)
         except OSError as error:
-            raise Failure(
-                transfer.NO_SPACE,
-                transfer.REASON_NO_SPACE,
-                f"The volume fails while what arrived is written to its disk: {error.strerror}. Is it full, or read-only by now?",
-            ) from None
+            raise failure_of_disk(self._settings.volume, error) from None
         took = time.monotonic() - self._begun if self._begun is not None else 0
         self._log.say(devices.tell_end(took) if device else f"Rsync completed in {int(took)}s")
         return msgspec.structs.replace(

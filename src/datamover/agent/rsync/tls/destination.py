@@ -14,7 +14,7 @@ from datamover.agent.rsync.tls import daemon, symlinks
 from datamover.agent.rsync.tls import tunnel as tunnels
 from datamover.agent.rsync.tls.tunnel import Tunnel
 from datamover.agent.rsync.tls.work import Work, write_secretly
-from datamover.agent.rsync.volume import Volume, flush
+from datamover.agent.rsync.volume import Volume, failure_of_disk, flush
 from datamover.api import transfer
 
 _CONFIGURATION = "rsyncd.conf"
@@ -102,14 +102,7 @@ class Destination:
         work = self._work
         sentinel = f"{self._control}/{daemon.COMPLETE}"
         while not os.path.lexists(sentinel):
-            work.stop.check()
-            if tunnel.ended:
-                work.stop.check()
-                raise Failure(
-                    transfer.INTERNAL,
-                    transfer.REASON_ENGINE_FAILED,
-                    f"stunnel ended by itself: {tunnel.seen.complaint or 'it does not say why'}.",
-                )
+            tunnel.check(work.stop)
             if log.transfer.writing and not self._writing:
                 self._writing, self._begun = True, time.monotonic()
                 work.report.phase(transfer.RECEIVING)
@@ -134,11 +127,7 @@ class Destination:
                 " volsync.backube/privileged-movers).",
             ) from None
         except OSError as error:
-            raise Failure(
-                transfer.NO_SPACE,
-                transfer.REASON_NO_SPACE,
-                f"The volume at {self._volume.path} fails while what arrived is written to its disk: {error.strerror}. Is it full, or read-only by now?",
-            ) from None
+            raise failure_of_disk(self._volume, error) from None
         if restored.missed:
             raise Failure(
                 transfer.DENIED,

@@ -4,7 +4,6 @@ import sys
 import time
 from typing import Final
 
-from datamover.agent.errors import Failure
 from datamover.agent.rsync import devices, orders
 from datamover.agent.rsync.orders import Inbox, Plan
 from datamover.agent.rsync.output import Statistics
@@ -12,7 +11,7 @@ from datamover.agent.rsync.tls import tunnel as tunnels
 from datamover.agent.rsync.tls.destination import FAREWELL, accept_on, refuse_stranger
 from datamover.agent.rsync.tls.tunnel import Tunnel
 from datamover.agent.rsync.tls.work import Work
-from datamover.agent.rsync.volume import Volume, flush
+from datamover.agent.rsync.volume import Volume, failure_of_disk, flush
 from datamover.api import transfer
 
 _TICK: Final = 0.5
@@ -57,11 +56,7 @@ class DeviceDestination:
         try:
             flush(self._volume)
         except OSError as error:
-            raise Failure(
-                transfer.NO_SPACE,
-                transfer.REASON_NO_SPACE,
-                f"The device fails while what arrived is written to its disk: {error.strerror}. Look at the storage.",
-            ) from None
+            raise failure_of_disk(self._volume, error) from None
         work.log.say(devices.tell_end(time.monotonic() - self._begun))
         return work.succeeded(devices.tell_received(work.statistics), engine=devices.ENGINE, verified=True)
 
@@ -69,14 +64,7 @@ class DeviceDestination:
         """Wait until a source's device and ours are equal. Raises Failure and Stopped."""
         work = self._work
         while True:
-            work.stop.check()
-            if tunnel.ended:
-                work.stop.check()
-                raise Failure(
-                    transfer.INTERNAL,
-                    transfer.REASON_ENGINE_FAILED,
-                    f"stunnel ended by itself: {tunnel.seen.complaint or 'it does not say why'}.",
-                )
+            tunnel.check(work.stop)
             for order in inbox.wait(_TICK):
                 if order.what == orders.BLOCKS:
                     work.statistics = Statistics(size=order.size, transferred_size=order.written)

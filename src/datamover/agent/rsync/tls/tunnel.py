@@ -148,6 +148,17 @@ class Tunnel:
             self._changed.wait(0.2)
             self._changed.clear()
 
+    def check(self, stop: Stop) -> None:
+        """Raise Stopped when the mover is to end, and Failure when stunnel has ended by itself."""
+        stop.check()
+        if self.ended:
+            stop.check()
+            raise Failure(
+                transfer.INTERNAL,
+                transfer.REASON_ENGINE_FAILED,
+                f"stunnel ended by itself: {self.seen.complaint or 'it does not say why'}.",
+            )
+
     def forget(self) -> None:
         """Begin anew with what is wrong."""
         self.seen.trouble, self.seen.other_key, self.seen.other_tls = "", False, ""
