@@ -169,6 +169,34 @@ def test_a_store_without_checksums_and_times_gets_new_modes_and_what_it_does_not
         assert place.files()["volume/a"] == b"two"
 
 
+@pytest.mark.parametrize(
+    "way", ["a variable", "the file", "the file, and a variable for what it is", "a remote in a remote", "a plugin"]
+)
+def test_a_file_of_the_volume_names_no_program_that_is_run(tmp_path: Path, way: str) -> None:
+    place = local_place(tmp_path / "remote")
+    source = Mover(tmp_path / "source", place, source=True)
+    profile, ran = source.data / "profile", tmp_path / "ran"
+    profile.write_text(f"[default]\ncredential_process = touch {ran}\n")
+    place.options = {"provider": "Other", "env_auth": "true", "endpoint": "http://127.0.0.1:1"}
+    changes = {"RCLONE_CONFIG_STORE_TYPE": "s3"}
+    if way == "a variable":
+        changes["RCLONE_CONFIG_STORE_SHARED_CREDENTIALS_FILE"] = str(profile)
+    elif way == "a plugin":
+        changes["RCLONE_PLUGIN_PATH"] = str(source.data)
+    elif way == "a remote in a remote":
+        changes["RCLONE_CONFIG_STORE_TYPE"] = "alias"
+        place.options = {"remote": f":s3,env_auth,endpoint='http://127.0.0.1:1',shared_credentials_file='{profile}':b"}
+    else:
+        place.options["shared_credentials_file"] = str(profile)
+        if way == "the file":
+            place.options["type"] = "s3"
+    source.configuration.write_text(place.configuration)
+    ended = source.run(**QUICK, **changes)
+    assert not ran.exists()
+    assert ended.outcome.reason == "InvalidConfiguration", ended.output
+    assert "runs a program" in ended.outcome.message
+
+
 @contextmanager
 def serve_webdav(folder: Path) -> Iterator[int]:
     """Serve a folder by a protocol that has neither checksums nor times."""

@@ -52,7 +52,9 @@ def runs_program(option: str) -> bool:
     """Tell whether an option, by its name without `RCLONE_`, makes rclone run a program."""
     # an option of a remote may be any option: `global.` and `override.` before its name
     rule = engine_options.find_rule(option.rpartition(".")[2])
-    return option.endswith("METADATA_MAPPER") or (rule is not None and rule.treatment == engine_options.COMMAND)
+    return transfer.runs_programs(f"{rclone_conf.PREFIX}{option}") or (
+        rule is not None and rule.treatment == engine_options.COMMAND
+    )
 
 
 class Configuration(msgspec.Struct, frozen=True):
@@ -100,7 +102,9 @@ class Configuration(msgspec.Struct, frozen=True):
             for option, value in given.items():
                 name = option.rpartition(".")[2]
                 parameter = transfer.find_program(value)
-                if parameter or (value.strip() and runs_program(f"{kind}_{name}".upper())):
+                # what it is may also be said elsewhere; as S3's, a name is in the table however it is
+                names = (f"{kind}_{name}".upper(), f"S3_{name}".upper())
+                if parameter or (value.strip() and any(map(runs_program, names))):
                     where = f"{printable(option)} in section [{printable(section)}]"
                     what = f"has the parameter {parameter}" if parameter else "is set"
                     found.append(

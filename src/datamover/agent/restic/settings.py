@@ -23,7 +23,15 @@ _OPTION: Final = re.compile(r"(?:^|[@\[])-")
 _RELATIVE: Final = re.compile(r"local:(?!/)|[^/:]+(?:/|$)")
 """A repository that is a path, and not one from the top: others have the name of their store and a colon."""
 _TEMPORARY: Final = "/tmp"  # noqa: S108 - a volume of the Pod
-_USELESS: Final = ("RCLONE_DRY_RUN", "RCLONE_INTERACTIVE", "RCLONE_RC", "RCLONE_METRICS_")
+_USELESS: Final = (
+    "RCLONE_DRY_RUN",
+    "RCLONE_INTERACTIVE",
+    "RCLONE_RC",
+    "RCLONE_METRICS_",
+    "RCLONE_CPUPROFILE",
+    "RCLONE_MEMPROFILE",
+    "RCLONE_LOG_FILE",
+)
 _PASSED: Final = ("PATH", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", *restic.PROXY_VARIABLES)
 """What restic needs of the mover's environment beside the keys of its Secret."""
 _GARBAGE: Final = ("GOGC", "GOMEMLIMIT", "GOMAXPROCS")
@@ -198,7 +206,9 @@ def _variables(environ: Mapping[str, str], read: Reader, *, root: str, repositor
         if transfer.runs_programs(name) or transfer.find_program(value):
             read.notices.append(f"{name} could run a program in the mover; it is ignored")
         elif name.startswith(_USELESS) and value.strip():
-            read.notices.append(f"{name} would let nothing be moved, or a server be opened in the mover; it is ignored")
+            read.notices.append(
+                f"{name} would let nothing be moved, a server be opened in the mover, or its own files be written anywhere; it is ignored"
+            )
         elif name != rclone_conf.CONFIG:
             found[name] = value
     for name, own in ((transfer.CUSTOM_CA, "RESTIC_CACERT"), (restic.GOOGLE_CREDENTIALS, restic.GOOGLE_CREDENTIALS)):
