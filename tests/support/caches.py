@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 from datamover.api import names as ours
 from datamover.reconcilers.replication.ask import Ask
-from datamover.reconcilers.replication.order import copy_of
-from datamover.reconcilers.replication.sharing import sharer_of
+from datamover.reconcilers.replication.order import copy_of, job_of
+from datamover.reconcilers.replication.sharing import sharer_of, writer_of
+from datamover.reconcilers.replication.turns import Writer
 from datamover.runs.facts import Unread
 from datamover.volumes.copy_trigger import Sharer
 from kubekit.words.batch import JOBS
@@ -117,6 +118,17 @@ class Caches:
     def sharers(self, source: Any, uid: str) -> tuple[Sharer, ...]:
         """Who else copies the source."""
         found = [] if source is None else [self._sharer(each) for each in self._theatre.peers if each.uid != uid]
+        return tuple(each for each in found if each is not None)
+
+    def writers(self) -> tuple[Writer, ...]:
+        """Who else writes the claim of a destination."""
+        mine, found = self._theatre.ask, list[Writer | None]()
+        for peer in self._theatre.peers:
+            ask = peer.ask
+            if peer is self._theatre or not isinstance(ask, Ask) or not isinstance(mine, Ask) or ask.is_source:
+                continue
+            if copy_of(ask).source == copy_of(mine).source:
+                found.append(writer_of(ask, self._theatre.get(JOBS, job_of(ask)), peer.pods, now=self._theatre.now))
         return tuple(each for each in found if each is not None)
 
     def _sharer(self, peer: "Theatre") -> Sharer | None:

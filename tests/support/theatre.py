@@ -148,6 +148,7 @@ class Theatre:
         name: str = "back",
         trigger: dict[str, Any] | None = None,
         settings: Settings = SETTINGS,
+        beside: "Theatre | None" = None,
         **options: Any,
     ) -> "Theatre":
         """A destination that lacks nothing and makes its own volume, unless `destinationPVC` names one."""
@@ -155,7 +156,8 @@ class Theatre:
         made = {} if "destinationPVC" in options else {"capacity": "2Gi", "accessModes": ["ReadWriteOnce"]}
         chosen = {**needed, **made, **({"copyMethod": copy} if copy else {}), **options}
         spec = {method: chosen, "trigger": trigger or {"manual": "t1"}}
-        theatre = cls("ReplicationDestination", name, spec, settings=settings)
+        uid = UID if beside is None else f"{len(beside.peers):08d}{UID[8:]}"
+        theatre = cls("ReplicationDestination", name, spec, uid=uid, settings=settings, beside=beside)
         theatre.secrets.update(SECRETS)
         return theatre
 
@@ -387,7 +389,15 @@ class Theatre:
     def plan(self) -> Plan[Any]:
         """Return what would be done now."""
         view = Caches(self)
-        facts = gather(self.obj, view=view, known=self.known, now=self.now, patience=PATIENT, running=self.running)
+        facts = gather(
+            self.obj,
+            view=view,
+            known=self.known,
+            now=self.now,
+            patience=PATIENT,
+            running=self.running,
+            writers=view.writers(),
+        )
         return decide(facts, settings=self.settings, keys=self.keys)
 
     def act_once(self) -> None:

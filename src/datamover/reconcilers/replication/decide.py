@@ -36,6 +36,8 @@ from datamover.reconcilers.replication.needs import (
 from datamover.reconcilers.replication.noted import note, note_end
 from datamover.reconcilers.replication.order import order_of, status_of
 from datamover.reconcilers.replication.renewal import asks_otherwise, find_outdated, renew, stamp
+from datamover.reconcilers.replication.sharing import TAKES_TURNS, is_blocked, ticket_of
+from datamover.reconcilers.replication.turns import find_first
 from datamover.runs.copy import take_copy
 from datamover.runs.job import follow
 from datamover.runs.order import Order
@@ -44,7 +46,7 @@ from datamover.runs.record import Stage
 from datamover.runs.removal import await_removal
 from datamover.runs.trigger import close_round
 from datamover.runs.verdict import Answer, News, Rest, Verdict, blocked, refused, working
-from datamover.runs.wait import LITTLE
+from datamover.runs.wait import LITTLE, age_of
 from kubekit.words.batch import JOBS, Job
 from kubekit.words.core import SECRET_METAS
 from kubekit.words.timestamps import seconds
@@ -52,6 +54,8 @@ from kubekit.words.timestamps import seconds
 _PLACEMENT_FRESH: Final = 60.0
 _TURN: Final = 30.0
 _SECOND: Final = 1.0
+_SETTLED: Final = 2.0
+"""Seconds after which everybody knows of a ticket: they have whole seconds, and whoever draws one in the same second may go first."""
 _ONE_NODE: Final = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
 
 
@@ -200,6 +204,9 @@ def _keep_pace(order: Order, facts: Facts, ask: Ask, job: Job, *, settings: Sett
         refusal = facts.run.refused(patch=True)
         if refusal is not None:
             return refused(refusal, action="Pause")
+        first = _wait_for_writer(facts, ask)
+        if first is not None:
+            return first
         change = (Patch(JOBS, job.metadata, {"spec": {"parallelism": wanted}}),)
     if ask.paused:
         message = "paused: set spec.paused to false to go on"
@@ -260,12 +267,37 @@ def _place(facts: Facts, ask: Ask) -> Answer | None:
 
 def _take_turn(facts: Facts, ask: Ask, settings: Settings) -> Answer | None:
     most = settings.most_at_once
+    first = _wait_for_writer(facts, ask)
+    if first is not None:
+        return first
     if most is None or ask.paused or serves(ask) or facts.running < most:
         return None
     message = (
         f"it waits for its turn: {facts.running} movers run, and no more than {most} may at the same time (--replication-max-concurrent). They are "
         f"shown by: kubectl get jobs -A -l {CREATED_BY_LABEL}={CREATED_BY_VALUE}"
     )
+    return _wait_for_turn(message)
+
+
+def _wait_for_writer(facts: Facts, ask: Ask) -> Answer | None:
+    """Of destinations that write one claim one does so at a time."""
+    if ask.is_source or ask.paused or ask.method not in TAKES_TURNS or not facts.writers:
+        return None
+    status, writes = status_of(facts.obj), f"writes PersistentVolumeClaim {ask.destination} as well"
+    if is_blocked(status):  # the others believe so too: they are told first that it goes on
+        return _wait_for_turn(f"it waits for its turn: ReplicationDestination {facts.writers[0].name} {writes}")
+    ticket = ticket_of(status)
+    first = find_first(facts.writers, ticket=ticket, uid=ask.metadata.uid)
+    if first is not None:
+        return _wait_for_turn(
+            f"it waits for its turn: ReplicationDestination {first.name} {writes}, and goes first. "
+            f"Give each a claim of its own, or pause {first.name} (spec.paused) to go on before it"
+        )
+    left = _SETTLED - age_of(ticket, facts.run.now)
+    return Rest(wake_after=left + LITTLE) if left > 0 else None
+
+
+def _wait_for_turn(message: str) -> Answer:
     event = Emit("Normal", WaitReason.TURN, message, "Wait")
     waiting = working(WaitReason.TURN, message, action="Wait", news=News.REASON)
     return dataclasses.replace(waiting, events=(event,), wake_after=_TURN)

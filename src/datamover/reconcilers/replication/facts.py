@@ -7,6 +7,7 @@ from typing import Any
 
 from datamover.movers.defaults import NONE, MoverDefaults
 from datamover.reconcilers.replication.ask import Ask, Replication
+from datamover.reconcilers.replication.turns import Writer
 from datamover.runs.facts import PATIENT, Patience, RunFacts, Unread
 from datamover.volumes.copy_trigger import Sharer
 from kubekit.words.core import PersistentVolumeClaim, SecretKeys, Service
@@ -64,7 +65,8 @@ class Facts:
     """One object, what it asks for (or why that cannot be done), its run, and what belongs to it.
 
     `temporaries` are the children that carry its UID in the cleanup label. `images` are all snapshots of its own, `image` the one that
-    is being made of a destination's volume. `running` is how many other movers run that do not only listen, `sharers` who else copies the source.
+    is being made of a destination's volume. `running` is how many other movers run that do not only listen, `sharers` who else copies the source,
+    `writers` which other destinations write the same claim.
     """
 
     obj: Replication
@@ -77,3 +79,4 @@ class Facts:
     image: VolumeSnapshot | None = None
     running: int = 0
     sharers: tuple[Sharer, ...] = ()
+    writers: tuple[Writer, ...] = ()

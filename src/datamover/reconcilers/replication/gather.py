@@ -16,6 +16,7 @@ from datamover.reconcilers.replication.mounts import named_claims
 from datamover.reconcilers.replication.needs import account_of, generated_secrets, serves
 from datamover.reconcilers.replication.order import copy_of, job_of
 from datamover.reconcilers.replication.references import custom_ca_of, named_secrets
+from datamover.reconcilers.replication.turns import Writer
 from datamover.runs import gather as runs
 from datamover.runs.facts import Patience, RunFacts, Unread
 from datamover.volumes.copy_trigger import Sharer
@@ -53,8 +54,17 @@ class View(runs.View, Protocol):
         ...
 
 
-def gather(obj: Replication, *, view: View, known: Known, now: datetime, patience: Patience, running: int = 0) -> Facts:
-    """Return what there is to know about one object."""
+def gather(
+    obj: Replication,
+    *,
+    view: View,
+    known: Known,
+    now: datetime,
+    patience: Patience,
+    running: int = 0,
+    writers: tuple[Writer, ...] = (),
+) -> Facts:
+    """Return what there is to know about one object. `running` and `writers` are what there is of others."""
     ask = ask_of(obj)
     if isinstance(ask, str):
         return Facts(obj, ask, RunFacts(now, known=known, patience=patience))
@@ -82,6 +92,7 @@ def gather(obj: Replication, *, view: View, known: Known, now: datetime, patienc
         image=view.snapshot(namespace, image) if image is not None else None,
         running=running,
         sharers=view.sharers(run.source, uid) if ask.is_source else (),
+        writers=writers,
     )
 
 

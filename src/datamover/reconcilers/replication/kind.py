@@ -27,11 +27,11 @@ from datamover.reconcilers.replication.facts import Facts, Settings
 from datamover.reconcilers.replication.gather import gather
 from datamover.reconcilers.replication.mounts import named_claims
 from datamover.reconcilers.replication.needs import KeyMakers
-from datamover.reconcilers.replication.order import copy_of, status_of
+from datamover.reconcilers.replication.order import copy_of, job_of, status_of
 from datamover.reconcilers.replication.references import custom_ca_of, named_secrets
 from datamover.reconcilers.replication.report import Meter, report_present, report_status
-from datamover.reconcilers.replication.sharing import sharer_of
-from datamover.reconcilers.replication.turns import count_running
+from datamover.reconcilers.replication.sharing import sharer_of, writer_of
+from datamover.reconcilers.replication.turns import Writer, count_running
 from datamover.runs.attempts import newest_first
 from datamover.runs.verdict import blocked
 from datamover.volumes.copy_trigger import Sharer
@@ -89,6 +89,7 @@ class ReplicationKind(Kind[Any, Any, Facts]):
             now=now,
             patience=self._settings.patience,
             running=self._count_running(obj) if self._settings.most_at_once is not None else 0,
+            writers=tuple(self._writers_beside(obj, now)),
         )
 
     def decide(self, facts: Facts) -> Plan[Any]:
@@ -157,6 +158,7 @@ class ReplicationKind(Kind[Any, Any, Facts]):
         controller.watch(cluster.snapshots, self._of_child)
         for resource in CHILDREN:
             controller.watch(cluster.children(resource), self._of_child)
+        controller.watch(self.objects, self._of_destination)
         cluster.secrets.add_handler(lambda key: _add_all(controller, self._of_reference("Secret", key)))
         cluster.config_maps.add_handler(lambda key: _add_all(controller, self._of_reference("ConfigMap", key)))
         cluster.namespaces.add_handler(lambda key: _add_all(controller, self._in_namespace(key.name)))
@@ -205,6 +207,25 @@ class ReplicationKind(Kind[Any, Any, Facts]):
 
         return count_running(view.cluster.jobs.store.list(), but=obj.metadata.uid, listens=listens)
 
+    def _writers_beside(self, obj: Replication, now: datetime) -> Iterable[Writer]:
+        """The other destinations that write the claim of this one now."""
+        for other in self._users_beside(obj):
+            ask = ask_of(other)
+            if isinstance(ask, Ask):
+                job = self._view.job(other.metadata.namespace or "", job_of(ask))
+                found = writer_of(ask, job, self._view.pods_of_mover(other.metadata.uid), now=now)
+                if found is not None:
+                    yield found
+
+    def _users_beside(self, obj: Replication) -> Iterable[Replication]:
+        """The other objects that use the claim that this one writes; of one that only reads it none."""
+        ask = ask_of(obj)
+        if not isinstance(ask, Ask) or ask.is_source:
+            return
+        for other in self.objects.store.by_index(BY_CLAIM, f"{obj.metadata.namespace}/{copy_of(ask).source}"):
+            if other.metadata.uid != obj.metadata.uid:
+                yield other
+
     def _copiers(self, namespace: str, source: str) -> Iterable[tuple[str, Sharer]]:
         """The sources that copy a claim now, and what they have told of its copy trigger."""
         for obj in self.objects.store.by_index(BY_CLAIM, f"{namespace}/{source}"):
@@ -235,6 +256,11 @@ class ReplicationKind(Kind[Any, Any, Facts]):
         if new is None and old is not None:  # its name is free: whom it held up is not its owner
             held_up = self.objects.store.by_index(BY_HELD_UP, old.metadata.namespace or "")
             yield from (key_of(obj.metadata) for obj in held_up)
+
+    def _of_destination(self, old: Replication | None, new: Replication | None) -> Iterable[Key]:
+        """Who writes the same claim may wait for this one's end, or pause, or failure."""
+        found = new or old
+        return [] if found is None else [key_of(other.metadata) for other in self._users_beside(found)]
 
     def _of_uid(self, uid: str) -> Iterable[Key]:
         return (key_of(obj.metadata) for obj in self.objects.store.list() if obj.metadata.uid == uid)
