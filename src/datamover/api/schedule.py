@@ -106,11 +106,6 @@ class Schedule:
             at = change - _SECOND  # the time of the change itself may be the next one
         return None
 
-    def deadline_after(self, moment: datetime) -> datetime | None:
-        """Return the second time after a moment: whoever has done nothing since has missed one by then."""
-        first = self.next_after(moment)
-        return None if first is None else self.next_after(first)
-
     def _offset(self, at: datetime) -> timedelta:
         """Return how far the zone's clock is ahead."""
         ahead = None if self.zone is None else at.astimezone(self.zone).utcoffset()

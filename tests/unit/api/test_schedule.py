@@ -138,11 +138,6 @@ def test_at_the_end_of_the_calendar_nothing_comes_any_more() -> None:
     assert following("0 0 29 2 *", "9999-12-31T23:59:59Z") == "9904-02-29T00:00:00Z"
 
 
-def test_the_deadline_is_the_second_time() -> None:
-    schedule = parse("0 3 * * *")
-    assert schedule.deadline_after(datetime(2024, 1, 1, 3, tzinfo=UTC)) == datetime(2024, 1, 3, 3, tzinfo=UTC)
-
-
 # --- robfig/cron's rules, minute by minute --------------------------------------------------------------------------
 
 BOUNDS = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 6)]

@@ -45,11 +45,6 @@ class Cadence:
     error: str = ""
     """Of NEVER: why, and what to write."""
 
-    def out_of_sync(self, status: CommonStatus | None, now: datetime) -> bool:
-        """Tell whether the copy is older than it should be: as long as there is none, and when a whole interval was missed."""
-        never = status is None or _moment(status.last_sync_time) is None
-        return never or (self.deadline is not None and now > self.deadline)
-
 
 def cadence_of(
     trigger: Trigger | None, status: CommonStatus | None, *, now: datetime, uid: str, jitter: timedelta = timedelta(0)

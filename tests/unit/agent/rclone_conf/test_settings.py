@@ -81,7 +81,8 @@ def test_what_is_wrong_is_told_before_anything_begins(changes: dict[str, str], t
 
 
 def test_a_switch_that_is_off_is_nothing_wrong() -> None:
-    read_settings(GIVEN | {"RCLONE_DRY_RUN": "false", "RCLONE_DUMP": "headers", "RCLONE_RC": "0"}, token="t")
+    off = {"RCLONE_DRY_RUN": "false", "RCLONE_DUMP": "headers", "RCLONE_RC": "0"}
+    assert read_settings(GIVEN | off, token="t").section == GIVEN["RCLONE_CONFIG_SECTION"]
 
 
 def variables(**given: str) -> dict[str, str]:

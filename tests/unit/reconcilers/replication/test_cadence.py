@@ -111,19 +111,24 @@ def test_a_schedule_that_cannot_be_kept_is_told_before_anything_is_copied(
     assert found.error.startswith("spec.trigger.schedule: '7' is no day of the week: write 0 to 6 (Sunday is 0)")
 
 
-def test_it_is_out_of_sync_until_the_first_time_and_when_a_whole_interval_was_missed() -> None:
-    status = ended(LAST)
-    found = cadence(NIGHTLY, status, AFTER)
-    assert found.deadline == at("2024-08-07T03:00:00Z")
-    assert not found.out_of_sync(status, at("2024-08-07T03:00:00Z"))
-    assert found.out_of_sync(status, at("2024-08-07T03:00:01Z"))
-    assert cadence(NIGHTLY, None, AFTER).out_of_sync(None, at(AFTER))
-    assert cadence(NIGHTLY, begun(AFTER), AFTER).out_of_sync(begun(AFTER), at(AFTER))
+def test_a_whole_interval_was_missed_at_the_second_time_after_the_last_synchronisation() -> None:
+    assert cadence(NIGHTLY, ended(LAST), AFTER).deadline == at("2024-08-07T03:00:00Z")
 
 
-def test_without_a_schedule_what_was_synchronised_once_is_in_sync() -> None:
-    for trigger in (None, Trigger(manual="go2")):
-        assert not cadence(trigger, ended(LAST), AFTER).out_of_sync(ended(LAST), at("2034-01-01T00:00:00Z"))
+@pytest.mark.parametrize(
+    ("trigger", "status"),
+    [
+        (NIGHTLY, None),
+        (NIGHTLY, begun(AFTER)),
+        (None, ended(LAST)),
+        (Trigger(manual="go2"), ended(LAST)),
+    ],
+    ids=["never synchronised", "never, and under way", "no trigger", "by hand"],
+)
+def test_without_a_schedule_or_a_first_synchronisation_there_is_no_interval_to_miss(
+    trigger: Trigger | None, status: CommonStatus | None
+) -> None:
+    assert cadence(trigger, status, AFTER).deadline is None
 
 
 def test_a_jitter_puts_off_the_next_one_and_the_deadline_by_the_objects_own_share() -> None:
