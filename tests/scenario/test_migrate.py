@@ -40,7 +40,7 @@ async def test_the_other_operator_is_scaled_down_and_no_object_is_changed(
     client = Client(transport, user_agent="test")
     said: list[str] = []
     try:
-        for name in ("volsync", "somebody-else"):
+        for name in ("volsync", "somebody-else", "repository-for-volsync"):
             manifest = deployment(name)
             manifest["metadata"]["namespace"] = namespace
             await client.create(DEPLOYMENTS, manifest)
@@ -72,7 +72,7 @@ async def test_the_other_operator_is_scaled_down_and_no_object_is_changed(
     assert [(each["name"], each["method"], each["goesOn"]) for each in document["objects"]] == [
         ("nightly", "restic", True)
     ]
-    assert replicas == {"volsync": 0, "somebody-else": 2}
+    assert replicas == {"volsync": 0, "somebody-else": 2, "repository-for-volsync": 2}
     assert said[0] == f"scaled down: Deployment {namespace}/volsync, which had 2"
     assert after == made
 

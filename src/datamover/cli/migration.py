@@ -27,6 +27,8 @@ from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 FIELD_MANAGER: Final = "datamover-migrate"
 LABEL: Final = "app.kubernetes.io/name"
 WORD: Final = "volsync"
+_NAMES: Final = frozenset({"volsync", "volsync-controller-manager"})
+"""What its Deployment is called where it carries no such label. A part of a name is no proof: the repository's server may be called after VolSync."""
 _TICK: Final = 1.0
 _LEASE_SECONDS: Final = 15
 
@@ -119,7 +121,7 @@ async def _find_other(client: Client, namespace: str) -> Other:
     listed: tuple[Deployment, ...] = ()
     with suppress(Forbidden, NotFound):
         listed = await client.list(DEPLOYMENTS, namespace=namespace)
-    deployments = tuple(each for each in listed if WORD in each.metadata.name or each.metadata.label(LABEL) == WORD)
+    deployments = tuple(each for each in listed if each.metadata.name in _NAMES or each.metadata.label(LABEL) == WORD)
     spec = lease.spec if lease is not None else None
     if lease is None or spec is None:
         return Other(namespace, "", "", _LEASE_SECONDS, deployments)

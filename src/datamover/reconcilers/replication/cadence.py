@@ -46,6 +46,21 @@ class Cadence:
     """Of NEVER: why, and what to write."""
 
 
+_SKEW: Final = timedelta(days=1)
+
+
+def begins_at(now: datetime, before: str | None) -> datetime:
+    """Return when a synchronisation begins that follows upon the moment `before`: it is known by that second, so it never goes back to an earlier one.
+
+    The clock of the replica that leads now may be behind that of the one before. A Job that is going would count for this synchronisation.
+    """
+    last = _moment(before)
+    ahead = (
+        last is not None and timedelta(0) < last - now.replace(microsecond=0) < _SKEW
+    )  # more than that is nobody's clock (law L11)
+    return last + timedelta(seconds=1) if ahead and last is not None else now
+
+
 def cadence_of(
     trigger: Trigger | None, status: CommonStatus | None, *, now: datetime, uid: str, jitter: timedelta = timedelta(0)
 ) -> Cadence:

@@ -19,7 +19,7 @@ from datamover.plans.steps import REST, Delete, Effect, Emit, Locate, Patch, Pla
 from datamover.reconcilers.replication import status as say
 from datamover.reconcilers.replication.adjust import adjust
 from datamover.reconcilers.replication.ask import CHECKED_FIRST, Ask, is_external
-from datamover.reconcilers.replication.cadence import Cadence, Due, cadence_of
+from datamover.reconcilers.replication.cadence import Cadence, Due, begins_at, cadence_of
 from datamover.reconcilers.replication.facts import Facts, Settings
 from datamover.reconcilers.replication.failures import failures_of, is_told, pause_left, says_more, told_failures
 from datamover.reconcilers.replication.flaws import find_flaw
@@ -91,7 +91,11 @@ def _between(facts: Facts, ask: Ask, cadence: Cadence) -> Plan[Any]:
         flaw = find_flaw(ask)
         if flaw is not None:
             return say.tell(obj, blocked(reasons.INVALID_SPEC, flaw, action="Check"), now=now, ask=ask)
-        return Plan((), _SECOND) if _was_begun_now(status_of(obj), now) else say.begun(obj, ask, now=now)
+        return (
+            Plan((), _SECOND)
+            if _was_begun_now(status_of(obj), now)
+            else say.begun(obj, ask, now=begins_at(now, status_of(obj).last_sync_time))
+        )
     by_hand = cadence.due is Due.MANUAL
     reason = Synchronizing.WAITING_FOR_MANUAL if by_hand else Synchronizing.WAITING_FOR_SCHEDULE
     wake = (cadence.next_sync - now).total_seconds() + LITTLE if cadence.next_sync is not None else None
@@ -309,7 +313,7 @@ def _fail(order: Order, facts: Facts, answer: Verdict, *, settings: Settings) ->
     if job is None or job.condition("Failed") is None:
         if status_of(obj).last_sync_start_time == seconds(now):
             return Plan((), _SECOND)
-        return say.begun_again(obj, answer, now=now)
+        return say.begun_again(obj, answer, now=begins_at(now, status_of(obj).last_sync_start_time))
     count = failures_of(job)
     # What its user has changed since may be the cure: nobody waits with that.
     left = 0.0 if asks_otherwise(job, facts, settings=settings) else pause_left(job, now)

@@ -91,7 +91,11 @@ def release(facts: Facts, ask: Ask) -> tuple[Effect, ...]:
     """
     owner, steps = lasting_owner(ask), list[Effect]()
     cache = facts.belongings.old_cache
-    if owner.owns(cache) and not cache.metadata.terminating:
+    if (
+        owner.owns(cache)
+        and not cache.metadata.terminating
+        and not _is_wanted(facts, ask, PERSISTENT_VOLUME_CLAIMS, cache)
+    ):
         steps.append(_take_away(PERSISTENT_VOLUME_CLAIMS, cache))
     for resource, child in facts.temporaries:
         if owner.owns(child) and not child.metadata.terminating and not _is_wanted(facts, ask, resource, child):

@@ -226,6 +226,30 @@ def test_a_mover_is_replaced_only_by_who_knows_that_it_does_not_run() -> None:
     assert any(isinstance(step, ProvePods) for step in steps[:at])
 
 
+@pytest.mark.parametrize("behind", [5.0, 3600.0])
+def test_a_job_that_is_going_never_counts_for_the_next_one_although_a_clock_goes_back(behind: float) -> None:
+    it = Theatre.source(copy="Direct").start()
+    begun = it.status["lastSyncStartTime"]
+    it.slow = {"volsync-src-db"}
+    it.later(5)
+    it.succeed()
+    it.act()
+    assert it.synced
+    assert it.job["metadata"]["deletionTimestamp"]
+    it.later(-behind)
+    it.trigger(manual="t2")
+    it.act()
+    assert it.status["lastManualSync"] == "t1"
+    assert it.status["lastSyncStartTime"] > begun
+    it.slow = set()
+    it.delete("Job", "volsync-src-db")
+    it.start()
+    it.later(7200)
+    it.succeed()
+    it.act()
+    assert it.status["lastManualSync"] == "t2"
+
+
 # other namespaces
 
 
