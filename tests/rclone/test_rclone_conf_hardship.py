@@ -197,6 +197,33 @@ def test_a_file_of_the_volume_names_no_program_that_is_run(tmp_path: Path, way: 
     assert "runs a program" in ended.outcome.message
 
 
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("who", ["the agent", "rclone"])
+def test_what_is_killed_at_any_step_is_tried_again_and_the_next_one_completes(
+    tmp_path: Path, who: str, number: int
+) -> None:
+    place = local_place(tmp_path / "remote")
+    place.put("gone", "old")
+    source = Mover(tmp_path / "source", place, source=True)
+    for name in ("a", "b"):
+        (source.data / name).write_text(name)
+    killer = tmp_path / "rclone"
+    victim = "$PPID" if who == "the agent" else "$$"
+    killer.write_text(
+        f'#!/bin/sh\necho x >> {tmp_path}/count\n[ $(wc -l < {tmp_path}/count) = {number} ] && kill -9 {victim}\nexec {find_rclone()} "$@"\n'
+    )
+    killer.chmod(0o755)
+    ended = source.run(DATAMOVER_RCLONE=str(killer), **QUICK)
+    if who == "the agent":
+        assert ended.code == -9
+        assert not ended.message
+    else:
+        assert (ended.outcome.reason, ended.outcome.retryable) == ("OutOfMemory", True), ended.output
+    assert source.run(**QUICK).code == 0
+    assert set(place.files()) == {"a", "b", "permissions.facl"}
+    assert place.files()["permissions.facl"].count(b"# file: ") == 3
+
+
 @contextmanager
 def serve_webdav(folder: Path) -> Iterator[int]:
     """Serve a folder by a protocol that has neither checksums nor times."""

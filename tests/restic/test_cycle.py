@@ -121,6 +121,15 @@ def test_a_folder_of_the_users_that_is_called_like_the_file_systems_own_comes_ba
     assert not (mover.data / "lost+found").exists()
 
 
+def test_a_restic_that_is_killed_as_it_starts_is_tried_again(mover: Mover, tmp_path: Path) -> None:
+    (mover.data / "file").write_text("x")
+    killed = tmp_path / "restic"
+    killed.write_text("#!/bin/sh\nkill -9 $$\n")
+    killed.chmod(0o755)
+    outcome = mover.act("backup", DATAMOVER_RESTIC=str(killed)).outcome
+    assert (outcome.reason, outcome.retryable) == (transfer.REASON_OUT_OF_MEMORY, True)
+
+
 def test_the_last_snapshot_with_data_outlives_those_without(mover: Mover) -> None:
     """A volume with folders alone is not empty, and its snapshot would be the newest one."""
     (mover.data / "file").write_text("precious")

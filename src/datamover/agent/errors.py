@@ -53,3 +53,19 @@ class Stopped(AgentError):  # noqa: N818 - stopping is no error
     def __init__(self, why: str) -> None:
         super().__init__(why)
         self.why = why
+
+
+def killed_at_once(program: str, *, timed_out: bool) -> Failure:
+    """Return what it means that a program was killed before it said anything: nothing about its configuration, and another attempt may do better."""
+    if timed_out:
+        return Failure(
+            transfer.INTERNAL,
+            transfer.REASON_ENGINE_FAILED,
+            f"{program} did not even answer a question about itself in time: the node is overloaded. It is tried again; give the mover CPU (moverResources).",
+        )
+    return Failure(
+        transfer.INTERNAL,
+        transfer.REASON_OUT_OF_MEMORY,
+        f"{program} was killed while it started, as the kernel does when a container reaches its memory limit, or the node's memory runs out. Raise"
+        " moverResources.limits.memory.",
+    )

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from datamover.agent.environment import lasts
-from datamover.agent.errors import Misconfigured
+from datamover.agent.errors import Misconfigured, killed_at_once
 from datamover.agent.printing import printable, shorten
 from datamover.agent.rclone import engine_options, logs, options, process
+from datamover.agent.rclone.classify import KILLED
 from datamover.agent.redaction import Redactor, texts_in
 from datamover.agent.shell import Surroundings
 from datamover.api import outside, rclone_conf, transfer
@@ -185,6 +186,8 @@ def read_configuration(
     chosen = {name: environment[name] for name in _NEEDED if name in environment} | options.LOG | {_LEVEL: "DEBUG"}
     child = engine.start(["config", "dump"], environment=chosen, on_line=on_line)
     code = child.wait(timeout=_PATIENCE)
+    if code == KILLED:
+        raise killed_at_once("rclone", timed_out=child.timed_out)
     try:
         # what rclone does not understand it does not print
         return Configuration(_decode(child.output if code == 0 else b""), *versions)

@@ -6,6 +6,7 @@ grow with their number, and holds no secret (law L8).
 
 import os
 import re
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from typing import Final
 import msgspec
 
 from datamover.agent.children import Child, Stop, find_wrapper, start_process
-from datamover.agent.errors import Failure
+from datamover.agent.errors import Failure, killed_at_once
 from datamover.agent.restic import messages
 from datamover.agent.restic.messages import Message
 from datamover.api import outside, transfer
@@ -191,6 +192,8 @@ def find_restic(given: str, *, search: str | None) -> str:
 def read_version(restic: Restic) -> str:
     """Return the name and version of restic. Raises Failure when it is too old for what it is asked."""
     answer = restic.run("version", answer=True, timeout=_PATIENCE)
+    if answer.code == -signal.SIGKILL:
+        raise killed_at_once("restic", timed_out=answer.timed_out)
     said = outside.clean(answer.output.decode("utf-8", "replace").partition("\n")[0], limit=outside.NAME_LIMIT)
     match = _VERSION.match(said)
     if not match or (int(match[1]), int(match[2])) < OLDEST:
