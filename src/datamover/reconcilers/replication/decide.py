@@ -33,7 +33,7 @@ from datamover.reconcilers.replication.needs import (
     make_missing,
     serves,
 )
-from datamover.reconcilers.replication.noted import note, note_end
+from datamover.reconcilers.replication.noted import note, note_end, tell_lost_keys
 from datamover.reconcilers.replication.order import order_of, status_of
 from datamover.reconcilers.replication.renewal import asks_otherwise, find_outdated, renew, stamp
 from datamover.reconcilers.replication.sharing import TAKES_TURNS, is_blocked, ticket_of
@@ -222,7 +222,9 @@ def _keep_pace(order: Order, facts: Facts, ask: Ask, job: Job, *, settings: Sett
     children = lasting_children(ask, facts, keys)
     missing = make_missing(children) if facts.run.refused() is None else ()
     changed = adjust(ask, facts, children) if facts.run.refused(patch=True) is None else ()
-    return Rest((*missing, *changed)) if missing or changed else follow(order, facts.run)
+    if missing or changed:
+        return Rest((*missing, *changed), events=tell_lost_keys(ask, facts))
+    return follow(order, facts.run)
 
 
 def _provide(order: Order, facts: Facts, ask: Ask, keys: KeyMakers) -> Answer | None:
@@ -236,7 +238,7 @@ def _provide(order: Order, facts: Facts, ask: Ask, keys: KeyMakers) -> Answer | 
             return _taken(child.resource.kind, child.name, ask)
     steps = (*make_missing(children), *adjust(ask, facts, children))
     if steps:
-        return Rest(steps)
+        return Rest(steps, events=tell_lost_keys(ask, facts))
     for child in children:
         if child.present is not None and child.present.metadata.terminating:
             purpose = "The mover starts when there is another one"

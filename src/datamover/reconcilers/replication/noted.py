@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 
+from datamover.api import reasons
 from datamover.api.volsync import names
 from datamover.api.volsync.names import Method
 from datamover.movers import rsync_ssh
-from datamover.reconcilers.replication.ask import Ask
+from datamover.plans.steps import Emit
+from datamover.reconcilers.replication.ask import FIELDS, Ask
 from datamover.reconcilers.replication.facts import Facts
 from datamover.reconcilers.replication.needs import address_of, generated_secrets, is_of_another, serves
+from datamover.reconcilers.replication.order import status_of
 from kubekit.words.timestamps import seconds
 
 
@@ -49,3 +52,24 @@ def note_end(ask: Ask, facts: Facts) -> Noted:
     pruned = seconds(facts.run.now) if "prune" in actions else None
     wanted = getattr(ask.options, "unlock", None)
     return Noted(pruned=pruned, unlocked=unlocked if wanted else "")
+
+
+def tell_lost_keys(ask: Ask, facts: Facts) -> tuple[Emit, ...]:
+    """Return the event that tells that published keys are gone, and others are generated: without it the other side would find out alone.
+
+    Whoever deletes them may not know: a source and a destination of one name in a namespace share the Secret of rsync-tls, and it goes with the
+    object that it was made for.
+    """
+    generated, status = generated_secrets(ask), status_of(facts.obj)
+    published = (
+        getattr(status.rsync, "ssh_keys", None),
+        getattr(getattr(status, "rsync_tls", None), "key_secret", None),
+    )
+    if not any(published) or not generated or facts.belongings.generated or facts.run.refused() is not None:
+        return ()
+    field = "keySecret" if ask.method == Method.RSYNC_TLS else "sshKeys"
+    message = (
+        f"the generated Secret {generated[0]} is gone, and new keys are generated: give the other side the new ones. A Secret of your own in "
+        f"spec.{FIELDS[ask.method]}.{field} goes with no object"
+    )
+    return (Emit("Warning", reasons.SECRET_NOT_FOUND, message, "Create"),)

@@ -1,7 +1,7 @@
 """What a mover needs besides its data: what is made for it, what users bring, and what is told of it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -591,3 +591,30 @@ def test_a_failed_unlock_is_tried_again() -> None:
 def test_the_log_of_a_success_is_in_the_status() -> None:
     it = Theatre.source().finish("snapshot 1a2b3c saved")
     assert it.status["latestMoverStatus"] == {"result": "Successful", "logs": "snapshot 1a2b3c saved"}
+
+
+@pytest.mark.parametrize(
+    ("make", "secret", "field"),
+    [
+        (lambda: Theatre.destination("rsyncTLS", "Direct"), "volsync-rsync-tls-back", "spec.rsyncTLS.keySecret"),
+        (lambda: Theatre.source("rsyncTLS", keySecret=None), "volsync-rsync-tls-db", "spec.rsyncTLS.keySecret"),
+        (lambda: Theatre.destination("rsync", "Direct"), "volsync-rsync-dst-main-back", "spec.rsync.sshKeys"),
+    ],
+    ids=["rsync-tls destination", "rsync-tls source", "rsync destination"],
+)
+def test_published_keys_that_are_gone_are_told_once_when_others_are_generated(
+    make: Callable[[], Theatre], secret: str, field: str
+) -> None:
+    it = make().start()
+    assert it.said("SecretNotFound") == [], "the first keys are no loss"
+    for name in it.there("Secret"):
+        it.delete("Secret", name)
+    it.act()
+    it.act()
+    assert secret in it.there("Secret")
+    [(_, message)] = it.said("SecretNotFound")
+    assert (
+        f"the generated Secret {secret} is gone, and new keys are generated: give the other side the new ones"
+        in message
+    )
+    assert field in message
