@@ -21,6 +21,8 @@ WRONG_PASSWORD: Final = 12
 INCOMPLETE: Final = 3
 """Of a backup: some files could not be read, and the snapshot is without them."""
 KILLED: Final = -9
+RESTORING: Final = "the restore"
+"""What was done, in sentences, when the volume is what may be full."""
 _EXAMPLES: Final = 5
 _LONGEST: Final = 300
 
@@ -130,9 +132,6 @@ def failure_of(
         sentence += " The password in the Secret begins or ends with white space, such as a new line, and that counts."
     quoted = _quote(_find_line(answer, cause.words) or _last_words(answer))
     return Failure(cause.failure_class, cause.reason, f"{sentence}{quoted}", retryable=cause.retryable)
-
-
-RESTORING: Final = "the restore"
 
 
 def failure_of_silence(doing: str) -> Failure:
