@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIO
 from datamover.api.volsync.replication_source import REPLICATION_SOURCES
 from datamover.cli.embedded.world import PROVISIONER
 from datamover.cli.kinds import KINDS, REPLICATION_KINDS
+from datamover.runs.facts import Patience
 from kubekit.client.errors import NotFound, TransportTimeout
 from kubekit.client.http import HttpTransport
 from kubekit.client.transport import Request, Response
@@ -51,6 +53,12 @@ RESTIC = {"RESTIC_REPOSITORY": "/nowhere", "RESTIC_PASSWORD": "p"}
 STEM = "orders-of-the-shop-in-the-old-town-at-the-river"
 ALIKE = (f"{STEM}-wvaljrivtf", f"{STEM}-ut0k4gqngn")
 """Two names whose CRC-32 is the same, so that their Jobs are called the same."""
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the operator ask the cluster why after a second: how long it waits is not what is shown here."""
+    monkeypatch.setattr("datamover.cli.kinds.Patience", partial(Patience, inquire_after=1.0))
 
 
 class Stage:
@@ -315,6 +323,7 @@ async def play(stage: Stage, name: str, line: Line) -> None:
     assert warned[line.reason] == 1, warned
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_each_line_is_told_with_the_way_out_and_heals_when_it_is_mended(
     kubernetes: ControlPlane, tmp_path: Path
 ) -> None:
@@ -332,6 +341,7 @@ async def test_each_line_is_told_with_the_way_out_and_heals_when_it_is_mended(
 # what a whole namespace forbids
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_pod_security_and_a_quota_are_told_and_heal_when_they_are_satisfied(
     kubernetes: ControlPlane, tmp_path: Path
 ) -> None:

@@ -543,3 +543,24 @@ def test_a_manual_trigger_of_several_lines_is_repeated_as_it_is() -> None:
     it = Theatre.source(trigger={"manual": "one\ntwo\t\N{SNOWMAN}"}).finish()
     assert it.status["lastManualSync"] == "one\ntwo\t\N{SNOWMAN}"
     assert not it.act().steps
+
+
+# what the operator may not look at, and what is said twice
+
+
+def test_a_secret_that_the_operator_may_not_read_is_left_to_the_kubelet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("support.caches.Caches.secret", lambda *_: Unread.FORBIDDEN)
+    for method in METHODS:
+        assert Theatre.source(method, "Direct").start().there("Job")
+
+
+def test_of_certificates_with_two_names_those_of_the_secret_are_used() -> None:
+    both = {"secretName": "authorities", "configMapName": "others", "key": "ca.crt"}
+    it = Theatre.source("restic", "Direct", customCA=both)
+    it.act()
+    assert it.condition("Ready")[1] == "SecretNotFound"
+    it.secrets["authorities"] = ("ca.crt",)
+    it.start()
+    mounted = [volume for volume in it.pod["volumes"] if "authorities" in str(volume) or "others" in str(volume)]
+    assert len(mounted) == 1
+    assert "others" not in str(mounted)
