@@ -11,7 +11,7 @@ from datamover.plans.steps import Create, Delete, Emit, ProvePods
 from datamover.runs.facts import RunFacts
 from datamover.runs.failure import COPY_LOST, failed, lost_copy
 from datamover.runs.order import OPEN, Order, Passage, Readable
-from datamover.runs.preflight import check_copyable, check_source
+from datamover.runs.preflight import check_copyable, check_source, find_snapshot_class
 from datamover.runs.proof import prove_copy_gone
 from datamover.runs.record import Stage
 from datamover.runs.removal import await_pods, await_removal
@@ -22,7 +22,6 @@ from datamover.volumes.binding import (
     Obstacle,
     binds_on_use,
     check_clone,
-    choose_snapshot_class,
     is_bound,
     is_lost,
     is_read_only,
@@ -175,9 +174,7 @@ def take_snapshot(order: Order, facts: RunFacts) -> VolumeSnapshot | Answer:
     if copy.snapshot is None:
         return Rest()
     if snapshot is None:
-        chosen = choose_snapshot_class(
-            facts.snapshot_classes or (), wanted=copy.snapshot_class, driver=facts.driver, fields=order.fields
-        )
+        chosen = find_snapshot_class(copy, order.fields, facts)
         if isinstance(chosen, Obstacle):
             return _blocked(chosen)
         passage = copy.gate.ask(order, facts) if copy.gate is not None else OPEN

@@ -13,6 +13,7 @@ from datamover.runs.facts import RunFacts, Unread
 from datamover.runs.order import Copy
 from datamover.volumes.binding import Obstacle, check_class, choose_snapshot_class
 from datamover.volumes.binding import check_source as judge_source
+from kubekit.words.snapshot import VolumeSnapshotClass
 
 Check = Callable[[Copy, Fields, RunFacts], Obstacle | None]
 
@@ -58,18 +59,19 @@ def check_copyable(copy: Copy, fields: Fields, facts: RunFacts) -> Obstacle | No
 
 def check_snapshots(copy: Copy, fields: Fields, facts: RunFacts) -> Obstacle | None:
     """Return why no snapshot of the source can be taken, or not yet."""
-    if not copy.by_snapshot:
-        return None
+    chosen = find_snapshot_class(copy, fields, facts) if copy.by_snapshot else None
+    return chosen if isinstance(chosen, Obstacle) else None
+
+
+def find_snapshot_class(copy: Copy, fields: Fields, facts: RunFacts) -> VolumeSnapshotClass | Obstacle:
+    """Return what a snapshot is taken with, or why none can be."""
     if facts.snapshot_classes is None:
         return Obstacle(
             reasons.SNAPSHOTS_NOT_SUPPORTED,
             f"this cluster has no snapshot.storage.k8s.io/v1 API: install the snapshot controller and its CRDs, or set {fields.method}: {fields.without_snapshots}",
             waits=True,
         )
-    chosen = choose_snapshot_class(
-        facts.snapshot_classes, wanted=copy.snapshot_class, driver=facts.driver, fields=fields
-    )
-    return chosen if isinstance(chosen, Obstacle) else None
+    return choose_snapshot_class(facts.snapshot_classes, wanted=copy.snapshot_class, driver=facts.driver, fields=fields)
 
 
 CHECKS: Final[tuple[Check, ...]] = (

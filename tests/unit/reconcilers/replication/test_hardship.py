@@ -564,3 +564,19 @@ def test_of_certificates_with_two_names_those_of_the_secret_are_used() -> None:
     mounted = [volume for volume in it.pod["volumes"] if "authorities" in str(volume) or "others" in str(volume)]
     assert len(mounted) == 1
     assert "others" not in str(mounted)
+
+
+def test_a_cluster_without_snapshots_is_told_what_is_missing_and_how_to_do_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as without:
+        without.setattr("support.caches.Caches.snapshot_classes", lambda _: None)
+        sources = [Theatre.source(method, "Snapshot") for method in METHODS]
+        for it in sources:
+            it.act()
+            state, reason, message = it.condition("Ready")
+            assert (state, reason) == ("False", "SnapshotsNotSupported")
+            assert "copyMethod" in message
+            assert not it.there("VolumeSnapshot")
+    for it in sources:
+        assert it.start().there("VolumeSnapshot")
