@@ -71,9 +71,10 @@ class Caches:
         """The Pods of a Job."""
         return tuple(pod for pod in self._theatre.pods if pod.metadata.owned_by(owner_uid))
 
-    def pods_of_mover(self, mover_uid: str) -> tuple[Pod, ...]:
-        """The Pods of an owner."""
-        return tuple(pod for pod in self._theatre.pods if pod.metadata.label(ours.OWNER_UID_LABEL) == mover_uid)
+    def pods_of_mover(self, namespace: str, mover_uid: str) -> tuple[Pod, ...]:
+        """The Pods of an owner in a namespace."""
+        found = (pod for pod in self._theatre.pods if pod.metadata.namespace == namespace)
+        return tuple(pod for pod in found if pod.metadata.label(ours.OWNER_UID_LABEL) == mover_uid)
 
     def volumes_of(self, namespace: str, claim: str) -> tuple[Any, ...]:
         """None is known."""

@@ -262,9 +262,10 @@ class View:
         """The Pods that an owner controls."""
         return self.cluster.pods.store.by_index(_BY_CONTROLLER, owner_uid)
 
-    def pods_of_mover(self, mover_uid: str) -> tuple[Pod, ...]:
-        """The Pods that carry the UID of the object whose run it is as a label, whatever has become of their Jobs."""
-        return self.cluster.pods.store.by_index(_BY_OWNER, mover_uid)
+    def pods_of_mover(self, namespace: str, mover_uid: str) -> tuple[Pod, ...]:
+        """The Pods of a namespace that carry the UID of the object whose run it is as a label, whatever has become of their Jobs."""
+        found = self.cluster.pods.store.by_index(_BY_OWNER, mover_uid)
+        return tuple(pod for pod in found if pod.metadata.namespace == namespace)
 
     def volumes_of(self, namespace: str, claim: str) -> tuple[PersistentVolume, ...]:
         """The PersistentVolumes bound to a claim of this name."""

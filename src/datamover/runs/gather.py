@@ -1,6 +1,5 @@
 """From the caches to what is known of a run. Reads nothing but caches, so that a decision costs the API server no read. Pure."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
@@ -53,8 +52,8 @@ class View(Protocol):
         """The Pods that an owner controls."""
         ...
 
-    def pods_of_mover(self, mover_uid: str) -> tuple[Pod, ...]:
-        """The Pods that carry the UID of the object whose run it is as a label, whatever has become of their Jobs."""
+    def pods_of_mover(self, namespace: str, mover_uid: str) -> tuple[Pod, ...]:
+        """The Pods of the object's namespace that carry its UID as a label, whatever has become of their Jobs. Elsewhere a label is anybody's word."""
         ...
 
     def volumes_of(self, namespace: str, claim: str) -> tuple[PersistentVolume, ...]:
@@ -80,7 +79,8 @@ def gather_run(
     snapshot = view.snapshot(namespace, copy.snapshot) if copy.snapshot else None
     job = view.job(namespace, job_name) if job_name else None
     # Anybody can write a UID on a Pod of his: a mover, and what it says at its end, is of the same namespace (law L11).
-    pods = tuple(_of_namespace(namespace, view.pods_of(job.metadata.uid) if job else ()))
+    found = view.pods_of(job.metadata.uid) if job else ()
+    pods = tuple(pod for pod in found if (pod.metadata.namespace or "") == namespace)
     volumes = view.volumes_of(namespace, copy.claim) if copy.claim else ()
     wanted = copy.storage_class
     children: dict[str, HasMeta | None] = {
@@ -100,7 +100,7 @@ def gather_run(
         snapshot_classes=view.snapshot_classes() if copy.by_snapshot else None,
         job=job,
         pods=pods,
-        strays=tuple(pod for pod in _of_namespace(namespace, view.pods_of_mover(owner.uid)) if pod not in pods),
+        strays=tuple(pod for pod in view.pods_of_mover(namespace, owner.uid) if pod not in pods),
         known=replace(
             known,
             refusal=_standing(known.refusal, children, uid=owner.uid),
@@ -143,10 +143,6 @@ def _sight(
         content or before.content,
         taken_with or before.snapshot_class,
     )
-
-
-def _of_namespace(namespace: str, pods: Iterable[Pod]) -> Iterator[Pod]:
-    return (pod for pod in pods if (pod.metadata.namespace or "") == namespace)
 
 
 def _class_of(claim: PersistentVolumeClaim | None, view: View) -> StorageClass | None:

@@ -192,7 +192,7 @@ class ReplicationKind(Kind[Any, Any, Facts]):
 
     def _moved(self, obj: Replication) -> int:
         """Return the bytes that the last mover says it has moved."""
-        pods = newest_first(self._view.pods_of_mover(obj.metadata.uid))
+        pods = newest_first(self._view.pods_of_mover(obj.metadata.namespace or "", obj.metadata.uid))
         ask = ask_of(obj)
         said = (read_outcome(pod, ask.method) for pod in pods) if isinstance(ask, Ask) else ()
         return next((outcome.transferred_bytes for outcome in said if outcome is not None), 0)
@@ -210,10 +210,10 @@ class ReplicationKind(Kind[Any, Any, Facts]):
     def _writers_beside(self, obj: Replication, now: datetime) -> Iterable[Writer]:
         """The other destinations that write the claim of this one now."""
         for other in self._users_beside(obj):
-            ask = ask_of(other)
+            ask, namespace = ask_of(other), other.metadata.namespace or ""
             if isinstance(ask, Ask):
-                job = self._view.job(other.metadata.namespace or "", job_of(ask))
-                found = writer_of(ask, job, self._view.pods_of_mover(other.metadata.uid), now=now)
+                pods = self._view.pods_of_mover(namespace, other.metadata.uid)
+                found = writer_of(ask, self._view.job(namespace, job_of(ask)), pods, now=now)
                 if found is not None:
                     yield found
 
