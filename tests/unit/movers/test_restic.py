@@ -188,7 +188,7 @@ def test_the_agent_understands_what_the_job_says() -> None:
     """Operator and agent meet here: the environment of a Job is one that the mover takes, with the actions of its arguments."""
     asked = work(retention=Retention(daily=3, within="3d"), prune=True, unlock=True, remove_stale_locks=True)
     container = container_of(build_job(movement(words.SOURCE), asked))
-    environ = {each["name"]: each.get("value", f"value of {each['name']}") for each in container["env"]}
+    environ = {each["name"]: each.get("value", f"/value/of/{each['name']}") for each in container["env"]}
     settings = read_settings(environ, container["args"][1:])
     assert settings.actions == ("unlock", "backup", "prune")
     assert settings.policy == ("--keep-daily", "3", "--keep-within", "3d", "--keep-last", "1")
