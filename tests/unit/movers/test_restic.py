@@ -186,18 +186,19 @@ def test_a_key_file_of_google_and_certificates_are_mounted() -> None:
 
 def test_the_agent_understands_what_the_job_says() -> None:
     """Operator and agent meet here: the environment of a Job is one that the mover takes, with the actions of its arguments."""
+    secret = {"RESTIC_REPOSITORY": "s3:http://store/bucket", "AWS_ACCESS_KEY_ID": "of the Secret"}
     asked = work(retention=Retention(daily=3, within="3d"), prune=True, unlock=True, remove_stale_locks=True)
     container = container_of(build_job(movement(words.SOURCE), asked))
-    environ = {each["name"]: each.get("value", f"/value/of/{each['name']}") for each in container["env"]}
+    environ = {each["name"]: each.get("value", secret.get(each["name"], "x")) for each in container["env"]}
     settings = read_settings(environ, container["args"][1:])
     assert settings.actions == ("unlock", "backup", "prune")
     assert settings.policy == ("--keep-daily", "3", "--keep-within", "3d", "--keep-last", "1")
     assert settings.remove_stale_locks
     assert (settings.data, settings.cache, settings.run_id) == ("/data", "/cache", "r1")
-    assert settings.variables["AWS_ACCESS_KEY_ID"] == "value of AWS_ACCESS_KEY_ID"
+    assert settings.variables["AWS_ACCESS_KEY_ID"] == "of the Secret"
     destination = work(as_of="2026-11-29T12:00:00Z", delete_extra_files=True)
     container = container_of(build_job(movement(words.DESTINATION), destination))
-    environ = {each["name"]: each.get("value", "x") for each in container["env"]}
+    environ = {each["name"]: each.get("value", secret.get(each["name"], "x")) for each in container["env"]}
     settings = read_settings(environ, container["args"][1:])
     assert (settings.restore_options, settings.previous) == (("--delete",), 0)
     assert settings.as_of is not None
