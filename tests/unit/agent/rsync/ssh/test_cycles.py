@@ -74,7 +74,7 @@ def fill(folder: Path) -> None:
     (folder / "lost+found").mkdir()
     folder.chmod(0o750)
     # rsync compares whole seconds: what it makes in the same one keeps its own fraction
-    for name in ("link", "sub/empty"):
+    for name in ("link", "sub/empty", "sub", "."):
         os.utime(folder / name, (1_700_000_000, 1_700_000_000), follow_symlinks=False)
 
 
