@@ -43,7 +43,8 @@ def renew(order: Order, facts: Facts, ask: Ask, job: Job, *, settings: Settings)
     """Return how a Job is replaced that was asked for otherwise and whose mover does not run; None where it stays."""
     if not order.owner.owns(job):
         return None
-    otherwise, unmade = asks_otherwise(job, facts, settings=settings), any(_outdated(order, facts, ask))
+    gone = _has_lost_claim(order, facts)
+    otherwise, unmade = asks_otherwise(job, facts, settings=settings), gone or any(_outdated(order, facts, ask))
     if not otherwise and not unmade:
         return None
     unheard = otherwise and serves(ask) and _asks_for_another_key(job, facts, settings)
@@ -52,7 +53,8 @@ def renew(order: Order, facts: Facts, ask: Ask, job: Job, *, settings: Settings)
     refusal = facts.run.refused()
     if refusal is not None:
         return refused(refusal, action="Synchronize")
-    message = f"Job {job.metadata.name} is made anew: something else was asked for before its mover had started"
+    why = "its claim is deleted" if gone else "something else was asked for before its mover had started"
+    message = f"Job {job.metadata.name} is made anew: {why}"
     copied = ("True", reasons.JOB_CREATED, ANOTHER_MOVER)
     if unmade:
         copied = ("False", reasons.RUN_RECORDED, NOTHING_COPIED)
@@ -62,6 +64,14 @@ def renew(order: Order, facts: Facts, ask: Ask, job: Job, *, settings: Settings)
         before=(ProvePods(),),  # its mover may run by now
         after=(Delete(JOBS, job.metadata),),
     )
+
+
+def _has_lost_claim(order: Order, facts: Facts) -> bool:
+    """Tell whether somebody deletes what a mover reads or writes without a copy. A Pod that has failed keeps the claim from going, and the claim that
+    goes keeps the next Pod from starting: only without the Job does either get on.
+    """
+    claim = facts.run.source
+    return order.copy.direct and (claim is None or claim.metadata.terminating)
 
 
 def asks_otherwise(job: HasMeta, facts: Facts, *, settings: Settings) -> bool:

@@ -14,6 +14,7 @@ from datamover.runs.facts import Unread
 from kubekit.words.batch import JOBS
 from kubekit.words.core import SERVICES
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS
+from kubekit.words.timestamps import seconds
 from support.theatre import METHODS, Theatre
 
 GOING = "2026-11-29T11:12:51Z"
@@ -580,3 +581,30 @@ def test_a_cluster_without_snapshots_is_told_what_is_missing_and_how_to_do_witho
             assert not it.there("VolumeSnapshot")
     for it in sources:
         assert it.start().there("VolumeSnapshot")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_claim_that_is_deleted_under_a_mover_that_waits_for_a_node_takes_its_job_along(method: str) -> None:
+    it = Theatre.destination(method, "Snapshot").start()
+    [name] = [
+        name for kind, name in it.objects if kind == "PersistentVolumeClaim" and name.startswith("volsync-back-d")
+    ]
+    first = it.job["metadata"]["uid"]
+    it.objects["PersistentVolumeClaim", name]["metadata"]["deletionTimestamp"] = seconds(it.now)
+    it.act()
+    assert not it.there("Job"), (
+        "its failed Pods would keep the claim from going, and the claim the next Pod from starting"
+    )
+    assert it.condition("Ready")[1] == "SourceTerminating"
+    it.delete("PersistentVolumeClaim", name)
+    assert it.start().job["metadata"]["uid"] != first
+
+
+def test_a_claim_that_is_deleted_under_a_mover_that_runs_leaves_it_to_its_end() -> None:
+    for it in (Theatre.destination("restic", "Snapshot").start(), Theatre.source("restic", "Direct").start()):
+        it.run()
+        for (kind, _), each in it.objects.items():
+            if kind == "PersistentVolumeClaim":
+                each["metadata"]["deletionTimestamp"] = seconds(it.now)
+        it.act()
+        assert it.there("Job")
