@@ -37,6 +37,8 @@ class Round:
     succeeded: int = 0
     pace: list[float] = field(default_factory=list)
     published: dict[str, Tree] = field(default_factory=dict)
+    fences: dict[str, str] = field(default_factory=dict)
+    """The synchronisation that was recorded when each replica last wrote the status, or proved it."""
 
 
 class ReplicationLedger(Writes):
@@ -79,6 +81,7 @@ class ReplicationLedger(Writes):
         elif call.resource in _SHELVES:
             if call.subresource != "status":
                 self._break("L6", f"{call} changes more than a status")
+            self.rounds[uid_of(answer)].fences[call.agent] = run_id_of(answer)
             self._check_status(answer)
 
     # --- children -----------------------------------------------------------------------------------
@@ -91,7 +94,9 @@ class ReplicationLedger(Writes):
         owner, run = self._object(uid), label_of(child, names.RUN_ID_LABEL)
         if owner is None:
             return  # deleted a moment before; the garbage collector will find the child
-        if run and run != run_id_of(owner):
+        # Nothing can be made under the version of its owner. A create that is on its way when a rival begins the next synchronisation
+        # arrives after it: that is removed as stale. Who has not looked is broken.
+        if run and run != run_id_of(owner) and run != self.rounds[uid].fences.get(call.agent):
             self._break("L6", f"{call}: the synchronisation {run} is not recorded, but {run_id_of(owner)}")
         if call.resource == _JOBS:
             self._check_job(call, child, uid, run)
