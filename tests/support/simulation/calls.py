@@ -9,6 +9,7 @@ from kubekit.client.transport import Request
 
 Tree = dict[str, Any]
 
+SENT = "X-Sent-At"
 _APPLY = "application/apply-patch"
 
 
@@ -30,6 +31,11 @@ class Call:
     @cached_property
     def body(self) -> Tree:
         return json.loads(self.request.body) if self.request.body else {}
+
+    @property
+    def sent(self) -> float:
+        """When it was sent, seconds; it may have been on its way for long."""
+        return float(self.request.headers.get(SENT, "inf"))
 
     @property
     def agent(self) -> str:

@@ -37,8 +37,12 @@ class Round:
     succeeded: int = 0
     pace: list[float] = field(default_factory=list)
     published: dict[str, Tree] = field(default_factory=dict)
-    fences: dict[str, str] = field(default_factory=dict)
-    """The synchronisation that was recorded when each replica last wrote the status, or proved it."""
+    fences: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
+    """For each replica, when it has written the status, or proved it, and the synchronisation that was recorded then."""
+
+    def proved(self, call: Call) -> str:
+        """Return which synchronisation was recorded when the sender of a request had written or proved the status last."""
+        return next((run for at, run in reversed(self.fences.get(call.agent, [])) if at <= call.sent), "")
 
 
 class ReplicationLedger(Writes):
@@ -81,7 +85,8 @@ class ReplicationLedger(Writes):
         elif call.resource in _SHELVES:
             if call.subresource != "status":
                 self._break("L6", f"{call} changes more than a status")
-            self.rounds[uid_of(answer)].fences[call.agent] = run_id_of(answer)
+            fences = self.rounds[uid_of(answer)].fences.setdefault(call.agent, [])
+            fences.append((self._history.now(), run_id_of(answer)))
             self._check_status(answer)
 
     # --- children -----------------------------------------------------------------------------------
@@ -94,9 +99,9 @@ class ReplicationLedger(Writes):
         owner, run = self._object(uid), label_of(child, names.RUN_ID_LABEL)
         if owner is None:
             return  # deleted a moment before; the garbage collector will find the child
-        # Nothing can be made under the version of its owner. A create that is on its way when a rival begins the next synchronisation
-        # arrives after it: that is removed as stale. Who has not looked is broken.
-        if run and run != run_id_of(owner) and run != self.rounds[uid].fences.get(call.agent):
+        # Nothing can be made under the version of its owner. What is on its way when a rival begins the next synchronisation, or for so long
+        # that this one ends, is removed as stale when it is there. But nobody sends it who has not looked.
+        if run and run not in (run_id_of(owner), self.rounds[uid].proved(call)):
             self._break("L6", f"{call}: the synchronisation {run} is not recorded, but {run_id_of(owner)}")
         if call.resource == _JOBS:
             self._check_job(call, child, uid, run)

@@ -11,7 +11,7 @@ from kubekit.client.errors import TransportError, TransportTimeout
 from kubekit.client.transport import Request, Response, Stream
 from localkube.store.apiserver import ApiServer
 from localkube.transport import LocalTransport
-from support.simulation.calls import Call, read_call
+from support.simulation.calls import SENT, Call, read_call
 from support.simulation.faults import ANSWERS, Disturbance, Fault, Script, answer
 from support.simulation.history import History
 from support.simulation.streams import disturb
@@ -122,7 +122,8 @@ class Wire:
         return call, number, fault
 
     def _send(self, request: Request, latency: float) -> "asyncio.Task[Response]":
-        """Send on the network's own task: nobody can call it back."""
+        """Send on the network's own task: nobody can call it back. What arrives says when it was sent."""
+        request = replace(request, headers={**request.headers, SENT: f"{self._history.now():.6f}"})
 
         async def travel() -> Response:
             await asyncio.sleep(latency)
