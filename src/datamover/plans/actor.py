@@ -18,11 +18,13 @@ from datamover.api.outside import clean
 from datamover.plans.inquiry import inquire, locate, sample_log
 from datamover.plans.kind import HasStatus, Kind, Line
 from datamover.plans.learned import Failed, Learned, Written
+from datamover.plans.owners import Owners
 from datamover.plans.proof import Caches, Proof, RefusedError
 from datamover.plans.refusals import ANNOTATE, Attempts, describe, grant, is_kind_missing, lacks_right, right
 from datamover.plans.status import to_manifest
 from datamover.plans.steps import (
     Annotate,
+    AskOwners,
     Create,
     Delete,
     Emit,
@@ -33,6 +35,7 @@ from datamover.plans.steps import (
     Plan,
     ProveGone,
     ProvePods,
+    ProveSame,
     ProveStatus,
     Rebind,
     SampleLog,
@@ -41,6 +44,7 @@ from datamover.plans.steps import (
 )
 from kubekit.client.client import Client
 from kubekit.client.errors import AlreadyExists, ApiError, Conflict, Forbidden, KubeError, NotFound
+from kubekit.runtime.clock import Clock, SystemClock
 from kubekit.words.core import PERSISTENT_VOLUMES
 from kubekit.words.meta import HasMeta, Manifest, ObjectMeta, Reference, Resource
 
@@ -71,12 +75,21 @@ class Recorder(Protocol):
 class Actor(Generic[T, S]):
     """Carries out plans for objects of one kind."""
 
-    def __init__(self, client: Client, *, kind: Kind[T, S, Any], caches: Caches, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        kind: Kind[T, S, Any],
+        caches: Caches,
+        recorder: Recorder,
+        clock: Clock | None = None,
+    ) -> None:
         self._client = client
         self._kind = kind
         self._caches = caches
         self._recorder = recorder
         self._proof = Proof(client, caches=caches, kind=kind)
+        self._owners = Owners(client, clock=clock or SystemClock())
 
     async def act(self, obj: T, plan: Plan[S], attempts: Attempts) -> Learned[T, S]:
         """Run the steps for an object, which was refused, or failed, so often in a row before.
@@ -120,20 +133,37 @@ class Actor(Generic[T, S]):
             case Rebind():
                 await self._patch(PERSISTENT_VOLUMES, step.volume, step.patch, attempts)
                 self._tell(obj, Line(f"handed PersistentVolume {step.volume.name} over to {step.claim.name}"))
-            case ProveGone():
-                await self._proof.prove_gone(obj.metadata, step)
-            case ProvePods():
-                await self._proof.prove_pods(obj.metadata, attempts)
-            case Inquire():
-                return obj, replace(learned, diagnosis=await inquire(self._client, step))
-            case Locate():
-                return obj, replace(learned, placement=await locate(self._client, step))
-            case SampleLog():
-                return obj, replace(learned, sample=await sample_log(self._client, step))
+            case ProveGone() | ProveSame() | ProvePods():
+                await self._prove(step, obj, attempts)
+            case Inquire() | Locate() | AskOwners() | SampleLog():
+                return obj, await self._ask(step, obj, learned)
             case Emit():
                 self._emit(obj, step)
                 return obj, replace(learned, told=step)
         return obj, learned
+
+    async def _prove(self, step: ProveGone | ProveSame | ProvePods, obj: T, attempts: Attempts) -> None:
+        match step:
+            case ProveGone():
+                await self._proof.prove_gone(obj.metadata, step)
+            case ProveSame():
+                await self._proof.prove_same(step)
+            case ProvePods():
+                await self._proof.prove_pods(obj.metadata, attempts)
+
+    async def _ask(
+        self, step: Inquire | Locate | AskOwners | SampleLog, obj: T, learned: Learned[T, S]
+    ) -> Learned[T, S]:
+        match step:
+            case Inquire():
+                return replace(learned, diagnosis=await inquire(self._client, step))
+            case Locate():
+                return replace(learned, placement=await locate(self._client, step))
+            case AskOwners():
+                found = await self._owners.find(step.owners, namespace=obj.metadata.namespace or "")
+                return replace(learned, owners=found)
+            case SampleLog():
+                return replace(learned, sample=await sample_log(self._client, step))
 
     async def _write_status(self, obj: T, status: S | None) -> tuple[T, S | None]:
         """Return the object as it is then, and what the server has made of the status; None when its answer was lost."""

@@ -1,5 +1,6 @@
 """What was learnt of an object from answers of the API server. Losing it costs a repetition, nothing else. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,6 +53,25 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnerFound:
+    """An owner as the server shows it: whether one with its UID is alive, None where that could not be seen; whether we may say of another object
+    that it must go before this owner (the right to update its finalizers); and what kept either from being known.
+    """
+
+    alive: bool | None
+    may_block: bool = True
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnersFound:
+    """Owners by UID, as they were found `age` seconds ago."""
+
+    found: Mapping[str, OwnerFound]
+    age: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What this process has had in its caches of an object and its children: what was seen and is no longer there is gone.
 
@@ -75,7 +95,7 @@ class Known:
 
     `progress` is the last that a running mover's log said, and `progress_age` for how many seconds it is known; None when the log was
     not read yet. `watch` is what the samples of that log said one after the other. `seen` is what the caches held before. `placement` is where
-    the user of a claim was found.
+    the user of a claim was found, `owners` whether those of an object are alive.
     """
 
     refusal: Refusal | None = None
@@ -85,6 +105,7 @@ class Known:
     watch: ProgressWatch = UNWATCHED
     seen: Seen = UNSEEN
     placement: Placement | None = None
+    owners: OwnersFound | None = None
     told: Emit | None = None
     """The last event that was recorded: kept for kinds that speak by events alone, so that they say it once (law L9)."""
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from datamover.plans.known import Diagnosis, Placement, Refusal
+from datamover.plans.known import Diagnosis, OwnersFound, Placement, Refusal
 from datamover.plans.steps import Emit, Step
 from datamover.plans.watch import Sample
 from kubekit.client.errors import KubeError
@@ -46,6 +46,7 @@ class Learned(Generic[T, S]):
     deleted: tuple[str, ...] = ()
     diagnosis: Diagnosis | None = None
     placement: Placement | None = None
+    owners: OwnersFound | None = None
     sample: Sample | None = None
     told: Emit | None = None
     refusal: Refusal | None = None

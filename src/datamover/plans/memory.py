@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from datamover.api.transfer import Progress
-from datamover.plans.known import UNKNOWN, UNSEEN, Diagnosis, Known, Placement, Refusal, Seen
+from datamover.plans.known import UNKNOWN, UNSEEN, Diagnosis, Known, OwnersFound, Placement, Refusal, Seen
 from datamover.plans.learned import Learned
 from datamover.plans.refusals import Attempts
 from datamover.plans.steps import Delete, Emit, Plan, ProveStatus
@@ -46,6 +46,8 @@ class _Entry:
     diagnosed_at: float = 0.0
     placement: Placement | None = None
     placed_at: float = 0.0
+    owners: OwnersFound | None = None
+    owners_at: float = 0.0
     progress: Progress | None = None
     sampled_at: float | None = None
     watch: ProgressWatch = UNWATCHED
@@ -80,6 +82,7 @@ class Memory:
             watch=entry.watch,
             seen=entry.seen,
             placement=entry.placement and replace(entry.placement, age=now - entry.placed_at),
+            owners=entry.owners and replace(entry.owners, age=now - entry.owners_at),
             told=entry.told,
         )
 
@@ -122,6 +125,8 @@ class Memory:
             self.note_diagnosis(uid, learned.diagnosis)
         if learned.placement is not None:
             self.note_placement(uid, learned.placement)
+        if learned.owners is not None:
+            self.note_owners(uid, learned.owners)
         if learned.sample is not None:
             self.note_sample(uid, learned.sample)
         if learned.refusal is not None:
@@ -180,6 +185,12 @@ class Memory:
         entry = self._entry(uid)
         entry.placement = placement
         entry.placed_at = self._clock.monotonic()
+
+    def note_owners(self, uid: str, owners: OwnersFound) -> None:
+        """Owners were found like this."""
+        entry = self._entry(uid)
+        entry.owners = owners
+        entry.owners_at = self._clock.monotonic()
 
     def note_sample(self, uid: str, sample: Sample) -> None:
         """The log of a mover said this."""

@@ -23,7 +23,7 @@ from datamover.api.ownership import select_children
 from datamover.plans.kind import HasStatus, Kind
 from datamover.plans.known import Refusal
 from datamover.plans.refusals import LONGEST_WAIT, Attempts, describe
-from datamover.plans.steps import Create, ProveGone
+from datamover.plans.steps import Create, ProveGone, ProveSame
 from kubekit.client.client import Client
 from kubekit.client.errors import Conflict, Forbidden, KubeError, NotFound
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PODS, PersistentVolume
@@ -76,6 +76,14 @@ class Proof(Generic[T]):
         if ours:
             self._caches.observe(step.resource, found)
             raise Conflict(f"{step.resource.kind} {step.name} is still there")
+
+    async def prove_same(self, step: ProveSame) -> None:
+        """Return when the server has this very version of an object."""
+        target = step.target
+        found: HasMeta = await self._client.get(step.resource, target.name, namespace=target.namespace)
+        if (found.metadata.uid, found.metadata.resource_version) != (target.uid, target.resource_version):
+            self._caches.observe(step.resource, found)
+            raise Conflict(f"{step.resource.kind} {target.name} is not as it was seen")
 
     async def prove_pods(self, owner: ObjectMeta, attempts: Attempts) -> None:
         """Return when the server's Pods of an owner are those of the cache. Raises RefusedError when they may not be listed."""

@@ -22,6 +22,7 @@ from datamover.plans.refusals import Attempts
 from datamover.plans.steps import (
     REST,
     Annotate,
+    AskOwners,
     Create,
     Delete,
     Emit,
@@ -71,7 +72,7 @@ class Reconciler(Generic[T, S, F]):
         self._clock = clock
         self._surveyed = False
         self._pruned = Pruned()
-        self._actor: Actor[T, S] = Actor(client, kind=kind, caches=caches, recorder=recorder)
+        self._actor: Actor[T, S] = Actor(client, kind=kind, caches=caches, recorder=recorder, clock=clock)
 
     def controller(self, *, workers: int = 4, metrics: WorkInstruments = SILENCE) -> Controller:
         """Return the controller that calls this reconciler, woken by everything that an object depends on."""
@@ -143,7 +144,7 @@ class Reconciler(Generic[T, S, F]):
             return self._pause_after(uid, learned.failed.error)
         effect = any(isinstance(step, Create | Delete | Patch | Annotate | Rebind | ProvePods) for step in plan.steps)
         memory.note_success(uid, effect=effect)
-        if any(isinstance(step, Inquire | Locate | SampleLog) for step in plan.steps):
+        if any(isinstance(step, Inquire | Locate | AskOwners | SampleLog) for step in plan.steps):
             return None  # what was learnt may be worth telling at once
         if plan == REST and self.kind.is_over(obj):
             memory.forget(uid)
@@ -210,7 +211,7 @@ class Reconciler(Generic[T, S, F]):
         if not any(vain):
             return plan
         left = [step for step, is_vain in zip(plan.steps, vain, strict=True) if not is_vain]
-        if all(isinstance(step, Emit | Inquire | Locate | SampleLog) for step in left):
+        if all(isinstance(step, Emit | Inquire | Locate | AskOwners | SampleLog) for step in left):
             return replace(plan, steps=tuple(step for step in left if not isinstance(step, Emit)))
         if any(isinstance(step, WriteStatus) for step in left):
             return plan

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from kubekit.words.batch import JOBS
-from kubekit.words.meta import Manifest, ObjectMeta, PartialObject, Reference, Resource
+from kubekit.words.meta import Manifest, ObjectMeta, OwnerReference, PartialObject, Reference, Resource
 
 S = TypeVar("S")
 """The status of the kind that a plan is for."""
@@ -143,6 +143,16 @@ class Locate:
 
 
 @dataclass(frozen=True, slots=True)
+class AskOwners:
+    """Ask whether owners are alive, by their UIDs, and whether we may keep them from going first (`OwnerFound`).
+
+    What becomes the child of an owner that is gone is deleted by Kubernetes at once.
+    """
+
+    owners: tuple[OwnerReference, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SampleLog:
     """Read the end of a running mover's log for its progress."""
 
@@ -161,6 +171,14 @@ class ProveGone:
     resource: Resource[Any]
     name: str
     claim: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProveSame:
+    """Ask the server whether an object is still as the caches show it; another version goes into the caches, and the decision is made anew."""
+
+    resource: Resource[Any]
+    target: ObjectMeta
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +210,10 @@ Effect = (
     | Rebind
     | Inquire
     | Locate
+    | AskOwners
     | SampleLog
     | ProveGone
+    | ProveSame
     | ProvePods
     | ProveStatus
     | Emit

@@ -1,0 +1,92 @@
+"""What the definitions (CRDs) of group cdi.kubevirt.io say beyond their types: columns and short names. Pure.
+
+They are installed only where nobody else has installed such, bear our `managed-by`, and keep what they do not know: objects that were written
+for a real CDI are accepted as they are.
+"""
+
+from typing import Any, Final
+
+from datamover.api import names as ours
+from datamover.api.cdi.config import CDI_CONFIGS, CDIS
+from datamover.api.cdi.data_import_cron import DATA_IMPORT_CRONS
+from datamover.api.cdi.data_source import DATA_SOURCES
+from datamover.api.cdi.data_volume import DATA_VOLUMES
+from datamover.api.cdi.storage_profile import STORAGE_PROFILES
+from datamover.api.crd import crd, generated_once
+from kubekit.words.meta import Manifest, Resource
+
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+_KEEP: Final = "x-kubernetes-preserve-unknown-fields"
+
+
+def _column(name: str, path: str, type_: str = "string", **more: Any) -> dict[str, Any]:
+    return {"name": name, "type": type_, "jsonPath": path, **more}
+
+
+_AGE: Final = _column("Age", ".metadata.creationTimestamp", "date")
+_VOLUME: Final = (
+    _column("Phase", ".status.phase", description="How far it is."),
+    _column("Progress", ".status.progress", description="Share of the data that is there."),
+    _column("Restarts", ".status.restartCount", "integer", description="How often the worker was started again."),
+    _AGE,
+)
+_CRON: Final = (_column("Format", ".status.sourceFormat", description="Format of the imports."),)
+
+
+@generated_once
+def data_volume_crd() -> Manifest:
+    """Return the CustomResourceDefinition of DataVolume."""
+    return _define(DATA_VOLUMES, columns=_VOLUME, short_names=("dv", "dvs"))
+
+
+@generated_once
+def data_source_crd() -> Manifest:
+    """Return the CustomResourceDefinition of DataSource."""
+    return _define(DATA_SOURCES, short_names=("das",))
+
+
+@generated_once
+def data_import_cron_crd() -> Manifest:
+    """Return the CustomResourceDefinition of DataImportCron."""
+    return _define(DATA_IMPORT_CRONS, columns=_CRON, short_names=("dic", "dics"))
+
+
+@generated_once
+def storage_profile_crd() -> Manifest:
+    """Return the CustomResourceDefinition of StorageProfile."""
+    return _define(STORAGE_PROFILES)
+
+
+@generated_once
+def cdi_config_crd() -> Manifest:
+    """Return the CustomResourceDefinition of CDIConfig."""
+    return _define(CDI_CONFIGS)
+
+
+@generated_once
+def cdi_crd() -> Manifest:
+    """Return the CustomResourceDefinition of CDI."""
+    return _define(CDIS)
+
+
+def _define(
+    resource: Resource[Any], *, columns: tuple[dict[str, Any], ...] = (), short_names: tuple[str, ...] = ()
+) -> Manifest:
+    definition = crd(resource, rules={}, columns=columns, short_names=short_names, categories=(), required=())
+    definition["metadata"]["labels"][MANAGED_BY_LABEL] = ours.PART_OF_VALUE
+    schema: dict[str, Manifest] = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    for part in ("spec", "status"):
+        _keep_unknown(schema.get(part))
+    return definition
+
+
+def _keep_unknown(schema: dict[str, Any] | None) -> None:
+    """Let every object within keep what it does not know."""
+    if schema is None:
+        return
+    if schema.get("type") == "object" and "additionalProperties" not in schema:
+        schema[_KEEP] = True
+    within: dict[str, dict[str, Any]] = schema.get("properties", {})
+    for each in within.values():
+        _keep_unknown(each)
+    _keep_unknown(schema.get("items"))

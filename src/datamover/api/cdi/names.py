@@ -1,0 +1,84 @@
+"""Every name of group cdi.kubevirt.io that is visible outside: annotations, phases, conditions. Pure.
+
+The group is another project's: its names are an interface that users' manifests and other controllers rely on, and never change here.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+from datamover.api import names as ours
+
+GROUP: Final = "cdi.kubevirt.io"
+VERSION: Final = "v1beta1"
+
+CONFIG_NAME: Final = "config"
+"""The one CDIConfig of a cluster."""
+
+# Annotations that ask for a collection, or refuse it.
+DELETE_AFTER_COMPLETION: Final = f"{GROUP}/storage.deleteAfterCompletion"
+"""`true` asks for the collection of a completed DataVolume, `false` refuses it. This key was shipped, and is the one that is written."""
+DELETE_AFTER_COMPLETION_DESIGNED: Final = f"{GROUP}/storage.dv.deleteAfterCompletion"
+"""The key of the original design: it is read as well, and `false` under either wins."""
+ASKING_KEYS: Final = (DELETE_AFTER_COMPLETION, DELETE_AFTER_COMPLETION_DESIGNED)
+
+# Annotations of claims and DataVolumes.
+POPULATED_FOR: Final = f"{GROUP}/storage.populatedFor"
+"""On a claim: the DataVolume of this name has filled it. Empty during and after a handover, so that nobody takes the claim back."""
+PRE_POPULATED: Final = f"{GROUP}/storage.prePopulated"
+"""On a DataVolume: the claim of this name is filled already."""
+CREATED_FOR: Final = f"{GROUP}/createdForDataVolume"
+"""On a claim: the UID of the DataVolume that it was made for. A claim with another one's is adopted by nobody."""
+GARBAGE_COLLECTED: Final = f"{GROUP}/garbageCollected"
+"""On a claim: `true` when its DataVolume was collected."""
+ALLOW_ADOPTION: Final = f"{GROUP}/allowClaimAdoption"
+"""On a DataVolume: `true` lets it take over a claim of its name."""
+BIND_IMMEDIATELY: Final = f"{GROUP}/storage.bind.immediate.requested"
+"""On a DataVolume: it is populated without waiting for a first consumer."""
+
+# Annotations of ours on these kinds; they follow the names of our own group.
+STAMPED: Final = f"{ours.GROUP}/stamped"
+"""On a DataVolume: the asking annotation is our stamp, not the user's own word."""
+COLLECTION: Final = f"{ours.GROUP}/collection"
+"""On a DataVolume: why it is not collected, as `REASON: sentence`."""
+RECORD: Final = f"{ours.GROUP}/collected-datavolume"
+"""On a claim: what is to be known of the DataVolume that was collected, as JSON."""
+FINALIZER: Final = f"{ours.GROUP}/handover"
+"""On a DataVolume while its claim is handed over: it cannot vanish while the claim names it."""
+TTL_LABEL: Final = f"{ours.GROUP}/datavolume-ttl-seconds"
+"""On a Namespace: seconds after which its completed DataVolumes are collected; a negative number is never."""
+
+
+class Phase(StrEnum):
+    """How far a DataVolume is, as `status.phase` says it. Unset is the beginning."""
+
+    UNSET = ""
+    PENDING = "Pending"
+    PVC_BOUND = "PVCBound"
+    IMPORT_SCHEDULED = "ImportScheduled"
+    IMPORT_IN_PROGRESS = "ImportInProgress"
+    CLONE_SCHEDULED = "CloneScheduled"
+    CLONE_IN_PROGRESS = "CloneInProgress"
+    SNAPSHOT_FOR_SMART_CLONE = "SnapshotForSmartCloneInProgress"
+    CLONE_FROM_SNAPSHOT = "CloneFromSnapshotSourceInProgress"
+    SMART_CLONE = "SmartClonePVCInProgress"
+    CSI_CLONE = "CSICloneInProgress"
+    EXPANSION = "ExpansionInProgress"
+    NAMESPACE_TRANSFER = "NamespaceTransferInProgress"
+    PREPARE_CLAIM = "PrepClaimInProgress"
+    REBIND = "RebindInProgress"
+    UPLOAD_SCHEDULED = "UploadScheduled"
+    UPLOAD_READY = "UploadReady"
+    WAIT_FOR_FIRST_CONSUMER = "WaitForFirstConsumer"
+    PENDING_POPULATION = "PendingPopulation"
+    PAUSED = "Paused"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    UNKNOWN = "Unknown"
+
+
+class ConditionType(StrEnum):
+    """The conditions of a DataVolume."""
+
+    READY = "Ready"
+    BOUND = "Bound"
+    RUNNING = "Running"

@@ -1,0 +1,150 @@
+"""Handing a claim over when its DataVolume goes: who owns it afterwards, what is written on it, and whether that is so. Pure.
+
+A claim that its DataVolume owns goes with it, and the disk with the claim. So it is detached first, in one patch, and the DataVolume cannot vanish
+before that is seen to hold.
+
+Guarantees: what is patched is safe against an owner that comes back. A CDI judges from a cache in which the DataVolume is still there; on the
+very version that the patch makes, `createdForDataVolume` has another controller refuse to adopt the claim, and an empty `populatedFor` is not
+copied onto it again.
+Assumptions: the patch is sent under the UID and the version of the claim that was judged.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+from msgspec.structs import replace
+
+from datamover import __version__
+from datamover.api.cdi import names
+from datamover.api.cdi.data_volume import DataVolume, DataVolumeSpec
+from kubekit.words.core import PersistentVolumeClaim
+from kubekit.words.meta import Manifest, Model, ObjectMeta, OwnerReference
+
+_LONGEST: Final = 512
+"""Characters of an address that are recorded at most."""
+
+
+class Record(Model, frozen=True):
+    """What is known of a DataVolume that was collected. Written on its claim, as JSON."""
+
+    uid: str
+    name: str
+    source: str = ""
+    """What filled the claim: the name of the source's field, and an address without credentials."""
+    created: str | None = None
+    completed: str | None = None
+    collected: str = ""
+    by: str = ""
+
+
+def transfer_owners(
+    claim: Iterable[OwnerReference],
+    volume: Iterable[OwnerReference],
+    *,
+    uid: str,
+    demoted: frozenset[str] = frozenset(),
+) -> tuple[OwnerReference, ...]:
+    """Return who owns a claim when the DataVolume with this UID does no more: its other owners, then those of the DataVolume that are new.
+
+    They are taken over as they are, in their order. Those with a UID in `demoted` are no controllers any more: they still take the claim with
+    them, and leave room for a DataVolume that adopts it.
+    """
+    kept = tuple(each for each in claim if each.uid != uid)
+    there = {each.uid for each in kept}
+    new = (each for each in volume if each.uid not in there and each.uid != uid)
+    return (*kept, *(replace(each, controller=False) if each.uid in demoted else each for each in new))
+
+
+def is_detached(claim: ObjectMeta, *, uid: str) -> bool:
+    """Tell whether a DataVolume with this UID can go without the claim, and nobody will make it the claim's owner again."""
+    guarded = claim.annotation(names.CREATED_FOR) == uid and claim.annotation(names.POPULATED_FOR) == ""
+    return not claim.owned_by(uid) and guarded
+
+
+def build_patch(
+    claim: PersistentVolumeClaim, volume: DataVolume, *, record: Record, demoted: frozenset[str]
+) -> Manifest:
+    """Return the one merge patch of the claim that detaches it and makes it its own: owners, guard, marks and record."""
+    meta = volume.metadata
+    owners = transfer_owners(
+        claim.metadata.owner_references or (), meta.owner_references or (), uid=meta.uid, demoted=demoted
+    )
+    annotations = {
+        names.CREATED_FOR: meta.uid,
+        names.POPULATED_FOR: "",
+        names.GARBAGE_COLLECTED: "true",
+        # A stamp that came late is not copied to the claim by a CDI, and `virtctl` looks for it there.
+        names.DELETE_AFTER_COMPLETION: "true",
+        names.RECORD: msgspec.json.encode(record).decode(),
+    }
+    return {"metadata": {"ownerReferences": msgspec.to_builtins(owners), "annotations": annotations}}
+
+
+def build_return(claim: PersistentVolumeClaim, volume: DataVolume) -> Manifest:
+    """Return the merge patch that gives a claim back to its DataVolume, which stays after all: as it was before it was handed over."""
+    meta = volume.metadata
+    # Owners that came with the handover stay, without control: one owner more only lets a claim live longer.
+    kept = [replace(each, controller=False) for each in claim.metadata.owner_references or () if each.uid != meta.uid]
+    owner = OwnerReference(
+        api_version=f"{names.GROUP}/{names.VERSION}",
+        kind="DataVolume",
+        name=meta.name,
+        uid=meta.uid,
+        controller=True,
+        block_owner_deletion=True,
+    )
+    annotations = {
+        names.CREATED_FOR: meta.uid,
+        names.POPULATED_FOR: meta.name,
+        names.GARBAGE_COLLECTED: None,
+        names.RECORD: None,
+    }
+    return {"metadata": {"ownerReferences": msgspec.to_builtins([*kept, owner]), "annotations": annotations}}
+
+
+def record_of(volume: DataVolume, *, collected: str) -> Record:
+    """Return what is to be recorded of a DataVolume. `collected` is the time, RFC 3339."""
+    ready = volume.status.condition(names.ConditionType.READY) if volume.status is not None else None
+    return Record(
+        uid=volume.metadata.uid,
+        name=volume.metadata.name,
+        source=describe_source(volume.spec),
+        created=volume.metadata.creation_timestamp,
+        completed=ready.last_transition_time if ready is not None else None,
+        collected=collected,
+        by=f"datamover {__version__}",
+    )
+
+
+def read_record(claim: ObjectMeta) -> Record | None:
+    """Return what a claim says of a DataVolume that was collected; None where it says nothing, or nothing that can be read."""
+    said = claim.annotation(names.RECORD)
+    try:
+        return msgspec.json.decode(said or "", type=Record)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return None
+
+
+def describe_source(spec: DataVolumeSpec | None) -> str:
+    """Return what fills a claim in a few words: no credentials, no query, nothing that is long."""
+    if spec is None:
+        return ""
+    if spec.source_ref is not None:
+        return f"{spec.source_ref.kind} {spec.source_ref.name}"[:_LONGEST]
+    fields: dict[str, dict[str, Any]] = msgspec.to_builtins(spec.source) if spec.source is not None else {}
+    kind = next(iter(fields), "")
+    said = fields.get(kind, {})
+    address, name = said.get("url"), said.get("name")
+    if isinstance(address, str):
+        return f"{kind} {_without_secrets(address)}"[:_LONGEST]
+    return f"{kind} {name}"[:_LONGEST] if name else kind
+
+
+def _without_secrets(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    except ValueError:
+        return ""
