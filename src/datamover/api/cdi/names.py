@@ -44,6 +44,8 @@ RECORD: Final = f"{ours.GROUP}/collected-datavolume"
 """On a claim: what is to be known of the DataVolume that was collected, as JSON."""
 FINALIZER: Final = f"{ours.GROUP}/handover"
 """On a DataVolume while its claim is handed over: it cannot vanish while the claim names it."""
+CLONE_PERMIT: Final = f"{ours.GROUP}/clone-permit"
+"""On a DataVolume: the webhook's word that whoever made it may copy from the other namespace. Signed; what users write there is no such word."""
 TTL_LABEL: Final = f"{ours.GROUP}/datavolume-ttl-seconds"
 """On a Namespace: seconds after which its completed DataVolumes are collected; a negative number is never."""
 
