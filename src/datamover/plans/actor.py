@@ -218,7 +218,8 @@ class Actor(Generic[T, S]):
             pass  # it is gone, which is what was wanted; the watch will say so
         except Conflict:
             if step.as_seen:
-                raise  # it has changed: the watch brings what it says now
+                await self._proof.look_again(step.resource, target)
+                raise
             return False  # another object has taken the name: ours is gone, and the other one is not ours to delete
         except ApiError as error:
             if not attempts.settle(error):

@@ -85,6 +85,14 @@ class Proof(Generic[T]):
             self._caches.observe(step.resource, found)
             raise Conflict(f"{step.resource.kind} {target.name} is not as it was seen")
 
+    async def look_again(self, resource: Resource[Any], target: ObjectMeta) -> None:
+        """Take in what an object is now that was changed since the caches showed it. Their watch may be late for long, and would ask again."""
+        try:
+            found: HasMeta = await self._client.get(resource, target.name, namespace=target.namespace)
+        except KubeError:
+            return  # the watch will say what has become of it
+        self._caches.observe(resource, found)
+
     async def prove_pods(self, owner: ObjectMeta, attempts: Attempts) -> None:
         """Return when the server's Pods of an owner are those of the cache. Raises RefusedError when they may not be listed."""
         selector = f"{select_children(self._kind.created_by)},{OWNER_UID_LABEL}={owner.uid}"

@@ -69,7 +69,13 @@ class ReplicationLedger(Writes):
         return self._name(call).startswith("volsync-")
 
     def deletes(self, call: Call, target: Tree) -> None:
-        """L2: the label of what is temporary. A destination's image stays until another one is told."""
+        """L2: the label of what is temporary. A destination's image stays until another one is told.
+
+        A claim that has no volume yet holds nothing: it is made anew as it is asked for by now, judged at its version.
+        """
+        empty = call.resource == CLAIMS and not look(target, "spec", "volumeName")
+        if empty and look(call.body, "preconditions", "resourceVersion"):
+            return
         owner = label_of(target, words.CLEANUP_LABEL)
         if owner not in owners_of(target):
             self._break("L2", f"{call} hits an object without the label of what is temporary")

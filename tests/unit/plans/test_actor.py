@@ -228,11 +228,12 @@ async def test_a_patch_that_is_not_allowed_is_told_with_the_right_that_is_missin
 
 @pytest.mark.parametrize("as_seen", [True, False])
 async def test_what_goes_for_what_it_says_goes_only_as_it_was_seen(*, as_seen: bool) -> None:
-    stage = Stage(failure(409, "Conflict"))
+    stage = Stage(failure(409, "Conflict"), failure(404, "NotFound"))
     learned = await stage.act(Delete(PERSISTENT_VOLUME_CLAIMS, TARGET, as_seen=as_seen))
-    (request,) = stage.server.requests
+    request, *looks = stage.server.requests
     version = {"resourceVersion": "41"} if as_seen else {}
     assert json.loads(request.body)["preconditions"] == {"uid": "u-7", **version}
+    assert [look.method for look in looks] == (["GET"] if as_seen else []), "what it is now is not waited for"
     assert learned.deleted == ()
     decided_anew = learned.failed is not None and isinstance(learned.failed.error, Conflict)
     assert decided_anew is as_seen, "without the version only its UID can have changed: then it is gone"

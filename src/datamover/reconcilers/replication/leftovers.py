@@ -8,7 +8,7 @@ from datamover.api import reasons
 from datamover.api.names import CopyMethod
 from datamover.api.volsync import names
 from datamover.api.volsync.replication_destination import Image, ReplicationDestination
-from datamover.plans.steps import Delete, Effect, Patch, ProveStatus
+from datamover.plans.steps import Delete, Effect, Patch, ProveSame, ProveStatus
 from datamover.reconcilers.replication.ask import Ask
 from datamover.reconcilers.replication.facts import Facts, Temporary
 from datamover.reconcilers.replication.needs import lasting_owner
@@ -56,7 +56,9 @@ def clear(order: Order, facts: Facts, stale: tuple[Temporary, ...]) -> Answer:
         return refused(refusal, action="CleanUp")
     steps = tuple(_take_away(resource, child) for resource, child in stale if not child.metadata.terminating)
     if steps:
-        return Rest((ProveStatus(), *steps))  # who does not know which synchronisation it is, is refused
+        # Who does not know which synchronisation it is, is refused, and who sees an older copy than there is learns of the new one: that copy's
+        # Job has the same name.
+        return Rest((ProveStatus(), *_prove_copies(order, facts, stale), *steps))
     resource, child = stale[0]
     return await_removal(
         order,
@@ -67,6 +69,16 @@ def clear(order: Order, facts: Facts, stale: tuple[Temporary, ...]) -> Answer:
         purpose="The synchronisation goes on when it is gone",
         action="CleanUp",
     )
+
+
+def _prove_copies(order: Order, facts: Facts, stale: tuple[Temporary, ...]) -> tuple[ProveSame, ...]:
+    """Return the proofs of what is stale, or is a reason to remove a Job."""
+    claim = facts.run.source if order.copy.direct else facts.run.claim
+    judged: list[Temporary] = [each for each in stale if each[0] is not JOBS]
+    if claim is not None and any(resource is JOBS for resource, _ in stale):
+        judged.append((PERSISTENT_VOLUME_CLAIMS, claim))
+    proofs = {child.metadata.uid: ProveSame(resource, child.metadata) for resource, child in judged}
+    return tuple(proofs.values())
 
 
 def find_kept(order: Order, facts: Facts) -> Answer | None:

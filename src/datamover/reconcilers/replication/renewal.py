@@ -20,7 +20,7 @@ from datamover.api.volsync import names
 from datamover.api.volsync.replication_destination import ResticDestination, RsyncDestination, RsyncTLSDestination
 from datamover.api.volsync.replication_source import ResticSource
 from datamover.movers.outcomes import is_running
-from datamover.plans.steps import Create, Delete, Effect, ProvePods
+from datamover.plans.steps import Create, Delete, Effect, ProveGone, ProvePods, ProveSame
 from datamover.reconcilers.replication.ask import Ask
 from datamover.reconcilers.replication.facts import Facts, Settings, Temporary
 from datamover.reconcilers.replication.jobs import KEYS, digest_of
@@ -43,8 +43,10 @@ def renew(order: Order, facts: Facts, ask: Ask, job: Job, *, settings: Settings)
     """Return how a Job is replaced that was asked for otherwise and whose mover does not run; None where it stays."""
     if not order.owner.owns(job):
         return None
-    gone = _has_lost_claim(order, facts)
-    otherwise, unmade = asks_otherwise(job, facts, settings=settings), gone or any(_outdated(order, facts, ask))
+    lost = _find_lost_claims(order, facts)
+    gone = bool(lost)
+    outdated = tuple(_outdated(order, facts, ask))
+    otherwise, unmade = asks_otherwise(job, facts, settings=settings), gone or bool(outdated)
     if not otherwise and not unmade:
         return None
     unheard = otherwise and serves(ask) and _asks_for_another_key(job, facts, settings)
@@ -61,17 +63,25 @@ def renew(order: Order, facts: Facts, ask: Ask, job: Job, *, settings: Settings)
     return replace(
         working(reasons.JOB_CREATED, message),
         facets={Facet.COPY: copied},
-        before=(ProvePods(),),  # its mover may run by now
+        # Its mover may run by now, and there may be other claims.
+        before=(ProvePods(), *lost, *(ProveSame(resource, child.metadata) for resource, child in outdated)),
         after=(Delete(JOBS, job.metadata),),
     )
 
 
-def _has_lost_claim(order: Order, facts: Facts) -> bool:
-    """Tell whether somebody deletes what a mover reads or writes without a copy. A Pod that has failed keeps the claim from going, and the claim that
-    goes keeps the next Pod from starting: only without the Job does either get on.
+def _find_lost_claims(order: Order, facts: Facts) -> tuple[ProveSame | ProveGone, ...]:
+    """Return the proofs that somebody deletes what a mover reads or writes without a copy, or its cache; empty where nobody does. A Pod that has
+    failed keeps the claim from going, and the claim that goes keeps the next Pod from starting: only without the Job does either get on.
     """
-    claim = facts.run.source
-    return order.copy.direct and (claim is None or claim.metadata.terminating)
+    claims = (facts.run.source if order.copy.direct else None, facts.belongings.cache)
+    lost = [
+        ProveSame(PERSISTENT_VOLUME_CLAIMS, claim.metadata)
+        for claim in claims
+        if claim is not None and claim.metadata.terminating
+    ]
+    if order.copy.direct and facts.run.source is None:
+        return (ProveGone(PERSISTENT_VOLUME_CLAIMS, order.copy.source), *lost)
+    return tuple(lost)
 
 
 def asks_otherwise(job: HasMeta, facts: Facts, *, settings: Settings) -> bool:

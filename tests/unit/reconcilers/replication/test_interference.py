@@ -10,9 +10,10 @@ from msgspec.structs import replace
 
 from datamover.api.names import RUN_ID_LABEL
 from datamover.api.volsync.replication_source import ReplicationSourceStatus
-from datamover.plans.steps import Create, Delete, Plan, ProveStatus
+from datamover.plans.steps import Create, Delete, Plan, ProveSame, ProveStatus
 from datamover.reconcilers.replication.kind import ReplicationKind
 from datamover.reconcilers.replication.needs import KeyMakers
+from kubekit.words.batch import JOBS
 from support.theatre import KEYS, SECRETS, Theatre
 
 GOING = "2026-11-29T11:12:51Z"
@@ -138,9 +139,26 @@ def test_a_copy_is_made_and_removed_only_by_who_knows_which_synchronisation_it_i
     assert isinstance(copied, Create)
     it.act()
     it.objects["PersistentVolumeClaim", "volsync-db-src"]["metadata"]["labels"][RUN_ID_LABEL] = "another"
-    proved, removed, *_ = it.plan().steps
+    proved, same, removed, *_ = it.plan().steps
     assert proved == ProveStatus()
+    assert isinstance(same, ProveSame), (
+        "a cache that is late shows the copy before, and the Job beside it is of the new one"
+    )
     assert isinstance(removed, Delete)
+    assert same.target == removed.target
+
+
+def test_a_job_is_removed_for_a_claim_that_goes_only_by_who_knows_that_it_goes() -> None:
+    it = Theatre.source("restic", copy="Direct").start()
+    it.objects["PersistentVolumeClaim", "volsync-src-db-cache"]["metadata"]["deletionTimestamp"] = (
+        "2024-08-06T14:30:00Z"
+    )
+    steps = it.plan().steps
+    (same,) = [step for step in steps if isinstance(step, ProveSame)]
+    (gone,) = [step for step in steps if isinstance(step, Delete)]
+    assert same.target.name == "volsync-src-db-cache"
+    assert gone.resource is JOBS
+    assert steps.index(same) < steps.index(gone)
 
 
 def test_what_is_of_an_earlier_round_is_removed_only_by_who_knows_that_it_is() -> None:
