@@ -107,6 +107,65 @@ Exit codes:
     help="End a synchronisation that takes longer than this, such as 12h. [default: none]",
 )
 @click.option(
+    "--datavolume-collection/--no-datavolume-collection",
+    envvar="DATAVOLUME_COLLECTION",
+    show_envvar=True,
+    default=False,
+    show_default=True,
+    help="Collect completed DataVolumes (cdi.kubevirt.io) that ask for it: they go, and their claims stay.",
+)
+@click.option(
+    "--datavolume-ttl",
+    type=click.IntRange(-1, 999_999_999),
+    metavar="SECONDS",
+    envvar="DATAVOLUME_TTL",
+    show_envvar=True,
+    help="How long a completed DataVolume stays: 0 goes at once, -1 never. [default: what CDIConfig says]",
+)
+@click.option(
+    "--datavolume-stamp/--no-datavolume-stamp",
+    envvar="DATAVOLUME_STAMP",
+    show_envvar=True,
+    default=True,
+    show_default=True,
+    help="Let DataVolumes ask for their collection that are made while such a time is set.",
+)
+@click.option(
+    "--datavolume-virtual-machines",
+    type=click.Choice(["Skip", "Collect"]),
+    envvar="DATAVOLUME_VIRTUAL_MACHINES",
+    show_envvar=True,
+    default="Skip",
+    show_default=True,
+    help="What becomes of those that a virtual machine owns whose KubeVirt would make them again.",
+)
+@click.option(
+    "--datavolume-dry-run/--no-datavolume-dry-run",
+    envvar="DATAVOLUME_DRY_RUN",
+    show_envvar=True,
+    default=False,
+    show_default=True,
+    help="Say on each DataVolume that it would be collected, and do not do it.",
+)
+@click.option(
+    "--datavolume-population/--no-datavolume-population",
+    envvar="DATAVOLUME_POPULATION",
+    show_envvar=True,
+    default=False,
+    show_default=True,
+    help="Fill the claims of DataVolumes where the definitions are datamover's, that is, where no CDI is.",
+)
+@click.option(
+    "--cdi-namespace",
+    metavar="NAME",
+    envvar="CDI_NAMESPACE",
+    show_envvar=True,
+    callback=parse_namespace,
+    default="cdi",
+    show_default=True,
+    help="Namespace of a CDI's controller: while it is alive there, nothing is filled.",
+)
+@click.option(
     "--leader-elect/--no-leader-elect", default=False, show_default=True, help="Run as one of several replicas."
 )
 @click.option(
@@ -177,6 +236,13 @@ def operator(
     replication_jitter: timedelta | None,
     replication_max_concurrent: int | None,
     replication_deadline: timedelta | None,
+    datavolume_collection: bool,
+    datavolume_ttl: int | None,
+    datavolume_stamp: bool,
+    datavolume_virtual_machines: str,
+    datavolume_dry_run: bool,
+    datavolume_population: bool,
+    cdi_namespace: str,
     leader_elect: bool,
     leader_namespace: str,
     metrics_bind_address: str,
@@ -194,7 +260,8 @@ def operator(
     from datamover.cli import logs
     from datamover.cli.loop import start
     from datamover.cli.operator import read_mover_defaults, serve
-    from datamover.cli.options import MetricsAccess, Options, ReplicationOptions, StartError
+    from datamover.cli.options import DataVolumeOptions, MetricsAccess, Options, ReplicationOptions, StartError
+    from datamover.reconcilers.collection.facts import Machines
     from kubekit.client.errors import KubeError
     from kubekit.runtime.leader import LeadershipLost
     from kubekit.runtime.precondition import PreconditionLost
@@ -218,6 +285,16 @@ def operator(
             jitter=replication_jitter.total_seconds() if replication_jitter else 0.0,
             max_concurrent=replication_max_concurrent,
             deadline=replication_deadline.total_seconds() if replication_deadline else None,
+        ),
+        data_volumes=DataVolumeOptions(
+            collection=datavolume_collection,
+            ttl=datavolume_ttl,
+            dry_run=datavolume_dry_run,
+            stamp=datavolume_stamp,
+            machines=Machines(datavolume_virtual_machines),
+            population=datavolume_population,
+            cdi_namespace=cdi_namespace,
+            home=leader_namespace,
         ),
         status_address=None if metrics_bind_address == "0" else metrics_bind_address,
         metrics_access=MetricsAccess(

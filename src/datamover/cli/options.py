@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datamover.movers.defaults import NONE, MoverDefaults
+from datamover.reconcilers.collection.facts import Machines
 
 
 class StartError(Exception):
@@ -51,6 +52,25 @@ class ReplicationOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class DataVolumeOptions:
+    """What is done about DataVolumes: whether completed ones are collected, and whether they are filled where no CDI does it.
+
+    `ttl` is how many seconds a completed one stays, negative for ever; None leaves it to CDIConfig. `stamp` lets those that are made while such a
+    setting holds ask for their collection. `cdi_namespace` is where a CDI's controller has its Lease: while that is alive nothing is filled here;
+    None looks for nobody. `home` is the namespace of what the operator itself has to remember.
+    """
+
+    collection: bool = False
+    ttl: int | None = None
+    dry_run: bool = False
+    stamp: bool = True
+    machines: Machines = Machines.SKIP
+    population: bool = False
+    cdi_namespace: str | None = None
+    home: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """How the operator runs. Addresses are `host:port`, or None for none; durations in seconds."""
 
@@ -67,5 +87,6 @@ class Options:
     """Namespace of the Lease; None runs without leader election."""
     identity: str = ""
     replication: ReplicationOptions = ReplicationOptions()
+    data_volumes: DataVolumeOptions = DataVolumeOptions()
     check_definitions: bool = False
     """Wait, not ready, until the cluster's CustomResourceDefinition has all that this version needs."""

@@ -14,9 +14,10 @@ from datamover import __version__
 from datamover.api.definitions import crds
 from datamover.cli.embedded.state import WorldError
 from datamover.cli.main import main
-from datamover.cli.options import MetricsAccess, Options, ReplicationOptions, StartError
+from datamover.cli.options import DataVolumeOptions, MetricsAccess, Options, ReplicationOptions, StartError
 from datamover.cli.outcome import Exit
 from datamover.cli.run import RunResult
+from datamover.reconcilers.collection.facts import Machines
 from kubekit.runtime.leader import LeadershipLost
 from support.builders import data_mover
 
@@ -232,6 +233,43 @@ def test_whether_and_how_an_operator_replicates_is_as_options_or_environment_say
         ReplicationOptions(enabled=True, volsync_namespace="theirs", jitter=300.0, max_concurrent=20, deadline=86400.0),
         ReplicationOptions(enabled=True, volsync_namespace="volsync-system", jitter=90.0, max_concurrent=1),
     ]
+
+
+def test_what_an_operator_does_about_data_volumes_is_as_options_or_environment_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[DataVolumeOptions] = []
+
+    async def serve(options: Options, **_: object) -> None:
+        seen.append(options.data_volumes)
+
+    monkeypatch.setattr("datamover.cli.operator.serve", serve)
+    monkeypatch.setattr("datamover.cli.logs.set_up", lambda **kwargs: None)
+    command = ["operator", "--mover-image", "x"]
+    wanted = ["--datavolume-collection", "--datavolume-ttl", "0", "--no-datavolume-stamp", "--datavolume-dry-run"]
+    CliRunner().invoke(main, command)
+    CliRunner().invoke(main, [*command, *wanted, "--leader-namespace", "movers"])
+    environment = {
+        "DATAVOLUME_COLLECTION": "true",
+        "DATAVOLUME_TTL": "-1",
+        "DATAVOLUME_VIRTUAL_MACHINES": "Collect",
+        "DATAVOLUME_POPULATION": "true",
+        "CDI_NAMESPACE": "theirs",
+    }
+    CliRunner().invoke(main, command, env=environment)
+    home = "datamover-operator-system"
+    assert seen == [
+        DataVolumeOptions(cdi_namespace="cdi", home=home),
+        DataVolumeOptions(collection=True, ttl=0, dry_run=True, stamp=False, cdi_namespace="cdi", home="movers"),
+        DataVolumeOptions(
+            collection=True, ttl=-1, machines=Machines.COLLECT, population=True, cdi_namespace="theirs", home=home
+        ),
+    ]
+
+
+@pytest.mark.parametrize("flag", [["--datavolume-ttl", "1h"], ["--datavolume-virtual-machines", "Maybe"]])
+def test_a_flag_of_data_volumes_that_cannot_be_is_a_usage_error(flag: list[str]) -> None:
+    assert CliRunner().invoke(main, ["operator", "--mover-image", "x", *flag]).exit_code == 2
 
 
 @pytest.mark.parametrize(

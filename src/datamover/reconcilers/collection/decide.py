@@ -20,7 +20,6 @@ from datamover.plans.steps import (
     ProveGone,
     ProveSame,
 )
-from datamover.reconcilers.collection.asking import Asked, who_asks
 from datamover.reconcilers.collection.facts import Facts
 from datamover.reconcilers.collection.obstacles import (
     QUIET,
@@ -32,6 +31,7 @@ from datamover.reconcilers.collection.obstacles import (
 )
 from datamover.runs.facts import Unread
 from datamover.runs.wait import LITTLE
+from datamover.volumes.asking import Asked, who_asks
 from datamover.volumes.collection_time import due_at, find_lifetime
 from datamover.volumes.handover import build_patch, build_return, is_detached, read_record, record_of
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim

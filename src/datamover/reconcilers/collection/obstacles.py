@@ -11,8 +11,8 @@ from typing import Final
 
 from datamover.api.cdi import names
 from datamover.api.cdi.names import ConditionType, Phase
-from datamover.reconcilers.collection.asking import Asked, find_manager, who_asks
 from datamover.reconcilers.collection.facts import Facts, Machines
+from datamover.volumes.asking import Asked, find_manager, who_asks
 from datamover.volumes.binding import is_bound
 from datamover.volumes.handover import read_record
 from kubekit.words.meta import OwnerReference
