@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from datamover.api import reasons, transfer
-from datamover.api.definitions import crds, replication_crds
+from datamover.api.definitions import crds, data_volume_crds, replication_crds
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.api.v1alpha1.definition import data_mover_crd
 from datamover.api.v1alpha1.validation import check_spec
@@ -30,6 +30,7 @@ from datamover.metrics.objects import ObjectFamily
 from datamover.metrics.replication import ReplicationMetrics
 from datamover.metrics.runtime import RuntimeMetrics
 from datamover.metrics.summaries import ObjectSummary
+from datamover.reconcilers.collection.obstacles import Reason
 from kubekit.client.transport import Request
 from localkube.store.apiserver import ApiServer
 
@@ -45,6 +46,7 @@ REPLICATION_REASONS = {
     for name, value in vars(words).items()
     if name.isupper() and isinstance(value, str) and name != "TYPE"
 }
+COLLECTION_REASONS = {reason.value for reason in Reason}
 VARIABLES = {
     value
     for name, value in vars(transfer).items()
@@ -139,6 +141,7 @@ async def test_an_object_is_accepted_by_an_api_server(manifest: dict[str, Any]) 
     for needed in (
         *crds(),
         *replication_crds(),
+        *data_volume_crds(),
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}},
     ):
         await create(server, needed)
@@ -318,9 +321,11 @@ def test_every_page_is_reached_from_the_readme() -> None:
 
 def test_every_reason_has_a_row_and_no_row_is_made_up() -> None:
     text = page("docs/reasons.md")
-    of_replication = section(text, "Of replication")
-    rows = re.findall(r"^\| `(\w+)` \|", text.replace(of_replication, ""), re.MULTILINE)
+    of_replication, of_data_volumes = section(text, "Of replication"), section(text, "Of DataVolumes")
+    rest = text.replace(of_replication, "").replace(of_data_volumes, "")
+    rows = re.findall(r"^\| `(\w+)` \|", rest, re.MULTILINE)
     assert sorted(rows) == sorted(ALL_REASONS)
+    assert sorted(re.findall(r"^\| `(\w+)` \|", of_data_volumes, re.MULTILINE)) == sorted(COLLECTION_REASONS)
     assert sorted(re.findall(r"^\| `(\w+)` \|", of_replication, re.MULTILINE)) == sorted(REPLICATION_REASONS)
 
 
@@ -352,7 +357,7 @@ def test_every_reason_has_an_entry_in_the_cookbook() -> None:
     text = page("docs/failures.md")
     entries = set(re.findall(r"^### (\w+)$", text, re.MULTILINE))
     harmless = set(re.findall(r"`(\w+)`", section(text, "Reasons that are no failure")))
-    assert entries | harmless == ALL_REASONS | REPLICATION_REASONS
+    assert entries | harmless == ALL_REASONS | REPLICATION_REASONS | COLLECTION_REASONS
     assert not entries & harmless
 
 
