@@ -4,10 +4,11 @@ Children are watched by their created-by label, children of further kinds only w
 watched one by one, while somebody needs them.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 from datamover.api import names
+from datamover.api.cdi.names import CRON_LABEL
 from datamover.api.copy_trigger import is_used
 from datamover.api.ownership import select_children
 from datamover.reconcilers.projection import project_claim, project_partial, project_volume
@@ -18,7 +19,7 @@ from kubekit.runtime.clock import Clock
 from kubekit.runtime.informer import Informer, State
 from kubekit.runtime.instruments import SILENCE, InformerInstruments
 from kubekit.runtime.named import Absence, NamedInformers
-from kubekit.runtime.store import Key
+from kubekit.runtime.store import Index, Key
 from kubekit.words.batch import JOBS, Job
 from kubekit.words.core import (
     CONFIG_MAPS,
@@ -48,6 +49,7 @@ _BY_CONTROLLER = "controller"
 _BY_OWNER = "owner"
 _BY_CLAIM = "claim"
 _BY_POPULATED = "populated"
+_BY_IMPORT = "import"
 
 _UNREAD = {
     Absence.MISSING: Unread.MISSING,
@@ -94,7 +96,7 @@ class Cluster:
             PERSISTENT_VOLUME_CLAIMS,
             namespace=namespace,
             project=project_claim,
-            indexes={_BY_CONTROLLER: _controller_index, _BY_POPULATED: _populated_index},
+            indexes={_BY_CONTROLLER: _controller_index, _BY_POPULATED: _populated_index, _BY_IMPORT: import_index},
             clock=clock,
             metrics=metrics,
         )
@@ -123,7 +125,8 @@ class Cluster:
         self.namespaces: NamedInformers[PartialObject] = NamedInformers(client, NAMESPACE_METAS, clock=clock)
         self.copiers: list[Copiers] = []
         self._by_name: dict[Resource[Any], NamedInformers[Any]] = {}
-        self._client, self._clock = client, clock
+        self._whole: dict[Resource[Any], Informer[Any]] = {}
+        self._client, self._clock, self._namespace, self._metrics = client, clock, namespace, metrics
         self._created_by = frozenset(created_by)
         always = (JOBS, PODS, VOLUME_SNAPSHOTS)
         further = [each for each in children if each not in (*always, PERSISTENT_VOLUME_CLAIMS)]
@@ -144,6 +147,7 @@ class Cluster:
             self.snapshots,
             self.snapshot_classes,
             *self._further.values(),
+            *self._whole.values(),
         )
 
     def named(self) -> tuple[tuple[str, NamedInformers[Any]], ...]:
@@ -156,6 +160,29 @@ class Cluster:
         if resource not in self._by_name:
             self._by_name[resource] = NamedInformers(self._client, resource, clock=self._clock)
         return self._by_name[resource]
+
+    def whole(
+        self,
+        resource: Resource[T],
+        *,
+        indexes: Mapping[str, Index[T]] | None = None,
+        project: Callable[[T], T] | None = None,
+    ) -> Informer[T]:
+        """Return the watch of all objects of a kind that several kinds read; each that reconciles them takes a `Part`. To be asked while kinds
+        are made; whoever asks first says what is kept, and looked up by. A cluster that does not serve the kind holds up nobody.
+        """
+        if resource not in self._whole:
+            self._whole[resource] = Informer(
+                self._client,
+                resource,
+                namespace=self._namespace if resource.namespaced else None,
+                indexes=indexes,
+                project=project,
+                optional=True,
+                clock=self._clock,
+                metrics=self._metrics,
+            )
+        return self._whole[resource]
 
     def children(self, resource: Resource[T]) -> Informer[T]:
         """Return the cache of children of a further kind. Raises KeyError where no kind has said that it has such."""
@@ -226,6 +253,10 @@ class View:
         """The claim with this UID, if it names a populator as the source of its data."""
         found = self.cluster.claims.store.by_index(_BY_POPULATED, uid)
         return found[0] if found else None
+
+    def imported(self, namespace: str, label: str) -> tuple[PersistentVolumeClaim, ...]:
+        """The claims that the DataImportCron with this label has imported."""
+        return self.cluster.claims.store.by_index(_BY_IMPORT, f"{namespace}/{label}")
 
     def named(self, resource: Resource[T], namespace: str, name: str) -> T | Unread:
         """An object that somebody wants to know by its name (`Cluster.by_name`)."""
@@ -302,6 +333,13 @@ def _owner_index(pod: Pod) -> Iterable[str]:
 def _populated_index(claim: PersistentVolumeClaim) -> Iterable[str]:
     if claim.spec is not None and claim.spec.data_source_ref is not None:
         yield claim.metadata.uid
+
+
+def import_index(found: HasMeta) -> Iterable[str]:
+    """Return where an object is found that a DataImportCron has made, by namespace and label of that one."""
+    label = found.metadata.label(CRON_LABEL)
+    if label:
+        yield f"{found.metadata.namespace}/{label}"
 
 
 def _claim_index(volume: PersistentVolume) -> Iterable[str]:

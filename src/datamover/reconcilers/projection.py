@@ -11,6 +11,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from datamover.api import copy_trigger, names
+from datamover.api.cdi.names import READ_ON_CLAIMS
 from datamover.api.volsync.names import POPULATED_FOR_LABEL
 from kubekit.words.core import (
     SELECTED_NODE,
@@ -58,11 +59,11 @@ def project_partial(found: PartialObject) -> PartialObject:
 
 
 def project_meta(meta: ObjectMeta) -> ObjectMeta:
-    """Keep our own annotations only, and those of copy triggers: kubectl's alone can double an object."""
+    """Keep our own annotations only, those of copy triggers and of DataVolumes: kubectl's alone can double an object."""
     kept = {
         key: value
         for key, value in (meta.annotations or {}).items()
-        if key.startswith(names.GROUP) or key in copy_trigger.ALL
+        if key.startswith(names.GROUP) or key in copy_trigger.ALL or key in READ_ON_CLAIMS
     }
     return replace(
         meta,

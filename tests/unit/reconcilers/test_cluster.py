@@ -3,6 +3,7 @@
 import pytest
 
 from datamover.api import names
+from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume
 from datamover.reconcilers.cluster import Cluster, View
 from datamover.reconcilers.datamover.facts import Unread
 from kubekit.runtime.informer import Informer, State
@@ -39,3 +40,16 @@ def test_a_label_speaks_for_a_mover_in_the_namespace_of_its_owner_only() -> None
             Pod(metadata=ObjectMeta(name="mover", namespace=namespace, uid=namespace, labels=labels))
         )
     assert [pod.metadata.namespace for pod in View(cluster).pods_of_mover("shop", "uid-1")] == ["shop"]
+
+
+def test_a_kind_that_several_read_is_watched_once_and_run_with_the_rest() -> None:
+    cluster = Cluster(None, clock=VirtualClock())  # type: ignore[arg-type]
+    assert not any(each.resource is DATA_VOLUMES for each in cluster.informers())
+    found = cluster.whole(DATA_VOLUMES, indexes={"all": lambda _: ("x",)})
+    assert cluster.whole(DATA_VOLUMES) is found
+    assert found in cluster.informers()
+    assert found.optional, "a cluster without the kind holds up nobody"
+    assert cluster.observe(
+        DATA_VOLUMES, DataVolume(metadata=ObjectMeta(name="disk", namespace="a", uid="1", resource_version="1"))
+    )
+    assert len(found.store.by_index("all", "x")) == 1

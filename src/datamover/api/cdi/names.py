@@ -35,6 +35,21 @@ ALLOW_ADOPTION: Final = f"{GROUP}/allowClaimAdoption"
 BIND_IMMEDIATELY: Final = f"{GROUP}/storage.bind.immediate.requested"
 """On a DataVolume: it is populated without waiting for a first consumer."""
 
+# What a DataImportCron writes on what it makes, and reads.
+CRON_LABEL: Final = f"{GROUP}/dataImportCron"
+"""On DataVolumes, claims and DataSources: the DataImportCron of this namespace that they are of."""
+CRON_CLEANUP_LABEL: Final = f"{CRON_LABEL}.cleanup"
+"""`true` where they go with the DataImportCron."""
+DESIRED_DIGEST: Final = f"{GROUP}/storage.import.sourceDesiredDigest"
+"""On a DataImportCron: digest of what there is to import."""
+LAST_USE: Final = f"{GROUP}/storage.import.lastUseTime"
+"""On a claim: when it was the newest import last. The least recently used ones go first."""
+CONFIG_AUTHORITY: Final = f"{GROUP}/configAuthority"
+"""On CDIConfig: its spec is that of the CDI object, and changed there."""
+
+READ_ON_CLAIMS: Final = frozenset({*ASKING_KEYS, POPULATED_FOR, CREATED_FOR, GARBAGE_COLLECTED, LAST_USE})
+"""What is read of claims that are cached. Whoever reads another one adds it."""
+
 # Annotations of ours on these kinds; they follow the names of our own group.
 STAMPED: Final = f"{ours.GROUP}/stamped"
 """On a DataVolume: the asking annotation is our stamp, not the user's own word."""
@@ -42,6 +57,10 @@ COLLECTION: Final = f"{ours.GROUP}/collection"
 """On a DataVolume: why it is not collected, as `REASON: sentence`."""
 RECORD: Final = f"{ours.GROUP}/collected-datavolume"
 """On a claim: what is to be known of the DataVolume that was collected, as JSON."""
+IMPORT_OF: Final = f"{ours.GROUP}/import-of"
+"""On DataVolumes and claims: the UID of the DataImportCron whose import it is."""
+COPIED_LABELS: Final = f"{ours.GROUP}/copied-labels"
+"""On a DataSource: the labels that it has from its claim, separated by commas. All others are its user's."""
 FINALIZER: Final = f"{ours.GROUP}/handover"
 """On a DataVolume while its claim is handed over: it cannot vanish while the claim names it."""
 CLONE_PERMIT: Final = f"{ours.GROUP}/clone-permit"
