@@ -43,6 +43,8 @@ class Cluster:
         self.destination = destination
         self.owners: list[Resource[Any]] = [DATA_MOVERS, JOBS]
         """The kinds whose children the garbage collector takes along."""
+        self.dependents: list[Resource[Any]] = []
+        """Further kinds whose objects go with their owners."""
         self.contents: dict[str, Any] = {}
         """What the storage has put into claims and snapshots, by their UIDs."""
         self.time = loop.time
@@ -74,6 +76,10 @@ class Cluster:
             act()
 
         self._loop.call_later(seconds * self.dice.uniform(0.9, 1.1), run, context=self._context)
+
+    def soon(self, act: Callable[[], None]) -> None:
+        """Do something before anybody hears of what has just changed."""
+        self._loop.call_soon(act, context=self._context)
 
     def note(self, what: str) -> None:
         self._history.note("cluster", what)

@@ -89,6 +89,8 @@ class World:
         self.replicas: list[Replica] = []
         self.changed = 0.0
         self.calls = 0
+        self.watchers: list[Callable[[str], None]] = []
+        """Called after each change, before anything else happens, with the name of who has made it."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.server.intercept = self._before
         self.server.after = self._after
@@ -98,9 +100,9 @@ class World:
             dice=self.dice("cluster"),
             history=self.history,
             destination=self.destination,
-            hand=self._hand,
+            hand=self.hand,
         )
-        self.user = self._hand("user", self.cluster.wake)
+        self.user = self.hand("user", self.cluster.wake)
         for part in (Collector, Storage, Jobs, Pods):
             self.cluster.add(part(self.cluster))
         loop.set_exception_handler(self._complain)
@@ -262,9 +264,12 @@ class World:
             self.calls += 1
             yield self.calls
 
-    def _hand(self, who: str, on_change: Callable[[], None]) -> Hand:
+    def hand(self, who: str, on_change: Callable[[], None]) -> Hand:
+        """Return what writes in somebody's name."""
+
         def changed() -> None:
             self.changed = self.loop.time()
+            self._tell_watchers(who)
             on_change()
 
         return Hand(self.server, self.objects, who, changed)
@@ -277,8 +282,13 @@ class World:
         self.ledger.after(request, response)
         if request.method != "GET":
             self.changed = self.loop.time()
+            self._tell_watchers(read_call(request).agent)
             self.cluster.wake()
         return None
+
+    def _tell_watchers(self, who: str) -> None:
+        for watcher in self.watchers:
+            watcher(who)
 
     def _complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

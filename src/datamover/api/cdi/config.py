@@ -2,6 +2,8 @@
 
 from typing import Annotated, Any
 
+from msgspec import field
+
 from datamover.api.cdi import names
 from datamover.api.pods import doc
 from kubekit.words.meta import Model, ObjectMeta, Resource
@@ -17,7 +19,7 @@ class CDIConfigSpec(Model, frozen=True):
             "Seconds after its completion when a DataVolume is collected that asks for it; negative or unset is never.",
             format="int32",
         ),
-    ] = None
+    ] = field(default=None, name="dataVolumeTTLSeconds")
     feature_gates: Annotated[tuple[str, ...] | None, doc("Names of features that are switched on.")] = None
     filesystem_overhead: Annotated[dict[str, Any] | None, doc("Share of a volume that its file system takes.")] = None
     scratch_space_storage_class: Annotated[str | None, doc("Class of temporary claims.")] = None
@@ -26,7 +28,9 @@ class CDIConfigSpec(Model, frozen=True):
     preallocation: Annotated[bool | None, doc("Write out what is empty, unless a DataVolume says otherwise.")] = None
     insecure_registries: Annotated[tuple[str, ...] | None, doc("Registries without TLS.")] = None
     image_pull_secrets: Annotated[tuple[dict[str, Any], ...] | None, doc("Secrets to pull the workers' image.")] = None
-    upload_proxy_url_override: Annotated[str | None, doc("Address that uploads go to.")] = None
+    upload_proxy_url_override: Annotated[str | None, doc("Address that uploads go to.")] = field(
+        default=None, name="uploadProxyURLOverride"
+    )
     log_verbosity: Annotated[int | None, doc("How much the workers log.", format="int32")] = None
     tls_security_profile: Annotated[dict[str, Any] | None, doc("Versions and ciphers of TLS.")] = None
 
