@@ -17,6 +17,7 @@ from enum import IntEnum
 from kubekit.client.client import Client
 from kubekit.client.errors import ApiError, KubeError
 from kubekit.runtime.clock import Clock, SystemClock
+from kubekit.words.authorization import ACCESS_REVIEWS, User, ask_access
 from kubekit.words.meta import Model, Resource
 
 _log = logging.getLogger(__name__)
@@ -39,34 +40,16 @@ class Verdict(IntEnum):
     """The API server could not be asked, or too many are asked about already."""
 
 
-class _User(Model, frozen=True):
-    username: str = ""
-    uid: str = ""
-    groups: tuple[str, ...] | None = None
-    extra: dict[str, tuple[str, ...]] | None = None
-
-
 class _TokenStatus(Model, frozen=True):
     authenticated: bool | None = None
-    user: _User | None = None
+    user: User | None = None
 
 
 class _TokenReview(Model, frozen=True):
     status: _TokenStatus | None = None
 
 
-class _AccessStatus(Model, frozen=True):
-    allowed: bool | None = None
-
-
-class _AccessReview(Model, frozen=True):
-    status: _AccessStatus | None = None
-
-
 _TOKEN_REVIEWS = Resource("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", _TokenReview, namespaced=False)
-_ACCESS_REVIEWS = Resource(
-    "authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", _AccessReview, namespaced=False
-)
 
 
 class Gatekeeper:
@@ -108,19 +91,8 @@ class Gatekeeper:
         found = (await self._client.create(_TOKEN_REVIEWS, asked)).status
         if found is None or not found.authenticated or found.user is None:
             return Verdict.UNAUTHENTICATED
-        user = found.user
-        asked = {
-            "apiVersion": _ACCESS_REVIEWS.api_version,
-            "kind": _ACCESS_REVIEWS.kind,
-            "spec": {
-                "user": user.username,
-                "uid": user.uid,
-                "groups": list(user.groups or ()),
-                "extra": {key: list(values) for key, values in (user.extra or {}).items()},
-                "nonResourceAttributes": {"path": self._path, "verb": "get"},
-            },
-        }
-        access = (await self._client.create(_ACCESS_REVIEWS, asked)).status
+        asked = ask_access(found.user, nonResourceAttributes={"path": self._path, "verb": "get"})
+        access = (await self._client.create(ACCESS_REVIEWS, asked)).status
         return Verdict.ALLOWED if access is not None and access.allowed else Verdict.FORBIDDEN
 
     def _keep(self, digest: bytes, verdict: Verdict) -> None:

@@ -8,6 +8,7 @@ Caveats: a connection whose request is being answered is never closed for its ag
 """
 
 import asyncio
+import errno
 import socket
 import ssl
 from dataclasses import dataclass
@@ -147,3 +148,19 @@ class _Guest(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Pass it on."""
         self._handler.resume_writing()
+
+
+def place_of(host: str, port: int) -> socket.socket | tuple[str, int]:
+    """Return where to listen; an empty host is every address of every family. Raises OSError when that is taken."""
+    return (host, port) if host else _listen_everywhere(port)
+
+
+def _listen_everywhere(port: int) -> socket.socket:
+    """Return one socket for IPv4 and IPv6, or for IPv4 where the kernel has no other: kubelets come by the Pod's family. Raises OSError."""
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise
+    return socket.create_server(("", port))

@@ -4,9 +4,7 @@ Health and readiness are for everybody; the metrics too, unless a guard says oth
 """
 
 import asyncio
-import errno
 import logging
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
@@ -17,7 +15,7 @@ from aiohttp import web
 from kubekit.runtime.access import Verdict
 from kubekit.runtime.clock import Clock, SystemClock
 from kubekit.runtime.instruments import Check
-from kubekit.runtime.listening import Limits, Listener
+from kubekit.runtime.listening import Limits, Listener, place_of
 
 _log = logging.getLogger(__name__)
 
@@ -102,8 +100,7 @@ class StatusServer:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._expose)
         listener = Listener(app, limits=self._limits)
-        place = (self._host, self._wanted_port) if self._host else _listen_everywhere(self._wanted_port)
-        _, self.port = await listener.open(place, tls=self._tls)
+        _, self.port = await listener.open(place_of(self._host, self._wanted_port), tls=self._tls)
         self._listener = listener
 
     async def stop(self) -> None:
@@ -165,14 +162,3 @@ def _ask(check: Check) -> str | None:
         return check()
     except Exception as error:  # noqa: BLE001 - a check that fails is a failed check
         return type(error).__name__
-
-
-def _listen_everywhere(port: int) -> socket.socket:
-    """Return one socket for IPv4 and IPv6, or for IPv4 where the kernel has no other: kubelets come by the Pod's family. Raises OSError."""
-    if socket.has_dualstack_ipv6():
-        try:
-            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-        except OSError as error:
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                raise
-    return socket.create_server(("", port))

@@ -28,7 +28,7 @@ from kubekit.runtime.informer import Informer, State
 from kubekit.runtime.rotation import Held, next_turn, turn
 from kubekit.runtime.serving_certificate import CertificateError
 from kubekit.runtime.store import Key
-from kubekit.words.admission import MUTATING_WEBHOOK_CONFIGURATIONS, MutatingWebhookConfiguration
+from kubekit.words.admission import MUTATING_WEBHOOK_CONFIGURATIONS, ClientConfig, MutatingWebhookConfiguration
 from kubekit.words.meta import Manifest, Model, ObjectMeta, Resource
 
 if TYPE_CHECKING:
@@ -84,17 +84,23 @@ class SharedCertificate:
         configuration: str,
         labels: Mapping[str, str] | None = None,
         seeds: Mapping[str, int] | None = None,
+        path_seed: str = "",
         notice: Notice = _ignore,
         clock: Clock | None = None,
         field_manager: str = "kubekit",
     ) -> None:
-        """`service` is that of the server, in the same namespace; `seeds` are random keys that the Secret has besides, with their bytes."""
+        """`service` is that of the server, in the same namespace; `seeds` are random keys that the Secret has besides, with their bytes.
+
+        With `path_seed`, the API server asks under a path made of that one of them (`path`). API servers do not say who they are; whoever asks there
+        may at least read the configuration, or the Secret.
+        """
         self._client = client
         self._key = Key(namespace, secret)
         self._service = (namespace, service)
         self._configuration = configuration
         self._labels = dict(labels or {})
         self._seeds = dict(seeds or {})
+        self._path_seed = path_seed
         self._notice = notice
         self._clock = clock or SystemClock()
         self._manager = field_manager
@@ -129,6 +135,12 @@ class SharedCertificate:
         """Return one of the random keys, None before the Secret is known."""
         found = self._secrets.store.get(self._key)
         return _decode(found, name) if found is not None else None
+
+    @property
+    def path(self) -> str | None:
+        """The path that the API server alone is told; None without one, or before it is known."""
+        found = self.seed(self._path_seed) if self._path_seed else None
+        return f"/{found.hex()}" if found is not None else None
 
     async def run(self) -> None:
         """Keep everything so until cancelled."""
@@ -255,18 +267,19 @@ class SharedCertificate:
     def _found_configuration(self) -> MutatingWebhookConfiguration | None:
         return self._configurations.store.get(Key("", self._configuration))
 
+    def _places(self) -> list[ClientConfig]:
+        """Return where the API server asks our Service."""
+        found = self._found_configuration()
+        places = [each.client_config for each in (found.webhooks if found is not None else None) or ()]
+        return [
+            each for each in places if each.service and (each.service.namespace, each.service.name) == self._service
+        ]
+
     def _trusted(self) -> tuple[bytes, ...] | None:
         """Return the authorities that the API server trusts at each of our webhooks; None where there is none of ours."""
-        found = self._found_configuration()
-        bundles = [
-            each.client_config.ca_bundle
-            for each in (found.webhooks if found is not None else None) or ()
-            if each.client_config.service is not None
-            and (each.client_config.service.namespace, each.client_config.service.name) == self._service
-        ]
-        if not bundles:
+        split = [_split(each.ca_bundle) for each in self._places()]
+        if not split:
             return None
-        split = [_split(bundle) for bundle in bundles]
         return tuple(each for each in split[0] if all(each in other for other in split))
 
     async def _tell(self, authorities: tuple[bytes, ...]) -> str | None:
@@ -281,7 +294,9 @@ class SharedCertificate:
         if trusted is None:
             return f"MutatingWebhookConfiguration {name} has no webhook at Service {'/'.join(self._service)}"
         bundle = base64.b64encode(b"".join(authorities)).decode()
-        if trusted == _split(bundle):
+        path = self.path
+        told = path is None or all(each.service is not None and each.service.path == path for each in self._places())
+        if trusted == _split(bundle) and told:
             return None
         raw: Manifest = await self._client.get(_RAW_CONFIGURATIONS, name)
         webhooks: list[Manifest] = raw.get("webhooks") or []
@@ -290,6 +305,7 @@ class SharedCertificate:
             service: Manifest = place.get("service") or {}
             if (service.get("namespace"), service.get("name")) == self._service:
                 place["caBundle"] = bundle
+                service |= {"path": path} if path is not None else {}
         manifest = {
             **raw,
             "apiVersion": _RAW_CONFIGURATIONS.api_version,

@@ -4,10 +4,11 @@ from kubekit.words.meta import Model, ObjectMeta, Resource
 
 
 class ServiceReference(Model, frozen=True):
-    """A Service."""
+    """A Service, and the path that is asked for there."""
 
     namespace: str = ""
     name: str = ""
+    path: str | None = None
 
 
 class ClientConfig(Model, frozen=True):

@@ -315,3 +315,20 @@ async def test_a_replica_whose_clock_is_a_year_ahead_does_not_keep_the_server_bu
             await clock.advance(1)
             await ahead.advance(1)
         assert len(writes(server)) < 40
+
+
+async def test_the_path_that_is_asked_for_is_told_the_api_server_and_put_right():
+    server = TinyServer()
+    configured(server)
+    clock = VirtualClock()
+    certificate = shared(server, clock, path_seed="permit.key")
+    async with running(certificate):
+
+        def place() -> str | None:
+            return server.objects[CONFIGURATION]["webhooks"][0]["clientConfig"]["service"]["path"]
+
+        assert certificate.path == f"/{kept(server, 'permit.key').hex()}" == place()
+        configured(server)
+        await settle(60)
+        await clock.advance(30)
+        assert certificate.path == place()
