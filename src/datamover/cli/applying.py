@@ -6,7 +6,7 @@ ManifestError    an object cannot be used; the message says where it was read an
 import asyncio
 import re
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,9 +14,11 @@ from typing import Final
 
 import msgspec
 
+from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS
 from datamover.api.volsync.replication_source import REPLICATION_SOURCES
+from datamover.cli import fillings
 from datamover.cli.embedded.world import ensure_namespace
 from datamover.cli.manifests import ManifestError, Source, is_runnable
 from datamover.cli.resuming import Begin, GoOn, Kept, decide
@@ -27,6 +29,7 @@ from kubekit.client.errors import ApiError, Conflict, NotFound
 from kubekit.client.requests import APPLY
 from kubekit.runtime.clock import Clock
 from kubekit.runtime.store import Key, version_of
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.meta import Manifest, PartialObject, Resource
 
 _MANAGER: Final = "datamover-run"
@@ -46,17 +49,41 @@ _SYNCHRONISED: Final = ("lastSyncTime", "lastSyncStartTime", "lastManualSync", "
 class Wanted:
     """What is waited for: an object by its UID, from the version that was applied on. Caches may hold an older one a moment longer.
 
-    `ended_before` is when the synchronisation before the one that goes on has ended.
+    `ended_before` is when the synchronisation before the one that goes on has ended. `recalled` is a DataVolume that was collected in an earlier
+    run: it is not there, and does not come back.
     """
 
     uid: str
     version: int
     ended_before: str | None = None
+    recalled: DataVolume | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """An object that the server would take, and its kind as it is served."""
+
+    source: Source
+    resource: Resource[PartialObject]
+
+
+async def check(client: Client, sources: tuple[Source, ...]) -> tuple[Checked, ...]:
+    """Rehearse everything: where one object is refused, none is applied and nothing runs. Namespaces are made. Raises ManifestError."""
+    known = tuple([Checked(source, await _find_resource(client, source.manifest, source.place)) for source in sources])
+    for each in known:
+        meta = each.source.manifest["metadata"]
+        with _placed(each.source):
+            if each.resource.namespaced:
+                await ensure_namespace(client, meta["namespace"])
+            else:
+                meta.pop("namespace", None)
+            await _rehearse(client, each.resource, each.source)
+    return known
 
 
 async def apply(
     client: Client,
-    sources: tuple[Source, ...],
+    checked: Iterable[Checked],
     *,
     kept: Mapping[Name, Runnable],
     max_copy_age: timedelta,
@@ -67,24 +94,20 @@ async def apply(
 
     A DataMover whose run was over, or whose copy of the volume is too old, is created anew, as one would with kubectl; one that was
     interrupted goes on. A ReplicationSource or -Destination is never created anew, for its cache, its volume and its images would go
-    with it: its status is made to say that it was never synchronised, and so it is due, whatever its trigger.
-    Everything is rehearsed first: where one object is refused, none is applied and nothing runs.
+    with it: its status is made to say that it was never synchronised, and so it is due, whatever its trigger. A DataVolume is filled once, and
+    one that was collected is not made again.
     """
     wanted: dict[Name, Wanted] = {}
-    known = [(source, await _find_resource(client, source.manifest, source.place)) for source in sources]
-    for source, resource in known:
-        meta = source.manifest["metadata"]
-        with _placed(source):
-            if resource.namespaced:
-                await ensure_namespace(client, meta["namespace"])
-            else:
-                meta.pop("namespace", None)
-            await _rehearse(client, resource, source)
-    for source, resource in known:
+    for each in checked:
+        source, resource = each.source, each.resource
         with _placed(source):
             if is_runnable(source.manifest):
                 name = name_in(source)
                 found = await _find(client, name)
+                recalled = await _recall(client, source, say=say) if found is None else None
+                if recalled is not None:
+                    wanted[name] = Wanted(recalled.metadata.uid, 0, recalled=recalled)
+                    continue
                 decision = decide(Kept(before=kept.get(name), now=found), now=clock.now(), max_copy_age=max_copy_age)
                 if decision.words:
                     say(f"{name}: {decision.words}")
@@ -106,7 +129,7 @@ async def _apply_runnable(client: Client, source: Source, found: Runnable | None
     if isinstance(found, DataMover) and begins:
         await _remove(client, source, found)
     applied: Runnable = await client.apply(name.resource, source.manifest, field_manager=_MANAGER)
-    if found is None or isinstance(found, DataMover):
+    if found is None or isinstance(found, DataMover | DataVolume):
         return Wanted(applied.metadata.uid, version_of(applied.metadata))
     if not begins:
         return Wanted(applied.metadata.uid, version_of(applied.metadata), status_of(found).last_sync_time)
@@ -148,10 +171,35 @@ async def _rehearse(client: Client, resource: Resource[PartialObject], source: S
         body=manifest,
         content_type=APPLY,
     )
-    if manifest["kind"] in (REPLICATION_SOURCES.kind, REPLICATION_DESTINATIONS.kind):
-        fault = find_fault(msgspec.convert(checked, name_in(source).resource.type))
-        if fault is not None:
-            raise ManifestError(f"{source.place}: {manifest['kind']} {meta['name']}: {fault}")
+    fault = await _find_fault(client, source, checked)
+    if fault is not None:
+        raise ManifestError(f"{source.place}: {manifest['kind']} {meta['name']}: {fault}")
+
+
+async def _find_fault(client: Client, source: Source, checked: Manifest) -> str | None:
+    """Return why an object that the server would take cannot be run here."""
+    if source.manifest["kind"] in (REPLICATION_SOURCES.kind, REPLICATION_DESTINATIONS.kind):
+        return find_fault(msgspec.convert(checked, name_in(source).resource.type))
+    if source.manifest["kind"] == DATA_VOLUMES.kind:
+        found = await _find(client, name_in(source))
+        before = found if isinstance(found, DataVolume) else None
+        return fillings.find_fault(msgspec.convert(checked, DataVolume), before=before)
+    return None
+
+
+async def _recall(client: Client, source: Source, *, say: Callable[[str], None]) -> DataVolume | None:
+    """Return what is to be remembered of a DataVolume that an earlier run has filled and collected, and say so."""
+    if source.manifest["kind"] != DATA_VOLUMES.kind:
+        return None
+    name = name_in(source)
+    try:
+        claim = await client.get(PERSISTENT_VOLUME_CLAIMS, name.key.name, namespace=name.key.namespace)
+    except NotFound:
+        return None
+    recalled = fillings.recall(source.manifest, claim)
+    if recalled is not None:
+        say(f"{name}: {fillings.tell_recalled(claim)}")
+    return recalled
 
 
 async def _remove(client: Client, source: Source, found: Runnable) -> None:

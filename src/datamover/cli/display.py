@@ -13,14 +13,16 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from datamover.api.cdi.data_volume import DataVolume
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
-from datamover.cli import synchronisations
+from datamover.cli import fillings, synchronisations
 from datamover.cli.outcome import Shown, show
 from datamover.cli.resuming import copied_at, tell_moment
 from datamover.cli.runnables import Replication, Runnable
 from datamover.cli.terminal import say
 from datamover.reconcilers.replication.order import status_of
+from datamover.volumes.handover import describe_source
 from kubekit.words import timestamps
 
 _STYLES = {Phase.COMPLETED: "green", Phase.FAILED: "bold red", "Pending": "dim"}
@@ -145,11 +147,14 @@ def progress_table(movers: Iterable[Runnable]) -> Table:
 
 
 def print_summary(console: Console, objects: Sequence[Runnable]) -> None:
-    """Print what is shown at the end: a table of DataMovers, and one of the others with the end of their movers' logs."""
+    """Print what is shown at the end: a table of DataMovers, one of DataVolumes, and one of the others with the end of their movers' logs."""
     movers = [obj for obj in objects if isinstance(obj, DataMover)]
-    others = [obj for obj in objects if not isinstance(obj, DataMover)]
-    if movers or not others:
+    volumes = [obj for obj in objects if isinstance(obj, DataVolume)]
+    others = [obj for obj in objects if not isinstance(obj, DataMover | DataVolume)]
+    if movers or not objects:
         _print_movers(console, movers)
+    if volumes:
+        console.print(filling_table(volumes))
     if not others:
         return
     console.print(replication_table(others))
@@ -159,6 +164,21 @@ def print_summary(console: Console, objects: Sequence[Runnable]) -> None:
             say(console, f"{shown.name}: {shown.message}")
         for line in logs.splitlines():
             say(console, f"  {line}", style="dim")
+
+
+def filling_table(volumes: Iterable[DataVolume]) -> Table:
+    """Return what is shown at the end of DataVolumes."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("NAME", "KIND", "RESULT", "FROM", "PROGRESS"):
+        table.add_column(heading, overflow="fold")
+    for volume in volumes:
+        shown = show(volume)
+        result = "Collected" if fillings.is_collected(volume) else shown.phase
+        style = _style(shown)
+        table.add_row(
+            shown.name, shown.kind, Text(result, style=style), Text(describe_source(volume.spec)), shown.progress
+        )
+    return table
 
 
 def replication_table(objects: Iterable[Replication]) -> Table:

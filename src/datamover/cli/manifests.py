@@ -60,7 +60,7 @@ def read_manifests(paths: tuple[str, ...], *, stdin: TextIO, namespace: str) -> 
 
 
 def runnables(sources: tuple[Source, ...]) -> tuple[Source, ...]:
-    """Return those of the objects that are run: DataMovers, ReplicationSources and ReplicationDestinations."""
+    """Return those of the objects that are run: DataMovers, ReplicationSources, ReplicationDestinations and DataVolumes."""
     return tuple(source for source in sources if is_runnable(source.manifest))
 
 

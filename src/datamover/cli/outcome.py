@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from datamover.api import amounts
+from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume
 from datamover.api.copy_trigger import TRIGGER_ANNOTATION
 from datamover.api.names import RETRY_ADVICE, ConditionType, Phase
 from datamover.api.reasons import COPY_TRIGGER_TIMED_OUT, COPY_TRIGGER_WAITING, SOURCE_NOT_FOUND
@@ -16,7 +17,7 @@ from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverSt
 from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS
 from datamover.api.volsync.replication_source import REPLICATION_SOURCES
 from datamover.api.waits import EndedBy, are_data_safe
-from datamover.cli import synchronisations
+from datamover.cli import fillings, synchronisations
 from datamover.cli.patience import ended_by, held_by
 from datamover.cli.runnables import Replication, Runnable, kind_of
 
@@ -62,7 +63,13 @@ class Shown:
 
 def show(obj: Runnable) -> Shown:
     """Return what is shown of an object."""
-    return _show_mover(obj) if isinstance(obj, DataMover) else _show_replication(obj)
+    match obj:
+        case DataMover():
+            return _show_mover(obj)
+        case DataVolume():
+            return _show_volume(obj)
+        case _:
+            return _show_replication(obj)
 
 
 def _show_replication(obj: Replication) -> Shown:
@@ -76,6 +83,19 @@ def _show_replication(obj: Replication) -> Shown:
         message=for_here(synchronisations.message_of(obj)),
         progress="",
         stalled=synchronisations.hold_of(obj) is not None,
+    )
+
+
+def _show_volume(volume: DataVolume) -> Shown:
+    return Shown(
+        kind=DATA_VOLUMES.kind,
+        name=volume.metadata.name,
+        namespace=volume.metadata.namespace or "",
+        phase=fillings.phase_of(volume),
+        reason=fillings.reason_of(volume),
+        message=for_here(fillings.message_of(volume)),
+        progress=fillings.progress_of(volume),
+        stalled=fillings.hold_of(volume) is not None,
     )
 
 
@@ -116,14 +136,14 @@ def explain(obj: Runnable) -> str | None:
     """Return why an object is not Completed and how to go on from here; None when it is."""
     if held_by(obj) in (COPY_TRIGGER_WAITING, COPY_TRIGGER_TIMED_OUT):
         return _join(show(obj).message, _NO_TRIGGER)
-    return _explain_mover(obj) if isinstance(obj, DataMover) else _explain_replication(obj)
+    return _explain_mover(obj) if isinstance(obj, DataMover) else _explain_other(obj)
 
 
-def _explain_replication(obj: Replication) -> str | None:
+def _explain_other(obj: Replication | DataVolume) -> str | None:
     shown = show(obj)
     if shown.phase == Phase.COMPLETED or not shown.message:
         return None
-    claim = synchronisations.claim_of(obj)
+    claim = None if isinstance(obj, DataVolume) else synchronisations.claim_of(obj)
     if shown.reason == SOURCE_NOT_FOUND and claim is not None:
         return _missing_volume(shown.message, claim)
     held = held_by(obj)
@@ -198,6 +218,7 @@ def plain(text: str) -> str:
 
 LISTS = {
     DATA_MOVERS.kind: "dataMovers",
+    DATA_VOLUMES.kind: "dataVolumes",
     REPLICATION_SOURCES.kind: "replicationSources",
     REPLICATION_DESTINATIONS.kind: "replicationDestinations",
 }

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from datamover.api import reasons
+from datamover.api.cdi.data_volume import DataVolume
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover
 from datamover.api.waits import EndedBy, find_hold, find_wait
-from datamover.cli import synchronisations
+from datamover.cli import fillings, synchronisations
 from datamover.cli.runnables import Name, Runnable
 
 PERSON_PATIENCE: Final = 5.0
@@ -23,6 +24,7 @@ DEFAULT_PATIENCE: Final = 600.0
 
 _HERE: Final[Mapping[str, EndedBy]] = {
     reasons.COPY_TRIGGER_WAITING: EndedBy.PERSON,
+    **dict.fromkeys(fillings.ENDED_BY_A_PERSON, EndedBy.PERSON),
 }
 """Waits that only a person can end where nobody but this command reaches the objects: whose script would set a trigger?"""
 
@@ -34,6 +36,8 @@ def ended_by(reason: str) -> EndedBy:
 
 def held_by(mover: Runnable) -> str | None:
     """Return the reason why an unfinished run waits, or None when it works."""
+    if isinstance(mover, DataVolume):
+        return fillings.hold_of(mover)
     if not isinstance(mover, DataMover):
         return synchronisations.hold_of(mover)
     status = mover.status
@@ -84,6 +88,8 @@ class Patience:
 
 
 def _has_ended(mover: Runnable) -> bool:
+    if isinstance(mover, DataVolume):
+        return fillings.phase_of(mover) in Phase.TERMINAL
     if not isinstance(mover, DataMover):
         return synchronisations.phase_of(mover) in Phase.TERMINAL
     return mover.status is not None and mover.status.phase in Phase.TERMINAL

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from datamover.api.cdi.data_volume import DataVolume
 from datamover.api.names import CopyMethod, Phase
 from datamover.api.v1alpha1.datamover import DataMover
 from datamover.cli import synchronisations
 from datamover.cli.durations import tell_duration
-from datamover.cli.runnables import Runnable
+from datamover.cli.runnables import Replication, Runnable
 from kubekit.words import timestamps
 
 DEFAULT_MAX_COPY_AGE: Final = timedelta(hours=12)
@@ -45,6 +46,8 @@ Decision = GoOn | Begin
 
 def copied_at(mover: Runnable | None) -> datetime | None:
     """Return the time of a run's copy: that of its beginning, a little before the copy. None without a run, and where no copy is made."""
+    if isinstance(mover, DataVolume):
+        return None
     if mover is not None and not isinstance(mover, DataMover):
         return synchronisations.begun_at(mover)
     status = mover.status if mover is not None else None
@@ -62,7 +65,10 @@ def decide(kept: Kept, *, now: datetime, max_copy_age: timedelta) -> Decision:
 
     A run that was over begins anew. So does one that failed after this world started, because nobody waited for it yet. One that was
     interrupted goes on (law L6), unless its copy is older than `max_copy_age`: it would deliver old files as those of today.
+    A DataVolume is filled once: what is there stays, and is gone on with.
     """
+    if isinstance(kept.before, DataVolume) or isinstance(kept.now, DataVolume):
+        return GoOn()
     if kept.now is None or kept.before is None or kept.now.metadata.uid != kept.before.metadata.uid:
         return GoOn()
     if _is_over(kept.before) or _has_failed(kept.now):
@@ -89,11 +95,11 @@ def tell_moment(moment: datetime) -> str:
     return timestamps.seconds(moment).replace("T", " ")
 
 
-def _is_over(obj: Runnable) -> bool:
+def _is_over(obj: DataMover | Replication) -> bool:
     return _phase(obj) in Phase.TERMINAL if isinstance(obj, DataMover) else synchronisations.is_over(obj)
 
 
-def _has_failed(obj: Runnable) -> bool:
+def _has_failed(obj: DataMover | Replication) -> bool:
     return _phase(obj) == Phase.FAILED if isinstance(obj, DataMover) else synchronisations.has_failed(obj)
 
 

@@ -4,32 +4,45 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from datamover.api.cdi import names as cdi
+from datamover.api.cdi.config import CDI_CONFIGS
+from datamover.api.cdi.data_import_cron import DATA_IMPORT_CRONS
+from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover
-from datamover.cli import synchronisations
-from datamover.cli.applying import Wanted, apply, name_in
+from datamover.cli import fillings, synchronisations
+from datamover.cli.applying import Checked, apply, check, name_in
 from datamover.cli.display import Display
 from datamover.cli.embedded.losses import find_copy_losses
 from datamover.cli.embedded.restic import ResticMissing, provide_restic
-from datamover.cli.embedded.world import EmbeddedWorld, WorldOptions, adopt_volume, ensure_namespace, start_world
-from datamover.cli.manifests import ManifestError, Source, find_claim_size, runnables
+from datamover.cli.embedded.world import (
+    EmbeddedWorld,
+    WorldOptions,
+    adopt_volume,
+    ensure_namespace,
+    find_directory,
+    start_world,
+)
+from datamover.cli.manifests import ManifestError, Source, find_claim_size, is_runnable, runnables
 from datamover.cli.options import Options
-from datamover.cli.outcome import Exit, exit_code, show
+from datamover.cli.outcome import Exit, exit_code
 from datamover.cli.patience import DEFAULT_PATIENCE, Patience
 from datamover.cli.resuming import DEFAULT_MAX_COPY_AGE
 from datamover.cli.runnables import Name, Runnable, name_of
+from datamover.cli.sequence import find_waits
 from datamover.cli.volumes import Volume, find_clash
-from datamover.reconcilers.replication.order import status_of
+from datamover.cli.watched import Watched
 from datamover.volumes.binding import is_bound
+from datamover.volumes.collection_time import Lifetime, find_lifetime
+from kubekit.client.errors import NotFound
 from kubekit.runtime.clock import SystemClock
-from kubekit.runtime.store import version_of
-from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
+from kubekit.words.core import NAMESPACE_METAS, PERSISTENT_VOLUME_CLAIMS
 
 _TICK = 0.2
 _BINDING = 10.0  # seconds that a volume may take to be bound before its DataMover comes
@@ -63,6 +76,8 @@ class RunResult:
 
     code: Exit
     movers: tuple[Runnable, ...]
+    disks: Mapping[Name, Path] = field(default_factory=dict[Name, Path])
+    """Where the disks of DataVolumes are."""
 
 
 def _be_silent(line: str) -> None:
@@ -74,12 +89,38 @@ def check_request(sources: tuple[Source, ...], volumes: tuple[Volume, ...], *, s
     if not runnables(sources):
         found = ", ".join(dict.fromkeys(source.manifest["kind"] for source in sources)) or "nothing"
         raise ManifestError(
-            f"no DataMover, ReplicationSource or ReplicationDestination among the objects ({found}), so there is nothing to run: "
+            f"no DataMover, ReplicationSource, ReplicationDestination or DataVolume among the objects ({found}), so there is nothing to run: "
             "give the file of one with -f, and check how its kind is spelt"
         )
+    _refuse_crons(sources)
+    _refuse_doubled(sources, volumes)
     clash = find_clash(volumes, state)
     if clash is not None:
         raise ManifestError(clash)
+    for source in runnables(sources):
+        if source.manifest["kind"] == DATA_VOLUMES.kind:
+            raise ManifestError(f"{source.place}: DataVolumes are not filled on one machine yet: leave it out")
+
+
+def _refuse_crons(sources: tuple[Source, ...]) -> None:
+    """What imports again and again has no end that could be waited for."""
+    cron = next((source for source in sources if source.manifest["kind"] == DATA_IMPORT_CRONS.kind), None)
+    if cron is not None:
+        raise ManifestError(
+            f"{cron.place}: DataImportCron {cron.manifest['metadata']['name']} imports again and again, and this command ends: give a DataVolume as "
+            "its template says, or apply it to a world that stays (datamover local up)"
+        )
+
+
+def _refuse_doubled(sources: tuple[Source, ...], volumes: tuple[Volume, ...]) -> None:
+    given = {volume.name for volume in volumes}
+    for source in runnables(sources):
+        name = source.manifest["metadata"]["name"]
+        if source.manifest["kind"] == DATA_VOLUMES.kind and name in given:
+            raise ManifestError(
+                f"{source.place}: the claim {name} is to be filled by a DataVolume and is a directory of yours (--volume {name}=…): leave out one, "
+                "for what is filled is written over"
+            )
 
 
 async def run(
@@ -180,9 +221,75 @@ def _is_old(obj: Runnable, kept: Runnable | None) -> bool:
     """Tell whether an object is as an earlier command has left it, with nothing under way."""
     if kept is None or kept.metadata.uid != obj.metadata.uid:
         return False
+    if isinstance(kept, DataVolume):
+        return fillings.phase_of(kept) in Phase.TERMINAL
     if isinstance(kept, DataMover):
         return kept.status is not None and kept.status.phase in Phase.TERMINAL
-    return kept.status == obj.status and synchronisations.is_over(kept)
+    return not isinstance(obj, DataMover | DataVolume) and kept.status == obj.status and synchronisations.is_over(kept)
+
+
+class _Work:
+    """The objects of one command: some are applied at once, others when the DataVolume whose claim they copy is filled."""
+
+    def __init__(
+        self, world: EmbeddedWorld, options: RunOptions, *, watched: Watched, say: Callable[[str], None]
+    ) -> None:
+        self._world = world
+        self._options = options
+        self._watched = watched
+        self._say = say
+        manifests = {name_in(source): source.manifest for source in runnables(options.sources)}
+        self._waits = find_waits(manifests)
+        self._left: dict[Name, Checked] = {}
+
+    async def begin(self) -> None:
+        """Check everything, and apply what does not wait. Raises ManifestError."""
+        checked = await check(self._world.client, self._options.sources)
+        for each in checked:
+            if is_runnable(each.source.manifest) and (name := name_in(each.source)) in self._waits:
+                self._left[name] = each
+        await self._apply(each for each in checked if each not in self._left.values())
+        self._watched.lifetimes = await _find_lifetimes(self._world, self._options.sources)
+
+    async def go_on(self) -> bool:
+        """Apply what has waited for a DataVolume that is filled now. Return whether there was any."""
+        ready = [name for name in self._left if self._watched.is_filled(self._waits[name])]
+        await self._apply([self._left.pop(name) for name in ready])
+        return bool(ready)
+
+    async def _apply(self, checked: Iterable[Checked]) -> None:
+        wanted = await apply(
+            self._world.client,
+            checked,
+            kept=self._world.kept,
+            max_copy_age=self._options.max_copy_age,
+            clock=SystemClock(),
+            say=self._say,
+        )
+        self._watched.want(wanted)
+
+    def tell_left(self) -> None:
+        """Say what was not begun."""
+        for name in self._left:
+            self._say(f"{name} was not begun: it copies the claim of {self._waits[name]}, which is not filled")
+
+
+async def _find_lifetimes(world: EmbeddedWorld, sources: tuple[Source, ...]) -> dict[str, Lifetime]:
+    """Return by namespace how long completed DataVolumes stay."""
+    wanted = {
+        name_in(source).key.namespace for source in runnables(sources) if source.manifest["kind"] == DATA_VOLUMES.kind
+    }
+    if not wanted:
+        return {}
+    try:
+        config = await world.client.get(CDI_CONFIGS, cdi.CONFIG_NAME)
+    except NotFound:
+        config = None
+    found: dict[str, Lifetime] = {}
+    for name in wanted:
+        namespace = await world.client.get(NAMESPACE_METAS, name)
+        found[name] = find_lifetime(label=namespace.metadata.label(cdi.TTL_LABEL), own=None, config=config)
+    return found
 
 
 async def _work(
@@ -194,78 +301,80 @@ async def _work(
     on_begin: Callable[[], None],
 ) -> RunResult:
     await _adopt_volumes(world, options)
-    wanted = await apply(
-        world.client,
-        options.sources,
-        kept=world.kept,
-        max_copy_age=options.max_copy_age,
-        clock=SystemClock(),
-        say=say,
-    )
+    watched = Watched()
+    work = _Work(world, options, watched=watched, say=say)
+    _remember_gone(world, watched, options.sources)
+    await work.begin()
     on_begin()
-    result = await _wait(world, wanted, options, display=display)
+    result = await _wait(world, watched, options, display=display, go_on=work.go_on)
+    work.tell_left()
     for loss in await find_copy_losses(world.client):
         say(loss)
-    return result
+    return replace(result, disks=await _find_disks(world, result.movers))
 
 
-@dataclass(slots=True)
-class _Watched:
-    """What is waited for, as it was last seen. What has ended stays as it was then: a source without a trigger begins again at once."""
+def _remember_gone(world: EmbeddedWorld, watched: Watched, sources: tuple[Source, ...]) -> None:
+    """A DataVolume of an earlier run may be collected as soon as the world is there, before it is waited for."""
+    if not any(source.manifest["kind"] == DATA_VOLUMES.kind for source in sources):
+        return
 
-    wanted: Mapping[Name, Wanted]
-    seen: dict[Name, Runnable] = field(default_factory=dict[Name, Runnable])
+    def miss(old: Runnable | None, new: Runnable | None) -> None:
+        if old is not None and new is None:
+            watched.miss(old)
 
-    def see(self, obj: Runnable) -> Runnable | None:
-        """Return what is to be shown of a version of an object; None of one that is not waited for, or that is older than what was applied."""
-        name = name_of(obj)
-        wanted = self.wanted.get(name)
-        if wanted is None or obj.metadata.uid != wanted.uid:
-            return None
-        last = self.seen.get(name)
-        if last is not None and (show(last).ended or version_of(last.metadata) > version_of(obj.metadata)):
-            return last
-        if not isinstance(obj, DataMover) and not _is_of_this_run(obj, wanted):
-            return None
-        self.seen[name] = obj
-        return obj
+    world.objects(DATA_VOLUMES).add_handler(miss)
 
 
-def _is_of_this_run(obj: Runnable, wanted: Wanted) -> bool:
-    if isinstance(obj, DataMover):
-        return True
-    last = status_of(obj).last_sync_time
-    gone_on = wanted.ended_before is not None and last == wanted.ended_before
-    return version_of(obj.metadata) >= wanted.version and not (
-        gone_on and synchronisations.phase_of(obj) == Phase.COMPLETED
-    )
+async def _find_disks(world: EmbeddedWorld, objects: Iterable[Runnable]) -> dict[Name, Path]:
+    """Return where the disks of DataVolumes that are filled are."""
+    found: dict[Name, Path] = {}
+    for obj in objects:
+        if isinstance(obj, DataVolume) and fillings.is_filled(obj):
+            name = name_of(obj)
+            place = await find_directory(world, name.key)
+            if place is not None:
+                found[name] = place / fillings.file_of(obj)
+    return found
+
+
+async def _stand_still() -> bool:
+    return False
 
 
 async def _wait(
-    world: EmbeddedWorld, wanted: Mapping[Name, Wanted], options: RunOptions, *, display: Display
+    world: EmbeddedWorld,
+    watched: Watched,
+    options: RunOptions,
+    *,
+    display: Display,
+    go_on: Callable[[], Awaitable[bool]] = _stand_still,
 ) -> RunResult:
     """Wait for these objects. Others, such as those of earlier runs that a cache holds a moment longer, are neither shown nor returned."""
-    watched = _Watched(wanted)
 
     def follow(old: Runnable | None, new: Runnable | None) -> None:
         """Show each phase, even a very short one."""
-        if new is not None and old is not None and (shown := watched.see(new)) is not None:
+        if old is None:
+            return
+        shown = watched.see(new) if new is not None else watched.miss(old)
+        if shown is not None:
             display.update((shown,))
 
     begun = time.monotonic()
     patience = Patience(limit=options.patience)
-    caches = {name: world.objects(name.resource) for name in wanted}
+    followed: set[int] = set()
     with display:
-        for cache in {id(cache): cache for cache in caches.values()}.values():
-            cache.add_handler(follow)
         while True:
             world.check()
-            found: dict[Name, Runnable | None] = {}
-            for name, cache in caches.items():
-                obj = cache.store.get(name.key)
-                found[name] = watched.see(obj) if obj is not None else None
+            caches = {name: world.objects(name.resource) for name in watched.wanted}
+            for cache in caches.values():
+                if id(cache) not in followed:
+                    followed.add(id(cache))
+                    cache.add_handler(follow)
+            found = {name: watched.find(name, cache.store.get(name.key)) for name, cache in caches.items()}
             movers = tuple(mover for mover in found.values() if mover is not None)
             display.update(movers)
+            if await go_on():
+                continue
             now = time.monotonic()
             if patience.is_over(found, now=now):
                 return RunResult(exit_code(movers), movers)

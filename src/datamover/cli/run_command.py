@@ -87,6 +87,8 @@ def _print_result(console: Console, result: RunResult, options: RunOptions) -> N
     for mover in result.movers:
         if (why := explain(mover)) is not None:
             say(console, f"\n{mover.metadata.name}: {why}")
+    for name, place in result.disks.items():
+        say(console, f"{name}: {place}")
     if result.code is Exit.TIMEOUT:
         say(console, f"gave up after {options.timeout:g} s; the same command goes on from here")
     if result.code is Exit.BLOCKED:

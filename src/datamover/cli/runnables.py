@@ -1,8 +1,9 @@
-"""What `datamover run` runs: objects of three kinds, and what they are called. Pure."""
+"""What `datamover run` runs: objects of four kinds, and what they are called. Pure."""
 
 from dataclasses import dataclass
 from typing import Any, Final
 
+from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS, ReplicationDestination
 from datamover.api.volsync.replication_source import REPLICATION_SOURCES, ReplicationSource
@@ -10,10 +11,10 @@ from kubekit.runtime.store import Key, key_of
 from kubekit.words.meta import Resource
 
 Replication = ReplicationSource | ReplicationDestination
-Runnable = DataMover | Replication
+Runnable = DataMover | Replication | DataVolume
 
 RUNNABLES: Final[dict[str, Resource[Any]]] = {
-    each.kind: each for each in (DATA_MOVERS, REPLICATION_SOURCES, REPLICATION_DESTINATIONS)
+    each.kind: each for each in (DATA_VOLUMES, DATA_MOVERS, REPLICATION_SOURCES, REPLICATION_DESTINATIONS)
 }
 """The kinds, by name."""
 
@@ -42,6 +43,8 @@ def name_of(obj: Runnable) -> Name:
 def kind_of(obj: Runnable) -> str:
     """Return the kind of an object."""
     match obj:
+        case DataVolume():
+            return DATA_VOLUMES.kind
         case DataMover():
             return DATA_MOVERS.kind
         case ReplicationSource():

@@ -145,7 +145,7 @@ class Actor(Generic[T, S]):
     async def _prove(self, step: ProveGone | ProveSame | ProvePods, obj: T, attempts: Attempts) -> None:
         match step:
             case ProveGone():
-                await self._proof.prove_gone(obj.metadata, step)
+                await self._proof.prove_gone(obj.metadata, step, attempts)
             case ProveSame():
                 await self._proof.prove_same(step)
             case ProvePods():
@@ -270,8 +270,9 @@ class Actor(Generic[T, S]):
 
     def _emit(self, obj: T, step: Emit) -> None:
         said = clean(step.message)  # it may quote a mover, a node or a name (law L11)
+        whose = step.about or Reference(self._kind.resource, obj.metadata)
         self._recorder.record(
-            obj.metadata, self._kind.resource, step.type, step.reason, said, step.action, related=step.related
+            whose.metadata, whose.resource, step.type, step.reason, said, step.action, related=step.related
         )
         if step.type == "Warning" and not self._kind.is_told(obj):
             self._tell(obj, Line(f"{step.reason}: {said}", logging.WARNING))

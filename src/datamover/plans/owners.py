@@ -92,6 +92,9 @@ class Owners:
             return OwnerFound(None, problem=str(error) or type(error).__name__)
         if found.metadata.uid != owner.uid:
             return OwnerFound(False)
+        if found.metadata.terminating:
+            # It may go and leave its children behind: what becomes its child now is not one of those.
+            return OwnerFound(False, problem="being deleted")
         if not owner.block_owner_deletion:
             return OwnerFound(True)
         allowed, problem = await self._may_block(owner, resource, where)

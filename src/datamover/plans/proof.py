@@ -61,12 +61,16 @@ class Proof(Generic[T]):
         self._caches = caches
         self._kind = kind
 
-    async def prove_gone(self, owner: ObjectMeta, step: ProveGone) -> None:
-        """Return when the server has no such child of an owner, or may not be asked."""
+    async def prove_gone(self, owner: ObjectMeta, step: ProveGone, attempts: Attempts) -> None:
+        """Return when the server has no such child of an owner, or may not be asked. Raises RefusedError when that has to be certain."""
         namespace = owner.namespace if step.resource.namespaced else None
         try:
             found: HasMeta = await self._client.get(step.resource, step.name, namespace=namespace)
-        except (NotFound, Forbidden):
+        except NotFound:
+            return
+        except Forbidden as error:
+            if step.certain:
+                raise RefusedError(describe(step.resource, "get", step.name, namespace, error, attempts)) from error
             return
         if isinstance(found, PersistentVolume):
             # A volume has no owner. It is the copy's as long as it is bound to it.

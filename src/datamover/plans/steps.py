@@ -165,12 +165,14 @@ class ProveGone:
     """Ask the server whether a child is really gone that the caches do not show: they may lag (laws L4, L7).
 
     When it is there after all, it goes into the caches and the decision is made anew. `claim` is the claim of the owner's namespace that a
-    PersistentVolume, which has no owner, must be bound to.
+    PersistentVolume, which has no owner, must be bound to. Without the right to read it the absence is believed; not so when it is `certain`:
+    then the step is refused.
     """
 
     resource: Resource[Any]
     name: str
     claim: str | None = None
+    certain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,13 +195,14 @@ class ProveStatus:
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Record an event. `related` is a second object that it is about."""
+    """Record an event. `related` is a second object that it is about; `about` is whose event it is, where it is not the plan's object's."""
 
     type: Literal["Normal", "Warning"]
     reason: str
     message: str
     action: str
     related: Reference | None = None
+    about: Reference | None = None
 
 
 Effect = (

@@ -9,6 +9,7 @@ from typing import Final
 from datamover.api.cdi.data_source import DATA_SOURCES, DataSource
 from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume
 from datamover.reconcilers.cluster import Cluster, import_index
+from kubekit.runtime.informer import Informer
 from kubekit.runtime.store import Key
 
 _BY_CRON: Final = "cron"
@@ -19,7 +20,7 @@ class Disks:
     """The two caches, and what is read of them by name."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self.volumes = cluster.whole(DATA_VOLUMES, indexes={_BY_CRON: import_index, _BY_ORIGIN: _volume_origins})
+        self.volumes = share_volumes(cluster)
         self.sources = cluster.whole(DATA_SOURCES, indexes={_BY_CRON: import_index, _BY_ORIGIN: _source_origins})
 
     def volume(self, namespace: str, name: str) -> DataVolume | None:
@@ -51,6 +52,11 @@ class Disks:
     def referrers(self, kind: str, namespace: str, name: str) -> tuple[DataSource, ...]:
         """The DataSources that stand for this object."""
         return self.sources.store.by_index(_BY_ORIGIN, f"{kind}/{namespace}/{name}")
+
+
+def share_volumes(cluster: Cluster) -> Informer[DataVolume]:
+    """Return the one cache of DataVolumes, for kinds that read no DataSources."""
+    return cluster.whole(DATA_VOLUMES, indexes={_BY_CRON: import_index, _BY_ORIGIN: _volume_origins})
 
 
 def _volume_origins(volume: DataVolume) -> Iterable[str]:

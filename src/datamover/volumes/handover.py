@@ -37,6 +37,8 @@ class Record(Model, frozen=True):
     completed: str | None = None
     collected: str = ""
     by: str = ""
+    returned: bool = False
+    """It was given back in the last moment. Whoever finds its DataVolume going all the same keeps the disk."""
 
 
 def transfer_owners(
@@ -83,8 +85,13 @@ def build_patch(
 
 
 def build_return(claim: PersistentVolumeClaim, volume: DataVolume) -> Manifest:
-    """Return the merge patch that gives a claim back to its DataVolume, which stays after all: as it was before it was handed over."""
+    """Return the merge patch that gives a claim back to its DataVolume, which stays after all.
+
+    `populatedFor` names it, so that a CDI takes what is in the claim for its data and writes nothing into it. The record stays, for another
+    replica may have had the DataVolume deleted in the same moment.
+    """
     meta = volume.metadata
+    record = read_record(claim.metadata) or record_of(volume, collected="")
     # Owners that came with the handover stay, without control: one owner more only lets a claim live longer.
     kept = [replace(each, controller=False) for each in claim.metadata.owner_references or () if each.uid != meta.uid]
     owner = OwnerReference(
@@ -99,9 +106,19 @@ def build_return(claim: PersistentVolumeClaim, volume: DataVolume) -> Manifest:
         names.CREATED_FOR: meta.uid,
         names.POPULATED_FOR: meta.name,
         names.GARBAGE_COLLECTED: None,
-        names.RECORD: None,
+        names.RECORD: msgspec.json.encode(replace(record, returned=True)).decode(),
     }
     return {"metadata": {"ownerReferences": msgspec.to_builtins([*kept, owner]), "annotations": annotations}}
+
+
+def was_collected(claim: ObjectMeta, *, uid: str) -> str:
+    """Return when another DataVolume than the one with this UID was collected from a claim, as far as it says so; empty when none was."""
+    record = read_record(claim)
+    if record is not None and (record.uid == uid or record.returned):
+        return ""
+    if record is not None:
+        return record.collected or "some time"
+    return "some time" if claim.annotation(names.GARBAGE_COLLECTED) == "true" else ""
 
 
 def record_of(volume: DataVolume, *, collected: str) -> Record:

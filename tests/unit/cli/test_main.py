@@ -133,6 +133,7 @@ def test_json_is_all_that_standard_output_has(tmp_path: Path, monkeypatch: pytes
         "exitCode": 3,
         "state": str(tmp_path / "state"),
         "dataMovers": [{"name": "nightly", "namespace": "default", "status": {}}],
+        "dataVolumes": [],
         "replicationSources": [],
         "replicationDestinations": [],
     }
@@ -321,6 +322,7 @@ def test_a_usage_error_is_json_where_json_was_asked_for() -> None:
             "exitCode": 2,
             "error": "Missing option '-f' / '--filename'.",
             "dataMovers": [],
+            "dataVolumes": [],
             "replicationSources": [],
             "replicationDestinations": [],
         }

@@ -18,6 +18,7 @@ from datamover.cli.outcome import Exit
 from datamover.cli.run import RunOptions, RunResult, _wait, check_request, run
 from datamover.cli.runnables import name_of
 from datamover.cli.volumes import Volume
+from datamover.cli.watched import Watched
 from support.builders import data_mover, status
 
 MOVER = """
@@ -43,7 +44,7 @@ def test_a_request_that_can_be_run(tmp_path: Path) -> None:
             "{apiVersion: v1, kind: Secret, metadata: {name: s}}",
             (),
             "state",
-            "no DataMover, ReplicationSource or ReplicationDestination among the objects",
+            "no DataMover, ReplicationSource, ReplicationDestination or DataVolume among the objects",
         ),
         (MOVER, ("a", "b", "a"), "state", "--volume names a more than once: give each claim one directory"),
         (MOVER, ("a",), "volumes/a/state", "lie in one another"),
@@ -138,7 +139,7 @@ async def test_what_became_of_the_run_before_is_neither_shown_nor_taken_for_this
     display.update = shown.append  # type: ignore[method-assign]
     wanted = {name_of(now): Wanted("uid-of-today", 1)}
     options = RunOptions(sources=(), volumes=(), namespace="default", state=tmp_path)
-    result = await _wait(world, wanted, options, display=display)
+    result = await _wait(world, Watched(wanted), options, display=display)
     assert result.movers == (now,)
     assert result.code is Exit.COMPLETED
     assert shown == [(), (), (), (now,)]

@@ -17,9 +17,9 @@ from datamover.cli.display import LineDisplay, print_summary
 from datamover.cli.outcome import Exit, exit_code, explain, show, to_json
 from datamover.cli.patience import PERSON_PATIENCE, Patience
 from datamover.cli.resuming import Begin, GoOn, Kept, decide
-from datamover.cli.run import _Watched
 from datamover.cli.runnables import name_of
 from datamover.cli.synchronisations import find_fault
+from datamover.cli.watched import Watched
 
 BEGUN = "2026-01-31T02:00:00Z"
 ENDED = "2026-01-31T02:00:05Z"
@@ -157,7 +157,7 @@ def test_the_next_command_begins_anew_or_goes_on() -> None:
 
 def test_of_a_source_that_begins_again_at_once_the_first_end_counts() -> None:
     endless = {"trigger": {}}
-    watched = _Watched({name_of(done()): Wanted("u", 5)})
+    watched = Watched({name_of(done()): Wanted("u", 5)})
     assert watched.see(done("CleaningUp", version=4, **endless)) is None, "of before what was applied"
     watched.see(working(version=6, **endless))
     first = done("CleaningUp", version=7, **endless)
@@ -167,7 +167,7 @@ def test_of_a_source_that_begins_again_at_once_the_first_end_counts() -> None:
 
 
 def test_the_end_of_an_earlier_synchronisation_is_not_that_of_the_one_that_goes_on() -> None:
-    watched = _Watched({name_of(done()): Wanted("u", 5, ended_before=ENDED)})
+    watched = Watched({name_of(done()): Wanted("u", 5, ended_before=ENDED)})
     assert watched.see(done()) is None
     assert watched.see(working(lastSyncTime=ENDED)) is not None
 

@@ -14,6 +14,9 @@ VERSION: Final = "v1beta1"
 CONFIG_NAME: Final = "config"
 """The one CDIConfig of a cluster."""
 
+CONTROLLER_LEASE: Final = "cdi-controller-leader-election-helper"
+"""The Lease that a CDI's controller holds while it works, in its own namespace."""
+
 # Annotations that ask for a collection, or refuse it.
 DELETE_AFTER_COMPLETION: Final = f"{GROUP}/storage.deleteAfterCompletion"
 """`true` asks for the collection of a completed DataVolume, `false` refuses it. This key was shipped, and is the one that is written."""

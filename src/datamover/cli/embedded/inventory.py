@@ -13,19 +13,21 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover
 from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS
-from datamover.cli import synchronisations
+from datamover.cli import fillings, synchronisations
 from datamover.cli.embedded.state import NODE, WorldError, forget_losses, held, read_identity, restore_for_reading
 from datamover.cli.embedded.world import EmbeddedWorld, WorldOptions, start_world
 from datamover.cli.outcome import LISTS, plain
 from datamover.cli.runnables import RUNNABLES, Name, Runnable, name_of
 from datamover.reconcilers.replication.order import status_of
+from datamover.volumes.handover import read_record
 from kubekit.client.client import Client
 from kubekit.client.errors import NotFound
 from kubekit.runtime.store import Key, key_of
-from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim
 from kubekit.words.meta import HasMeta, Resource
 from localkube.node.adoption import list_adopted
 from localkube.node.kinds import VOLUMES, PersistentVolume
@@ -41,6 +43,8 @@ T = TypeVar("T")
 _PATIENCE: Final = 60.0
 """Seconds that what is freed may take to go."""
 _TICK: Final = 0.1
+COLLECTED: Final = "Collected"
+"""How a DataVolume is shown that is not there any more, while its disk is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +59,22 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class KeptRun:
-    """A DataMover, ReplicationSource or ReplicationDestination, with what its run has left: copies, caches, and what was received.
+    """An object that was run, with what its run has left: copies, caches, what was received, and the disks of DataVolumes.
 
-    `started` is of the last run. Of one of replication that is over it is when that ended, for its status has nothing else.
+    `started` is of the last run. Of one of replication that is over it is when that ended, for its status has nothing else. A DataVolume that
+    was collected is not there any more, and its disk is: `claim` is the claim then.
     """
 
     name: Name
     phase: str
     started: str
     copies: tuple[Copy, ...]
+    claim: PersistentVolumeClaim | None = None
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is lost with what it keeps. What a destination has received is what it is for."""
-        return self.phase in Phase.TERMINAL and self.name.kind != REPLICATION_DESTINATIONS.kind
+        """Whether nothing is lost with what it keeps. What a destination has received is what it is for, and so is a disk that was filled."""
+        return self.phase in Phase.TERMINAL and self.name.kind not in (REPLICATION_DESTINATIONS.kind, DATA_VOLUMES.kind)
 
     @property
     def size(self) -> int:
@@ -99,8 +105,11 @@ async def take_inventory(state: Path) -> Inventory:
     found = [obj for resource in RUNNABLES.values() for obj in await _list_objects(client, resource)]
     copies = await _list_copies(client, state, {obj.metadata.uid: str(name_of(obj)) for obj in found})
     runs = tuple(_describe(obj, copies) for obj in found)
+    collected = await _list_collected(client, {run.name for run in runs}, copies)
+    disks = {copy.name for run in collected for copy in run.copies}
     adopted = {claim: volume.directory for claim, volume in (await list_adopted(client)).items()}
-    return Inventory(state, identity, runs, tuple(copy for copy in copies if not copy.owner), adopted)
+    others = tuple(copy for copy in copies if not copy.owner and copy.name not in disks)
+    return Inventory(state, identity, (*runs, *collected), others, adopted)
 
 
 async def _list_objects(client: Client, resource: Resource[Any]) -> list[Runnable]:
@@ -110,9 +119,24 @@ async def _list_objects(client: Client, resource: Resource[Any]) -> list[Runnabl
         return []  # a directory without objects: nothing was defined yet
 
 
+async def _list_collected(client: Client, there: Collection[Name], copies: Collection[Copy]) -> list[KeptRun]:
+    """Return DataVolumes that were collected, as their claims tell of them, with their disks."""
+    found: list[KeptRun] = []
+    for claim in await client.list(PERSISTENT_VOLUME_CLAIMS):
+        record, key = read_record(claim.metadata), key_of(claim.metadata)
+        name = Name(DATA_VOLUMES.kind, Key(key.namespace, record.name)) if record is not None else None
+        if record is None or name is None or name in there:
+            continue
+        disks = tuple(copy for copy in copies if copy.claim == str(key) and not copy.owner)
+        found.append(KeptRun(name, COLLECTED, record.collected, disks, claim))
+    return found
+
+
 def _describe(obj: Runnable, copies: Collection[Copy]) -> KeptRun:
     name = name_of(obj)
     left = tuple(copy for copy in copies if copy.owner == str(name))
+    if isinstance(obj, DataVolume):
+        return KeptRun(name, fillings.phase_of(obj), obj.metadata.creation_timestamp or "", left)
     if not isinstance(obj, DataMover):
         status = status_of(obj)
         return KeptRun(
@@ -218,9 +242,15 @@ async def free(inventory: Inventory, names: tuple[Name, ...], *, orphans: bool, 
     if not names and not volumes and not nobodys:
         return
     going = {copy.name for run in inventory.runs if run.name in names for copy in run.copies}
+    claims = {run.name: run.claim for run in inventory.runs if run.claim is not None}
     async with start_world(WorldOptions(state=state, operator=None)) as world:
         for name in names:
             obj, key = world.kept.get(name), name.key
+            if obj is None and (claim := claims.get(name)) is not None:
+                with suppress(NotFound):
+                    await world.client.delete(
+                        PERSISTENT_VOLUME_CLAIMS, claim.metadata.name, namespace=key.namespace, uid=claim.metadata.uid
+                    )
             if obj is None:
                 continue
             with suppress(NotFound):

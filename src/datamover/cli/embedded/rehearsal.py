@@ -7,16 +7,19 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
 
+from datamover.api.cdi.data_volume import DataVolume
 from datamover.api.v1alpha1.datamover import DataMover
 from datamover.api.v1alpha1.validation import check_spec
-from datamover.cli.applying import apply, name_in
+from datamover.cli.applying import apply, check, name_in
 from datamover.cli.embedded.state import WorldError, restore_for_reading
 from datamover.cli.embedded.world import install_basics, tell_adoption
 from datamover.cli.manifests import ManifestError, Source, runnables
 from datamover.cli.runnables import RUNNABLES, Replication, Runnable, kind_of, name_of
+from datamover.cli.sequence import find_waits
 from datamover.cli.volumes import Volume
 from datamover.reconcilers.replication.ask import ask_of
 from datamover.reconcilers.replication.references import named_secrets
+from datamover.volumes.handover import describe_source
 from kubekit.client.client import Client
 from kubekit.runtime.clock import SystemClock
 from kubekit.runtime.store import Key
@@ -41,18 +44,25 @@ async def rehearse(
     client = Client(LocalTransport(server))
     await install_basics(client)
     before = {name_of(obj): obj for resource in RUNNABLES.values() for obj in await client.list(resource)}
-    names = await apply(client, sources, kept=before, max_copy_age=max_copy_age, clock=SystemClock(), say=say)
+    checked = await check(client, sources)
+    wanted = await apply(client, checked, kept=before, max_copy_age=max_copy_age, clock=SystemClock(), say=say)
     places = {name_in(source): source.place for source in runnables(sources)}
     adopted = await list_adopted(client)
     objects: list[Runnable] = []
-    for name in names:
+    waits = find_waits({name_in(source): source.manifest for source in runnables(sources)})
+    for name, each in wanted.items():
         _check_volumes(volumes, adopted, namespace=name.key.namespace)
+        if each.recalled is not None:
+            objects.append(each.recalled)
+            continue
         obj = await client.get(name.resource, name.key.name, namespace=name.key.namespace)
         secrets = {secret.metadata.name for secret in await client.list(SECRETS, namespace=name.key.namespace)}
         directories = {
             claim.name: kept.directory for claim, kept in adopted.items() if claim.namespace == name.key.namespace
         }
         directories |= {volume.name: str(volume.path) for volume in volumes}
+        if name in waits:
+            directories[waits[name].key.name] = f"what {waits[name]} has filled"
         say(f"{name}: {_tell(obj, places[name], directories=directories, secrets=secrets)}")
         objects.append(obj)
     say("nothing was run and nothing is kept (--dry-run)")
@@ -61,6 +71,8 @@ async def rehearse(
 
 def _tell(obj: Runnable, place: str, *, directories: Mapping[str, str], secrets: Collection[str]) -> str:
     """Return what would be done, and what is missing for it. Raises ManifestError."""
+    if isinstance(obj, DataVolume):
+        return f"would fill its disk from {describe_source(obj.spec) or 'nothing'}"
     if isinstance(obj, DataMover):
         return _tell_mover(obj, place, directories=directories, secrets=secrets)
     return _tell_replication(obj, place, directories=directories, secrets=secrets)

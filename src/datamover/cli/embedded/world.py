@@ -18,7 +18,7 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry
 
 from datamover.api import names
-from datamover.api.definitions import crds, replication_crds
+from datamover.api.definitions import crds, data_volume_crds, replication_crds
 from datamover.cli.embedded.restic import VARIABLE as RESTIC_VARIABLE
 from datamover.cli.embedded.saving import Saver
 from datamover.cli.embedded.state import NODE, OBJECTS, WorldError, held, restore
@@ -32,6 +32,7 @@ from kubekit.client.client import Client
 from kubekit.client.errors import AlreadyExists, NotFound
 from kubekit.runtime.informer import Informer
 from kubekit.runtime.store import Key
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.meta import Manifest, PartialObject, Resource
 from localkube.controllers.suite import LocalControllers
 from localkube.node.adoption import AdoptedElsewhereError, AdoptionError
@@ -77,6 +78,7 @@ class EmbeddedWorld:
     def __init__(
         self,
         *,
+        state: Path,
         server: ApiServer,
         client: Client,
         node: LocalNode,
@@ -84,6 +86,7 @@ class EmbeddedWorld:
         registry: CollectorRegistry,
         kept: Mapping[Name, Runnable],
     ) -> None:
+        self.state = state
         self.server = server
         self.client = client
         self.node = node
@@ -160,7 +163,9 @@ async def start_world(options: WorldOptions) -> AsyncGenerator[EmbeddedWorld]:
                 kinds=options.kinds,
             )
             await install_definitions(client, operator)
-        world = EmbeddedWorld(server=server, client=client, node=node, operator=operator, registry=registry, kept=kept)
+        world = EmbeddedWorld(
+            state=state, server=server, client=client, node=node, operator=operator, registry=registry, kept=kept
+        )
         stop = asyncio.Event()
         controllers = LocalControllers(client, server=server, job_backoff_base=options.job_backoff)
         tasks = [
@@ -218,6 +223,16 @@ async def adopt_volume(world: EmbeddedWorld, volume: Volume, *, namespace: str, 
         raise WorldError(tell_adoption(volume, error, claim=Key(namespace, volume.name))) from error
 
 
+async def find_directory(world: EmbeddedWorld, key: Key) -> Path | None:
+    """Return the directory of a claim's volume; None where it has none of the node's own."""
+    try:
+        claim = await world.client.get(PERSISTENT_VOLUME_CLAIMS, key.name, namespace=key.namespace)
+    except NotFound:
+        return None
+    name = claim.spec.volume_name if claim.spec is not None else None
+    return world.state / NODE / "volumes" / name if name else None
+
+
 def tell_adoption(volume: Volume, error: AdoptionError, *, claim: Key) -> str:
     """Say why a directory cannot be a volume here, with the way out."""
     if isinstance(error, AdoptedElsewhereError):
@@ -239,7 +254,7 @@ async def ensure_namespace(client: Client, name: str) -> None:
 
 async def install_definitions(client: Client, operator: Operator) -> None:
     """Create the definitions of what an operator reconciles, beside those that every world has."""
-    present = {crd["metadata"]["name"] for crd in (*crds(), *replication_crds())}
+    present = {crd["metadata"]["name"] for crd in (*crds(), *replication_crds(), *data_volume_crds())}
     for kind in operator.kinds:
         if kind.definition is not None and kind.definition["metadata"]["name"] not in present:
             await client.apply(_CRDS, kind.definition, field_manager=_MANAGER)
@@ -247,7 +262,7 @@ async def install_definitions(client: Client, operator: Operator) -> None:
 
 async def install_basics(client: Client) -> None:
     """Create what an administrator sets up in a cluster: our definitions, a StorageClass and a VolumeSnapshotClass."""
-    for crd in (*crds(), *replication_crds()):
+    for crd in (*crds(), *replication_crds(), *data_volume_crds()):
         await client.apply(_CRDS, crd, field_manager=_MANAGER)
     for resource, manifest in _storage_classes():
         with suppress(AlreadyExists):

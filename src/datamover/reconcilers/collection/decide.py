@@ -5,10 +5,15 @@ its claim, its deletion, and, when the server shows the claim detached, the end 
 judged. A claim is *marked* when its record names the DataVolume's UID.
 """
 
+from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace as changed
 
 from datamover.api.cdi import names
 from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolumeStatus
+from datamover.api.outside import clean
+from datamover.plans.known import Refusal
 from datamover.plans.steps import (
     REST,
     Annotate,
@@ -26,13 +31,13 @@ from datamover.reconcilers.collection.obstacles import (
     Obstacle,
     Reason,
     find_demoted,
-    find_last_obstacle,
     find_obstacle,
+    find_refusal,
 )
 from datamover.runs.facts import Unread
 from datamover.runs.wait import LITTLE
-from datamover.volumes.asking import Asked, who_asks
-from datamover.volumes.collection_time import due_at, find_lifetime
+from datamover.volumes.asking import Asked, stamp_late, who_asks
+from datamover.volumes.collection_time import Lifetime, due_at, find_lifetime
 from datamover.volumes.handover import build_patch, build_return, is_detached, read_record, record_of
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim
 from kubekit.words.meta import Manifest, ObjectMeta, Reference
@@ -43,9 +48,16 @@ Decision = Plan[DataVolumeStatus]
 ACTION: Final = "Collect"
 COLLECTED: Final = "Collected"
 OWNERS_FRESH: Final = 30.0
-"""Seconds for which what was found of owners is believed."""
+"""Seconds for which what was found of owners is believed before something is written."""
+OWNERS_FRESH_AT_HANDOVER: Final = 1.0
+"""The same right before the claim becomes theirs: an owner that goes meanwhile takes it along."""
+LATER: Final = 300.0
+"""Seconds after which is asked again what nothing tells: whether an owner can be seen by now, or its finalizers be set."""
 SOON: Final = 60.0
 """Seconds: what is collected within them is not told that it waits."""
+LONGEST: Final = 1024
+"""Characters of a sentence on a DataVolume: it may quote names, and what a server says."""
+_HEALS: Final = frozenset({Reason.OWNER_UNKNOWN, Reason.FINALIZER_FORBIDDEN})
 _WORKING: Final = frozenset({Reason.NOT_SUCCEEDED})
 
 
@@ -54,50 +66,100 @@ def decide(facts: Facts) -> Decision:
     meta, claim = facts.volume.metadata, facts.claim
     held = names.FINALIZER in (meta.finalizers or ())
     marked = claim if claim is not None and not claim.metadata.terminating and _is_marked(claim, meta) else None
-    if meta.terminating:
-        return _finish(facts, marked) if held else REST
+    if meta.terminating and not held:
+        return REST
     refusal = facts.known.refusal
     if refusal is not None and refusal.fresh:
-        return _tell(facts, Obstacle(Reason.OWNER_UNKNOWN, refusal.message), wake_after=refusal.retry_after)
-    if marked is not None:
+        return _wait_out(facts, refusal)
+    if meta.terminating:
+        return _finish(facts, marked)
+    if marked is not None and not _is_returned(marked):
         return _go_on(facts, marked, held=held)
-    obstacle, wake_after = _find_obstacle(facts)
+    return _consider(facts, held=held)
+
+
+def _consider(facts: Facts, *, held: bool) -> Decision:
+    """Nothing was handed over yet: whatever speaks against it lets the DataVolume go its own way."""
+    lifetime = _find_lifetime(facts)
+    if lifetime is None:
+        return REST  # its own watch brings what is not known yet
+    stamp = _find_stamp(facts, lifetime)
+    if stamp and not facts.settings.dry_run:
+        return Plan((Annotate(DATA_VOLUMES, facts.volume.metadata, stamp),))
+    if stamp:
+        facts = _as_stamped(facts, stamp)
+    obstacle, wake_after = _find_obstacle(facts, lifetime)
     if obstacle is not None:
-        # Nothing was handed over yet: what speaks against it now lets the DataVolume go its own way.
         return _tell(facts, obstacle, wake_after=wake_after, release=held)
-    if wake_after is not None or claim is None:
-        return Plan(wake_after=wake_after)
-    owners = meta.owner_references or ()
-    found = facts.known.owners
-    if owners and (found is None or found.age > OWNERS_FRESH or {each.uid for each in owners} - found.found.keys()):
+    return _begin(facts, facts.claim, held=held) if facts.claim is not None else REST
+
+
+def _begin(facts: Facts, claim: PersistentVolumeClaim, *, held: bool) -> Decision:
+    """Nothing speaks against it but what only the server knows, and its time has come."""
+    meta = facts.volume.metadata
+    owners, found = meta.owner_references or (), facts.known.owners
+    fresh = OWNERS_FRESH_AT_HANDOVER if held else OWNERS_FRESH
+    if owners and (found is None or found.age > fresh or {each.uid for each in owners} - found.found.keys()):
         return Plan((AskOwners(owners),))
-    return Plan((_detach(facts, claim) if held else _hold(meta),))
+    if facts.settings.dry_run:
+        would = Obstacle(Reason.DRY_RUN, "nothing speaks against it, and this is a dry run: it would be collected now")
+        return _tell(facts, would, wake_after=None, release=held)
+    if held:
+        # The claim is changed under the claim's version: that the DataVolume says the same as before is asked for apart.
+        return Plan((ProveSame(DATA_VOLUMES, meta), _detach(facts, claim)))
+    return Plan((_hold(meta),))
 
 
-def _find_obstacle(facts: Facts) -> tuple[Obstacle | None, float | None]:
-    """Return what speaks against it now, and after how many seconds to look again. Neither says that it is to be done; no obstacle and a
-    time says that something is not known yet, which its own watch brings.
-    """
-    obstacle = find_obstacle(facts)
-    if obstacle is not None:
-        return obstacle, None
+def _find_lifetime(facts: Facts) -> Lifetime | None:
+    """Return how long it stays when it is completed; None while that is not known yet."""
     if facts.namespace is Unread.NOT_SYNCED or facts.config is Unread.NOT_SYNCED:
-        return None, OWNERS_FRESH
+        return None
+    if facts.namespace is Unread.FORBIDDEN:
+        grant = "grant the operator list and watch on namespaces (docs/permissions.md)"
+        return Lifetime(None, "the namespace", f"the namespace's label {names.TTL_LABEL} cannot be read: {grant}")
     label = None if isinstance(facts.namespace, Unread) else facts.namespace.metadata.label(names.TTL_LABEL)
+    if label is None and facts.settings.ttl is None and facts.config is Unread.FORBIDDEN:
+        grant = "grant the operator get, list and watch on cdiconfigs of cdi.kubevirt.io (docs/permissions.md)"
+        return Lifetime(None, "CDIConfig config", f"CDIConfig {names.CONFIG_NAME} cannot be read: {grant}")
     config = None if isinstance(facts.config, Unread) else facts.config
-    lifetime = find_lifetime(label=label, own=facts.settings.ttl, config=config)
+    return find_lifetime(label=label, own=facts.settings.ttl, config=config)
+
+
+def _find_stamp(facts: Facts, lifetime: Lifetime) -> dict[str, str]:
+    return stamp_late(facts.volume.metadata, lifetime, since=facts.since) if facts.settings.stamp else {}
+
+
+def _as_stamped(facts: Facts, stamp: dict[str, str]) -> Facts:
+    """What a dry run judges by: it writes no stamp."""
+    meta = facts.volume.metadata
+    meta = changed(meta, annotations={**(meta.annotations or {}), **stamp})
+    return replace(facts, volume=changed(facts.volume, metadata=meta))
+
+
+def _find_obstacle(facts: Facts, lifetime: Lifetime) -> tuple[Obstacle | None, float | None]:
+    """Return what speaks against it now, and after how many seconds to look again."""
+    refusal = find_refusal(facts)
+    if refusal is not None and refusal.reason is Reason.NOT_ASKED:
+        return refusal, None
     if lifetime.problem:
-        return Obstacle(Reason.TTL_INVALID, lifetime.problem), None
+        unknown = Unread.FORBIDDEN in (facts.namespace, facts.config)
+        return Obstacle(Reason.TTL_UNKNOWN if unknown else Reason.TTL_INVALID, lifetime.problem), None
     if lifetime.seconds is None:
         return Obstacle(Reason.OFF, f"{lifetime.said_by} says that nothing is collected"), None
+    if refusal is not None:
+        return refusal, None
+    obstacle = find_obstacle(facts)
+    if obstacle is not None:
+        return obstacle, LATER if obstacle.reason in _HEALS else None
     due = due_at(facts.volume, lifetime.seconds)
     if due is None:
         return Obstacle(Reason.NOT_READY, "it does not say since when it is Ready"), None
     left = (due - facts.now).total_seconds()
     if left > 0:
-        message = f"it is collected at {seconds(due)}, {lifetime.seconds} s after it became Ready ({lifetime.said_by})"
+        # Neither number nor moment is named: they may change, and what is said is not written anew for that.
+        message = f"its time has not come: how long it stays after it became Ready is set by {lifetime.said_by}"
         return Obstacle(Reason.TTL, message), left + LITTLE
-    return find_last_obstacle(facts), None
+    return None, None
 
 
 def _go_on(facts: Facts, claim: PersistentVolumeClaim, *, held: bool) -> Decision:
@@ -106,7 +168,7 @@ def _go_on(facts: Facts, claim: PersistentVolumeClaim, *, held: bool) -> Decisio
     if who_asks(meta.annotations or {}) is Asked.REFUSED:
         # In the last moment: it gets back what is its own, and then its finalizer goes.
         back = Patch(PERSISTENT_VOLUME_CLAIMS, claim.metadata, build_return(claim, facts.volume))
-        return Plan((back,))
+        return Plan((ProveSame(DATA_VOLUMES, meta), back))
     if not held:
         return Plan((_hold(meta),))
     if not is_detached(claim.metadata, uid=meta.uid):
@@ -128,30 +190,45 @@ def _finish(facts: Facts, marked: PersistentVolumeClaim | None) -> Decision:
         f"PersistentVolumeClaim {marked.metadata.name} stays, with what is in it; this DataVolume has done its work"
     )
     told = Emit("Normal", COLLECTED, message, ACTION, related=reference)
-    return Plan((ProveSame(PERSISTENT_VOLUME_CLAIMS, marked.metadata), _release(meta), told))
+    of_claim = f"DataVolume {meta.name} has filled this claim and was collected; the claim stays"
+    also_told = Emit("Normal", COLLECTED, of_claim, ACTION, about=reference)
+    return Plan((ProveSame(PERSISTENT_VOLUME_CLAIMS, marked.metadata), _release(meta), also_told, told))
 
 
 def _prove(facts: Facts) -> ProveSame | ProveGone:
     if facts.claim is not None:
         return ProveSame(PERSISTENT_VOLUME_CLAIMS, facts.claim.metadata)
-    return ProveGone(PERSISTENT_VOLUME_CLAIMS, facts.volume.metadata.name)
+    return ProveGone(PERSISTENT_VOLUME_CLAIMS, facts.volume.metadata.name, certain=True)
+
+
+def _wait_out(facts: Facts, refusal: Refusal) -> Decision:
+    """The API server refuses a step. It is told, and tried again later, less and less often."""
+    meta, wake_after = facts.volume.metadata, refusal.retry_after
+    about_us = refusal.target is not None and refusal.target[0] == DATA_VOLUMES.kind
+    if about_us or meta.terminating:  # nothing can be written on it, or nobody reads it any more
+        told = Emit("Warning", Reason.REQUEST_REFUSED, clean(refusal.message, limit=LONGEST), ACTION)
+        return Plan(() if facts.known.told == told else (told,), wake_after)
+    return _tell(facts, Obstacle(Reason.REQUEST_REFUSED, refusal.message), wake_after=wake_after)
 
 
 def _tell(facts: Facts, obstacle: Obstacle, *, wake_after: float | None, release: bool = False) -> Decision:
     """Say why it stays, where somebody may ask, and only when that is another reason than before."""
     meta = facts.volume.metadata
-    let_go = (_release(meta),) if release else ()
-    before = meta.annotation(names.COLLECTION)
     if release:
-        return Plan(let_go, wake_after)  # its next version is decided upon at once
+        return Plan((_release(meta),), wake_after)  # its next version is decided upon at once
+    before = meta.annotation(names.COLLECTION)
     if obstacle.reason in QUIET or _is_soon(facts, obstacle, wake_after):
         steps = (Annotate(DATA_VOLUMES, meta, {names.COLLECTION: None}),) if before is not None else ()
         return Plan(steps, wake_after)
     if before is not None and before.partition(":")[0] == obstacle.reason:
         return Plan((), wake_after)
-    said = Annotate(DATA_VOLUMES, meta, {names.COLLECTION: f"{obstacle.reason}: {obstacle.message}"})
-    kind = "Normal" if obstacle.reason in (Reason.TTL, Reason.DRY_RUN, Reason.REFUSED) else "Warning"
-    return Plan((said, Emit(kind, obstacle.reason, obstacle.message, ACTION)), wake_after)
+    message = clean(obstacle.message, limit=LONGEST)
+    said = Annotate(DATA_VOLUMES, meta, {names.COLLECTION: f"{obstacle.reason}: {message}"})
+    if obstacle.reason is Reason.TTL:
+        return Plan((said,), wake_after)  # an event is for news, and this goes as it was asked for
+    kind = "Normal" if obstacle.reason in (Reason.DRY_RUN, Reason.REFUSED) else "Warning"
+    claim = Reference(PERSISTENT_VOLUME_CLAIMS, facts.claim.metadata) if facts.claim is not None else None
+    return Plan((said, Emit(kind, obstacle.reason, message, ACTION, related=claim)), wake_after)
 
 
 def _is_soon(facts: Facts, obstacle: Obstacle, wake_after: float | None) -> bool:
@@ -179,7 +256,7 @@ def _finalizers(left: tuple[str, ...]) -> Manifest:
 
 def _detach(facts: Facts, claim: PersistentVolumeClaim) -> Patch:
     record = read_record(claim.metadata)
-    if record is None or record.uid != facts.volume.metadata.uid:
+    if record is None or record.uid != facts.volume.metadata.uid or record.returned:
         record = record_of(facts.volume, collected=seconds(facts.now))
     patch = build_patch(claim, facts.volume, record=record, demoted=find_demoted(facts))
     return Patch(PERSISTENT_VOLUME_CLAIMS, claim.metadata, patch)
@@ -188,3 +265,8 @@ def _detach(facts: Facts, claim: PersistentVolumeClaim) -> Patch:
 def _is_marked(claim: PersistentVolumeClaim, volume: ObjectMeta) -> bool:
     record = read_record(claim.metadata)
     return record is not None and record.uid == volume.uid
+
+
+def _is_returned(claim: PersistentVolumeClaim) -> bool:
+    record = read_record(claim.metadata)
+    return record is not None and record.returned

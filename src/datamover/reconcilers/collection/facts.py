@@ -28,6 +28,7 @@ class Settings:
     ttl: int | None = None
     dry_run: bool = False
     machines: Machines = Machines.SKIP
+    stamp: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,9 @@ class Facts:
     """A DataVolume, its claim, and what speaks for and against its collection.
 
     `claim` is what has the name that the status says, whoever owns it. `owners` are those of the DataVolume by UID, as they were found; None
-    before they were asked for. `kubevirt` is the version of the cluster's KubeVirt, empty where there is none or it does not say. `collector` is
-    a CDI that collects by itself, empty where there is none.
+    before they were asked for. `kubevirt` is the version of the cluster's KubeVirt, empty where it does not say, MISSING where there is none.
+    `collector` is a CDI that collects by itself, empty where there is none. `since` is since when a lifetime holds for new DataVolumes of the
+    namespace, None where that was not recorded.
     """
 
     now: datetime
@@ -46,6 +48,7 @@ class Facts:
     namespace: PartialObject | Unread = Unread.NOT_SYNCED
     config: CDIConfig | Unread = Unread.NOT_SYNCED
     owners: Mapping[str, OwnerFound] | None = None
-    kubevirt: str = ""
+    kubevirt: str | Unread = ""
     collector: str = ""
+    since: datetime | None = None
     known: Known = UNKNOWN

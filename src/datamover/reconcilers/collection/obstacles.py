@@ -3,7 +3,6 @@
 In doubt it stays: its claim is a disk, and the disk may be the only copy of somebody's data.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,10 +10,14 @@ from typing import Final
 
 from datamover.api.cdi import names
 from datamover.api.cdi.names import ConditionType, Phase
+from datamover.api.kubevirt import GROUP as KUBEVIRT_GROUP
+from datamover.api.outside import clean
 from datamover.reconcilers.collection.facts import Facts, Machines
+from datamover.reconcilers.collection.neighbours import is_tolerant
+from datamover.runs.facts import Unread
 from datamover.volumes.asking import Asked, find_manager, who_asks
 from datamover.volumes.binding import is_bound
-from datamover.volumes.handover import read_record
+from datamover.volumes.handover import read_record, was_collected
 from kubekit.words.meta import OwnerReference
 
 
@@ -41,6 +44,8 @@ class Reason(StrEnum):
     FINALIZER = "ForeignFinalizer"
     OLD_CDI = "OldCDICollects"
     DRY_RUN = "DryRun"
+    TTL_UNKNOWN = "TTLUnknown"
+    REQUEST_REFUSED = "RequestRefused"
 
 
 QUIET: Final = frozenset({Reason.NOT_ASKED, Reason.OFF})
@@ -55,18 +60,13 @@ class Obstacle:
     message: str
 
 
-KUBEVIRT_GROUP: Final = "kubevirt.io"
-_TOLERANT: Final = ((0, 57), (1, 4))
-"""KubeVirt from and to: these do not create a DataVolume again whose claim is marked as collected."""
-_VERSION: Final = re.compile(r"v?([0-9]{1,4})\.([0-9]{1,4})(?:[.\-+].*)?")
-
-
 def find_obstacle(facts: Facts) -> Obstacle | None:
-    """Return the first thing that speaks against it, whatever the time is; None when nothing does."""
+    """Return the first thing that speaks against it, if it is asked for and whatever the time is; None when nothing does."""
     return next((found for check in _CHECKS if (found := check(facts)) is not None), None)
 
 
-def _asked(facts: Facts) -> Obstacle | None:
+def find_refusal(facts: Facts) -> Obstacle | None:
+    """Return that nobody asks for it, or that its user refuses it; None when it is asked for."""
     asked = who_asks(facts.volume.metadata.annotations or {})
     if asked is Asked.NO:
         return Obstacle(
@@ -113,14 +113,15 @@ def _claim(facts: Facts) -> Obstacle | None:
         return Obstacle(
             Reason.CLAIM_NOT_BOUND, f"PersistentVolumeClaim {name} is {phase}: it is touched only while it is Bound"
         )
-    record = read_record(claim.metadata)
-    if record is not None and record.uid != volume.metadata.uid:
+    collected = was_collected(claim.metadata, uid=volume.metadata.uid)
+    if collected:
         return Obstacle(
             Reason.ALREADY_COLLECTED,
-            f"a DataVolume of claim {name} was collected at {record.collected}, and this one was made again: whoever makes it would do so each "
-            f"time. To have this one collected as well, remove the annotation {names.RECORD} from the claim",
+            f"a DataVolume of claim {name} was collected at {clean(collected, limit=40)}, and this one was made again: whoever makes it would do so "
+            f"each time. To have this one collected as well, remove the annotations {names.RECORD} and {names.GARBAGE_COLLECTED} from the claim",
         )
-    if record is None:
+    record = read_record(claim.metadata)
+    if record is None or record.returned:
         controller = next((each for each in claim.metadata.owner_references or () if each.controller), None)
         if controller is None or controller.uid != volume.metadata.uid:
             whose = f"{controller.kind} {controller.name}" if controller is not None else "nobody"
@@ -146,7 +147,8 @@ def _machine(facts: Facts) -> Obstacle | None:
     owner = machine_of(facts)
     if owner is None or facts.settings.machines is Machines.COLLECT or is_tolerant(facts.kubevirt):
         return None
-    which = f"KubeVirt {facts.kubevirt}" if facts.kubevirt else "this cluster's KubeVirt, whose version is not known,"
+    said = facts.kubevirt if isinstance(facts.kubevirt, str) else ""
+    which = f"KubeVirt {said}" if said else "this cluster's KubeVirt, whose version is not known,"
     return Obstacle(
         Reason.MACHINE,
         f"{owner.kind} {owner.name} owns it, and {which} makes it again when it is gone. Versions 0.57 to 1.4 do not; to collect such "
@@ -167,7 +169,8 @@ def _owners(facts: Facts) -> Obstacle | None:
             )
         if not found.alive:
             return Obstacle(
-                Reason.OWNER_GONE, f"its owner {whom} is gone: the claim would be deleted as soon as it were that one's"
+                Reason.OWNER_GONE,
+                f"its owner {whom} is {found.problem or 'gone'}: the claim would be deleted as soon as it were that one's",
             )
         if owner.block_owner_deletion and not found.may_block:
             return Obstacle(
@@ -197,16 +200,7 @@ def _collector(facts: Facts) -> Obstacle | None:
     )
 
 
-def _dry_run(facts: Facts) -> Obstacle | None:
-    return (
-        Obstacle(Reason.DRY_RUN, "nothing else speaks against it, and this is a dry run")
-        if facts.settings.dry_run
-        else None
-    )
-
-
 _CHECKS: Final[tuple[Callable[[Facts], Obstacle | None], ...]] = (
-    _asked,
     _completed,
     _claim,
     _collector,
@@ -215,11 +209,6 @@ _CHECKS: Final[tuple[Callable[[Facts], Obstacle | None], ...]] = (
     _finalizers,
     _owners,
 )
-
-
-def find_last_obstacle(facts: Facts) -> Obstacle | None:
-    """Return what speaks against it when everything else is well and its time has come."""
-    return _dry_run(facts)
 
 
 def machine_of(facts: Facts) -> OwnerReference | None:
@@ -233,15 +222,11 @@ def _machines(facts: Facts) -> Iterator[OwnerReference]:
             yield owner
 
 
-def is_tolerant(version: str) -> bool:
-    """Tell whether a KubeVirt of this version leaves a claim alone whose DataVolume was collected."""
-    found = _VERSION.fullmatch(version)
-    if found is None:
-        return False
-    first, last = _TOLERANT
-    return first <= (int(found[1]), int(found[2])) <= last
-
-
 def find_demoted(facts: Facts) -> frozenset[str]:
-    """Return the owners that must not control the claim: a KubeVirt that makes the DataVolume again lets it adopt the claim then."""
-    return frozenset() if is_tolerant(facts.kubevirt) else frozenset(each.uid for each in _machines(facts))
+    """Return the owners that must not control the claim: a KubeVirt that makes the DataVolume again lets it adopt the claim then.
+
+    Where no KubeVirt is, nobody makes it again, and its machines are owners like any other.
+    """
+    if facts.kubevirt is Unread.MISSING or is_tolerant(facts.kubevirt):
+        return frozenset()
+    return frozenset(each.uid for each in _machines(facts))

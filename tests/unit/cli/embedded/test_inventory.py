@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from datamover.api.cdi.data_volume import DATA_VOLUMES
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS
 from datamover.api.volsync.replication_source import REPLICATION_SOURCES
@@ -15,6 +16,7 @@ from datamover.cli.embedded.world import EmbeddedWorld, WorldOptions, adopt_volu
 from datamover.cli.main import main
 from datamover.cli.volumes import Volume
 from datamover.volumes.binding import is_bound
+from datamover.volumes.handover import build_patch, record_of
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.meta import Resource
 from localkube.node.kinds import VOLUMES
@@ -252,3 +254,51 @@ async def test_what_is_not_there_is_told(state: Path, tmp_path: Path) -> None:
     code, _, err = await in_thread(tmp_path / "none")
     assert (code, "nothing was run with it yet" in err) == (2, True)
     assert not (tmp_path / "none").exists()
+
+
+@pytest.fixture
+async def filled(tmp_path: Path) -> Path:
+    """A state with a DataVolume that is filled, and one that was collected."""
+    state = tmp_path / "state"
+    async with start_world(WorldOptions(state=state, operator=None)) as world:
+        for name in ("kept", "collected"):
+            await _leave_volume(world, name)
+        while not all(is_bound(claim) for claim in await world.client.list(PERSISTENT_VOLUME_CLAIMS)):
+            await _tick(world)
+        gone = await world.client.get(DATA_VOLUMES, "collected", namespace="default")
+        claim = await world.client.get(PERSISTENT_VOLUME_CLAIMS, "collected", namespace="default")
+        record = record_of(gone, collected="2026-01-31T00:00:00Z")
+        patch = build_patch(claim, gone, record=record, demoted=frozenset())
+        await world.client.patch(
+            PERSISTENT_VOLUME_CLAIMS, "collected", patch, namespace="default", field_manager="test"
+        )
+        await world.client.delete(DATA_VOLUMES, "collected", namespace="default")
+    return state
+
+
+async def _leave_volume(world: EmbeddedWorld, name: str) -> None:
+    meta = {"name": name, "namespace": "default"}
+    made = await world.client.create(DATA_VOLUMES, {"metadata": meta, "spec": {"source": {"blank": {}}}})
+    status = {"status": {"phase": "Succeeded"}}
+    await world.client.patch(
+        DATA_VOLUMES, name, status, namespace="default", subresource="status", field_manager="test"
+    )
+    owner = {"apiVersion": DATA_VOLUMES.api_version, "kind": "DataVolume", "name": name, "uid": made.metadata.uid}
+    spec = {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "local",
+        "resources": {"requests": {"storage": "1Gi"}},
+    }
+    manifest = {"metadata": {**meta, "ownerReferences": [owner]}, "spec": spec}
+    await world.client.create(PERSISTENT_VOLUME_CLAIMS, manifest)
+
+
+async def test_disks_stay_until_they_are_named_also_of_a_datavolume_that_was_collected(filled: Path) -> None:
+    _, out, _ = await in_thread(filled, "--free-ended", "-o", "json")
+    kept = {each["name"]: (each["phase"], len(each["copies"])) for each in json.loads(out)["dataVolumes"]}
+    assert kept == {"kept": ("Completed", 1), "collected": ("Collected", 1)}
+    code, out, err = await in_thread(filled, "--free", "DataVolume/kept", "--free", "collected", "-o", "json")
+    assert code == 0, err
+    document = json.loads(out)
+    assert (document["dataVolumes"], document["others"]) == ([], [])
+    assert list((filled / "node" / "volumes").glob("pvc-*")) == []

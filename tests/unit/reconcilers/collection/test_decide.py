@@ -10,19 +10,19 @@ from msgspec.structs import replace as changed
 from datamover.api.cdi import names
 from datamover.api.cdi.config import CDIConfig, CDIConfigSpec
 from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume, DataVolumeCondition, DataVolumeStatus
-from datamover.plans.known import Known, OwnerFound, OwnersFound
+from datamover.plans.known import Known, OwnerFound, OwnersFound, Refusal
 from datamover.plans.steps import REST, Annotate, AskOwners, Delete, Emit, Patch, Plan, ProveGone, ProveSame
 from datamover.reconcilers.collection.decide import COLLECTED, decide
 from datamover.reconcilers.collection.facts import Facts, Machines, Settings
 from datamover.runs.facts import Unread
-from datamover.volumes.handover import build_patch, is_detached, record_of
+from datamover.volumes.handover import build_patch, build_return, is_detached, read_record, record_of
 from kubekit.words.core import (
     PERSISTENT_VOLUME_CLAIMS,
     PersistentVolumeClaim,
     PersistentVolumeClaimSpec,
     PersistentVolumeClaimStatus,
 )
-from kubekit.words.meta import ObjectMeta, OwnerReference, PartialObject
+from kubekit.words.meta import ObjectMeta, OwnerReference, PartialObject, Reference
 
 NOW = datetime(2026, 11, 30, 10, 0, tzinfo=UTC)
 MACHINE = OwnerReference(
@@ -87,7 +87,8 @@ def facts(of: DataVolume, its: PersistentVolumeClaim | None, *, ttl: int | None 
 def told(plan: Plan[Any]) -> str:
     """The reason that is written on the DataVolume, empty when none is."""
     said = [step.annotations[names.COLLECTION] for step in plan.steps if isinstance(step, Annotate)]
-    assert len([step for step in plan.steps if isinstance(step, Emit)]) == len([each for each in said if each])
+    events = [step for step in plan.steps if isinstance(step, Emit)]
+    assert len(events) == len([each for each in said if each and not each.startswith("TTL:")])
     return (said[0] or "").partition(":")[0] if said else ""
 
 
@@ -101,7 +102,8 @@ def test_the_finalizer_comes_before_everything() -> None:
 
 def test_with_the_finalizer_the_claim_is_detached_in_one_patch() -> None:
     held = volume(finalizers=(names.FINALIZER,))
-    [step] = decide(facts(held, claim(SELF))).steps
+    proof, step = decide(facts(held, claim(SELF))).steps
+    assert proof == ProveSame(DATA_VOLUMES, held.metadata)
     assert isinstance(step, Patch)
     assert (step.resource, step.target) == (PERSISTENT_VOLUME_CLAIMS, claim(SELF).metadata)
     assert step.patch["metadata"]["ownerReferences"] == ()
@@ -133,11 +135,13 @@ def test_n19_an_owner_that_comes_back_is_taken_away_again_before_and_after_the_d
 def test_the_finalizer_goes_when_the_server_shows_the_claim_detached() -> None:
     going = volume(finalizers=("other", names.FINALIZER), deletion_timestamp="2026-11-30T10:00:00Z")
     its = handed_over(going)
-    proof, release, event = decide(facts(going, its)).steps
+    proof, release, of_claim, event = decide(facts(going, its)).steps
     assert proof == ProveSame(PERSISTENT_VOLUME_CLAIMS, its.metadata)
     assert release == Patch(DATA_VOLUMES, going.metadata, {"metadata": {"finalizers": ["other"]}})
     assert isinstance(event, Emit)
-    assert (event.type, event.reason) == ("Normal", COLLECTED)
+    assert isinstance(of_claim, Emit)
+    assert [(each.type, each.reason) for each in (of_claim, event)] == [("Normal", COLLECTED)] * 2
+    assert of_claim.about == event.related == Reference(PERSISTENT_VOLUME_CLAIMS, its.metadata)
 
 
 @pytest.mark.parametrize("its", [claim(SELF), claim(), None], ids=["not detached", "not ours", "gone"])
@@ -155,11 +159,34 @@ def test_a_volume_that_is_being_deleted_without_us_is_left_alone() -> None:
 def test_n5_one_that_is_refused_in_the_last_moment_gets_its_claim_back() -> None:
     refused = {names.DELETE_AFTER_COMPLETION: "false"}
     held = volume(finalizers=(names.FINALIZER,), annotations=refused)
-    [back] = decide(facts(held, handed_over(held))).steps
+    proof, back = decide(facts(held, handed_over(held))).steps
+    assert proof == ProveSame(DATA_VOLUMES, held.metadata)
     assert isinstance(back, Patch)
     assert [each["uid"] for each in back.patch["metadata"]["ownerReferences"]] == ["dv"]
-    [release] = decide(facts(held, claim(SELF))).steps
+    annotations = back.patch["metadata"]["annotations"]
+    returned = claim(SELF, annotations={key: value for key, value in annotations.items() if value is not None})
+    [release] = decide(facts(held, returned)).steps
     assert release == Patch(DATA_VOLUMES, held.metadata, {"metadata": {"finalizers": []}})
+    # Another replica may have had it deleted meanwhile: then the disk stays.
+    going = volume(finalizers=(names.FINALIZER,), annotations=refused, deletion_timestamp="2026-11-30T10:00:00Z")
+    [step] = decide(facts(going, returned)).steps
+    assert isinstance(step, Patch)
+    assert step.patch["metadata"]["ownerReferences"] == ()
+
+
+def test_one_that_was_given_back_can_be_collected_later_and_is_owned_by_its_volume_until_then() -> None:
+    first = handed_over(volume())
+    back = build_return(first, volume())["metadata"]["annotations"]
+    returned = {key: value for key, value in back.items() if value is not None}
+    [step] = decide(facts(volume(), claim(SELF, annotations=returned))).steps
+    assert isinstance(step, Patch)
+    assert step.resource is DATA_VOLUMES
+    assert told(decide(facts(volume(), claim(annotations=returned)))) == "ClaimNotOurs"
+    _, detach = decide(facts(volume(finalizers=(names.FINALIZER,)), claim(SELF, annotations=returned))).steps
+    assert isinstance(detach, Patch)
+    record = read_record(ObjectMeta(annotations=detach.patch["metadata"]["annotations"]))
+    assert record is not None
+    assert not record.returned
 
 
 # owners
@@ -177,10 +204,33 @@ def test_owners_are_asked_for_before_the_first_step_and_again_when_that_is_long_
     assert isinstance(step, Patch)
 
 
+def test_right_before_the_claim_becomes_theirs_owners_are_asked_for_once_more() -> None:
+    held = volume(MACHINE, finalizers=(names.FINALIZER,))
+    found = {"vm": OwnerFound(True)}
+    for age, first in ((5.0, AskOwners), (0.0, ProveSame)):
+        known = Known(owners=OwnersFound(found, age))
+        plan = decide(facts(held, claim(SELF), owners=found, known=known, kubevirt="v1.3.0"))
+        assert isinstance(plan.steps[0], first)
+
+
+def test_g10_where_no_kubevirt_is_a_machine_is_an_owner_like_any_other() -> None:
+    found = {"vm": OwnerFound(True)}
+    held = volume(MACHINE, finalizers=(names.FINALIZER,))
+    more = {"owners": found, "known": Known(owners=OwnersFound(found)), "kubevirt": Unread.MISSING}
+    settings = Settings(ttl=0, machines=Machines.COLLECT)
+    _, step = decide(facts(held, claim(SELF), settings=settings, **more)).steps
+    assert isinstance(step, Patch)
+    [owner] = step.patch["metadata"]["ownerReferences"]
+    assert owner["controller"] is True
+    assert step.patch["metadata"]["annotations"][names.GARBAGE_COLLECTED] == "true"
+    assert told(decide(facts(volume(MACHINE), claim(SELF), **more))) == "VirtualMachineOwned"
+
+
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
         (OwnerFound(False), "OwnerGone"),
+        (OwnerFound(False, problem="being deleted"), "OwnerGone"),
         (OwnerFound(None, problem="no such kind"), "OwnerUnknown"),
         (OwnerFound(True, may_block=False), "FinalizerForbidden"),
     ],
@@ -206,7 +256,7 @@ def test_n18_a_machine_keeps_its_volume_unless_its_kubevirt_does_without(version
         kubevirt=version,
         settings=Settings(ttl=0, machines=Machines.COLLECT),
     )
-    [step] = decide(allowed).steps
+    _, step = decide(allowed).steps
     assert isinstance(step, Patch)
     [owner] = step.patch["metadata"]["ownerReferences"]
     assert owner["controller"] is collected, "a KubeVirt that makes it again lets it adopt the claim"
@@ -269,10 +319,95 @@ def test_a_label_that_is_no_number_switches_off_and_says_so(said: str) -> None:
 def test_what_is_not_known_yet_is_waited_for() -> None:
     for more in ({"namespace": Unread.NOT_SYNCED}, {"config": Unread.NOT_SYNCED}):
         plan = decide(facts(volume(), claim(SELF), **more))
-        assert plan.steps == ()
-        assert plan.wake_after is not None
-    for more in ({"namespace": Unread.FORBIDDEN}, {"config": Unread.MISSING}):
-        assert decide(facts(volume(), claim(SELF), **more)).steps
+        assert plan == REST, "its own watch brings it"
+    assert isinstance(decide(facts(volume(), claim(SELF), config=Unread.MISSING)).steps[0], Patch)
+
+
+def test_a_setting_that_may_not_be_read_counts_as_never_and_says_which_right_is_missing() -> None:
+    assert told(decide(facts(volume(), claim(SELF), namespace=Unread.FORBIDDEN))) == "TTLUnknown"
+    assert told(decide(facts(volume(), claim(SELF), ttl=None, config=Unread.FORBIDDEN))) == "TTLUnknown"
+    own = decide(facts(volume(), claim(SELF), ttl=0, config=Unread.FORBIDDEN))
+    assert isinstance(own.steps[0], Patch), "our own setting comes before CDIConfig's"
+
+
+def test_g2_where_nothing_sets_a_time_nothing_is_told_either() -> None:
+    refused = volume(annotations={names.DELETE_AFTER_COMPLETION: "false"})
+    for of in (volume(), volume(phase="Failed"), volume(ready=None), refused):
+        assert decide(facts(of, claim(), ttl=-1)) == REST
+
+
+def test_n2_a_time_that_is_taken_back_takes_back_what_was_told() -> None:
+    of = volume(annotations={**ASKED, names.COLLECTION: "TTL: ..."})
+    [step] = decide(facts(of, claim(SELF), ttl=-1)).steps
+    assert step == Annotate(DATA_VOLUMES, of.metadata, {names.COLLECTION: None})
+
+
+# the stamp
+
+
+def new(**more: Any) -> DataVolume:
+    return volume(annotations={}, creation_timestamp="2026-11-30T09:59:00Z", **more)
+
+
+def test_g1_a_volume_that_was_made_while_a_time_was_set_is_stamped_in_any_phase() -> None:
+    for of in (new(), new(phase="ImportInProgress")):
+        [step] = decide(facts(of, claim(SELF), since=NOW - timedelta(minutes=1))).steps
+        assert step == Annotate(DATA_VOLUMES, of.metadata, {**ASKED, names.STAMPED: "true"})
+
+
+@pytest.mark.parametrize(
+    ("ttl", "since", "settings"),
+    [
+        (0, NOW - timedelta(seconds=59), {}),
+        (0, None, {}),
+        (-1, NOW - timedelta(hours=1), {}),
+        (0, NOW - timedelta(hours=1), {"stamp": False}),
+    ],
+    ids=["older", "nobody knows", "never", "not wanted"],
+)
+def test_g4_g12_what_is_older_or_not_to_be_stamped_is_left_alone(
+    ttl: int, since: datetime | None, settings: dict[str, Any]
+) -> None:
+    assert decide(facts(new(), claim(SELF), since=since, settings=Settings(ttl=ttl, **settings))) == REST
+
+
+def test_a_dry_run_stamps_nothing_and_says_what_would_be_collected() -> None:
+    of = facts(new(), claim(SELF), since=NOW - timedelta(hours=1), settings=Settings(ttl=0, dry_run=True))
+    assert told(decide(of)) == "DryRun"
+
+
+def test_a_dry_run_asks_for_owners_before_it_says_anything() -> None:
+    settings = Settings(ttl=0, dry_run=True)
+    assert decide(owned(None, settings=settings)).steps == (AskOwners((MACHINE,)),)
+    assert told(decide(owned({"vm": OwnerFound(False)}, settings=settings))) == "OwnerGone"
+    assert told(decide(owned({"vm": OwnerFound(True)}, settings=settings))) == "DryRun"
+
+
+# refusals
+
+
+def refused(target: tuple[str, str], **more: Any) -> Known:
+    refusal = Refusal("PermissionMissing", "the API server refuses to patch it", retry_after=8.0, target=target)
+    return Known(refusal=refusal, **more)
+
+
+def test_n6_a_step_that_the_server_refuses_is_told_once_and_waited_out() -> None:
+    held = volume(finalizers=(names.FINALIZER,))
+    known = refused(("PersistentVolumeClaim", "disk"))
+    plan = decide(facts(held, claim(SELF), known=known))
+    assert (told(plan), plan.wake_after) == ("RequestRefused", 8.0)
+    again = volume(finalizers=(names.FINALIZER,), annotations={**ASKED, names.COLLECTION: "RequestRefused: ..."})
+    assert decide(facts(again, claim(SELF), known=known)) == Plan((), 8.0)
+
+
+def test_what_cannot_be_written_on_the_volume_itself_is_told_by_one_event() -> None:
+    going = {"deletion_timestamp": "2026-11-30T10:00:00Z", "finalizers": (names.FINALIZER,)}
+    for of, target in ((volume(), "DataVolume"), (volume(**going), "PersistentVolumeClaim")):
+        plan = decide(facts(of, claim(SELF), known=refused((target, "disk"))))
+        [event] = plan.steps
+        assert isinstance(event, Emit)
+        assert (event.type, event.reason, plan.wake_after) == ("Warning", "RequestRefused", 8.0)
+        assert decide(facts(of, claim(SELF), known=refused((target, "disk"), told=event))) == Plan((), 8.0)
 
 
 # what speaks against it
@@ -304,6 +439,10 @@ AGAINST: list[tuple[str, Callable[[], Facts]]] = [
     ("ClaimNotOurs", lambda: facts(volume(), claim())),
     ("ClaimNotOurs", lambda: facts(volume(), claim(MACHINE))),
     ("AlreadyCollectedOnce", lambda: facts(volume(), marked_by_another(claim(SELF)))),
+    (
+        "AlreadyCollectedOnce",
+        lambda: facts(volume(), claim(SELF, annotations={names.GARBAGE_COLLECTED: "true"})),
+    ),
     (
         "GitOpsManaged",
         lambda: facts(volume(annotations={**ASKED, names.STAMPED: "", "meta.helm.sh/release-name": "a"}), claim(SELF)),
