@@ -32,15 +32,16 @@ CHECKSUM_HEADER: Final = "X-Datamover-Checksum"
 
 UID: Final = "UPLOAD_UID"
 """The variable of the receiver with the UID that tokens must name."""
-PORT: Final = "UPLOAD_PORT"
-"""The variable with the port where it listens; empty: `importer.UPLOAD_PORT`. 0: a free one, which the log tells."""
+HEALTH_PATH: Final = "/healthz"
+"""Answered to anybody as soon as it listens."""
 
 # --- what belongs to one receiver -----------------------------------------------------------------------------------
 
 CERTIFICATE: Final = "tls.crt"
 PRIVATE_KEY: Final = "tls.key"
+AUTHORITY: Final = "ca.crt"
 KEY: Final = importer.TOKEN_FILE
-"""Keys of the Secret: the receiver's certificate and its private key, and what tokens are signed with."""
+"""Keys of the Secret: the receiver's certificate, its private key, and who vouches for it; and what tokens are signed with."""
 KEY_BYTES: Final = 32
 """Random bytes of that key."""
 
@@ -50,6 +51,15 @@ def name_of(uid: str) -> str:
     another one's.
     """
     return f"upload-{uid}"
+
+
+SERVICE_PORT: Final = 443
+
+
+def hosts_of(uid: str, namespace: str) -> tuple[str, ...]:
+    """Return the names by which the Service is reached within a cluster, for which the certificate is made."""
+    service = f"{name_of(uid)}.{namespace}.svc"
+    return service, f"{name_of(uid)}.{namespace}", f"{service}.cluster.local", "localhost", "127.0.0.1"
 
 
 # --- tokens ---------------------------------------------------------------------------------------------------------
@@ -163,3 +173,11 @@ def read_received(raw: bytes) -> Received | None:
         reason=outside.clean(found.reason, limit=outside.NAME_LIMIT),
         message=outside.clean(found.message, limit=outside.WORD_LIMIT),
     )
+
+
+REASON_CUT: Final = "UploadCut"
+REASON_CHECKSUM_DIFFERS: Final = "UploadChecksumDiffers"
+REASON_TOKEN_REFUSED: Final = "UploadTokenRefused"  # noqa: S105 - a reason
+REASON_BUSY: Final = "UploadBusy"
+REASON_BAD_REQUEST: Final = "UploadBadRequest"
+"""Why an upload is refused. Others are those of `transfer`: what was sent is no disk, or does not fit."""

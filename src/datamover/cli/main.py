@@ -13,6 +13,7 @@ from datamover.cli.durations import DurationType
 from datamover.cli.namespaces import parse_namespace
 from datamover.cli.needs import demand_world
 from datamover.cli.operator_command import operator
+from datamover.cli.upload_command import upload
 from datamover.cli.volumes import Volume, VolumeType
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -162,6 +163,7 @@ def run(
 
 
 main.add_command(operator)
+main.add_command(upload)
 
 
 @main.group(short_help="The embedded world: a Kubernetes API and a node on this machine.")

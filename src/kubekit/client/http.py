@@ -10,7 +10,7 @@ import asyncio
 import io
 import ssl
 import tempfile
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from ipaddress import ip_address
@@ -75,6 +75,42 @@ class HttpTransport:
         session = self._session(identity).requests
         async with await self._send(session, request, identity, timeouts) as answer:
             return Response(answer.status, _headers(answer.headers), await answer.read())
+
+    async def send(
+        self, request: Request, chunks: AsyncIterable[bytes], *, idle_timeout: float, answer_timeout: float
+    ) -> Response:
+        """Send a body of any length, and read the whole answer.
+
+        A header Content-Length says how long the body is; without one it goes in pieces that tell. The server is asked before the first byte goes, so that
+        a refusal is heard. It is given up when nothing goes on for `idle_timeout` seconds, or no answer comes for `answer_timeout` after the last byte.
+        Nothing is sent twice: whoever has the body decides that.
+        """
+        timeouts = aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout, sock_read=None)
+        body = _Body(chunks, idle_timeout=idle_timeout, answer_timeout=answer_timeout)
+        with _Translated(self._config.server, idle_timeout):
+            identity = await self._config.auth.identity()
+            headers = dict(request.headers)
+            if identity.authorization:
+                headers["Authorization"] = identity.authorization
+            asking = asyncio.create_task(
+                self._session(identity).streams.request(
+                    request.method,
+                    URL(f"{self._config.server}{request.path}{_encode(request.query)}", encoded=True),
+                    headers=headers,
+                    data=body.chunks(),
+                    timeout=timeouts,
+                    proxy=self._proxy,
+                    server_hostname=self._config.tls_server_name,
+                    allow_redirects=False,
+                    expect100=True,
+                )
+            )
+            try:
+                async with await body.wait(asking) as answer:
+                    content = await asyncio.wait_for(answer.read(), idle_timeout)
+                    return Response(answer.status, _headers(answer.headers), content)
+            finally:
+                asking.cancel()
 
     @asynccontextmanager
     async def stream(self, request: Request, *, idle_timeout: float | None = None) -> AsyncGenerator[Stream, None]:
@@ -168,6 +204,37 @@ class HttpTransport:
                 self._retired.append(self._sessions)
             self._sessions = _Sessions(certificate, context, self._connections)
         return self._sessions
+
+
+class _Body:
+    """A body on its way: as long as some of it goes, the server has time."""
+
+    def __init__(self, chunks: AsyncIterable[bytes], *, idle_timeout: float, answer_timeout: float) -> None:
+        self._chunks = chunks
+        self._idle = idle_timeout
+        self._answer = answer_timeout
+        self._steps = 0
+        self._whole = False
+
+    async def chunks(self) -> AsyncGenerator[bytes]:
+        """Yield the body, and note that it is taken."""
+        async for chunk in self._chunks:
+            self._steps += 1
+            yield chunk
+            self._steps += 1
+        self._whole = True
+
+    async def wait(self, asking: asyncio.Task[aiohttp.ClientResponse]) -> aiohttp.ClientResponse:
+        """Return the answer. Raises TimeoutError when for too long neither the body went on nor an answer came."""
+        waited, before = 0.0, -1
+        while True:
+            done, _ = await asyncio.wait({asking}, timeout=self._idle)
+            if done:
+                return asking.result()
+            waited = waited + self._idle if self._steps == before else 0.0
+            before = self._steps
+            if waited >= (self._answer if self._whole else self._idle):
+                raise TimeoutError
 
 
 def _close_answer(sending: asyncio.Task[aiohttp.ClientResponse]) -> None:

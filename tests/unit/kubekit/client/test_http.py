@@ -543,3 +543,83 @@ async def test_a_proxy_is_asked_for_the_servers_url():
 
 def test_nothing_is_opened_before_the_first_request(tmp_path):
     HttpTransport(ClusterConfig("https://127.0.0.1:1", ca=b"nonsense", source=str(Path(tmp_path))))
+
+
+async def pieces(*parts, pause=0.0):
+    for part in parts:
+        await asyncio.sleep(pause)
+        yield part
+
+
+async def test_a_body_of_any_length_is_sent_as_it_comes():
+    async with serve(lambda _: asyncio.sleep(0, web.Response(text="taken"))) as (server, transport):
+        known = Request("PUT", "/one", headers={"Content-Length": "6"})
+        assert (
+            await transport.send(known, pieces(b"abc", b"def"), idle_timeout=20, answer_timeout=20)
+        ).body == b"taken"
+        assert (
+            await transport.send(Request("PUT", "/two"), pieces(b"x" * 100_000), idle_timeout=20, answer_timeout=20)
+        ).status == 200
+    first, second = server.requests
+    assert (first[3], first[2].get("Transfer-Encoding"), first[2]["Expect"]) == (b"abcdef", None, "100-continue")
+    assert (len(second[3]), second[2]["Transfer-Encoding"]) == (100_000, "chunked")
+
+
+async def test_a_refusal_is_heard_before_the_body_goes():
+    taken = []
+
+    async def body():
+        taken.append(True)
+        yield b"x" * 1000
+
+    async def refuse(request):
+        return web.Response(status=401, text="no")
+
+    app = web.Application()
+    app.router.add_put("/", refuse, expect_handler=refuse)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    transport = HttpTransport(ClusterConfig(f"http://127.0.0.1:{runner.addresses[0][1]}", source="test"))
+    try:
+        answer = await transport.send(
+            Request("PUT", "/", headers={"Content-Length": "1000"}), body(), idle_timeout=20, answer_timeout=20
+        )
+    finally:
+        await transport.close()
+        await runner.cleanup()
+    assert (answer.status, answer.body) == (401, b"no")
+    assert not taken
+
+
+async def test_a_body_that_goes_on_has_time_and_an_answer_that_does_not_come_is_given_up():
+    async def answer(request):
+        if request.path == "/never":
+            await asyncio.sleep(60)
+        return web.Response()
+
+    async with serve(answer) as (_, transport):
+        slow = pieces(*[b"x"] * 6, pause=0.1)
+        assert (await transport.send(Request("PUT", "/slow"), slow, idle_timeout=0.35, answer_timeout=5)).status == 200
+        with pytest.raises(TransportTimeout, match="gave no answer"):
+            await transport.send(Request("PUT", "/never"), pieces(b"x"), idle_timeout=0.1, answer_timeout=0.2)
+
+
+async def test_a_body_that_cannot_be_read_is_its_own_error():
+    async def broken():
+        yield b"x"
+        raise FileNotFoundError("gone")
+
+    async with serve(lambda _: asyncio.sleep(0, web.Response())) as (_, transport):
+        with pytest.raises((TransportError, FileNotFoundError)):
+            await transport.send(Request("PUT", "/"), broken(), idle_timeout=5, answer_timeout=5)
+
+
+async def test_a_connection_that_breaks_amid_a_body_is_a_transport_error():
+    async def hang_up(request):
+        request.transport.close()
+        return web.Response()
+
+    async with serve(hang_up) as (_, transport):
+        with pytest.raises(TransportError):
+            await transport.send(Request("PUT", "/"), pieces(b"x" * 10), idle_timeout=5, answer_timeout=5)
