@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from prometheus_client import CollectorRegistry
 
@@ -43,6 +43,9 @@ from kubekit.runtime.serving_certificate import CertificateError, ServingCertifi
 from kubekit.runtime.signals import stop_on_signals
 from kubekit.words.core import NAMESPACE_METAS
 from kubekit.words.meta import HasMeta, Manifest, PartialObject, Resource
+
+if TYPE_CHECKING:
+    from datamover.cli.webhook import Webhook
 
 _log = logging.getLogger(__name__)
 
@@ -136,12 +139,26 @@ class Operator:
             else:
                 self.manager.add_informer(kind.objects)
                 self.manager.add_controller(controller)
+        self.webhook = self._add_webhook(client, options, recorder=recorder, clock=clock)
         if options.status_address:
             self._serve_status(options.status_address, options.metrics_access, client=client, clock=clock)
 
     def objects(self, resource: Resource[T]) -> Informer[T]:
         """Return the cache of a kind. Raises StopIteration for a kind that is not reconciled."""
         return next(kind.objects for kind in self.kinds if kind.resource is resource)
+
+    def _add_webhook(
+        self, client: Client, options: Options, *, recorder: EventRecorder, clock: Clock
+    ) -> "Webhook | None":
+        """Serve the admission webhook where that is wanted."""
+        if not options.webhook.address:
+            return None
+        from datamover.cli.webhook import make_webhook  # it brings a library for certificates, which takes its time
+
+        place = split_address(options.webhook.address)
+        webhook = make_webhook(client, options, place=place, registry=self.registry, recorder=recorder, clock=clock)
+        webhook.add(self.manager)
+        return webhook
 
     def _serve_status(self, address: str, access: MetricsAccess, *, client: Client, clock: Clock) -> None:
         """Serve liveness, readiness and metrics."""

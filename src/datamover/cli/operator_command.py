@@ -166,6 +166,33 @@ Exit codes:
     help="Namespace of a CDI's controller: while it is alive there, nothing is filled.",
 )
 @click.option(
+    "--webhook-bind-address",
+    metavar="HOST:PORT",
+    envvar="WEBHOOK_BIND_ADDRESS",
+    show_envvar=True,
+    default="0",
+    show_default=True,
+    help="Address of the admission webhook that stamps DataVolumes as they are created, over TLS; 0 for none.",
+)
+@click.option(
+    "--webhook-service",
+    metavar="NAME",
+    envvar="WEBHOOK_SERVICE",
+    show_envvar=True,
+    default="datamover-operator-webhook-service",
+    show_default=True,
+    help="Its Service in the operator's namespace. The Secret with its certificate has the same name.",
+)
+@click.option(
+    "--webhook-configuration",
+    metavar="NAME",
+    envvar="WEBHOOK_CONFIGURATION",
+    show_envvar=True,
+    default="datamover-operator-webhook",
+    show_default=True,
+    help="MutatingWebhookConfiguration by which the API server finds it.",
+)
+@click.option(
     "--leader-elect/--no-leader-elect", default=False, show_default=True, help="Run as one of several replicas."
 )
 @click.option(
@@ -243,6 +270,9 @@ def operator(
     datavolume_dry_run: bool,
     datavolume_population: bool,
     cdi_namespace: str,
+    webhook_bind_address: str,
+    webhook_service: str,
+    webhook_configuration: str,
     leader_elect: bool,
     leader_namespace: str,
     metrics_bind_address: str,
@@ -260,7 +290,14 @@ def operator(
     from datamover.cli import logs
     from datamover.cli.loop import start
     from datamover.cli.operator import read_mover_defaults, serve
-    from datamover.cli.options import DataVolumeOptions, MetricsAccess, Options, ReplicationOptions, StartError
+    from datamover.cli.options import (
+        DataVolumeOptions,
+        MetricsAccess,
+        Options,
+        ReplicationOptions,
+        StartError,
+        WebhookOptions,
+    )
     from datamover.reconcilers.collection.facts import Machines
     from kubekit.client.errors import KubeError
     from kubekit.runtime.leader import LeadershipLost
@@ -295,6 +332,11 @@ def operator(
             population=datavolume_population,
             cdi_namespace=cdi_namespace,
             home=leader_namespace,
+        ),
+        webhook=WebhookOptions(
+            address=None if webhook_bind_address == "0" else webhook_bind_address,
+            service=webhook_service,
+            configuration=webhook_configuration,
         ),
         status_address=None if metrics_bind_address == "0" else metrics_bind_address,
         metrics_access=MetricsAccess(

@@ -71,6 +71,19 @@ class DataVolumeOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookOptions:
+    """Whether and where the admission webhook of DataVolumes is served.
+
+    `address` is `host:port`, None for no webhook. `service` is its Service in the operator's namespace, and the name of its Secret there;
+    `configuration` is the MutatingWebhookConfiguration by which the API server finds it.
+    """
+
+    address: str | None = None
+    service: str = ""
+    configuration: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """How the operator runs. Addresses are `host:port`, or None for none; durations in seconds."""
 
@@ -88,5 +101,6 @@ class Options:
     identity: str = ""
     replication: ReplicationOptions = ReplicationOptions()
     data_volumes: DataVolumeOptions = DataVolumeOptions()
+    webhook: WebhookOptions = WebhookOptions()
     check_definitions: bool = False
     """Wait, not ready, until the cluster's CustomResourceDefinition has all that this version needs."""

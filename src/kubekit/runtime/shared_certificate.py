@@ -86,10 +86,11 @@ class SharedCertificate:
         seeds: Mapping[str, int] | None = None,
         path_seed: str = "",
         notice: Notice = _ignore,
+        served: Callable[["datetime"], None] | None = None,
         clock: Clock | None = None,
         field_manager: str = "kubekit",
     ) -> None:
-        """`service` is that of the server, in the same namespace; `seeds` are random keys that the Secret has besides, with their bytes.
+        """`service` is that of the server, in the same namespace; `served` is told when what is served ends; `seeds` are random keys that the Secret has besides, with their bytes.
 
         With `path_seed`, the API server asks under a path made of that one of them (`path`). API servers do not say who they are; whoever asks there
         may at least read the configuration, or the Secret.
@@ -102,6 +103,7 @@ class SharedCertificate:
         self._seeds = dict(seeds or {})
         self._path_seed = path_seed
         self._notice = notice
+        self._tell_end = served
         self._clock = clock or SystemClock()
         self._manager = field_manager
         self.hosts: tuple[str, ...] = (f"{service}.{namespace}.svc", f"{service}.{namespace}.svc.cluster.local")
@@ -233,6 +235,8 @@ class SharedCertificate:
         load_pair(self.context, certificate=pair.certificate, key=pair.key)
         self._served, self.ends = pair, pair.ends
         self.loaded.set()
+        if self._tell_end is not None:
+            self._tell_end(pair.ends)
         _log.info("the webhook's certificate is served; it ends at %s", pair.ends.isoformat())
 
     async def _keep(self, found: _SecretData | None, held: Held, missing: Collection[str]) -> _SecretData:

@@ -30,7 +30,9 @@ from datamover.metrics.objects import ObjectFamily
 from datamover.metrics.replication import ReplicationMetrics
 from datamover.metrics.runtime import RuntimeMetrics
 from datamover.metrics.summaries import ObjectSummary
+from datamover.metrics.webhook import WebhookMetrics
 from datamover.reconcilers.collection.obstacles import Reason
+from datamover.webhook.stamping import Outcome
 from kubekit.client.transport import Request
 from localkube.store.apiserver import ApiServer
 
@@ -466,6 +468,7 @@ def our_families() -> dict[str, Family]:
     RuntimeMetrics(registry)
     DataMoverMetrics(registry)
     ReplicationMetrics(registry, now=lambda: 0.0)
+    WebhookMetrics(registry, outcomes=Outcome)
     return registry.families
 
 
