@@ -80,7 +80,7 @@ def _annotate(volume: DataVolume, more: dict[str, str]) -> DataVolume:
 def recall(manifest: Manifest, claim: PersistentVolumeClaim) -> DataVolume | None:
     """Return what is to be remembered of a DataVolume that was collected in an earlier run; None where its claim does not say so."""
     record = read_record(claim.metadata)
-    if record is None or record.name != manifest["metadata"]["name"]:
+    if record is None or record.returned or record.name != manifest["metadata"]["name"]:
         return None
     volume = msgspec.convert({"metadata": manifest["metadata"], "spec": manifest.get("spec")}, DataVolume)
     status = DataVolumeStatus(claim_name=record.name, phase=names.Phase.SUCCEEDED, progress="100.0%")

@@ -124,8 +124,10 @@ async def _list_collected(client: Client, there: Collection[Name], copies: Colle
     found: list[KeptRun] = []
     for claim in await client.list(PERSISTENT_VOLUME_CLAIMS):
         record, key = read_record(claim.metadata), key_of(claim.metadata)
-        name = Name(DATA_VOLUMES.kind, Key(key.namespace, record.name)) if record is not None else None
-        if record is None or name is None or name in there:
+        if record is None or record.returned:
+            continue
+        name = Name(DATA_VOLUMES.kind, Key(key.namespace, record.name))
+        if name in there:
             continue
         disks = tuple(copy for copy in copies if copy.claim == str(key) and not copy.owner)
         found.append(KeptRun(name, COLLECTED, record.collected, disks, claim))
