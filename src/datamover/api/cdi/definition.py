@@ -23,14 +23,44 @@ def _column(name: str, path: str, type_: str = "string", **more: Any) -> dict[st
     return {"name": name, "type": type_, "jsonPath": path, **more}
 
 
+_WIDE: Final = {"priority": 1}
+"""Shown by `-o wide` only: the columns before are CDI's, and scripts read them by position."""
+
+
+def _ready(part: str) -> str:
+    return f'.status.conditions[?(@.type=="Ready")].{part}'
+
+
 _AGE: Final = _column("Age", ".metadata.creationTimestamp", "date")
 _VOLUME: Final = (
     _column("Phase", ".status.phase", description="How far it is."),
     _column("Progress", ".status.progress", description="Share of the data that is there."),
     _column("Restarts", ".status.restartCount", "integer", description="How often the worker was started again."),
     _AGE,
+    _column("Reason", _ready("reason"), description="What it waits for.", **_WIDE),
+    _column("Message", _ready("message"), description="The same in a sentence.", **_WIDE),
+    _column(
+        "Collection",
+        ".metadata.annotations.datamover\\.a-cup-of\\.coffee/collection",
+        description="Why it is not collected.",
+        **_WIDE,
+    ),
 )
-_CRON: Final = (_column("Format", ".status.sourceFormat", description="Format of the imports."),)
+_SOURCE: Final = (
+    _AGE,
+    _column("Ready", _ready("status"), description="Whether what it stands for can be used.", **_WIDE),
+    _column("Reason", _ready("reason"), description="Why it cannot.", **_WIDE),
+    _column("Claim", ".status.source.pvc.name", description="Claim that it stands for.", **_WIDE),
+)
+_CRON: Final = (
+    _column("Format", ".status.sourceFormat", description="Format of the imports."),
+    _column("Last", ".status.lastImportedPVC.name", description="Claim of the last import.", **_WIDE),
+    _column("Message", '.status.conditions[?(@.type=="UpToDate")].message', description="How it stands.", **_WIDE),
+)
+_PROFILE: Final = (
+    _AGE,
+    _column("Provisioner", ".status.provisioner", description="Provisioner of the class.", **_WIDE),
+)
 
 
 @generated_once
@@ -42,7 +72,7 @@ def data_volume_crd() -> Manifest:
 @generated_once
 def data_source_crd() -> Manifest:
     """Return the CustomResourceDefinition of DataSource."""
-    return _define(DATA_SOURCES, short_names=("das",))
+    return _define(DATA_SOURCES, columns=_SOURCE, short_names=("das",))
 
 
 @generated_once
@@ -54,7 +84,7 @@ def data_import_cron_crd() -> Manifest:
 @generated_once
 def storage_profile_crd() -> Manifest:
     """Return the CustomResourceDefinition of StorageProfile."""
-    return _define(STORAGE_PROFILES)
+    return _define(STORAGE_PROFILES, columns=_PROFILE)
 
 
 @generated_once
