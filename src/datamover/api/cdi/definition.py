@@ -23,7 +23,7 @@ def _column(name: str, path: str, type_: str = "string", **more: Any) -> dict[st
     return {"name": name, "type": type_, "jsonPath": path, **more}
 
 
-_WIDE: Final = {"priority": 1}
+_WIDE: Final[dict[str, Any]] = {"priority": 1}
 """Shown by `-o wide` only: the columns before are CDI's, and scripts read them by position."""
 
 
