@@ -1,4 +1,4 @@
-"""Provide the engines of the movers for ReplicationSources to tests: restic, rsync, stunnel and OpenSSH.
+"""Provide the engines of the movers to tests: restic, rsync, stunnel and OpenSSH of replication, and qemu-img, which converts images of disks.
 
     python tools/engines.py                 fetch what is missing; prints a line `NAME PATH` for each program
     python tools/engines.py --print         only print those that are here already
@@ -6,7 +6,7 @@
     python tools/engines.py stage           put them into the system that this runs in, without installing: for a stage of an image's build
 
 A program on PATH (or in /usr/sbin, where sshd is) wins, restic where it is 0.18 or newer. Else Debian's packages are unpacked, without root,
-into `${XDG_CACHE_HOME:-~/.cache}/datamover/engines/<key>` (about 15 MB to fetch): libraries lie beside the programs, and nothing is started.
+into `${XDG_CACHE_HOME:-~/.cache}/datamover/engines/<key>` (about 18 MB to fetch): libraries lie beside the programs, and nothing is started.
 
 Packages are pinned by hash in requirements/engines.json. Debian removes a version when a newer one is out: then the newer one is taken, which
 apt vouches for, and that is said; `lock` renews the pins.
@@ -55,19 +55,19 @@ PROGRAMS = {
     "sshd": ("usr/sbin/sshd",),
     "ssh": ("usr/bin/ssh",),
     "ssh-keygen": ("usr/bin/ssh-keygen",),
+    "qemu-img": ("usr/bin/qemu-img",),
 }
 NAMES = ("restic", *PROGRAMS)
 PACKAGES = (
     "rsync", "libpopt0", "libxxhash0",
     "stunnel4", "libwrap0", "libnsl2", "libtirpc3",
     "openssh-server", "openssh-client", "libgssapi-krb5-2", "libkrb5-3", "libkrb5support0", "libk5crypto3", "libcom-err2", "libkeyutils1",
+    "qemu-utils", "libaio1", "liburing2", "libnuma1", "libglib2.0-0",
 )  # fmt: skip
 """The programs, and of their libraries those that a minimal Debian has not."""
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin")  # where sshd is, and what a user has not on PATH
 SECONDS = 120.0
-CURE = (
-    "apt-get install restic rsync stunnel4 openssh-server openssh-client (restic 0.18 or newer), or run `make engines`"
-)
+CURE = "apt-get install restic rsync stunnel4 openssh-server openssh-client qemu-utils (restic 0.18 or newer), or run `make engines`"
 
 
 class FetchError(Exception):
@@ -282,7 +282,9 @@ def _run(*command: str, place: Path) -> str:
 
 def main() -> int:
     """Fetch or find, and print; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Provide restic, rsync, stunnel and OpenSSH without installing them.")
+    parser = argparse.ArgumentParser(
+        description="Provide restic, rsync, stunnel, OpenSSH and qemu-img without installing them."
+    )
     parser.add_argument("command", nargs="?", choices=["fetch", "lock", "stage"], default="fetch")
     parser.add_argument("--print", action="store_true", help="only print those that are here already")
     chosen = parser.parse_args()

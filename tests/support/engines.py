@@ -19,7 +19,7 @@ def _found() -> Mapping[str, Path]:
 
 
 def find_engine(name: str) -> Path:
-    """Return `restic`, `rsync`, `stunnel`, `sshd`, `ssh` or `ssh-keygen`. Skips the test without it, or fails it where it is required."""
+    """Return `restic`, `rsync`, `stunnel`, `sshd`, `ssh`, `ssh-keygen` or `qemu-img`. Skips the test without it, or fails it where it is required."""
     found = _found().get(name)
     if found is None:
         _miss(f"no {name}: {CURE}")

@@ -49,6 +49,8 @@ def _choose_engine(arguments: list[str]) -> shell.Engine | None:
             from datamover.agent.rsync.ssh import entry
         case ["rsync-tls"]:
             from datamover.agent.rsync.tls import entry
+        case ["importer"]:
+            from datamover.agent.importer import entry
         case ["restic", *actions]:
             from datamover.agent.restic.entry import engine_for
 
@@ -59,12 +61,12 @@ def _choose_engine(arguments: list[str]) -> shell.Engine | None:
 
 
 _USAGE = """\
-Usage: datamover-agent [rclone|rsync|rsync-tls]
+Usage: datamover-agent [rclone|rsync|rsync-tls|importer]
        datamover-agent restic [unlock] backup [prune]
        datamover-agent restic restore
        datamover-agent apply-manifest MANIFEST DIRECTORY
 
-One attempt to move one volume: with rclone to a DataMover's destination, or with the engine that is named. It takes no options:
+One attempt to move one volume (or, with `importer`, to fill the disk of a DataVolume): with rclone to a DataMover's destination, or with the engine that is named. It takes no options:
 everything is environment, as the operator gives it to a mover's container.
 
   DATAMOVER_ROOT         where /data and /config are to be found, / by default

@@ -53,6 +53,11 @@ class Reporter:
         """Tell whether the next `update` would be written; lets hot loops skip building it."""
         return self._said is None or self._monotonic() - self._said >= INTERVAL
 
+    def repeat(self) -> None:
+        """Say once more how far it is, when that is due: work goes on that cannot be counted."""
+        if self.due():
+            self._say()
+
     def found(self, *, files: int, size: int) -> None:
         """The walk has found this much so far."""
         self._now = msgspec.structs.replace(self._now, total_files=files, total_bytes=size)

@@ -82,6 +82,14 @@ SECRET_HEADERS_PATH: Final = "/secret-headers"  # noqa: S105 - a place
 """A folder for each Secret of `secretExtraHeaders`, called by its number from 0; every file in it is one `Name: value`."""
 SCRATCH_PATH: Final = "/scratch"
 """Room for what has to lie on a disk before it can be converted (qcow2). It is bounded, and goes with the Pod."""
+_SLACK: Final = 64 << 20
+
+
+def largest_image(size: int) -> int:
+    """Return the bytes that an image of a disk of this size has at most, however it is written: its tables, a packer's headers."""
+    return size + size // 16 + _SLACK
+
+
 TLS_PATH: Final = "/tls"
 """Of `upload`: `tls.crt` and `tls.key` of the receiver."""
 TOKEN_PATH: Final = "/token"  # noqa: S105 - a place

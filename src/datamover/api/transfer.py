@@ -260,6 +260,11 @@ REASON_REPOSITORY_LOCKED: Final = "RepositoryLocked"
 REASON_REPOSITORY_LOCK_LEFT: Final = "RepositoryLockLeft"
 REASON_REPOSITORY_NOT_FOUND: Final = "RepositoryNotFound"
 REASON_REPOSITORY_DAMAGED: Final = "RepositoryDamaged"
+REASON_NOT_AN_IMAGE: Final = "NotAnImage"
+REASON_IMAGE_REFUSED: Final = "ImageRefused"
+REASON_IMAGE_DAMAGED: Final = "ImageDamaged"
+REASON_CHECKSUM_MISMATCH: Final = "ChecksumMismatch"
+REASON_REDIRECT_REFUSED: Final = "RedirectRefused"
 REASON_INTERNAL_ERROR: Final = "InternalError"
 
 # --- exit codes --------------------------------------------------------------------------------------------------

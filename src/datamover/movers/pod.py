@@ -25,6 +25,15 @@ class Mount:
     read_only: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class RawDevice:
+    """A Block volume of the Pod, and the device by which its container sees it."""
+
+    name: str
+    path: str
+    volume: Manifest
+
+
 def data_mount(claim: str, *, read_only_volume: bool = False, writable: bool = False) -> Mount:
     """Return the mount of the data at /data/. Only an engine that brings data back needs it `writable`.
 
@@ -41,7 +50,12 @@ def config_mount() -> Mount:
 
 
 def build_pod_spec(
-    *, container: Manifest, mounts: Sequence[Mount], mover: Mover, capabilities: Sequence[str] = ()
+    *,
+    container: Manifest,
+    mounts: Sequence[Mount],
+    mover: Mover,
+    capabilities: Sequence[str] = (),
+    devices: Sequence[RawDevice] = (),
 ) -> Manifest:
     """Return the Pod's spec around one container.
 
@@ -64,10 +78,15 @@ def build_pod_spec(
                     {"name": mount.name, "mountPath": mount.path, **({"readOnly": True} if mount.read_only else {})}
                     for mount in mounts
                 ],
+                **(
+                    {"volumeDevices": [{"name": device.name, "devicePath": device.path} for device in devices]}
+                    if devices
+                    else {}
+                ),
                 **({"resources": msgspec.to_builtins(mover.resources)} if mover.resources else {}),
             }
         ],
-        "volumes": [{"name": mount.name, **mount.volume} for mount in mounts],
+        "volumes": [{"name": each.name, **each.volume} for each in (*mounts, *devices)],
     }
     optional: dict[str, Any] = {
         "nodeSelector": mover.node_selector,

@@ -15,7 +15,12 @@ from support.debian import Archive, archive, make_package
 __all__ = ["archive"]
 
 TOOL = Path(__file__).resolve().parents[3] / "tools" / "engines.py"
-PLACES = [("rsync", "usr/bin/rsync"), ("stunnel4", "usr/bin/stunnel4"), ("openssh-server", "usr/sbin/sshd")]
+PLACES = [
+    ("rsync", "usr/bin/rsync"),
+    ("stunnel4", "usr/bin/stunnel4"),
+    ("openssh-server", "usr/sbin/sshd"),
+    ("qemu-utils", "usr/bin/qemu-img"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +38,7 @@ def put(folder: Path, *names: str, text: str = "#!/bin/sh\n") -> Path:
 
 
 def test_what_is_on_the_path_wins_and_stunnel_may_have_its_number(tmp_path: Path) -> None:
-    here = put(tmp_path / "bin", "rsync", "stunnel4", "sshd", "ssh", "ssh-keygen")
+    here = put(tmp_path / "bin", "rsync", "stunnel4", "sshd", "ssh", "ssh-keygen", "qemu-img")
     put(here, "restic", text="#!/bin/sh\necho restic 0.18.1 compiled with go\n")
     found = engines.provide_engines({"PATH": str(here), "XDG_CACHE_HOME": str(tmp_path)})
     assert {name: path.name for name, path in found.items()} == {
@@ -43,6 +48,7 @@ def test_what_is_on_the_path_wins_and_stunnel_may_have_its_number(tmp_path: Path
         "sshd": "sshd",
         "ssh": "ssh",
         "ssh-keygen": "ssh-keygen",
+        "qemu-img": "qemu-img",
     }
     assert {path.parent for path in found.values()} == {here}
 

@@ -50,16 +50,28 @@ class Device:
 
     def write_zeros(self, offset: int, length: int) -> None:
         """Let a range read as zeros; where that can be done without writing them, their room is given back."""
+        if self.give_back(offset, length):
+            return
+        zeros = memoryview(bytes(min(length, _PIECE)))
+        for start in range(offset, offset + length, _PIECE):
+            self.write(start, zeros[: min(_PIECE, offset + length - start)])
+
+    def give_back(self, offset: int, length: int) -> bool:
+        """Let a range read as zeros that need no room, and tell whether that could be done; nothing is different otherwise."""
         if self._punches:
             try:
                 holes.give_back(self._descriptor, offset, length)
             except OSError:
                 self._punches = False  # neither the file system nor the device can; the ones that can say so each time
-            else:
-                return
-        zeros = memoryview(bytes(min(length, _PIECE)))
-        for start in range(offset, offset + length, _PIECE):
-            self.write(start, zeros[: min(_PIECE, offset + length - start)])
+        return self._punches
+
+    def allocate(self, size: int) -> None:
+        """Give a file its room now."""
+        os.posix_fallocate(self._descriptor, 0, size)
+
+    def change_mode(self, mode: int) -> None:
+        """Give a file these rights."""
+        os.fchmod(self._descriptor, mode)
 
     def resize(self, size: int) -> None:
         """Give a file this size."""

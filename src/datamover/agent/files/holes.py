@@ -69,6 +69,17 @@ def _zeros(piece: bytes) -> Iterator[tuple[int, int]]:
         yield begun, len(piece) - begun
 
 
+def data_in(piece: bytes) -> Iterator[tuple[int, int]]:
+    """Yield begin and end of the runs of blocks in `piece` that hold anything but zeros."""
+    begin = 0
+    for first, length in _zeros(piece):
+        if first > begin:
+            yield begin, first
+        begin = first + length
+    if begin < len(piece):
+        yield begin, len(piece)
+
+
 def give_back(descriptor: int, offset: int, length: int) -> None:
     """Let a range read as zeros that need no room. Raises OSError where that cannot be done; nothing is different then."""
     library = ctypes.CDLL(None, use_errno=True)

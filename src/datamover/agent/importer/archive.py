@@ -1,0 +1,234 @@
+"""A tar, extracted into a folder. Blocking.
+
+Guarantees: nothing is written outside the folder, whatever names and links are in the archive: a name that is absolute or holds `..`, a link that leads
+out, a device, a pipe, refuse the whole of it; no link is followed on the way to a name; no privilege comes with it (set-ID bits, owners). What comes is
+bounded by the room that there is, and a header by what a name needs, so memory stays flat.
+"""
+
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import IO, Final, cast
+
+import msgspec
+
+from datamover.agent import printing
+from datamover.agent.errors import Failure
+from datamover.agent.importer import refusals, stage
+from datamover.api import transfer
+
+_PIECE: Final = 1 << 20
+_LONGEST_NAME: Final = 4096
+_OPEN: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Extracted(msgspec.Struct):
+    """What was in it."""
+
+    files: int = 0
+    bytes: int = 0
+    links: int = 0
+
+
+class ForwardReader:
+    """Pieces as a file that tarfile takes: it is read from its beginning to its end, and no header of it is larger than a piece."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = memoryview(b"")
+        self._at = 0
+
+    def tell(self) -> int:
+        """Return how much was read."""
+        return self._at
+
+    def seek(self, place: int, _whence: int = 0) -> int:
+        """Read up to a place that follows."""
+        if place < self._at:
+            raise tarfile.ReadError("it does not go forward")
+        while self._at < place:
+            if not self.read(min(_PIECE, place - self._at)):
+                raise tarfile.ReadError("it is cut off")
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        """Return so many bytes, fewer at the end only."""
+        if not 0 <= size <= _PIECE + tarfile.RECORDSIZE:
+            raise refusals.of_image("it is an archive with a header larger than any name needs")
+        found: list[bytes | memoryview] = []
+        while size:
+            if not self._rest:
+                self._rest = memoryview(next(self._pieces, b""))
+                if not self._rest:
+                    break
+            part = self._rest[:size]
+            self._rest = self._rest[len(part) :]
+            self._at += len(part)
+            size -= len(part)
+            found.append(part)
+        return b"".join(found)
+
+
+def extract(pieces: Iterator[bytes], folder: str, *, limit: int, alive: Callable[[], None]) -> Extracted:
+    """Extract all of it; `limit` bytes are the most that its files may have. Raises Failure, and OSError of the volume."""
+    done = Extracted()
+    top = os.open(folder, _FOLDER)
+    try:
+        # it reads, seeks and tells, and no more is asked of it
+        source = cast("IO[bytes]", cast("object", ForwardReader(pieces)))
+        with tarfile.open(fileobj=source, mode="r:") as archive:
+            remembered: list[tarfile.TarInfo] = vars(archive)["members"]  # every one of them, which nobody asks for
+            while (member := archive.next()) is not None:
+                remembered.clear()
+                alive()
+                _extract(archive, member, top, done, limit=limit)
+    except (tarfile.TarError, ValueError, OverflowError) as error:
+        raise refusals.damaged(f"the archive is none, or is damaged: {printing.printable(str(error))[:200]}") from None
+    finally:
+        os.close(top)
+    return done
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, top: int, done: Extracted, *, limit: int) -> None:
+    name = _safe(member.name)
+    if not name:  # the folder itself
+        return
+    shown = printing.readable(os.fsencode(name))
+    if name.split("/")[0] == stage.FOLDER:
+        raise _refused(shown, "that is where the importer works")
+    parent, leaf = _enter(top, name)
+    try:
+        if member.isdir():
+            _make_folder(parent, leaf, member.mode)
+            return
+        _make_way(parent, leaf, shown)
+        if member.isreg():
+            if done.bytes + member.size > limit:
+                raise refusals.too_large(done.bytes + member.size, limit, what="archive")
+            _write(archive, member, parent, leaf)
+            done.files += 1
+            done.bytes += member.size
+        elif member.issym():
+            if not _stays_within(name, member.linkname):
+                raise _refused(shown, "it is a link that leads out of the volume")
+            os.symlink(member.linkname, leaf, dir_fd=parent)
+            done.links += 1
+        elif member.islnk():
+            _link(top, _safe(member.linkname), parent, leaf, shown)
+            done.links += 1
+        else:
+            raise _refused(shown, "it is a device, a pipe, or of a kind that is not known")
+    finally:
+        os.close(parent)
+
+
+def _safe(name: str) -> str:
+    """Return a name below the folder, empty for the folder itself. Raises Failure."""
+    shown = printing.readable(os.fsencode(name))
+    if name.startswith("/"):
+        raise _refused(shown, "its name is absolute")
+    if len(name) > _LONGEST_NAME or "\0" in name:
+        raise _refused(shown[:200], "its name is none")
+    parts = [part for part in name.split("/") if part not in {"", "."}]
+    if ".." in parts:
+        raise _refused(shown, "its name leads upwards")
+    return "/".join(parts)
+
+
+def _stays_within(name: str, target: str) -> bool:
+    """Tell whether a link leads to a place below the folder. Upwards it may lead at its beginning only: behind another link nobody knows where that is."""
+    parts = [part for part in target.split("/") if part not in {"", "."}]
+    up = next((place for place, part in enumerate(parts) if part != ".."), len(parts))
+    return (
+        bool(target)
+        and not target.startswith("/")
+        and ".." not in parts[up:]
+        and up <= name.count("/")
+        and "\0" not in target
+    )
+
+
+def _enter(top: int, name: str) -> tuple[int, str]:
+    """Return a handle on the folder that a name is in, which is made where it is not there, and the last part. No link is followed. Raises Failure."""
+    *above, leaf = name.split("/")
+    folder = os.dup(top)
+    try:
+        for part in above:
+            try:
+                inner = os.open(part, _FOLDER, dir_fd=folder)
+            except FileNotFoundError:
+                os.mkdir(part, 0o755, dir_fd=folder)
+                inner = os.open(part, _FOLDER, dir_fd=folder)
+            except OSError as error:
+                raise _refused(
+                    printing.readable(os.fsencode(name)), f"it is behind a link, or a file ({error.strerror})"
+                ) from None
+            os.close(folder)
+            folder = inner
+    except BaseException:
+        os.close(folder)
+        raise
+    return folder, leaf
+
+
+def _make_folder(parent: int, leaf: str, mode: int) -> None:
+    with suppress(FileExistsError):
+        os.mkdir(leaf, dir_fd=parent)
+    inner = os.open(leaf, _FOLDER, dir_fd=parent)
+    try:
+        # the rights of the owner stay, or the next name could not be written
+        os.fchmod(inner, (mode & 0o777) | 0o700)
+    finally:
+        os.close(inner)
+
+
+def _make_way(parent: int, leaf: str, shown: str) -> None:
+    """Remove an earlier member of the same name, as tar does."""
+    try:
+        os.unlink(leaf, dir_fd=parent)
+    except FileNotFoundError:
+        return
+    except OSError:
+        raise _refused(shown, "a folder has its name") from None
+
+
+def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, parent: int, leaf: str) -> None:
+    source = archive.extractfile(member)
+    assert source is not None
+    descriptor = os.open(leaf, _OPEN, 0o600, dir_fd=parent)
+    try:
+        while piece := source.read(_PIECE):
+            left = memoryview(piece)
+            while left:
+                left = left[os.write(descriptor, left) :]
+        os.fchmod(descriptor, (member.mode & 0o777) | 0o600)
+        moment = max(0, int(member.mtime))
+        os.utime(descriptor, (moment, moment))
+    finally:
+        os.close(descriptor)
+
+
+def _link(top: int, target: str, parent: int, leaf: str, shown: str) -> None:
+    """Make a hard link to a file of the archive itself."""
+    if not target:
+        raise _refused(shown, "it is a hard link to no file")
+    folder, name = _enter(top, target)
+    try:
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if (found.st_mode & 0o170000) not in {0o100000, 0o120000}:
+            raise _refused(shown, "it is a hard link to no file")
+        os.link(name, leaf, src_dir_fd=folder, dst_dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        raise _refused(shown, "it is a hard link to a file that is not there") from None
+    finally:
+        os.close(folder)
+
+
+def _refused(shown: str, why: str) -> Failure:
+    return Failure(
+        transfer.CONFIG,
+        transfer.REASON_IMAGE_REFUSED,
+        f"The archive is not taken: '{shown[:200]}' cannot be extracted, for {why}. Nothing of it is kept. Make it anew without that.",
+    )

@@ -1,0 +1,261 @@
+"""One request, and its answer as it comes. Blocking, and watched: whoever waits for a server is woken when the attempt is to end, when nothing comes
+within the patience, and when what comes is less than a trickle.
+
+Guarantees: the length of an answer is what its header said, no byte less and none more; head and body are bounded in time.
+"""
+
+import http.client
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Final, Self
+
+from datamover.agent.children import Stop
+from datamover.agent.importer.addresses import HTTPS, Address
+from datamover.agent.importer.headers import Header
+from datamover.agent.importer.proxies import find_proxy
+from datamover.api import outside
+
+SLOWEST: Final = 1024
+"""Bytes a second. Who sends less keeps us waiting on purpose, or is as good as gone."""
+_CONNECTING: Final = 30.0
+_LOOK: Final = 0.1
+_LINGERING: Final = 0.2
+"""Seconds in which a server that sends more than it said shows itself."""
+_SMALL: Final = 1 << 16
+
+
+class CutError(Exception):
+    """The server could not be asked, or its answer ended early. The message is a sentence without a full stop; another request may do better."""
+
+
+class TrustError(Exception):
+    """No other request will do better: the server's certificate is not trusted. The message is a sentence without a full stop."""
+
+
+class LieError(Exception):
+    """The server sends more than its header said, so nobody knows what the object is. The message is a sentence without a full stop."""
+
+
+class Watch:
+    """A thread that wakes whoever waits at a socket. `patience`: seconds of waiting within which `SLOWEST` of them must come."""
+
+    def __init__(self, stop: Stop, *, patience: float) -> None:
+        self._stop = stop
+        self._patience = patience
+        self._left = patience
+        self._came = 0
+        self._begun: float | None = None
+        self._socket: socket.socket | None = None
+        self._over = threading.Event()
+        self.expired = False
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def guard(self, connected: socket.socket) -> None:
+        """Wake whoever waits at this socket."""
+        self._socket = connected
+
+    def wait(self, receive: Callable[[], int]) -> int:
+        """Return what `receive` returns, a number of bytes. Only the time in here counts: the disk may be slow as well."""
+        begun = self._begun = time.monotonic()
+        try:
+            count = receive()
+        finally:
+            self._begun = None
+            self._left -= time.monotonic() - begun
+        self._came += count
+        if self._came >= self._patience * SLOWEST:
+            self._left, self._came = self._patience, 0
+        return count
+
+    def end(self) -> None:
+        """Nobody waits any more."""
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(_LOOK):
+            begun = self._begun
+            self.expired = self.expired or (begun is not None and time.monotonic() - begun > self._left)
+            if (self.expired or self._stop.why is not None) and self._socket is not None:
+                try:
+                    # not the method of a TLS socket, which would forget its state under the reader's hands
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                except OSError:
+                    continue
+
+
+class Connection:
+    """A request that was sent, and its answer: status, headers, and the body that comes piece by piece."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        headers: Iterable[Header],
+        context: ssl.SSLContext,
+        environ: Mapping[str, str],
+        stop: Stop,
+        patience: float,
+    ) -> None:
+        """Send it and read the head of the answer. Raises CutError, TrustError and Stopped."""
+        self._stop = stop
+        self._address = address
+        self._watch = Watch(stop, patience=patience)
+        self._patience = patience
+        self._connected: socket.socket | None = None
+        try:
+            self._client, target, more = self._prepare(context, environ)
+            self._answer = self._ask(target, (*headers, *more))
+        except BaseException:
+            self._watch.end()
+            raise
+        self.status = self._answer.status
+        self._chunked = self._answer.chunked
+        self._left = None if self._chunked else self._answer.length
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the body that are still to come, None where the server does not say."""
+        return self._left
+
+    def header(self, name: str) -> str:
+        """Return a header of the answer, clean and cut; empty where it is not there."""
+        return outside.clean(self._answer.getheader(name, ""), limit=outside.NAME_LIMIT)
+
+    def location(self) -> str:
+        """Return where a redirection leads, as it came."""
+        return self._answer.getheader("Location", "")
+
+    def read_into(self, view: memoryview) -> int:
+        """Read some bytes; return how many, 0 at the end. Raises CutError, LieError and Stopped."""
+        if self._left == 0:
+            return 0
+        if self._left is not None:
+            view = view[: self._left]
+        count = self._guarded(lambda: self._receive(view))
+        if self._left is not None:
+            if not count:
+                raise CutError(f"{self._address.host} ended the answer {self._left} bytes before its end")
+            self._left -= count
+            if not self._left:
+                self._look_behind()
+        return count
+
+    def read_small(self) -> bytes:
+        """Return the beginning of the body, of an answer that says what is wrong. Raises nothing: then there is none."""
+        room = memoryview(bytearray(_SMALL))
+        filled = 0
+        try:
+            while filled < _SMALL and (count := self.read_into(room[filled:])):
+                filled += count
+        except (CutError, LieError):
+            pass
+        return bytes(room[:filled])
+
+    def close(self) -> None:
+        """End it."""
+        self._watch.end()
+        self._answer.close()
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        """Return this connection."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def _prepare(
+        self, context: ssl.SSLContext, environ: Mapping[str, str]
+    ) -> tuple[http.client.HTTPConnection, str, tuple[Header, ...]]:
+        """Return the client, the target as the request line has it, and what the proxy wants to hear."""
+        address, proxy = self._address, find_proxy(environ, self._address)
+        timeout = min(_CONNECTING, self._patience)
+        host, port = (proxy.host, proxy.port) if proxy else (address.host, address.port)
+        greeting = {"Proxy-Authorization": proxy.authorization} if proxy and proxy.authorization else {}
+        if address.scheme != HTTPS:
+            target = f"http://{address.authority}{address.target}" if proxy else address.target
+            return http.client.HTTPConnection(host, port, timeout=timeout), target, tuple(greeting.items())
+        client = http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
+        if proxy:
+            client.set_tunnel(address.host, address.port, headers=greeting)
+        return client, address.target, ()
+
+    def _ask(self, target: str, headers: Iterable[Header]) -> http.client.HTTPResponse:
+        client = self._client
+
+        def ask() -> int:
+            client.connect()
+            connected: socket.socket = client.sock
+            connected.settimeout(self._patience)
+            self._connected = connected
+            self._watch.guard(connected)
+            client.putrequest("GET", target, skip_host=True, skip_accept_encoding=True)
+            client.putheader("Host", self._address.authority)
+            for name, value in headers:
+                client.putheader(name, value)
+            client.putheader("Connection", "close")
+            client.endheaders()
+            self._answer = client.getresponse()
+            return 0
+
+        try:
+            self._guarded(ask)
+        except BaseException:
+            client.close()
+            raise
+        return self._answer
+
+    def _guarded(self, receive: Callable[[], int]) -> int:
+        """Return what is received. What goes wrong is said as what it means."""
+        host = outside.clean(self._address.host, limit=outside.NAME_LIMIT)
+        try:
+            count = self._watch.wait(receive)
+        except ssl.SSLCertVerificationError as error:
+            raise TrustError(
+                f"The certificate of {host} is not trusted: {outside.clean(error.verify_message)}"
+            ) from None
+        except (OSError, http.client.HTTPException) as error:
+            self._stop.check()
+            raise CutError(self._explain(error, host)) from None
+        self._stop.check()
+        if self._watch.expired:
+            raise CutError(f"{host} sends less than {SLOWEST} bytes a second")
+        return count
+
+    def _explain(self, error: Exception, host: str) -> str:
+        if self._watch.expired or isinstance(error, TimeoutError):
+            return f"{host} did not answer, or sent less than {SLOWEST} bytes a second, for {self._patience:g} s"
+        if isinstance(error, socket.gaierror):
+            return f"The name {host} cannot be resolved: {error.strerror}"
+        if isinstance(error, ssl.SSLError):
+            return f"{host}:{self._address.port} does not speak TLS as it should: {outside.clean(str(error.reason or error))}"
+        why = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__} {error}"
+        return f"The connection to {host}:{self._address.port} failed: {outside.clean(why, limit=outside.NAME_LIMIT)}"
+
+    def _receive(self, view: memoryview) -> int:
+        if self._chunked:
+            piece = self._answer.read1(len(view))
+            view[: len(piece)] = piece
+            return len(piece)
+        # the response's own method waits until all of a view is full
+        return self._answer.fp.readinto1(view)
+
+    def _look_behind(self) -> None:
+        """See that nothing follows: we have asked the server to end the connection here."""
+        if self._connected is not None:
+            self._connected.settimeout(_LINGERING)
+        try:
+            more = self._answer.fp.peek(1)
+        except (OSError, ValueError):
+            return
+        if more:
+            raise LieError(f"{self._address.host} sends more than the length that it told")

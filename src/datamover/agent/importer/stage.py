@@ -1,0 +1,87 @@
+"""The folder of a Filesystem volume in which an import is made before it gets its name. Blocking.
+
+Guarantees: whatever is in the volume under its own name is whole; what an attempt that was killed has left in the folder goes when the next one
+begins; the names of a folder are given one by one, and all of them again by the next attempt if this one is killed in between.
+"""
+
+import os
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Final, Self
+
+from datamover.agent.blocks.device import Device
+from datamover.agent.files.flushing import flush_file_system
+from datamover.agent.importer import refusals
+
+FOLDER: Final = ".datamover-import"
+
+
+class Stage:
+    """The folder, empty. What is in it is gone at the end of the block, unless `publish` has given it its place. Errors of the volume are Failures."""
+
+    def __init__(self, volume: str) -> None:
+        self._volume = volume
+        self.path = f"{volume}/{FOLDER}"
+
+    def __enter__(self) -> Self:
+        """Make it."""
+        try:
+            _remove(self.path)
+            os.mkdir(self.path, 0o770)  # noqa: PTH102 - start-up budget
+        except OSError as error:
+            raise refusals.of_volume(error) from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove it. An OSError of the block is an error of the volume."""
+        with suppress(OSError):
+            _remove(self.path)
+        if isinstance(error, OSError):
+            raise refusals.of_volume(error) from None
+
+    def replace(self, name: str) -> None:
+        """Remove what the volume has under this name: its room is needed for what comes in its place."""
+        _remove(f"{self._volume}/{name}")
+
+    @contextmanager
+    def open_file(self, name: str) -> Generator[Device]:
+        """Give a new file in the folder."""
+        path = f"{self.path}/{name}"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o660)
+        try:
+            yield Device(descriptor, path)
+        finally:
+            os.close(descriptor)
+
+    def publish(self) -> None:
+        """Give everything in the folder its place at the top of the volume, in the place of what is there, and bring that to the storage."""
+        flush_file_system(self._volume)
+        for name in sorted(os.listdir(self.path)):  # noqa: PTH208
+            there = f"{self._volume}/{name}"
+            if os.path.isdir(there) or os.path.isdir(f"{self.path}/{name}"):  # noqa: PTH112 - a folder takes no other's place
+                _remove(there)
+            os.rename(f"{self.path}/{name}", there)  # noqa: PTH104
+        os.rmdir(self.path)  # noqa: PTH106
+        flush_file_system(self._volume)
+
+
+def free_space(volume: str) -> int:
+    """Return the bytes that are left for whoever is not root."""
+    found = os.statvfs(volume)
+    return found.f_bavail * found.f_frsize
+
+
+def _remove(path: str) -> None:
+    """Remove whatever is there. A link is removed, not followed."""
+    try:
+        os.unlink(path)  # noqa: PTH108
+    except FileNotFoundError:
+        return
+    except (IsADirectoryError, PermissionError):
+        if os.path.islink(path) or not os.path.isdir(path):  # noqa: PTH112, PTH114
+            raise
+        shutil.rmtree(path)
