@@ -37,6 +37,8 @@ class Record(Model, frozen=True):
     completed: str | None = None
     collected: str = ""
     by: str = ""
+    version: str = ""
+    """The version of the DataVolume under which the claim was handed over last, and the only one that may be deleted then."""
     returned: bool = False
     """It was given back in the last moment. Whoever finds its DataVolume going all the same keeps the disk."""
 
@@ -132,6 +134,7 @@ def record_of(volume: DataVolume, *, collected: str) -> Record:
         completed=ready.last_transition_time if ready is not None else None,
         collected=collected,
         by=f"datamover {__version__}",
+        version=volume.metadata.resource_version,
     )
 
 

@@ -1,5 +1,6 @@
 """A world with DataVolumes and a CDI, and what the laws ask of it when it rests."""
 
+import json
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +15,7 @@ from kubekit.words.timestamps import seconds
 from support import cdi
 from support.simulation.calls import Tree
 from support.simulation.cdi import Cdi
+from support.simulation.collecting import Collecting
 from support.simulation.collection_ledger import CollectionLedger, is_asked
 from support.simulation.conduct import Conduct
 from support.simulation.trees import finalizers_of, holds, is_going, look, name_of, owners_of, uid_of
@@ -44,7 +46,7 @@ def collect(
     story: Callable[[World, Cdi], Coroutine[Any, Any, None]],
     *,
     seed: object,
-    kinds: tuple[MakeKind, ...],
+    kinds: tuple[MakeKind, ...] = (Collecting,),
     manner: Manner | None = None,
     conduct: Conduct | None = None,
 ) -> World:
@@ -153,7 +155,8 @@ def check_rest(world: World) -> None:
         said = (volume["metadata"].get("annotations") or {}).get(names.COLLECTION, "")
         if is_asked(volume) and not is_going(volume) and not said and _is_done(volume):
             world.history.breaks("L10", f"{name} rests, and nobody says why: {volume['metadata']}")
-        if claim is not None and claim["metadata"]["annotations"].get(names.RECORD, "").find(uid_of(volume)) >= 0:
+        record = json.loads((look(claim, "metadata", "annotations") or {}).get(names.RECORD, "{}"))
+        if record.get("uid") == uid_of(volume) and not record.get("returned"):
             world.history.breaks("L5", f"{name} rests with a claim that was handed over")
     for claim in world.user.all(PERSISTENT_VOLUME_CLAIMS):
         if not is_going(claim) and (world.ledger.collected & set(owners_of(claim))):

@@ -171,7 +171,10 @@ def _go_on(facts: Facts, claim: PersistentVolumeClaim, *, held: bool) -> Decisio
         return Plan((ProveSame(DATA_VOLUMES, meta), back))
     if not held:
         return Plan((_hold(meta),))
-    if not is_detached(claim.metadata, uid=meta.uid):
+    record = read_record(claim.metadata)
+    if not is_detached(claim.metadata, uid=meta.uid) or record is None or record.version != meta.resource_version:
+        # What is deleted has a claim that was changed for this very version of it: a patch that was to give the claim back, because an older
+        # version refused, and that is still on its way, is refused then. It would make the claim belong to what is gone.
         return Plan((_detach(facts, claim),))
     return Plan((Delete(DATA_VOLUMES, meta, as_seen=True),))
 
@@ -258,6 +261,7 @@ def _detach(facts: Facts, claim: PersistentVolumeClaim) -> Patch:
     record = read_record(claim.metadata)
     if record is None or record.uid != facts.volume.metadata.uid or record.returned:
         record = record_of(facts.volume, collected=seconds(facts.now))
+    record = changed(record, version=facts.volume.metadata.resource_version)
     patch = build_patch(claim, facts.volume, record=record, demoted=find_demoted(facts))
     return Patch(PERSISTENT_VOLUME_CLAIMS, claim.metadata, patch)
 

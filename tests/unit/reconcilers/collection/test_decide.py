@@ -117,6 +117,14 @@ def test_a_detached_claim_lets_the_volume_be_deleted_as_it_was_seen() -> None:
     assert step == Delete(DATA_VOLUMES, held.metadata, as_seen=True)
 
 
+def test_n5_a_claim_that_was_handed_over_for_an_older_version_is_handed_over_again_before_the_deletion() -> None:
+    held = volume(finalizers=(names.FINALIZER,))
+    newer = changed(held, metadata=changed(held.metadata, resource_version="8"))
+    [step] = decide(facts(newer, handed_over(held))).steps
+    assert isinstance(step, Patch)
+    assert '"version":"8"' in step.patch["metadata"]["annotations"][names.RECORD]
+
+
 def test_a_finalizer_that_somebody_has_taken_away_comes_back_before_the_deletion() -> None:
     [step] = decide(facts(volume(), handed_over(volume()))).steps
     assert isinstance(step, Patch)
