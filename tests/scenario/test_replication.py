@@ -15,7 +15,7 @@ from datamover.api.volsync import names as words
 from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS
 from datamover.api.volsync.replication_source import REPLICATION_SOURCES
 from datamover.cli.kinds import KINDS, REPLICATION_KINDS
-from datamover.reconcilers.replication import failures
+from datamover.runs import pause
 from kubekit.client.errors import NotFound
 from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PODS, SECRETS, SERVICE_ACCOUNTS
@@ -270,9 +270,7 @@ async def test_a_wrong_password_is_told_and_the_right_one_mends_it(
     assert "another" not in told.condition("Ready").message
     assert told.condition("Stalled").status == "True"
 
-    monkeypatch.setattr(
-        failures, "FIRST_PAUSE", 0.0
-    )  # the Secret's change brings the operator back, and it need not wait
+    monkeypatch.setattr(pause, "FIRST", 0.0)  # the Secret's change brings the operator back, and it need not wait
     await change_password(cluster, PASSWORD)
     done = await wait(cluster, REPLICATION_SOURCES, "backup", synced("two"))
     assert done.latest_mover_status.result == "Successful"

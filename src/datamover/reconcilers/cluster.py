@@ -13,6 +13,7 @@ from datamover.api.copy_trigger import is_used
 from datamover.api.ownership import select_children
 from datamover.reconcilers.projection import project_claim, project_partial, project_volume
 from datamover.runs.facts import Unread
+from datamover.volumes.binding import is_bound
 from datamover.volumes.copy_trigger import Sharer
 from kubekit.client.client import Client
 from kubekit.runtime.clock import Clock
@@ -230,6 +231,10 @@ class View:
         """A StorageClass."""
         return self.cluster.classes.store.get(Key("", name))
 
+    def storage_classes(self) -> tuple[StorageClass, ...]:
+        """All StorageClasses."""
+        return self.cluster.classes.store.list()
+
     def secret(self, namespace: str, name: str) -> SecretKeys | Unread:
         """What is known of a Secret."""
         found = self.cluster.secrets.get(Key(namespace, name))
@@ -263,6 +268,15 @@ class View:
     def imported(self, namespace: str, label: str) -> tuple[PersistentVolumeClaim, ...]:
         """The claims that the DataImportCron with this label has imported."""
         return self.cluster.claims.store.by_index(_BY_IMPORT, f"{namespace}/{label}")
+
+    def clones(self, namespace: str) -> Iterable[tuple[str, PersistentVolumeClaim]]:
+        """The claims of a namespace that a driver makes from another one and that have no volume yet, each with the name of that other one."""
+        for claim in self.cluster.claims.store.list():
+            source = claim.spec.data_source if claim.spec is not None else None
+            if source is None or source.kind != PERSISTENT_VOLUME_CLAIMS.kind or is_bound(claim):
+                continue
+            if claim.metadata.namespace == namespace:
+                yield source.name, claim
 
     def named(self, resource: Resource[T], namespace: str, name: str) -> T | Unread:
         """An object that somebody wants to know by its name (`Cluster.by_name`)."""

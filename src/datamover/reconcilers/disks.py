@@ -31,6 +31,12 @@ class Disks:
         """A DataSource."""
         return self.sources.store.get(Key(namespace, name))
 
+    def origins(self, volume: DataVolume) -> Iterable[tuple[str, str, str]]:
+        """What a DataVolume is filled from: the field that says it, namespace and name."""
+        for said in _volume_origins(volume):
+            field, namespace, name = said.split("/", 2)
+            yield field, namespace, name
+
     def imports(self, namespace: str, label: str) -> tuple[DataVolume, ...]:
         """The DataVolumes that the DataImportCron with this label has made."""
         return self.volumes.store.by_index(_BY_CRON, f"{namespace}/{label}")

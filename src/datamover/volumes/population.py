@@ -4,6 +4,7 @@ from datamover.api import names
 from datamover.api.ownership import Owner
 from datamover.api.volsync import names as volsync
 from datamover.volumes.binding import why_not_copied
+from datamover.volumes.prime import like
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, SELECTED_NODE, PersistentVolumeClaim
 from kubekit.words.meta import Manifest
 from kubekit.words.quantity import parse_quantity
@@ -34,24 +35,12 @@ def build_prime(claim: PersistentVolumeClaim, *, image: str, storage_class: str,
     `node` is where the user's Pod is to run, for classes that bind on first use: without it the driver waits for ever, for no Pod uses this
     claim.
     """
-    owner, spec = owner_of(claim), claim.spec
-    resources = spec.resources if spec is not None else None
+    owner = owner_of(claim)
     wanted: Manifest = {
-        "accessModes": list((spec and spec.access_modes) or ("ReadWriteOnce",)),
-        "resources": {
-            name: dict(given)
-            for name, given in (
-                ("requests", resources and resources.requests),
-                ("limits", resources and resources.limits),
-            )
-            if given
-        },
+        **like(claim),
         "storageClassName": storage_class,
-        "volumeMode": (spec and spec.volume_mode) or "Filesystem",
         "dataSource": {"apiGroup": GROUP, "kind": SNAPSHOT_KIND, "name": image},
     }
-    if spec is not None and spec.volume_attributes_class_name:
-        wanted["volumeAttributesClassName"] = spec.volume_attributes_class_name
     metadata = owner.child(volsync.prime_name(claim.metadata.uid), component=names.COMPONENT_COPY)
     if node is not None:
         metadata["annotations"] = {SELECTED_NODE: node}

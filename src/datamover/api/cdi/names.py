@@ -37,6 +37,22 @@ ALLOW_ADOPTION: Final = f"{GROUP}/allowClaimAdoption"
 """On a DataVolume: `true` lets it take over a claim of its name."""
 BIND_IMMEDIATELY: Final = f"{GROUP}/storage.bind.immediate.requested"
 """On a DataVolume: it is populated without waiting for a first consumer."""
+CONTENT_TYPE: Final = f"{GROUP}/storage.contentType"
+"""On a claim: what is in it, `kubevirt` (a disk) or `archive` (files)."""
+POD_PHASE: Final = f"{GROUP}/storage.pod.phase"
+"""On a claim: `Succeeded` when it is filled; `virtctl` looks for it there."""
+POD_RESTARTS: Final = f"{GROUP}/storage.pod.restarts"
+"""On a claim, and on a worker's Job: how often a worker was started again."""
+PREALLOCATION: Final = f"{GROUP}/storage.preallocation.requested"
+"""On a claim: `true` when all of its space was to be taken."""
+USE_POPULATOR: Final = f"{GROUP}/storage.usePopulator"
+"""On a DataVolume: `false` has its claim bound first and written afterwards. On a claim: which of the two ways was taken."""
+DEFAULT_VIRT_CLASS: Final = "storageclass.kubevirt.io/is-default-virt-class"
+"""On a StorageClass: `true` makes it the default one of virtual machines' disks."""
+DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
+"""On a StorageClass: `true` makes it the default one."""
+CLAIM_ADOPTION_GATE: Final = "DataVolumeClaimAdoption"
+"""Feature gate in CDIConfig: every DataVolume may take over a claim of its name, unless it refuses by annotation."""
 
 # What a DataImportCron writes on what it makes, and reads.
 CRON_LABEL: Final = f"{GROUP}/dataImportCron"
@@ -64,6 +80,11 @@ IMPORT_OF: Final = f"{ours.GROUP}/import-of"
 """On DataVolumes and claims: the UID of the DataImportCron whose import it is."""
 COPIED_LABELS: Final = f"{ours.GROUP}/copied-labels"
 """On a DataSource: the labels that it has from its claim, separated by commas. All others are its user's."""
+POPULATED: Final = f"{ours.GROUP}/populated"
+"""On a claim: the UID of the DataVolume that has filled it; on a volume: the UID of the claim that it was filled for. Written by us alone, and
+never copied from anywhere: it is the proof that the data are there."""
+ADOPTED: Final = f"{ours.GROUP}/adopted"
+"""On a claim: the UID of the DataVolume that took it over as it was."""
 FINALIZER: Final = f"{ours.GROUP}/handover"
 """On a DataVolume while its claim is handed over: it cannot vanish while the claim names it."""
 CLONE_PERMIT: Final = f"{ours.GROUP}/clone-permit"
@@ -98,6 +119,46 @@ class Phase(StrEnum):
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     UNKNOWN = "Unknown"
+
+
+UNDER_WAY: Final = frozenset(
+    {
+        Phase.IMPORT_SCHEDULED,
+        Phase.IMPORT_IN_PROGRESS,
+        Phase.CLONE_SCHEDULED,
+        Phase.CLONE_IN_PROGRESS,
+        Phase.UPLOAD_SCHEDULED,
+        Phase.UPLOAD_READY,
+    }
+)
+"""Phases in which a worker was started."""
+
+
+class PopulationReason(StrEnum):
+    """Why a DataVolume is not populated yet, in its conditions and events."""
+
+    UNSUPPORTED_SOURCE = "UnsupportedSource"
+    NO_SOURCE = "NoSource"
+    SEVERAL_SOURCES = "SeveralSources"
+    INVALID_SPEC = "InvalidSpec"
+    SIZE_INVALID = "SizeInvalid"
+    DATA_SOURCE_NOT_READY = "DataSourceNotReady"
+    CLAIM_EXISTS = "ClaimExists"
+    CLAIM_OWNED = "ClaimOwned"
+    CLAIM_TERMINATING = "ClaimTerminating"
+    CLAIM_LOST = "ClaimLost"
+    CLAIM_PENDING = "ClaimPending"
+    CLAIM_MISSING = "ClaimMissing"
+    NOT_OURS_TO_WRITE = "ClaimNotOursToWrite"
+    VOLUME_TAKEN = "VolumeTaken"
+    NO_STORAGE_CLASS = "NoStorageClass"
+    WAITING_FOR_CONSUMER = "WaitForFirstConsumer"
+    TRANSFER_RUNNING = "TransferRunning"
+    RESTARTS = "WorkerRestarts"
+    POPULATED = "Populated"
+    ADOPTED = "Adopted"
+    PRE_POPULATED = "PrePopulated"
+    COLLECTED_ALREADY = "CollectedAlready"
 
 
 class ConditionType(StrEnum):

@@ -26,6 +26,7 @@ from datamover.volumes.population import (
     node_of,
     owner_of,
 )
+from datamover.volumes.rebinding import holder_of, is_going
 from kubekit.words.core import (
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
@@ -45,7 +46,6 @@ ACTION = "Populate"
 INQUIRE_AFTER = 60.0
 """Seconds after which a driver is asked why it does not get on."""
 INQUIRE_INTERVAL = 300.0
-_GONE = ("Released", "Failed")
 
 
 def decide(facts: Facts) -> Decision:
@@ -226,10 +226,9 @@ def _hand_over(facts: Facts, prime: PersistentVolumeClaim) -> Decision:
     named = claim.spec.volume_name if claim.spec is not None else None
     if named and named != volume.metadata.name:
         return REST  # it is being bound to another volume: this one goes when it is
-    phase = volume.status.phase if volume.status is not None else None
-    if volume.metadata.terminating or phase in _GONE:
+    if is_going(volume):
         return _begin_anew(facts, prime, f"has lost its volume {volume.metadata.name}")
-    if _holder(volume) != prime.metadata.uid:
+    if holder_of(volume) != prime.metadata.uid:
         return _refuse(facts, f"PersistentVolume {volume.metadata.name}, which was made for it, is somebody else's now")
     if is_foreign(volume):
         return _refuse(
@@ -248,7 +247,7 @@ def _finish(facts: Facts, prime: PersistentVolumeClaim | None) -> Decision:
     claim, volume = facts.claim, facts.volume
     had = prime.spec.volume_name if prime.spec is not None else None
     filled = bool(had) and claim.spec is not None and claim.spec.volume_name == had
-    if filled and isinstance(volume, PersistentVolume) and _holder(volume) == prime.metadata.uid:
+    if filled and isinstance(volume, PersistentVolume) and holder_of(volume) == prime.metadata.uid:
         return REST  # the caches contradict each other: as long as the volume may be this claim's, it would go with it
     if facts.image is Unread.NOT_SYNCED and image_of(prime) is not None:
         return REST  # its mark is to go first, for afterwards nobody knows its name
@@ -282,13 +281,7 @@ def _is_made_by(claim: PersistentVolumeClaim, prime: PersistentVolumeClaim) -> b
 
 def _is_handed_over(facts: Facts) -> bool:
     volume = facts.volume
-    return isinstance(volume, PersistentVolume) and _holder(volume) == facts.claim.metadata.uid
-
-
-def _holder(volume: PersistentVolume) -> str | None:
-    """Return the UID of the claim that a volume names."""
-    reference = volume.spec.claim_ref if volume.spec is not None else None
-    return reference.uid if reference is not None else None
+    return isinstance(volume, PersistentVolume) and holder_of(volume) == facts.claim.metadata.uid
 
 
 def _asked(facts: Facts, prime: PersistentVolumeClaim) -> Diagnosis | None:

@@ -15,11 +15,9 @@ from typing import Final
 from datamover.api import reasons
 from datamover.api.volsync.common import CommonStatus
 from datamover.api.volsync.names import FAILURES_ANNOTATION, ConditionType
+from datamover.runs.pause import pause_after
 from kubekit.words.batch import Job
-from kubekit.words.timestamps import moment_of
 
-FIRST_PAUSE: Final = 10.0
-LONGEST_PAUSE: Final = 900.0
 _MOST: Final = 1_000_000
 _COUNTED: Final = re.compile(r"^([0-9]{1,6}) failures? in a row")
 _VAGUE: Final = frozenset({reasons.MOVER_FAILED, reasons.BACKOFF_LIMIT_EXCEEDED})
@@ -34,11 +32,8 @@ def failures_of(job: Job) -> int:
 
 
 def pause_left(job: Job, now: datetime) -> float:
-    """Return the seconds until the next Job: the pause doubles with each failure, from `FIRST_PAUSE` to `LONGEST_PAUSE`."""
-    condition = job.condition("Failed")
-    since = moment_of(condition.last_transition_time if condition is not None else None, default=now.timestamp())
-    pause = min(FIRST_PAUSE * 2 ** min(failures_of(job) - 1, 16), LONGEST_PAUSE)
-    return max(0.0, pause - max(0.0, now.timestamp() - since))
+    """Return the seconds until the next Job: the pause doubles with each failure."""
+    return pause_after(job, before=failures_of(job) - 1, now=now)
 
 
 def count_in_words(failures: int) -> str:

@@ -1,0 +1,174 @@
+"""From the caches to one frozen Facts. Reads nothing but caches."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from datamover.api.cdi.config import CDI_CONFIGS, CDIConfig
+from datamover.api.cdi.data_source import DataSource
+from datamover.api.cdi.data_volume import DataVolume
+from datamover.api.cdi.names import CONFIG_NAME
+from datamover.api.cdi.storage_profile import STORAGE_PROFILES
+from datamover.plans.known import Known
+from datamover.reconcilers.datavolume.ask import Ask, Flaw, Kind, ask_of, resolve
+from datamover.reconcilers.datavolume.claims import Wanted, choose_class, want
+from datamover.reconcilers.datavolume.facts import Facts, Origin
+from datamover.reconcilers.datavolume.order import copy_of, job_of, prime_of
+from datamover.runs import gather as runs
+from datamover.runs.facts import Patience, RunFacts, Unread
+from datamover.volumes.binding import Obstacle
+from kubekit.words.core import PersistentVolume, PersistentVolumeClaim, SecretKeys
+from kubekit.words.meta import HasMeta, Resource
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS
+from kubekit.words.storage import StorageClass
+
+T = TypeVar("T", bound=HasMeta)
+
+
+class View(runs.View, Protocol):
+    """The caches, read by name."""
+
+    def secret(self, namespace: str, name: str) -> SecretKeys | Unread:
+        """What is known of a Secret."""
+        ...
+
+    def config_map(self, namespace: str, name: str) -> SecretKeys | Unread:
+        """What is known of a ConfigMap."""
+        ...
+
+    def named(self, resource: Resource[T], namespace: str, name: str) -> T | Unread:
+        """An object that somebody wants to know by its name."""
+        ...
+
+    def storage_classes(self) -> tuple[StorageClass, ...]:
+        """All StorageClasses."""
+        ...
+
+
+class Sources(Protocol):
+    """DataSources, read by name."""
+
+    def source(self, namespace: str, name: str) -> DataSource | None:
+        """A DataSource."""
+        ...
+
+
+def gather(
+    volume: DataVolume, *, view: View, sources: Sources, known: Known, now: datetime, patience: Patience
+) -> Facts:
+    """Return what there is to know about a DataVolume."""
+    namespace, claim = (
+        volume.metadata.namespace or "",
+        view.claim(volume.metadata.namespace or "", volume.metadata.name),
+    )
+    prime = view.claim(namespace, prime_of(claim)) if claim is not None else None
+    ask, waits = _ask(volume, sources)
+    config = view.named(CDI_CONFIGS, "", CONFIG_NAME)
+    facts = Facts(
+        volume,
+        ask,
+        _run(volume, claim, prime, view=view, known=known, now=now, patience=patience),
+        claim=claim,
+        claim_volume=_volume_of(claim, view),
+        prime=prime,
+        prime_volume=_volume_of(prime, view),
+        waits=waits,
+        config=config if isinstance(config, CDIConfig) else None,
+    )
+    if not isinstance(ask, Ask) or waits:
+        return facts
+    name = class_of(ask, claim, view.storage_classes())
+    origin = _origin(ask, view)
+    return replace(
+        facts,
+        storage_class=view.storage_class(name) if name else None,
+        wanted=None if config is Unread.NOT_SYNCED else _want(ask, name, origin, facts.config, view),
+        origin=origin,
+        secrets={each: view.secret(namespace, each) for each in named_secrets(ask)},
+        config_maps={each: view.config_map(namespace, each) for each in named_config_maps(ask)},
+    )
+
+
+def class_of(ask: Ask, claim: PersistentVolumeClaim | None, classes: Iterable[StorageClass]) -> str | None:
+    """Return the class that a claim is of, or is to be made of."""
+    if claim is not None and claim.spec is not None:
+        return claim.spec.storage_class_name
+    return choose_class(ask.claim, classes, content=ask.content, completed=ask.completed)
+
+
+def named_secrets(ask: Ask) -> tuple[str, ...]:
+    """Return the Secrets that the source names."""
+    http, s3 = ask.source.http, ask.source.s3
+    found = (http.secret_ref, *(http.secret_extra_headers or ())) if http is not None else ()
+    return tuple(each for each in (*found, *((s3.secret_ref,) if s3 is not None else ())) if each)
+
+
+def named_config_maps(ask: Ask) -> tuple[str, ...]:
+    """Return the ConfigMaps that the source names."""
+    found = (each.cert_config_map for each in (ask.source.http, ask.source.s3) if each is not None)
+    return tuple(each for each in found if each)
+
+
+def _ask(volume: DataVolume, sources: Sources) -> tuple[Ask | Flaw, str]:
+    ask = ask_of(volume)
+    if not isinstance(ask, Ask) or ask.kind is not Kind.REFERENCE or ask.spec.source_ref is None:
+        return ask, ""
+    reference = ask.spec.source_ref
+    home = reference.namespace or volume.metadata.namespace or ""
+    found = resolve(ask, sources.source(home, reference.name))
+    return (
+        (ask, f"waiting for DataSource {home}/{reference.name}, which {found}")
+        if isinstance(found, str)
+        else (found, "")
+    )
+
+
+def _run(
+    volume: DataVolume,
+    claim: PersistentVolumeClaim | None,
+    prime: PersistentVolumeClaim | None,
+    *,
+    view: View,
+    known: Known,
+    now: datetime,
+    patience: Patience,
+) -> RunFacts:
+    """Return what there is to know of the run: it belongs to the claim, so without one there is none."""
+    if claim is None or not claim.metadata.owned_by(volume.metadata.uid):
+        return RunFacts(now, known=known, patience=patience)
+    target = (prime or claim).metadata.name
+    return runs.gather_run(
+        claim.metadata, copy_of(target), job_of(claim), view=view, known=known, now=now, patience=patience
+    )
+
+
+def _want(
+    ask: Ask, storage_class: str | None, origin: Origin | Unread | None, config: CDIConfig | None, view: View
+) -> Wanted | Obstacle | None:
+    profile = view.named(STORAGE_PROFILES, "", storage_class) if storage_class else Unread.MISSING
+    if profile is Unread.NOT_SYNCED:
+        return None
+    mode = origin.spec.volume_mode if isinstance(origin, PersistentVolumeClaim) and origin.spec is not None else None
+    return want(
+        ask,
+        storage_class=storage_class,
+        profile=None if isinstance(profile, Unread) else profile,
+        config=config,
+        volume_mode=mode,
+    )
+
+
+def _origin(ask: Ask, view: View) -> Origin | Unread | None:
+    pvc, snapshot = ask.source.pvc, ask.source.snapshot
+    if ask.kind is Kind.PVC and pvc is not None:
+        return view.claim(pvc.namespace or ask.namespace, pvc.name) or Unread.MISSING
+    if ask.kind is Kind.SNAPSHOT and snapshot is not None:
+        home = snapshot.namespace or ask.namespace
+        return view.snapshot(home, snapshot.name) or view.named(VOLUME_SNAPSHOTS, home, snapshot.name)
+    return None
+
+
+def _volume_of(claim: PersistentVolumeClaim | None, view: View) -> PersistentVolume | Unread | None:
+    name = claim.spec.volume_name if claim is not None and claim.spec is not None else None
+    return view.volume(name) if name else None

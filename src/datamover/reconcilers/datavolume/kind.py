@@ -1,0 +1,223 @@
+"""The kind DataVolume where no CDI is: what the reconciler of any kind needs of it."""
+
+import logging
+from collections.abc import Hashable, Iterable, Mapping
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from datamover.api.cdi.config import CDI_CONFIGS
+from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume, DataVolumeStatus
+from datamover.api.cdi.names import CONFIG_NAME, ConditionType, Phase
+from datamover.api.cdi.names import PopulationReason as Reason
+from datamover.api.cdi.storage_profile import STORAGE_PROFILES
+from datamover.api.transfer import REASON_INTERNAL_ERROR
+from datamover.plans.kind import Kind as AnyKind
+from datamover.plans.kind import Line
+from datamover.plans.known import Known
+from datamover.plans.steps import Plan, Step
+from datamover.reconcilers.cluster import View
+from datamover.reconcilers.datavolume.ask import Ask, Kind, ask_of
+from datamover.reconcilers.datavolume.decide import decide
+from datamover.reconcilers.datavolume.facts import Facts, Settings
+from datamover.reconcilers.datavolume.filling import Filler
+from datamover.reconcilers.datavolume.gather import class_of, gather, named_config_maps, named_secrets
+from datamover.reconcilers.datavolume.status import Told, says_same, tell
+from datamover.reconcilers.disks import Disks
+from kubekit.client.client import Client
+from kubekit.runtime.controller import Controller
+from kubekit.runtime.part import Part
+from kubekit.runtime.store import Key, key_of
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolume, PersistentVolumeClaim, Pod
+from kubekit.words.meta import HasMeta, ObjectMeta
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS
+
+FILLERS: Final[Mapping[Kind, Filler]] = {}
+"""How each kind of source that is supported fills a claim."""
+
+
+class _Wants(NamedTuple):
+    """Who wants an object to be watched: other kinds may have objects of the same key."""
+
+    key: Key
+
+
+class DataVolumeKind(AnyKind[DataVolume, DataVolumeStatus, Facts]):
+    """Makes the claims of DataVolumes and fills them."""
+
+    resource = DATA_VOLUMES
+    optional = True
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        view: View,
+        disks: Disks,
+        settings: Settings,
+        fillers: Mapping[Kind, Filler] = FILLERS,
+    ) -> None:
+        self.objects = Part(client, disks.volumes, select=lambda _: True)
+        self._view = view
+        self._disks = disks
+        self._settings = settings
+        self._fillers = fillers
+        cluster = view.cluster
+        self._singles = {
+            CDI_CONFIGS: cluster.by_name(CDI_CONFIGS),
+            STORAGE_PROFILES: cluster.by_name(STORAGE_PROFILES),
+            VOLUME_SNAPSHOTS: cluster.by_name(VOLUME_SNAPSHOTS),
+        }
+
+    # Deciding.
+
+    def gather(self, obj: DataVolume, *, known: Known, now: datetime) -> Facts:
+        """Return what there is to know about a DataVolume."""
+        return gather(obj, view=self._view, sources=self._disks, known=known, now=now, patience=self._settings.patience)
+
+    def decide(self, facts: Facts) -> Plan[DataVolumeStatus]:
+        """Return what to do next."""
+        return decide(facts, settings=self._settings, fillers=self._fillers)
+
+    def broken(self, obj: DataVolume, message: str, *, now: datetime) -> tuple[Step[DataVolumeStatus], ...]:
+        """Return the steps that tell of a defect of ours. The phase stays: nothing is known of it."""
+        phase = Phase((obj.status.phase if obj.status is not None else None) or Phase.PENDING)
+        claim = self._view.claim(obj.metadata.namespace or "", obj.metadata.name)
+        return tell(obj, claim, Told(phase, REASON_INTERNAL_ERROR, message), now=now).steps
+
+    def is_over(self, obj: DataVolume) -> bool:
+        """Tell whether nothing more is to come by itself."""
+        return obj.status is not None and obj.status.phase == Phase.SUCCEEDED
+
+    def stage(self, status: DataVolumeStatus | None) -> str:
+        """Return how far it is."""
+        if status is None:
+            return ""
+        ready = status.condition(ConditionType.READY)
+        return f"{status.phase} {ready.status if ready is not None else ''} {status.restart_count}"
+
+    def says_same(self, one: DataVolumeStatus | None, other: DataVolumeStatus | None) -> bool:
+        """Tell whether two statuses differ in nothing but times."""
+        return says_same(one, other)
+
+    # Telling.
+
+    def headline(self, before: DataVolumeStatus | None, status: DataVolumeStatus) -> Line | None:
+        """Return the phase where it is another one, and what it waits for."""
+        was = before.condition(ConditionType.READY) if before is not None else None
+        told = status.condition(ConditionType.READY)
+        if told is None or (
+            was is not None and before is not None and (was.reason, before.phase) == (told.reason, status.phase)
+        ):
+            return None
+        plain = told.reason in (
+            Reason.TRANSFER_RUNNING,
+            Reason.POPULATED,
+            Reason.CLAIM_PENDING,
+            Reason.WAITING_FOR_CONSUMER,
+        )
+        return Line(
+            f"{status.phase}: {told.message}", logging.INFO if plain or told.status == "True" else logging.WARNING
+        )
+
+    def is_told(self, obj: DataVolume) -> bool:
+        """What is wrong is told with the status."""
+        return obj.status is not None
+
+    # Coming and going.
+
+    def connect(self, controller: Controller) -> None:
+        """Wake a DataVolume when its claim, the temporary one, their volumes, its worker, or what it is made from changes."""
+        cluster = self._view.cluster
+        controller.watch(cluster.claims, self._of_claim)
+        controller.watch(cluster.volumes, self._of_volume)
+        controller.watch(cluster.classes, self._of_class)
+        controller.watch(cluster.jobs, self._of_child)
+        controller.watch(cluster.pods, self._of_pod)
+        controller.watch(self._disks.sources, self._of_source)
+        for named in (cluster.secrets, cluster.config_maps, *self._singles.values()):
+            named.add_handler(lambda key, owners=named.owners: _wake(controller, owners(key)))
+
+    def notice(self, key: Key, obj: DataVolume) -> None:
+        """Watch what the DataVolume points to until it is populated: each such watch is a request that stays open."""
+        ask = ask_of(obj)
+        self._want(
+            key, ask if isinstance(ask, Ask) and not self.is_over(obj) and not obj.metadata.terminating else None
+        )
+
+    def forget(self, key: Key) -> None:
+        """End the watches."""
+        self._want(key, None)
+
+    def _want(self, key: Key, ask: Ask | None) -> None:
+        cluster, who = self._view.cluster, _Wants(key)
+        profile = snapshot = None
+        if ask is not None:
+            profile = class_of(ask, self._view.claim(key.namespace, key.name), self._view.storage_classes())
+            snapshot = ask.source.snapshot
+        cluster.secrets.want(who, tuple(Key(key.namespace, each) for each in named_secrets(ask)) if ask else ())
+        cluster.config_maps.want(who, tuple(Key(key.namespace, each) for each in named_config_maps(ask)) if ask else ())
+        # the gate of adoption counts for one that has succeeded as well, so long as somebody has still to be told
+        self._singles[CDI_CONFIGS].want(who, (Key("", CONFIG_NAME),) if ask else ())
+        self._singles[STORAGE_PROFILES].want(who, (Key("", profile),) if profile else ())
+        wanted = (Key(snapshot.namespace or key.namespace, snapshot.name),) if snapshot is not None else ()
+        self._singles[VOLUME_SNAPSHOTS].want(who, wanted)
+
+    # Whom a change concerns.
+
+    def _of_claim(self, old: PersistentVolumeClaim | None, new: PersistentVolumeClaim | None) -> Iterable[Key]:
+        found = new or old
+        if found is None:
+            return
+        meta = found.metadata
+        yield from self._at(Key(meta.namespace or "", meta.name))
+        yield from self._of_owner(meta)
+        yield from (key_of(each.metadata) for each in self._disks.readers("pvc", meta.namespace or "", meta.name))
+
+    def _of_volume(self, old: PersistentVolume | None, new: PersistentVolume | None) -> Iterable[Key]:
+        """A volume names the temporary claim, later the DataVolume's."""
+        for volume in (old, new):
+            reference = volume.spec.claim_ref if volume is not None and volume.spec is not None else None
+            if reference is None:
+                continue
+            key = Key(reference.namespace or "", reference.name or "")
+            yield from self._at(key)
+            claim = self._view.claim(key.namespace, key.name)
+            yield from self._of_owner(claim.metadata) if claim is not None else ()
+
+    def _of_class(self, old: HasMeta | None, new: HasMeta | None) -> Iterable[Key]:
+        del old, new
+        return tuple(key_of(each.metadata) for each in self.objects.store.list() if not self.is_over(each))
+
+    def _of_child(self, old: HasMeta | None, new: HasMeta | None) -> Iterable[Key]:
+        found = new or old
+        return self._of_owner(found.metadata) if found is not None else ()
+
+    def _of_pod(self, old: Pod | None, new: Pod | None) -> Iterable[Key]:
+        """A Pod is its Job's, and that the claim's."""
+        found = new or old
+        for reference in (found.metadata.owner_references or ()) if found is not None else ():
+            job = self._view.job(found.metadata.namespace or "", reference.name) if found is not None else None
+            yield from self._of_owner(job.metadata) if job is not None else ()
+
+    def _of_owner(self, meta: ObjectMeta) -> Iterable[Key]:
+        """What is made to fill a claim is that claim's, which is called like its DataVolume."""
+        for reference in meta.owner_references or ():
+            if reference.kind == PERSISTENT_VOLUME_CLAIMS.kind:
+                yield from self._at(Key(meta.namespace or "", reference.name))
+
+    def _at(self, key: Key) -> Iterable[Key]:
+        return (key,) if self.objects.store.get(key) is not None else ()
+
+    def _of_source(self, old: HasMeta | None, new: HasMeta | None) -> Iterable[Key]:
+        found = new or old
+        if found is None:
+            return ()
+        meta = found.metadata
+        readers = self._disks.readers("dataSource", meta.namespace or "", meta.name)
+        return tuple(key_of(each.metadata) for each in readers)
+
+
+def _wake(controller: Controller, owners: Iterable[Hashable]) -> None:
+    for owner in owners:
+        if isinstance(owner, _Wants):
+            controller.queue.add(owner.key)

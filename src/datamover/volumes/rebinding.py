@@ -1,0 +1,31 @@
+"""Handing the volume of a temporary claim over to the claim that it was filled for: whose a volume is, and what keeps it from being handed over. Pure."""
+
+from typing import Final
+
+from kubekit.words.core import PersistentVolume, PersistentVolumeClaim
+
+_GOING: Final = ("Released", "Failed")
+
+
+def holder_of(volume: PersistentVolume) -> str | None:
+    """Return the UID of the claim that a volume names."""
+    reference = volume.spec.claim_ref if volume.spec is not None else None
+    return reference.uid if reference is not None else None
+
+
+def is_going(volume: PersistentVolume) -> bool:
+    """Tell whether a volume is lost to whoever wants it: it is deleted, or its claim was."""
+    phase = volume.status.phase if volume.status is not None else None
+    return volume.metadata.terminating or phase in _GOING
+
+
+def may_go(prime: PersistentVolumeClaim, volume: object, *, target: PersistentVolumeClaim) -> bool:
+    """Tell whether the temporary claim can be deleted without the volume that the target is bound to.
+
+    As long as the caches say that the target's volume is still the temporary claim's, it would go with it.
+    """
+    had = prime.spec.volume_name if prime.spec is not None else None
+    shared = bool(had) and target.spec is not None and target.spec.volume_name == had
+    if not shared:
+        return True
+    return isinstance(volume, PersistentVolume) and holder_of(volume) == target.metadata.uid
