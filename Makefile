@@ -55,7 +55,7 @@ bench: $(READY) kubernetes ## Measure, in ratios against a peer in the same run 
 	@$(BIN)/python -m bench
 
 crds: $(READY) ## Generate deploy/crds, and the chart's copy, from the types
-	@$(BIN)/python tools/definitions.py deploy/crds && cp deploy/crds/*.yaml deploy/charts/datamover/files/crds/ \
+	@$(BIN)/python tools/definitions.py deploy/crds && cp -r deploy/crds/. deploy/charts/datamover/files/crds/ \
 	  && echo "wrote deploy/crds and its copy in the chart: now run 'make manifests'"
 
 manifests: $(READY) ## Render deploy/install.yaml from the chart

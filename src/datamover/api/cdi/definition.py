@@ -6,13 +6,15 @@ for a real CDI are accepted as they are.
 
 from typing import Any, Final
 
+import msgspec
+
 from datamover.api import names as ours
 from datamover.api.cdi.config import CDI_CONFIGS, CDIS
 from datamover.api.cdi.data_import_cron import DATA_IMPORT_CRONS
 from datamover.api.cdi.data_source import DATA_SOURCES
-from datamover.api.cdi.data_volume import DATA_VOLUMES
+from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolumeSpec
 from datamover.api.cdi.storage_profile import STORAGE_PROFILES
-from datamover.api.crd import crd, generated_once
+from datamover.api.crd import Rules, crd, generated_once
 from kubekit.words.meta import Manifest, Resource
 
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
@@ -31,6 +33,23 @@ def _ready(part: str) -> str:
     return f'.status.conditions[?(@.type=="Ready")].{part}'
 
 
+NO_RULES: Final[Rules] = {}
+_CHANGEABLE: Final = frozenset({"checkpoints", "finalCheckpoint"})
+"""What of a spec goes on when an import is made in several steps."""
+
+
+def _stays(field: str) -> tuple[str, str]:
+    rule = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
+    return rule, f"{field} cannot be changed: delete the DataVolume and create it anew"
+
+
+_IMMUTABLE: Final = {
+    DataVolumeSpec: tuple(
+        _stays(each.encode_name)
+        for each in msgspec.structs.fields(DataVolumeSpec)
+        if each.encode_name not in _CHANGEABLE
+    )
+}
 _AGE: Final = _column("Age", ".metadata.creationTimestamp", "date")
 _VOLUME: Final = (
     _column("Phase", ".status.phase", description="How far it is."),
@@ -66,7 +85,7 @@ _PROFILE: Final = (
 @generated_once
 def data_volume_crd() -> Manifest:
     """Return the CustomResourceDefinition of DataVolume."""
-    return _define(DATA_VOLUMES, columns=_VOLUME, short_names=("dv", "dvs"))
+    return _define(DATA_VOLUMES, columns=_VOLUME, short_names=("dv", "dvs"), rules=_IMMUTABLE)
 
 
 @generated_once
@@ -100,9 +119,13 @@ def cdi_crd() -> Manifest:
 
 
 def _define(
-    resource: Resource[Any], *, columns: tuple[dict[str, Any], ...] = (), short_names: tuple[str, ...] = ()
+    resource: Resource[Any],
+    *,
+    columns: tuple[dict[str, Any], ...] = (),
+    short_names: tuple[str, ...] = (),
+    rules: Rules = NO_RULES,
 ) -> Manifest:
-    definition = crd(resource, rules={}, columns=columns, short_names=short_names, categories=(), required=())
+    definition = crd(resource, rules=rules, columns=columns, short_names=short_names, categories=(), required=())
     definition["metadata"]["labels"][MANAGED_BY_LABEL] = ours.PART_OF_VALUE
     schema: dict[str, Manifest] = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
     for part in ("spec", "status"):

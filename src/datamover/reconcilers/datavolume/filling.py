@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from datamover.api.cdi.config import CDIConfigSpec
 from datamover.api.cdi.names import Phase
 from datamover.api.importer import CONTAINER
 from datamover.api.ownership import Owner
@@ -23,7 +24,8 @@ from kubekit.words.meta import Manifest
 class Place:
     """What a worker is made for: the claim that it writes, and whose it is.
 
-    `owner` is the DataVolume's claim, with which everything of the run goes. `restarts` is how often a worker was started again before.
+    `owner` is the DataVolume's claim, with which everything of the run goes. `restarts` is how often a worker was started again before. `config` is what
+    the cluster's CDIConfig says.
     """
 
     owner: Owner
@@ -34,6 +36,7 @@ class Place:
     wanted: Wanted
     restarts: int
     settings: Settings
+    config: CDIConfigSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

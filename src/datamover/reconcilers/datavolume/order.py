@@ -8,6 +8,7 @@ from typing import Final
 
 from datamover.api import names as ours
 from datamover.api.cdi import names
+from datamover.api.cdi.config import CDIConfig
 from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume
 from datamover.api.fields import Fields
 from datamover.api.names import CopyMethod
@@ -75,6 +76,7 @@ def order_of(
     wanted: Wanted,
     run: RunFacts,
     settings: Settings,
+    config: CDIConfig | None = None,
 ) -> Order:
     """Return what is asked of a run: to fill `target`, which is the claim itself or the temporary one."""
     owner, job = owner_of(claim), job_of(claim)
@@ -90,6 +92,7 @@ def order_of(
             wanted,
             restarts_of(volume),
             settings,
+            config.spec if config is not None else None,
         )
         manifest = filling.build(place)
         notes = {WRITES_ANNOTATION: target.metadata.uid, names.POD_RESTARTS: str(place.restarts)}

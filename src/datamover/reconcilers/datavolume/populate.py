@@ -236,7 +236,9 @@ def _work(
         return Plan(
             (Delete(JOBS, run.job.metadata),)
         )  # it was made for another claim, and its end says nothing of this one
-    order = order_of(volume, claim, target, filling=filling, wanted=wanted, run=run, settings=settings)
+    order = order_of(
+        volume, claim, target, filling=filling, wanted=wanted, run=run, settings=settings, config=facts.config
+    )
     answer = follow(order, run) if run.job is not None else start_mover(order, run, target.metadata.name)
     if isinstance(answer, Rest):
         if _has_only_begun(facts, filling):
