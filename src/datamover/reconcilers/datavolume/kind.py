@@ -16,6 +16,7 @@ from datamover.plans.kind import Line
 from datamover.plans.known import Known
 from datamover.plans.steps import Plan, Step
 from datamover.reconcilers.cluster import View
+from datamover.reconcilers.datavolume import importing
 from datamover.reconcilers.datavolume.ask import Ask, Kind, ask_of
 from datamover.reconcilers.datavolume.decide import decide
 from datamover.reconcilers.datavolume.facts import Facts, Settings
@@ -31,7 +32,7 @@ from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolume, Persi
 from kubekit.words.meta import HasMeta, ObjectMeta
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 
-FILLERS: Final[Mapping[Kind, Filler]] = {}
+FILLERS: Final[Mapping[Kind, Filler]] = {**importing.FILLERS}
 """How each kind of source that is supported fills a claim."""
 
 
