@@ -14,11 +14,13 @@ _LOG_TAIL = 100
 _LOG_BYTES = 1 << 20
 _USERS = 3  # so many are named
 _ALIVE = ("Running", "Pending")
+_ENDED = ("Succeeded", "Failed")
 
 
 async def inquire(client: Client, step: Inquire) -> Diagnosis:
     """Return what the cluster says of a child."""
-    return Diagnosis(step.topic, await (_find_users if step.users else _find_warning)(client, step))
+    find = _find_writers if step.writers else _find_users if step.users else _find_warning
+    return Diagnosis(step.topic, await find(client, step))
 
 
 async def sample_log(client: Client, step: SampleLog) -> Sample:
@@ -59,7 +61,20 @@ async def _find_users(client: Client, step: Inquire) -> str | None:
         pods = await client.list(POD_MOUNTS, namespace=step.target.namespace)
     except KubeError:
         return None
-    users = [pod for pod in pods if pod.uses(step.target.name)]
+    return _name([pod for pod in pods if pod.uses(step.target.name)])
+
+
+async def _find_writers(client: Client, step: Inquire) -> str | None:
+    """Return the Pods that write a claim, or may soon: those that have not ended, on a node or not, unless the node mounts it for reading only."""
+    try:
+        pods = await client.list(POD_MOUNTS, namespace=step.target.namespace)
+    except KubeError:
+        return None
+    alive = (pod for pod in pods if (pod.status and pod.status.phase) not in _ENDED)
+    return _name([pod for pod in alive if pod.writes(step.target.name)])
+
+
+def _name(users: list[PodMounts]) -> str:
     shown = ", ".join(_describe_user(pod) for pod in users[:_USERS])
     return f"{shown} and {len(users) - _USERS} more" if len(users) > _USERS else shown
 
@@ -91,7 +106,7 @@ async def locate(client: Client, step: Locate) -> Placement:
 def _describe_user(pod: PodMounts) -> str:
     phase = (pod.status and pod.status.phase) or "of unknown phase"
     node = pod.spec.node_name if pod.spec is not None else None
-    return f"Pod {pod.metadata.name} ({phase}, on node {node})"
+    return f"Pod {pod.metadata.name} ({phase}, on {f'node {node}' if node else 'no node yet'})"
 
 
 def _moment(event: Event) -> str:

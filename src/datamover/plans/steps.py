@@ -17,6 +17,11 @@ MakeSecrets = Callable[[], Secrets | Awaitable[Secrets]]
 """Makes what a Secret is to hold. What takes long is awaitable and does its work in a thread."""
 
 
+def writers_of(uid: str) -> str:
+    """Return the topic of the question who may write the claim with this UID."""
+    return f"{uid}/writers"
+
+
 def users_of(uid: str) -> str:
     """Return the topic of the question who uses the claim with this UID."""
     return f"{uid}/users"
@@ -121,17 +126,20 @@ class Rebind:
 class Inquire:
     """Ask why a child does not get on, so that the next decision can say it: its events, or the Pods that use a claim.
 
-    `over` are reasons of events that explain nothing any more: what they tell of has passed.
+    `over` are reasons of events that explain nothing any more: what they tell of has passed. `writers`: of Pods, those alone that may write it.
     """
 
     kind: str
     target: ObjectMeta
     users: bool = False
     over: tuple[str, ...] = ()
+    writers: bool = False
 
     @property
     def topic(self) -> str:
         """What the answer is filed under: the child's UID, with a mark when it is about its users."""
+        if self.writers:
+            return writers_of(self.target.uid)
         return users_of(self.target.uid) if self.users else self.target.uid
 
 

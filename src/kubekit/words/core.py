@@ -182,6 +182,7 @@ class ClaimSource(Model, frozen=True):
     """A claim, as a Pod's volume names it."""
 
     claim_name: str | None = None
+    read_only: bool | None = None
 
 
 class PodVolume(Model, frozen=True):
@@ -209,8 +210,15 @@ class PodMounts(Model, frozen=True):
         """Tell whether the Pod is on a node and has a volume of this claim: such a Pod protects the claim, ended or not."""
         if self.spec is None or not self.spec.node_name:
             return False
-        named = (volume.persistent_volume_claim for volume in self.spec.volumes or ())
-        return any(source is not None and source.claim_name == claim for source in named)
+        return any(source.claim_name == claim for source in self._claims())
+
+    def writes(self, claim: str) -> bool:
+        """Tell whether the Pod has a volume of this claim that it may write, wherever it runs or will run."""
+        return any(source.claim_name == claim and not source.read_only for source in self._claims())
+
+    def _claims(self) -> tuple[ClaimSource, ...]:
+        volumes = (self.spec.volumes if self.spec is not None else None) or ()
+        return tuple(each.persistent_volume_claim for each in volumes if each.persistent_volume_claim is not None)
 
 
 class Secret(Model, frozen=True):

@@ -10,6 +10,7 @@ from datamover.agent.importer import blank, copying, headers, trust
 from datamover.agent.importer.download import ChangedError, Download
 from datamover.agent.importer.filling import Filled, Filling
 from datamover.agent.importer.settings import Settings
+from datamover.agent.importer.upload.taken import Taken
 from datamover.agent.progress import Reporter
 from datamover.agent.shell import Surroundings
 from datamover.api import importer, transfer
@@ -27,6 +28,7 @@ class Attempt:
         self._given = given
         self.report = Reporter(settings.run_id, tell=given.tell, monotonic=time.monotonic)
         self._download: Download | None = None
+        self._taken = Taken(0, "")
         self._filled: Filled | None = None
         self._filling = Filling(
             settings=settings,
@@ -49,11 +51,11 @@ class Attempt:
         elif source in {importer.HTTP, importer.S3}:
             self._filled = self._fetch()
         else:
-            raise Misconfigured(f"The source {source} is not one that this importer has.")
+            self._filled = self._receive()
 
     def so_far(self) -> transfer.Outcome:
         """Return the outcome as far as it is known."""
-        settings, filled, download = self._settings, self._filled, self._download
+        settings, filled, download, taken = self._settings, self._filled, self._download, self._taken
         proved = settings.checksum if filled else None
         return msgspec.structs.replace(
             self._given.begun,
@@ -61,7 +63,7 @@ class Attempt:
             destination=importer.TARGET_DEVICE if settings.block else importer.TARGET_PATH,
             bytes=filled.size if filled else 0,
             files=(filled.files or 1) if filled else 0,
-            transferred_bytes=download.received if download else 0,
+            transferred_bytes=download.received if download else taken.bytes,
             verified=True if proved else None,
             verification=proved.algorithm if proved else "",
             engine=f"{ENGINE}, {filled.program}" if filled and filled.program else ENGINE,
@@ -78,8 +80,26 @@ class Attempt:
         )
         checksum = self._settings.checksum
         came = f" from {self._download.place}, {self._download.received} bytes of it" if self._download else ""
+        if self._taken.checksum:
+            came = f" from an upload of {self._taken.bytes} bytes, {self._taken.checksum}"
         compared = f"; its {checksum.algorithm} is the one that was asked for" if checksum and self._download else ""
         return f"{what} ({filled.form}){came}{compared}; {filled.proof}."
+
+    def _receive(self) -> Filled:
+        """Wait for somebody who sends it. Raises Misconfigured and Stopped."""
+        from datamover.agent.importer.upload import session
+
+        settings, given = self._settings, self._given
+        receiver = session.open_receiver(
+            given.environ, place=settings.place, archive=settings.archive, stop=given.stop, say=given.say
+        )
+        filled, self._taken = session.receive(
+            receiver,
+            lambda offer: self._filling.fill(offer.pieces(), length=offer.body.length),
+            report=self.report,
+            say=given.say,
+        )
+        return filled
 
     def _fetch(self) -> Filled:
         """Read the object, from its beginning once more where it changes under our hands. Raises Failure and Stopped."""

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
-import msgspec
-
 from datamover.agent.children import Stop
 from datamover.agent.environment import Reader
 from datamover.agent.errors import Failure, Misconfigured, Stopped
 from datamover.agent.importer.upload.receiver import Offer, Receiver, load_tls
+from datamover.agent.importer.upload.taken import Taken
 from datamover.agent.progress import Reporter
 from datamover.api import importer, outside, transfer, upload
 
@@ -25,13 +24,6 @@ class _Sized(Protocol):
 
 
 F = TypeVar("F", bound=_Sized)
-
-
-class Taken(msgspec.Struct, frozen=True):
-    """The upload that was taken: how many bytes came, and their checksum."""
-
-    bytes: int
-    checksum: str
 
 
 def open_receiver(
