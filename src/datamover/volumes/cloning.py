@@ -221,7 +221,7 @@ def choose(
         return byte_by_byte  # a driver's copy is as large as its source, and stays so
     driver = volume.spec.csi.driver if volume is not None and volume.spec is not None and volume.spec.csi else ""
     snapshot_class = choose_snapshot_class(snapshot_classes, driver=driver, wanted=wanted_snapshot_class)
-    method = _choose_method(strategy, driver=driver, snapshot_class=snapshot_class)
+    method = choose_method(strategy, driver=driver, snapshot_class=snapshot_class)
     if method is Method.COPY:
         return byte_by_byte
     return Choice(method, needed, grow_to=grow, snapshot_class=snapshot_class if method is Method.SNAPSHOT else None)
@@ -245,7 +245,7 @@ def choose_snapshot_class(classes: tuple[VolumeSnapshotClass, ...], *, driver: s
     return ranked[0].metadata.name if ranked else None
 
 
-def _choose_method(strategy: str | None, *, driver: str, snapshot_class: str | None) -> Method:
+def choose_method(strategy: str | None, *, driver: str, snapshot_class: str | None) -> Method:
     """What is wished counts, as far as it can be had; where nobody wishes, what is known of the driver."""
     match strategy:
         case Method.COPY:

@@ -81,6 +81,8 @@ _PROFILE: Final = (
     _column("Provisioner", ".status.provisioner", description="Provisioner of the class.", **_WIDE),
 )
 
+_INSTALLATION: Final = (_AGE, _column("Phase", ".status.phase", description="Deployed when its configuration counts."))
+
 
 @generated_once
 def data_volume_crd() -> Manifest:
@@ -115,7 +117,7 @@ def cdi_config_crd() -> Manifest:
 @generated_once
 def cdi_crd() -> Manifest:
     """Return the CustomResourceDefinition of CDI."""
-    return _define(CDIS)
+    return _define(CDIS, columns=_INSTALLATION, short_names=("cdi", "cdis"))
 
 
 def _define(

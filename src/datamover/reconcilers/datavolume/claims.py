@@ -19,6 +19,7 @@ from datamover.api.cdi.storage_profile import ClaimProperties, StorageProfile
 from datamover.api.importer import BLOCK, FILESYSTEM, KUBEVIRT
 from datamover.reconcilers.datavolume.ask import LARGEST, Ask, Kind
 from datamover.volumes.binding import Obstacle, why_not_copied
+from datamover.volumes.classes import find_default
 from kubekit.words.meta import Manifest, owner_reference
 from kubekit.words.storage import StorageClass
 
@@ -78,17 +79,7 @@ def choose_class(claim: ClaimSpec, classes: Iterable[StorageClass], *, content: 
         (names.DEFAULT_VIRT_CLASS, names.DEFAULT_CLASS) if completed and content == KUBEVIRT else (names.DEFAULT_CLASS,)
     )
     known = tuple(classes)
-    for mark in marks:
-        found = [each for each in known if each.metadata.annotation(mark) == "true"]
-        if found:
-            newest = min(found, key=lambda each: (_inverted(each.metadata.creation_timestamp), each.metadata.name))
-            return newest.metadata.name
-    return None
-
-
-def _inverted(stamp: str | None) -> tuple[int, ...]:
-    """Let later stamps come first in ascending order."""
-    return tuple(-ord(each) for each in stamp or "")
+    return next((found for mark in marks if (found := find_default(known, mark=mark)) is not None), None)
 
 
 def want(
