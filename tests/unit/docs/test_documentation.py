@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from datamover.api import reasons, transfer
+from datamover.api.cdi.names import PopulationReason
 from datamover.api.definitions import crds, data_volume_crds, replication_crds
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.api.v1alpha1.definition import data_mover_crd
@@ -324,7 +325,10 @@ def test_every_page_is_reached_from_the_readme() -> None:
 def test_every_reason_has_a_row_and_no_row_is_made_up() -> None:
     text = page("docs/reasons.md")
     of_replication, of_data_volumes = section(text, "Of replication"), section(text, "Of DataVolumes")
-    rest = text.replace(of_replication, "").replace(of_data_volumes, "")
+    of_population = section(text, "Of population")
+    rest = text.replace(of_replication, "").replace(of_data_volumes, "").replace(of_population, "")
+    rows_of_population = re.findall(r"^\| (`[^|]+`) \|", of_population, re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows_of_population))) == sorted(PopulationReason)
     rows = re.findall(r"^\| `(\w+)` \|", rest, re.MULTILINE)
     assert sorted(rows) == sorted(ALL_REASONS)
     assert sorted(re.findall(r"^\| `(\w+)` \|", of_data_volumes, re.MULTILINE)) == sorted(COLLECTION_REASONS)

@@ -154,7 +154,6 @@ class PopulationReason(StrEnum):
     NO_STORAGE_CLASS = "NoStorageClass"
     WAITING_FOR_CONSUMER = "WaitForFirstConsumer"
     TRANSFER_RUNNING = "TransferRunning"
-    RESTARTS = "WorkerRestarts"
     POPULATED = "Populated"
     ADOPTED = "Adopted"
     PRE_POPULATED = "PrePopulated"
