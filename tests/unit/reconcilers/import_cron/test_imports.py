@@ -10,7 +10,7 @@ from datamover.api.cdi.data_source import DATA_SOURCES
 from datamover.api.cdi.data_volume import DATA_VOLUMES
 from datamover.plans.known import UNKNOWN
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
-from support.images import DIGEST, LABEL, Images, name_of
+from support.image_cron import DIGEST, LABEL, Images, name_of
 
 STALE = ("old-0", "old-1", "old-2")
 

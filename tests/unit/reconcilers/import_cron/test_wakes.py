@@ -13,7 +13,7 @@ from kubekit.runtime.store import Key
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.meta import Resource
 from support.clock import VirtualClock
-from support.images import NAMESPACE, Images, name_of
+from support.image_cron import NAMESPACE, Images, name_of
 
 CRON = Key(NAMESPACE, "cron")
 
