@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from datamover.cli.datavolumes import data_volume_kinds
 from datamover.cli.options import Options
 from datamover.cli.population import population_kinds
 from datamover.cli.replication import replication_kinds
@@ -42,4 +43,5 @@ REPLICATION_KINDS: Final[tuple[MakeKind, ...]] = (*replication_kinds(), *populat
 
 def kinds_for(options: Options) -> tuple[MakeKind, ...]:
     """Return what an operator with these options reconciles."""
-    return (*KINDS, *REPLICATION_KINDS) if options.replication.enabled else KINDS
+    replication = REPLICATION_KINDS if options.replication.enabled else ()
+    return (*KINDS, *replication, *data_volume_kinds(options))

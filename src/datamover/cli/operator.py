@@ -171,6 +171,7 @@ class Operator:
             alive={"event loop": heartbeat.check},
             ready=self.checks,
             notes=self.manager.notes,
+            remarks=lambda: {kind.name: kind.note() for kind in self.kinds if kind.note is not None},
             metrics=lambda: (expose(self.registry), CONTENT_TYPE),
             guard=Gatekeeper(client, clock=clock).judge if access.authenticated else None,
             tls=certificate.context if certificate else None,

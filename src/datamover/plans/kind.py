@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
@@ -86,6 +86,9 @@ class Kind(ABC, Generic[T, S, F]):
 
     speaks_by_events: bool = False
     """Whether events are all that it can say, for the status of its objects is somebody else's."""
+
+    note: Callable[[], str] | None = None
+    """What `/readyz` tells of it, whether or not it works."""
 
     # Deciding.
 

@@ -59,11 +59,11 @@ def stamp_late(meta: ObjectMeta, lifetime: Lifetime, *, since: datetime | None) 
 def _is_created_since(meta: ObjectMeta, since: datetime) -> bool:
     try:
         return parse(meta.creation_timestamp or "") >= since
-    except ValueError:
+    except (ValueError, OverflowError):
         return False
 
 
-_MARKERS = (
+MARKERS = (
     "argocd.argoproj.io/tracking-id",
     "argocd.argoproj.io/instance",
     "kustomize.toolkit.fluxcd.io/name",
@@ -74,7 +74,7 @@ _MARKERS = (
 
 def find_manager(meta: ObjectMeta) -> str:
     """Return by which mark another program says that the object is its own and would make it again; empty without one."""
-    for marker in _MARKERS:
+    for marker in MARKERS:
         if meta.annotation(marker) is not None or meta.label(marker) is not None:
             return marker
     managed_by = "app.kubernetes.io/managed-by"

@@ -73,17 +73,19 @@ class StatusServer:
         alive: Mapping[str, Check] | None = None,
         ready: Callable[[], Mapping[str, Check]] | None = None,
         notes: Callable[[], Mapping[str, str]] | None = None,
+        remarks: Callable[[], Mapping[str, str]] | None = None,
         metrics: Metrics | None = None,
         guard: Guard | None = None,
         tls: ssl.SSLContext | None = None,
         limits: Limits = LIMITS,
     ) -> None:
-        """An empty `host` takes every address of every family; `port` 0 takes a free one; `ready` is asked at each request, so checks may come and go. What `notes` says stands in its answer, and changes nothing of it. `tls` is for all that is served."""
+        """An empty `host` takes every address of every family; `port` 0 takes a free one; `ready` is asked at each request, so checks may come and go. What `notes` says of those who do nothing stands in its answer, and what `remarks` says of others; neither changes anything of it. `tls` is for all that is served."""
         self._host = host
         self._wanted_port = port
         self._alive: Mapping[str, Check] = alive or {}
         self._ready = ready
         self._notes = notes
+        self._remarks = remarks
         self._metrics = metrics
         self._guard = guard
         self._tls = tls
@@ -130,7 +132,11 @@ class StatusServer:
 
     async def _readyz(self, request: web.Request) -> web.Response:
         del request
-        return _report(self._ready() if self._ready else {}, self._notes() if self._notes else {})
+        return _report(
+            self._ready() if self._ready else {},
+            self._notes() if self._notes else {},
+            self._remarks() if self._remarks else {},
+        )
 
     async def _expose(self, request: web.Request) -> web.Response:
         if self._metrics is None:
@@ -148,10 +154,13 @@ def _refuse(verdict: Verdict) -> web.Response:
     return web.Response(status=int(verdict), text=f"{verdict.name.lower()}\n", headers=headers)
 
 
-def _report(checks: Mapping[str, Check], notes: Mapping[str, str] | None = None) -> web.Response:
+def _report(
+    checks: Mapping[str, Check], notes: Mapping[str, str] | None = None, remarks: Mapping[str, str] | None = None
+) -> web.Response:
     problems = {name: _ask(check) for name, check in checks.items()}
     lines = [f"[-] {name}: {problem}" if problem else f"[+] {name}" for name, problem in sorted(problems.items())]
     lines += [f"[~] {name} does nothing: {note}" for name, note in sorted((notes or {}).items())]
+    lines += [f"[~] {name}: {remark}" for name, remark in sorted((remarks or {}).items())]
     well = not any(problems.values())
     lines.append("ok" if well else "not ok")
     return web.Response(status=200 if well else 503, text="\n".join(lines) + "\n")

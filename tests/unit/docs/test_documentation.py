@@ -26,12 +26,14 @@ from datamover.api.waits import WAITS, EndedBy
 from datamover.cli.main import main
 from datamover.cli.outcome import Exit
 from datamover.metrics.datamover import DataMoverMetrics
+from datamover.metrics.datavolumes import CollectionMetrics, ModeMetrics
 from datamover.metrics.exposition import new_registry
 from datamover.metrics.objects import ObjectFamily
 from datamover.metrics.replication import ReplicationMetrics
 from datamover.metrics.runtime import RuntimeMetrics
 from datamover.metrics.summaries import ObjectSummary
 from datamover.metrics.webhook import WebhookMetrics
+from datamover.reconcilers.cdi_mode import Mode
 from datamover.reconcilers.collection.obstacles import Reason
 from datamover.webhook.stamping import Outcome
 from kubekit.client.transport import Request
@@ -473,6 +475,8 @@ def our_families() -> dict[str, Family]:
     DataMoverMetrics(registry)
     ReplicationMetrics(registry, now=lambda: 0.0)
     WebhookMetrics(registry, outcomes=Outcome)
+    CollectionMetrics(registry)
+    ModeMetrics(registry, Mode)
     return registry.families
 
 

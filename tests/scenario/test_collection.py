@@ -1,0 +1,354 @@
+"""Completed DataVolumes and their collection, with the whole operator on an embedded API server; the CDI beside it is played by hand.
+
+The numbers are those of the table of cases in the docs.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from datamover.api.cdi import names
+from datamover.api.cdi.config import CDIS
+from datamover.api.cdi.data_volume import DATA_VOLUMES
+from datamover.api.kubevirt import KUBEVIRTS
+from datamover.reconcilers.collection.facts import Machines
+from datamover.reconcilers.collection.gather import SINCE_NAME
+from kubekit.words.coordination import LEASES
+from kubekit.words.core import CONFIG_MAPS, NAMESPACES, PERSISTENT_VOLUME_CLAIMS
+from kubekit.words.timestamps import micros, seconds
+from support.collecting import ASKED, KEY, MACHINES, OWNERS, Collecting, collecting, owners_of
+
+COLLECTIONS = "datamover_datavolume_collections_total"
+SKIPPED = "datamover_datavolume_collections_skipped_total"
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[Collecting]:
+    async with collecting() as made:
+        yield made
+
+
+async def recorded(world: Collecting) -> None:
+    """Wait until it is written down since when a lifetime is set."""
+
+    async def there() -> Any:
+        return await world.world.get(CONFIG_MAPS, SINCE_NAME)
+
+    await world.world.until(there, what="the moment is recorded")
+
+
+async def test_g1_n10_a_new_volume_is_stamped_and_collected_and_its_claim_is_as_it_was_and_its_owners(
+    world: Collecting,
+) -> None:
+    await world.start(ttl=None)
+    await world.configure(0)
+    await recorded(world)
+    owner = await world.owner(OWNERS, "first")
+    await asyncio.sleep(1.0)  # moments have whole seconds
+    made = await world.volume(phase="ImportInProgress", owners=[owner])
+    before = await world.tree("disk")
+    await world.status("disk", "Succeeded")
+    after = await world.collected()
+    assert owners_of(after) == [owner]
+    assert (after["metadata"]["uid"], after["spec"]) == (before["metadata"]["uid"], before["spec"])
+    said = after["metadata"]["annotations"]
+    assert (said[names.CREATED_FOR], said[names.POPULATED_FOR]) == (made.metadata.uid, "")
+    assert (said[names.GARBAGE_COLLECTED], said[KEY]) == ("true", "true")
+    record = json.loads(said[names.RECORD])
+    assert (record["uid"], record["source"]) == (made.metadata.uid, "http https://images.example/disk.img")
+    assert world.metric(COLLECTIONS, result="Collected") == 1
+    told = [(kind, reason) for kind, reason, _ in await world.world.events()]
+    assert ("DataVolume", "Collected") in told
+    assert ("PersistentVolumeClaim", "Collected") in told
+
+
+async def test_g2_n1_where_no_time_is_set_a_volume_stays_without_a_stamp(world: Collecting) -> None:
+    await world.start(ttl=None)
+    await world.configure(-1)
+    await world.volume("never")
+    await world.volume("asked", annotations=ASKED)
+    for name in ("never", "asked"):
+        await world.stays(name)
+    found = await world.world.get(DATA_VOLUMES, "never")
+    assert found.metadata.annotations is None
+
+
+async def test_g3_n4_it_goes_when_its_time_has_come_also_when_the_operator_is_another_one_by_then(
+    world: Collecting,
+) -> None:
+    await world.start(ttl=3)
+    since = datetime.now(UTC)
+    await world.volume(annotations=ASKED, ready_since=seconds(since))
+    await world.stays()
+    await world.start(ttl=3)
+    await world.stays()
+    await world.collected()
+    assert datetime.now(UTC) >= since.replace(microsecond=0) + timedelta(seconds=3)
+
+
+async def test_g4_g5_n2_what_is_older_than_the_time_that_is_set_stays_until_its_user_asks_and_nobody_touches_it(
+    world: Collecting,
+) -> None:
+    await world.start(ttl=None)
+    await world.configure(-1)
+    await world.volume("asked", annotations=ASKED)
+    await world.volume("old")
+    await world.volume("empty")
+    await world.stays("asked")
+    await world.configure(0)
+    await world.collected("asked")
+    await world.annotate("empty", **{KEY: ""})
+    for name in ("old", "empty"):
+        await world.stays(name)
+    await world.annotate("empty", **{KEY: "true"})
+    assert await world.collected("empty")
+
+
+async def test_n2_a_label_of_the_namespace_comes_first_and_is_followed_at_once(world: Collecting) -> None:
+    await world.world.patch(NAMESPACES, "default", {"metadata": {"labels": {names.TTL_LABEL: "3600"}}})
+    await world.start(ttl=0)
+    await world.volume(annotations=ASKED)
+    await world.stays(reason="TTL")
+    assert world.metric(SKIPPED, reason="TTL") == 1
+    await world.world.patch(NAMESPACES, "default", {"metadata": {"labels": {names.TTL_LABEL: "1h"}}})
+    await world.stays(reason="InvalidTTL")
+    await world.world.patch(NAMESPACES, "default", {"metadata": {"labels": {names.TTL_LABEL: None}}})
+    await world.collected()
+
+
+@pytest.mark.parametrize(
+    "annotations", [{KEY: "false"}, {**ASKED, names.DELETE_AFTER_COMPLETION_DESIGNED: "false"}], ids=["g6", "n13"]
+)
+async def test_g6_n13_what_its_user_refuses_stays_and_is_not_overwritten(
+    world: Collecting, annotations: dict[str, str]
+) -> None:
+    await world.start()
+    await recorded(world)
+    await asyncio.sleep(1.0)
+    await world.volume(annotations=annotations)
+    await world.stays(reason="Refused")
+    found = await world.world.get(DATA_VOLUMES, "disk")
+    assert {key: found.metadata.annotation(key) for key in annotations} == annotations
+
+
+async def test_g9_owners_are_transferred_once_each_in_their_order(world: Collecting) -> None:
+    first, second, third = [await world.owner(OWNERS, name) for name in ("1", "2", "3")]
+    machine = await world.owner(MACHINES, "vm", block=True, controller=True)
+    await kubevirt(world, "v1.4.0")
+    await world.start()
+    await world.volume(annotations=ASKED, owners=[third, machine, second, first], also=[first, second])
+    assert owners_of(await world.collected()) == [first, second, third, machine]
+
+
+async def kubevirt(world: Collecting, version: str) -> None:
+    await world.world.create(KUBEVIRTS, {"metadata": {"name": "kubevirt"}})
+    await world.world.patch(KUBEVIRTS, "kubevirt", {"observedKubeVirtVersion": version}, status=True)
+
+
+@pytest.mark.parametrize(
+    ("version", "machines", "controls"),
+    [("v1.3.1", Machines.SKIP, True), ("", Machines.COLLECT, True), ("v1.6.0", Machines.COLLECT, False)],
+)
+async def test_g10_n18_a_machine_gets_the_claim_and_controls_it_unless_it_would_make_the_volume_again(
+    world: Collecting, version: str, machines: Machines, controls: bool
+) -> None:
+    machine = await world.owner(MACHINES, "vm", block=True, controller=True)
+    if version:
+        await kubevirt(world, version)
+    await world.start(machines=machines)
+    await world.volume(annotations=ASKED, owners=[machine])
+    claim = await world.collected()
+    assert owners_of(claim) == [{**machine, "controller": controls}]
+    assert claim["metadata"]["annotations"][names.GARBAGE_COLLECTED] == "true"
+
+
+async def test_n18_a_machine_keeps_its_volume_until_its_kubevirt_is_one_that_does_without(world: Collecting) -> None:
+    machine = await world.owner(MACHINES, "vm", block=True, controller=True)
+    await kubevirt(world, "v1.5.0")
+    await world.start()
+    await world.volume(annotations=ASKED, owners=[machine])
+    await world.stays(reason="VirtualMachineOwned")
+    await world.world.patch(KUBEVIRTS, "kubevirt", {"observedKubeVirtVersion": "v1.4.0"}, status=True)
+    await world.collected()
+
+
+async def test_n7_an_owner_of_a_kind_that_nobody_knows_keeps_it(world: Collecting) -> None:
+    strange = {
+        "apiVersion": "example.com/v1",
+        "kind": "Stranger",
+        "name": "x",
+        "uid": "f3b9d4ce-0000-4000-8000-000000000002",
+    }
+    there = await world.owner(OWNERS, "there")
+    await world.start()
+    await world.volume(annotations=ASKED, owners=[there, strange])
+    assert len(owners_of(await world.stays(reason="OwnerUnknown"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"phase": "Paused"}, "Paused"),
+        ({"phase": "Failed"}, "NotSucceeded"),
+        ({"claim": "Pending"}, "ClaimNotBound"),
+        ({"claim": "Lost"}, "ClaimNotBound"),
+        ({"claim": None}, "ClaimNotFound"),
+        ({"finalizers": ["example.com/other"]}, "ForeignFinalizer"),
+        (
+            {"annotations": {**ASKED, names.STAMPED: "true"}, "labels": {"argocd.argoproj.io/instance": "apps"}},
+            "GitOpsManaged",
+        ),
+    ],
+    ids=["n8", "failed", "n9-pending", "n9-lost", "n9-missing", "n16", "n17"],
+)
+async def test_n8_n9_n16_n17_it_stays_says_why_and_its_claim_is_not_touched(
+    world: Collecting, given: dict[str, Any], reason: str
+) -> None:
+    await world.volume(**{"annotations": ASKED, **given})
+    before = await world.tree("disk")
+    await world.start()
+    await world.stays(reason=reason)
+    assert await world.tree("disk") == before
+    assert world.metric("datamover_datavolume_collections_pending", reason=reason) == 1
+    await world.start()
+    writes = world.world.writes()
+    await world.stays(reason=reason)
+    assert world.world.writes() == writes, "a restart writes nothing"
+
+
+async def test_n16_it_goes_when_the_other_finalizer_does(world: Collecting) -> None:
+    await world.start()
+    await world.volume(annotations=ASKED, finalizers=["example.com/other"])
+    await world.stays(reason="ForeignFinalizer")
+    await world.world.patch(DATA_VOLUMES, "disk", {"metadata": {"finalizers": []}})
+    assert await world.collected()
+
+
+async def test_n3_a_volume_that_is_not_ready_stays(world: Collecting) -> None:
+    await world.start()
+    await world.volume(annotations=ASKED, phase="Pending")
+    await world.status("disk", "Succeeded", ready="False")
+    await world.stays(reason="NotReady")
+    await world.status("disk", "Succeeded")
+    await world.collected()
+
+
+async def test_n12_one_that_is_made_again_is_left_alone(world: Collecting) -> None:
+    await world.start()
+    await world.volume(annotations=ASKED)
+    await world.collected()
+    again = await world.volume(claim=None, annotations=ASKED)
+    reference = {
+        "apiVersion": "cdi.kubevirt.io/v1beta1",
+        "kind": "DataVolume",
+        "name": "disk",
+        "uid": again.metadata.uid,
+    }
+    mine = {**reference, "controller": True, "blockOwnerDeletion": True}
+    await world.world.patch(PERSISTENT_VOLUME_CLAIMS, "disk", {"metadata": {"ownerReferences": [mine]}})
+    await world.stays(reason="AlreadyCollectedOnce")
+    assert world.metric(SKIPPED, reason="AlreadyCollectedOnce") == 1
+
+
+async def test_n19_an_owner_that_comes_back_in_the_middle_costs_no_disk(world: Collecting) -> None:
+    made = await world.volume(annotations=ASKED, finalizers=[names.FINALIZER])
+    await world.start(dry_run=False)
+    await world.collected()
+    claim = await world.tree("disk")
+    assert not owners_of(claim)
+    assert claim["metadata"]["annotations"][names.CREATED_FOR] == made.metadata.uid
+
+
+async def test_a_claim_that_becomes_bound_wakes_its_volume(world: Collecting) -> None:
+    await world.start()
+    await world.volume(annotations=ASKED, claim="Pending")
+    await world.stays(reason="ClaimNotBound")
+    await world.world.patch(PERSISTENT_VOLUME_CLAIMS, "disk", {"phase": "Bound"}, status=True)
+    await world.collected()
+
+
+async def test_a_dry_run_says_what_would_be_collected_and_writes_nothing_else(world: Collecting) -> None:
+    await world.start(dry_run=True)
+    await world.volume(annotations=ASKED)
+    before = await world.tree("disk")
+    await world.stays(reason="DryRun")
+    assert await world.tree("disk") == before
+
+
+async def test_an_old_cdi_that_collects_by_itself_is_left_to_it(world: Collecting) -> None:
+    await world.world.create(CDIS, {"metadata": {"name": "cdi"}})
+    await world.world.patch(CDIS, "cdi", {"observedVersion": "v1.58.0"}, status=True)
+    await world.configure(0)
+    await world.start(ttl=None)
+    await world.volume(annotations=ASKED)
+    await world.stays(reason="OldCDICollects")
+    await world.world.patch(CDIS, "cdi", {"observedVersion": "v1.62.0"}, status=True)
+    await world.collected()
+
+
+async def test_a_collection_takes_six_writes_at_most_and_a_settled_world_none(world: Collecting) -> None:
+    await world.start()
+    await recorded(world)
+    for number in range(20):
+        await world.volume(f"disk-{number}", phase="ImportInProgress", annotations=ASKED)
+    await world.world.quiet(0.3)
+    assert world.world.server is not None
+    requests = world.world.server.requests
+
+    def written() -> int:
+        return sum(count for (verb, _, _), count in requests.items() if verb not in ("get", "list", "watch"))
+
+    before = written()
+    for number in range(20):
+        await world.status(f"disk-{number}", "Succeeded")
+    for number in range(20):
+        await world.world.until_gone(DATA_VOLUMES, f"disk-{number}")
+    await world.world.quiet(0.3)
+    assert written() - before - 20 <= 6 * 20
+
+
+# which world it is
+
+
+async def test_beside_a_cdi_it_says_so_and_ours_alone_is_another_mode() -> None:
+    for ours, mode in ((False, "Companion"), (True, "Standalone")):
+        async with collecting(ours=ours) as world:
+            await world.start()
+            await world.volume(annotations=ASKED)
+            await world.collected()
+            assert world.metric("datamover_datavolume_mode", mode=mode) == 1
+
+
+async def test_our_definitions_beside_a_cdi_that_works_are_refused_until_it_is_gone() -> None:
+    async with collecting(ours=True) as world:
+        lease = {
+            "holderIdentity": "cdi-deployment-0",
+            "leaseDurationSeconds": 1,
+            "renewTime": micros(datetime.now(UTC)),
+        }
+        await world.world.create(LEASES, {"metadata": {"name": names.CONTROLLER_LEASE}, "spec": lease})
+        await world.volume(annotations=ASKED)
+        await world.start()
+
+        async def refused() -> bool:
+            return world.metric("datamover_datavolume_mode", mode="Refused") == 1
+
+        await world.world.until(refused)
+        assert world.operator is not None
+        assert "a CDI works here" in world.operator.manager.notes()["datavolume-collection"]
+        await world.collected()  # the Lease has run out
+
+
+async def test_without_definitions_nothing_is_done() -> None:
+    from support.embedded import embedded
+
+    async with embedded() as bare:
+        world = Collecting(bare)
+        await world.start()
+        await asyncio.sleep(0.2)
+        assert world.metric("datamover_datavolume_mode", mode="None") == 1
+        assert bare.writes() == 0
