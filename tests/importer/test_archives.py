@@ -1,0 +1,120 @@
+"""Archives into a volume: real tars, good ones and ones that want out."""
+
+import gzip
+import io
+import os
+import tarfile
+
+import pytest
+
+from support.image_server import ImageServer, Plain
+from support.importing import MIB, Volume, noise, refused, succeeded
+
+Member = tuple[str, bytes | None, dict]
+
+
+def tar(*members: Member, form: int = tarfile.PAX_FORMAT) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=form) as archive:
+        for name, content, fields in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content or b"")
+            info.mtime = 1_700_000_000
+            for key, value in fields.items():
+                setattr(info, key, value)
+            archive.addfile(info, io.BytesIO(content) if content is not None else None)
+    return stream.getvalue()
+
+
+def link(target: str, kind: bytes = tarfile.SYMTYPE) -> dict:
+    return {"type": kind, "linkname": target}
+
+
+GOOD = (
+    ("./", None, {"type": tarfile.DIRTYPE}),
+    ("etc", None, {"type": tarfile.DIRTYPE, "mode": 0o500}),
+    ("etc/motd", b"hello", {"mode": 0o4640}),
+    ("no/folder/said/file", noise(3 * MIB + 5), {}),
+    ("etc/link", None, link("../no/folder")),
+    ("etc/hard", None, link("etc/motd", tarfile.LNKTYPE)),
+    ("n" * 200, b"long", {}),
+    ("empty", b"", {}),
+    ("etc/motd", b"the later one", {}),
+)
+ASKED = {"CONTENT_TYPE": "archive"}
+
+
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gz"])
+def test_an_archive_becomes_the_files_of_the_volume(volume: Volume, server: ImageServer, pack, form: int) -> None:
+    (volume.data / "empty").mkdir()
+    (volume.data / "lost+found").mkdir()
+    server.objects["/files"] = Plain(pack(tar(*GOOD, form=form)))
+    outcome = succeeded(volume.run(URL=server.url("/files"), **ASKED))
+    data = volume.data
+    assert volume.left() == sorted(["empty", "etc", "lost+found", "n" * 200, "no"])
+    assert (data / "etc" / "motd").read_bytes() == b"the later one"
+    assert (data / "etc" / "hard").read_bytes() == b"hello"
+    assert (data / "etc" / "hard").stat().st_mode & 0o7777 == 0o640
+    assert os.readlink(data / "etc" / "link") == "../no/folder"
+    assert (data / "no/folder/said/file").read_bytes() == noise(3 * MIB + 5)
+    assert (data / "no/folder/said/file").stat().st_mtime == 1_700_000_000
+    assert (outcome.files, outcome.bytes) == (5, 3 * MIB + 5 + 5 + 4 + 13)
+
+
+HOSTILE: dict[str, tuple[Member, ...]] = {
+    "upwards": (("../out", b"x", {}),),
+    "upwards in the middle": (("a/../../out", b"x", {}),),
+    "absolute": (("/tmp/out", b"x", {}),),
+    "a link out": (("a", None, link("../../out")),),
+    "an absolute link": (("a", None, link("/etc/passwd")),),
+    "a link out by way of another": (("d", None, link(".")), ("e", None, link("d/.."))),
+    "through a link": (("a", None, link("b")), ("a/file", b"x", {})),
+    "through a file": (("a", b"x", {}), ("a/file", b"x", {})),
+    "a folder in the place of a file": (("a/b", b"x", {}), ("a", b"x", {})),
+    "a hard link out": (("a", None, link("../../etc/passwd", tarfile.LNKTYPE)),),
+    "an absolute hard link": (("a", None, link("/etc/passwd", tarfile.LNKTYPE)),),
+    "a hard link through a link": (("a", None, link("b")), ("c", None, link("a/x", tarfile.LNKTYPE))),
+    "a hard link to nothing": (("a", None, link("b", tarfile.LNKTYPE)),),
+    "a hard link to a folder": (("b/c", b"", {}), ("a", None, link("b", tarfile.LNKTYPE))),
+    "a device": (("sda", None, {"type": tarfile.BLKTYPE, "devmajor": 8}),),
+    "a terminal": (("tty", None, {"type": tarfile.CHRTYPE, "devmajor": 5}),),
+    "a pipe": (("pipe", None, {"type": tarfile.FIFOTYPE}),),
+    "our own folder": ((".datamover-import/x", b"x", {}),),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_an_archive_that_leads_out_is_refused_as_a_whole_and_touches_nothing(
+    volume: Volume, server: ImageServer, case: str
+) -> None:
+    server.objects["/files"] = Plain(tar(("first", b"good", {}), *HOSTILE[case]))
+    outside = sorted(os.listdir(volume.root)), sorted(os.listdir(volume.root.parent))
+    outcome = refused(volume.run(URL=server.url("/files"), **ASKED), "ImageRefused")
+    assert "'" in outcome.message
+    assert volume.left() == []
+    assert (sorted(os.listdir(volume.root)), sorted(os.listdir(volume.root.parent))) == outside
+
+
+def huge_header() -> bytes:
+    info = tarfile.TarInfo("name")
+    info.type, info.size = tarfile.XHDTYPE, 1 << 33
+    return info.tobuf(tarfile.USTAR_FORMAT if info.size < 8**11 else tarfile.GNU_FORMAT) + noise(4 * MIB)
+
+
+DAMAGED = {
+    "cut off": (tar(("a", noise(MIB), {}))[: MIB // 2], "ImageDamaged"),
+    "no tar": (noise(MIB), "ImageDamaged"),
+    "larger than the volume": (tar(("a", bytes(9 * MIB), {})), "DestinationTooSmall"),
+    "a bomb": (gzip.compress(tar(("a", bytes(64 * MIB), {}))), "DestinationTooSmall"),
+    "a header of gigabytes": (huge_header(), "ImageRefused"),
+    "a page": (b"<!doctype html>", "NotAnImage"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_an_archive_that_cannot_be_read_leaves_nothing(volume: Volume, server: ImageServer, case: str) -> None:
+    body, reason = DAMAGED[case]
+    server.objects["/files"] = Plain(body)
+    refused(volume.run(URL=server.url("/files"), **ASKED), reason)
+    assert volume.left() == []
