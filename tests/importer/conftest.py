@@ -5,6 +5,9 @@ import pytest
 
 from support.image_server import ImageServer, serving
 from support.importing import Volume
+from support.s3 import any_s3, s3
+
+__all__ = ["any_s3", "s3"]
 
 
 @pytest.fixture
