@@ -8,15 +8,13 @@ from functools import cache
 
 import pytest
 
-from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
-from support.simulation.calls import Call
 from support.simulation.cdi import Cdi
-from support.simulation.collection_stories import ASKED, REFUSED, invent, tell
+from support.simulation.collection_moments import MOMENTS, return_late
+from support.simulation.collection_stories import invent, tell
 from support.simulation.data_volumes import (
     ADOPTED,
     ORIGINS,
     Manner,
-    annotate,
     check_rest,
     claim_of,
     collect,
@@ -24,7 +22,7 @@ from support.simulation.data_volumes import (
     give_volume,
     volume_of,
 )
-from support.simulation.faults import Calm, Fault, Lagging, Storm
+from support.simulation.faults import Lagging, Storm
 from support.simulation.seeds import seeds, thorough
 from support.simulation.stories import check_idle
 from support.simulation.trees import uid_of
@@ -124,34 +122,10 @@ def test_n5_an_operator_that_is_killed_at_any_moment_is_followed_by_one_that_goe
         live(ADOPTED, turn)
 
 
-class LateReturn(Calm):
-    """The patch that gives a claim back is long on its way; when it is sent, its user asks for the collection after all."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self.patches = 0
-
-    def on_call(self, number: int, call: Call) -> Fault | None:
-        if (call.verb, call.resource) != ("patch", PERSISTENT_VOLUME_CLAIMS.group_resource):
-            return None
-        self.patches += 1
-        if self.patches == 1:
-            self._world.loop.call_later(0.0021, lambda: annotate(self._world, "disk", REFUSED))
-        elif self.patches == 2:
-            annotate(self._world, "disk", ASKED)
-            return Fault.LATE
-        return None
-
-
 def test_n5_a_claim_is_not_given_back_to_a_volume_that_was_collected_meanwhile() -> None:
-    async def story(world: World, part: Cdi) -> None:
-        world.script = LateReturn(world)
-        furnish(world, ttl=0)
-        world.start_operator()
-        give_volume(world, "disk")
-        await world.until_quiet()
-        assert world.script.patches >= 2
-        check_rest(world)
-        assert claim_of(world) is not None
+    collect(return_late, seed="late", manner=EAGER)
 
-    collect(story, seed="late", manner=EAGER)
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_n19_an_owner_that_comes_back_is_taken_away_before_the_volume_goes(moment: str) -> None:
+    collect(MOMENTS[moment], seed=moment, manner=EAGER)

@@ -98,10 +98,11 @@ class CollectionLedger(Writes):
         live = self._objects.find(VOLUMES, call.name, call.namespace)
         guarded = bool(metadata.pop("uid", None)) and bool(metadata.get("resourceVersion"))
         version = metadata.pop("resourceVersion", None)
-        finalizers, changed = metadata.pop("finalizers", None), set(metadata.pop("annotations", None) or {})
+        touched, changed = "finalizers" in metadata, set(metadata.pop("annotations", None) or {})
+        finalizers = metadata.pop("finalizers", None) or []
         if metadata or set(call.body) != {"metadata"} or not changed <= ON_VOLUME or not guarded:
             self._break("hands off", f"{call} changes more of a DataVolume than may be, or unguarded: {call.body}")
-        if finalizers is None or live is None or live["metadata"]["resourceVersion"] != version:
+        if not touched or live is None or live["metadata"]["resourceVersion"] != version:
             return
         if (set(finalizers) ^ set(finalizers_of(live))) - {names.FINALIZER}:
             self._break("hands off", f"{call} changes finalizers of others: {finalizers_of(live)} to {finalizers}")
@@ -111,11 +112,12 @@ class CollectionLedger(Writes):
         metadata = dict(call.body.get("metadata") or {})
         guarded = bool(metadata.pop("uid", None)) and bool(metadata.get("resourceVersion"))
         version = metadata.pop("resourceVersion", None)
-        owners, changed = metadata.pop("ownerReferences", None), set(metadata.pop("annotations", None) or {})
+        touched, changed = "ownerReferences" in metadata, set(metadata.pop("annotations", None) or {})
+        owners = metadata.pop("ownerReferences", None) or []
         if metadata or set(call.body) != {"metadata"} or not changed <= ON_CLAIM or not guarded:
             self._break("claim", f"{call} changes more of a claim than may be, or unguarded: {call.body}")
         live = self._objects.find(CLAIMS, call.name, call.namespace)
-        if owners is None or live is None or live["metadata"]["resourceVersion"] != version:
+        if not touched or live is None or live["metadata"]["resourceVersion"] != version:
             return
         volume = self._objects.find(VOLUMES, call.name, call.namespace)
         its = {uid_of(volume), *owners_of(volume)} if volume is not None else set[str]()

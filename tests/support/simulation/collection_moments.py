@@ -1,0 +1,113 @@
+"""Single moments of a handover at which somebody acts, while the operator's watches are late."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from datamover.api.cdi.data_volume import DATA_VOLUMES
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
+from support import cdi
+from support.simulation.calls import Call, Tree
+from support.simulation.cdi import Cdi
+from support.simulation.collection_stories import ASKED, REFUSED
+from support.simulation.data_volumes import annotate, check_rest, claim_of, furnish, give_volume, volume_of
+from support.simulation.faults import Calm, Disturbance, Fault
+from support.simulation.trees import is_going, owners_of, uid_of
+from support.simulation.world import SPACE, World
+
+_CLAIMS, _VOLUMES = PERSISTENT_VOLUME_CLAIMS.group_resource, DATA_VOLUMES.group_resource
+
+Story = Callable[[World, Cdi], Coroutine[Any, Any, None]]
+
+
+class LateWatches(Calm):
+    """DataVolumes are seen a second late and claims three, but for the answers to one's own writes."""
+
+    def on_watch(self, number: int, call: Call) -> Fault | Disturbance | None:
+        late = {_CLAIMS: 3.0, _VOLUMES: 1.0}.get(call.resource)
+        return None if late is None else Disturbance(lag=(late, late))
+
+
+class LateReturn(Calm):
+    """The patch that gives a claim back is long on its way; when it is sent, its user asks for the collection after all."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.patches = 0
+
+    def on_call(self, number: int, call: Call) -> Fault | None:
+        if (call.verb, call.resource) != ("patch", _CLAIMS):
+            return None
+        self.patches += 1
+        if self.patches == 1:
+            self._world.loop.call_later(0.0021, lambda: annotate(self._world, "disk", REFUSED))
+        elif self.patches == 2:
+            annotate(self._world, "disk", ASKED)
+            return Fault.LATE
+        return None
+
+
+async def return_late(world: World, part: Cdi) -> None:
+    """Somebody refuses in the last moment, and asks again while the claim is being given back."""
+    script = LateReturn(world)
+    world.script = script
+    furnish(world, ttl=0)
+    world.start_operator()
+    give_volume(world, "disk")
+    await world.until_quiet()
+    assert script.patches >= 2
+    check_rest(world)
+    assert claim_of(world) is not None
+
+
+def own_again(world: World) -> bool:
+    """Somebody who respects nothing makes a DataVolume the owner of its claim again; tell whether it could be done."""
+    volume, claim = volume_of(world), claim_of(world)
+    if volume is None or claim is None or uid_of(volume) in owners_of(claim):
+        return False
+    owners = claim["metadata"].get("ownerReferences") or []
+    patch: Tree = {"metadata": {"ownerReferences": [*owners, cdi.reference_to(volume)]}}
+    world.history.note("user", "makes the DataVolume the owner of its claim again")
+    world.user.patch(PERSISTENT_VOLUME_CLAIMS, "disk", patch, SPACE)
+    return True
+
+
+def _when(reached: Callable[[World], bool], act: Callable[[World], object]) -> Story:
+    """Tell a collection in which somebody acts once, as soon as a moment is reached by a write of the operator."""
+
+    async def story(world: World, part: Cdi) -> None:
+        done: list[object] = []
+
+        def changed(who: str) -> None:
+            if not done and who.startswith("datamover") and reached(world):
+                done.append(True)
+                act(world)
+
+        world.script = LateWatches()
+        world.watchers.append(changed)
+        furnish(world, ttl=0)
+        world.start_operator()
+        give_volume(world, "disk")
+        await world.until_quiet()
+        assert done
+        check_rest(world)
+        assert claim_of(world) is not None
+
+    return story
+
+
+def _is_detached(world: World) -> bool:
+    volume, claim = volume_of(world), claim_of(world)
+    return volume is not None and claim is not None and not is_going(volume) and uid_of(volume) not in owners_of(claim)
+
+
+def _is_deleted(world: World) -> bool:
+    volume = volume_of(world)
+    return volume is not None and is_going(volume)
+
+
+MOMENTS: dict[str, Story] = {
+    "between detach and delete": _when(_is_detached, own_again),
+    "between delete and release": _when(_is_deleted, own_again),
+}
+refuse_between: Story = _when(_is_detached, lambda world: annotate(world, "disk", REFUSED))
+"""Somebody refuses when the claim is handed over, and the operator has not seen it yet."""
