@@ -1,6 +1,7 @@
 """The resource definitions that a real API server gets for the tests."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,7 +13,16 @@ from support.kubernetes import REPOSITORY
 
 def own_definitions() -> list[dict[str, Any]]:
     """Return the definitions that datamover installs, as they are in the repository."""
-    files = sorted((REPOSITORY / "deploy" / "crds").glob("*.yaml"))
+    return _read(REPOSITORY / "deploy" / "crds")
+
+
+def data_volume_definitions() -> list[dict[str, Any]]:
+    """Return those that it installs where it fills DataVolumes."""
+    return _read(REPOSITORY / "deploy" / "crds" / "datavolumes")
+
+
+def _read(folder: Path) -> list[dict[str, Any]]:
+    files = sorted(folder.glob("*.yaml"))
     return [definition for file in files for definition in yaml.safe_load_all(file.read_text()) if definition]
 
 

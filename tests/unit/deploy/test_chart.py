@@ -57,8 +57,9 @@ def test_the_versions_are_that_of_the_package() -> None:
 
 
 def test_the_definitions_are_copies_of_the_generated_ones() -> None:
-    generated = {path.name: path.read_bytes() for path in (ROOT / "deploy/crds").glob("*.yaml")}
-    copied = {path.name: path.read_bytes() for path in (CHART / "files/crds").glob("*.yaml")}
+    whole, copy = ROOT / "deploy/crds", CHART / "files/crds"
+    generated = {path.relative_to(whole): path.read_bytes() for path in whole.rglob("*.yaml")}
+    copied = {path.relative_to(copy): path.read_bytes() for path in copy.rglob("*.yaml")}
     assert copied == generated, "run `make crds`"
 
 

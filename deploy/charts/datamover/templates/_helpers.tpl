@@ -136,6 +136,26 @@ where it is a registry: it has a dot or a port, or is localhost.
 {{- end -}}
 {{- end }}
 
+{{/* "true" where anything is done about DataVolumes. */}}
+{{- define "datamover.dataVolumes" -}}
+{{- if or .Values.dataVolumes.collection.enabled .Values.dataVolumes.population.enabled -}}true{{- end -}}
+{{- end }}
+
+{{/* "true" where the admission webhook is served. */}}
+{{- define "datamover.webhook" -}}
+{{- if and .Values.dataVolumes.webhook.enabled (include "datamover.dataVolumes" .) -}}true{{- end -}}
+{{- end }}
+
+{{/* Its Service, and the Secret with its certificate. */}}
+{{- define "datamover.webhookService" -}}
+{{- printf "%s-webhook-service" (include "datamover.operator" .) -}}
+{{- end }}
+
+{{/* By what the API server finds it. */}}
+{{- define "datamover.webhookConfiguration" -}}
+{{- printf "%s-webhook" (include "datamover.clusterOperator" .) -}}
+{{- end }}
+
 {{/* The subject of every binding. */}}
 {{- define "datamover.subjects" -}}
 - kind: ServiceAccount
@@ -198,6 +218,33 @@ where it is a registry: it has a dot or a port, or is localhost.
   resources: [configmaps]
   verbs: [list, watch]
 {{- end }}
+{{- if include "datamover.dataVolumes" . }}
+- apiGroups: [cdi.kubevirt.io]
+  resources: [datavolumes]
+  verbs: [get, list, watch, patch]
+- apiGroups: [cdi.kubevirt.io]
+  resources: [datavolumes/finalizers]
+  verbs: [update]
+{{- end }}
+{{- if .Values.dataVolumes.collection.enabled }}
+- apiGroups: [cdi.kubevirt.io]
+  resources: [datavolumes]
+  verbs: [delete]
+- apiGroups: [kubevirt.io]
+  resources: [virtualmachines]
+  verbs: [get]
+- apiGroups: [kubevirt.io]
+  resources: [virtualmachines/finalizers]
+  verbs: [update]
+{{- end }}
+{{- if .Values.dataVolumes.population.enabled }}
+- apiGroups: [cdi.kubevirt.io]
+  resources: [datavolumes/status]
+  verbs: [update]
+- apiGroups: [cdi.kubevirt.io]
+  resources: [datasources, dataimportcrons]
+  verbs: [get, list, watch]
+{{- end }}
 {{- end }}
 
 {{/* What is needed of kinds that have no namespace. */}}
@@ -245,5 +292,40 @@ where it is a registry: it has a dot or a port, or is localhost.
   resourceNames: [{{ . | quote }}]
   {{- end }}
   verbs: [get, list, watch]
+{{- end }}
+{{- if include "datamover.dataVolumes" . }}
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  resourceNames: [datavolumes.cdi.kubevirt.io]
+  verbs: [get, list, watch]
+- apiGroups: [cdi.kubevirt.io]
+  resources: [cdiconfigs, cdis]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get, list, watch]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [cdi-controller-leader-election-helper]
+  verbs: [get, list, watch]
+{{- end }}
+{{- if .Values.dataVolumes.collection.enabled }}
+- apiGroups: [kubevirt.io]
+  resources: [kubevirts]
+  verbs: [get, list, watch]
+- apiGroups: [authorization.k8s.io]
+  resources: [selfsubjectaccessreviews]
+  verbs: [create]
+{{- end }}
+{{- if include "datamover.webhook" . }}
+- apiGroups: [admissionregistration.k8s.io]
+  resources: [mutatingwebhookconfigurations]
+  resourceNames: [{{ include "datamover.webhookConfiguration" . | quote }}]
+  verbs: [get, list, watch, update]
+{{- if .Values.dataVolumes.population.enabled }}
+- apiGroups: [authorization.k8s.io]
+  resources: [subjectaccessreviews]
+  verbs: [create]
+{{- end }}
 {{- end }}
 {{- end }}
