@@ -21,7 +21,7 @@ from datamover.reconcilers.import_cron.decide import decide
 from datamover.reconcilers.import_cron.gather import gather
 from kubekit.runtime.store import Key
 from kubekit.words.batch import JOBS
-from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PODS
 from kubekit.words.meta import Resource
 from kubekit.words.timestamps import seconds
 from support.clock import VirtualClock
@@ -238,7 +238,7 @@ class Images:
 
 
 _RESOURCES = {
-    each.kind: each for each in (DATA_VOLUMES, DATA_SOURCES, DATA_IMPORT_CRONS, PERSISTENT_VOLUME_CLAIMS, JOBS)
+    each.kind: each for each in (DATA_VOLUMES, DATA_SOURCES, DATA_IMPORT_CRONS, PERSISTENT_VOLUME_CLAIMS, JOBS, PODS)
 }
 
 

@@ -27,6 +27,9 @@ UPLOAD: Final = "upload"
 """From whoever has the token: the importer is the server then."""
 SOURCES: Final = (BLANK, HTTP, S3, COPY, UPLOAD)
 
+POLL: Final = "POLL"
+"""`true`: nothing is filled. The server is asked which version of the object there is, and the outcome has its digest. Of `http` and `s3`."""
+
 URL: Final = "URL"
 """`http://…`, `https://…`; of `s3` also `s3://bucket/key` (of AWS)."""
 ACCESS_KEY_ID: Final = "ACCESS_KEY_ID"

@@ -473,7 +473,7 @@ class Outcome(
     `checksum`, `time` (size and time of change, where the store's ETags are no checksums), `size` (where it has no times either), or `user` when an `RCLONE_*` variable
     chose another way. `problems` names the first few paths concerned. `log` is the end of the engine's log for people, as far as
     the movers of a ReplicationSource or ReplicationDestination tell it: at most `LOG_LIMIT` bytes of whole lines.
-    Times are RFC 3339 in UTC.
+    `digest` tells the version of an object that was asked for without reading it. Times are RFC 3339 in UTC.
     """
 
     version: Count = OUTCOME_VERSION
@@ -502,6 +502,7 @@ class Outcome(
     finished_at: str = ""
     problems: tuple[str, ...] = ()
     log: str = ""
+    digest: str = ""
 
     @property
     def exit_code(self) -> int:

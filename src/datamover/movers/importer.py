@@ -35,7 +35,7 @@ class Import:
 
     `claim` is filled; `source_claim` is what a copy reads. `size`: bytes of the disk. `secret` has the credentials, `certificates` is a ConfigMap,
     `secret_headers` are Secrets. `environment` are variables of the operator's, such as its proxies'. `mounts` are what a source needs besides.
-    None as `deadline_seconds` means no limit.
+    None as `deadline_seconds` means no limit. `poll`: nothing is filled, and no claim mounted.
     """
 
     source: str
@@ -62,6 +62,7 @@ class Import:
     labels: Sequence[tuple[str, str]] = ()
     deadline_seconds: int | None = None
     backoff_limit: int = job.BACKOFF_LIMIT
+    poll: bool = False
 
 
 def build_job(
@@ -132,6 +133,7 @@ def _environment(owner: Owner, asked: Import) -> list[Manifest]:
         words.SOURCE_VOLUME_MODE: _mode(asked.source_block),
         words.TARGET_SIZE: str(asked.size),
         words.PREALLOCATION: _flag(asked.preallocation),
+        words.POLL: _flag(asked.poll),
         words.QEMU_IMG: "",  # found on the image's PATH
         transfer.RUN_ID: asked.run_id,
         transfer.OWNER_NAMESPACE: owner.metadata.namespace or "",
@@ -151,7 +153,9 @@ def _volumes(asked: Import) -> tuple[list[Mount], list[RawDevice]]:
     mounts: list[Mount] = []
     devices: list[RawDevice] = []
     target: Manifest = {"persistentVolumeClaim": {"claimName": asked.claim}}
-    if asked.block:
+    if asked.poll:
+        pass
+    elif asked.block:
         devices.append(RawDevice(_TARGET, words.TARGET_DEVICE, target))
     else:
         mounts.append(Mount(_TARGET, words.TARGET_PATH, target))
@@ -170,7 +174,7 @@ def _volumes(asked: Import) -> tuple[list[Mount], list[RawDevice]]:
         secret_mount(f"secret-headers-{number}", f"{words.SECRET_HEADERS_PATH}/{number}", secret)
         for number, secret in enumerate(asked.secret_headers)
     ]
-    large = asked.source in _FETCHED and asked.content_type == words.KUBEVIRT
+    large = asked.source in _FETCHED and not asked.poll and asked.content_type == words.KUBEVIRT
     limit = words.largest_image(asked.size) + _SMALL_SCRATCH if large else _SMALL_SCRATCH
     mounts.append(Mount("scratch", words.SCRATCH_PATH, {"emptyDir": {"sizeLimit": str(limit)}}))
     return [*mounts, *asked.mounts], devices

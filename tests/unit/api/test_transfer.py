@@ -18,7 +18,7 @@ def test_the_json_of_an_outcome_has_the_agreed_names() -> None:
     assert set(encoded) == {
         "datamover", "version", "runId", "succeeded", "class", "reason", "message", "retryable", "destination", "timestamp", "files",
         "bytes", "transferredFiles", "transferredBytes", "deleted", "skippedSpecial", "symlinks", "verified", "verification", "checkedFiles", "readFiles", "comparison", "engine",
-        "startedAt", "finishedAt", "problems", "log",
+        "startedAt", "finishedAt", "problems", "log", "digest",
     }  # fmt: skip
     assert encoded["class"] == "network"
     assert encoded["verified"] is None

@@ -30,6 +30,7 @@ class Attempt:
         self._download: Download | None = None
         self._taken = Taken(0, "")
         self._filled: Filled | None = None
+        self._digest = ""
         self._filling = Filling(
             settings=settings,
             stop=given.stop,
@@ -43,7 +44,9 @@ class Attempt:
         """Fill it. Raises Failure and Stopped."""
         self.report.phase(transfer.SYNCING)
         source = self._settings.source
-        if source == importer.BLANK:
+        if self._settings.poll:
+            self._digest = self._poll()
+        elif source == importer.BLANK:
             self._filled = blank.make_blank(self._filling)
         elif source == importer.COPY:
             copy = copying.copy_files if self._settings.archive else copying.copy_disk
@@ -60,7 +63,8 @@ class Attempt:
         return msgspec.structs.replace(
             self._given.begun,
             run_id=settings.run_id,
-            destination=importer.TARGET_DEVICE if settings.block else importer.TARGET_PATH,
+            destination="" if settings.poll else importer.TARGET_DEVICE if settings.block else importer.TARGET_PATH,
+            digest=self._digest,
             bytes=filled.size if filled else 0,
             files=(filled.files or 1) if filled else 0,
             transferred_bytes=download.received if download else taken.bytes,
@@ -72,6 +76,8 @@ class Attempt:
     def summary(self) -> str:
         """Return what was done, for people."""
         filled = self._filled
+        if self._settings.poll and self._download is not None:
+            return f"{self._download.place} has {self._digest}."
         assert filled is not None
         what = (
             f"{filled.files} files of {filled.size} bytes"
@@ -100,6 +106,22 @@ class Attempt:
             say=given.say,
         )
         return filled
+
+    def _poll(self) -> str:
+        """Ask which version of the object there is, and read none of it. Raises Failure and Stopped."""
+        download = self._download = self._prepare()
+        try:
+            download.open()
+        finally:
+            download.close()
+        if not download.digest:
+            raise Failure(
+                transfer.CONFIG,
+                transfer.REASON_INVALID_CONFIGURATION,
+                f"{download.place} has neither an ETag nor a time of change (Last-Modified), so nobody can tell when there is another one. Let the server say "
+                "one of them, or say by annotation which digest is wanted.",
+            )
+        return download.digest
 
     def _fetch(self) -> Filled:
         """Read the object, from its beginning once more where it changes under our hands. Raises Failure and Stopped."""

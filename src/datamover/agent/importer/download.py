@@ -6,6 +6,7 @@ they were given for, and to no other that it redirects to.
 """
 
 import base64
+import hashlib
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -46,6 +47,12 @@ class Version(msgspec.Struct, frozen=True):
     def condition(self) -> str:
         """What `If-Range` may hold: a weak ETag does not say that bytes are the same."""
         return self.changed if not self.etag or self.etag.startswith("W/") else self.etag
+
+    @property
+    def digest(self) -> str:
+        """A digest of what the server says of the version; empty where it says nothing by which another one would be known."""
+        said = ("etag", self.etag) if self.etag else ("changed", self.changed, str(self.length))
+        return f"sha256:{hashlib.sha256(chr(0).join(said).encode()).hexdigest()}" if said[1] else ""
 
 
 class Download:
@@ -92,6 +99,11 @@ class Download:
     def length(self) -> int | None:
         """Bytes of the object, as far as the server says; it has been asked."""
         return self._version.length if self._version else None
+
+    @property
+    def digest(self) -> str:
+        """Which version of the object the server has, as a digest; it has been asked. Empty where nobody can tell."""
+        return self._version.digest if self._version else ""
 
     def open(self) -> None:
         """Ask for the object from its beginning. Raises Failure and Stopped."""

@@ -34,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     source_block: bool
     size: int
     preallocate: bool
+    poll: bool
     root: str
     deadline: float
     grace: float
@@ -84,6 +85,7 @@ def read_settings(environ: Mapping[str, str], *, token: str) -> Settings:
         source_block=source_mode == importer.BLOCK,
         size=int(read.number(importer.TARGET_SIZE, 0, low=0, high=1 << 60)),
         preallocate=read.switch(importer.PREALLOCATION),
+        poll=read.switch(importer.POLL),
         root=read.text(transfer.ROOT, "/").rstrip("/"),
         deadline=read.number(transfer.DEADLINE, 0, low=0, high=1e9),
         grace=read.number(transfer.GRACE_PERIOD, transfer.DEFAULT_GRACE_PERIOD, low=0, high=3600),
@@ -91,6 +93,8 @@ def read_settings(environ: Mapping[str, str], *, token: str) -> Settings:
         converter=read.text(importer.QEMU_IMG),
         notices=tuple(read.notices),
     )
+    if settings.poll and source not in {importer.HTTP, importer.S3}:
+        read.problems.append(f"{importer.POLL} is true, and nobody can be asked about a source of {source}")
     if read.problems:
         raise Misconfigured(f"The importer's environment is wrong: {'; '.join(read.problems)}.")
     return settings

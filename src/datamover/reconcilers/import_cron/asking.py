@@ -18,7 +18,7 @@ _MOST_KEPT: Final = 1000
 _LABEL_LIMIT: Final = 63
 _DIGITS: Final = 12
 """So much of a digest is in a name."""
-_DIGEST: Final = re.compile(r"(?:sha256|uid):[0-9a-f][0-9a-f-]{10,126}[0-9a-f]")
+DIGEST: Final = re.compile(r"(?:sha256|uid):[0-9a-f][0-9a-f-]{10,126}[0-9a-f]")
 
 
 class Reason(StrEnum):
@@ -36,7 +36,6 @@ class Reason(StrEnum):
     IMPORT_MISSING = "ImportNotFound"
     REFUSED = "Refused"
     POLL_FAILED = "PollFailed"
-    POLLING = "Polling"
     PRUNED = "ImportDeleted"
     INTERNAL = "InternalError"
 
@@ -115,7 +114,7 @@ def find_wanted(cron: DataImportCron, spec: DataImportCronSpec) -> Wanted | Flaw
     """Return what there is to import by the digest that was found, or given by somebody else."""
     said = cron.metadata.annotation(names.DESIRED_DIGEST)
     if said:
-        if _DIGEST.fullmatch(said) is None:
+        if DIGEST.fullmatch(said) is None:
             return Flaw(
                 Reason.INVALID_DIGEST,
                 f"annotation {names.DESIRED_DIGEST} is {quote(said)}: it is sha256: and at least {_DIGITS} hexadecimal digits",

@@ -23,6 +23,7 @@ from datamover.reconcilers.import_cron.build import (
     marks_of,
 )
 from datamover.reconcilers.import_cron.facts import Facts, Import, State
+from datamover.reconcilers.import_cron.polling import find_problem, poll
 from datamover.reconcilers.import_cron.pruning import prune
 from datamover.reconcilers.import_cron.status import current_of, last_imported, tell
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
@@ -49,11 +50,26 @@ def decide(facts: Facts) -> Decision:
     released = _release(facts, spec)
     if released:
         return Plan(released)
+    polled = poll(facts, spec)
+    if polled.steps:
+        return polled
+    return _at_the_latest(_import(facts, spec), polled.wake_after)
+
+
+def _at_the_latest(plan: Decision, wake_after: float | None) -> Decision:
+    times = [each for each in (plan.wake_after, wake_after) if each is not None]
+    return Plan(plan.steps, min(times, default=None))
+
+
+def _import(facts: Facts, spec: DataImportCronSpec) -> Decision:
+    """Return what to do about what there is to import."""
+    cron = facts.cron
     wanted, current = find_wanted(cron, spec), current_of(cron)
     if isinstance(wanted, Flaw):
         # What was imported before stays as it is; there is nothing that could be newer.
         settled = _settle(facts, spec, current) if current is not None else None
-        return settled or Plan(_blocked(facts, wanted))
+        problem = find_problem(facts)
+        return settled or Plan(_blocked(facts, Flaw(Reason.POLL_FAILED, problem) if problem else wanted))
     if current is None or (current.digest, current.data_volume_name) != (wanted.digest, wanted.name):
         return _begin(facts, spec, wanted)
     return _follow(facts, spec, wanted)

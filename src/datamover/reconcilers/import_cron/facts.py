@@ -4,16 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from typing import Final
 
 from datamover.api.cdi import names
 from datamover.api.cdi.data_import_cron import DataImportCron
 from datamover.api.cdi.data_source import DataSource
 from datamover.api.cdi.data_volume import DataVolume
 from datamover.api.cdi.names import Phase
+from datamover.movers.defaults import NONE, MoverDefaults
 from datamover.plans.known import UNKNOWN, Known
 from datamover.volumes.binding import is_bound
-from kubekit.words.core import PersistentVolumeClaim
-from kubekit.words.meta import ObjectMeta
+from kubekit.words.batch import Job
+from kubekit.words.core import PersistentVolumeClaim, Pod
+from kubekit.words.meta import Manifest, ObjectMeta
 from kubekit.words.timestamps import moment_of
 
 
@@ -71,11 +74,24 @@ class Reader:
 
 
 @dataclass(frozen=True, slots=True)
+class Worker:
+    """How Jobs of the operator run. `environment` are variables that each gets, such as proxies."""
+
+    image: str = ""
+    pull_policy: str | None = None
+    defaults: MoverDefaults = NONE
+    environment: tuple[Manifest, ...] = ()
+
+
+PLAIN: Final = Worker()
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """A DataImportCron, its imports by name, and what has the name of its DataSource.
 
     `imports` are those with its label, that of the digest that is wanted, and that which the status says is the current one, whether they bear
-    it or not.
+    it or not. `poll` is what has the name of the Job that asks the server, and `pods` are that one's.
     """
 
     now: datetime
@@ -83,6 +99,9 @@ class Facts:
     imports: Mapping[str, Import] = field(default_factory=dict[str, Import])
     source: DataSource | None = None
     readers: tuple[Reader, ...] = ()
+    poll: Job | None = None
+    pods: tuple[Pod, ...] = ()
+    worker: Worker = PLAIN
     known: Known = UNKNOWN
 
     def find(self, name: str) -> Import:

@@ -10,9 +10,11 @@ from datamover.api.cdi.data_volume import DataVolume
 from datamover.api.cdi.names import Phase
 from datamover.plans.known import Known
 from datamover.reconcilers.import_cron.asking import Wanted, find_wanted, keeps, label_of
-from datamover.reconcilers.import_cron.facts import Facts, Import, Reader
+from datamover.reconcilers.import_cron.facts import PLAIN, Facts, Import, Reader, Worker
+from datamover.reconcilers.import_cron.polling import poll_name
 from datamover.reconcilers.import_cron.status import current_of
-from kubekit.words.core import PersistentVolumeClaim
+from kubekit.words.batch import Job
+from kubekit.words.core import PersistentVolumeClaim, Pod
 from kubekit.words.meta import HasMeta
 from kubekit.words.timestamps import moment_of
 
@@ -26,6 +28,14 @@ class View(Protocol):
 
     def imported(self, namespace: str, label: str) -> tuple[PersistentVolumeClaim, ...]:
         """The claims with the label of a DataImportCron."""
+        ...
+
+    def job(self, namespace: str, name: str) -> Job | None:
+        """A Job of ours."""
+        ...
+
+    def pods_of(self, owner_uid: str) -> tuple[Pod, ...]:
+        """The Pods that an owner controls."""
         ...
 
     def clones(self, namespace: str) -> Iterable[tuple[str, PersistentVolumeClaim]]:
@@ -57,7 +67,9 @@ class Disks(Protocol):
         ...
 
 
-def gather(cron: DataImportCron, *, view: View, disks: Disks, known: Known, now: datetime) -> Facts:
+def gather(
+    cron: DataImportCron, *, view: View, disks: Disks, known: Known, now: datetime, worker: Worker = PLAIN
+) -> Facts:
     """Return what there is to know about a DataImportCron."""
     namespace, label, spec = cron.metadata.namespace or "", label_of(cron), cron.spec
     found = {each.metadata.name for each in (*view.imported(namespace, label), *disks.imports(namespace, label))}
@@ -72,7 +84,9 @@ def gather(cron: DataImportCron, *, view: View, disks: Disks, known: Known, now:
     # Whom it would disturb is asked only where something may have to go.
     crowded = spec is not None and keeps(spec) is not None and len(imports) > 1
     readers = tuple(_readers(namespace, imports, source, view=view, disks=disks)) if crowded else ()
-    return Facts(now, cron, imports, source, readers, known)
+    poll = view.job(namespace, poll_name(cron))
+    pods = view.pods_of(poll.metadata.uid) if poll is not None else ()
+    return Facts(now, cron, imports, source, readers, poll, pods, worker, known)
 
 
 def _readers(

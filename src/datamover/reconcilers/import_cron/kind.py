@@ -12,11 +12,11 @@ from datamover.api.cdi.definition import data_import_cron_crd
 from datamover.plans.kind import Kind, Line
 from datamover.plans.known import Known
 from datamover.plans.steps import Plan, Step
-from datamover.reconcilers.cluster import View
+from datamover.reconcilers.cluster import View, find_owner
 from datamover.reconcilers.disks import Disks
 from datamover.reconcilers.import_cron.asking import Reason, Wanted, find_wanted, label_of
 from datamover.reconcilers.import_cron.decide import decide
-from datamover.reconcilers.import_cron.facts import Facts
+from datamover.reconcilers.import_cron.facts import PLAIN, Facts, Worker
 from datamover.reconcilers.import_cron.gather import gather
 from datamover.reconcilers.import_cron.status import current_of, is_up_to_date, last_imported, tell
 from kubekit.runtime.controller import Controller
@@ -39,15 +39,15 @@ class DataImportCronKind(Kind[DataImportCron, DataImportCronStatus, Facts]):
     resource = DATA_IMPORT_CRONS
     optional = True
 
-    def __init__(self, objects: Informer[DataImportCron], *, view: View, disks: Disks) -> None:
+    def __init__(self, objects: Informer[DataImportCron], *, view: View, disks: Disks, worker: Worker = PLAIN) -> None:
         """`objects` has the indexes of `indexes`."""
         self.objects = objects
         self.definition = data_import_cron_crd()
-        self._view, self._disks = view, disks
+        self._view, self._disks, self._worker = view, disks, worker
 
     def gather(self, obj: DataImportCron, *, known: Known, now: datetime) -> Facts:
         """Return what there is to know about a DataImportCron."""
-        return gather(obj, view=self._view, disks=self._disks, known=known, now=now)
+        return gather(obj, view=self._view, disks=self._disks, known=known, now=now, worker=self._worker)
 
     def decide(self, facts: Facts) -> Plan[DataImportCronStatus]:
         """Return what to do next."""
@@ -77,6 +77,14 @@ class DataImportCronKind(Kind[DataImportCron, DataImportCronStatus, Facts]):
         controller.watch(self._disks.volumes, self._of_import)
         controller.watch(self._disks.volumes, self._of_reader)
         controller.watch(self._disks.sources, self._of_source)
+        controller.watch(self._view.cluster.jobs, self._of_child)
+        controller.watch(self._view.cluster.pods, self._of_child)
+
+    def _of_child(self, old: HasMeta | None, new: HasMeta | None) -> Iterable[Key]:
+        return find_owner(DATA_IMPORT_CRONS, new or old, by_uid=self._by_uid)
+
+    def _by_uid(self, uid: str) -> Iterable[Key]:
+        return tuple(key_of(each.metadata) for each in self.objects.store.list() if each.metadata.uid == uid)
 
     def _of_import(self, old: HasMeta | None, new: HasMeta | None) -> Iterable[Key]:
         for each in (old, new):

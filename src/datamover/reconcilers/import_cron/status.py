@@ -10,6 +10,7 @@ from datamover.api.cdi.conditions import Said, merge
 from datamover.api.cdi.data_import_cron import DataImportCron, DataImportCronStatus, ImportStatus
 from datamover.plans.steps import Emit, Step, WriteStatus
 from datamover.reconcilers.import_cron.asking import Reason
+from kubekit.words.timestamps import seconds
 
 PROGRESSING: Final = "Progressing"
 UP_TO_DATE: Final = "UpToDate"
@@ -47,6 +48,12 @@ def tell(
     if before == reason:
         return (WriteStatus(status),)
     return (WriteStatus(status), Emit("Normal" if reason in _CALM else "Warning", reason, message, ACTION))
+
+
+def record_execution(cron: DataImportCron, *, now: datetime) -> Steps:
+    """Return the step that says when the source was looked at."""
+    current = cron.status or DataImportCronStatus()
+    return (WriteStatus(replace(current, last_execution_timestamp=seconds(now))),)
 
 
 def current_of(cron: DataImportCron) -> ImportStatus | None:
