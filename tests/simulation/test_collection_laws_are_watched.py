@@ -17,12 +17,12 @@ from datamover.api.cdi.data_volume import DATA_VOLUMES
 from datamover.api.names import FIELD_MANAGER
 from datamover.plans.steps import Delete, ProveSame
 from datamover.reconcilers.collection import decide as decisions
+from datamover.reconcilers.collection import kind
 from datamover.volumes import handover
 from kubekit.client.client import Client
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.meta import ObjectMeta
 from localkube.transport import LocalTransport
-from support.simulation import collecting
 from support.simulation.calls import Tree
 from support.simulation.cdi import Cdi
 from support.simulation.collection_moments import MOMENTS, Story, refuse_between, return_late
@@ -165,7 +165,7 @@ def _rewrite(
 ) -> None:
     real = decisions.decide
     monkeypatch.setattr(
-        collecting,
+        kind,
         "decide",
         lambda facts: replace(
             plan := real(before(facts)), steps=tuple(x for x in map(change, plan.steps) if x is not None)

@@ -9,13 +9,13 @@ from datamover.api.cdi import names
 from datamover.api.cdi.config import CDI_CONFIGS
 from datamover.api.cdi.data_volume import DATA_VOLUMES
 from datamover.api.cdi.definition import MANAGED_BY_LABEL, cdi_config_crd, data_volume_crd
+from datamover.cli.datavolumes import collection
 from datamover.cli.surroundings import MakeKind
 from kubekit.words.core import CONFIG_MAPS, NAMESPACE_METAS, PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.timestamps import seconds
 from support import cdi
 from support.simulation.calls import Tree
 from support.simulation.cdi import Cdi
-from support.simulation.collecting import Collecting
 from support.simulation.collection_ledger import CollectionLedger, is_asked
 from support.simulation.conduct import Conduct
 from support.simulation.trees import finalizers_of, holds, is_going, look, name_of, owners_of, uid_of
@@ -46,7 +46,7 @@ def collect(
     story: Callable[[World, Cdi], Coroutine[Any, Any, None]],
     *,
     seed: object,
-    kinds: tuple[MakeKind, ...] = (Collecting,),
+    kinds: tuple[MakeKind, ...] = (collection,),
     manner: Manner | None = None,
     conduct: Conduct | None = None,
 ) -> World:
