@@ -85,7 +85,7 @@ class Attempt:
             else f"The disk has {filled.size} bytes"
         )
         checksum = self._settings.checksum
-        came = f" from {self._download.place}, {self._download.received} bytes of it" if self._download else ""
+        came = f" from {self._download.place}, {self._download.received} bytes came" if self._download else ""
         if self._taken.checksum:
             came = f" from an upload of {self._taken.bytes} bytes, {self._taken.checksum}"
         compared = f"; its {checksum.algorithm} is the one that was asked for" if checksum and self._download else ""

@@ -4,11 +4,13 @@ Guarantees: a file gets its name only when all of it was written to the storage 
 device reads as zeros wherever the image has none, whatever lay there before; nothing is written beyond the disk's limit.
 """
 
+import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Final
 
-from datamover.agent.blocks.device import Device, digest, hash_chunk, hash_of_zeros, open_destination
+from datamover.agent.blocks.device import Device, open_destination
 from datamover.agent.files import holes
 from datamover.agent.importer import refusals
 from datamover.agent.importer.settings import Settings
@@ -39,7 +41,7 @@ class Disk:
         self._final = final
         self._preallocate = preallocate
         self._old = old
-        self._whole = digest()
+        self._whole = hashlib.sha256()
 
     @property
     def device_size(self) -> int:
@@ -89,7 +91,7 @@ class Disk:
 
     def prove(self, *, alive: Callable[[int], None]) -> None:
         """Read back what `write` has written, and compare it. Raises Failure."""
-        own = digest()
+        own = hashlib.sha256()
         for offset in range(0, self.size, CHUNK):
             chunk = self._device.read(offset, min(CHUNK, self.size - offset))
             own.update(_hash(chunk))
@@ -99,7 +101,7 @@ class Disk:
 
     def _put(self, chunk: bytes) -> None:
         blank = chunk == _ZEROS[: len(chunk)]
-        self._whole.update(hash_of_zeros(len(chunk)) if blank else hash_chunk(chunk))
+        self._whole.update(_hash_of_zeros(len(chunk)) if blank else hashlib.sha256(chunk).digest())
         if self._old:
             if blank:
                 self._clear(self.size, len(chunk))
@@ -142,7 +144,12 @@ def _chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _hash(chunk: bytes) -> bytes:
-    return hash_of_zeros(len(chunk)) if chunk == _ZEROS[: len(chunk)] else hash_chunk(chunk)
+    return _hash_of_zeros(len(chunk)) if chunk == _ZEROS[: len(chunk)] else hashlib.sha256(chunk).digest()
+
+
+@cache
+def _hash_of_zeros(length: int) -> bytes:
+    return hashlib.sha256(bytes(length)).digest()
 
 
 # --- places ----------------------------------------------------------------------------------------------------------
@@ -169,4 +176,4 @@ def open_disk(settings: Settings, *, say: Callable[[str], None]) -> Generator[Di
             )
         with stage.open_file(importer.DISK) as device:
             yield Disk(device, limit=final, final=final, preallocate=settings.preallocate, old=False)
-        stage.publish()
+        stage.publish(flushed=True)

@@ -57,22 +57,35 @@ class Stage:
         finally:
             os.close(descriptor)
 
-    def publish(self) -> None:
-        """Give everything in the folder its place at the top of the volume, in the place of what is there, and bring that to the storage."""
-        flush_file_system(self._volume)
+    def publish(self, *, flushed: bool = False) -> None:
+        """Give everything in the folder its place at the top of the volume, in the place of what is there, and bring that to the storage.
+
+        `flushed`: the contents are there already, so that the names are all that is left. A file system may be shared with others, who write a lot.
+        """
+        if not flushed:
+            flush_file_system(self._volume)
         for name in sorted(os.listdir(self.path)):  # noqa: PTH208
             there = f"{self._volume}/{name}"
             if os.path.isdir(there) or os.path.isdir(f"{self.path}/{name}"):  # noqa: PTH112 - a folder takes no other's place
                 _remove(there)
             os.rename(f"{self.path}/{name}", there)  # noqa: PTH104
         os.rmdir(self.path)  # noqa: PTH106
-        flush_file_system(self._volume)
+        _flush_names(self._volume)
 
 
 def free_space(volume: str) -> int:
     """Return the bytes that are left for whoever is not root."""
     found = os.statvfs(volume)
     return found.f_bavail * found.f_frsize
+
+
+def _flush_names(folder: str) -> None:
+    """Bring the names in a folder to the storage."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _remove(path: str) -> None:
