@@ -252,6 +252,10 @@ class Operator(Replica):
     def config_map(self, namespace: str, name: str) -> Any:
         return self.secret(namespace, name)
 
+    def child(self, resource: Any, namespace: str, name: str) -> Any:
+        del namespace
+        return self._read(resource, name)
+
     def source(self, namespace: str, name: str) -> Any:
         del namespace
         return self._read(DATA_SOURCES, name)

@@ -199,20 +199,20 @@ def choose(
             f"means files: set contentType kubevirt to copy a disk",
         )
     needed = size_of(source)
-    asked = target.size if target.size is not None else _bytes(needed)
+    asked = target.size if target.size is not None else bytes_of(needed)
     if asked is None or needed is None:
         return Hindrance(
             CloneReason.SOURCE_UNBOUND,
             f"waiting for PersistentVolumeClaim {source.metadata.name}, which says no size yet",
         )
-    least = _bytes(_requested(source)) or 0
+    least = bytes_of(_requested(source)) or 0
     if mode == target.volume_mode and asked < least:
         return Hindrance(
             CloneReason.TOO_SMALL,
             f"PersistentVolumeClaim {source.metadata.name} has {_requested(source)}, and what it holds may not fit into {asked} bytes; make the "
             f"DataVolume anew with at least that, or without a size",
         )
-    full = _bytes(needed) or 0
+    full = bytes_of(needed) or 0
     byte_by_byte = Choice(Method.COPY, str(asked) if target.size is not None else needed)
     if not _is_for_driver(target, volume=volume, mode=mode):
         return byte_by_byte
@@ -310,7 +310,7 @@ def size_from_snapshot(snapshot: VolumeSnapshot, target: Target, *, driver: str 
         )
     restored = snapshot.status.restore_size if snapshot.status is not None else None
     needed = str(restored) if restored is not None else None
-    full = _bytes(needed)
+    full = bytes_of(needed)
     if target.size is None:
         if not full or needed is None:
             return Hindrance(
@@ -345,9 +345,22 @@ def size_of(claim: PersistentVolumeClaim) -> str | None:
 
 def has_grown(claim: PersistentVolumeClaim, wanted: str) -> bool:
     """Tell whether a claim has got what it asks for."""
-    got = _bytes((claim.status.capacity or {}).get("storage")) if claim.status is not None else None
-    asked = _bytes(wanted)
+    got = bytes_of((claim.status.capacity or {}).get("storage")) if claim.status is not None else None
+    asked = bytes_of(wanted)
     return got is not None and asked is not None and got >= asked
+
+
+def asks_for(claim: PersistentVolumeClaim, wanted: str) -> bool:
+    """Tell whether a claim asks for so much already."""
+    asked, least = bytes_of(_requested(claim)), bytes_of(wanted)
+    return asked is not None and least is not None and asked >= least
+
+
+def volume_has(volume: PersistentVolume, wanted: str) -> bool:
+    """Tell whether a volume is as large as wanted."""
+    has = bytes_of((volume.spec.capacity or {}).get("storage")) if volume.spec is not None else None
+    least = bytes_of(wanted)
+    return has is not None and least is not None and has >= least
 
 
 def _requested(claim: PersistentVolumeClaim) -> str | None:
@@ -356,7 +369,7 @@ def _requested(claim: PersistentVolumeClaim) -> str | None:
     return None if found is None else str(found)
 
 
-def _bytes(quantity: str | float | None) -> int | None:
+def bytes_of(quantity: str | float | None) -> int | None:
     """Return a quantity in bytes, rounded up; None where it is none."""
     if quantity is None:
         return None

@@ -15,7 +15,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
-from datamover.api import reasons, transfer
+from datamover.api import reasons, transfer, upload
 from datamover.api.cdi.names import PopulationReason
 from datamover.api.definitions import crds, data_volume_crds, replication_crds
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
@@ -35,6 +35,7 @@ from datamover.metrics.summaries import ObjectSummary
 from datamover.metrics.webhook import WebhookMetrics
 from datamover.reconcilers.cdi_mode import Mode
 from datamover.reconcilers.collection.obstacles import Reason
+from datamover.volumes.cloning import CloneReason
 from datamover.webhook.stamping import Outcome
 from kubekit.client.transport import Request
 from localkube.store.apiserver import ApiServer
@@ -324,13 +325,18 @@ def test_every_page_is_reached_from_the_readme() -> None:
 # --- words --------------------------------------------------------------------------------------------------------
 
 
+OF_UPLOADS = tuple(value for name, value in vars(upload).items() if name.startswith("REASON_"))
+
+
 def test_every_reason_has_a_row_and_no_row_is_made_up() -> None:
     text = page("docs/reasons.md")
     of_replication, of_data_volumes = section(text, "Of replication"), section(text, "Of DataVolumes")
     of_population = section(text, "Of population")
     rest = text.replace(of_replication, "").replace(of_data_volumes, "").replace(of_population, "")
     rows_of_population = re.findall(r"^\| (`[^|]+`) \|", of_population, re.MULTILINE)
-    assert sorted(re.findall(r"`(\w+)`", " ".join(rows_of_population))) == sorted(PopulationReason)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows_of_population))) == sorted(
+        (*PopulationReason, *CloneReason, *OF_UPLOADS)
+    )
     rows = re.findall(r"^\| `(\w+)` \|", rest, re.MULTILINE)
     assert sorted(rows) == sorted(ALL_REASONS)
     assert sorted(re.findall(r"^\| `(\w+)` \|", of_data_volumes, re.MULTILINE)) == sorted(COLLECTION_REASONS)

@@ -83,6 +83,8 @@ COPIED_LABELS: Final = f"{ours.GROUP}/copied-labels"
 POPULATED: Final = f"{ours.GROUP}/populated"
 """On a claim: the UID of the DataVolume that has filled it; on a volume: the UID of the claim that it was filled for. Written by us alone, and
 never copied from anywhere: it is the proof that the data are there."""
+GROW_TO: Final = f"{ours.GROUP}/grow-to"
+"""On a claim: the size that it is to have when its driver has filled it, for a driver's copy is as large as its source."""
 ADOPTED: Final = f"{ours.GROUP}/adopted"
 """On a claim: the UID of the DataVolume that took it over as it was."""
 FINALIZER: Final = f"{ours.GROUP}/handover"

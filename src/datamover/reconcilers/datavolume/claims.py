@@ -183,6 +183,8 @@ class Data:
     """Where a claim's data come from, as the claim itself says it. None: we write them, and the claim names nobody."""
 
     reference: Manifest | None = None
+    native: Manifest | None = None
+    """What a driver makes the volume from: a claim, or a snapshot."""
     annotations: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -217,6 +219,8 @@ def build_claim(ask: Ask, wanted: Wanted, data: Data, *, request: str | int) -> 
     else:
         # the size is there: without one it would not have come so far
         spec = msgspec.to_builtins(claim)
+        if data.native is not None:  # a driver's copy begins as large as its source
+            spec["resources"] = {**spec["resources"], "requests": {"storage": str(request)}}
     if wanted.storage_class is not None:
         spec["storageClassName"] = wanted.storage_class
     for key in ("dataSource", "dataSourceRef"):
@@ -226,6 +230,8 @@ def build_claim(ask: Ask, wanted: Wanted, data: Data, *, request: str | int) -> 
                 spec[key] = value
     if data.reference is not None:
         spec["dataSourceRef"] = dict(data.reference)
+    if data.native is not None:
+        spec["dataSource"] = dict(data.native)
     meta = ask.volume.metadata
     owner = {**owner_reference(DATA_VOLUMES, meta), "blockOwnerDeletion": True}
     return {

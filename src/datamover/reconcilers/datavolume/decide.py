@@ -16,12 +16,12 @@ from datamover.api.cdi import names
 from datamover.api.cdi.data_volume import DATA_VOLUMES
 from datamover.api.cdi.names import Phase
 from datamover.api.cdi.names import PopulationReason as Reason
-from datamover.plans.steps import REST, Annotate, Create, Patch, Plan
+from datamover.plans.steps import REST, Annotate, Create, Inquire, Patch, Plan
 from datamover.reconcilers.datavolume.ask import UNSUPPORTED, Ask, Flaw, Kind
 from datamover.reconcilers.datavolume.claims import Data, Wanted, build_claim, fills_by_rebinding, name_volume
 from datamover.reconcilers.datavolume.facts import Facts, Settings
-from datamover.reconcilers.datavolume.filling import Filler, Filling
-from datamover.reconcilers.datavolume.populate import await_bound, is_filled_elsewhere, populate, tidy
+from datamover.reconcilers.datavolume.filling import Filler, Filling, Preparation
+from datamover.reconcilers.datavolume.populate import await_bound, is_filled_elsewhere, is_populated, populate, tidy
 from datamover.reconcilers.datavolume.standing import Standing, stand_of
 from datamover.reconcilers.datavolume.status import ALL, NO_PROGRESS, Told, tell
 from datamover.volumes.binding import Obstacle, is_lost
@@ -79,12 +79,33 @@ def _fill(facts: Facts, ask: Ask, *, settings: Settings, fillers: Fillers) -> De
         return _pending(facts, wanted.reason, wanted.message)
     if wanted is None:
         return REST  # its watch is late
-    filling: Filling | Obstacle | None = filler(ask, facts) if filler is not None else None
+    filling = filler(ask, facts) if filler is not None else None
+    if isinstance(filling, Preparation):
+        if facts.claim is None or not is_populated(facts, facts.claim):
+            return _prepare(facts, filling)
+        filling = None
     if facts.claim is None:
         return _make_claim(facts, ask, wanted, filling)
     if filling is None or is_filled_elsewhere(facts.claim):
         return await_bound(facts, facts.claim, filling)
     return populate(facts, facts.claim, filling=filling, wanted=wanted, settings=settings)
+
+
+def _prepare(facts: Facts, needed: Preparation) -> Decision:
+    """Make or find out what is needed first."""
+    if all(isinstance(each, Inquire) for each in needed.steps) and needed.steps:
+        return Plan(needed.steps, needed.wake_after)
+    refusal = facts.run.refused()
+    if refusal is not None:
+        return _pending(facts, refusal.reason, f"{refusal.message}; trying again", wake_after=refusal.retry_after)
+    told = Told(
+        needed.phase,
+        needed.reason,
+        needed.message,
+        progress=NO_PROGRESS,
+        kind="Warning" if needed.warns else None,
+    )
+    return tell(facts.volume, facts.claim, told, now=facts.run.now, after=needed.steps, wake_after=needed.wake_after)
 
 
 # The claim.
@@ -122,7 +143,7 @@ def _make_claim(facts: Facts, ask: Ask, wanted: Wanted, filling: Filling | Obsta
         rebinding = fills_by_rebinding(facts.storage_class, ask.claim, volume)
         data = Data(
             name_volume(volume) if rebinding else data.reference,
-            {**data.annotations, names.USE_POPULATOR: "true" if rebinding else "false"},
+            annotations={**data.annotations, names.USE_POPULATOR: "true" if rebinding else "false"},
         )
     manifest = build_claim(ask, wanted, data, request=request)
     told = Told(

@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from datamover.api.cdi.config import CDIConfig
 from datamover.api.cdi.data_volume import DataVolume
+from datamover.api.cdi.storage_profile import StorageProfile
 from datamover.movers.defaults import NONE, MoverDefaults
 from datamover.reconcilers.datavolume.ask import Ask, Flaw
 from datamover.reconcilers.datavolume.claims import Wanted
 from datamover.runs.facts import PATIENT, Patience, RunFacts, Unread
 from datamover.volumes.binding import Obstacle
 from kubekit.words.core import PersistentVolume, PersistentVolumeClaim, SecretKeys
-from kubekit.words.meta import Manifest
-from kubekit.words.snapshot import VolumeSnapshot
+from kubekit.words.meta import HasMeta, Manifest, Resource
+from kubekit.words.snapshot import VolumeSnapshot, VolumeSnapshotClass
 from kubekit.words.storage import StorageClass
 
 Origin = PersistentVolumeClaim | VolumeSnapshot
@@ -29,6 +31,19 @@ class Settings:
     environment: tuple[Manifest, ...] = ()
     patience: Patience = PATIENT
     deadline: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Clone:
+    """What is known beside the origin of a copy: its volume, the DataVolume that controls it, how copies are made of the class that is wanted, and the
+    snapshot that was taken on the way, whoever's it is. `snapshot_classes` is empty where the cluster has no snapshots.
+    """
+
+    volume: PersistentVolume | None = None
+    maker: DataVolume | None = None
+    profile: StorageProfile | None = None
+    snapshot_classes: tuple[VolumeSnapshotClass, ...] = ()
+    midway: VolumeSnapshot | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +71,6 @@ class Facts:
     origin: Origin | Unread | None = None
     secrets: Mapping[str, SecretKeys | Unread] = field(default_factory=dict[str, SecretKeys | Unread])
     config_maps: Mapping[str, SecretKeys | Unread] = field(default_factory=dict[str, SecretKeys | Unread])
+    clone: Clone = Clone()
+    belongings: tuple[tuple[Resource[Any], HasMeta], ...] = ()
+    """The Secret and the Service of an upload, as far as they are there."""

@@ -54,9 +54,23 @@ class Filling:
     steps: tuple[Effect, ...] = ()
     request: str | int | None = None
     container: str = CONTAINER
+    endless: bool = False
+    """Whether the worker waits for somebody, so that no deadline counts."""
 
 
-Filler = Callable[[Ask, Facts], Filling | Obstacle]
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What has to be there, or be known, before the claim or its worker is made: do `steps`, and look again in `wake_after` seconds."""
+
+    phase: Phase
+    reason: str
+    message: str
+    steps: tuple[Effect, ...] = ()
+    wake_after: float | None = None
+    warns: bool = False
+
+
+Filler = Callable[[Ask, Facts], Filling | Preparation | Obstacle]
 """Says how a kind of source fills the claim. Pure: all that it may know is in the facts."""
 
 IMPORT: Final = (Phase.IMPORT_SCHEDULED, Phase.IMPORT_IN_PROGRESS)

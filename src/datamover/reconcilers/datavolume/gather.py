@@ -3,22 +3,25 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from datamover.api import upload
 from datamover.api.cdi.config import CDI_CONFIGS, CDIConfig
 from datamover.api.cdi.data_source import DataSource
 from datamover.api.cdi.data_volume import DataVolume
 from datamover.api.cdi.names import CONFIG_NAME
-from datamover.api.cdi.storage_profile import STORAGE_PROFILES
+from datamover.api.cdi.storage_profile import STORAGE_PROFILES, StorageProfile
 from datamover.plans.known import Known
 from datamover.reconcilers.datavolume.ask import Ask, Flaw, Kind, ask_of, resolve
-from datamover.reconcilers.datavolume.claims import Wanted, choose_class, want
-from datamover.reconcilers.datavolume.facts import Facts, Origin
-from datamover.reconcilers.datavolume.order import copy_of, job_of, prime_of
+from datamover.reconcilers.datavolume.claims import Wanted, choose_class, find_overhead, usable, want
+from datamover.reconcilers.datavolume.facts import Clone, Facts, Origin
+from datamover.reconcilers.datavolume.order import copy_of, job_of, midway_of, prime_of
 from datamover.runs import gather as runs
 from datamover.runs.facts import Patience, RunFacts, Unread
+from datamover.volumes import cloning
 from datamover.volumes.binding import Obstacle
-from kubekit.words.core import PersistentVolume, PersistentVolumeClaim, SecretKeys
+from datamover.volumes.cloning import bytes_of
+from kubekit.words.core import SECRET_METAS, SERVICES, PersistentVolume, PersistentVolumeClaim, SecretKeys
 from kubekit.words.meta import HasMeta, Resource
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 from kubekit.words.storage import StorageClass
@@ -41,13 +44,21 @@ class View(runs.View, Protocol):
         """An object that somebody wants to know by its name."""
         ...
 
+    def child(self, resource: Resource[T], namespace: str, name: str) -> T | None:
+        """A child of a further kind."""
+        ...
+
     def storage_classes(self) -> tuple[StorageClass, ...]:
         """All StorageClasses."""
         ...
 
 
 class Sources(Protocol):
-    """DataSources, read by name."""
+    """DataVolumes and DataSources, read by name."""
+
+    def volume(self, namespace: str, name: str) -> DataVolume | None:
+        """A DataVolume."""
+        ...
 
     def source(self, namespace: str, name: str) -> DataSource | None:
         """A DataSource."""
@@ -85,6 +96,10 @@ def gather(
         storage_class=view.storage_class(name) if name else None,
         wanted=None if config is Unread.NOT_SYNCED else _want(ask, name, origin, facts.config, view),
         origin=origin,
+        clone=_clone(volume, origin, name, view=view, sources=sources)
+        if ask.kind in (Kind.PVC, Kind.SNAPSHOT)
+        else Clone(),
+        belongings=_belongings(volume, view) if ask.kind is Kind.UPLOAD else (),
         secrets={each: view.secret(namespace, each) for each in named_secrets(ask)},
         config_maps={each: view.config_map(namespace, each) for each in named_config_maps(ask)},
     )
@@ -146,7 +161,7 @@ def _run(
 def _want(
     ask: Ask, storage_class: str | None, origin: Origin | Unread | None, config: CDIConfig | None, view: View
 ) -> Wanted | Obstacle | None:
-    profile = view.named(STORAGE_PROFILES, "", storage_class) if storage_class else Unread.MISSING
+    profile = _profile(storage_class, view)
     if profile is Unread.NOT_SYNCED:
         return None
     mode = origin.spec.volume_mode if isinstance(origin, PersistentVolumeClaim) and origin.spec is not None else None
@@ -155,8 +170,52 @@ def _want(
         storage_class=storage_class,
         profile=None if isinstance(profile, Unread) else profile,
         config=config,
+        size=_disk_in(origin, config),
         volume_mode=mode,
     )
+
+
+def _profile(storage_class: str | None, view: View) -> StorageProfile | Unread:
+    return view.named(STORAGE_PROFILES, "", storage_class) if storage_class else Unread.MISSING
+
+
+def _disk_in(origin: Origin | Unread | None, config: CDIConfig | None) -> int | None:
+    """Return the size of the disk in what is copied, as far as its claim tells."""
+    if not isinstance(origin, PersistentVolumeClaim):
+        return None
+    size = bytes_of(cloning.size_of(origin))
+    if size is None or cloning.mode_of(origin) == cloning.BLOCK:
+        return size
+    return usable(size, find_overhead(config, origin.spec.storage_class_name if origin.spec is not None else None))
+
+
+def _clone(
+    volume: DataVolume, origin: Origin | Unread | None, storage_class: str | None, *, view: View, sources: Sources
+) -> Clone:
+    """Return what is known beside the origin of a copy."""
+    found = maker = None
+    if isinstance(origin, PersistentVolumeClaim):
+        bound, owner = _volume_of(origin, view), cloning.maker_of(origin)
+        found = bound if isinstance(bound, PersistentVolume) else None
+        maker = sources.volume(origin.metadata.namespace or "", owner.name) if owner is not None else None
+    profile = _profile(storage_class, view)
+    return Clone(
+        volume=found,
+        maker=maker,
+        profile=None if isinstance(profile, Unread) else profile,
+        snapshot_classes=view.snapshot_classes() or (),
+        midway=view.snapshot(volume.metadata.namespace or "", midway_of(volume)),
+    )
+
+
+def _belongings(volume: DataVolume, view: View) -> tuple[tuple[Resource[Any], HasMeta], ...]:
+    """Return the Secret and the Service of an upload, as far as they are there."""
+    namespace, name = volume.metadata.namespace or "", upload.name_of(volume.metadata.uid)
+    found: tuple[tuple[Resource[Any], HasMeta | None], ...] = (
+        (SECRET_METAS, view.child(SECRET_METAS, namespace, name)),
+        (SERVICES, view.child(SERVICES, namespace, name)),
+    )
+    return tuple((resource, child) for resource, child in found if child is not None)
 
 
 def _origin(ask: Ask, view: View) -> Origin | Unread | None:

@@ -16,12 +16,13 @@ from datamover.plans.kind import Line
 from datamover.plans.known import Known
 from datamover.plans.steps import Plan, Step
 from datamover.reconcilers.cluster import View
-from datamover.reconcilers.datavolume import importing
+from datamover.reconcilers.datavolume import cloning, importing
 from datamover.reconcilers.datavolume.ask import Ask, Kind, ask_of
 from datamover.reconcilers.datavolume.decide import decide
 from datamover.reconcilers.datavolume.facts import Facts, Settings
 from datamover.reconcilers.datavolume.filling import Filler
 from datamover.reconcilers.datavolume.gather import class_of, gather, named_config_maps, named_secrets
+from datamover.reconcilers.datavolume.receiving import CHILDREN, MakeKeys, fill_by_upload
 from datamover.reconcilers.datavolume.status import Told, says_same, tell
 from datamover.reconcilers.disks import Disks
 from kubekit.client.client import Client
@@ -32,8 +33,13 @@ from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolume, Persi
 from kubekit.words.meta import HasMeta, ObjectMeta
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 
-FILLERS: Final[Mapping[Kind, Filler]] = {**importing.FILLERS}
-"""How each kind of source that is supported fills a claim."""
+FILLERS: Final[Mapping[Kind, Filler]] = {**importing.FILLERS, **cloning.FILLERS}
+"""How each kind of source that is supported fills a claim. Uploads need keys, which are chance: `fillers_with` adds them."""
+
+
+def fillers_with(make_keys: MakeKeys) -> Mapping[Kind, Filler]:
+    """Return how each kind of source fills a claim, with uploads, whose keys `make_keys` makes."""
+    return {**FILLERS, Kind.UPLOAD: fill_by_upload(make_keys)}
 
 
 class _Wants(NamedTuple):
@@ -47,6 +53,7 @@ class DataVolumeKind(AnyKind[DataVolume, DataVolumeStatus, Facts]):
 
     resource = DATA_VOLUMES
     optional = True
+    children = CHILDREN
 
     def __init__(
         self,
@@ -135,6 +142,11 @@ class DataVolumeKind(AnyKind[DataVolume, DataVolumeStatus, Facts]):
         controller.watch(cluster.jobs, self._of_child)
         controller.watch(cluster.pods, self._of_pod)
         controller.watch(self._disks.sources, self._of_source)
+        controller.watch(self._disks.volumes, self._of_maker)
+        controller.watch(cluster.snapshots, self._of_child)
+        controller.watch(cluster.snapshot_classes, self._of_class)
+        for resource in CHILDREN:
+            controller.watch(cluster.children(resource), self._of_child)
         for named in (cluster.secrets, cluster.config_maps, *self._singles.values()):
             named.add_handler(lambda key, owners=named.owners: _wake(controller, owners(key)))
 
@@ -203,11 +215,19 @@ class DataVolumeKind(AnyKind[DataVolume, DataVolumeStatus, Facts]):
     def _of_owner(self, meta: ObjectMeta) -> Iterable[Key]:
         """What is made to fill a claim is that claim's, which is called like its DataVolume."""
         for reference in meta.owner_references or ():
-            if reference.kind == PERSISTENT_VOLUME_CLAIMS.kind:
+            if reference.kind in (PERSISTENT_VOLUME_CLAIMS.kind, DATA_VOLUMES.kind):
                 yield from self._at(Key(meta.namespace or "", reference.name))
 
     def _at(self, key: Key) -> Iterable[Key]:
         return (key,) if self.objects.store.get(key) is not None else ()
+
+    def _of_maker(self, old: DataVolume | None, new: DataVolume | None) -> Iterable[Key]:
+        """Whoever copies the claim that a DataVolume fills waits for that to be done."""
+        found = new or old
+        if found is None:
+            return ()
+        meta = found.metadata
+        return tuple(key_of(each.metadata) for each in self._disks.readers("pvc", meta.namespace or "", meta.name))
 
     def _of_source(self, old: HasMeta | None, new: HasMeta | None) -> Iterable[Key]:
         found = new or old

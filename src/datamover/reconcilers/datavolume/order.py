@@ -62,6 +62,17 @@ def owner_of(claim: PersistentVolumeClaim) -> Owner:
     return Owner(PERSISTENT_VOLUME_CLAIMS, meta, labels_of(meta, run_id=meta.uid))
 
 
+def owner_of_midway(volume: DataVolume) -> Owner:
+    """Return whose the snapshot is by way of which a claim is copied: it is taken before there is a claim."""
+    meta = volume.metadata
+    return Owner(DATA_VOLUMES, meta, labels_of(meta, run_id=meta.uid))
+
+
+def midway_of(volume: DataVolume) -> str:
+    """Return the name of that snapshot."""
+    return f"clone-{volume.metadata.uid}"
+
+
 def copy_of(target: str) -> Copy:
     """Return the claim that is written: it is used as it is."""
     return Copy(CopyMethod.DIRECT, target, None)
@@ -99,7 +110,7 @@ def order_of(
         manifest["metadata"]["annotations"] = {**manifest["metadata"].get("annotations", {}), **notes}
         return manifest
 
-    transfer = Transfer(job, filling.container, make, deadline=settings.deadline)
+    transfer = Transfer(job, filling.container, make, deadline=None if filling.endless else settings.deadline)
     return Order(owner, copy_of(target.metadata.name), (transfer,), _record_of(volume, owner, run), FIELDS)
 
 

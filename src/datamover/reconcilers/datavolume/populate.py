@@ -17,11 +17,19 @@ from datamover.api.cdi.names import PopulationReason as Reason
 from datamover.movers.outcomes import is_running, newest
 from datamover.plans.conditions import State
 from datamover.plans.known import Refusal
-from datamover.plans.steps import REST, Annotate, Create, Delete, Effect, Emit, Inquire, Plan, Rebind
+from datamover.plans.steps import REST, Annotate, Create, Delete, Effect, Emit, Inquire, Patch, Plan, Rebind
 from datamover.reconcilers.datavolume.claims import Wanted
 from datamover.reconcilers.datavolume.facts import Facts, Settings
 from datamover.reconcilers.datavolume.filling import Filling
-from datamover.reconcilers.datavolume.order import order_of, owner_of, prime_of, restarts_of, restarts_with, writes
+from datamover.reconcilers.datavolume.order import (
+    order_of,
+    owner_of,
+    owner_of_midway,
+    prime_of,
+    restarts_of,
+    restarts_with,
+    writes,
+)
 from datamover.reconcilers.datavolume.shares import share_of
 from datamover.reconcilers.datavolume.status import ACTION, ALL, NO_PROGRESS, Told, tell
 from datamover.runs.copy import start_mover
@@ -32,12 +40,14 @@ from datamover.runs.pause import pause_after
 from datamover.runs.verdict import Rest, Verdict, working
 from datamover.runs.wait import LITTLE, about, again_in, age_of
 from datamover.volumes.binding import Obstacle, binds_on_use, is_bound, is_foreign, is_lost
+from datamover.volumes.cloning import asks_for, has_grown, volume_has
 from datamover.volumes.population import node_of
 from datamover.volumes.prime import build_prime_of
 from datamover.volumes.rebinding import holder_of, is_going, may_go
 from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolume, PersistentVolumeClaim
 from kubekit.words.meta import ObjectMeta
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 
 Decision = Plan[Any]
 
@@ -64,7 +74,9 @@ def await_bound(facts: Facts, claim: PersistentVolumeClaim, filling: Filling | O
                 f'of a CSI driver, or with annotation {names.USE_POPULATOR}: "false"'
             )
             return _say(facts, None, reasons.CLASS_CANNOT_CLONE, message)
-        return _succeed(facts, claim, progress=ALL if filling is not None else NO_PROGRESS)
+        if filling is None:
+            return _succeed(facts, claim, progress=NO_PROGRESS)
+        return _grow(facts, claim) or _finish(facts, claim)
     if is_lost(claim):
         return _say(
             facts, Phase.FAILED, Reason.CLAIM_LOST, f"PersistentVolumeClaim {claim.metadata.name} has lost its volume"
@@ -75,6 +87,26 @@ def await_bound(facts: Facts, claim: PersistentVolumeClaim, filling: Filling | O
         return _say(facts, Phase.PENDING_POPULATION, Reason.WAITING_FOR_CONSUMER, message, kind="Normal")
     phase = filling.scheduled if isinstance(filling, Filling) else Phase.PENDING
     return _await_volume(facts, claim, phase)
+
+
+def _grow(facts: Facts, claim: PersistentVolumeClaim) -> Decision | None:
+    """Let a claim grow that its driver has made as large as its source; None when it has its size.
+
+    A file system may get the rest with its first Pod only, so it is enough that its volume has grown.
+    """
+    wanted, volume = claim.metadata.annotation(names.GROW_TO), facts.claim_volume
+    if wanted is None or has_grown(claim, wanted):
+        return None
+    refusal = facts.run.refused(patch=True)
+    if refusal is not None:
+        return _refused(facts, refusal)
+    if not asks_for(claim, wanted):
+        change = {"spec": {"resources": {"requests": {"storage": wanted}}}}
+        return Plan((Patch(PERSISTENT_VOLUME_CLAIMS, claim.metadata, change),))
+    if isinstance(volume, PersistentVolume) and volume_has(volume, wanted):
+        return None
+    message = f"PersistentVolumeClaim {claim.metadata.name} is filled, and grows to {wanted} bytes"
+    return _say(facts, Phase.EXPANSION, Reason.TRANSFER_RUNNING, message, kind=None)
 
 
 def populate(
@@ -363,13 +395,22 @@ def _succeed(facts: Facts, claim: PersistentVolumeClaim, *, progress: str) -> De
 
 def tidy(facts: Facts, claim: PersistentVolumeClaim) -> tuple[Effect, ...]:
     """Return the steps that remove what has served its purpose: the Job first, for its Pods hold the temporary claim."""
-    prime, gone = facts.prime, _stop(facts, claim)
+    prime, gone = facts.prime, (*_stop(facts, claim), *_put_away(facts, claim))
     if prime is None or prime.metadata.terminating or not _is_made_by(claim, prime):
         return gone
     # A temporary claim that still has the volume would take it along.
     if not may_go(prime, facts.prime_volume, target=claim):
         return gone
     return (*gone, Delete(PERSISTENT_VOLUME_CLAIMS, prime.metadata))
+
+
+def _put_away(facts: Facts, claim: PersistentVolumeClaim) -> tuple[Effect, ...]:
+    """Return what removes the Secret and Service of an upload, and the snapshot of a copy."""
+    owner, midway = owner_of(claim), facts.clone.midway
+    left = [(resource, child) for resource, child in facts.belongings if owner.owns(child)]
+    if midway is not None and owner_of_midway(facts.volume).owns(midway):
+        left.append((VOLUME_SNAPSHOTS, midway))
+    return tuple(Delete(resource, child.metadata) for resource, child in left if not child.metadata.terminating)
 
 
 def _stop(facts: Facts, claim: PersistentVolumeClaim) -> tuple[Effect, ...]:

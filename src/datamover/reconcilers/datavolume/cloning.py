@@ -1,0 +1,241 @@
+"""Sources that are volumes already: another claim, and a VolumeSnapshot. Pure.
+
+What a driver copies is decided on once, when the claim is made: the claim says it itself, and goes on with it whatever is found out about its source
+later. Everything else a worker copies, which mounts both; until it has begun it is looked again whether the source may be read.
+"""
+
+from typing import Final
+
+from datamover.api import importer as words
+from datamover.api import names as ours
+from datamover.api import reasons
+from datamover.api.cdi import names
+from datamover.api.cdi.data_volume import ObjectSource
+from datamover.api.cdi.names import Phase
+from datamover.api.cdi.names import PopulationReason as Reason
+from datamover.movers.importer import Import, build_job
+from datamover.plans.steps import Create, Inquire, writers_of
+from datamover.reconcilers.datavolume.ask import Ask, Kind
+from datamover.reconcilers.datavolume.claims import Data
+from datamover.reconcilers.datavolume.facts import Facts
+from datamover.reconcilers.datavolume.filling import CLONE, Filling, Place, Preparation
+from datamover.reconcilers.datavolume.order import midway_of, owner_of_midway
+from datamover.runs.wait import about
+from datamover.volumes import cloning
+from datamover.volumes.binding import Obstacle
+from datamover.volumes.cloning import Choice, CloneReason, Hindrance, Method, Target
+from datamover.volumes.copies import build_snapshot
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim
+from kubekit.words.meta import Manifest
+from kubekit.words.quantity import larger
+from kubekit.words.snapshot import GROUP, VOLUME_SNAPSHOTS, VolumeSnapshot
+
+_FRESH: Final = 5.0
+"""Seconds for which it is believed that no Pod writes the source."""
+_LOOK_AGAIN: Final = 15.0
+"""Seconds after which the Pods are looked at again: nothing tells us of other people's."""
+
+
+def fill_from_claim(ask: Ask, facts: Facts) -> Filling | Preparation | Obstacle:
+    """Return how a claim becomes the copy of another."""
+    named = ask.source.pvc or ObjectSource(name="")
+    if facts.claim is not None and _is_native(facts.claim):
+        return _by_driver(ask, facts.claim)
+    away = _find_away(ask, named)
+    if away is not None:
+        return away
+    source = facts.origin if isinstance(facts.origin, PersistentVolumeClaim) else None
+    if facts.run.job is not None:
+        return _by_worker(ask, named, source)
+    hindrance = cloning.check_source(named.name, source, maker=facts.clone.maker, users=None)
+    if hindrance is not None or source is None:
+        return _wait(hindrance)
+    asked = about(facts.run, writers_of(source.metadata.uid))
+    if asked is None or (asked.age > _LOOK_AGAIN if asked.text else asked.age > _FRESH):
+        return _prepare("it is looked who uses the source", Inquire(PERSISTENT_VOLUME_CLAIMS.kind, source.metadata, writers=True))  # fmt: skip
+    hindrance = cloning.check_source(named.name, source, maker=facts.clone.maker, users=asked.text)
+    if hindrance is not None:
+        return Preparation(
+            Phase.PENDING, hindrance.reason, hindrance.message, wake_after=_LOOK_AGAIN - asked.age + 0.1, warns=True
+        )
+    if facts.claim is not None:
+        return _by_worker(ask, named, source)
+    return _begin(ask, facts, named, source)
+
+
+def _begin(
+    ask: Ask, facts: Facts, named: ObjectSource, source: PersistentVolumeClaim
+) -> Filling | Preparation | Obstacle:
+    """Choose who copies, before the claim is made."""
+    clone, profile = facts.clone, facts.clone.profile
+    said = [each for each in (profile.spec, profile.status) if each is not None] if profile is not None else []
+    of_class = facts.storage_class.metadata.annotation(cloning.CLONE_STRATEGY) if facts.storage_class else None
+    chosen = cloning.choose(
+        source,
+        _target(ask, facts),
+        volume=clone.volume,
+        strategy=next((each.clone_strategy for each in said if each.clone_strategy), of_class),
+        snapshot_classes=clone.snapshot_classes,
+        wanted_snapshot_class=next((each.snapshot_class for each in said if each.snapshot_class), None),
+    )
+    if isinstance(chosen, Hindrance):
+        return _wait(chosen)
+    if chosen.method is Method.COPY:
+        filling = _by_worker(ask, named, source)
+        return filling if ask.size is not None else _sized(filling, chosen)
+    if chosen.method is Method.SNAPSHOT:
+        return _by_snapshot(facts, named, chosen)
+    return _natively(Phase.CSI_CLONE, {"kind": PERSISTENT_VOLUME_CLAIMS.kind, "name": named.name}, chosen)
+
+
+def _sized(filling: Filling, chosen: Choice) -> Filling:
+    return Filling(filling.scheduled, filling.running, filling.build, request=chosen.size)
+
+
+def _by_snapshot(facts: Facts, named: ObjectSource, chosen: Choice) -> Filling | Preparation | Obstacle:
+    """Take a snapshot of the source, and have the claim made from that."""
+    found, owner, name = facts.clone.midway, owner_of_midway(facts.volume), midway_of(facts.volume)
+    if found is None:
+        manifest = build_snapshot(owner, name=name, source=named.name, snapshot_class=chosen.snapshot_class)
+        return _prepare(f"VolumeSnapshot {name} of the source is taken", Create(VOLUME_SNAPSHOTS, manifest))
+    if found.metadata.label(ours.OWNER_UID_LABEL) != owner.uid or not owner.holds(found):
+        message = f"VolumeSnapshot {name} exists and is not of this operator's making: delete it"
+        return Obstacle(reasons.NAME_TAKEN, message, waits=True)
+    hindrance = cloning.check_snapshot(name, found)
+    if hindrance is not None:
+        error = found.status.error if found.status is not None else None
+        return Preparation(
+            Phase.SNAPSHOT_FOR_SMART_CLONE,
+            hindrance.reason,
+            hindrance.message.replace(", or correct spec.source.snapshot", ""),
+            warns=error is not None,
+        )
+    restored = found.status.restore_size if found.status is not None else None
+    size = larger(chosen.size, restored) or chosen.size
+    return _natively(Phase.SMART_CLONE, _reference(name), Choice(chosen.method, size, grow_to=chosen.grow_to))
+
+
+def fill_from_snapshot(ask: Ask, facts: Facts) -> Filling | Preparation | Obstacle:
+    """Return how a claim is made from a VolumeSnapshot: by its driver, which alone can."""
+    named = ask.source.snapshot or ObjectSource(name="")
+    if facts.claim is not None and _is_native(facts.claim):
+        return _by_driver(ask, facts.claim)
+    away = _find_away(ask, named)
+    if away is not None:
+        return away
+    found = facts.origin if isinstance(facts.origin, VolumeSnapshot) else None
+    hindrance = cloning.check_snapshot(named.name, found)
+    if hindrance is not None or found is None:
+        return _wait(hindrance)
+    wanted = found.spec.volume_snapshot_class_name if found.spec is not None else None
+    driver = next((each.driver for each in facts.clone.snapshot_classes if each.metadata.name == wanted), None)
+    chosen = cloning.size_from_snapshot(found, _target(ask, facts), driver=driver)
+    if isinstance(chosen, Hindrance):
+        return _wait(chosen)
+    return _natively(Phase.CLONE_FROM_SNAPSHOT, _reference(named.name), chosen)
+
+
+# Who copies.
+
+
+def _natively(phase: Phase, source: Manifest, chosen: Choice) -> Filling:
+    annotations = {names.USE_POPULATOR: "false"}
+    if chosen.grow_to is not None:
+        annotations[names.GROW_TO] = chosen.grow_to
+    return Filling(phase, phase, data=Data(native=source, annotations=annotations), request=chosen.size)
+
+
+def _by_driver(ask: Ask, claim: PersistentVolumeClaim) -> Filling:
+    """The claim is there, and says what its driver makes it from."""
+    source = (claim.spec.data_source or claim.spec.data_source_ref) if claim.spec is not None else None
+    phase = Phase.CSI_CLONE
+    if source is not None and source.kind == VOLUME_SNAPSHOTS.kind:
+        phase = Phase.SMART_CLONE if ask.kind is Kind.PVC else Phase.CLONE_FROM_SNAPSHOT
+    return Filling(phase, phase)
+
+
+def _by_worker(ask: Ask, named: ObjectSource, source: PersistentVolumeClaim | None) -> Filling:
+    scheduled, running = CLONE
+    block = source is not None and cloning.mode_of(source) == cloning.BLOCK
+
+    def build(place: Place) -> Manifest:
+        settings = place.settings
+        asked = Import(
+            source=words.COPY,
+            run_id=place.run_id,
+            claim=place.claim,
+            size=place.wanted.target if ask.size is not None else 0,
+            block=place.wanted.block,
+            content_type=ask.content,
+            preallocation=bool(ask.spec.preallocation),
+            source_claim=named.name,
+            source_block=block,
+            account=ask.spec.service_account_name or "",
+            priority_class=ask.spec.priority_class_name or "",
+            environment=settings.environment,
+            deadline_seconds=settings.deadline,
+        )
+        return build_job(
+            place.owner,
+            asked,
+            name=place.job,
+            image=settings.mover_image,
+            pull_policy=settings.mover_pull_policy,
+            defaults=settings.mover_defaults,
+        )
+
+    return Filling(scheduled, running, build)
+
+
+def _target(ask: Ask, facts: Facts) -> Target:
+    wanted = facts.wanted
+    assert wanted is not None
+    assert not isinstance(wanted, Obstacle)
+    return Target(
+        ask.namespace,
+        wanted.volume_mode,
+        wanted.request if ask.size is not None else None,
+        facts.storage_class,
+        archive=ask.content == words.ARCHIVE,
+        immediate=facts.volume.metadata.annotation(names.BIND_IMMEDIATELY) is not None,
+    )
+
+
+def _is_native(claim: PersistentVolumeClaim) -> bool:
+    """Tell whether a claim says that its driver makes it from a claim or a snapshot."""
+    spec = claim.spec
+    kinds = {each.kind for each in (spec.data_source, spec.data_source_ref) if each is not None} if spec else set[str]()
+    return bool(kinds & {PERSISTENT_VOLUME_CLAIMS.kind, VOLUME_SNAPSHOTS.kind})
+
+
+def _reference(name: str) -> Manifest:
+    return {"apiGroup": GROUP, "kind": VOLUME_SNAPSHOTS.kind, "name": name}
+
+
+# Waiting.
+
+
+def _find_away(ask: Ask, named: ObjectSource) -> Obstacle | None:
+    """Nothing is read of another namespace: a Pod mounts claims of its own only, and so do drivers."""
+    home = named.namespace or ask.namespace
+    if home == ask.namespace:
+        return None
+    return Obstacle(
+        CloneReason.ACROSS_NAMESPACES,
+        f"{ask.kind} {named.name} is of namespace {home}, and this operator copies within one namespace only: make the DataVolume there; or export the disk and "
+        f"upload it here (source upload, `{ours.PART_OF_VALUE} upload`)",
+        waits=True,
+    )
+
+
+def _wait(hindrance: Hindrance | None) -> Obstacle:
+    assert hindrance is not None
+    return Obstacle(hindrance.reason, hindrance.message, waits=True)
+
+
+def _prepare(message: str, step: Create | Inquire) -> Preparation:
+    phase = Phase.SNAPSHOT_FOR_SMART_CLONE if isinstance(step, Create) else Phase.PENDING
+    return Preparation(phase, Reason.TRANSFER_RUNNING, message, (step,), wake_after=_LOOK_AGAIN)
+
+
+FILLERS: Final = {Kind.PVC: fill_from_claim, Kind.SNAPSHOT: fill_from_snapshot}
