@@ -17,6 +17,7 @@ from datamover.api.cdi.data_volume import DATA_VOLUMES
 from datamover.api.kubevirt import KUBEVIRTS
 from datamover.reconcilers.collection.facts import Machines
 from datamover.reconcilers.collection.gather import SINCE_NAME
+from datamover.volumes.handover import build_patch, record_of
 from kubekit.words.coordination import LEASES
 from kubekit.words.core import CONFIG_MAPS, NAMESPACES, PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.timestamps import micros, seconds
@@ -254,13 +255,57 @@ async def test_n12_one_that_is_made_again_is_left_alone(world: Collecting) -> No
     assert world.metric(SKIPPED, reason="AlreadyCollectedOnce") == 1
 
 
-async def test_n19_an_owner_that_comes_back_in_the_middle_costs_no_disk(world: Collecting) -> None:
-    made = await world.volume(annotations=ASKED, finalizers=[names.FINALIZER])
-    await world.start(dry_run=False)
-    await world.collected()
-    claim = await world.tree("disk")
-    assert not owners_of(claim)
-    assert claim["metadata"]["annotations"][names.CREATED_FOR] == made.metadata.uid
+async def begun(world: Collecting, *, detached: bool, deleted: bool, back: bool = False) -> None:
+    """A handover that was cut short: with its finalizer, its patch, its deletion; `back`: somebody has made the DataVolume the owner again."""
+    await world.volume(annotations=ASKED, finalizers=[names.FINALIZER])
+    volume = await world.world.get(DATA_VOLUMES, "disk")
+    claim = await world.world.get(PERSISTENT_VOLUME_CLAIMS, "disk")
+    if detached:
+        record = record_of(volume, collected=seconds(datetime.now(UTC)))
+        patch = build_patch(claim, volume, record=record, demoted=frozenset())
+        if back:
+            patch["metadata"]["ownerReferences"] = (await world.tree("disk"))["metadata"]["ownerReferences"]
+        await world.world.patch(PERSISTENT_VOLUME_CLAIMS, "disk", patch)
+    if deleted:
+        await world.world.delete(DATA_VOLUMES, "disk")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"detached": False, "deleted": False},
+        {"detached": True, "deleted": False},
+        {"detached": True, "deleted": True},
+        {"detached": True, "deleted": False, "back": True},
+        {"detached": True, "deleted": True, "back": True},
+    ],
+    ids=["n5-held", "n5-detached", "n5-deleted", "n19-before", "n19-after"],
+)
+async def test_n5_n19_a_handover_is_finished_from_wherever_it_was_cut_and_the_disk_stays(
+    world: Collecting, state: dict[str, bool]
+) -> None:
+    await begun(world, **state)
+    before = await world.tree("disk")
+    await world.start()
+    after = await world.collected()
+    assert not owners_of(after)
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["metadata"]["annotations"][names.GARBAGE_COLLECTED] == "true"
+
+
+async def test_n5_a_volume_that_its_user_has_deleted_first_takes_its_claim_along(world: Collecting) -> None:
+    await begun(world, detached=False, deleted=True)
+    await world.start()
+    await world.world.until_gone(DATA_VOLUMES, "disk")
+    await world.world.until_gone(PERSISTENT_VOLUME_CLAIMS, "disk")
+
+
+async def test_n5_a_volume_that_is_refused_in_the_middle_keeps_its_claim(world: Collecting) -> None:
+    await begun(world, detached=True, deleted=False)
+    await world.annotate("disk", **{KEY: "false"})
+    await world.start()
+    claim = await world.stays(reason="Refused")
+    assert [each["kind"] for each in owners_of(claim)] == ["DataVolume"]
 
 
 async def test_a_claim_that_becomes_bound_wakes_its_volume(world: Collecting) -> None:

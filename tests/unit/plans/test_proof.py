@@ -1,0 +1,82 @@
+"""What the caches show is proved by the server, and what it says goes into them."""
+
+from typing import Any
+
+import pytest
+
+from datamover.plans.proof import Proof, RefusedError
+from datamover.plans.refusals import Attempts
+from datamover.plans.steps import ProveGone, ProveSame
+from kubekit.client.client import Client
+from kubekit.client.errors import Conflict, NotFound
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
+from kubekit.words.meta import HasMeta, ObjectMeta, Resource
+from support.scripted_transport import ScriptedTransport, answer, failure
+
+SEEN = ObjectMeta(name="disk", namespace="vms", uid="pvc", resource_version="9")
+OWNER = ObjectMeta(name="disk", namespace="vms", uid="dv")
+
+
+class Noting:
+    """Caches that note what they are given."""
+
+    def __init__(self) -> None:
+        self.news: list[str] = []
+
+    def observe(self, resource: Resource[Any], obj: HasMeta) -> bool:
+        del resource
+        self.news.append(obj.metadata.resource_version)
+        return True
+
+    def shows(self, resource: Resource[Any], obj: HasMeta) -> bool:
+        del resource, obj
+        return True
+
+
+def proof_of(*script: Any) -> tuple[Proof[Any], Noting]:
+    caches, nobody = Noting(), None
+    kind: Any = nobody
+    return Proof(Client(ScriptedTransport(*script)), caches=caches, kind=kind), caches
+
+
+def claim(version: str, uid: str = "pvc", **meta: Any) -> Any:
+    return answer(
+        body={"metadata": {"name": "disk", "namespace": "vms", "uid": uid, "resourceVersion": version, **meta}}
+    )
+
+
+async def test_the_very_version_that_was_seen_is_the_same() -> None:
+    proof, caches = proof_of(claim("9"))
+    await proof.prove_same(ProveSame(PERSISTENT_VOLUME_CLAIMS, SEEN))
+    assert not caches.news
+
+
+@pytest.mark.parametrize("found", [claim("10"), claim("9", uid="another")], ids=["changed", "another one"])
+async def test_n19_another_version_goes_into_the_caches_and_nothing_after_it_is_done(found: Any) -> None:
+    proof, caches = proof_of(found)
+    with pytest.raises(Conflict):
+        await proof.prove_same(ProveSame(PERSISTENT_VOLUME_CLAIMS, SEEN))
+    assert len(caches.news) == 1
+
+
+async def test_what_is_gone_is_not_the_same() -> None:
+    proof, _ = proof_of(failure(404, "NotFound"))
+    with pytest.raises(NotFound):
+        await proof.prove_same(ProveSame(PERSISTENT_VOLUME_CLAIMS, SEEN))
+
+
+async def test_an_absence_that_may_not_be_read_is_believed_unless_it_has_to_be_certain() -> None:
+    proof, _ = proof_of(failure(403, "Forbidden"), failure(403, "Forbidden"), failure(404, "NotFound"))
+    await proof.prove_gone(OWNER, ProveGone(PERSISTENT_VOLUME_CLAIMS, "disk"), Attempts())
+    certain = ProveGone(PERSISTENT_VOLUME_CLAIMS, "disk", certain=True)
+    with pytest.raises(RefusedError):
+        await proof.prove_gone(OWNER, certain, Attempts())
+    await proof.prove_gone(OWNER, certain, Attempts())
+
+
+async def test_a_claim_that_its_owner_still_has_is_not_gone() -> None:
+    mine = [{"apiVersion": "v1", "kind": "X", "name": "disk", "uid": "dv"}]
+    proof, caches = proof_of(claim("10", ownerReferences=mine))
+    with pytest.raises(Conflict):
+        await proof.prove_gone(OWNER, ProveGone(PERSISTENT_VOLUME_CLAIMS, "disk", certain=True), Attempts())
+    assert caches.news == ["10"]
