@@ -89,6 +89,8 @@ def _consider(facts: Facts, *, held: bool) -> Decision:
     if stamp:
         facts = _as_stamped(facts, stamp)
     obstacle, wake_after = _find_obstacle(facts, lifetime)
+    if obstacle is not None and obstacle.reason in _HEALS and (found := facts.known.owners) and found.age >= LATER:
+        return Plan((AskOwners(facts.volume.metadata.owner_references or ()),))
     if obstacle is not None:
         return _tell(facts, obstacle, wake_after=wake_after, release=held)
     return _begin(facts, facts.claim, held=held) if facts.claim is not None else REST

@@ -247,6 +247,13 @@ def test_n6_n7_in_doubt_about_an_owner_it_stays(found: OwnerFound, reason: str) 
     assert told(decide(owned({"vm": found}))) == reason
 
 
+@pytest.mark.parametrize("found", [OwnerFound(None, problem="a moment of bad luck"), OwnerFound(True, may_block=False)])
+def test_n6_n7_what_nothing_tells_of_an_owner_is_asked_again_later(found: OwnerFound) -> None:
+    soon, late = decide(owned({"vm": found}, age=299)), decide(owned({"vm": found}, age=300))
+    assert soon.wake_after is not None
+    assert late.steps == (AskOwners((MACHINE,)),)
+
+
 @pytest.mark.parametrize(
     ("version", "collected"),
     [("v0.56.1", False), ("0.57.0", True), ("v1.4.9-rc.1", True), ("v1.5.0", False), ("", False), ("nonsense", False)],
