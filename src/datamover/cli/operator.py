@@ -79,6 +79,7 @@ class Operator:
         kinds = kinds_for(options) if kinds is None else kinds
         clock = clock or SystemClock()
         self.registry = registry
+        self.webhook: Webhook | None = None
         created_by = {value for make in kinds for value in getattr(make, "created_by", AnyKind.created_by)}
         children = {each for make in kinds for each in getattr(make, "children", AnyKind.children)}
         self.cluster = Cluster(
@@ -90,7 +91,9 @@ class Operator:
             metrics=metrics,
         )
         gates = _beside_volsync(client, options.replication, clock=clock)
-        around = Surroundings(client, self.cluster, cluster, options, registry, metrics, clock, gates)
+        around = Surroundings(
+            client, self.cluster, cluster, options, registry, metrics, clock, gates, self._permit_keys
+        )
         self.kinds = tuple(make(around) for make in kinds)
         for kind in self.kinds:
             if not (created_by.issuperset(kind.created_by) and children.issuperset(kind.children)):
@@ -159,6 +162,9 @@ class Operator:
         webhook = make_webhook(client, options, place=place, registry=self.registry, recorder=recorder, clock=clock)
         webhook.add(self.manager)
         return webhook
+
+    def _permit_keys(self) -> tuple[bytes, ...]:
+        return self.webhook.permit_keys() if self.webhook is not None else ()
 
     def _serve_status(self, address: str, access: MetricsAccess, *, client: Client, clock: Clock) -> None:
         """Serve liveness, readiness and metrics."""

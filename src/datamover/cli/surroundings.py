@@ -15,6 +15,11 @@ from kubekit.runtime.clock import Clock
 from kubekit.runtime.gate import Gate
 
 
+def no_keys() -> tuple[bytes, ...]:
+    """Return none: where there is no webhook, nobody has signed anything."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a kind is made in. `cluster` is what is watched for all kinds, `cluster_uid` says which cluster it is.
@@ -30,6 +35,8 @@ class Surroundings:
     metrics: RuntimeMetrics
     clock: Clock
     beside_volsync: tuple[Gate, ...] = ()
+    permit_keys: Callable[[], tuple[bytes, ...]] = no_keys
+    """Returns what permits to copy from other namespaces are signed with (`datamover.volumes.permit`); to be asked each time."""
 
 
 AnyKind = Kind[Any, Any, Any]

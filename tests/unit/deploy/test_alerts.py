@@ -420,3 +420,44 @@ def test_a_runbook_leads_to_an_entry_of_the_failures_page(alert: str) -> None:
     assert told <= ANCHORS
     assert label is None or label[1] in {"reason", "error_type"}
     assert label is None or re.search(rf"by \([^)]*{label[1]}", RULES[alert]["expr"])
+
+
+# --- DataVolumes and their webhook ---------------------------------------------------------------------------------
+
+
+def pending(reason: str, pod: str = "p") -> str:
+    return f'datamover_datavolume_collections_pending{{namespace="system", pod="{pod}", reason="{reason}"}}'
+
+
+def test_a_collection_that_does_not_end_is_told_and_others_that_follow_each_other_are_not(evaluate: Evaluate) -> None:
+    fires = ({"namespace": "system"},)
+    evaluate("DataMoverDataVolumeCollectionStuck", {pending("UnderWay"): "1x70"}, at="65m", fires=fires)
+    evaluate("DataMoverDataVolumeCollectionStuck", {pending("UnderWay"): "1 0 " * 40}, at="65m")
+
+
+def test_a_collection_that_somebody_must_make_possible_is_told_after_an_hour_and_a_users_choice_is_not(evaluate: Evaluate) -> None:  # fmt: skip
+    fires = ({"namespace": "system", "reason": "FinalizerForbidden"},)
+    series = {pending(each): "2x70" for each in ("FinalizerForbidden", "Refused", "VirtualMachineOwned", "TTL")}
+    evaluate("DataMoverDataVolumesRefused", series, at="65m", fires=fires)
+    evaluate("DataMoverDataVolumesRefused", series, at="50m")
+
+
+def test_what_was_collected_and_is_made_again_is_told(evaluate: Evaluate) -> None:
+    fires = ({"namespace": "system"},)
+    evaluate("DataMoverDataVolumesMadeAgain", {pending("AlreadyCollectedOnce"): "1x30"}, at="20m", fires=fires)
+    evaluate("DataMoverDataVolumesMadeAgain", {pending("AlreadyCollectedOnce"): "0x30"}, at="20m")
+
+
+def test_a_certificate_that_was_not_renewed_is_told_a_week_before_its_end_and_one_that_is_not_there_is_not(evaluate: Evaluate) -> None:  # fmt: skip
+    name = 'datamover_webhook_certificate_expiry_timestamp_seconds{{namespace="system", pod="{}"}}'
+    day = 86400
+    fires = ({"namespace": "system"},)
+    evaluate("DataMoverWebhookCertificateExpiring", {name.format("p"): f"{6 * day}x90"}, at="80m", fires=fires)
+    evaluate("DataMoverWebhookCertificateExpiring", {name.format("p"): f"{8 * day}x90", name.format("q"): "0x90"}, at="80m")  # fmt: skip
+
+
+def test_a_webhook_that_does_not_work_for_half_an_hour_is_told_once_across_replicas(evaluate: Evaluate) -> None:
+    name = 'datamover_webhook_problem{{namespace="system", pod="{}", reason="Configuration"}}'
+    fires = ({"namespace": "system", "reason": "Configuration"},)
+    evaluate("DataMoverWebhookProblem", {name.format("p"): "1x60", name.format("q"): "1x60"}, at="40m", fires=fires)
+    evaluate("DataMoverWebhookProblem", {name.format("p"): "1x10 0x50"}, at="40m")
