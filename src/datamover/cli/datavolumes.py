@@ -2,6 +2,7 @@
 
 from weakref import WeakKeyDictionary
 
+from datamover.cli.images import image_kinds
 from datamover.cli.options import Options
 from datamover.cli.surroundings import AnyKind, MakeKind, Surroundings
 from datamover.metrics.datavolumes import CollectionMetrics, ModeMetrics
@@ -67,4 +68,8 @@ def _around(around: Surroundings) -> Around:
 def data_volume_kinds(options: Options) -> tuple[MakeKind, ...]:
     """Return what an operator with these options does about DataVolumes. Population joins here."""
     wanted = options.data_volumes
-    return (collection, *((lifetime,) if wanted.stamp and not wanted.dry_run else ())) if wanted.collection else ()
+    collecting = (
+        (collection, *((lifetime,) if wanted.stamp and not wanted.dry_run else ())) if wanted.collection else ()
+    )
+    images = image_kinds(lambda around: mode_of(around).population) if wanted.population else ()
+    return (*collecting, *images)

@@ -69,7 +69,7 @@ def _judge_claim(facts: Facts, resolved: Resolved) -> tuple[Reason, str]:
     if claim is None:
         return Reason.NOT_FOUND, f"PersistentVolumeClaim {where} does not exist: create it, or correct spec.source"
     if claim.metadata.terminating:
-        return Reason.TERMINATING, f"PersistentVolumeClaim {where} is being deleted"
+        return Reason.NOT_FOUND, f"PersistentVolumeClaim {where} is being deleted"
     if is_lost(claim):
         return Reason.LOST, f"PersistentVolumeClaim {where} has lost its volume"
     return Reason.READY, f"PersistentVolumeClaim {where} can be used"
@@ -82,7 +82,7 @@ def _judge_snapshot(facts: Facts, resolved: Resolved) -> tuple[Reason, str]:
     if isinstance(snapshot, Unread):
         return Reason.NOT_FOUND, f"VolumeSnapshot {where} does not exist: create it, or correct spec.source"
     if snapshot.metadata.terminating:
-        return Reason.TERMINATING, f"VolumeSnapshot {where} is being deleted"
+        return Reason.NOT_FOUND, f"VolumeSnapshot {where} is being deleted"
     if not is_snapshot_ready(snapshot):
         return Reason.SNAPSHOT_NOT_READY, f"VolumeSnapshot {where} is not readyToUse"
     return Reason.READY, f"VolumeSnapshot {where} can be used"

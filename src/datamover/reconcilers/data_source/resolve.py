@@ -21,7 +21,6 @@ class Reason(StrEnum):
     CROSS_NAMESPACE = "CrossNamespaceReference"
     TOO_DEEP = "MaxReferenceDepthReached"
     LOST = "Lost"
-    TERMINATING = "Terminating"
     NOT_SUCCEEDED = "DataVolumeNotSucceeded"
     SNAPSHOT_NOT_READY = "SnapshotNotReady"
     FORBIDDEN = "Forbidden"

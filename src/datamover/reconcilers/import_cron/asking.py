@@ -33,7 +33,6 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec"
     UNSUPPORTED = "UnsupportedSource"
     NAME_TAKEN = "NameTaken"
-    IMPORT_MISSING = "ImportNotFound"
     REFUSED = "Refused"
     POLL_FAILED = "PollFailed"
     PRUNED = "ImportDeleted"

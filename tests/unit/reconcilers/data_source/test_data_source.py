@@ -134,7 +134,7 @@ def test_a_claim_that_is_not_filled_yet_is_not_ready(world: World, phase: str) -
 
 @pytest.mark.parametrize(
     ("claim", "reason"),
-    [({"phase": "Lost"}, "Lost"), ({"metadata": {"deletionTimestamp": "2026-11-30T11:00:00Z"}}, "Terminating")],
+    [({"phase": "Lost"}, "Lost"), ({"metadata": {"deletionTimestamp": "2026-11-30T11:00:00Z"}}, "NotFound")],
 )
 def test_a_claim_that_is_lost_or_going_is_not_ready(world: World, claim: dict[str, Any], reason: str) -> None:
     world.source(PVC)
