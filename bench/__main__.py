@@ -57,6 +57,10 @@ def main() -> None:
         results["mover"] = _report("mover", mover.measure(files=500 if arguments.quick else 5000))
         results["mover start"] = _report("mover start", mover.measure_start())
         results["mover large"] = _report("mover large", mover.measure_large())
+    if arguments.only in "importer":
+        from bench import importer
+
+        results["importer"] = _report("importer", importer.measure(mebibytes=128 if arguments.quick else 1024))
     for engine in ("restic", "rclone"):
         label = f"replication {engine}"
         if arguments.only in label:

@@ -3,8 +3,6 @@
 Many small files through 20 ms of round trip, first and unchanged; the time to the first byte of one small file; one large file.
 """
 
-import hashlib
-import hmac
 import http.client
 import os
 import statistics
@@ -12,9 +10,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from datamover.agent.importer.signing import sign
 from support.agent import Container
 from support.proxy import Proxy
 from support.s3 import BUCKET, S3Server, find_rclone, find_versitygw, run_server
@@ -164,18 +164,16 @@ def _agent(base: Path, secret: Mapping[str, str], prefix: str) -> float:
 def _put(server: S3Server, path: Path, key: str) -> float:
     """Send one file as one stream, signed, its content unsigned; return the seconds."""
     host, target = f"127.0.0.1:{server.port}", f"/{BUCKET}/{key}"
-    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    scope = f"{moment[:8]}/us-east-1/s3/aws4_request"
-    headers = {"host": host, "x-amz-content-sha256": "UNSIGNED-PAYLOAD", "x-amz-date": moment}
-    names = ";".join(headers)
-    lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
-    request = f"PUT\n{target}\n\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
-    signed = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
-    secret = f"AWS4{server.secret_key}".encode()
-    for part in (*scope.split("/"), signed):
-        secret = hmac.digest(secret, part.encode(), "sha256")
-    headers["Authorization"] = (
-        f"AWS4-HMAC-SHA256 Credential={server.access_key}/{scope}, SignedHeaders={names}, Signature={secret.hex()}"
+    headers = dict(
+        sign(
+            "PUT",
+            authority=host,
+            target=target,
+            key=server.access_key,
+            secret=server.secret_key,
+            region="us-east-1",
+            moment=datetime.now(UTC),
+        )
     )
     headers["Content-Length"] = str(path.stat().st_size)
     begun = time.monotonic()

@@ -32,8 +32,10 @@ def programs() -> dict[str, str]:
     return {"PATH": path_with("qemu-img")}
 
 
-@pytest.mark.parametrize("options", [(), ("-c",), ("-o", "compat=0.10"), ("-o", "extended_l2=on")], ids=str)
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress], ids=["plain", "gz", "xz"])
+@pytest.mark.parametrize(
+    ("options", "pack"),
+    [((), bytes), (("-c",), bytes), (("-o", "compat=0.10"), gzip.compress), (("-o", "extended_l2=on"), lzma.compress)],
+)
 def test_qcow2_becomes_the_raw_disk_in_it(
     tmp_path: Path, volume: Volume, server: ImageServer, programs: dict[str, str], options: tuple[str, ...], pack
 ) -> None:
