@@ -74,12 +74,13 @@ def running(
     folder: Path,
     *,
     archive: bool = False,
+    pair: tuple[Path, Path] | None = None,
     idle: float = 20.0,
     refuse: Callable[[bytes], Failure | None] = lambda _: None,
     broken: Callable[[], bool] = lambda: False,
 ) -> Iterator[Running]:
-    """Run a receiver. `refuse` says of what has come why it is not taken; `broken`: it takes it, and the answer is lost."""
-    certificate, key = make_certificate(folder)
+    """Run a receiver, with the certificate and key of `pair` or one of its own. `refuse` says of what has come why it is not taken; `broken`: it takes it, and the answer is lost."""
+    certificate, key = pair or make_certificate(folder)
     stop, said = Stop(grace=1), []
     receiver = Receiver(
         tls=load_tls(str(certificate), str(key)),

@@ -16,7 +16,8 @@ from datamover.cli.display import size
 from datamover.cli.loop import start
 from datamover.cli.run_command import print_document
 from datamover.cli.terminal import open_console, say, warn
-from datamover.cli.uploading import Done, Errand, Exit, File, Keys, UploadError
+from datamover.cli.upload_file import File
+from datamover.cli.uploading import Done, Errand, Exit, Keys, UploadError
 from kubekit.client.client import Client
 from kubekit.client.cluster import ClusterConfig
 from kubekit.client.config import load_config

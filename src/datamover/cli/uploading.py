@@ -9,13 +9,11 @@ Assumptions: the file does not change meanwhile; one that becomes shorter is fou
 """
 
 import asyncio
-import hashlib
-import io
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import BinaryIO, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -23,13 +21,13 @@ from datamover.api import importer, upload
 from datamover.api.cdi import names
 from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume
 from datamover.api.outside import clean
+from datamover.cli.upload_file import File, Reading
 from kubekit.client.client import Client
 from kubekit.client.errors import Forbidden, KubeError, NotFound, TransportError
 from kubekit.client.transport import Request, Response
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.meta import Model, ObjectMeta, Resource
 
-PIECE: Final = 1 << 20
 LOOK: Final = 1.0
 """Seconds between two looks at a DataVolume."""
 IDLE: Final = 90.0
@@ -96,75 +94,6 @@ class Done:
     bytes: int
     checksum: str
     disk: int
-
-
-class File:
-    """What is sent, read once for each try. `path` None is standard input, which can be read once only."""
-
-    def __init__(self, path: str | None, *, stdin: BinaryIO | None = None) -> None:
-        self.path = path
-        self._stdin = stdin
-        self.size: int | None = None
-        if path is not None:
-            with open(path, "rb") as file:  # noqa: PTH123 - also a device
-                self.size = file.seek(0, io.SEEK_END)
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether it can be read again."""
-        return self.path is not None
-
-    def read(self, sent: Callable[[int], None]) -> "Reading":
-        """Begin to read it."""
-        return Reading(self, self._stdin, sent)
-
-
-class Reading:
-    """One pass over a file, and the checksum of what it gave."""
-
-    def __init__(self, file: File, stdin: BinaryIO | None, sent: Callable[[int], None]) -> None:
-        self._file = file
-        self._stdin = stdin
-        self._sent = sent
-        self._digest = hashlib.sha256()
-        self.bytes = 0
-        self.whole = False
-        self.problem = ""
-
-    @property
-    def checksum(self) -> str:
-        """What was read so far."""
-        return f"sha256:{self._digest.hexdigest()}"
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the bytes. What goes wrong is in `problem` afterwards, for the transport makes its own error of it."""
-        path, size = self._file.path, self._file.size
-        try:
-            source = self._stdin if path is None else await asyncio.to_thread(open, path, "rb")
-        except OSError as error:
-            self.problem = f"{path} cannot be read: {error.strerror}"
-            raise
-        assert source is not None
-        try:
-            while piece := await asyncio.to_thread(self._read, source, PIECE if size is None else min(PIECE, size - self.bytes)):  # fmt: skip
-                yield piece
-                self._sent(self.bytes)
-        except OSError as error:
-            self.problem = f"{path or 'standard input'} cannot be read: {error.strerror}"
-            raise
-        finally:
-            if path is not None:
-                source.close()
-        if size is not None and self.bytes < size:
-            self.problem = f"{path} became shorter while it was read"
-            raise OSError(self.problem)
-        self.whole = True
-
-    def _read(self, source: BinaryIO, most: int) -> bytes:
-        piece = source.read(most) if most else b""
-        self._digest.update(piece)
-        self.bytes += len(piece)
-        return piece
 
 
 # Before.

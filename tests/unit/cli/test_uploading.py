@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,13 @@ from click.testing import CliRunner
 
 from datamover.agent.errors import Failure
 from datamover.api import transfer, upload
+from datamover.cli import upload as command
 from datamover.cli import uploading
 from datamover.cli.main import main
-from datamover.cli.uploading import Done, Errand, Exit, File, Keys, UploadError
+from datamover.cli.upload import UploadRequest
+from datamover.cli.upload_file import File
+from datamover.cli.upload_keys import make_keys
+from datamover.cli.uploading import Done, Errand, Exit, Keys, UploadError
 from kubekit.client.client import Client
 from kubekit.client.cluster import ClusterConfig
 from kubekit.client.http import HttpTransport
@@ -237,6 +242,39 @@ async def test_an_answer_that_was_lost_counts_when_the_datavolume_is_complete(
         done = await send(cluster, asked, direct(one))
     assert done == Done(len(DISK), digest(DISK), 0)
     assert one.taken == [DISK], "and it is not sent twice"
+
+
+async def test_the_receiver_is_known_by_the_certificate_of_its_secret_wherever_it_is_reached_and_nobody_else_is(
+    cluster: Cluster, tmp_path: Path, disk: Path
+) -> None:
+    cluster.put()
+    made, other = make_keys(upload.hosts_of(UID, "default")), make_keys(upload.hosts_of(UID, "default"))
+    pair = tmp_path / "tls.crt", tmp_path / "tls.key"
+    for path in pair:
+        path.write_bytes(made[path.name])
+    asked = UploadRequest(None, None, None, "disk", str(disk))
+    with running(tmp_path, pair=pair) as one:
+        asked = replace(asked, server=f"https://127.0.0.1:{one.receiver.port}/")
+        host = uploading.host_of(await cluster.ready())
+        for keys in (Keys(KEY, made["ca.crt"]), Keys(KEY, other["ca.crt"])):
+            way = HttpTransport(command._direct(asked, keys, host=host))
+            if keys.authority == made["ca.crt"]:
+                assert (await send(cluster, await errand(cluster, File(str(disk))), way)).bytes == len(DISK)
+                continue
+            with pytest.raises(UploadError, match=r"cut after 0 bytes .*certificate"):
+                await send(cluster, await errand(cluster, File(str(disk)), retries=0), way)
+        (tmp_path / "mine.pem").write_bytes(made["ca.crt"])
+        of_user = command._direct(
+            replace(asked, authority=tmp_path / "mine.pem"), Keys(KEY, other["ca.crt"]), host="never asked"
+        )
+        assert (await send(cluster, await errand(cluster, File(str(disk))), HttpTransport(of_user))).bytes == len(DISK)
+    assert one.taken == [DISK, DISK]
+
+
+@pytest.mark.parametrize("server", ["http://host", "host:8443", "https://", ""])
+def test_a_receiver_is_spoken_to_by_tls_only(server: str) -> None:
+    with pytest.raises(UploadError, match="is no https"):
+        command._direct(UploadRequest(None, None, None, "disk", "x", server=server), Keys(KEY, b""), host="h")
 
 
 class Scripted:
