@@ -35,6 +35,8 @@ from datamover.metrics.summaries import ObjectSummary
 from datamover.metrics.webhook import WebhookMetrics
 from datamover.reconcilers.cdi_mode import Mode
 from datamover.reconcilers.collection.obstacles import Reason
+from datamover.reconcilers.data_source.resolve import Reason as SourceReason
+from datamover.reconcilers.import_cron.asking import Reason as ImportReason
 from datamover.volumes.cloning import CloneReason
 from datamover.webhook.stamping import Outcome
 from kubekit.client.transport import Request
@@ -332,7 +334,13 @@ def test_every_reason_has_a_row_and_no_row_is_made_up() -> None:
     text = page("docs/reasons.md")
     of_replication, of_data_volumes = section(text, "Of replication"), section(text, "Of DataVolumes")
     of_population = section(text, "Of population")
-    rest = text.replace(of_replication, "").replace(of_data_volumes, "").replace(of_population, "")
+    of_images = text.partition("## Of images")[2].partition("\n## ")[0]
+    rest = (
+        text.replace(of_replication, "").replace(of_data_volumes, "").replace(of_population, "").replace(of_images, "")
+    )
+    rows_of_images = re.findall(r"^\| (`[^|]+`) \|", of_images, re.MULTILINE)
+    known_of_images = {*SourceReason, *ImportReason} - {"InternalError"}
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows_of_images))) == sorted(known_of_images)
     rows_of_population = re.findall(r"^\| (`[^|]+`) \|", of_population, re.MULTILINE)
     assert sorted(re.findall(r"`(\w+)`", " ".join(rows_of_population))) == sorted(
         (*PopulationReason, *CloneReason, *OF_UPLOADS)
