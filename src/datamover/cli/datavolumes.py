@@ -2,6 +2,7 @@
 
 from weakref import WeakKeyDictionary
 
+from datamover.cli.disks import MakePopulate
 from datamover.cli.images import image_kinds
 from datamover.cli.options import Options
 from datamover.cli.surroundings import AnyKind, MakeKind, Surroundings
@@ -66,10 +67,11 @@ def _around(around: Surroundings) -> Around:
 
 
 def data_volume_kinds(options: Options) -> tuple[MakeKind, ...]:
-    """Return what an operator with these options does about DataVolumes. Population joins here."""
+    """Return what an operator with these options does about DataVolumes."""
     wanted = options.data_volumes
     collecting = (
         (collection, *((lifetime,) if wanted.stamp and not wanted.dry_run else ())) if wanted.collection else ()
     )
-    images = image_kinds(lambda around: mode_of(around).population) if wanted.population else ()
-    return (*collecting, *images)
+    if not wanted.population:
+        return collecting
+    return (*collecting, MakePopulate(mode_of), *image_kinds(lambda around: mode_of(around).population))

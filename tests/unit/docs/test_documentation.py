@@ -29,6 +29,7 @@ from datamover.metrics.datamover import DataMoverMetrics
 from datamover.metrics.datavolumes import CollectionMetrics, ModeMetrics
 from datamover.metrics.exposition import new_registry
 from datamover.metrics.objects import ObjectFamily
+from datamover.metrics.population import PopulationMetrics
 from datamover.metrics.replication import ReplicationMetrics
 from datamover.metrics.runtime import RuntimeMetrics
 from datamover.metrics.summaries import ObjectSummary
@@ -488,6 +489,7 @@ def our_families() -> dict[str, Family]:
     RuntimeMetrics(registry)
     DataMoverMetrics(registry)
     ReplicationMetrics(registry, now=lambda: 0.0)
+    PopulationMetrics(registry)
     WebhookMetrics(registry, outcomes=Outcome)
     CollectionMetrics(registry)
     ModeMetrics(registry, Mode)

@@ -54,7 +54,9 @@ def decide(facts: Facts, *, settings: Settings, fillers: Fillers) -> Decision:
     if standing in _DONE and claim is not None:
         return _take_over(facts, claim, standing)
     if standing is Standing.FOREIGN and claim is not None:
-        return _leave_alone(facts, claim)
+        # whether it may be taken over is said by the cluster's configuration as well, whose watch may be late
+        is_late = isinstance(facts.ask, Ask) and not facts.waits and facts.wanted is None
+        return REST if is_late else _leave_alone(facts, claim)
     if _is_done(facts) and claim is not None:
         return _stay(facts, claim)
     if isinstance(facts.ask, Flaw):

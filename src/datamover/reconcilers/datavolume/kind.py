@@ -14,6 +14,7 @@ from datamover.api.transfer import REASON_INTERNAL_ERROR
 from datamover.plans.kind import Kind as AnyKind
 from datamover.plans.kind import Line
 from datamover.plans.known import Known
+from datamover.plans.learned import Learned
 from datamover.plans.steps import Plan, Step
 from datamover.reconcilers.cluster import View
 from datamover.reconcilers.datavolume import cloning, importing
@@ -23,6 +24,7 @@ from datamover.reconcilers.datavolume.facts import Facts, Settings
 from datamover.reconcilers.datavolume.filling import Filler
 from datamover.reconcilers.datavolume.gather import class_of, gather, named_config_maps, named_secrets
 from datamover.reconcilers.datavolume.receiving import CHILDREN, MakeKeys, fill_by_upload
+from datamover.reconcilers.datavolume.report import Meter, report_written
 from datamover.reconcilers.datavolume.status import Told, says_same, tell
 from datamover.reconcilers.disks import Disks
 from kubekit.client.client import Client
@@ -62,12 +64,14 @@ class DataVolumeKind(AnyKind[DataVolume, DataVolumeStatus, Facts]):
         view: View,
         disks: Disks,
         settings: Settings,
+        meter: Meter,
         fillers: Mapping[Kind, Filler] = FILLERS,
     ) -> None:
         self.objects = Part(client, disks.volumes, select=lambda _: True)
         self._view = view
         self._disks = disks
         self._settings = settings
+        self._meter = meter
         self._fillers = fillers
         cluster = view.cluster
         self._singles = {
@@ -130,6 +134,13 @@ class DataVolumeKind(AnyKind[DataVolume, DataVolumeStatus, Facts]):
     def is_told(self, obj: DataVolume) -> bool:
         """What is wrong is told with the status."""
         return obj.status is not None
+
+    def report(self, learned: Learned[DataVolume, DataVolumeStatus], obj: DataVolume, *, now: datetime) -> None:
+        """Count what was written."""
+        namespace = obj.metadata.namespace or ""
+        claim = self._view.claim(namespace, obj.metadata.name)
+        pods = self._view.pods_of_mover(namespace, claim.metadata.uid) if claim is not None else ()
+        report_written(learned.written, pods, meter=self._meter, now=now)
 
     # Coming and going.
 

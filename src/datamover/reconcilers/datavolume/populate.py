@@ -346,7 +346,7 @@ def _fail(facts: Facts, claim: PersistentVolumeClaim, answer: Verdict, order: Or
         answer.message,
         progress=NO_PROGRESS,
         restarts=max(restarts_of(facts.volume), counted),
-        cause=answer.reason,
+        cause=answer.reason if left or not _is_told(facts, answer.reason) else None,
     )
     return tell(
         facts.volume,
@@ -357,6 +357,12 @@ def _fail(facts: Facts, claim: PersistentVolumeClaim, answer: Verdict, order: Or
         after=() if job.metadata.terminating else after,
         wake_after=left + LITTLE if left else None,
     )
+
+
+def _is_told(facts: Facts, reason: str) -> bool:
+    status = facts.volume.status
+    ready = status.condition(names.ConditionType.READY) if status is not None else None
+    return ready is not None and ready.reason == reason
 
 
 # The end.
