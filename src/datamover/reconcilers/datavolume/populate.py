@@ -396,7 +396,8 @@ def _succeed(facts: Facts, claim: PersistentVolumeClaim, *, progress: str) -> De
         restarts=restarts,
         kind="Normal",
     )
-    return tell(facts.volume, claim, told, now=run.now)
+    # with the status: at a lifetime of 0 seconds it may be collected before it is looked at again
+    return tell(facts.volume, claim, told, now=run.now, after=tidy(facts, claim))
 
 
 def tidy(facts: Facts, claim: PersistentVolumeClaim) -> tuple[Effect, ...]:
