@@ -161,8 +161,12 @@ def ask(round_: Round) -> Wait | Go:
 def close(round_: Round, copy: Made) -> Close | None:
     """Return what there is to say of a copy that was made for a trigger; None when nothing is."""
     consumed = copy.consumed
-    if consumed is None or round_.told is Told.COMPLETED:
-        return None  # asked for too late, or told already
+    if round_.told is Told.COMPLETED:
+        return None
+    if consumed is None:
+        # Asked for too late. But what was told of a wait before, as by a replica that had not seen this copy, goes with the wish.
+        litter = None if is_used(round_.annotations) else _clear(round_)
+        return Close(litter) if litter else None
     if not is_used(round_.annotations):
         return _leave(round_, consumed, ready=copy.ready)
     if not copy.ready:

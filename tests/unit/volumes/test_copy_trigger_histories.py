@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from datamover.api.copy_trigger import (
@@ -305,6 +305,7 @@ def test_every_owner_that_waits_takes_a_copy_for_the_trigger_that_is_set(seed: i
 
 
 @given(seed=st.integers(0, 2**32), owners=st.integers(1, 4))
+@example(seed=2524, owners=1)
 @settings(max_examples=200, deadline=None)
 def test_who_has_left_finds_no_litter(seed: int, owners: int) -> None:
     world = live(seed, owners, acts=(*ACTS, *USERS))
