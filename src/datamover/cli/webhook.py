@@ -47,11 +47,12 @@ class Webhook:
 
     certificate: SharedCertificate
     server: WebhookServer
-    lifetimes: CachedLifetimes
+    lifetimes: CachedLifetimes | None
 
     def add(self, manager: Manager) -> None:
         """Let a manager run it."""
-        manager.add_task("caches of the webhook", self.lifetimes.run)
+        if self.lifetimes is not None:
+            manager.add_task("caches of the webhook", self.lifetimes.run)
         manager.add_task("certificate of the webhook", self.certificate.run)
         manager.add_task("webhook", self.server.run)
 
@@ -87,12 +88,13 @@ def make_webhook(
         field_manager=names.FIELD_MANAGER,
     )
     notes.certificate = certificate
-    lifetimes = CachedLifetimes(client, own=volumes.ttl, namespace=options.namespace, clock=clock)
     stamps = volumes.collection and volumes.stamp and not volumes.dry_run
+    # who stamps nothing watches nothing for it, and has no right to
+    lifetimes = CachedLifetimes(client, own=volumes.ttl, namespace=options.namespace, clock=clock) if stamps else None
     requesters = (
         Requesters(client, key=lambda: certificate.seed(_PERMIT_KEY), clock=clock) if volumes.population else None
     )
-    stamper = Stamper(lifetimes if stamps else None, requesters=requesters, count=metrics.answered)
+    stamper = Stamper(lifetimes, requesters=requesters, count=metrics.answered)
     host, port = place
     server = WebhookServer(stamper, certificate, host=host, port=port, complain=notes.say, clock=clock)
     return Webhook(certificate, server, lifetimes)

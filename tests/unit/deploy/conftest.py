@@ -43,8 +43,14 @@ def helm() -> str:
     pytest.skip(cure)
 
 
+@pytest.fixture(scope="session")
+def rendered() -> dict[tuple[str, ...], str]:
+    """What was rendered before, by the command's words: many tests look at the same."""
+    return {}
+
+
 @pytest.fixture
-def render_text(helm: str) -> RenderText:
+def render_text(helm: str, rendered: dict[tuple[str, ...], str]) -> RenderText:
     """Renders the chart: `render_text("image.tag=1", ..., release="other")`; settings are as after --set. Raises CalledProcessError."""
 
     def run(
@@ -52,8 +58,10 @@ def render_text(helm: str) -> RenderText:
     ) -> str:
         flags = [flag for setting in settings for flag in ("--set", setting)]
         flags += [] if tests else ["--skip-tests"]
-        command = [helm, "template", release, CHART, "--kube-version", OLDEST, "--namespace", namespace, *flags]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        command = (helm, "template", release, str(CHART), "--kube-version", OLDEST, "--namespace", namespace, *flags)
+        if command not in rendered:
+            rendered[command] = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return rendered[command]
 
     return run
 

@@ -239,11 +239,23 @@ where it is a registry: it has a dot or a port, or is localhost.
 {{- end }}
 {{- if .Values.dataVolumes.population.enabled }}
 - apiGroups: [cdi.kubevirt.io]
-  resources: [datavolumes/status]
-  verbs: [update]
+  resources: [datavolumes]
+  verbs: [create, delete]
 - apiGroups: [cdi.kubevirt.io]
-  resources: [datasources, dataimportcrons]
-  verbs: [get, list, watch]
+  resources: [datasources]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [cdi.kubevirt.io]
+  resources: [dataimportcrons]
+  verbs: [get, list, watch, patch]
+- apiGroups: [cdi.kubevirt.io]
+  resources: [datavolumes/status, datasources/status, dataimportcrons/status]
+  verbs: [update]
+- apiGroups: [""]
+  resources: [secrets, services]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [list, watch]
 {{- end }}
 {{- end }}
 
@@ -301,21 +313,44 @@ where it is a registry: it has a dot or a port, or is localhost.
 - apiGroups: [cdi.kubevirt.io]
   resources: [cdiconfigs, cdis]
   verbs: [get, list, watch]
-- apiGroups: [""]
-  resources: [namespaces]
-  verbs: [get, list, watch]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [cdi-controller-leader-election-helper]
   verbs: [get, list, watch]
 {{- end }}
 {{- if .Values.dataVolumes.collection.enabled }}
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get, list, watch]
 - apiGroups: [kubevirt.io]
   resources: [kubevirts]
   verbs: [get, list, watch]
 - apiGroups: [authorization.k8s.io]
   resources: [selfsubjectaccessreviews]
   verbs: [create]
+{{- end }}
+{{- if .Values.dataVolumes.population.enabled }}
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  resourceNames:
+  - dataimportcrons.cdi.kubevirt.io
+  - datasources.cdi.kubevirt.io
+  - storageprofiles.cdi.kubevirt.io
+  - cdiconfigs.cdi.kubevirt.io
+  - cdis.cdi.kubevirt.io
+  verbs: [get, list, watch]
+- apiGroups: [cdi.kubevirt.io]
+  resources: [storageprofiles]
+  verbs: [get, list, watch, create]
+- apiGroups: [cdi.kubevirt.io]
+  resources: [cdiconfigs]
+  verbs: [create, patch]
+- apiGroups: [cdi.kubevirt.io]
+  resources: [storageprofiles/status, cdiconfigs/status, cdis/status]
+  verbs: [update]
+- apiGroups: [""]
+  resources: [persistentvolumes]
+  verbs: [patch]
 {{- end }}
 {{- if include "datamover.webhook" . }}
 - apiGroups: [admissionregistration.k8s.io]
