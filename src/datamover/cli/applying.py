@@ -29,6 +29,7 @@ from kubekit.client.errors import ApiError, Conflict, NotFound
 from kubekit.client.requests import APPLY
 from kubekit.runtime.clock import Clock
 from kubekit.runtime.store import Key, version_of
+from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.meta import Manifest, PartialObject, Resource
 
@@ -50,13 +51,14 @@ class Wanted:
     """What is waited for: an object by its UID, from the version that was applied on. Caches may hold an older one a moment longer.
 
     `ended_before` is when the synchronisation before the one that goes on has ended. `recalled` is a DataVolume that was collected in an earlier
-    run: it is not there, and does not come back.
+    run: it is not there, and does not come back. `is_stale`: what that version says is of an earlier run.
     """
 
     uid: str
     version: int
     ended_before: str | None = None
     recalled: DataVolume | None = None
+    is_stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,9 @@ async def _apply_runnable(client: Client, source: Source, found: Runnable | None
     if isinstance(found, DataMover) and begins:
         await _remove(client, source, found)
     applied: Runnable = await client.apply(name.resource, source.manifest, field_manager=_MANAGER)
+    if isinstance(found, DataVolume) and fillings.has_failed(found):
+        await _forget_worker(client, found)
+        return Wanted(applied.metadata.uid, version_of(applied.metadata), is_stale=True)
     if found is None or isinstance(found, DataMover | DataVolume):
         return Wanted(applied.metadata.uid, version_of(applied.metadata))
     if not begins:
@@ -200,6 +205,17 @@ async def _recall(client: Client, source: Source, *, say: Callable[[str], None])
     if recalled is not None:
         say(f"{name}: {fillings.tell_recalled(claim)}")
     return recalled
+
+
+async def _forget_worker(client: Client, volume: DataVolume) -> None:
+    """Remove the worker that has failed, so that another one is made at once and not after the pause."""
+    meta = volume.metadata
+    claims = await client.list(PERSISTENT_VOLUME_CLAIMS, namespace=meta.namespace)
+    uids = {claim.metadata.uid for claim in claims if claim.metadata.owned_by(meta.uid)}
+    for job in await client.list(JOBS, namespace=meta.namespace):
+        if any(job.metadata.owned_by(uid) for uid in uids):
+            with suppress(NotFound):
+                await client.delete(JOBS, job.metadata.name, namespace=meta.namespace, uid=job.metadata.uid)
 
 
 async def _remove(client: Client, source: Source, found: Runnable) -> None:

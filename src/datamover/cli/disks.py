@@ -1,8 +1,8 @@
 """Putting together, for the operator, what populates DataVolumes where no CDI is."""
 
 import os
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -15,7 +15,9 @@ from datamover.cli.upload_keys import make_keys
 from datamover.metrics.population import PopulationMetrics
 from datamover.reconcilers.cdi_mode import ModeWatch
 from datamover.reconcilers.cluster import View
+from datamover.reconcilers.datavolume.ask import Kind
 from datamover.reconcilers.datavolume.facts import Settings
+from datamover.reconcilers.datavolume.filling import Filler
 from datamover.reconcilers.datavolume.kind import DataVolumeKind, fillers_with
 from datamover.reconcilers.datavolume.receiving import CHILDREN
 from datamover.reconcilers.disks import Disks
@@ -27,10 +29,13 @@ _METRICS: WeakKeyDictionary[CollectorRegistry, PopulationMetrics] = WeakKeyDicti
 
 @dataclass(frozen=True, slots=True)
 class MakePopulate:
-    """Makes the kind that makes the claims of DataVolumes and fills them. `watch` tells where it has to stand back, for a CDI is at work."""
+    """Makes the kind that makes the claims of DataVolumes and fills them. `watch` tells where it has to stand back, for a CDI is at work; `instead` are
+    ways to fill a claim that take the place of the usual ones.
+    """
 
     children: ClassVar[Collection[Resource[Any]]] = CHILDREN
     watch: Callable[[Surroundings], ModeWatch] | None = None
+    instead: Mapping[Kind, Filler] = field(default_factory=dict[Kind, Filler])
 
     def __call__(self, around: Surroundings) -> AnyKind:
         """Return the kind."""
@@ -51,7 +56,7 @@ class MakePopulate:
             disks=Disks(around.cluster),
             settings=settings,
             meter=meter,
-            fillers=fillers_with(make_keys),
+            fillers={**fillers_with(make_keys), **self.instead},
         )
         kind.definition = data_volume_crd()
         if self.watch is not None:

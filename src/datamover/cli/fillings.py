@@ -11,8 +11,11 @@ from msgspec.structs import replace
 from datamover.api.cdi import names
 from datamover.api.cdi.data_volume import DataVolume, DataVolumeStatus
 from datamover.api.cdi.names import ConditionType
+from datamover.api.cdi.names import PopulationReason as Population
 from datamover.api.importer import ARCHIVE, BLOCK, DISK
 from datamover.api.names import Phase
+from datamover.api.transfer import REASON_SOURCE_NOT_FOUND
+from datamover.api.waits import WAITS
 from datamover.reconcilers.collection.obstacles import Reason
 from datamover.volumes.asking import Asked, who_asks
 from datamover.volumes.collection_time import Lifetime
@@ -25,10 +28,20 @@ COLLECTING: Final = "Collecting"
 """Its disk is there, and it goes when its time has come."""
 _AWAITED: Final = "datamover.local/awaits-collection"
 """On what this command remembers of a DataVolume, and nowhere else: its collection is waited for."""
-ENDED_BY_A_PERSON: Final = frozenset(set(Reason) - {Reason.TTL, Reason.NOT_SUCCEEDED, Reason.NOT_READY})
-"""Reasons that nobody but a person can end."""
+_AT_WORK: Final = frozenset(
+    {Population.TRANSFER_RUNNING, Population.POPULATED, Population.ADOPTED, Population.PRE_POPULATED}
+)
+_PASSING: Final = frozenset({Population.CLAIM_PENDING, Population.CLAIM_TERMINATING, Population.DATA_SOURCE_NOT_READY})
+"""What a driver, or another object of the same command, may end."""
+ENDED_BY_A_PERSON: Final = frozenset(
+    {*Reason, *Population} - _AT_WORK - _PASSING - {Reason.TTL, Reason.NOT_SUCCEEDED, Reason.NOT_READY}
+)
+"""Reasons that nobody but a person can end while this command runs."""
 _NOT_IN_THE_WAY: Final = frozenset({Reason.TTL, Reason.NOT_SUCCEEDED, Reason.NOT_READY})
 """Reasons that it stays for, which end by themselves."""
+
+
+_SCHEDULED: Final = frozenset({names.Phase.IMPORT_SCHEDULED, names.Phase.CLONE_SCHEDULED, names.Phase.UPLOAD_SCHEDULED})
 
 
 def status_of(volume: DataVolume) -> DataVolumeStatus:
@@ -44,13 +57,22 @@ def is_filled(volume: DataVolume) -> bool:
 def phase_of(volume: DataVolume) -> str:
     """Return `Completed`, `Failed`, `Collecting` while its collection is waited for, or its own phase while it is filled."""
     phase = status_of(volume).phase or PENDING
-    if phase == names.Phase.FAILED:
+    if phase == names.Phase.FAILED or has_failed(volume):
         return Phase.FAILED
     if not is_filled(volume):
         return phase
     return (
         COLLECTING if volume.metadata.annotation(_AWAITED) is not None and not is_collected(volume) else Phase.COMPLETED
     )
+
+
+def has_failed(volume: DataVolume) -> bool:
+    """Tell whether its worker has failed for good. On a cluster another one is made after a pause, and so on; here the next command makes it."""
+    reason = "" if is_filled(volume) else reason_of(volume)
+    if reason == REASON_SOURCE_NOT_FOUND and status_of(volume).phase in _SCHEDULED:
+        return True  # the worker's word for what its server does not have; before there is a worker it is a claim that is missing
+    known = reason in WAITS or reason in _AT_WORK or reason in _PASSING or reason in ENDED_BY_A_PERSON
+    return bool(reason) and not known
 
 
 def await_collection(volume: DataVolume, lifetime: Lifetime) -> DataVolume:
@@ -157,4 +179,4 @@ def hold_of(volume: DataVolume) -> str | None:
     reason = reason_of(volume)
     if is_filled(volume):
         return reason if reason and reason not in _NOT_IN_THE_WAY else None
-    return reason if reason in ENDED_BY_A_PERSON else None
+    return reason if reason in ENDED_BY_A_PERSON or reason in _PASSING or reason in WAITS else None

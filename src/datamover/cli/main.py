@@ -14,6 +14,7 @@ from datamover.cli.namespaces import parse_namespace
 from datamover.cli.needs import demand_world
 from datamover.cli.operator_command import operator
 from datamover.cli.upload_command import upload
+from datamover.cli.upload_files import UploadFile, UploadType
 from datamover.cli.volumes import Volume, VolumeType
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -63,7 +64,7 @@ def main() -> None:
     """
 
 
-@main.command(epilog=_EXIT_CODES, short_help="Run DataMovers and replication here, without a cluster.")
+@main.command(epilog=_EXIT_CODES, short_help="Run DataMovers, replication, DataVolumes without a cluster.")
 @click.option(
     "-f",
     "--filename",
@@ -112,6 +113,13 @@ def main() -> None:
     help="Wait so long for what may come by itself, such as room on the node; not for what only you can bring.",
 )
 @click.option(
+    "--upload",
+    "uploads",
+    multiple=True,
+    type=UploadType(),
+    help="File that fills the DataVolume of this name, whose source is `upload`, such as vm-disk=./fedora.raw.xz. May be repeated.",
+)
+@click.option(
     "--max-copy-age",
     type=DurationType(),
     default="12h",
@@ -135,15 +143,16 @@ def run(
     state: Path | None,
     timeout: float | None,
     patience: float,
+    uploads: tuple[UploadFile, ...],
     max_copy_age: timedelta,
     dry_run: bool,
     output: str,
     verbose: bool,
 ) -> None:
-    """Run DataMovers, ReplicationSources and ReplicationDestinations on this machine, without a cluster.
+    """Run DataMovers, ReplicationSources, ReplicationDestinations and DataVolumes on this machine, without a cluster.
 
     Applies the manifests to an embedded Kubernetes API, clones the volumes, runs the movers as processes, waits, and shows how far they
-    are. A second run moves only what has changed.
+    are. A second run moves only what has changed. Disks that are filled stay in the state directory.
     """
     demand_world("run")
     from datamover.cli.run import RunOptions
@@ -157,6 +166,7 @@ def run(
         timeout=timeout,
         patience=patience,
         max_copy_age=max_copy_age,
+        uploads=uploads,
     )
     request = Request(filenames, options, machine=output == "json", verbose=verbose, dry_run=dry_run)
     sys.exit(perform(request))
@@ -232,8 +242,8 @@ def up(
     "named",
     metavar="NAME",
     multiple=True,
-    help="Forget this DataMover, ReplicationSource or ReplicationDestination, be it [KIND/][NAMESPACE/]NAME, and remove what its runs left "
-    "here: copies, caches, and what a destination has received into a volume of its own. May be repeated.",
+    help="Forget this DataMover, ReplicationSource, ReplicationDestination or DataVolume, be it [KIND/][NAMESPACE/]NAME, and remove what its runs "
+    "left here: copies, caches, what a destination has received into a volume of its own, and the disk of a DataVolume. May be repeated.",
 )
 @click.option(
     "--free-volume",
@@ -247,7 +257,7 @@ def up(
     "--free-ended",
     "ended",
     is_flag=True,
-    help="Free all DataMovers and ReplicationSources whose run is over, and copies that no object knows. What destinations have received stays.",
+    help="Free all DataMovers and ReplicationSources whose run is over, and copies that no object knows. What destinations have received stays, and so do disks.",
 )
 @click.option(
     "-o",

@@ -1,9 +1,12 @@
 """The result of `datamover run`: exit codes, and what is shown of each object to people and as JSON."""
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -19,7 +22,7 @@ from datamover.api.volsync.replication_source import REPLICATION_SOURCES
 from datamover.api.waits import EndedBy, are_data_safe
 from datamover.cli import fillings, synchronisations
 from datamover.cli.patience import ended_by, held_by
-from datamover.cli.runnables import Replication, Runnable, kind_of
+from datamover.cli.runnables import Name, Replication, Runnable, kind_of, name_of
 
 _ASIDE = re.compile(r" ?\([^()]*kubectl[^()]*\)")
 _CLAUSES = re.compile(r"(?<=[.;:]) ")
@@ -234,10 +237,12 @@ def _status_to_tree(status: Any) -> dict[str, Any]:
     return tree
 
 
-def to_json(objects: Sequence[Runnable], *, code: Exit, state: str) -> bytes:
+def to_json(
+    objects: Sequence[Runnable], *, code: Exit, state: str, disks: Mapping[Name, Path] = MappingProxyType({})
+) -> bytes:
     """Return the result as one JSON document: `exitCode`, `state`, and of each kind a list with name, namespace and status of each object.
 
-    What is no DataMover has `result` as well: `Completed`, `Failed`, or how far it is.
+    What is no DataMover has `result` as well: `Completed`, `Failed`, or how far it is. A DataVolume that is filled has `disk`, where that is.
     """
     document: dict[str, Any] = {"exitCode": int(code), "state": plain(state), **{name: [] for name in LISTS.values()}}
     for obj in objects:
@@ -248,5 +253,8 @@ def to_json(objects: Sequence[Runnable], *, code: Exit, state: str) -> bytes:
         }
         if not isinstance(obj, DataMover):
             entry["result"] = show(obj).phase
+        disk = disks.get(name_of(obj))
+        if disk is not None:
+            entry["disk"] = plain(os.fspath(disk))
         document[LISTS[kind_of(obj)]].append(entry)
     return msgspec.json.format(msgspec.json.encode(document), indent=2)

@@ -12,7 +12,6 @@ from typing import Any
 
 from datamover.api.cdi import names as cdi
 from datamover.api.cdi.config import CDI_CONFIGS
-from datamover.api.cdi.data_import_cron import DATA_IMPORT_CRONS
 from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover
@@ -36,7 +35,8 @@ from datamover.cli.patience import DEFAULT_PATIENCE, Patience
 from datamover.cli.resuming import DEFAULT_MAX_COPY_AGE
 from datamover.cli.runnables import Name, Runnable, name_of
 from datamover.cli.sequence import find_waits
-from datamover.cli.volumes import Volume, find_clash
+from datamover.cli.upload_files import UploadFile
+from datamover.cli.volumes import Volume
 from datamover.cli.watched import Watched
 from datamover.volumes.binding import is_bound
 from datamover.volumes.collection_time import Lifetime, find_lifetime
@@ -59,6 +59,7 @@ class RunOptions:
     volumes: tuple[Volume, ...]
     namespace: str
     state: Path
+    uploads: tuple[UploadFile, ...] = ()
     timeout: float | None = None
     patience: float = DEFAULT_PATIENCE
     max_copy_age: timedelta = DEFAULT_MAX_COPY_AGE
@@ -84,45 +85,6 @@ def _be_silent(line: str) -> None:
     del line
 
 
-def check_request(sources: tuple[Source, ...], volumes: tuple[Volume, ...], *, state: Path) -> None:
-    """Say what is wrong with a request before anything is started. Raises ManifestError."""
-    if not runnables(sources):
-        found = ", ".join(dict.fromkeys(source.manifest["kind"] for source in sources)) or "nothing"
-        raise ManifestError(
-            f"no DataMover, ReplicationSource, ReplicationDestination or DataVolume among the objects ({found}), so there is nothing to run: "
-            "give the file of one with -f, and check how its kind is spelt"
-        )
-    _refuse_crons(sources)
-    _refuse_doubled(sources, volumes)
-    clash = find_clash(volumes, state)
-    if clash is not None:
-        raise ManifestError(clash)
-    for source in runnables(sources):
-        if source.manifest["kind"] == DATA_VOLUMES.kind:
-            raise ManifestError(f"{source.place}: DataVolumes are not filled on one machine yet: leave it out")
-
-
-def _refuse_crons(sources: tuple[Source, ...]) -> None:
-    """What imports again and again has no end that could be waited for."""
-    cron = next((source for source in sources if source.manifest["kind"] == DATA_IMPORT_CRONS.kind), None)
-    if cron is not None:
-        raise ManifestError(
-            f"{cron.place}: DataImportCron {cron.manifest['metadata']['name']} imports again and again, and this command ends: give a DataVolume as "
-            "its template says, or apply it to a world that stays (datamover local up)"
-        )
-
-
-def _refuse_doubled(sources: tuple[Source, ...], volumes: tuple[Volume, ...]) -> None:
-    given = {volume.name for volume in volumes}
-    for source in runnables(sources):
-        name = source.manifest["metadata"]["name"]
-        if source.manifest["kind"] == DATA_VOLUMES.kind and name in given:
-            raise ManifestError(
-                f"{source.place}: the claim {name} is to be filled by a DataVolume and is a directory of yours (--volume {name}=…): leave out one, "
-                "for what is filled is written over"
-            )
-
-
 async def run(
     options: RunOptions,
     *,
@@ -141,6 +103,7 @@ async def run(
         operator=Options(progress_interval=options.progress_interval),
         job_backoff=options.job_backoff,
         restic=await _find_restic(options.sources),
+        uploads={upload.name: upload.path for upload in options.uploads},
     )
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -15,7 +15,8 @@ from datamover.cli.loop import start
 from datamover.cli.manifests import ManifestError, read_manifests
 from datamover.cli.options import StartError
 from datamover.cli.outcome import Exit, error_to_json, explain, to_json
-from datamover.cli.run import RunOptions, RunResult, check_request, run
+from datamover.cli.request import check_request
+from datamover.cli.run import RunOptions, RunResult, run
 from datamover.cli.terminal import open_console, say, warn
 
 ROOT_WARNING = (
@@ -51,7 +52,7 @@ def perform(request: Request) -> Exit:
 def _perform(request: Request, console: Console) -> Exit:
     options = request.options
     sources = read_manifests(request.filenames, stdin=sys.stdin, namespace=options.namespace)
-    check_request(sources, options.volumes, state=options.state)
+    check_request(sources, options.volumes, state=options.state, uploads=options.uploads)
     options = options.with_sources(sources)
     if not request.machine:
         say(console, f"state: {options.state}")
@@ -71,7 +72,7 @@ def _perform(request: Request, console: Console) -> Exit:
     display = choose_display(console, quiet=request.machine)
     result = start(run(options, display=display, say=lambda line: say(console, line), on_begin=_warn))
     if request.machine:
-        print_document(to_json(result.movers, code=result.code, state=os.fspath(options.state)))
+        print_document(to_json(result.movers, code=result.code, state=os.fspath(options.state), disks=result.disks))
     else:
         _print_result(console, result, options)
     return result.code

@@ -78,7 +78,9 @@ class Watched:
 
 
 def _is_of_this_run(obj: Runnable, wanted: Wanted) -> bool:
-    if isinstance(obj, DataMover | DataVolume):
+    if isinstance(obj, DataVolume):
+        return not wanted.is_stale or version_of(obj.metadata) > wanted.version
+    if isinstance(obj, DataMover):
         return True
     last = status_of(obj).last_sync_time
     gone_on = wanted.ended_before is not None and last == wanted.ended_before

@@ -40,6 +40,7 @@ OFFERED = {
             "plain,operator",
             "plain,run",
             "plain,state",
+            "plain,upload",
         ],
     ),
     "a command that is begun": (("lo",), ["plain,local"]),

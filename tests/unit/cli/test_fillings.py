@@ -19,8 +19,8 @@ from datamover.cli.display import LineDisplay, print_summary, progress_table
 from datamover.cli.manifests import ManifestError, Source, read_manifests
 from datamover.cli.outcome import Exit, exit_code, explain, show, to_json
 from datamover.cli.patience import PERSON_PATIENCE, Patience
+from datamover.cli.request import check_request
 from datamover.cli.resuming import GoOn, Kept, copied_at, decide
-from datamover.cli.run import check_request
 from datamover.cli.runnables import Name, name_of
 from datamover.cli.sequence import find_waits
 from datamover.cli.volumes import Volume

@@ -15,7 +15,8 @@ from datamover.cli.display import NoDisplay
 from datamover.cli.embedded.world import EmbeddedWorld
 from datamover.cli.manifests import ManifestError, Source, read_manifests
 from datamover.cli.outcome import Exit
-from datamover.cli.run import RunOptions, RunResult, _wait, check_request, run
+from datamover.cli.request import check_request
+from datamover.cli.run import RunOptions, RunResult, _wait, run
 from datamover.cli.runnables import name_of
 from datamover.cli.volumes import Volume
 from datamover.cli.watched import Watched

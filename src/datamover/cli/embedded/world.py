@@ -19,15 +19,19 @@ from prometheus_client import CollectorRegistry
 
 from datamover.api import names
 from datamover.api.definitions import crds, data_volume_crds, replication_crds
+from datamover.cli.datavolumes import data_volume_kinds
+from datamover.cli.disks import MakePopulate
+from datamover.cli.embedded.handing import fill_from, hand_out
 from datamover.cli.embedded.restic import VARIABLE as RESTIC_VARIABLE
 from datamover.cli.embedded.saving import Saver
 from datamover.cli.embedded.state import NODE, OBJECTS, WorldError, held, restore
 from datamover.cli.kinds import KINDS, REPLICATION_KINDS
 from datamover.cli.operator import Operator, find_cluster, new_metrics
-from datamover.cli.options import Options
+from datamover.cli.options import DataVolumeOptions, Options
 from datamover.cli.runnables import RUNNABLES, Name, Runnable, name_of
 from datamover.cli.surroundings import MakeKind
 from datamover.cli.volumes import Volume
+from datamover.reconcilers.datavolume.ask import Kind
 from kubekit.client.client import Client
 from kubekit.client.errors import AlreadyExists, NotFound
 from kubekit.runtime.informer import Informer
@@ -57,19 +61,28 @@ _CRDS: Final = Resource(
 _MANAGER: Final = "datamover-local"
 
 
+KINDS_HERE: Final[tuple[MakeKind, ...]] = (
+    *KINDS,
+    *REPLICATION_KINDS,
+    *data_volume_kinds(Options(data_volumes=DataVolumeOptions(collection=True, population=True))),
+)
+"""What is reconciled here: all there is."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorldOptions:
     """How the embedded world runs. With `operator` None this process runs no operator: another one does.
 
-    `restic` is the program that movers find, None where there is none.
+    `restic` is the program that movers find, None where there is none. `uploads` are the files that fill DataVolumes of these names.
     """
 
     state: Path
     operator: Options | None = field(default_factory=Options)
     job_backoff: float = 10.0
     images: Mapping[str, tuple[str, ...]] | None = None
-    kinds: tuple[MakeKind, ...] = (*KINDS, *REPLICATION_KINDS)
+    kinds: tuple[MakeKind, ...] = KINDS_HERE
     restic: Path | None = None
+    uploads: Mapping[str, Path] = field(default_factory=dict[str, Path])
 
 
 class EmbeddedWorld:
@@ -140,50 +153,62 @@ async def start_world(options: WorldOptions) -> AsyncGenerator[EmbeddedWorld]:
     """Start everything; on leaving, stop it in order and save. Raises WorldError."""
     state = options.state
     with held(state):
-        server = ApiServer()
-        restore(server, state)
-        saver = Saver(server, state / OBJECTS)
-        client = Client(LocalTransport(server), user_agent=_MANAGER)
-        await install_basics(client)
-        await _save_first(saver, state)
-        kept = {name_of(obj): obj for resource in RUNNABLES.values() for obj in await client.list(resource)}
-        images = options.images or mover_images(options.restic)
-        node = LocalNode(client, state_dir=state / NODE, images=images, settle=saver.settle)
-        server.set_log_reader(node.read_log)
-        registry, metrics = new_metrics()
-        operator = None
-        if options.operator is not None:
-            counted = Client(LocalTransport(server), observe=metrics.request)
-            operator = Operator(
-                counted,
-                cluster=await find_cluster(client),
-                options=_with_image(options.operator),
-                registry=registry,
-                metrics=metrics,
-                kinds=options.kinds,
-            )
-            await install_definitions(client, operator)
-        world = EmbeddedWorld(
-            state=state, server=server, client=client, node=node, operator=operator, registry=registry, kept=kept
-        )
-        stop = asyncio.Event()
-        controllers = LocalControllers(client, server=server, job_backoff_base=options.job_backoff)
-        tasks = [
-            asyncio.create_task(node.run(), name="node"),
-            asyncio.create_task(controllers.run(), name="controllers"),
-            asyncio.create_task(saver.run(), name="saver"),
-        ]
-        running = [asyncio.create_task(operator.run(stop), name="operator")] if operator is not None else []
-        world.watch_over((*tasks, *running))
-        try:
+        async with hand_out(options.uploads) as addresses, _start_world(options, addresses) as world:
             yield world
-        finally:
-            stop.set()
-            await asyncio.gather(*running, return_exceptions=True)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await _save_last(saver, state)
+
+
+@asynccontextmanager
+async def _start_world(options: WorldOptions, addresses: Mapping[str, str]) -> AsyncGenerator[EmbeddedWorld]:
+    state = options.state
+    server = ApiServer()
+    restore(server, state)
+    saver = Saver(server, state / OBJECTS)
+    client = Client(LocalTransport(server), user_agent=_MANAGER)
+    await install_basics(client)
+    await _save_first(saver, state)
+    kept = {name_of(obj): obj for resource in RUNNABLES.values() for obj in await client.list(resource)}
+    images = options.images or mover_images(options.restic)
+    node = LocalNode(client, state_dir=state / NODE, images=images, settle=saver.settle)
+    server.set_log_reader(node.read_log)
+    registry, metrics = new_metrics()
+    operator = None
+    if options.operator is not None:
+        counted = Client(LocalTransport(server), observe=metrics.request)
+        operator = Operator(
+            counted,
+            cluster=await find_cluster(client),
+            options=_with_image(options.operator),
+            registry=registry,
+            metrics=metrics,
+            kinds=tuple(_with_uploads(make, addresses) for make in options.kinds),
+        )
+        await install_definitions(client, operator)
+    world = EmbeddedWorld(
+        state=state, server=server, client=client, node=node, operator=operator, registry=registry, kept=kept
+    )
+    stop = asyncio.Event()
+    controllers = LocalControllers(client, server=server, job_backoff_base=options.job_backoff)
+    tasks = [
+        asyncio.create_task(node.run(), name="node"),
+        asyncio.create_task(controllers.run(), name="controllers"),
+        asyncio.create_task(saver.run(), name="saver"),
+    ]
+    running = [asyncio.create_task(operator.run(stop), name="operator")] if operator is not None else []
+    world.watch_over((*tasks, *running))
+    try:
+        yield world
+    finally:
+        stop.set()
+        await asyncio.gather(*running, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await _save_last(saver, state)
+
+
+def _with_uploads(make: MakeKind, addresses: Mapping[str, str]) -> MakeKind:
+    """Where DataVolumes are filled, those that wait for an upload are filled from the files at these addresses."""
+    return replace(make, instead={Kind.UPLOAD: fill_from(addresses)}) if isinstance(make, MakePopulate) else make
 
 
 def _with_image(options: Options) -> Options:
