@@ -41,7 +41,7 @@ _DRIVERS: Final = {
     "file.csi.azure.com": _FILE_SERVER,
     "efs.csi.aws.com": _FILE_SERVER,
     "hostpath.csi.k8s.io": _CLOUD_DISK,
-    "local.datamover.a-cup-of.coffee": _CLOUD_DISK,
+    "local.datamover.a-cup-of.coffee": _ONE_NODE,
     "kubevirt.io.hostpath-provisioner": _ONE_NODE,
     "rancher.io/local-path": _ONE_NODE,
 }
