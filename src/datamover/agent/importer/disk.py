@@ -68,6 +68,8 @@ class Disk:
 
     def tail(self) -> bytes:
         """Return the last sector that was written."""
+        if not self._old and self._device.size < self.size:
+            self._device.resize(self.size)  # zeros at the end are not written, so a file does not reach there by itself
         begin = max(0, self.size - SECTOR)
         return self._device.read(begin, self.size - begin)
 

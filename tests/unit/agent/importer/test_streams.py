@@ -12,7 +12,7 @@ from datamover.agent.blocks.device import open_destination
 from datamover.agent.errors import Failure
 from datamover.agent.importer import checksum, formats, headers, proxies, unpacking
 from datamover.agent.importer.addresses import parse
-from datamover.agent.importer.disk import CHUNK, Disk
+from datamover.agent.importer.disk import CHUNK, SECTOR, Disk
 from datamover.agent.importer.unpacking import UnpackingError
 from support.importing import noise
 
@@ -137,3 +137,17 @@ def test_a_proxy_that_is_none_counts_as_none_and_a_star_means_all() -> None:
     for text in ("socks5://p.example:1", "http://", "http://[p", "http://p:x"):
         assert proxies.find_proxy({"https_proxy": text}, address) is None
     assert proxies.find_proxy(PROXY | {"no_proxy": "*"}, address) is None
+
+
+@pytest.mark.parametrize("ending", [0, SECTOR, CHUNK, 5 * CHUNK])
+def test_a_file_has_its_last_sector_also_where_that_is_a_hole(tmp_path: Path, ending: int) -> None:
+    content = noise(2 * CHUNK) + bytes(ending)
+    path = tmp_path / "disk.img"
+    path.touch()
+    with open_destination(str(path)) as device:
+        disk = Disk(device, limit=16 * CHUNK, final=8 * CHUNK, preallocate=False, old=False)
+        disk.write(split(content, 1), what="image")
+        assert disk.tail() == content[-SECTOR:]
+        assert disk.complete() == 8 * CHUNK
+        disk.prove(alive=lambda _: None)
+    assert path.read_bytes() == content + bytes(8 * CHUNK - len(content))
