@@ -22,7 +22,7 @@ from rich.rule import Rule
 from rich.tree import Tree
 
 from datamover.api import amounts
-from datamover.cli import demo_replication
+from datamover.cli import demo_disk, demo_replication
 from datamover.cli.display import choose_display, print_summary, size
 from datamover.cli.embedded.restic import ResticMissing, provide_restic
 from datamover.cli.embedded.state import WorldError
@@ -133,7 +133,13 @@ def _play(console: Console, place: Path, interrupts: Interrupts) -> int:
         failed = _run(console, place, server, secret="not-the-secret")  # noqa: S106 - wrong on purpose
         _title(console, "5. Replication with restic: to a directory and to S3, and back")
         replicated = _replicate(console, place, server)
-    expected = replicated and (first.code, second.code, failed.code) == (Exit.COMPLETED, Exit.COMPLETED, Exit.FAILED)
+    _title(console, "6. The disk of a virtual machine: a DataVolume that is filled and collected")
+    filled = _fill(console, place)
+    expected = (
+        replicated
+        and filled
+        and (first.code, second.code, failed.code) == (Exit.COMPLETED, Exit.COMPLETED, Exit.FAILED)
+    )
     _title(
         console, f"{'All went as it should' if expected else 'Something went wrong'}, {time.monotonic() - begun:.0f} s"
     )
@@ -220,6 +226,26 @@ def _replicate(console: Console, place: Path, server: Server) -> bool:
         )
         say(console, f"{name} {words}", style="red" if paths else "green")
     return not any(different.values())
+
+
+def _fill(console: Console, place: Path) -> bool:
+    """Fill a DataVolume from a web server, let it be collected, and compare its disk with the image. Return whether all went as it should."""
+    with demo_disk.serve_image(place) as (address, content):
+        objects = demo_disk.objects_of(address, checksum=demo_disk.packed_checksum(place))
+        text = StringIO(demo_replication.render(objects))
+        result = _go(console, place, read_manifests(("-",), stdin=text, namespace="default"), volumes={})
+    disk = next(iter(result.disks.values()), None)
+    if result.code is not Exit.COMPLETED or disk is None:
+        return False
+    same = demo_disk.is_image(disk, content)
+    taken = disk.stat().st_blocks * 512
+    words = "is the image, byte by byte" if same else "differs from the image"
+    say(
+        console,
+        f"the DataVolume is gone, its claim stays: the disk of {size(disk.stat().st_size)}, which takes {size(taken)}, {words}",
+        style="green" if same else "red",
+    )
+    return same
 
 
 async def _show_world(console: Console, world: EmbeddedWorld) -> None:

@@ -363,7 +363,7 @@ def volsync(
 def demo(keep: Path | None) -> None:
     """Show the whole thing: back up a volume to a real S3 server on this machine, change it, run again, then fail on purpose.
 
-    Then the volume is copied with restic, into a directory and to the server, and brought back.
+    Then the volume is copied with restic, into a directory and to the server, and brought back; and a DataVolume is filled and collected.
 
     Exit code 0 when everything went as it should, the failure included, else 1.
     """

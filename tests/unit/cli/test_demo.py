@@ -1,14 +1,17 @@
 """The parts of the demo. `make demo` runs it whole."""
 
+import hashlib
 import io
+import lzma
 import os
 import shutil
+import urllib.request
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from datamover.cli import demo, demo_replication
+from datamover.cli import demo, demo_disk, demo_replication
 from datamover.cli.demo import DemoError, Server, change_volume, make_volume, run_demo, serve_s3
 from datamover.cli.embedded.state import WorldError
 from datamover.cli.manifests import read_manifests
@@ -123,3 +126,19 @@ def test_a_server_that_does_not_start_is_quoted(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(demo.shutil, "which", lambda *args, **kwargs: str(program))
     with pytest.raises(DemoError, match="the S3 server did not start: no such backend"), serve_s3(tmp_path):
         pass
+
+
+def test_the_image_of_the_disk_is_served_and_a_disk_that_differs_is_told(tmp_path: Path) -> None:
+    with demo_disk.serve_image(tmp_path) as (address, content), urllib.request.urlopen(address) as answer:  # noqa: S310 - loopback
+        packed = answer.read()
+    assert lzma.decompress(packed) == content
+    assert hashlib.sha256(packed).hexdigest() == demo_disk.packed_checksum(tmp_path)
+    text = io.StringIO(demo_replication.render(demo_disk.objects_of(address, checksum="0" * 64)))
+    kinds = [each.manifest["kind"] for each in read_manifests(("-",), stdin=text, namespace="default")]
+    assert sorted(kinds) == ["CDIConfig", "DataVolume"]
+    disk = tmp_path / "disk.img"
+    for behind, same in ((b"", True), (bytes(512), True), (b"x", False)):
+        disk.write_bytes(content + behind)
+        assert demo_disk.is_image(disk, content) is same
+    disk.write_bytes(b"x" + content[1:])
+    assert not demo_disk.is_image(disk, content)
