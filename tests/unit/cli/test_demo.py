@@ -129,7 +129,7 @@ def test_a_server_that_does_not_start_is_quoted(tmp_path: Path, monkeypatch: pyt
 
 
 def test_the_image_of_the_disk_is_served_and_a_disk_that_differs_is_told(tmp_path: Path) -> None:
-    with demo_disk.serve_image(tmp_path) as (address, content), urllib.request.urlopen(address) as answer:  # noqa: S310 - loopback
+    with demo_disk.serve_image(tmp_path) as (address, content), urllib.request.urlopen(address) as answer:
         packed = answer.read()
     assert lzma.decompress(packed) == content
     assert hashlib.sha256(packed).hexdigest() == demo_disk.packed_checksum(tmp_path)
