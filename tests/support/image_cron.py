@@ -50,6 +50,7 @@ class Images:
         self.disks, self.view = Disks(self.cluster), View(self.cluster)
         self.now = datetime(2026, 11, 30, 12, tzinfo=UTC)
         self.known: Known = UNKNOWN
+        self.rivals: frozenset[str] = frozenset()
         self.users: dict[str, str | None] = {}
         """Who mounts a claim, by its name; None where Pods may not be read."""
         self.told: list[str] = []
@@ -149,7 +150,9 @@ class Images:
         return msgspec.convert(self.trees[DATA_IMPORT_CRONS.kind, "cron"], DataImportCron)
 
     def plan(self) -> Plan[Any]:
-        return decide(gather(self.cron, view=self.view, disks=self.disks, known=self.known, now=self.now))
+        return decide(
+            gather(self.cron, view=self.view, disks=self.disks, known=self.known, now=self.now, rivals=self.rivals)
+        )
 
     def settle(self, *, steps: int | None = None, rounds: int = 60) -> None:
         """Carry plans out until there is nothing to do, or so many `steps` were taken and the operator dies."""

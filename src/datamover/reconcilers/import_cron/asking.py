@@ -35,6 +35,7 @@ class Reason(StrEnum):
     NAME_TAKEN = "NameTaken"
     REFUSED = "Refused"
     POLL_FAILED = "PollFailed"
+    POLLED = "Polled"
     PRUNED = "ImportDeleted"
     INTERNAL = "InternalError"
 

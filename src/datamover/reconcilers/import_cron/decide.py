@@ -27,7 +27,7 @@ from datamover.reconcilers.import_cron.polling import find_problem, poll
 from datamover.reconcilers.import_cron.pruning import prune
 from datamover.reconcilers.import_cron.status import current_of, last_imported, tell
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
-from kubekit.words.meta import HasMeta, Resource
+from kubekit.words.meta import HasMeta, ObjectMeta, Resource
 from kubekit.words.timestamps import micros, seconds
 
 Decision = Plan[DataImportCronStatus]
@@ -68,11 +68,13 @@ def _import(facts: Facts, spec: DataImportCronSpec) -> Decision:
     if isinstance(wanted, Flaw):
         # What was imported before stays as it is; there is nothing that could be newer.
         settled = _settle(facts, spec, current) if current is not None else None
-        problem = find_problem(facts)
+        problem = find_problem(cron, spec)
         return settled or Plan(_blocked(facts, Flaw(Reason.POLL_FAILED, problem) if problem else wanted))
-    if current is None or (current.digest, current.data_volume_name) != (wanted.digest, wanted.name):
+    if current is None:
         return _begin(facts, spec, wanted)
-    return _follow(facts, spec, wanted)
+    if (current.digest, current.data_volume_name) == (wanted.digest, wanted.name):
+        return _follow(facts, spec, wanted)
+    return _finish(facts, spec, Wanted(current.digest, current.data_volume_name), wanted) or _begin(facts, spec, wanted)
 
 
 def _is_over(facts: Facts, refusal: Refusal) -> bool:
@@ -86,6 +88,32 @@ def _blocked(facts: Facts, flaw: Flaw) -> Steps:
 
 
 # An import.
+
+
+def _finish(facts: Facts, spec: DataImportCronSpec, current: Wanted, wanted: Wanted) -> Decision | None:
+    """Let an import come to its end that was overtaken meanwhile; None when nothing keeps the next one from its beginning.
+
+    A source may change faster than it is imported. If each change began anew, there would be ever more imports, and never an image.
+    """
+    found = facts.find(current.name)
+    if facts.find(wanted.name).state is State.DONE or _find_foreign(facts, found) is not None:
+        return None
+    if found.state is State.DONE:
+        if last_imported(facts.cron) != current.name:
+            return Plan(_take(facts, spec, found, current, newer=wanted))
+        settled = _settle(facts, spec, current_of(facts.cron))
+        return settled if settled is not None and settled.steps else None
+    if not found.is_writing:
+        return None
+    return Plan(
+        tell(
+            facts.cron,
+            Reason.OUTDATED,
+            f"there is something new to import, {wanted.digest}: it is begun when {current.name} has come to its end",
+            now=facts.now,
+            progressing=Said("True", Reason.IMPORTING, f"importing into {current.name}"),
+        )
+    )
 
 
 def _begin(facts: Facts, spec: DataImportCronSpec, wanted: Wanted) -> Decision:
@@ -117,7 +145,8 @@ def _follow(facts: Facts, spec: DataImportCronSpec, wanted: Wanted) -> Decision:
     if found.state is State.DONE:
         if last_imported(cron) != wanted.name or not found.used_at:
             return Plan(_take(facts, spec, found, wanted))
-        return _settle(facts, spec, current_of(cron)) or Plan(_tell_done(facts, wanted))
+        told = _tell_done(facts, spec, wanted)
+        return Plan(told) if told else _settle(facts, spec, current_of(cron)) or Plan()
     status = found.volume.status if found.volume is not None else None
     phase = (status.phase if status is not None else None) or "not set"
     how = f"its phase is {phase}" if found.volume is not None else "its DataVolume is to be made"
@@ -125,6 +154,8 @@ def _follow(facts: Facts, spec: DataImportCronSpec, wanted: Wanted) -> Decision:
         how = "its claim has no DataVolume and is not Bound: who fills it?"
     if found.state is State.GOING:
         how = "it is being deleted, and is imported anew then"
+    if found.state is State.LOST:
+        how = "its claim has lost its volume: delete it, and it is imported anew"
     told = tell(
         cron,
         Reason.OUTDATED,
@@ -132,8 +163,10 @@ def _follow(facts: Facts, spec: DataImportCronSpec, wanted: Wanted) -> Decision:
         now=facts.now,
         progressing=Said("True", Reason.IMPORTING, f"importing into {wanted.name}: {how}"),
     )
-    sourced = _keep_source(facts, spec, wanted.name)
-    return Plan((*told, *_make(facts, spec, found, wanted), *sourced))
+    last = last_imported(cron)
+    stands_for = last if facts.find(last).state is State.DONE else wanted.name
+    steps = (*told, *_make(facts, spec, found, wanted), *_keep_source(facts, spec, stands_for))
+    return Plan(steps) if steps else prune(facts, spec, unfinished=True) or Plan()
 
 
 def _make(facts: Facts, spec: DataImportCronSpec, found: Import, wanted: Wanted) -> Steps:
@@ -147,7 +180,8 @@ def _make(facts: Facts, spec: DataImportCronSpec, found: Import, wanted: Wanted)
 def _find_foreign(facts: Facts, found: Import) -> Flaw | None:
     """Return why an import cannot have its name: a claim or a DataVolume of somebody else has it.
 
-    A claim that belongs to nobody, and bears no label, is taken for what its name says: the digest in it was imported before.
+    A claim that belongs to nobody, and bears no label, is taken for what its name says: the digest in it was imported before. One that a
+    DataVolume of its user's has filled bears no label either: it is a disk of his.
     """
     label, volume = label_of(facts.cron), found.volume.metadata if found.volume is not None else None
     allowed = {facts.cron.metadata.uid, volume.uid if volume is not None else ""}
@@ -155,15 +189,23 @@ def _find_foreign(facts: Facts, found: Import) -> Flaw | None:
         if each is None:
             continue
         said, owners = each.metadata.label(names.CRON_LABEL), each.metadata.owner_references or ()
-        free = said == label or (resource is PERSISTENT_VOLUME_CLAIMS and said is None)
-        if free and not {owner.uid for owner in owners} - allowed:
+        free = said == label or (
+            resource is PERSISTENT_VOLUME_CLAIMS and said is None and not _is_filled(each.metadata)
+        )
+        rival = each.metadata.annotation(names.IMPORT_OF) in facts.rivals
+        if free and not rival and not {owner.uid for owner in owners} - allowed:
             continue
         return Flaw(
             Reason.NAME_TAKEN,
-            f"{resource.kind} {found.name} exists and is somebody else's, as its owners and its label {names.CRON_LABEL} say: delete or rename it, "
+            f"{resource.kind} {found.name} exists and is somebody else's, as its owners, annotations, or its label {names.CRON_LABEL} say: delete or rename it, "
             f"or name another DataSource in spec.managedDataSource",
         )
     return None
+
+
+def _is_filled(meta: ObjectMeta) -> bool:
+    """Tell whether a DataVolume has filled a claim. One of a DataImportCron would have given it the label."""
+    return any(meta.annotation(key) for key in (names.CREATED_FOR, names.GARBAGE_COLLECTED, names.RECORD))
 
 
 def _take(
@@ -173,8 +215,12 @@ def _take(
     wanted: Wanted,
     *,
     current: tuple[ImportStatus, ...] | None = None,
+    newer: Wanted | None = None,
 ) -> Steps:
-    """An import is done: say on its claim that it is the newest, then record it. In this order, so that a crash between them repeats the first."""
+    """An import is done: say on its claim that it is the newest, then record it. In this order, so that a crash between them repeats the first.
+
+    `newer` is what there is to import by now.
+    """
     cron, claim = facts.cron, found.claim
     if claim is None:
         return ()
@@ -184,13 +230,24 @@ def _take(
         "last_import_timestamp": seconds(facts.now),
         **({} if current is None else {"current_imports": current}),
     }
-    message = f"{found.name} is the newest, {wanted.digest}"
-    told = tell(cron, Reason.UP_TO_DATE, message, now=facts.now, fields=fields)
+    reason, message = Reason.UP_TO_DATE, _describe_newest(facts, spec, wanted)
+    if newer is not None:
+        reason, message = (
+            Reason.OUTDATED,
+            f"{found.name} is there, and there is something new to import, {newer.digest}",
+        )
+    told = tell(cron, reason, message, now=facts.now, fields=fields)
     return (Patch(PERSISTENT_VOLUME_CLAIMS, claim.metadata, {"metadata": marks}), *told)
 
 
-def _tell_done(facts: Facts, wanted: Wanted) -> Steps:
-    return tell(facts.cron, Reason.UP_TO_DATE, f"{wanted.name} is the newest, {wanted.digest}", now=facts.now)
+def _tell_done(facts: Facts, spec: DataImportCronSpec, wanted: Wanted) -> Steps:
+    return tell(facts.cron, Reason.UP_TO_DATE, _describe_newest(facts, spec, wanted), now=facts.now)
+
+
+def _describe_newest(facts: Facts, spec: DataImportCronSpec, wanted: Wanted) -> str:
+    problem = find_problem(facts.cron, spec)
+    unknown = f"; whether there is a newer one is not known: {problem}" if problem else ""
+    return f"{wanted.name} is the newest, {wanted.digest}{unknown}"
 
 
 # What follows from it.

@@ -13,7 +13,7 @@ from datamover.api.cdi.data_volume import DataVolume
 from datamover.api.cdi.names import Phase
 from datamover.movers.defaults import NONE, MoverDefaults
 from datamover.plans.known import UNKNOWN, Known
-from datamover.volumes.binding import is_bound
+from datamover.volumes.binding import is_bound, is_lost
 from kubekit.words.batch import Job
 from kubekit.words.core import PersistentVolumeClaim, Pod
 from kubekit.words.meta import Manifest, ObjectMeta
@@ -27,6 +27,7 @@ class State(Enum):
     WORKING = "it is under way"
     GOING = "it is being deleted"
     DONE = "the disk is there"
+    LOST = "its claim has lost its volume"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,23 @@ class Import:
             return State.MISSING
         if any(each is not None and each.metadata.terminating for each in (volume, claim)):
             return State.GOING
+        if claim is not None and is_lost(claim):
+            return State.LOST
         if volume is not None:
             phase = volume.status.phase if volume.status is not None else None
             return State.DONE if phase == Phase.SUCCEEDED and claim is not None else State.WORKING
         return State.DONE if claim is not None and is_bound(claim) else State.WORKING
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether a worker is at it, and none of its workers has failed so far."""
+        status = self.volume.status if self.volume is not None else None
+        return (
+            self.state is State.WORKING
+            and status is not None
+            and status.phase == Phase.IMPORT_IN_PROGRESS
+            and not status.restart_count
+        )
 
     @property
     def metas(self) -> tuple[ObjectMeta, ...]:
@@ -91,7 +105,7 @@ class Facts:
     """A DataImportCron, its imports by name, and what has the name of its DataSource.
 
     `imports` are those with its label, that of the digest that is wanted, and that which the status says is the current one, whether they bear
-    it or not. `poll` is what has the name of the Job that asks the server, and `pods` are that one's.
+    it or not. `rivals` are the UIDs of the other DataImportCrons of the namespace. `poll` is what has the name of the Job that asks the server, and `pods` are that one's.
     """
 
     now: datetime
@@ -99,6 +113,7 @@ class Facts:
     imports: Mapping[str, Import] = field(default_factory=dict[str, Import])
     source: DataSource | None = None
     readers: tuple[Reader, ...] = ()
+    rivals: frozenset[str] = frozenset()
     poll: Job | None = None
     pods: tuple[Pod, ...] = ()
     worker: Worker = PLAIN

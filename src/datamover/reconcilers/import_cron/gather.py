@@ -9,7 +9,7 @@ from datamover.api.cdi.data_source import DataSource
 from datamover.api.cdi.data_volume import DataVolume
 from datamover.api.cdi.names import Phase
 from datamover.plans.known import Known
-from datamover.reconcilers.import_cron.asking import Wanted, find_wanted, keeps, label_of
+from datamover.reconcilers.import_cron.asking import Wanted, find_wanted, label_of
 from datamover.reconcilers.import_cron.facts import PLAIN, Facts, Import, Reader, Worker
 from datamover.reconcilers.import_cron.polling import poll_name
 from datamover.reconcilers.import_cron.status import current_of
@@ -68,7 +68,14 @@ class Disks(Protocol):
 
 
 def gather(
-    cron: DataImportCron, *, view: View, disks: Disks, known: Known, now: datetime, worker: Worker = PLAIN
+    cron: DataImportCron,
+    *,
+    view: View,
+    disks: Disks,
+    known: Known,
+    now: datetime,
+    worker: Worker = PLAIN,
+    rivals: frozenset[str] = frozenset(),
 ) -> Facts:
     """Return what there is to know about a DataImportCron."""
     namespace, label, spec = cron.metadata.namespace or "", label_of(cron), cron.spec
@@ -82,11 +89,10 @@ def gather(
     imports = {name: Import(name, disks.volume(namespace, name), view.claim(namespace, name)) for name in sorted(found)}
     source = disks.source(namespace, spec.managed_data_source) if spec is not None else None
     # Whom it would disturb is asked only where something may have to go.
-    crowded = spec is not None and keeps(spec) is not None and len(imports) > 1
-    readers = tuple(_readers(namespace, imports, source, view=view, disks=disks)) if crowded else ()
+    readers = tuple(_readers(namespace, imports, source, view=view, disks=disks)) if len(imports) > 1 else ()
     poll = view.job(namespace, poll_name(cron))
     pods = view.pods_of(poll.metadata.uid) if poll is not None else ()
-    return Facts(now, cron, imports, source, readers, poll, pods, worker, known)
+    return Facts(now, cron, imports, source, readers, rivals, poll, pods, worker, known)
 
 
 def _readers(

@@ -47,7 +47,13 @@ class DataImportCronKind(Kind[DataImportCron, DataImportCronStatus, Facts]):
 
     def gather(self, obj: DataImportCron, *, known: Known, now: datetime) -> Facts:
         """Return what there is to know about a DataImportCron."""
-        return gather(obj, view=self._view, disks=self._disks, known=known, now=now, worker=self._worker)
+        meta = obj.metadata
+        rivals = frozenset(
+            each.metadata.uid
+            for each in self.objects.store.list()
+            if each.metadata.namespace == meta.namespace and each.metadata.uid != meta.uid
+        )
+        return gather(obj, view=self._view, disks=self._disks, known=known, now=now, worker=self._worker, rivals=rivals)
 
     def decide(self, facts: Facts) -> Plan[DataImportCronStatus]:
         """Return what to do next."""

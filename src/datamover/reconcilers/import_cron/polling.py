@@ -1,8 +1,8 @@
 """Asking a server whether its object has changed, by a Job of our own: the operator itself fetches nobody's addresses with nobody's Secrets. Pure.
 
 The Job has one name for each DataImportCron, so that there is one at a time. Its outcome has a digest of what the server says of the object (ETag, else
-the time of change). That is written where others would write it, as the digest that is wanted; then the moment is recorded, then the Job goes. One
-that failed stays until the next time, so that it can be looked at.
+the time of change). The moment is recorded, then the digest is written where others would write it, as the one that is wanted, together with the UID
+of the Job that was read; then the Job goes. One that failed stays until the next time, so that it can be looked at. No two clocks are compared.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from datamover.movers.outcomes import describe_end, newest, read_outcome
 from datamover.plans.steps import Annotate, Create, Delete, Emit, Plan
 from datamover.reconcilers.import_cron.asking import DIGEST, Reason, is_pollable, source_of
 from datamover.reconcilers.import_cron.facts import Facts
-from datamover.reconcilers.import_cron.status import record_execution
+from datamover.reconcilers.import_cron.status import find_poll, record_poll
 from datamover.runs.wait import LITTLE
 from datamover.volumes.naming import JOB_NAME_LIMIT, shorten
 from kubekit.words.batch import JOBS
@@ -67,21 +67,25 @@ def poll(facts: Facts, spec: DataImportCronSpec) -> Decision:
         return _begin(facts, spec) if due is None or due <= facts.now else _wait(facts, due)
     if job.metadata.terminating or not job.ended or not owner_of(cron).owns(job):
         return Plan()
-    recorded = last is not None and last >= moment_of(job.metadata.creation_timestamp, default=0.0)
     answer = _read(facts)
-    if recorded and (not answer.problem or due is None or due <= facts.now):
-        return Plan((Delete(JOBS, job.metadata),))
-    if recorded:
-        return _wait(facts, due)
-    if answer.digest and answer.digest != cron.metadata.annotation(names.DESIRED_DIGEST):
-        return Plan((Annotate(DATA_IMPORT_CRONS, cron.metadata, {names.DESIRED_DIGEST: answer.digest}),))
+    if cron.metadata.annotation(names.POLL_READ) == job.metadata.uid:
+        over = not answer.problem or due is None or due <= facts.now
+        return Plan((Delete(JOBS, job.metadata),)) if over else _wait(facts, due)
+    read = {names.POLL_READ: job.metadata.uid, **({names.DESIRED_DIGEST: answer.digest} if answer.digest else {})}
     told = (Emit("Warning", Reason.POLL_FAILED, answer.problem, ACTION),) if answer.problem else ()
-    return Plan((*record_execution(cron, now=facts.now), *told))
+    return Plan(
+        (
+            *record_poll(cron, problem=answer.problem, now=facts.now),
+            Annotate(DATA_IMPORT_CRONS, cron.metadata, read),
+            *told,
+        )
+    )
 
 
-def find_problem(facts: Facts) -> str:
-    """Return why nobody knows what there is to import; empty where nothing has failed."""
-    return _read(facts).problem if facts.poll is not None and facts.poll.ended else ""
+def find_problem(cron: DataImportCron, spec: DataImportCronSpec) -> str:
+    """Return why the source could not be looked at the last time; empty where it could. It is remembered while it is looked at again."""
+    found = find_poll(cron.status) if spec.schedule and is_pollable(spec) else None
+    return (found.message or found.reason or "") if found is not None and found.status == "False" else ""
 
 
 def _due_after(spec: DataImportCronSpec, last: float | None) -> datetime | None:

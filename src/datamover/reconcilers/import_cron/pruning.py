@@ -25,9 +25,12 @@ LATER: Final = 300.0
 Decision = Plan[DataImportCronStatus]
 
 
-def prune(facts: Facts, spec: DataImportCronSpec) -> Decision | None:
-    """Return what takes away the next import that is to go; None when none is."""
-    doomed = find_doomed(facts, spec)
+def prune(facts: Facts, spec: DataImportCronSpec, *, unfinished: bool = False) -> Decision | None:
+    """Return what takes away the next import that is to go; None when none is.
+
+    `unfinished`: only one that we have begun and that was overtaken. All others stay until a newer one is there.
+    """
+    doomed = find_doomed(facts, spec, unfinished=unfinished)
     if not doomed:
         return None
     found = facts.known.diagnosis
@@ -41,21 +44,21 @@ def prune(facts: Facts, spec: DataImportCronSpec) -> Decision | None:
     return _remove(facts, rest[0]) if rest else Plan(wake_after=LATER - found.age)
 
 
-def find_doomed(facts: Facts, spec: DataImportCronSpec) -> tuple[Import, ...]:
-    """Return the imports that are to go, the least recently used one first."""
-    most = keeps(spec)
-    if most is None:
-        return ()
+def find_doomed(facts: Facts, spec: DataImportCronSpec, *, unfinished: bool = False) -> tuple[Import, ...]:
+    """Return the imports that are to go, the least recently used one first. What was never finished is no image: it goes even if images never do."""
+    most = None if unfinished else keeps(spec)
     label, newest = label_of(facts.cron), _newest(facts)
     mine = [each for each in facts.imports.values() if any(m.label(names.CRON_LABEL) == label for m in each.metas)]
     ordered = sorted(mine, key=lambda each: (each.name in newest, *_age_of(each)), reverse=True)
-    done = [each for each in ordered if not _is_overtaken(each)]
-    beyond = {each.name for each in done[most:]} | {each.name for each in ordered if _is_overtaken(each)}
+    done = [each for each in ordered if not _is_overtaken(each) and each.state is not State.LOST]
+    outdated = done[most:] if most is not None else []
+    overtaken = [each for each in ordered if _is_overtaken(each) and not (unfinished and not _is_made(facts, each))]
+    beyond = {each.name for each in (*outdated, *overtaken)}
     busy = set(_busy(facts, done))
     return tuple(
         each
         for each in reversed(ordered)
-        if each.name in beyond - newest - busy and each.state is not State.GOING and _is_ours(facts, each)
+        if each.name in beyond - newest - busy and each.state not in (State.GOING, State.LOST) and _is_ours(facts, each)
     )
 
 
@@ -77,12 +80,19 @@ def _is_overtaken(each: Import) -> bool:
     return each.volume is not None and each.state is State.WORKING
 
 
+def _is_made(facts: Facts, each: Import) -> bool:
+    """Tell whether this DataImportCron has made the DataVolume."""
+    return each.volume is not None and each.volume.metadata.annotation(names.IMPORT_OF) == facts.cron.metadata.uid
+
+
 def _is_ours(facts: Facts, each: Import) -> bool:
-    """Tell whether all that would go bears our label, and has no owner but us and its own DataVolume (law L2)."""
+    """Tell whether all that would go bears our label and no mark of another one that lives, and has no owner but us and its own DataVolume (law L2)."""
     label, volume = label_of(facts.cron), each.volume.metadata if each.volume is not None else None
     allowed = {facts.cron.metadata.uid, volume.uid if volume is not None else ""}
     for meta in each.metas:
         if {owner.uid for owner in meta.owner_references or ()} - allowed:
+            return False
+        if meta.annotation(names.IMPORT_OF) in facts.rivals:
             return False
         if meta.label(names.CRON_LABEL) != label and not (volume is not None and meta.owned_by(volume.uid)):
             return False

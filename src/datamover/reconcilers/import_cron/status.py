@@ -8,12 +8,15 @@ from msgspec.structs import replace
 
 from datamover.api.cdi.conditions import Said, merge
 from datamover.api.cdi.data_import_cron import DataImportCron, DataImportCronStatus, ImportStatus
+from datamover.api.cdi.data_volume import DataVolumeCondition
 from datamover.plans.steps import Emit, Step, WriteStatus
 from datamover.reconcilers.import_cron.asking import Reason
 from kubekit.words.timestamps import seconds
 
 PROGRESSING: Final = "Progressing"
 UP_TO_DATE: Final = "UpToDate"
+POLLED: Final = "Polled"
+_ORDER: Final = (PROGRESSING, UP_TO_DATE, POLLED)
 ACTION: Final = "Import"
 _NOTHING: Final[Mapping[str, Any]] = {}
 Steps = tuple[Step[DataImportCronStatus], ...]
@@ -40,7 +43,7 @@ def tell(
         PROGRESSING: progressing or Said("False", Reason.NO_IMPORT, "no import is under way"),
         UP_TO_DATE: up_to_date,
     }
-    conditions = merge(current.conditions, said, order=(PROGRESSING, UP_TO_DATE), now=now)
+    conditions = merge(current.conditions, said, order=_ORDER, now=now)
     status = replace(current, conditions=conditions, **{"source_format": "pvc", **fields})
     if status == cron.status:
         return ()
@@ -50,10 +53,24 @@ def tell(
     return (WriteStatus(status), Emit("Normal" if reason in _CALM else "Warning", reason, message, ACTION))
 
 
-def record_execution(cron: DataImportCron, *, now: datetime) -> Steps:
-    """Return the step that says when the source was looked at."""
-    current = cron.status or DataImportCronStatus()
-    return (WriteStatus(replace(current, last_execution_timestamp=seconds(now))),)
+def record_poll(cron: DataImportCron, *, problem: str, now: datetime) -> Steps:
+    """Return the step that says when the source was looked at, and why nothing was to be seen; `problem` is empty where all went well.
+
+    The heartbeat of the condition is the moment of the last answer; where it is False, its transition is the first failure since.
+    """
+    current, moment = cron.status or DataImportCronStatus(), seconds(now)
+    said = Said("False", Reason.POLL_FAILED, problem) if problem else Said("True", Reason.POLLED, "the server answers")
+    conditions = tuple(
+        replace(each, last_heartbeat_time=moment) if each.type == POLLED else each
+        for each in merge(current.conditions, {POLLED: said}, order=_ORDER, now=now)
+    )
+    return (WriteStatus(replace(current, conditions=conditions, last_execution_timestamp=moment)),)
+
+
+def find_poll(status: DataImportCronStatus | None) -> DataVolumeCondition | None:
+    """Return what is said of the last time the source was looked at; None when it never was."""
+    conditions = (status.conditions if status is not None else None) or ()
+    return next((each for each in conditions if each.type == POLLED), None)
 
 
 def current_of(cron: DataImportCron) -> ImportStatus | None:

@@ -11,6 +11,7 @@ from datamover.api.cdi.data_volume import DATA_VOLUMES
 from datamover.api.transfer import Outcome, encode_outcome
 from kubekit.words.batch import JOBS
 from kubekit.words.core import PODS
+from kubekit.words.timestamps import seconds
 from support.image_cron import DIGEST, LABEL, Images, digest, name_of
 
 SOURCE = {"http": {"url": "https://a.example/x", "secretRef": "login", "certConfigMap": "ca", "extraHeaders": ["A: b"]}}
@@ -101,6 +102,69 @@ def test_a_failure_is_told_kept_to_be_looked_at_and_tried_again_at_the_next_time
     end(world, succeeded=True, digest=digest(2))
     world.settle()
     assert annotation(world) == digest(2)
+
+
+def test_a_server_that_fails_later_is_told_beside_the_image_that_is_there_until_it_answers_again() -> None:
+    world = images()
+    world.settle()
+    end(world, succeeded=True, digest=digest(1))
+    world.settle()
+    world.complete(name_of(1))
+    world.settle()
+    assert world.condition("Polled") == ("True", "Polled")
+    heartbeats = [_heartbeat(world)]
+    world.now += timedelta(days=1)
+    world.settle()
+    end(world, reason="AccessDenied", failure_class="denied", message="the server says no")
+    world.settle()
+    for _ in range(2):
+        assert world.condition("UpToDate") == ("True", "UpToDate")
+        assert "the server says no" in _message(world, "UpToDate")
+        assert world.condition("Polled") == ("False", "PollFailed")
+        before = world.writes
+        world.settle()
+        assert world.writes == before
+        world.now += timedelta(days=1)
+        world.settle()
+    assert world.names(JOBS) == {JOB}, "it is asked again, and the failure is remembered meanwhile"
+    end(world, succeeded=True, digest=digest(1))
+    world.settle()
+    assert "the server says no" not in _message(world, "UpToDate")
+    assert world.condition("Polled") == ("True", "Polled")
+    assert world.told.count("PollFailed") == 1
+    heartbeats.append(_heartbeat(world))
+    world.now += timedelta(days=1)
+    world.settle()
+    end(world, succeeded=True, digest=digest(1))
+    world.settle()
+    heartbeats.append(_heartbeat(world))
+    assert heartbeats == sorted(set(heartbeats)), "the last answer"
+
+
+@pytest.mark.parametrize("minutes", [-90, 90])
+def test_clocks_that_differ_neither_lose_an_answer_nor_write_for_ever(minutes: int) -> None:
+    world = images("* * * * *")
+    for number in range(1, 4):
+        world.settle()
+        ahead = {"creationTimestamp": seconds(world.now + timedelta(minutes=minutes))}
+        world.change(JOBS, JOB, {"metadata": ahead})
+        end(world, succeeded=True, digest=digest(number))
+        before = world.writes
+        world.settle()
+        assert annotation(world) == digest(number)
+        assert world.names(JOBS) == set()
+        assert world.writes - before < 12
+        world.now += timedelta(minutes=1)
+
+
+def _heartbeat(world: Images) -> str:
+    status = world.cron.status
+    return next(each.last_heartbeat_time for each in (status and status.conditions) or () if each.type == "Polled")
+
+
+def _message(world: Images, condition: str) -> str:
+    status = world.cron.status
+    return next(each.message for each in (status and status.conditions) or () if each.type == condition)
 
 
 @pytest.mark.parametrize("said", ["", "sha256:", "sha256:" + "g" * 64, "../../x", "sha256:" + "0" * 500])
