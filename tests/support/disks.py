@@ -41,7 +41,8 @@ from datamover.reconcilers.datavolume.filling import IMPORT, Filling, Place
 from datamover.reconcilers.datavolume.gather import gather
 from datamover.runs.facts import PATIENT, Unread
 from kubekit.words.batch import JOBS
-from kubekit.words.core import PODS, SELECTED_NODE, Pod
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PODS, SECRET_METAS, SELECTED_NODE, SERVICES, Pod
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 from kubekit.words.timestamps import seconds
 from support.populating import DRIVER, NAMESPACE, Replica, Server, Stale
 
@@ -240,6 +241,15 @@ class Operator(Replica):
         self.secrets: dict[str, Any] = {}
 
     # What decisions read beside what the other kind reads.
+
+    def belongings_of(self, owner_uid: str) -> tuple[tuple[Any, Any], ...]:
+        every = {each.kind: each for each in (JOBS, PERSISTENT_VOLUME_CLAIMS, VOLUME_SNAPSHOTS, SECRET_METAS, SERVICES)}
+        found = [(every[kind], self._read(every[kind], name)) for kind, name in list(self.cached) if kind in every]
+        return tuple(
+            (resource, child)
+            for resource, child in found
+            if child.metadata.owned_by(owner_uid) and child.metadata.label(ours.CREATED_BY_LABEL)
+        )
 
     def storage_classes(self) -> tuple[Any, ...]:
         found = (self.storage_class(name) for kind, name in self.cached if kind == "StorageClass")

@@ -217,7 +217,12 @@ class Server:
             and each["status"]["phase"] == "Pending"
         }
         for (kind, name), obj in list(self.objects.items()):
-            if obj["metadata"].get("deletionTimestamp") and not (kind == "VolumeSnapshot" and name in reads):
+            held = obj["metadata"].get("finalizers")
+            if (
+                obj["metadata"].get("deletionTimestamp")
+                and not held
+                and not (kind == "VolumeSnapshot" and name in reads)
+            ):
                 del self.objects[kind, name]
         uids = {obj["metadata"]["uid"] for obj in self.objects.values()}
         for where, obj in list(self.objects.items()):

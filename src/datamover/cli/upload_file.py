@@ -37,10 +37,15 @@ class Reading:
         self._file = file
         self._stdin = stdin
         self._sent = sent
+        self._ended = False
         self._digest = hashlib.sha256()
         self.bytes = 0
-        self.whole = False
         self.problem = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all was read. Who is told the size has all of it before anybody asks for a piece that is not there, and may hang up."""
+        return self._ended or (self._file.size is not None and self.bytes >= self._file.size)
 
     @property
     def checksum(self) -> str:
@@ -69,7 +74,7 @@ class Reading:
         if size is not None and self.bytes < size:
             self.problem = f"{path} became shorter while it was read"
             raise OSError(self.problem)
-        self.whole = True
+        self._ended = True
 
     def _read(self, source: BinaryIO, most: int) -> bytes:
         piece = source.read(most) if most else b""

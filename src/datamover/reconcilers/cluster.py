@@ -132,7 +132,12 @@ class Cluster:
         always = (JOBS, PODS, VOLUME_SNAPSHOTS)
         further = [each for each in children if each not in (*always, PERSISTENT_VOLUME_CLAIMS)]
         self._further: dict[Resource[Any], Informer[Any]] = {
-            each: labelled(each, optional=True, project=project_partial if each.type is PartialObject else None)
+            each: labelled(
+                each,
+                optional=True,
+                project=project_partial if each.type is PartialObject else None,
+                indexes={_BY_CONTROLLER: _controller_index},
+            )
             for each in sorted(further, key=lambda each: each.group_resource)
         }
         self._labelled = (*always, *self._further)
@@ -194,6 +199,10 @@ class Cluster:
     def children(self, resource: Resource[T]) -> Informer[T]:
         """Return the cache of children of a further kind. Raises KeyError where no kind has said that it has such."""
         return self._further[resource]
+
+    def belongings(self) -> tuple[Informer[Any], ...]:
+        """Return the caches of all that is made for an owner, but Pods: those are their Job's, and go with it."""
+        return (self.jobs, self.claims, self.snapshots, *self._further.values())
 
     def observe(self, resource: Resource[Any], obj: Any) -> bool:
         """Take in what an answer of the server shows; tell whether it was news. What nobody watches is left out."""
@@ -306,6 +315,14 @@ class View:
         return tuple(
             (informer.resource, child)
             for informer in (cluster.jobs, cluster.claims, cluster.snapshots)
+            for child in informer.store.by_index(_BY_CONTROLLER, owner_uid)
+        )
+
+    def belongings_of(self, owner_uid: str) -> tuple[tuple[Resource[Any], HasMeta], ...]:
+        """All that is ours and belongs to an owner, children of further kinds too."""
+        return tuple(
+            (informer.resource, child)
+            for informer in self.cluster.belongings()
             for child in informer.store.by_index(_BY_CONTROLLER, owner_uid)
         )
 

@@ -151,6 +151,8 @@ def _find_obstacle(facts: Facts, lifetime: Lifetime) -> tuple[Obstacle | None, f
     if refusal is not None:
         return refusal, None
     obstacle = find_obstacle(facts)
+    if obstacle is not None and obstacle.reason is Reason.LEFTOVERS:
+        return obstacle, _before_told(facts)
     if obstacle is not None:
         return obstacle, LATER if obstacle.reason in _HEALS else None
     due = due_at(facts.volume, lifetime.seconds)
@@ -162,6 +164,13 @@ def _find_obstacle(facts: Facts, lifetime: Lifetime) -> tuple[Obstacle | None, f
         message = f"its time has not come: how long it stays after it became Ready is set by {lifetime.said_by}"
         return Obstacle(Reason.TTL, message), left + LITTLE
     return None, None
+
+
+def _before_told(facts: Facts) -> float | None:
+    """Return how long it is no news that something of the filling is left; None when that has passed. It goes within seconds as a rule."""
+    since = due_at(facts.volume, 0)
+    left = SOON - (facts.now - since).total_seconds() if since is not None else 0.0
+    return left + LITTLE if left > 0 else None
 
 
 def _go_on(facts: Facts, claim: PersistentVolumeClaim, *, held: bool) -> Decision:
@@ -240,6 +249,8 @@ def _is_soon(facts: Facts, obstacle: Obstacle, wake_after: float | None) -> bool
     """Tell whether it goes on by itself, as everything does that is under way."""
     if obstacle.reason is Reason.TTL:
         return wake_after is not None and wake_after <= SOON
+    if obstacle.reason is Reason.LEFTOVERS:
+        return wake_after is not None
     status = facts.volume.status
     phase = (status.phase if status is not None else None) or ""
     return obstacle.reason in _WORKING and phase not in (names.Phase.FAILED, names.Phase.UNKNOWN)

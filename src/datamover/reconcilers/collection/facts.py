@@ -38,7 +38,7 @@ class Facts:
     `claim` is what has the name that the status says, whoever owns it. `owners` are those of the DataVolume by UID, as they were found; None
     before they were asked for. `kubevirt` is the version of the cluster's KubeVirt, empty where it does not say, MISSING where there is none.
     `collector` is a CDI that collects by itself, empty where there is none. `since` is since when a lifetime holds for new DataVolumes of the
-    namespace, None where that was not recorded.
+    namespace, None where that was not recorded. `leftovers` names what was made to fill the claim, belongs to it, and is still there.
     """
 
     now: datetime
@@ -51,4 +51,5 @@ class Facts:
     kubevirt: str | Unread = ""
     collector: str = ""
     since: datetime | None = None
+    leftovers: tuple[str, ...] = ()
     known: Known = UNKNOWN

@@ -1,7 +1,7 @@
 """From the caches to one frozen Facts. Reads nothing but caches."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from datamover.api.cdi import names
 from datamover.api.cdi.config import CDI_CONFIGS, CDIS, CDIConfig
@@ -16,12 +16,20 @@ from datamover.reconcilers.projection import project_partial
 from datamover.runs.facts import Unread
 from kubekit.runtime.informer import Informer, State
 from kubekit.runtime.store import Key
-from kubekit.words.core import CONFIG_MAPS, NAMESPACE_METAS, ConfigMap
-from kubekit.words.meta import PartialObject
+from kubekit.words.core import CONFIG_MAPS, NAMESPACE_METAS, ConfigMap, PersistentVolumeClaim
+from kubekit.words.meta import HasMeta, PartialObject, Resource
 
 CONFIG: Final = Key("", names.CONFIG_NAME)
 SINCE_NAME: Final = "datamover-datavolume-collection"
 """The ConfigMap that says since when a lifetime is set."""
+
+
+class Belongings(Protocol):
+    """What belongs to an owner, as `View` reads it."""
+
+    def belongings_of(self, owner_uid: str) -> tuple[tuple[Resource[Any], HasMeta], ...]:
+        """All that is ours and belongs to an owner."""
+        ...
 
 
 class Around:
@@ -83,10 +91,11 @@ class Around:
 def gather(volume: DataVolume, *, around: Around, settings: Settings, known: Known, now: datetime) -> Facts:
     """Return what there is to know about the collection of a DataVolume."""
     namespace = volume.metadata.namespace or ""
+    claim = around.view.claim(namespace, volume.metadata.name)
     return Facts(
         now,
         volume,
-        around.view.claim(namespace, volume.metadata.name),
+        claim,
         settings,
         namespace=around.namespace(namespace),
         config=around.config(),
@@ -94,8 +103,15 @@ def gather(volume: DataVolume, *, around: Around, settings: Settings, known: Kno
         kubevirt=around.kubevirt(),
         collector=around.collector(),
         since=around.since(namespace),
+        leftovers=find_leftovers(claim, around.view),
         known=known,
     )
+
+
+def find_leftovers(claim: PersistentVolumeClaim | None, view: Belongings) -> tuple[str, ...]:
+    """Return what belongs to the claim and is ours: the DataVolume is the last that lets anybody look after it."""
+    found = view.belongings_of(claim.metadata.uid) if claim is not None else ()
+    return tuple(f"{resource.kind} {child.metadata.name}" for resource, child in found)
 
 
 def _readable(informer: Informer[Any]) -> Unread | None:

@@ -23,6 +23,7 @@ from kubekit.client.client import Client
 from kubekit.runtime.controller import Controller
 from kubekit.runtime.part import Part
 from kubekit.runtime.store import Key, key_of
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.meta import HasMeta
 
 DEFECT: Final = "OperatorDefect"
@@ -95,6 +96,8 @@ class CollectionKind(Kind[DataVolume, DataVolumeStatus, Facts]):
         """Wake a DataVolume when its claim changes or what says when it goes, and all when that is said for all."""
         around = self._around
         controller.watch(around.view.cluster.claims, self._of_claim)
+        for made in around.view.cluster.belongings():
+            controller.watch(made, self._of_leftover)
         controller.watch(around.spaces, self._of_space)
         controller.watch(around.kubevirts, self._of_neighbour)
         controller.watch(around.cdis, self._of_neighbour)
@@ -137,6 +140,14 @@ class CollectionKind(Kind[DataVolume, DataVolumeStatus, Facts]):
         found = new or old
         key = key_of(found.metadata) if found is not None else None
         return (key,) if key is not None and key in self.objects.store else ()
+
+    def _of_leftover(self, old: HasMeta | None, new: HasMeta | None) -> Iterable[Key]:
+        """What fills a claim is the claim's, which is called like its DataVolume."""
+        found = new or old
+        for reference in (found.metadata.owner_references or ()) if found is not None else ():
+            key = Key(found.metadata.namespace or "", reference.name) if found is not None else None
+            if reference.kind == PERSISTENT_VOLUME_CLAIMS.kind and key is not None and key in self.objects.store:
+                yield key
 
     def _of_space(self, old: HasMeta | None, new: HasMeta | None) -> Iterable[Key]:
         found = new or old

@@ -43,6 +43,7 @@ class Reason(StrEnum):
     FINALIZER_FORBIDDEN = "FinalizerForbidden"
     FINALIZER = "ForeignFinalizer"
     OLD_CDI = "OldCDICollects"
+    LEFTOVERS = "Leftovers"
     DRY_RUN = "DryRun"
     TTL_UNKNOWN = "TTLUnknown"
     REQUEST_REFUSED = "RequestRefused"
@@ -200,6 +201,16 @@ def _collector(facts: Facts) -> Obstacle | None:
     )
 
 
+def _leftovers(facts: Facts) -> Obstacle | None:
+    """What filled the claim belongs to the claim, which outlives the DataVolume: whoever is to remove it does not look when that is gone."""
+    if not facts.leftovers:
+        return None
+    return Obstacle(
+        Reason.LEFTOVERS,
+        f"{clean(facts.leftovers[0], limit=300)}, which was made to fill its claim, is still there: it is collected when nothing of that is left",
+    )
+
+
 _CHECKS: Final[tuple[Callable[[Facts], Obstacle | None], ...]] = (
     _completed,
     _claim,
@@ -207,6 +218,7 @@ _CHECKS: Final[tuple[Callable[[Facts], Obstacle | None], ...]] = (
     _managed,
     _machine,
     _finalizers,
+    _leftovers,
     _owners,
 )
 

@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 from datamover.api.cdi.config import CDI_CONFIGS
 from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume, DataVolumeStatus
@@ -44,7 +45,8 @@ def fillers_with(make_keys: MakeKeys) -> Mapping[Kind, Filler]:
     return {**FILLERS, Kind.UPLOAD: fill_by_upload(make_keys)}
 
 
-class _Wants(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Wants:
     """Who wants an object to be watched: other kinds may have objects of the same key."""
 
     key: Key

@@ -1,8 +1,8 @@
 """The kind of claims that are filled from a ReplicationDestination: what the reconciler of any kind needs of it."""
 
 from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
 from datamover.api.volsync.names import (
     CREATED_BY_VALUE,
@@ -43,7 +43,8 @@ _OPEN = "open"
 """Index of the claims that are not filled yet, by namespace: whom a class or a snapshot may concern."""
 
 
-class _Filled(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Filled:
     """Who wants an object to be watched: other kinds may have claims of the same key."""
 
     key: Key
