@@ -44,6 +44,13 @@ class OneSeries(Generic[Owner, L]):
         self._labels[owner] = labels
         self._gauge.set(labels, value)
 
+    def keep(self, owner: Owner, labels: L, value: float) -> None:
+        """Set an object's series; where it has these labels already, the lower of both numbers counts."""
+        if self._labels.get(owner) == labels:
+            self._gauge.lower_to(labels, value)
+        else:
+            self.put(owner, labels, value)
+
     def drop(self, owner: Owner) -> None:
         """Drop an object's series, if there is one."""
         labels = self._labels.pop(owner, None)

@@ -1,12 +1,25 @@
-"""Metrics of DataVolumes that are populated. No series is of one object: there may be thousands, and each is soon collected."""
+"""Metrics of DataVolumes that are populated. Only one that waits has a series of its own, as long as it does: there may be thousands."""
 
-from typing import Final
+from collections import Counter as Tally
+from typing import Final, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from datamover.metrics.buckets import PHASE_BUCKETS
+from datamover.metrics.failures import OneSeries
+from datamover.metrics.objects import ObjectGauge
 
 _SOURCE: Final = ("source",)
+_Owner = tuple[str, str]
+
+
+class DiskWait(NamedTuple):
+    """Labels of the series of a DataVolume that waits."""
+
+    namespace: str
+    name: str
+    reason: str
+    severity: str
 
 
 class PopulationMetrics:
@@ -32,6 +45,51 @@ class PopulationMetrics:
             ("source", "reason"),
             registry=registry,
         )
+        self._count = Gauge(
+            "datamover_datavolumes",
+            "DataVolumes that are populated here, by phase.",
+            ("phase",),
+            registry=registry,
+        )
+        self._waits: OneSeries[_Owner, DiskWait] = OneSeries(
+            ObjectGauge(
+                "datamover_datavolume_waiting_since_timestamp_seconds",
+                "Since when a DataVolume is not populated for this reason, in seconds since 1970.",
+                key=DiskWait,
+                registry=registry,
+            )
+        )
+        self._phases: dict[_Owner, str] = {}
+        self._in_phase: Tally[str] = Tally()
+
+    def stands(self, namespace: str, name: str, *, phase: str) -> None:
+        """A DataVolume is in a phase."""
+        owner, before = (namespace, name), self._phases.get((namespace, name))
+        if before == phase:
+            return
+        if before is not None:
+            self._move(before, -1)
+        self._phases[owner] = phase
+        self._move(phase, 1)
+
+    def waits(self, namespace: str, name: str, *, reason: str, severity: str, since: float) -> None:
+        """Something stands in its way. It is since the earliest moment that was said with this reason."""
+        self._waits.keep((namespace, name), DiskWait(namespace, name, reason, severity), since)
+
+    def goes_on(self, namespace: str, name: str) -> None:
+        """Nothing stands in its way."""
+        self._waits.drop((namespace, name))
+
+    def forget(self, namespace: str, name: str) -> None:
+        """It is gone, or is not ours to populate any more."""
+        self.goes_on(namespace, name)
+        phase = self._phases.pop((namespace, name), None)
+        if phase is not None:
+            self._move(phase, -1)
+
+    def _move(self, phase: str, by: int) -> None:
+        self._in_phase[phase] += by
+        self._count.labels(phase).set(self._in_phase[phase])
 
     def populated(self, source: str, *, seconds: float, size: int) -> None:
         """A DataVolume has its data."""

@@ -301,7 +301,7 @@ def test_each_severity_of_a_wait_has_one_alert_of_the_same() -> None:
     selected = {
         severity: name
         for name, rule in RULES.items()
-        for severity in re.findall(r'waiting_since_timestamp_seconds\{severity="(\w+)"\}', rule["expr"])
+        for severity in re.findall(r'datamover_waiting_since_timestamp_seconds\{severity="(\w+)"\}', rule["expr"])
     }
     assert selected == {"warning": "DataMoverBlocked", "info": "DataMoverWaiting"}
     assert {severity.value for severity in Severity} == set(selected)
@@ -461,3 +461,43 @@ def test_a_webhook_that_does_not_work_for_half_an_hour_is_told_once_across_repli
     fires = ({"namespace": "system", "reason": "Configuration"},)
     evaluate("DataMoverWebhookProblem", {name.format("p"): "1x60", name.format("q"): "1x60"}, at="40m", fires=fires)
     evaluate("DataMoverWebhookProblem", {name.format("p"): "1x10 0x50"}, at="40m")
+
+
+def waiting(reason: str, severity: str) -> str:
+    labels = f'namespace="shop", name="disk", reason="{reason}", severity="{severity}"'
+    return f"datamover_datavolume_waiting_since_timestamp_seconds{{{labels}}}"
+
+
+@pytest.mark.parametrize(
+    ("alert", "reason", "severity", "quiet", "told"),
+    [
+        ("DataMoverDataVolumeBlocked", "ClaimExists", "warning", "14m", "16m"),
+        ("DataMoverDataVolumeWaiting", "ClaimPending", "info", "59m", "61m"),
+    ],
+)
+def test_a_datavolume_that_is_stuck_is_told_by_name_when_its_time_has_come(
+    alert: str, reason: str, severity: str, quiet: str, told: str, evaluate: Evaluate
+) -> None:
+    series = {waiting(reason, severity): "0x70"}
+    evaluate(alert, series, at=quiet)
+    evaluate(alert, series, at=told, fires=({"namespace": "shop", "name": "disk", "reason": reason},))
+
+
+def test_a_datavolume_that_waits_for_its_first_pod_is_nobodys_business(evaluate: Evaluate) -> None:
+    for alert in ("DataMoverDataVolumeBlocked", "DataMoverDataVolumeWaiting"):
+        evaluate(alert, {waiting("WaitForFirstConsumer", "info"): "0x200"}, at="180m")
+
+
+def test_workers_that_fail_again_and_again_are_told_and_one_that_failed_once_is_not(evaluate: Evaluate) -> None:
+    labels = {"namespace": "system", "source": "http", "reason": "ChecksumMismatch"}
+    said = ", ".join(f'{key}="{value}"' for key, value in labels.items())
+    name = f'datamover_datavolume_population_failures_total{{pod="p", {said}}}'
+    evaluate("DataMoverDataVolumesFailing", {name: "0x10 1x10 2x10 3x10 4x30"}, at="50m", fires=(labels,))
+    evaluate("DataMoverDataVolumesFailing", {name: "0x10 1x60"}, at="50m")
+
+
+def test_a_cdi_beside_definitions_of_ours_is_told(evaluate: Evaluate) -> None:
+    name = 'datamover_datavolume_mode{{namespace="system", pod="p", mode="{}"}}'
+    fires = ({"namespace": "system"},)
+    evaluate("DataMoverDataVolumesUnfilled", {name.format("Refused"): "1x30"}, at="20m", fires=fires)
+    evaluate("DataMoverDataVolumesUnfilled", {name.format("Companion"): "1x30", name.format("Refused"): "0x30"}, at="20m")  # fmt: skip

@@ -28,6 +28,7 @@ DEFINITION_VERSION = "datamover.a-cup-of.coffee/definition-version"
 ALERTS: list[dict[str, Any]] = yaml.safe_load((CHART / "files/alerts.yaml").read_text(encoding="utf-8"))["groups"]
 REPLICATION = "replication.enabled=true"
 COLLECTION = "dataVolumes.collection.enabled=true"
+POPULATION = "dataVolumes.population.enabled=true"
 
 
 FREE = {"resources", "livenessProbe", "readinessProbe", "affinity", "strategy"}
@@ -402,7 +403,7 @@ def test_each_pod_is_scraped_once_and_keeps_its_own_namespaces(render: Any) -> N
 
 def test_alert_rules_arrive_as_they_are_written_but_those_that_are_switched_off(render: Any) -> None:
     rule = "metrics.prometheusRule"
-    both = (f"{rule}.enabled=true", REPLICATION, COLLECTION)
+    both = (f"{rule}.enabled=true", REPLICATION, COLLECTION, POPULATION)
     (found,) = of_kind(render(*both), "PrometheusRule")
     assert found["spec"]["groups"] == ALERTS
     (found,) = of_kind(render(*both, f"{rule}.disabled={{DataMoverCleanupFailing}}"), "PrometheusRule")
@@ -412,7 +413,7 @@ def test_alert_rules_arrive_as_they_are_written_but_those_that_are_switched_off(
 def test_rules_and_panels_of_replication_arrive_only_where_it_is_enabled(render: Any) -> None:
     objects = render("metrics.prometheusRule.enabled=true", "grafanaDashboard.enabled=true")
     (found,) = of_kind(objects, "PrometheusRule")
-    others = {"datamover.replication", "datamover.datavolumes", "datamover.webhook"}
+    others = {"datamover.replication", "datamover.datavolumes", "datamover.population", "datamover.webhook"}
     assert found["spec"]["groups"] == [group for group in ALERTS if group["name"] not in others]
     assert "eplication" not in str(of_kind(objects, "ConfigMap"))
 
@@ -435,7 +436,7 @@ def test_the_hours_of_the_alert_rules_are_values(render: Any) -> None:
 
 def test_runbooks_lead_to_where_the_page_is_served(render: Any) -> None:
     rule, page = "metrics.prometheusRule", "https://docs.example.com/failures"
-    settings = (f"{rule}.enabled=true", f"{rule}.runbookPage={page}", REPLICATION, COLLECTION)
+    settings = (f"{rule}.enabled=true", f"{rule}.runbookPage={page}", REPLICATION, COLLECTION, POPULATION)
     (found,) = of_kind(render(*settings), "PrometheusRule")
     rules = [each for group in found["spec"]["groups"] for each in group["rules"]]
     written = [each for group in ALERTS for each in group["rules"]]

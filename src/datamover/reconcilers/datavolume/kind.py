@@ -25,7 +25,7 @@ from datamover.reconcilers.datavolume.facts import Facts, Settings
 from datamover.reconcilers.datavolume.filling import Filler
 from datamover.reconcilers.datavolume.gather import class_of, gather, named_config_maps, named_secrets
 from datamover.reconcilers.datavolume.receiving import CHILDREN, MakeKeys, fill_by_upload
-from datamover.reconcilers.datavolume.report import Meter, report_written
+from datamover.reconcilers.datavolume.report import Meter, report_present, report_written
 from datamover.reconcilers.datavolume.status import Told, says_same, tell
 from datamover.reconcilers.disks import Disks
 from kubekit.client.client import Client
@@ -164,14 +164,16 @@ class DataVolumeKind(AnyKind[DataVolume, DataVolumeStatus, Facts]):
             named.add_handler(lambda key, owners=named.owners: _wake(controller, owners(key)))
 
     def notice(self, key: Key, obj: DataVolume) -> None:
-        """Watch what the DataVolume points to until it is populated: each such watch is a request that stays open."""
+        """Count it, and watch what it points to until it is populated: each such watch is a request that stays open."""
+        report_present(obj, meter=self._meter)
         ask = ask_of(obj)
         self._want(
             key, ask if isinstance(ask, Ask) and not self.is_over(obj) and not obj.metadata.terminating else None
         )
 
     def forget(self, key: Key) -> None:
-        """End the watches."""
+        """End the watches, and what is counted of it."""
+        self._meter.forget(key.namespace, key.name)
         self._want(key, None)
 
     def _want(self, key: Key, ask: Ask | None) -> None:
