@@ -262,7 +262,7 @@ async def begun(world: Collecting, *, detached: bool, deleted: bool, back: bool 
     claim = await world.world.get(PERSISTENT_VOLUME_CLAIMS, "disk")
     if detached:
         record = record_of(volume, collected=seconds(datetime.now(UTC)))
-        patch = build_patch(claim, volume, record=record, demoted=frozenset())
+        patch = build_patch(claim, volume, heirs=(), record=record, demoted=frozenset())
         if back:
             patch["metadata"]["ownerReferences"] = (await world.tree("disk"))["metadata"]["ownerReferences"]
         await world.world.patch(PERSISTENT_VOLUME_CLAIMS, "disk", patch)

@@ -9,7 +9,14 @@ from functools import cache
 import pytest
 
 from support.simulation.cdi import Cdi
-from support.simulation.collection_moments import MOMENTS, return_late
+from support.simulation.collection_moments import (
+    MOMENTS,
+    Story,
+    own_by_the_dead,
+    return_late,
+    return_late_and_delete,
+    share_with_the_dead,
+)
 from support.simulation.collection_stories import invent, tell
 from support.simulation.data_volumes import (
     ADOPTED,
@@ -124,6 +131,16 @@ def test_n5_an_operator_that_is_killed_at_any_moment_is_followed_by_one_that_goe
 
 def test_n5_a_claim_is_not_given_back_to_a_volume_that_was_collected_meanwhile() -> None:
     collect(return_late, seed="late", manner=EAGER)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_n5_a_claim_is_not_given_back_to_a_volume_that_its_user_has_deleted_meanwhile(seed: int) -> None:
+    collect(return_late_and_delete, seed=f"deleted {seed}", manner=EAGER)
+
+
+@pytest.mark.parametrize("story", [own_by_the_dead, share_with_the_dead], ids=["of the volume", "of the claim"])
+def test_n5_a_claim_is_not_left_to_an_owner_that_is_gone(story: Story) -> None:
+    collect(story, seed="dead", manner=EAGER)
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

@@ -17,7 +17,7 @@ from datamover.api.cdi.data_volume import DATA_VOLUMES
 from datamover.api.names import FIELD_MANAGER
 from datamover.plans.steps import Delete, ProveSame
 from datamover.reconcilers.collection import decide as decisions
-from datamover.reconcilers.collection import kind
+from datamover.reconcilers.collection import kind, obstacles
 from datamover.volumes import handover
 from kubekit.client.client import Client
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
@@ -25,7 +25,15 @@ from kubekit.words.meta import ObjectMeta
 from localkube.transport import LocalTransport
 from support.simulation.calls import Tree
 from support.simulation.cdi import Cdi
-from support.simulation.collection_moments import MOMENTS, Story, refuse_between, return_late
+from support.simulation.collection_moments import (
+    MOMENTS,
+    Story,
+    own_by_the_dead,
+    refuse_between,
+    return_late,
+    return_late_and_delete,
+    share_with_the_dead,
+)
 from support.simulation.data_volumes import (
     ADOPTED,
     COPIED,
@@ -221,6 +229,31 @@ def without_its_version_in_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decisions, "read_record", read_record)
 
 
+def without_a_handover_of_what_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is believed that nobody refused before the DataVolume was deleted."""
+    _rewrite(monkeypatch, lambda step: step, before=lambda facts: replace(facts, known=replace(facts.known, deleted=True)))  # fmt: skip
+
+
+def with_heirs_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Owners that the DataVolume got since are given to the claim as well, unasked."""
+    real = handover.build_patch
+
+    def build_patch(claim: Any, volume: Any, **options: Any) -> Tree:
+        return real(claim, volume, **{**options, "heirs": volume.metadata.owner_references or ()})
+
+    monkeypatch.setattr(decisions, "build_patch", build_patch)
+
+
+def without_the_claims_owners(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the owners of the DataVolume are asked for."""
+
+    def find_heirs(facts: Any) -> Any:
+        return facts.volume.metadata.owner_references or ()
+
+    monkeypatch.setattr(decisions, "find_heirs", find_heirs)
+    monkeypatch.setattr(obstacles, "find_heirs", find_heirs)
+
+
 def collect_one(origin: str) -> Story:
     async def story(world: World, part: Cdi) -> None:
         furnish(world)
@@ -238,6 +271,9 @@ MUTILATIONS: dict[str, tuple[str, Callable[[pytest.MonkeyPatch], None], Story]] 
     "no proof": ("handover", without_proof, MOMENTS["between delete and release"]),
     "no version at the deletion": ("asked", without_version, refuse_between),
     "no version in the record": ("disk", without_its_version_in_the_record, return_late),
+    "no handover of what goes": ("owners", without_a_handover_of_what_goes, return_late_and_delete),
+    "heirs each time": ("story", with_heirs_each_time, own_by_the_dead),
+    "no question for the claim's owners": ("story", without_the_claims_owners, share_with_the_dead),
 }
 
 

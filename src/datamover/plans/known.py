@@ -106,6 +106,8 @@ class Known:
     seen: Seen = UNSEEN
     placement: Placement | None = None
     owners: OwnersFound | None = None
+    deleted: bool = False
+    """The server has agreed to our deletion of it."""
     told: Emit | None = None
     """The last event that was recorded: kept for kinds that speak by events alone, so that they say it once (law L9)."""
 

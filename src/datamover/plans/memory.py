@@ -66,9 +66,9 @@ class Memory:
 
     def known(self, uid: str) -> Known:
         """Return what is known of an object now: ages and waits are counted up to this moment."""
-        entry = self._entries.get(uid)
+        entry, deleted = self._entries.get(uid), uid in self._deleted
         if entry is None:
-            return UNKNOWN
+            return replace(UNKNOWN, deleted=True) if deleted else UNKNOWN
         now = self._clock.monotonic()
         refusal = entry.refusal
         if refusal is not None:
@@ -83,6 +83,7 @@ class Memory:
             seen=entry.seen,
             placement=entry.placement and replace(entry.placement, age=now - entry.placed_at),
             owners=entry.owners and replace(entry.owners, age=now - entry.owners_at),
+            deleted=deleted,
             told=entry.told,
         )
 

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from datamover import __version__
 from datamover.api.cdi import names
 from datamover.api.cdi.data_volume import DataVolume, DataVolumeSpec
+from datamover.api.outside import Decoder, Unusable
 from kubekit.words.core import PersistentVolumeClaim
 from kubekit.words.meta import Manifest, Model, ObjectMeta, OwnerReference
 
@@ -39,8 +40,13 @@ class Record(Model, frozen=True):
     by: str = ""
     version: str = ""
     """The version of the DataVolume under which the claim was handed over last, and the only one that may be deleted then."""
+    going: bool = False
+    """That version was being deleted already."""
     returned: bool = False
     """It was given back in the last moment. Whoever finds its DataVolume going all the same keeps the disk."""
+
+
+_decode: Final = Decoder(Record)
 
 
 def transfer_owners(
@@ -68,13 +74,20 @@ def is_detached(claim: ObjectMeta, *, uid: str) -> bool:
 
 
 def build_patch(
-    claim: PersistentVolumeClaim, volume: DataVolume, *, record: Record, demoted: frozenset[str]
+    claim: PersistentVolumeClaim,
+    volume: DataVolume,
+    *,
+    heirs: Iterable[OwnerReference],
+    record: Record,
+    demoted: frozenset[str],
 ) -> Manifest:
-    """Return the one merge patch of the claim that detaches it and makes it its own: owners, guard, marks and record."""
+    """Return the one merge patch of the claim that detaches it and makes it its own: owners, guard, marks and record.
+
+    `heirs` are the owners of the DataVolume that become the claim's. A claim never becomes its own.
+    """
     meta = volume.metadata
-    owners = transfer_owners(
-        claim.metadata.owner_references or (), meta.owner_references or (), uid=meta.uid, demoted=demoted
-    )
+    heirs = tuple(each for each in heirs if each.uid != claim.metadata.uid)
+    owners = transfer_owners(claim.metadata.owner_references or (), heirs, uid=meta.uid, demoted=demoted)
     annotations = {
         names.CREATED_FOR: meta.uid,
         names.POPULATED_FOR: "",
@@ -142,8 +155,8 @@ def read_record(claim: ObjectMeta) -> Record | None:
     """Return what a claim says of a DataVolume that was collected; None where it says nothing, or nothing that can be read."""
     said = claim.annotation(names.RECORD)
     try:
-        return msgspec.json.decode(said or "", type=Record)
-    except (msgspec.DecodeError, msgspec.ValidationError):
+        return _decode(said.encode(errors="replace")) if said else None
+    except Unusable:
         return None
 
 

@@ -144,7 +144,8 @@ def test_one_of_another_uid_or_without_a_disk_was_not() -> None:
 def collected_claim() -> PersistentVolumeClaim:
     done = volume("Succeeded")
     claim = msgspec.convert({"metadata": {"name": "disk", "namespace": "default", "uid": "c"}}, PersistentVolumeClaim)
-    patch = build_patch(claim, done, record=record_of(done, collected="2026-01-31T00:00:00Z"), demoted=frozenset())
+    record = record_of(done, collected="2026-01-31T00:00:00Z")
+    patch = build_patch(claim, done, heirs=(), record=record, demoted=frozenset())
     return msgspec.convert(msgspec.to_builtins(claim) | {"metadata": {"name": "disk", **patch["metadata"]}}, PersistentVolumeClaim)  # fmt: skip
 
 

@@ -85,7 +85,8 @@ def test_an_owner_of_its_own_uid_is_never_taken_over() -> None:
 def test_one_patch_detaches_guards_marks_and_records() -> None:
     source = Source(http=HTTPSource(url="https://me:secret@images.example.com/disk.img?token=secret"))
     volume = disk(MACHINE, source=source)
-    patch = build_patch(claim(VOLUME), volume, record=record_of(volume, collected=WHEN), demoted=frozenset())
+    record = record_of(volume, collected=WHEN)
+    patch = build_patch(claim(VOLUME), volume, heirs=(MACHINE,), record=record, demoted=frozenset())
     annotations = patch["metadata"]["annotations"]
     assert list(patch["metadata"]["ownerReferences"]) == [
         {

@@ -2,7 +2,8 @@
 
 One table over what is seen, so that a crash at any point is no special case. In order: our finalizer on the DataVolume, the patch that detaches
 its claim, its deletion, and, when the server shows the claim detached, the end of the finalizer. Each step is sent under the version that was
-judged. A claim is *marked* when its record names the DataVolume's UID.
+judged. A claim is *marked* when its record names the DataVolume's UID. Anybody who may change claims can write such a record: without our finalizer
+on the DataVolume it proves nothing, and all is asked as if there were none.
 """
 
 from dataclasses import replace
@@ -27,10 +28,12 @@ from datamover.plans.steps import (
 )
 from datamover.reconcilers.collection.facts import Facts
 from datamover.reconcilers.collection.obstacles import (
+    MOST_HEIRS,
     QUIET,
     Obstacle,
     Reason,
     find_demoted,
+    find_heirs,
     find_obstacle,
     find_refusal,
 )
@@ -40,7 +43,7 @@ from datamover.volumes.asking import Asked, stamp_late, who_asks
 from datamover.volumes.collection_time import Lifetime, due_at, find_lifetime
 from datamover.volumes.handover import build_patch, build_return, is_detached, read_record, record_of
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim
-from kubekit.words.meta import Manifest, ObjectMeta, Reference
+from kubekit.words.meta import Manifest, ObjectMeta, OwnerReference, Reference
 from kubekit.words.timestamps import seconds
 
 Decision = Plan[DataVolumeStatus]
@@ -73,8 +76,8 @@ def decide(facts: Facts) -> Decision:
         return _wait_out(facts, refusal)
     if meta.terminating:
         return _finish(facts, marked)
-    if marked is not None and not _is_returned(marked):
-        return _go_on(facts, marked, held=held)
+    if held and marked is not None and not _is_returned(marked):
+        return _go_on(facts, marked)
     return _consider(facts, held=held)
 
 
@@ -89,8 +92,8 @@ def _consider(facts: Facts, *, held: bool) -> Decision:
     if stamp:
         facts = _as_stamped(facts, stamp)
     obstacle, wake_after = _find_obstacle(facts, lifetime)
-    if obstacle is not None and obstacle.reason in _HEALS and (found := facts.known.owners) and found.age >= LATER:
-        return Plan((AskOwners(facts.volume.metadata.owner_references or ()),))
+    if obstacle is not None and _may_heal(facts, obstacle) and (found := facts.known.owners) and found.age >= LATER:
+        return Plan((AskOwners(find_heirs(facts)),))
     if obstacle is not None:
         return _tell(facts, obstacle, wake_after=wake_after, release=held)
     return _begin(facts, facts.claim, held=held) if facts.claim is not None else REST
@@ -99,7 +102,7 @@ def _consider(facts: Facts, *, held: bool) -> Decision:
 def _begin(facts: Facts, claim: PersistentVolumeClaim, *, held: bool) -> Decision:
     """Nothing speaks against it but what only the server knows, and its time has come."""
     meta = facts.volume.metadata
-    owners, found = meta.owner_references or (), facts.known.owners
+    owners, found = find_heirs(facts), facts.known.owners
     fresh = OWNERS_FRESH_AT_HANDOVER if held else OWNERS_FRESH
     if owners and (found is None or found.age > fresh or {each.uid for each in owners} - found.found.keys()):
         return Plan((AskOwners(owners),))
@@ -108,7 +111,7 @@ def _begin(facts: Facts, claim: PersistentVolumeClaim, *, held: bool) -> Decisio
         return _tell(facts, would, wake_after=None, release=held)
     if held:
         # The claim is changed under the claim's version: that the DataVolume says the same as before is asked for apart.
-        return Plan((ProveSame(DATA_VOLUMES, meta), _detach(facts, claim)))
+        return Plan((ProveSame(DATA_VOLUMES, meta), _detach(facts, claim, heirs=meta.owner_references or ())))
     return Plan((_hold(meta),))
 
 
@@ -154,7 +157,7 @@ def _find_obstacle(facts: Facts, lifetime: Lifetime) -> tuple[Obstacle | None, f
     if obstacle is not None and obstacle.reason is Reason.LEFTOVERS:
         return obstacle, _before_told(facts)
     if obstacle is not None:
-        return obstacle, LATER if obstacle.reason in _HEALS else None
+        return obstacle, LATER if _may_heal(facts, obstacle) else None
     due = due_at(facts.volume, lifetime.seconds)
     if due is None:
         return Obstacle(Reason.NOT_READY, "it does not say since when it is Ready"), None
@@ -173,15 +176,18 @@ def _before_told(facts: Facts) -> float | None:
     return left + LITTLE if left > 0 else None
 
 
-def _go_on(facts: Facts, claim: PersistentVolumeClaim, *, held: bool) -> Decision:
-    """The claim is handed over; the DataVolume is still there."""
+def _may_heal(facts: Facts, obstacle: Obstacle) -> bool:
+    """Tell whether something that nothing tells of may be otherwise by and by."""
+    return obstacle.reason in _HEALS and len(find_heirs(facts)) <= MOST_HEIRS
+
+
+def _go_on(facts: Facts, claim: PersistentVolumeClaim) -> Decision:
+    """The claim is handed over; the DataVolume is still there, and has our finalizer."""
     meta = facts.volume.metadata
-    if who_asks(meta.annotations or {}) is Asked.REFUSED:
+    if who_asks(meta.annotations or {}) in (Asked.REFUSED, Asked.NO):
         # In the last moment: it gets back what is its own, and then its finalizer goes.
         back = Patch(PERSISTENT_VOLUME_CLAIMS, claim.metadata, build_return(claim, facts.volume))
         return Plan((ProveSame(DATA_VOLUMES, meta), back))
-    if not held:
-        return Plan((_hold(meta),))
     record = read_record(claim.metadata)
     if not is_detached(claim.metadata, uid=meta.uid) or record is None or record.version != meta.resource_version:
         # What is deleted has a claim that was changed for this very version of it: a patch that was to give the claim back, because an older
@@ -197,7 +203,11 @@ def _finish(facts: Facts, marked: PersistentVolumeClaim | None) -> Decision:
         # Somebody else has deleted it before its claim was handed over, or the claim is another one by now: what follows is what they asked for.
         # A cache that is late would show the same, so the server is asked.
         return Plan((_prove(facts), _release(meta)))
-    if not is_detached(marked.metadata, uid=meta.uid):
+    record = read_record(marked.metadata)
+    # Whoever has it deleted as it was handed over knows that nobody has refused in between. Else a patch that is to give the claim back may be on
+    # its way: it would make the claim belong to what is gone, and is refused once the claim has changed.
+    settled = facts.known.deleted or (record is not None and record.going)
+    if not settled or not is_detached(marked.metadata, uid=meta.uid):
         return Plan((_detach(facts, marked),))
     reference = Reference(PERSISTENT_VOLUME_CLAIMS, marked.metadata)
     message = (
@@ -270,12 +280,15 @@ def _finalizers(left: tuple[str, ...]) -> Manifest:
     return {"metadata": {"finalizers": list(left)}}
 
 
-def _detach(facts: Facts, claim: PersistentVolumeClaim) -> Patch:
-    record = read_record(claim.metadata)
-    if record is None or record.uid != facts.volume.metadata.uid or record.returned:
+def _detach(facts: Facts, claim: PersistentVolumeClaim, *, heirs: tuple[OwnerReference, ...] = ()) -> Patch:
+    """Return the patch of the handover. `heirs` were asked for right before; a patch that comes later has none: an owner that was added since may be
+    gone, and would take the claim along, and one that was taken away since is not to come back.
+    """
+    meta, record = facts.volume.metadata, read_record(claim.metadata)
+    if record is None or record.uid != meta.uid or record.returned:
         record = record_of(facts.volume, collected=seconds(facts.now))
-    record = changed(record, version=facts.volume.metadata.resource_version)
-    patch = build_patch(claim, facts.volume, record=record, demoted=find_demoted(facts))
+    record = changed(record, version=meta.resource_version, going=meta.terminating)
+    patch = build_patch(claim, facts.volume, heirs=heirs, record=record, demoted=find_demoted(facts))
     return Patch(PERSISTENT_VOLUME_CLAIMS, claim.metadata, patch)
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from msgspec.structs import replace as changed
+
 from datamover.api.cdi import names
 from datamover.api.cdi.names import ConditionType, Phase
 from datamover.api.kubevirt import GROUP as KUBEVIRT_GROUP
@@ -17,7 +19,7 @@ from datamover.reconcilers.collection.neighbours import is_tolerant
 from datamover.runs.facts import Unread
 from datamover.volumes.asking import Asked, find_manager, who_asks
 from datamover.volumes.binding import is_bound
-from datamover.volumes.handover import read_record, was_collected
+from datamover.volumes.handover import is_detached, read_record, was_collected
 from kubekit.words.meta import OwnerReference
 
 
@@ -51,6 +53,10 @@ class Reason(StrEnum):
 
 QUIET: Final = frozenset({Reason.NOT_ASKED, Reason.OFF})
 """Reasons that are not told on the object: most DataVolumes of a cluster are not to be collected, and nobody asks why."""
+
+
+MOST_HEIRS: Final = 64
+"""Owners that are looked up for one DataVolume: each costs a request, and whoever may write a DataVolume may name thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,7 @@ def _claim(facts: Facts) -> Obstacle | None:
             f"each time. To have this one collected as well, remove the annotations {names.RECORD} and {names.GARBAGE_COLLECTED} from the claim",
         )
     record = read_record(claim.metadata)
-    if record is None or record.returned:
+    if record is None or record.returned or not is_detached(claim.metadata, uid=volume.metadata.uid):
         controller = next((each for each in claim.metadata.owner_references or () if each.controller), None)
         if controller is None or controller.uid != volume.metadata.uid:
             whose = f"{controller.kind} {controller.name}" if controller is not None else "nobody"
@@ -157,21 +163,43 @@ def _machine(facts: Facts) -> Obstacle | None:
     )
 
 
+def find_heirs(facts: Facts) -> tuple[OwnerReference, ...]:
+    """Return, once each, whose the claim will be: the owners of the DataVolume, and those that the claim has beside it.
+
+    Of the claim's own nothing is changed, so that no right is needed to keep them from going first. But while the DataVolume owns it as well, it
+    outlives them: one that is gone must not be all that is left.
+    """
+    meta, claim = facts.volume.metadata, facts.claim
+    own = (claim.metadata.owner_references or ()) if claim is not None else ()
+    others = (changed(each, block_owner_deletion=None) for each in own if each.uid != meta.uid)
+    found: dict[str, OwnerReference] = {}
+    for each in (*(meta.owner_references or ()), *others):
+        found.setdefault(each.uid, each)
+    return tuple(found.values())
+
+
 def _owners(facts: Facts) -> Obstacle | None:
-    for owner in facts.volume.metadata.owner_references or ():
+    heirs = find_heirs(facts)
+    if len(heirs) > MOST_HEIRS:
+        return Obstacle(
+            Reason.OWNER_UNKNOWN,
+            f"it and its claim have {len(heirs)} owners, and no more than {MOST_HEIRS} are looked up: a claim of an owner that is gone is deleted at once",
+        )
+    for owner in heirs:
         found = (facts.owners or {}).get(owner.uid)
         if found is None:
             continue  # not asked yet: it is before the first step
+        its = "its" if facts.volume.metadata.owned_by(owner.uid) else "its claim's"
         whom = f"{owner.kind} {owner.name}"
         if found.alive is None:
             return Obstacle(
                 Reason.OWNER_UNKNOWN,
-                f"its owner {whom} cannot be seen ({found.problem}): a claim of an owner that is gone is deleted at once",
+                f"{its} owner {whom} cannot be seen ({found.problem}): a claim of an owner that is gone is deleted at once",
             )
         if not found.alive:
             return Obstacle(
                 Reason.OWNER_GONE,
-                f"its owner {whom} is {found.problem or 'gone'}: the claim would be deleted as soon as it were that one's",
+                f"{its} owner {whom} is {found.problem or 'gone'}: the claim would be deleted as soon as it were that one's alone",
             )
         if owner.block_owner_deletion and not found.may_block:
             return Obstacle(

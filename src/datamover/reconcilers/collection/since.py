@@ -25,15 +25,15 @@ Record = Mapping[str, str | None]
 
 
 def read_record(data: Mapping[str, str] | None) -> Record:
-    """Return what a ConfigMap says; nothing where it says something else."""
+    """Return what a ConfigMap says. What is no moment is left out, so that it begins anew."""
     try:
         found = json.loads((data or {}).get(DATA_KEY, "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):
         return {}
     fields = cast("dict[str, Any]", found)
-    return {name: moment for name, moment in fields.items() if moment is None or isinstance(moment, str)}
+    return {name: moment for name, moment in fields.items() if moment is None or _is_moment(moment)}
 
 
 def write_record(record: Record) -> dict[str, str]:
@@ -70,6 +70,10 @@ def renew(record: Record, lifetimes: Mapping[str, bool], *, now: datetime, lates
             renewed[name] = moment or begin(name)
     kept = sorted(renewed.items(), key=lambda each: (each[0] == CLUSTER or each[0] in lifetimes, each[1] or ""))
     return dict(kept[-_MOST:])
+
+
+def _is_moment(said: object) -> bool:
+    return isinstance(said, str) and _moment(said) is not None
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -268,7 +268,7 @@ async def filled(tmp_path: Path) -> Path:
         gone = await world.client.get(DATA_VOLUMES, "collected", namespace="default")
         claim = await world.client.get(PERSISTENT_VOLUME_CLAIMS, "collected", namespace="default")
         record = record_of(gone, collected="2026-01-31T00:00:00Z")
-        patch = build_patch(claim, gone, record=record, demoted=frozenset())
+        patch = build_patch(claim, gone, heirs=(), record=record, demoted=frozenset())
         await world.client.patch(
             PERSISTENT_VOLUME_CLAIMS, "collected", patch, namespace="default", field_manager="test"
         )

@@ -65,9 +65,9 @@ def claim(*owners: OwnerReference, phase: str = "Bound", **meta: Any) -> Persist
 def handed_over(of: DataVolume, *back: OwnerReference) -> PersistentVolumeClaim:
     """The claim after the patch of the handover; `back` are owners that somebody has added since."""
     before = claim(SELF)
-    patch = build_patch(before, of, record=record_of(of, collected="2026-11-30T10:00:00Z"), demoted=frozenset())[
-        "metadata"
-    ]
+    record = record_of(of, collected="2026-11-30T10:00:00Z")
+    heirs = of.metadata.owner_references or ()
+    patch = build_patch(before, of, heirs=heirs, record=record, demoted=frozenset())["metadata"]
     owners = tuple(
         OwnerReference(**{_snake(key): value for key, value in each.items()}) for each in patch["ownerReferences"]
     )
@@ -143,13 +143,27 @@ def test_n19_an_owner_that_comes_back_is_taken_away_again_before_and_after_the_d
 def test_the_finalizer_goes_when_the_server_shows_the_claim_detached() -> None:
     going = volume(finalizers=("other", names.FINALIZER), deletion_timestamp="2026-11-30T10:00:00Z")
     its = handed_over(going)
-    proof, release, of_claim, event = decide(facts(going, its)).steps
+    proof, release, of_claim, event = decide(facts(going, its, known=Known(deleted=True))).steps
     assert proof == ProveSame(PERSISTENT_VOLUME_CLAIMS, its.metadata)
     assert release == Patch(DATA_VOLUMES, going.metadata, {"metadata": {"finalizers": ["other"]}})
     assert isinstance(event, Emit)
     assert isinstance(of_claim, Emit)
     assert [(each.type, each.reason) for each in (of_claim, event)] == [("Normal", COLLECTED)] * 2
     assert of_claim.about == event.related == Reference(PERSISTENT_VOLUME_CLAIMS, its.metadata)
+
+
+def test_a_claim_is_handed_over_once_more_when_it_is_not_certain_that_we_deleted_its_volume() -> None:
+    # Its user may have refused, and deleted it then: the patch that was to give the claim back may still be on its way.
+    held = volume(finalizers=(names.FINALIZER,))
+    meta = changed(held.metadata, resource_version="8", deletion_timestamp="2026-11-30T10:00:00Z")
+    going = changed(held, metadata=meta)
+    [step] = decide(facts(going, handed_over(held))).steps
+    assert isinstance(step, Patch)
+    assert step.resource is PERSISTENT_VOLUME_CLAIMS
+    assert '"going":true' in step.patch["metadata"]["annotations"][names.RECORD]
+    later = changed(going, metadata=changed(meta, resource_version="9"))
+    after = claim(annotations=step.patch["metadata"]["annotations"])
+    assert isinstance(decide(facts(later, after)).steps[0], ProveSame)
 
 
 @pytest.mark.parametrize("its", [claim(SELF), claim(), None], ids=["not detached", "not ours", "gone"])
@@ -182,6 +196,14 @@ def test_n5_one_that_is_refused_in_the_last_moment_gets_its_claim_back() -> None
     assert step.patch["metadata"]["ownerReferences"] == ()
 
 
+def test_one_that_nobody_asks_for_any_more_in_the_last_moment_gets_its_claim_back() -> None:
+    held = volume(finalizers=(names.FINALIZER,), annotations={})
+    proof, back = decide(facts(held, handed_over(held))).steps
+    assert isinstance(proof, ProveSame)
+    assert isinstance(back, Patch)
+    assert [each["uid"] for each in back.patch["metadata"]["ownerReferences"]] == ["dv"]
+
+
 def test_one_that_was_given_back_can_be_collected_later_and_is_owned_by_its_volume_until_then() -> None:
     first = handed_over(volume())
     back = build_return(first, volume())["metadata"]["annotations"]
@@ -197,7 +219,93 @@ def test_one_that_was_given_back_can_be_collected_later_and_is_owned_by_its_volu
     assert not record.returned
 
 
+# records that somebody else has written
+
+
+RECORD_OF_OURS = {names.RECORD: '{"uid":"dv","name":"disk","version":"7"}'}
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (volume(annotations={}), ""),
+        (volume(annotations={names.DELETE_AFTER_COMPLETION: "false"}), "Refused"),
+        (volume(phase="ImportInProgress"), ""),
+        (volume(annotations={**ASKED, names.STAMPED: "", "meta.helm.sh/release-name": "a"}), "GitOpsManaged"),
+        (volume(MACHINE), "VirtualMachineOwned"),
+    ],
+    ids=["not asked", "refused", "not completed", "GitOps", "machine"],
+)
+@pytest.mark.parametrize("its", [claim(SELF, annotations=RECORD_OF_OURS), handed_over(volume())], ids=["record", "all"])
+def test_a_record_that_anybody_may_have_written_lets_no_volume_go(
+    given: DataVolume, reason: str, its: PersistentVolumeClaim
+) -> None:
+    plan = decide(facts(given, its))
+    assert told(plan) == reason
+    assert all(isinstance(step, Annotate | Emit) for step in plan.steps)
+
+
+def test_a_record_makes_nobody_elses_claim_ours() -> None:
+    for its in (claim(annotations=RECORD_OF_OURS), claim(MACHINE, annotations=RECORD_OF_OURS)):
+        assert told(decide(facts(volume(), its))) == "ClaimNotOurs"
+
+
+@pytest.mark.parametrize(
+    "said", ['{"x":' + "[" * 100_000, '{"uid":"dv","name":"\ud800"}', '{"uid":"dv","name":"' + "x" * 100_000 + '"}']
+)
+def test_a_record_that_cannot_be_read_counts_as_none(said: str) -> None:
+    assert isinstance(decide(facts(volume(), claim(SELF, annotations={names.RECORD: said}))).steps[0], Patch)
+
+
 # owners
+
+
+def other(name: str = "a", **more: Any) -> OwnerReference:
+    return OwnerReference(api_version="v1", kind="ConfigMap", name=name, uid=f"uid-{name}", **more)
+
+
+@pytest.mark.parametrize("going", [{}, {"deletion_timestamp": "2026-11-30T10:00:00Z"}], ids=["there", "going"])
+def test_an_owner_that_came_after_the_handover_is_not_given_to_the_claim(going: dict[str, Any]) -> None:
+    # It was not asked for. Where it is gone already, Kubernetes would delete the claim as its child.
+    before = handed_over(volume(finalizers=(names.FINALIZER,)))
+    edited = volume(other(), finalizers=(names.FINALIZER,), **going)
+    newer = changed(edited, metadata=changed(edited.metadata, resource_version="8"))
+    [step] = decide(facts(newer, before)).steps
+    assert isinstance(step, Patch)
+    assert step.patch["metadata"]["ownerReferences"] == ()
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [(OwnerFound(False), "OwnerGone"), (OwnerFound(None, problem="no such kind"), "OwnerUnknown")],
+)
+def test_the_other_owners_of_a_claim_have_to_be_alive_as_well(found: OwnerFound, reason: str) -> None:
+    # What is left with owners that are gone is deleted by Kubernetes; as long as the DataVolume is one of them it is not.
+    its = claim(SELF, other(block_owner_deletion=True))
+    assert decide(facts(volume(), its)).steps == (AskOwners((other(),)),)
+    known = {"uid-a": found}
+    plan = decide(facts(volume(), its, owners=known, known=Known(owners=OwnersFound(known))))
+    assert told(plan) == reason
+    alive = {"uid-a": OwnerFound(True)}
+    plan = decide(facts(volume(), its, owners=alive, known=Known(owners=OwnersFound(alive))))
+    assert isinstance(plan.steps[0], Patch)
+
+
+def test_more_owners_than_anybody_needs_are_not_asked_for() -> None:
+    same, many = (other(),) * 10_000, tuple(other(f"a{number}") for number in range(65))
+    assert decide(facts(volume(*same), claim(SELF))).steps == (AskOwners((other(),)),)
+    for of, its in ((volume(*many), claim(SELF)), (volume(), claim(SELF, *many))):
+        plan = decide(facts(of, its))
+        assert (told(plan), plan.wake_after) == ("OwnerUnknown", None)
+
+
+def test_a_claim_never_becomes_its_own_owner() -> None:
+    itself = OwnerReference(api_version="v1", kind="PersistentVolumeClaim", name="disk", uid="pvc")
+    alive = {"pvc": OwnerFound(True)}
+    held = volume(itself, finalizers=(names.FINALIZER,))
+    _, step = decide(facts(held, claim(SELF), owners=alive, known=Known(owners=OwnersFound(alive)))).steps
+    assert isinstance(step, Patch)
+    assert step.patch["metadata"]["ownerReferences"] == ()
 
 
 def owned(found: dict[str, OwnerFound] | None, age: float = 0.0, **more: Any) -> Facts:

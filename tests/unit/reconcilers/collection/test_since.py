@@ -52,3 +52,10 @@ def test_a_record_is_read_as_it_was_written() -> None:
 def test_a_record_that_somebody_has_spoilt_stamps_nothing(said: str) -> None:
     assert find_since(read_record({DATA_KEY: said}), "vms", labelled=False) is None
     assert find_since(read_record(None), "vms", labelled=False) is None
+
+
+@pytest.mark.parametrize("said", ['{"": "soon"}', '{"": 7}', "[" * 100_000, '{"": "9999-99-99T00:00:00Z"}'])
+def test_what_is_no_moment_is_begun_anew(said: str) -> None:
+    found = read_record({DATA_KEY: said})
+    assert find_since(found, "vms", labelled=False) is None
+    assert renew(found, {CLUSTER: True}, now=NOW, latest={}) == {CLUSTER: seconds(NOW)}
