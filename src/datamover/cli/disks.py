@@ -46,6 +46,7 @@ class MakePopulate:
             mover_defaults=options.mover_defaults,
             environment=proxies(os.environ),
             patience=Patience(sample=options.progress_interval),
+            deadline=round(options.data_volumes.deadline) if options.data_volumes.deadline else None,
         )
         meter = _METRICS.get(around.registry)
         if meter is None:

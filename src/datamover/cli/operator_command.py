@@ -156,6 +156,13 @@ Exit codes:
     help="Fill the claims of DataVolumes where the definitions are datamover's, that is, where no CDI is.",
 )
 @click.option(
+    "--datavolume-deadline",
+    type=DurationType(),
+    envvar="DATAVOLUME_DEADLINE",
+    show_envvar=True,
+    help="End a worker that fills a disk for longer than this, such as 12h; another one follows. [default: none]",
+)
+@click.option(
     "--cdi-namespace",
     metavar="NAME",
     envvar="CDI_NAMESPACE",
@@ -269,6 +276,7 @@ def operator(
     datavolume_virtual_machines: str,
     datavolume_dry_run: bool,
     datavolume_population: bool,
+    datavolume_deadline: timedelta | None,
     cdi_namespace: str,
     webhook_bind_address: str,
     webhook_service: str,
@@ -330,6 +338,7 @@ def operator(
             stamp=datavolume_stamp,
             machines=Machines(datavolume_virtual_machines),
             population=datavolume_population,
+            deadline=datavolume_deadline.total_seconds() if datavolume_deadline else None,
             cdi_namespace=cdi_namespace,
             home=leader_namespace,
         ),

@@ -255,6 +255,7 @@ def test_what_an_operator_does_about_data_volumes_is_as_options_or_environment_s
         "DATAVOLUME_TTL": "-1",
         "DATAVOLUME_VIRTUAL_MACHINES": "Collect",
         "DATAVOLUME_POPULATION": "true",
+        "DATAVOLUME_DEADLINE": "12h",
         "CDI_NAMESPACE": "theirs",
     }
     CliRunner().invoke(main, command, env=environment)
@@ -263,12 +264,20 @@ def test_what_an_operator_does_about_data_volumes_is_as_options_or_environment_s
         DataVolumeOptions(cdi_namespace="cdi", home=home),
         DataVolumeOptions(collection=True, ttl=0, dry_run=True, stamp=False, cdi_namespace="cdi", home="movers"),
         DataVolumeOptions(
-            collection=True, ttl=-1, machines=Machines.COLLECT, population=True, cdi_namespace="theirs", home=home
+            collection=True,
+            ttl=-1,
+            machines=Machines.COLLECT,
+            population=True,
+            deadline=43200.0,
+            cdi_namespace="theirs",
+            home=home,
         ),
     ]
 
 
-@pytest.mark.parametrize("flag", [["--datavolume-ttl", "1h"], ["--datavolume-virtual-machines", "Maybe"]])
+@pytest.mark.parametrize(
+    "flag", [["--datavolume-ttl", "1h"], ["--datavolume-virtual-machines", "Maybe"], ["--datavolume-deadline", "soon"]]
+)
 def test_a_flag_of_data_volumes_that_cannot_be_is_a_usage_error(flag: list[str]) -> None:
     assert CliRunner().invoke(main, ["operator", "--mover-image", "x", *flag]).exit_code == 2
 

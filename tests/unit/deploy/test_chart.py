@@ -319,6 +319,12 @@ def test_the_operator_is_told_how_to_replicate(render: Any) -> None:
     assert set(settings.values()) <= set(arguments)
 
 
+def test_a_worker_that_fills_a_disk_has_the_deadline_that_is_wanted(render: Any) -> None:
+    population = "dataVolumes.population.enabled=true"
+    assert not [each for each in operator_arguments(render(population)) if "deadline" in each]
+    assert "--datavolume-deadline=12h" in operator_arguments(render(population, "dataVolumes.population.deadline=12h"))
+
+
 def test_secrets_are_granted_by_namespace_and_name(render: Any) -> None:
     entry = "rbac.secrets[0]"
     objects = render(f"{entry}.namespace=shop", f"{entry}.names[0]=storage-credentials")

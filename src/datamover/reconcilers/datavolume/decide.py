@@ -19,9 +19,11 @@ from datamover.api.cdi.names import PopulationReason as Reason
 from datamover.plans.steps import REST, Annotate, Create, Inquire, Patch, Plan
 from datamover.reconcilers.datavolume.ask import UNSUPPORTED, Ask, Flaw, Kind
 from datamover.reconcilers.datavolume.claims import Data, Wanted, build_claim, fills_by_rebinding, name_volume
+from datamover.reconcilers.datavolume.ending import tidy
 from datamover.reconcilers.datavolume.facts import Facts, Settings
 from datamover.reconcilers.datavolume.filling import Filler, Filling, Preparation
-from datamover.reconcilers.datavolume.populate import await_bound, is_filled_elsewhere, is_populated, populate, tidy
+from datamover.reconcilers.datavolume.populate import await_bound, populate
+from datamover.reconcilers.datavolume.populated import is_filled_elsewhere, is_populated
 from datamover.reconcilers.datavolume.standing import Standing, stand_of
 from datamover.reconcilers.datavolume.status import ALL, NO_PROGRESS, Told, tell
 from datamover.volumes.binding import Obstacle, is_lost

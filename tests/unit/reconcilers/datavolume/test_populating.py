@@ -8,6 +8,8 @@ import pytest
 from datamover.api.cdi import names
 from datamover.api.transfer import SYNCING, Outcome, Progress
 from datamover.plans.steps import Create, WriteStatus
+from datamover.reconcilers.datavolume.facts import Settings
+from support.clones import Cloner, Clones
 from support.disks import LATE, WHOLE, Disks, Operator, settle
 
 DIRECT = "kubernetes.io/host-path"
@@ -145,6 +147,18 @@ def test_a_worker_that_fails_is_started_again_after_a_pause_and_counted() -> Non
     assert (server.status()["restartCount"], server.status()["phase"]) == (1, "ImportInProgress")
     settle(server, operator)
     assert (server.status()["phase"], server.status()["restartCount"]) == ("Succeeded", 1)
+
+
+def test_a_worker_that_takes_too_long_is_ended_as_the_operator_was_told() -> None:
+    server = Clones()
+    operator = Cloner(server)
+    operator.settings = Settings(mover_image="example.com/mover:1", deadline=60)
+    server.make()
+    settle(server, operator, worker=False)
+    job = server.job()
+    assert job is not None
+    assert job["spec"]["activeDeadlineSeconds"] == 60
+    assert server.environment()["DATAMOVER_DEADLINE"] == "60"
 
 
 def test_attempts_within_a_job_are_counted() -> None:
