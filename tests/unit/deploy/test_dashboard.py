@@ -10,14 +10,17 @@ import yaml
 
 from datamover.api import names
 from datamover.metrics.datamover import DataMoverMetrics
+from datamover.metrics.datavolumes import CollectionMetrics
 from datamover.metrics.exposition import new_registry
+from datamover.metrics.population import DiskWait, PopulationMetrics
 from datamover.metrics.replication import ReplicaFailure, ReplicaName, ReplicationMetrics, ReplicaWait
 from datamover.metrics.runtime import RuntimeMetrics
 
 FILES = Path(__file__).resolve().parents[3] / "deploy/charts/datamover/files"
 DASHBOARD: dict[str, Any] = json.loads((FILES / "dashboards/datamover.json").read_text(encoding="utf-8"))
 REPLICATION: dict[str, Any] = json.loads((FILES / "dashboards/replication.json").read_text(encoding="utf-8"))
-DASHBOARDS = [DASHBOARD, REPLICATION]
+DATA_VOLUMES: dict[str, Any] = json.loads((FILES / "dashboards/datavolumes.json").read_text(encoding="utf-8"))
+DASHBOARDS = [DASHBOARD, REPLICATION, DATA_VOLUMES]
 each_dashboard = pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda each: each["uid"])
 
 
@@ -27,6 +30,8 @@ def exposed() -> set[str]:
     RuntimeMetrics(registry)
     DataMoverMetrics(registry)
     ReplicationMetrics(registry, now=lambda: 0.0)
+    CollectionMetrics(registry)
+    PopulationMetrics(registry)
     found = set()
     for family in registry.collect():
         suffixes = {
@@ -70,6 +75,7 @@ def test_a_panel_shows_metrics_that_exist(expression: str) -> None:
     assert grouped | matched <= {
         "namespace", "source", "status", "phase", "error_type", "le", "outcome", "name", "verb", "resource", "code",
         "state", "instance", "obj_name", "obj_namespace", "role", "method", "reason", "quantile",
+        "severity", "result",
     }  # fmt: skip
 
 
@@ -78,6 +84,7 @@ def test_a_panel_shows_metrics_that_exist(expression: str) -> None:
     [
         (DASHBOARD, "Failed, and nobody has dealt with it", "datamover_failed_", {"name", "namespace", "reason"}),
         (DASHBOARD, "Waiting", "datamover_waiting_since_", {"name", "namespace", "reason"}),
+        (DATA_VOLUMES, "Waiting, by name", "datamover_datavolume_waiting_since_", set(DiskWait._fields)),
         (REPLICATION, "Out of sync, by name", "volsync_volume_out_of_sync", set(ReplicaName._fields)),
         (REPLICATION, "Failing, by name", "datamover_replication_consecutive_", set(ReplicaFailure._fields)),
         (REPLICATION, "Waiting, by name", "datamover_replication_waiting_since_", set(ReplicaWait._fields)),
@@ -108,12 +115,13 @@ def test_the_panels_have_their_own_places_and_numbers(dashboard: dict[str, Any])
 
 
 def test_the_dashboard_arrives_as_it_is_written(render: Any) -> None:
-    objects = render("grafanaDashboard.enabled=true", "replication.enabled=true")
+    objects = render("grafanaDashboard.enabled=true", "replication.enabled=true", "dataVolumes.population.enabled=true")
     (found,) = [each for each in objects if each["kind"] == "ConfigMap"]
     assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert {name: json.loads(text) for name, text in found["data"].items()} == {
         "datamover.json": DASHBOARD,
         "datamover-replication.json": REPLICATION,
+        "datamover-datavolumes.json": DATA_VOLUMES,
     }
 
 

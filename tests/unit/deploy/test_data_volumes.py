@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from datamover.api.cdi import names
 from datamover.cli.kinds import KINDS
@@ -26,6 +27,7 @@ from support.tls import free_port
 
 Render = Callable[..., list[dict[str, Any]]]
 
+PAGE_OF_INSTALLATION = (Path(__file__).resolve().parents[3] / "docs" / "install.md").read_text(encoding="utf-8")
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "permissions.md").read_text(encoding="utf-8")
 COLLECTION = "dataVolumes.collection.enabled=true"
 POPULATION = "dataVolumes.population.enabled=true"
@@ -239,6 +241,19 @@ def test_definitions_come_with_population_only(settings: tuple[str, ...], kinds:
     ours = [each for each in found if each["spec"]["group"] == "cdi.kubevirt.io"]
     assert len(ours) == kinds
     assert all(each["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "datamover" for each in ours)
+
+
+def test_the_values_that_the_page_shows_install_what_it_says(render_values: Any) -> None:
+    page = PAGE_OF_INSTALLATION.partition("\n## DataVolumes\n")[2].partition("\n## ")[0]
+    beside, alone = (yaml.safe_load(each) for each in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
+    where = {"release": "datamover", "namespace": "datamover-operator-system"}
+    found, other = render_values(beside, **where), render_values(alone, **where)
+    for objects, definitions, webhooks in ((found, 0, 1), (other, 6, 0)):
+        kinds = of_kind(objects, "CustomResourceDefinition")
+        assert len([each for each in kinds if each["spec"]["group"] == "cdi.kubevirt.io"]) == definitions
+        assert len(of_kind(objects, "MutatingWebhookConfiguration")) == webhooks
+        assert {"--datavolume-collection", "--datavolume-ttl=3600"} <= arguments(objects)
+    assert "--datavolume-population" in arguments(other)
 
 
 def test_who_has_a_role_of_the_cluster_may_use_the_kinds_where_they_are_ours(render: Render) -> None:
