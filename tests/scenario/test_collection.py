@@ -18,6 +18,7 @@ from datamover.api.kubevirt import KUBEVIRTS
 from datamover.reconcilers.collection.facts import Machines
 from datamover.reconcilers.collection.gather import SINCE_NAME
 from datamover.volumes.handover import build_patch, record_of
+from kubekit.words.apiextensions import CUSTOM_RESOURCE_DEFINITIONS
 from kubekit.words.coordination import LEASES
 from kubekit.words.core import CONFIG_MAPS, NAMESPACES, PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.timestamps import micros, seconds
@@ -391,6 +392,20 @@ async def test_our_definitions_beside_a_cdi_that_works_are_refused_until_it_is_g
         assert world.operator is not None
         assert "a CDI works here" in world.operator.manager.notes()["datavolume-collection"]
         await world.collected()  # the Lease has run out
+
+
+async def test_a_definition_that_is_being_deleted_does_not_wait_for_ever_for_a_volume_that_waits_for_us() -> None:
+    async with collecting() as world:
+        definition = DATA_VOLUMES.group_resource
+        keep = {"metadata": {"finalizers": ["example.com/instances"]}}
+        await world.world.patch(CUSTOM_RESOURCE_DEFINITIONS, definition, keep)
+        await begun(world, detached=True, deleted=True)
+        await world.client.delete(CUSTOM_RESOURCE_DEFINITIONS, definition)
+        found = await world.world.get(CUSTOM_RESOURCE_DEFINITIONS, definition)
+        assert found is not None
+        assert found.metadata.terminating
+        await world.start()
+        await world.collected()
 
 
 async def test_without_definitions_nothing_is_done() -> None:

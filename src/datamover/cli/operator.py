@@ -135,7 +135,14 @@ class Operator:
         for kind in self.kinds:
             reconciler = Reconciler(kind, client=client, caches=self.cluster, recorder=recorder, clock=clock)
             controller = reconciler.controller(workers=options.workers, metrics=metrics)
-            gates = [*([DefinitionGate(client, kind.resource, clock=clock)] if kind.optional else []), *kind.gates]
+            gates = [
+                *(
+                    [DefinitionGate(client, kind.resource, to_the_end=kind.to_the_end, clock=clock)]
+                    if kind.optional
+                    else []
+                ),
+                *kind.gates,
+            ]
             if gates:
                 guarded = Guarded(controller, kind.objects, gates=gates, rest=reconciler.rest, metrics=metrics)
                 self.manager.add_guarded(guarded)

@@ -78,6 +78,9 @@ class Kind(ABC, Generic[T, S, F]):
     optional: bool = False
     """Whether it sleeps as long as there is no definition, in the place of being waited for."""
 
+    to_the_end: bool = False
+    """Whether it works until the last object is gone when its definition is deleted: with a finalizer of ours they would wait for ever."""
+
     gates: Collection[Gate] = ()
     """What it waits for beside that."""
 

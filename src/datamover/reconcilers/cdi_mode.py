@@ -103,8 +103,10 @@ class ModeWatch:
 
     def _weigh(self, found: CustomResourceDefinition | None) -> Mode | None:
         """Return the mode; None while the Lease was not looked at yet."""
-        if found is None or found.metadata.terminating:
-            return Mode.NONE
+        if found is None:
+            return (
+                Mode.NONE
+            )  # one that is being deleted is there until the last object is gone, and those may wait for us
         if found.metadata.label(MANAGED_BY_LABEL) != PART_OF_VALUE:
             return Mode.COMPANION
         beside = self._lease.check() if self._lease is not None else None

@@ -53,6 +53,7 @@ class CollectionKind(Kind[DataVolume, DataVolumeStatus, Facts]):
 
     resource = DATA_VOLUMES
     optional = True
+    to_the_end = True
     name = "datavolume-collection"
     speaks_by_events = True
 
