@@ -161,19 +161,23 @@ def ask(round_: Round) -> Wait | Go:
 def close(round_: Round, copy: Made) -> Close | None:
     """Return what there is to say of a copy that was made for a trigger; None when nothing is."""
     consumed = copy.consumed
-    if round_.told is Told.COMPLETED:
-        return None
-    if consumed is None:
-        # Asked for too late. But what was told of a wait before, as by a replica that had not seen this copy, goes with the wish.
-        litter = None if is_used(round_.annotations) else _clear(round_)
-        return Close(litter) if litter else None
+    over = consumed is None or round_.told is Told.COMPLETED  # asked for too late, or told already
     if not is_used(round_.annotations):
-        return _leave(round_, consumed, ready=copy.ready)
+        if consumed is not None and not over:
+            return _leave(round_, consumed, ready=copy.ready)
+        # What was told all the same, as by a replica that had not seen this copy, or of a copy that another one has followed, goes with the wish.
+        litter = _clear(round_)
+        return Close(litter) if litter else None
+    if consumed is None or over:
+        return None
     if not copy.ready:
         going: Changes = {STATUS_ANNOTATION: Status.IN_PROGRESS} if round_.status is None else {}
         return Close(going) if going else None  # somebody has taken it away: the round goes on
-    if consumed == round_.latest or _is_superseded(round_, copy):
+    if consumed == round_.latest:
         return Close(done=True)
+    if _is_superseded(round_, copy):
+        # Who sees annotations of before this copy would say nothing of it for ever: a change of nothing is refused then.
+        return Close({LATEST_ANNOTATION: round_.latest}, done=True)
     if _is_held(round_):
         return Close(wake_after=LOOK_AGAIN)
     return Close({STATUS_ANNOTATION: Status.COMPLETED, LATEST_ANNOTATION: consumed, SINCE_ANNOTATION: None}, done=True)
