@@ -80,6 +80,12 @@ HOSTILE: dict[str, tuple[Member, ...]] = {
     "a device": (("sda", None, {"type": tarfile.BLKTYPE, "devmajor": 8}),),
     "a terminal": (("tty", None, {"type": tarfile.CHRTYPE, "devmajor": 5}),),
     "a pipe": (("pipe", None, {"type": tarfile.FIFOTYPE}),),
+    "a hard link that makes a link lead out": (
+        ("a/b/c", None, link("../..")), ("out", None, link("a/b/c", tarfile.LNKTYPE)),
+    ),
+    "a name longer than any": (("n" * 300, b"x", {}),),
+    "a link longer than any": (("a", None, link("n" * 5000)),),
+    "folders without an end": (("d/" * 2000 + "file", b"x", {}),),
     "our own folder": ((".datamover-import/x", b"x", {}),),
 }  # fmt: skip
 
@@ -102,7 +108,55 @@ def huge_header() -> bytes:
     return info.tobuf(tarfile.USTAR_FORMAT if info.size < 8**11 else tarfile.GNU_FORMAT) + noise(4 * MIB)
 
 
+def sparse(count: int) -> bytes:
+    """A file of GNU's form 1.0 that says where its holes are, in so many numbers."""
+    body = b"%d\n" % count + b"0\n" * (2 * count)
+    fields = {"pax_headers": {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "0"}}
+    return tar(("sparse", body, fields))
+
+
+def old_sparse(count: int) -> bytes:
+    """A file of GNU's older form, whose map goes on in so many blocks."""
+    info = tarfile.TarInfo("sparse")
+    info.type = tarfile.GNUTYPE_SPARSE
+    head = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    head[482] = 1
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    block = b"00000000001\0" * 42
+    return bytes(head) + (block + b"\1" + bytes(7)) * count
+
+
+def nested(kind: bytes, count: int) -> bytes:
+    info = tarfile.TarInfo("name")
+    info.type, info.size = kind, 0
+    return info.tobuf(tarfile.USTAR_FORMAT) * count + tar(("file", b"x", {}))
+
+
+def pax(raw: bytes, kind: bytes = tarfile.XHDTYPE) -> bytes:
+    info = tarfile.TarInfo("name")
+    info.type, info.size = kind, len(raw)
+    return info.tobuf(tarfile.USTAR_FORMAT) + raw.ljust(-(-len(raw) // 512) * 512, b"\0")
+
+
+def globals_of(count: int) -> bytes:
+    """Headers for all that follows, each of which says something new, with a file after each."""
+    one = tar(("file", b"", {}))[:512]
+
+    def record(number: int) -> bytes:
+        text = b"k%07d=%s\n" % (number, b"v" * 500_000)
+        return b"%d %s" % (len(text) + 7, text)
+
+    return b"".join(pax(record(number), tarfile.XGLTYPE) + one for number in range(count)) + bytes(1024)
+
+
 DAMAGED = {
+    "a map of holes without an end": (gzip.compress(sparse(20_000_000)), "ImageRefused"),
+    "an older map without an end": (gzip.compress(old_sparse(40_000)), "ImageRefused"),
+    "headers of headers": (nested(tarfile.XHDTYPE, 5000), "ImageRefused"),
+    "long names of long names": (nested(tarfile.GNUTYPE_LONGNAME, 5000), "ImageRefused"),
+    "headers for all that add up": (gzip.compress(globals_of(40)), "ImageRefused"),
+    "a header that takes an hour to search": (pax(b"1" * 900_000), "ImageRefused"),
     "cut off": (tar(("a", noise(MIB), {}))[: MIB // 2], "ImageDamaged"),
     "no tar": (noise(MIB), "ImageDamaged"),
     "larger than the volume": (tar(("a", bytes(9 * MIB), {})), "DestinationTooSmall"),
@@ -118,3 +172,28 @@ def test_an_archive_that_cannot_be_read_leaves_nothing(volume: Volume, server: I
     server.objects["/files"] = Plain(body)
     refused(volume.run(URL=server.url("/files"), **ASKED), reason)
     assert volume.left() == []
+
+
+@pytest.mark.parametrize("spoil", ["checksum", "cut"])
+def test_the_end_of_the_packer_counts_also_where_the_archive_has_ended(
+    volume: Volume, server: ImageServer, spoil: str
+) -> None:
+    packed = gzip.compress(tar(("a", noise(MIB), {})) + bytes(2 * MIB))
+    packed = packed[:-8] + (b"\1" * 8 if spoil == "checksum" else b"")
+    server.objects["/files"] = Plain(packed)
+    refused(volume.run(URL=server.url("/files"), **ASKED), "ImageDamaged")
+    assert volume.left() == []
+
+
+def test_a_bomb_behind_the_end_of_the_archive_is_refused(volume: Volume, server: ImageServer) -> None:
+    server.objects["/files"] = Plain(gzip.compress(tar(("a", b"x", {})) + bytes(64 * MIB)))
+    refused(volume.run(URL=server.url("/files"), **ASKED), "DestinationTooSmall")
+
+
+def test_the_folder_of_a_file_system_itself_is_left_where_it_is(volume: Volume, server: ImageServer) -> None:
+    (volume.data / "lost+found").mkdir()
+    before = (volume.data / "lost+found").stat().st_ino
+    server.objects["/files"] = Plain(tar(("lost+found", None, {"type": tarfile.DIRTYPE}), ("a", b"x", {})))
+    succeeded(volume.run(URL=server.url("/files"), **ASKED))
+    assert (volume.data / "lost+found").stat().st_ino == before
+    assert volume.left() == ["a", "lost+found"]

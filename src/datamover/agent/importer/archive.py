@@ -2,10 +2,12 @@
 
 Guarantees: nothing is written outside the folder, whatever names and links are in the archive: a name that is absolute or holds `..`, a link that leads
 out, a device, a pipe, refuse the whole of it; no link is followed on the way to a name; no privilege comes with it (set-ID bits, owners). What comes is
-bounded by the room that there is, and a header by what a name needs, so memory stays flat.
+bounded by the room that there is, and all headers before a file by what names need, so memory stays flat and no header takes long.
 """
 
+import errno
 import os
+import re
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -20,6 +22,14 @@ from datamover.api import transfer
 
 _PIECE: Final = 1 << 20
 _LONGEST_NAME: Final = 4096
+_DEEPEST: Final = 256
+_HEADERS: Final = 2 << 20
+"""Bytes of all headers before one file, and of what headers say about all files: tarfile keeps what they hold, many times their size."""
+_MOST_DIGITS: Final = 1024
+"""In a row, in a header: tarfile looks for numbers in a time that grows with the square of them, deaf to every signal."""
+_DIGITS: Final = re.compile(rb"[0-9]+")
+_LOST_AND_FOUND: Final = "lost+found"
+_UNFIT: Final = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EMLINK})
 _OPEN: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -39,6 +49,8 @@ class ForwardReader:
         self._pieces = pieces
         self._rest = memoryview(b"")
         self._at = 0
+        self.headers: int | None = _HEADERS
+        """Bytes that headers may still have; None while a file is read."""
 
     def tell(self) -> int:
         """Return how much was read."""
@@ -49,14 +61,22 @@ class ForwardReader:
         if place < self._at:
             raise tarfile.ReadError("it does not go forward")
         while self._at < place:
-            if not self.read(min(_PIECE, place - self._at)):
+            if not self._take(min(_PIECE, place - self._at)):
                 raise tarfile.ReadError("it is cut off")
         return self._at
 
     def read(self, size: int = -1) -> bytes:
         """Return so many bytes, fewer at the end only."""
         if not 0 <= size <= _PIECE + tarfile.RECORDSIZE:
-            raise refusals.of_image("it is an archive with a header larger than any name needs")
+            raise _too_much()
+        piece = self._take(size)
+        if self.headers is not None:
+            self.headers -= size
+            if self.headers < 0 or any(len(each) > _MOST_DIGITS for each in _DIGITS.findall(piece)):
+                raise _too_much()
+        return piece
+
+    def _take(self, size: int) -> bytes:
         found: list[bytes | memoryview] = []
         while size:
             if not self._rest:
@@ -77,13 +97,28 @@ def extract(pieces: Iterator[bytes], folder: str, *, limit: int, alive: Callable
     top = os.open(folder, _FOLDER)
     try:
         # it reads, seeks and tells, and no more is asked of it
-        source = cast("IO[bytes]", cast("object", ForwardReader(pieces)))
+        reader = ForwardReader(pieces)
+        source = cast("IO[bytes]", cast("object", reader))
         with tarfile.open(fileobj=source, mode="r:") as archive:
             remembered: list[tarfile.TarInfo] = vars(archive)["members"]  # every one of them, which nobody asks for
             while (member := archive.next()) is not None:
                 remembered.clear()
+                reader.headers = None
+                if sum(len(key) + len(value) for key, value in archive.pax_headers.items()) > _HEADERS:
+                    raise _too_much()
                 alive()
-                _extract(archive, member, top, done, limit=limit)
+                try:
+                    _extract(archive, member, top, done, limit=limit)
+                except OSError as error:
+                    if error.errno in _UNFIT:
+                        raise _refused(
+                            printing.readable(os.fsencode(member.name)),
+                            f"the volume takes no such name or link ({error.strerror})",
+                        ) from None
+                    raise
+                reader.headers = _HEADERS
+    except RecursionError:
+        raise _too_much() from None
     except (tarfile.TarError, ValueError, OverflowError) as error:
         raise refusals.damaged(f"the archive is none, or is damaged: {printing.printable(str(error))[:200]}") from None
     finally:
@@ -96,6 +131,8 @@ def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, top: int, done: 
     if not name:  # the folder itself
         return
     shown = printing.readable(os.fsencode(name))
+    if name == _LOST_AND_FOUND and member.isdir():
+        return  # the volume has its own, or needs none
     if name.split("/")[0] == stage.FOLDER:
         raise _refused(shown, "that is where the importer works")
     parent, leaf = _enter(top, name)
@@ -116,7 +153,7 @@ def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, top: int, done: 
             os.symlink(member.linkname, leaf, dir_fd=parent)
             done.links += 1
         elif member.islnk():
-            _link(top, _safe(member.linkname), parent, leaf, shown)
+            _link(top, name, _safe(member.linkname), parent, leaf)
             done.links += 1
         else:
             raise _refused(shown, "it is a device, a pipe, or of a kind that is not known")
@@ -134,6 +171,8 @@ def _safe(name: str) -> str:
     parts = [part for part in name.split("/") if part not in {"", "."}]
     if ".." in parts:
         raise _refused(shown, "its name leads upwards")
+    if len(parts) > _DEEPEST:
+        raise _refused(shown, f"it is more than {_DEEPEST} folders deep")
     return "/".join(parts)
 
 
@@ -210,8 +249,9 @@ def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, parent: int, leaf:
         os.close(descriptor)
 
 
-def _link(top: int, target: str, parent: int, leaf: str, shown: str) -> None:
-    """Make a hard link to a file of the archive itself."""
+def _link(top: int, path: str, target: str, parent: int, leaf: str) -> None:
+    """Make a hard link to a file of the archive itself, or to a link, which may lead somewhere else from its new place `path`."""
+    shown = printing.readable(os.fsencode(path))
     if not target:
         raise _refused(shown, "it is a hard link to no file")
     folder, name = _enter(top, target)
@@ -219,11 +259,17 @@ def _link(top: int, target: str, parent: int, leaf: str, shown: str) -> None:
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if (found.st_mode & 0o170000) not in {0o100000, 0o120000}:
             raise _refused(shown, "it is a hard link to no file")
+        if found.st_mode & 0o170000 == 0o120000 and not _stays_within(path, os.readlink(name, dir_fd=folder)):
+            raise _refused(shown, "it is a link that leads out of the volume")
         os.link(name, leaf, src_dir_fd=folder, dst_dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
         raise _refused(shown, "it is a hard link to a file that is not there") from None
     finally:
         os.close(folder)
+
+
+def _too_much() -> Failure:
+    return refusals.of_image("it is an archive with a header larger than any name needs")
 
 
 def _refused(shown: str, why: str) -> Failure:

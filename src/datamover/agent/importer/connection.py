@@ -1,10 +1,12 @@
 """One request, and its answer as it comes. Blocking, and watched: whoever waits for a server is woken when the attempt is to end, when nothing comes
 within the patience, and when what comes is less than a trickle.
 
-Guarantees: the length of an answer is what its header said, no byte less and none more; head and body are bounded in time.
+Guarantees: the length of an answer is what its header said, no byte less and none more; bytes in a coding that nobody takes off are not handed on;
+handshake, head and body are bounded in time; no word of a server's is in an error, for it may be a secret that it has heard from us.
 """
 
 import http.client
+import re
 import socket
 import ssl
 import threading
@@ -26,6 +28,10 @@ _LOOK: Final = 0.1
 _LINGERING: Final = 0.2
 """Seconds in which a server that sends more than it said shows itself."""
 _SMALL: Final = 1 << 16
+_CODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip"})
+"""What the bytes may be called. What is gzip shows itself, and is unpacked like any file that is; nothing shows the others."""
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+_TUNNEL: Final = re.compile(r"Tunnel connection failed: ([0-9]{3})\b")
 
 
 class CutError(Exception):
@@ -37,7 +43,9 @@ class TrustError(Exception):
 
 
 class LieError(Exception):
-    """The server sends more than its header said, so nobody knows what the object is. The message is a sentence without a full stop."""
+    """What the server sends is not what its header said, or the header cannot be, so nobody knows what the object is. The message is a sentence without
+    a full stop.
+    """
 
 
 class Watch:
@@ -55,9 +63,12 @@ class Watch:
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
 
-    def guard(self, connected: socket.socket) -> None:
-        """Wake whoever waits at this socket."""
-        self._socket = connected
+    def connect(self, place: tuple[str, int], timeout: float, source: tuple[str, int] | None) -> socket.socket:
+        """Connect, and wake whoever waits at this connection, from before anything is said: a proxy and a handshake may take for ever as well."""
+        connected = socket.create_connection(place, timeout, source)
+        # a handle of our own: TLS takes the other one over before its handshake
+        self._socket = connected.dup()
+        return connected
 
     def wait(self, receive: Callable[[], int]) -> int:
         """Return what `receive` returns, a number of bytes. Only the time in here counts: the disk may be slow as well."""
@@ -76,6 +87,8 @@ class Watch:
         """Nobody waits any more."""
         self._over.set()
         self._thread.join()
+        if self._socket is not None:
+            self._socket.close()
 
     def _look(self) -> None:
         while not self._over.wait(_LOOK):
@@ -83,8 +96,7 @@ class Watch:
             self.expired = self.expired or (begun is not None and time.monotonic() - begun > self._left)
             if (self.expired or self._stop.why is not None) and self._socket is not None:
                 try:
-                    # not the method of a TLS socket, which would forget its state under the reader's hands
-                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                    self._socket.shutdown(socket.SHUT_RDWR)
                 except OSError:
                     continue
 
@@ -102,7 +114,7 @@ class Connection:
         stop: Stop,
         patience: float,
     ) -> None:
-        """Send it and read the head of the answer. Raises CutError, TrustError and Stopped."""
+        """Send it and read the head of the answer. Raises CutError, LieError, TrustError and Stopped."""
         self._stop = stop
         self._address = address
         self._watch = Watch(stop, patience=patience)
@@ -111,6 +123,8 @@ class Connection:
         try:
             self._client, target, more = self._prepare(context, environ)
             self._answer = self._ask(target, (*headers, *more))
+            if self._answer.status in {200, 206}:
+                self._demand_plain()
         except BaseException:
             self._watch.end()
             raise
@@ -123,9 +137,9 @@ class Connection:
         """Bytes of the body that are still to come, None where the server does not say."""
         return self._left
 
-    def header(self, name: str) -> str:
+    def header(self, name: str, *, limit: int = outside.NAME_LIMIT) -> str:
         """Return a header of the answer, clean and cut; empty where it is not there."""
-        return outside.clean(self._answer.getheader(name, ""), limit=outside.NAME_LIMIT)
+        return outside.clean(self._answer.getheader(name, ""), limit=limit)
 
     def location(self) -> str:
         """Return where a redirection leads, as it came."""
@@ -183,36 +197,60 @@ class Connection:
         greeting = {"Proxy-Authorization": proxy.authorization} if proxy and proxy.authorization else {}
         if address.scheme != HTTPS:
             target = f"http://{address.authority}{address.target}" if proxy else address.target
-            return http.client.HTTPConnection(host, port, timeout=timeout), target, tuple(greeting.items())
+            plain = http.client.HTTPConnection(host, port, timeout=timeout)
+            vars(plain)["_create_connection"] = self._watch.connect
+            return plain, target, tuple(greeting.items())
         client = http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
+        vars(client)["_create_connection"] = self._watch.connect
         if proxy:
             client.set_tunnel(address.host, address.port, headers=greeting)
         return client, address.target, ()
 
+    def _demand_plain(self) -> None:
+        """See that the body is the object's own bytes, and that its end is clear. Raises LieError."""
+        answer, host = self._answer, self._address.host
+        why = ""
+        if answer.getheader("Transfer-Encoding", "chunked").strip().lower() != "chunked":
+            why = "in a coding of the transfer that it was not asked for"
+        elif answer.getheader("Content-Encoding", "").strip().lower() not in _CODINGS:
+            why = "in a coding (Content-Encoding) that it was not asked for"
+        elif not answer.chunked:
+            said = {each.strip() for each in answer.headers.get_all("Content-Length", [])}
+            if len(said) > 1 or any(not _LENGTH.fullmatch(each) for each in said):
+                why = "with a length that is none, or with two of them"
+        if why:
+            answer.close()
+            self._client.close()
+            raise LieError(f"{host} sends the object {why}")
+
     def _ask(self, target: str, headers: Iterable[Header]) -> http.client.HTTPResponse:
-        client = self._client
+        client, answers = self._client, list[http.client.HTTPResponse]()
 
         def ask() -> int:
             client.connect()
             connected: socket.socket = client.sock
             connected.settimeout(self._patience)
             self._connected = connected
-            self._watch.guard(connected)
+            if isinstance(connected, ssl.SSLSocket):
+                # an end that TLS does not vouch for is a cut: anybody on the way can make one
+                vars(connected)["suppress_ragged_eofs"] = False
             client.putrequest("GET", target, skip_host=True, skip_accept_encoding=True)
             client.putheader("Host", self._address.authority)
             for name, value in headers:
                 client.putheader(name, value)
             client.putheader("Connection", "close")
             client.endheaders()
-            self._answer = client.getresponse()
+            answers.append(client.getresponse())
             return 0
 
         try:
             self._guarded(ask)
         except BaseException:
             client.close()
+            for answer in answers:
+                answer.close()
             raise
-        return self._answer
+        return answers[0]
 
     def _guarded(self, receive: Callable[[], int]) -> int:
         """Return what is received. What goes wrong is said as what it means."""
@@ -238,12 +276,20 @@ class Connection:
             return f"The name {host} cannot be resolved: {error.strerror}"
         if isinstance(error, ssl.SSLError):
             return f"{host}:{self._address.port} does not speak TLS as it should: {outside.clean(str(error.reason or error))}"
-        why = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__} {error}"
+        tunnel = _TUNNEL.match(str(error))
+        why = (
+            f"the proxy answers {tunnel[1]}"
+            if tunnel
+            else (error.strerror if isinstance(error, OSError) else None)
+            or f"what was answered is no HTTP ({type(error).__name__})"
+        )
         return f"The connection to {host}:{self._address.port} failed: {outside.clean(why, limit=outside.NAME_LIMIT)}"
 
     def _receive(self, view: memoryview) -> int:
         if self._chunked:
             piece = self._answer.read1(len(view))
+            if len(piece) > len(view):  # the size of the chunk was below zero
+                raise http.client.HTTPException
             view[: len(piece)] = piece
             return len(piece)
         # the response's own method waits until all of a view is full

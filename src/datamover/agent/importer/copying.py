@@ -53,7 +53,8 @@ def _demand_disk(path: str) -> None:
 def _read(source: Device, filling: Filling) -> Iterator[bytes]:
     for offset in range(0, source.size, CHUNK):
         filling.stop.check()
-        piece = source.read(offset, min(CHUNK, source.size - offset))
+        with _readable(source.path):
+            piece = source.read(offset, min(CHUNK, source.size - offset))
         filling.report.advance(
             files=0, size=offset + len(piece), total_files=0, total_size=source.size, speed=0, errors=0
         )
@@ -153,7 +154,7 @@ class _Tree:
             writing = os.open(there, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
                 offset = 0
-                while piece := os.read(reading, CHUNK):
+                while piece := _read_some(reading, name):
                     self.bytes += len(piece)
                     if self.bytes > self._limit:
                         raise refusals.too_large(self.bytes, self._limit, what="source")
@@ -200,6 +201,11 @@ class _Tree:
             self._filling.report.advance(
                 files=self.files, size=self.bytes, total_files=0, total_size=0, speed=0, errors=0
             )
+
+
+def _read_some(descriptor: int, name: str) -> bytes:
+    with _readable(name):
+        return os.read(descriptor, CHUNK)
 
 
 def _write(descriptor: int, data: memoryview, offset: int) -> None:

@@ -4,7 +4,9 @@ Guarantees: a file gets its name only when all of it was written to the storage 
 device reads as zeros wherever the image has none, whatever lay there before; nothing is written beyond the disk's limit.
 """
 
+import errno
 import hashlib
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -130,19 +132,17 @@ class Disk:
 
 def _chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the same bytes in chunks of one size, which are hashed alike when they are read back."""
-    rest = b""
+    rest = bytearray()
     for given in pieces:
         if not rest and len(given) == CHUNK:
             yield given
             continue
-        piece = rest + given if rest else given
-        begin = 0
-        while len(piece) - begin >= CHUNK:
-            yield piece[begin : begin + CHUNK]
-            begin += CHUNK
-        rest = piece[begin:]
+        rest += given
+        while len(rest) >= CHUNK:
+            yield bytes(memoryview(rest)[:CHUNK])
+            del rest[:CHUNK]
     if rest:
-        yield rest
+        yield bytes(rest)
 
 
 def _hash(chunk: bytes) -> bytes:
@@ -154,6 +154,15 @@ def _hash_of_zeros(length: int) -> bytes:
     return hashlib.sha256(bytes(length)).digest()
 
 
+@contextmanager
+def _failing() -> Generator[None]:
+    """Let an error of the device be one of the volume, as a `Stage` does."""
+    try:
+        yield
+    except OSError as error:
+        raise refusals.of_volume(error) from None
+
+
 # --- places ----------------------------------------------------------------------------------------------------------
 
 
@@ -161,7 +170,7 @@ def _hash_of_zeros(length: int) -> bytes:
 def open_disk(settings: Settings, *, say: Callable[[str], None]) -> Generator[Disk]:
     """Give the disk, empty, and let it have its name when the block ends well. What lay in its place is gone. Raises Failure."""
     if settings.block:
-        with open_destination(settings.place(importer.TARGET_DEVICE)) as device:
+        with open_destination(settings.place(importer.TARGET_DEVICE)) as device, _failing():
             if device.is_file and device.size < settings.size:
                 device.resize(settings.size)
             limit = min(settings.size or device.size, device.size)
@@ -172,6 +181,8 @@ def open_disk(settings: Settings, *, say: Callable[[str], None]) -> Generator[Di
         stage.replace(importer.DISK)
         free = free_space(volume)
         final = min(settings.size or free, free) // SECTOR * SECTOR
+        if not final:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # an empty disk would be called a good one
         if final < settings.size:
             say(
                 f"Note: the volume has {free} bytes left, fewer than the {settings.size} that were asked for; the disk gets {final}."

@@ -29,6 +29,10 @@ PIECE: Final = 1 << 20
 _HOPS: Final = 10
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 10.0
+_FEW: Final = 1 << 16
+"""Bytes of an answer. A server that breaks off before gets a pause, a longer one each time."""
+_LONGEST_WORD: Final = 4096
+"""Letters of a version's name that a request takes."""
 _AGENT: Final = "datamover-importer"
 
 
@@ -46,7 +50,8 @@ class Version(msgspec.Struct, frozen=True):
     @property
     def condition(self) -> str:
         """What `If-Range` may hold: a weak ETag does not say that bytes are the same."""
-        return self.changed if not self.etag or self.etag.startswith("W/") else self.etag
+        said = self.changed if not self.etag or self.etag.startswith("W/") else self.etag
+        return said if len(said) <= _LONGEST_WORD else ""
 
     @property
     def digest(self) -> str:
@@ -87,6 +92,8 @@ class Download:
         self._version: Version | None = None
         self._moved_on = monotonic()
         self._since = 0
+        self._pause = 0.0
+        self._begun_at = 0
         self.received = 0
         """Bytes of all requests together."""
 
@@ -110,8 +117,11 @@ class Download:
         self.close()
         self._moved_on, self._since = self._monotonic(), 0
         connection = self._insist(0)
-        self._version = Version(connection.length, connection.header("ETag"), connection.header("Last-Modified"))
-        self._connection = connection
+        self._version = Version(
+            connection.length,
+            *(connection.header(name, limit=outside.RECORD_LIMIT) for name in ("ETag", "Last-Modified")),
+        )
+        self._connection, self._begun_at = connection, self.received
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the object, which is open, in pieces of `PIECE` bytes; the last one may be shorter. Raises ChangedError, Failure and Stopped."""
@@ -120,15 +130,12 @@ class Download:
         while True:
             try:
                 count = self._connection.read_into(room[filled:]) if self._connection else self._go_on(done + filled)
+                self._compare(done + filled + (count or 0), ended=count == 0)
             except CutError as cut:
                 self._lose(cut)
                 continue
             except LieError as lie:
-                raise Failure(
-                    transfer.NETWORK,
-                    transfer.REASON_SERVER_ERROR,
-                    f"{lie}. Nobody can tell what the object is: repair the server, or what stands before it.",
-                ) from None
+                raise _unknowable(lie) from None
             if count is None:
                 continue
             if count:
@@ -150,6 +157,15 @@ class Download:
             self._connection.close()
             self._connection = None
 
+    def _compare(self, count: int, *, ended: bool) -> None:
+        """See that no more came than the first answer told, and at the end no less. Raises CutError and LieError."""
+        whole = self.length
+        if whole is None or count == whole or (count < whole and not ended):
+            return
+        if count > whole:
+            raise LieError(f"{self._place.host} sends more than the length that it told")
+        raise CutError(f"{self._place.host} ended the answer {whole - count} bytes before its end")
+
     # --- after a cut -----------------------------------------------------------------------------------------------
 
     def _lose(self, cut: CutError) -> None:
@@ -166,6 +182,9 @@ class Download:
         provable = version is not None and version.length is not None and (version.condition or self._settings.checksum)
         if not provable:
             raise ChangedError(f"{cut}, and the server says too little about the object for reading its rest only")
+        few = self.received - self._begun_at < _FEW
+        self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE) if few else 0.0
+        self._stop.pause(self._pause)
 
     def _go_on(self, offset: int) -> None:
         """Ask for the rest. Raises ChangedError, Failure and Stopped."""
@@ -186,7 +205,7 @@ class Download:
         if why := self._find_difference(connection, offset, version):
             connection.close()
             raise ChangedError(f"The rest of {self.place} cannot be read by itself: {why}")
-        self._connection = connection
+        self._connection, self._begun_at = connection, self.received
 
     def _find_difference(self, connection: Connection, offset: int, version: Version) -> str:
         """Return what speaks against the answer being the rest of the same version; empty where nothing does."""
@@ -199,7 +218,7 @@ class Download:
         if version.length is None or connection.length not in {None, version.length - offset}:
             return "the server sends another length than what is left"
         for name, before in (("ETag", version.etag), ("Last-Modified", version.changed)):
-            now = connection.header(name)
+            now = connection.header(name, limit=outside.RECORD_LIMIT)
             if now != before and not (self._settings.checksum and not now):
                 return f"it has changed meanwhile ({name})"
         return ""
@@ -215,6 +234,8 @@ class Download:
                 connection = self._request(offset)
             except CutError as cut:
                 trouble, last = f"{cut}.", _unreachable(cut)
+            except LieError as lie:
+                raise _unknowable(lie) from None
             except TrustError as error:
                 raise Failure(
                     transfer.NETWORK,
@@ -333,6 +354,14 @@ class Download:
 
 def _unreachable(cut: CutError) -> Failure:
     return Failure(transfer.NETWORK, transfer.REASON_SERVER_UNREACHABLE, f"{cut}. It is tried again later.")
+
+
+def _unknowable(lie: LieError) -> Failure:
+    return Failure(
+        transfer.NETWORK,
+        transfer.REASON_SERVER_ERROR,
+        f"{lie}. Nobody can tell what the object is: repair the server, or what stands before it.",
+    )
 
 
 def _read_range(text: str) -> tuple[int, int | None] | None:

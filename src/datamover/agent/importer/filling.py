@@ -45,11 +45,11 @@ class Filling(msgspec.Struct, frozen=True, kw_only=True):
             form, stream = _look(iter(measured))
             packed = form if form in formats.PACKED else ""
             if packed:
-                form, stream = _look(unpacking.unpack(stream, packed))
+                form, stream = _look(self._interruptible(unpacking.unpack(stream, packed)))
                 if form in formats.PACKED:
                     raise refusals.of_format(form, within=packed)
             told = f"{form}, packed with {packed}" if packed else form
-            if form in {formats.EMPTY, formats.PAGE}:
+            if form in formats.NO_IMAGES:
                 raise refusals.not_an_image(form)
             if formats.is_other(form):
                 raise refusals.of_format(form, within=packed)
@@ -60,6 +60,12 @@ class Filling(msgspec.Struct, frozen=True, kw_only=True):
             return self._fill_disk(stream, measured, form=form, told=told, length=None if packed else length)
         except unpacking.UnpackingError as error:
             raise refusals.damaged(str(error)) from None
+
+    def _interruptible(self, stream: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield the same. Of one piece that comes a thousand may be unpacked."""
+        for piece in stream:
+            self.stop.check()
+            yield piece
 
     def verify(self, disk: Disk) -> None:
         """Read a disk that was written by `Disk.write` back. Raises Failure and Stopped."""
@@ -117,6 +123,12 @@ class Filling(msgspec.Struct, frozen=True, kw_only=True):
             free = free_space(volume)
             limit = min(self.settings.size or free, free)
             done = archive.extract(stream, stage.path, limit=limit, alive=self.stop.check)
+            # to the end, where the packer's own checksum is; the archive may have ended before
+            left = 0
+            for piece in stream:
+                left += len(piece)
+                if left > limit:
+                    raise refusals.too_large(left, limit, what="archive")
             measured.finish()
             self.report.phase(transfer.RECORDING)
             stage.publish()

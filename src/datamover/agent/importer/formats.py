@@ -1,5 +1,6 @@
 """What a stream of bytes is, by its first ones and never by its name. Pure."""
 
+import re
 import struct
 from typing import Final
 
@@ -10,6 +11,7 @@ HEAD: Final = 4096
 
 EMPTY: Final = "empty"
 PAGE: Final = "a web page"
+TEXT: Final = "a text"
 RAW: Final = "raw"
 GZIP: Final = "gz"
 XZ: Final = "xz"
@@ -17,6 +19,7 @@ QCOW2: Final = "qcow2"
 TAR: Final = "tar"
 OTHERS: Final = "other"
 
+NO_IMAGES: Final = frozenset({EMPTY, PAGE, TEXT})
 PACKED: Final = frozenset({GZIP, XZ})
 
 _MAGICS: Final = (
@@ -44,6 +47,9 @@ _MAGICS: Final = (
     (0, b"MSWIM\0\0\0", "wim"),
 )
 """Place, bytes, format. A raw disk begins with code of a boot sector or a file system, none of which looks like these."""
+_TEXT: Final = re.compile(rb"[\t\n\r\f -~\x80-\xff]+")
+_MARKUP: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*<[!?A-Za-z]")
+"""The beginning of a page, or of a server's error. A text that is shorter than `HEAD` is one of a server's as well: no disk is as short."""
 _BZIP2_BLOCKS: Final = (b"1AY&SY", b"\x17rE8P\x90")
 _ALL_OTHERS: Final = frozenset(name for _, _, name in _MAGICS) - {GZIP, XZ, QCOW2, TAR}
 
@@ -54,10 +60,22 @@ def detect(head: bytes) -> str:
         return EMPTY
     if outside.is_page(head):
         return PAGE
+    if (_MARKUP.match(head) or len(head) < HEAD) and _is_text(head):
+        return TEXT
     for place, magic, name in _MAGICS:
         if head.startswith(magic, place) and _confirm(name, head):
             return name
     return RAW
+
+
+def _is_text(head: bytes) -> bool:
+    if not _TEXT.fullmatch(head):
+        return False
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        return error.start > HEAD - 4  # a letter that goes on in the next bytes
+    return True
 
 
 def is_other(found: str) -> bool:

@@ -5,7 +5,6 @@ begins; the names of a folder are given one by one, and all of them again by the
 """
 
 import os
-import shutil
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from types import TracebackType
@@ -89,7 +88,7 @@ def _flush_names(folder: str) -> None:
 
 
 def _remove(path: str) -> None:
-    """Remove whatever is there. A link is removed, not followed."""
+    """Remove whatever is there. A link is removed, not followed. Depth and rights of folders are those that somebody else has chosen."""
     try:
         os.unlink(path)  # noqa: PTH108
     except FileNotFoundError:
@@ -97,4 +96,41 @@ def _remove(path: str) -> None:
     except (IsADirectoryError, PermissionError):
         if os.path.islink(path) or not os.path.isdir(path):  # noqa: PTH112, PTH114
             raise
-        shutil.rmtree(path)
+        _remove_folder(path)
+
+
+def _remove_folder(path: str) -> None:
+    """Remove a folder of ours. Whatever folder is in one below it comes up to its top first, so that no path gets long and nothing calls itself."""
+    number = 0
+    waiting = [path]
+    while waiting:
+        folder = waiting[-1]
+        os.chmod(folder, 0o700)  # noqa: PTH101
+        below: list[str] = []
+        for entry in os.scandir(folder):
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.path)  # noqa: PTH108
+            elif folder == path:
+                below.append(entry.path)
+            else:
+                # a folder that moves must be writable, for what is above it is written in it
+                os.chmod(entry.path, 0o700)  # noqa: PTH101
+                below.append(_bring_up(entry.path, path, number))
+                number += 1
+        if below:
+            waiting += below
+        else:
+            os.rmdir(folder)  # noqa: PTH106
+            waiting.pop()
+
+
+def _bring_up(folder: str, top: str, number: int) -> str:
+    """Move a folder to the top, under a name that nothing has there; return its path."""
+    while True:
+        there = f"{top}/.{number}-{os.urandom(8).hex()}"
+        try:
+            os.mkdir(there, 0o700)  # noqa: PTH102 - the name is ours then, and an empty folder may be replaced
+        except FileExistsError:
+            continue
+        os.rename(folder, there)  # noqa: PTH104
+        return there

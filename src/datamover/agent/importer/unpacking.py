@@ -11,6 +11,8 @@ from datamover.agent.importer import formats
 PIECE: Final = 1 << 20
 MEMORY: Final = 192 << 20
 """Bytes for the dictionary of xz; its highest preset wants 65 MiB."""
+_BITE: Final = 1 << 14
+"""Bytes that a decompressor gets at a time. What it does not take is copied for each member of a stream, of which there may be one in 20 bytes."""
 
 
 class UnpackingError(Exception):
@@ -42,7 +44,18 @@ class _Gzip:
 
 
 def unpack(pieces: Iterable[bytes], packed: str) -> Iterator[bytes]:
-    """Yield what is packed as `packed` (`formats.GZIP`, `formats.XZ`), at most `PIECE` bytes at a time. All of `pieces` is taken. Raises UnpackingError."""
+    """Yield what is packed as `packed` (`formats.GZIP`, `formats.XZ`), `PIECE` bytes at a time and fewer at the end. All of `pieces` is taken. Raises UnpackingError."""
+    room = bytearray()
+    for piece in _unpack((given[at : at + _BITE] for given in pieces for at in range(0, len(given), _BITE)), packed):
+        room += piece
+        while len(room) >= PIECE:
+            yield bytes(memoryview(room)[:PIECE])
+            del room[:PIECE]
+    if room:
+        yield bytes(room)
+
+
+def _unpack(pieces: Iterable[bytes], packed: str) -> Iterator[bytes]:
     import lzma
     import zlib
 

@@ -2,7 +2,12 @@
 
 import gzip
 import lzma
+import os
 import random
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +15,7 @@ import pytest
 
 from datamover.agent.blocks.device import open_destination
 from datamover.agent.errors import Failure
-from datamover.agent.importer import checksum, formats, headers, proxies, unpacking
+from datamover.agent.importer import checksum, disk, formats, headers, proxies, unpacking
 from datamover.agent.importer.addresses import parse
 from datamover.agent.importer.disk import CHUNK, SECTOR, Disk
 from datamover.agent.importer.unpacking import UnpackingError
@@ -54,7 +59,7 @@ def test_xz_that_wants_too_much_memory_is_refused() -> None:
 @pytest.mark.parametrize(
     ("head", "found"),
     [
-        (b"", formats.EMPTY), (b"\0" * 600, formats.RAW), (b"\xeb\x63\x90" + noise(600), formats.RAW), (b"BZh9 but a boot sector", formats.RAW),
+        (b"", formats.EMPTY), (b"\0" * 600, formats.RAW), (b"\xeb\x63\x90" + noise(600), formats.RAW), (b"BZh9 but a boot\0sector", formats.RAW),
         (b"BZh91AY&SY" + noise(50), "bzip2"), (b"\x5d\0\0\x80\0" + b"\xff" * 8 + b"\0", "lzma"), (b"\x5d\0\0" + noise(40), formats.RAW),
         (b"LUKS\xba\xbe", formats.RAW), (b"  <!DOCTYPE HTML>", formats.PAGE),
     ],
@@ -151,3 +156,48 @@ def test_a_file_has_its_last_sector_also_where_that_is_a_hole(tmp_path: Path, en
         assert disk.complete() == 8 * CHUNK
         disk.prove(alive=lambda _: None)
     assert path.read_bytes() == content + bytes(8 * CHUNK - len(content))
+
+
+@pytest.mark.parametrize("packed", [formats.GZIP, formats.XZ])
+def test_members_of_a_byte_each_take_time_by_their_number_only_and_come_out_in_large_pieces(packed: str) -> None:
+    one = gzip.compress(b"x") if packed == formats.GZIP else lzma.compress(b"x")
+    whole = one * ((1 << 20) // len(one))
+    begun = time.process_time()
+    pieces = list(unpacking.unpack([whole], packed))
+    assert (set(b"".join(pieces)), len(pieces)) == ({ord("x")}, 1)
+    assert time.process_time() - begun < 5
+
+
+def test_a_stream_in_pieces_of_a_byte_is_written_as_fast_as_any(tmp_path: Path) -> None:
+    begun = time.process_time()
+    chunks = list(disk._chunks(b"x" for _ in range(3 << 19)))
+    assert [len(chunk) for chunk in chunks] == [1 << 20, 1 << 19]
+    assert time.process_time() - begun < 5
+
+
+STUCK = """
+import os, sys
+from datamover.agent.importer.stage import Stage
+if os.geteuid() == 0:
+    os.setuid(65534)
+with Stage(sys.argv[1]) as stage:
+    os.makedirs(stage.path + "/read/only")
+    os.chmod(stage.path + "/read/only", 0o500)
+    os.chmod(stage.path + "/read", 0)
+    folder = os.open(stage.path, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=folder)
+        inner = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+print(os.listdir(sys.argv[1]))
+"""
+
+
+def test_whatever_an_attempt_has_left_goes_folders_without_rights_and_without_an_end() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        ended = subprocess.run([sys.executable, "-c", STUCK, folder], capture_output=True, text=True, timeout=60)
+        left = os.listdir(folder)
+        subprocess.run(["rm", "-rf", *(f"{folder}/{name}" for name in left)], check=True)
+    assert (ended.stdout.strip(), left) == ("[]", []), ended.stderr[-500:]

@@ -6,6 +6,7 @@ fills the disk there: signals and the deadline end it like any other attempt.
 
 import contextlib
 import queue
+import select
 import socket
 import ssl
 import threading
@@ -169,11 +170,16 @@ class Receiver:
             self._slots.release()
 
     def _greet(self, connection: socket.socket) -> None:
-        connection.settimeout(_HEAD_SECONDS)
-        secure = self._tls.wrap_socket(connection, server_side=True)
+        end = time.monotonic() + _HEAD_SECONDS
+        secure = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        try:
+            _shake_hands(secure, end=end)
+        except BaseException:
+            secure.close()
+            raise
         wire = Wire(secure, idle=self._idle, check=self._check_open)
         try:
-            raw = wire.read_until(b"\r\n\r\n", limit=requests.HEAD_LIMIT, seconds=_HEAD_SECONDS)
+            raw = wire.read_until(b"\r\n\r\n", limit=requests.HEAD_LIMIT, seconds=end - time.monotonic())
         except CutError:
             wire.close(unread=False)
             return
@@ -237,6 +243,23 @@ class Receiver:
         if not self._busy.acquire(blocking=False):
             raise _busy()
         self._offers.put(Offer(wire, body, head.expects))
+
+
+def _shake_hands(secure: ssl.SSLSocket, *, end: float) -> None:
+    """Begin TLS within the time: a client may send a byte, and another one much later. Raises OSError."""
+    secure.setblocking(False)
+    while True:
+        left = end - time.monotonic()
+        try:
+            secure.do_handshake()
+        except ssl.SSLWantReadError:
+            select.select([secure], [], [], max(0.0, left))
+        except ssl.SSLWantWriteError:
+            select.select([], [secure], [], max(0.0, left))
+        else:
+            return
+        if left <= 0:
+            raise TimeoutError
 
 
 def _listen(port: int) -> socket.socket:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from datamover.api import outside, upload
+from datamover.api import upload
 
 HEAD_LIMIT: Final = 1 << 14
 """Bytes of the request line and all headers."""
@@ -17,6 +17,7 @@ _HEADER: Final = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}):[ \t]*([\t -~
 _SINGLE: Final = frozenset(
     {
         "content-length",
+        "content-encoding",
         "transfer-encoding",
         "authorization",
         upload.TOKEN_HEADER.lower(),
@@ -24,6 +25,9 @@ _SINGLE: Final = frozenset(
     }
 )
 """Headers that may come once: of two, a proxy might believe the other one."""
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+_CODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip"})
+"""What the bytes may be called: gzip shows itself, and is unpacked like any file that is."""
 _CHECKSUM: Final = re.compile(r"sha256:[0-9a-fA-F]{64}")
 _BEARER: Final = "bearer "
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -91,6 +95,12 @@ def parse(raw: bytes | None) -> Head:
 
 def length_of(head: Head) -> int | None:
     """Return how many bytes the body has, None where it comes in chunks that tell. Raises Refusal."""
+    if head.headers.get("content-encoding", "").lower() not in _CODINGS:
+        raise Refusal(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            upload.REASON_BAD_REQUEST,
+            "this Content-Encoding is not taken off here: send the disk as it is, or packed with gzip or xz",
+        )
     coding, length = head.headers.get("transfer-encoding"), head.headers.get("content-length")
     if coding is not None:
         if length is not None or coding.lower() != "chunked":
@@ -102,10 +112,9 @@ def length_of(head: Head) -> int | None:
             upload.REASON_BAD_REQUEST,
             "say how many bytes come, by Content-Length, or send them in chunks",
         )
-    try:
-        return outside.integer(length)
-    except outside.Unusable:
-        raise _bad("Content-Length is no number") from None
+    if not _LENGTH.fullmatch(length):
+        raise _bad("Content-Length is no number")
+    return int(length)
 
 
 def checksum_of(head: Head) -> str:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from datamover.agent.errors import Failure, Misconfigured
+from datamover.agent.importer.upload import receiver
 from datamover.agent.importer.upload.receiver import load_tls
 from datamover.api import transfer, upload
 from support.uploads import DISK, KEY, UID, Running, running, wait_until
@@ -192,6 +193,9 @@ def test_who_says_something_else_is_answered_with_what_is_wrong(one: Running, ra
         ("Content-Length: 3\r\nContent-Length: 3", 400),
         ("Content-Length: 3\r\nTransfer-Encoding: chunked", 400),
         ("Transfer-Encoding: gzip", 400),
+        ("Content-Length: +3", 400),
+        ("Content-Length: 3\r\nContent-Encoding: br", 415),
+        ("Content-Length: 3\r\nContent-Encoding: gzip\r\nContent-Encoding: br", 400),
         ("Content-Length: 3\r\nX-Datamover-Checksum: md5:00", 400),
     ],
 )
@@ -218,6 +222,21 @@ def test_many_that_say_nothing_do_not_keep_one_out_for_long(one: Running) -> Non
     finally:
         for each in silent:
             each.close()
+
+
+def test_handshakes_that_drip_are_ended_in_time(one: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiver, "_HEAD_SECONDS", 1.0)
+    with socket.create_connection(("127.0.0.1", one.receiver.port), timeout=20) as dripping:
+        dripping.sendall(b"\x16\x03\x01\x02\x00")
+        begun = time.monotonic()
+        with contextlib.suppress(OSError):
+            while time.monotonic() - begun < 10:
+                dripping.sendall(b"\1")
+                dripping.settimeout(0.2)
+                with contextlib.suppress(TimeoutError):
+                    if not dripping.recv(100):
+                        break
+        assert time.monotonic() - begun < 5
 
 
 def test_a_stop_ends_an_upload_and_the_waiting_for_one(tmp_path: Path) -> None:
