@@ -115,6 +115,14 @@ def rules() -> list[Any]:
 # --- blocks -------------------------------------------------------------------------------------------------------
 
 
+def check_values(document: dict[str, Any], known: dict[str, Any]) -> None:
+    """Check that the chart has such values; what they install is tested with the chart."""
+    for key, value in document.items():
+        assert key in known
+        if isinstance(value, dict):
+            check_values(value, known[key])
+
+
 @pytest.mark.parametrize("block", all_blocks("yaml"))
 def test_a_yaml_block_is_something_that_is_checked_here(block: Block) -> None:
     documents = list(yaml.safe_load_all(block.text))
@@ -126,6 +134,8 @@ def test_a_yaml_block_is_something_that_is_checked_here(block: Block) -> None:
             assert document["metadata"]["name"]
         elif "groups" in document:
             assert all(group["name"] and group["rules"] for group in document["groups"])
+        elif "dataVolumes" in document:
+            check_values(document, yaml.safe_load(page("deploy/charts/datamover/values.yaml")))
         else:
             assert set(document) == {"status"}, f"{block.place}: what is this? Write whole objects"
             check_fields(document["status"], SCHEMA["properties"]["status"], "status")
