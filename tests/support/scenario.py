@@ -20,7 +20,7 @@ from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.cli.embedded.world import PROVISIONER, WorldOptions, install_definitions, start_world
 from datamover.cli.kinds import KINDS
 from datamover.cli.operator import Operator, find_cluster, new_metrics
-from datamover.cli.options import Options
+from datamover.cli.options import DataVolumeOptions, Options
 from datamover.cli.surroundings import MakeKind
 from datamover.metrics.runtime import RuntimeMetrics
 from kubekit.client.client import Client
@@ -47,6 +47,7 @@ IMAGES = {
 }
 PATIENCE = 30.0
 CLASS = "scenario"
+NO_DATA_VOLUMES = DataVolumeOptions()
 CHILDREN = select_children((names.CREATED_BY_VALUE,))
 
 
@@ -330,6 +331,7 @@ async def real_cluster(
     progress_interval: float = 0.5,
     kinds: tuple[MakeKind, ...] = KINDS,
     images: Mapping[str, tuple[str, ...]] = IMAGES,
+    data_volumes: DataVolumeOptions = NO_DATA_VOLUMES,
 ) -> AsyncGenerator[Cluster]:
     """Our operator and our node beside a real API server and controller-manager."""
     config = load_config(plane.admin_kubeconfig)
@@ -345,7 +347,10 @@ async def real_cluster(
         lambda metrics: Client(ours, user_agent="operator", observe=metrics.request),
         cluster=await find_cluster(client),
         options=Options(
-            namespace=namespace, progress_interval=progress_interval, mover_image=names.DEFAULT_IMAGE_REPOSITORY
+            namespace=namespace,
+            progress_interval=progress_interval,
+            mover_image=names.DEFAULT_IMAGE_REPOSITORY,
+            data_volumes=data_volumes,
         ),
         kinds=kinds,
     )

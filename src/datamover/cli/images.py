@@ -4,9 +4,12 @@ import os
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
+from prometheus_client import CollectorRegistry
+
 from datamover.api.cdi.data_import_cron import DATA_IMPORT_CRONS
 from datamover.cli.replication import proxies
 from datamover.cli.surroundings import AnyKind, MakeKind, Surroundings
+from datamover.metrics.images import ImageMetrics
 from datamover.reconcilers.cdi_config.kinds import ConfigExistenceKind, ConfigKind, InstallationKind
 from datamover.reconcilers.cluster import Cluster, View
 from datamover.reconcilers.data_source.kind import DataSourceKind
@@ -18,6 +21,7 @@ from datamover.reconcilers.storage_profile.kind import StorageProfileKind
 from kubekit.runtime.gate import Gate
 from kubekit.runtime.informer import Informer
 
+_METRICS: WeakKeyDictionary[CollectorRegistry, ImageMetrics] = WeakKeyDictionary()
 _DISKS: WeakKeyDictionary[Cluster, Disks] = WeakKeyDictionary()
 
 
@@ -48,7 +52,10 @@ def _crons(around: Surroundings) -> AnyKind:
         defaults=options.mover_defaults,
         environment=proxies(os.environ),
     )
-    return DataImportCronKind(objects, view=View(around.cluster), disks=disks_of(around), worker=worker)
+    meter = _METRICS.get(around.registry)
+    if meter is None:
+        meter = _METRICS[around.registry] = ImageMetrics(around.registry)
+    return DataImportCronKind(objects, view=View(around.cluster), disks=disks_of(around), worker=worker, meter=meter)
 
 
 def _profiles(around: Surroundings) -> AnyKind:

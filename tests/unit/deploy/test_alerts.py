@@ -448,6 +448,18 @@ def test_what_was_collected_and_is_made_again_is_told(evaluate: Evaluate) -> Non
     evaluate("DataMoverDataVolumesMadeAgain", {pending("AlreadyCollectedOnce"): "0x30"}, at="20m")
 
 
+def test_an_image_that_is_out_of_date_or_cannot_be_asked_about_for_a_day_is_told_and_others_are_not(evaluate: Evaluate) -> None:  # fmt: skip
+    name = 'datamover_image_{}{{namespace="images", pod="p", name="{}"}}'
+    series = {
+        name.format("up_to_date", each): value
+        for each, value in (("old", "0x200"), ("new", "1x200"), ("silent", "1x200"))
+    }
+    series |= {name.format("poll_failing", "silent"): "1x200", name.format("poll_failing", "new"): "0x200"}
+    fires = ({"namespace": "images", "name": "old"}, {"namespace": "images", "name": "silent"})
+    evaluate("DataMoverImageOutOfDate", series, at="25h", fires=fires, step="10m")
+    evaluate("DataMoverImageOutOfDate", series, at="23h", step="10m")
+
+
 def test_a_certificate_that_was_not_renewed_is_told_a_week_before_its_end_and_one_that_is_not_there_is_not(evaluate: Evaluate) -> None:  # fmt: skip
     name = 'datamover_webhook_certificate_expiry_timestamp_seconds{{namespace="system", pod="{}"}}'
     day = 86400

@@ -419,7 +419,7 @@ def test_alert_rules_arrive_as_they_are_written_but_those_that_are_switched_off(
 def test_rules_and_panels_of_replication_arrive_only_where_it_is_enabled(render: Any) -> None:
     objects = render("metrics.prometheusRule.enabled=true", "grafanaDashboard.enabled=true")
     (found,) = of_kind(objects, "PrometheusRule")
-    others = {"datamover.replication", "datamover.datavolumes", "datamover.population", "datamover.webhook"}
+    others = {f"datamover.{each}" for each in ("replication", "datavolumes", "population", "images", "webhook")}
     assert found["spec"]["groups"] == [group for group in ALERTS if group["name"] not in others]
     assert "eplication" not in str(of_kind(objects, "ConfigMap"))
 

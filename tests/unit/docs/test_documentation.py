@@ -28,6 +28,7 @@ from datamover.cli.outcome import Exit
 from datamover.metrics.datamover import DataMoverMetrics
 from datamover.metrics.datavolumes import CollectionMetrics, ModeMetrics
 from datamover.metrics.exposition import new_registry
+from datamover.metrics.images import ImageMetrics
 from datamover.metrics.objects import ObjectFamily
 from datamover.metrics.population import PopulationMetrics
 from datamover.metrics.replication import ReplicationMetrics
@@ -500,6 +501,7 @@ def our_families() -> dict[str, Family]:
     DataMoverMetrics(registry)
     ReplicationMetrics(registry, now=lambda: 0.0)
     PopulationMetrics(registry)
+    ImageMetrics(registry)
     WebhookMetrics(registry, outcomes=Outcome)
     CollectionMetrics(registry)
     ModeMetrics(registry, Mode)

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     POLL_FAILED = "PollFailed"
     POLLED = "Polled"
     PRUNED = "ImportDeleted"
+    ABANDONED = "ImportAbandoned"
     INTERNAL = "InternalError"
 
 

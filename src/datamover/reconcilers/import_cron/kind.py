@@ -11,6 +11,7 @@ from datamover.api.cdi.data_volume import DataVolume
 from datamover.api.cdi.definition import data_import_cron_crd
 from datamover.plans.kind import Kind, Line
 from datamover.plans.known import Known
+from datamover.plans.learned import Learned
 from datamover.plans.steps import Plan, Step
 from datamover.reconcilers.cluster import View, find_owner
 from datamover.reconcilers.disks import Disks
@@ -18,6 +19,7 @@ from datamover.reconcilers.import_cron.asking import Reason, Wanted, find_wanted
 from datamover.reconcilers.import_cron.decide import decide
 from datamover.reconcilers.import_cron.facts import PLAIN, Facts, Worker
 from datamover.reconcilers.import_cron.gather import gather
+from datamover.reconcilers.import_cron.report import Meter, report, show
 from datamover.reconcilers.import_cron.status import current_of, is_up_to_date, last_imported, tell
 from kubekit.runtime.controller import Controller
 from kubekit.runtime.informer import Informer
@@ -39,11 +41,19 @@ class DataImportCronKind(Kind[DataImportCron, DataImportCronStatus, Facts]):
     resource = DATA_IMPORT_CRONS
     optional = True
 
-    def __init__(self, objects: Informer[DataImportCron], *, view: View, disks: Disks, worker: Worker = PLAIN) -> None:
+    def __init__(
+        self,
+        objects: Informer[DataImportCron],
+        *,
+        view: View,
+        disks: Disks,
+        worker: Worker = PLAIN,
+        meter: Meter | None = None,
+    ) -> None:
         """`objects` has the indexes of `indexes`."""
         self.objects = objects
         self.definition = data_import_cron_crd()
-        self._view, self._disks, self._worker = view, disks, worker
+        self._view, self._disks, self._worker, self._meter = view, disks, worker, meter
 
     def gather(self, obj: DataImportCron, *, known: Known, now: datetime) -> Facts:
         """Return what there is to know about a DataImportCron."""
@@ -75,7 +85,25 @@ class DataImportCronKind(Kind[DataImportCron, DataImportCronStatus, Facts]):
         name = status.current_imports[0].data_volume_name if status.current_imports else "nothing"
         return Line(f"{name} is the newest import" if is_up_to_date(status) == "True" else f"importing {name}")
 
+    def report(
+        self, learned: Learned[DataImportCron, DataImportCronStatus], obj: DataImportCron, *, now: datetime
+    ) -> None:
+        """Count what was imported, deleted and asked."""
+        del now
+        if self._meter is not None:
+            report(learned, obj, meter=self._meter)
+
     # Coming and going.
+
+    def notice(self, key: Key, obj: DataImportCron) -> None:
+        """Show how it stands, also after a start of the operator, when nothing is to be done."""
+        if self._meter is not None:
+            show(key, obj.status, meter=self._meter)
+
+    def forget(self, key: Key) -> None:
+        """Take its series away."""
+        if self._meter is not None:
+            self._meter.forget(key.namespace or "", key.name)
 
     def connect(self, controller: Controller) -> None:
         """Wake a DataImportCron when one of its imports or its DataSource changes, or whoever is filled from one."""

@@ -128,8 +128,11 @@ def _remove(facts: Facts, each: Import) -> Decision:
         if volume is not None
         else (PERSISTENT_VOLUME_CLAIMS, claim.metadata if claim is not None else ObjectMeta())
     )
-    message = f"{resource.kind} {meta.name} is deleted: newer imports have taken its place"
-    told = Emit("Normal", Reason.PRUNED, message, ACTION, related=Reference(resource, meta))
+    reason, why = Reason.PRUNED, "newer imports have taken its place"
+    if _is_overtaken(each):
+        reason, why = Reason.ABANDONED, "it was overtaken before it came to its end"
+    message = f"{resource.kind} {meta.name} is deleted: {why}"
+    told = Emit("Normal", reason, message, ACTION, related=Reference(resource, meta))
     return Plan((Delete(resource, meta, as_seen=True), told))
 
 
