@@ -1,7 +1,7 @@
 """Whether a CDI is beside us: it is asked of the definition of DataVolume, and of the Lease of a CDI's controller.
 
-The definition bears our `managed-by`: then DataVolumes are ours to fill, unless a CDI's controller is alive, for two would fill them; that is
-refused as a whole. It bears another's: then a CDI fills them, and completed ones are collected beside it. It is not there: nothing is done.
+The definition is one of ours, by its labels: then DataVolumes are ours to fill, unless a CDI's controller is alive, for two would fill them; that is
+refused as a whole. It is another's: then a CDI fills them, and completed ones are collected beside it. It is not there: nothing is done.
 
 `collection` and `population` are the gates before the kinds concerned. Both are open only while it is known that they may be.
 Guarantees: nothing is asked while nothing changes. Where the definition may not be watched it counts as another's: nothing is filled.
@@ -15,8 +15,7 @@ from typing import Final
 
 from datamover.api.cdi import names
 from datamover.api.cdi.data_volume import DATA_VOLUMES
-from datamover.api.cdi.definition import MANAGED_BY_LABEL
-from datamover.api.names import PART_OF_VALUE
+from datamover.api.cdi.definition import is_ours
 from kubekit.client.client import Client
 from kubekit.runtime.clock import Clock
 from kubekit.runtime.gate import UNSEEN, Gate
@@ -107,7 +106,7 @@ class ModeWatch:
             return (
                 Mode.NONE
             )  # one that is being deleted is there until the last object is gone, and those may wait for us
-        if found.metadata.label(MANAGED_BY_LABEL) != PART_OF_VALUE:
+        if not is_ours(found.metadata.labels or {}):
             return Mode.COMPANION
         beside = self._lease.check() if self._lease is not None else None
         if beside == UNSEEN:

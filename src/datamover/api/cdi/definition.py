@@ -1,9 +1,10 @@
 """What the definitions (CRDs) of group cdi.kubevirt.io say beyond their types: columns and short names. Pure.
 
-They are installed only where nobody else has installed such, bear our `managed-by`, and keep what they do not know: objects that were written
+They are installed only where nobody else has installed such, bear our labels (`is_ours`), and keep what they do not know: objects that were written
 for a real CDI are accepted as they are.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +19,17 @@ from datamover.api.crd import Rules, crd, generated_once
 from kubekit.words.meta import Manifest, Resource
 
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+_INSTALLERS: Final = frozenset({ours.PART_OF_VALUE, "Helm"})
 _KEEP: Final = "x-kubernetes-preserve-unknown-fields"
+
+
+def is_ours(labels: Mapping[str, str]) -> bool:
+    """Tell whether labels are those of a definition that was installed by us, and that nobody has taken over.
+
+    Helm writes its own name into `managed-by` of all that it installs, whatever the chart says: so ours are known by what they are part of. A
+    CDI that takes a definition over writes its name there, and may leave our other labels.
+    """
+    return labels.get(ours.PART_OF_LABEL) == ours.PART_OF_VALUE and labels.get(MANAGED_BY_LABEL) in _INSTALLERS
 
 
 def _column(name: str, path: str, type_: str = "string", **more: Any) -> dict[str, Any]:
