@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prometheus_client import CollectorRegistry
 
@@ -137,7 +137,7 @@ class Operator:
             controller = reconciler.controller(workers=options.workers, metrics=metrics)
             gates = [
                 *(
-                    [DefinitionGate(client, kind.resource, to_the_end=kind.to_the_end, clock=clock)]
+                    [self._watch_definition(client, kind.resource, to_the_end=kind.to_the_end, clock=clock)]
                     if kind.optional
                     else []
                 ),
@@ -156,6 +156,21 @@ class Operator:
     def objects(self, resource: Resource[T]) -> Informer[T]:
         """Return the cache of a kind. Raises StopIteration for a kind that is not reconciled."""
         return next(kind.objects for kind in self.kinds if kind.resource is resource)
+
+    def _watch_definition(
+        self, client: Client, resource: Resource[Any], *, to_the_end: bool, clock: Clock
+    ) -> DefinitionGate:
+        """Return the gate before a kind that may be missing. When it opens, whoever reads the kind looks for it at once."""
+        gate = DefinitionGate(client, resource, to_the_end=to_the_end, clock=clock)
+
+        def follow() -> None:
+            if gate.check() is None:
+                for informer in self.cluster.informers():
+                    if informer.resource is resource:
+                        informer.look_again()
+
+        gate.add_handler(follow)
+        return gate
 
     def _add_webhook(
         self, client: Client, options: Options, *, recorder: EventRecorder, clock: Clock

@@ -18,7 +18,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from kubekit.client.client import PAGE_SIZE, Client
 from kubekit.client.codec import BOOKMARK, DELETED, Page, WatchEvent
@@ -47,6 +47,8 @@ T = TypeVar("T", bound=HasMeta)
 FIRST_BACKOFF = 0.5
 MAX_BACKOFF = 30.0
 ABSENT_PAUSE = 60.0
+EXPECTED_TRIES = 6
+"""How often a kind is looked for, with short pauses, of which somebody has seen that it is served."""
 IDLE_TIMEOUT = 150.0
 WATCH_SECONDS = (300, 600)
 _STEADY = 1.0
@@ -119,6 +121,8 @@ class Informer(Generic[T]):
         self._failures = 0
         self._down_since: float | None = None
         self._down_as = State.NEW
+        self._called = asyncio.Event()
+        self._expected = 0
 
     @property
     def state(self) -> State:
@@ -148,6 +152,12 @@ class Informer(Generic[T]):
     def add_state_handler(self, handler: Callable[[State], None]) -> None:
         """Call `handler` at each change of state."""
         self._state_handlers.append(handler)
+
+    def look_again(self) -> None:
+        """Look for a kind that was absent or forbidden: somebody has seen that it is served now. Where it is not found at once, it soon is."""
+        if self._state in (State.ABSENT, State.FORBIDDEN):
+            self._expected, self._failures = EXPECTED_TRIES, 0
+            self._called.set()
 
     def begin_anew(self) -> None:
         """Forget everything, so that the next `run` lists. Not while it runs."""
@@ -318,10 +328,29 @@ class Informer(Generic[T]):
         self._go_down(state)
         if self.optional:
             self.settled.set()
-            await self._clock.sleep(ABSENT_PAUSE * (0.5 + self._jitter()))
+            await self._pause_until_called()
         else:
             self._failures += 1
             await self._clock.sleep(self._backoff())
+
+    async def _pause_until_called(self) -> None:
+        """Wait a minute, or until `look_again`; only moments while a kind is awaited that was announced: an API server is a little late with it."""
+        pause = ABSENT_PAUSE * (0.5 + self._jitter())
+        if self._expected:
+            self._expected -= 1
+            self._failures += 1
+            pause = self._backoff()
+        self._called.clear()
+        waits: list[asyncio.Task[Any]] = [
+            asyncio.create_task(self._clock.sleep(pause)),
+            asyncio.create_task(self._called.wait()),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
 
     async def _wait(self, problem: str | None, *, at_least: float | None = None) -> None:
         """Pause before the next try. Without a problem the first try comes at once."""

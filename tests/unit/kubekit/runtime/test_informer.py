@@ -320,6 +320,35 @@ async def test_an_optional_kind_that_is_not_to_be_had_is_settled_and_heals(statu
     await stop(task)
 
 
+@pytest.mark.parametrize("late", [0, 3])
+async def test_a_kind_of_which_somebody_says_that_it_is_served_is_found_at_once_or_soon(late):
+    world = World(optional=True)
+    world.server.put(PATH, "a", size=1)
+    world.answers = [failure(404)] * (1 + late)
+    task = asyncio.create_task(world.informer.run())
+    await world.settle(5)
+    assert not world.informer.synced.is_set()
+    world.informer.look_again()
+    await world.settle(0 if late == 0 else 6)
+    assert world.informer.synced.is_set()
+    assert world.cached == {"a": 1}
+    await stop(task)
+
+
+async def test_a_kind_that_was_announced_and_does_not_come_is_looked_for_each_minute_again():
+    world = World(optional=True)
+    world.answers = [failure(404)] * 40
+    task = asyncio.create_task(world.informer.run())
+    await world.settle(5)
+    world.informer.look_again()
+    await world.settle(100)
+    soon = len(world.server.requests)
+    assert soon <= 10
+    await world.settle(300)
+    assert len(world.server.requests) - soon <= 6
+    await stop(task)
+
+
 async def test_a_kind_that_is_gone_for_a_moment_takes_nothing_with_it():
     async with running(optional=True) as world:
         await world.settle(10)
