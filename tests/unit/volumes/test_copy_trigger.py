@@ -196,12 +196,12 @@ CLOSED: dict[str, tuple[Round, Made, Close | None]] = {
     "another one has taken up a later trigger": (
         round_(Sharer(Told.COMPLETED, Made("go2", ready=True, at="2099")), **RUNNING | {"trigger": "go2"}),
         READY,
-        Close(done=True),
+        Close({LATEST_ANNOTATION: None}, done=True),
     ),
     "a later trigger is complete, and its copy is gone": (
         round_(told=Told.RECEIVED, status=Status.COMPLETED, trigger="go2", latest="go2"),
         READY,
-        Close(done=True),
+        Close({LATEST_ANNOTATION: "go2"}, done=True),
     ),
 }
 
