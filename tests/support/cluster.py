@@ -153,6 +153,8 @@ class RealCluster:
         mover, _, mover_tag = self.images.mover.rpartition(":")
         chosen = [
             "replication.enabled=true",
+            "dataVolumes.population.enabled=true",
+            "dataVolumes.collection.enabled=true",
             f"image.repository={repository}",
             f"image.tag={tag}",
             f"moverImage.repository={mover}",

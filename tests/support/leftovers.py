@@ -26,6 +26,9 @@ _NOT_KEPT = {
     "componentstatuses",
     "csinodes.storage.k8s.io",
     "ipaddresses.networking.k8s.io",
+    # the operator keeps one for each StorageClass, and one of the cluster
+    "storageprofiles.cdi.kubevirt.io",
+    "cdiconfigs.cdi.kubevirt.io",
 }
 """Kinds that come and go by themselves, or belong to the node."""
 

@@ -86,6 +86,8 @@ oom_score = 0
   # without CAP_SYS_RESOURCE nobody may lower a score, and every sandbox would die at its start
   restrict_oom_score_adj = true
   max_container_log_line_size = 262144
+  # disks that are devices are written by who has no right to be root
+  device_ownership_from_security_context = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{plugins}"
     conf_dir = "{layout.containerd}/net.d"
