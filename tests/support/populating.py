@@ -71,7 +71,7 @@ class Server:
             **(metadata or {}),
         }
         if kind not in ("PersistentVolume", "StorageClass"):
-            meta["namespace"] = NAMESPACE
+            meta.setdefault("namespace", NAMESPACE)
         self.objects[kind, name] = {"metadata": meta, **fields}
         return self.objects[kind, name]
 

@@ -2,7 +2,7 @@
 
 from weakref import WeakKeyDictionary
 
-from datamover.cli.disks import MakePopulate
+from datamover.cli.disks import MakePopulate, MakeRemains
 from datamover.cli.images import image_kinds
 from datamover.cli.options import Options
 from datamover.cli.surroundings import AnyKind, MakeKind, Surroundings
@@ -74,4 +74,9 @@ def data_volume_kinds(options: Options) -> tuple[MakeKind, ...]:
     )
     if not wanted.population:
         return collecting
-    return (*collecting, MakePopulate(mode_of), *image_kinds(lambda around: mode_of(around).population))
+    return (
+        *collecting,
+        MakePopulate(mode_of),
+        MakeRemains(mode_of),
+        *image_kinds(lambda around: mode_of(around).population),
+    )

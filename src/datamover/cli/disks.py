@@ -20,11 +20,25 @@ from datamover.reconcilers.datavolume.facts import Settings
 from datamover.reconcilers.datavolume.filling import Filler
 from datamover.reconcilers.datavolume.kind import DataVolumeKind, fillers_with
 from datamover.reconcilers.datavolume.receiving import CHILDREN
+from datamover.reconcilers.datavolume.remains import RemainsKind
 from datamover.reconcilers.disks import Disks
 from datamover.runs.facts import Patience
 from kubekit.words.meta import Resource
 
 _METRICS: WeakKeyDictionary[CollectorRegistry, PopulationMetrics] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, slots=True)
+class MakeRemains:
+    """Makes the kind that removes temporary claims in namespaces of sources. It stands back with the one that makes them."""
+
+    watch: Callable[[Surroundings], ModeWatch]
+
+    def __call__(self, around: Surroundings) -> AnyKind:
+        """Return the kind."""
+        kind = RemainsKind(around.client, view=View(around.cluster), disks=Disks(around.cluster))
+        kind.gates = (self.watch(around).population,)
+        return kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +72,7 @@ class MakePopulate:
             settings=settings,
             meter=meter,
             fillers={**fillers_with(make_keys), **self.instead},
+            permit_keys=around.permit_keys,
         )
         kind.definition = data_volume_crd()
         if self.watch is not None:

@@ -63,7 +63,7 @@ class Proof(Generic[T]):
 
     async def prove_gone(self, owner: ObjectMeta, step: ProveGone, attempts: Attempts) -> None:
         """Return when the server has no such child of an owner, or may not be asked. Raises RefusedError when that has to be certain."""
-        namespace = owner.namespace if step.resource.namespaced else None
+        namespace = (step.namespace or owner.namespace) if step.resource.namespaced else None
         try:
             found: HasMeta = await self._client.get(step.resource, step.name, namespace=namespace)
         except NotFound:
@@ -72,13 +72,16 @@ class Proof(Generic[T]):
             if step.certain:
                 raise RefusedError(describe(step.resource, "get", step.name, namespace, error, attempts)) from error
             return
-        if isinstance(found, PersistentVolume):
+        if step.namespace is not None:
+            ours = step.uid in (None, found.metadata.uid)
+        elif isinstance(found, PersistentVolume):
             # A volume has no owner. It is the copy's as long as it is bound to it.
             ours = _is_bound_to(found, owner.namespace, step.claim)
         else:
             ours = found.metadata.owned_by(owner.uid) and self._caches.shows(step.resource, found)
         if ours:
-            self._caches.observe(step.resource, found)
+            if self._caches.shows(step.resource, found):
+                self._caches.observe(step.resource, found)
             raise Conflict(f"{step.resource.kind} {step.name} is still there")
 
     async def prove_same(self, step: ProveSame) -> None:
@@ -86,7 +89,10 @@ class Proof(Generic[T]):
         target = step.target
         found: HasMeta = await self._client.get(step.resource, target.name, namespace=target.namespace)
         if (found.metadata.uid, found.metadata.resource_version) != (target.uid, target.resource_version):
-            self._caches.observe(step.resource, found)
+            if self._caches.shows(
+                step.resource, found
+            ):  # what a watch of ours does not show would never leave its cache again
+                self._caches.observe(step.resource, found)
             raise Conflict(f"{step.resource.kind} {target.name} is not as it was seen")
 
     async def look_again(self, resource: Resource[Any], target: ObjectMeta) -> None:

@@ -174,13 +174,16 @@ class ProveGone:
 
     When it is there after all, it goes into the caches and the decision is made anew. `claim` is the claim of the owner's namespace that a
     PersistentVolume, which has no owner, must be bound to. Without the right to read it the absence is believed; not so when it is `certain`:
-    then the step is refused.
+    then the step is refused. In another `namespace` there is no owner to go by: there every object of that name counts, or the one with
+    this `uid`.
     """
 
     resource: Resource[Any]
     name: str
     claim: str | None = None
     certain: bool = False
+    namespace: str | None = None
+    uid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

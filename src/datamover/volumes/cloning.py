@@ -60,6 +60,8 @@ class CloneReason(StrEnum):
     MODES_DIFFER = "CloneVolumeModesDiffer"
     TOO_SMALL = "CloneTargetTooSmall"
     ACROSS_NAMESPACES = "CloneAcrossNamespaces"
+    NEEDS_DRIVER = "CloneNeedsDriver"
+    SOURCE_REPLACED = "CloneSourceReplaced"
     DRIVERS_DIFFER = "CloneDriversDiffer"
     SNAPSHOT_NOT_READY = "CloneSnapshotNotReady"
 

@@ -80,3 +80,25 @@ async def test_a_claim_that_its_owner_still_has_is_not_gone() -> None:
     with pytest.raises(Conflict):
         await proof.prove_gone(OWNER, ProveGone(PERSISTENT_VOLUME_CLAIMS, "disk", certain=True), Attempts())
     assert caches.news == ["10"]
+
+
+async def test_in_another_namespace_the_very_object_counts_and_its_successor_does_not() -> None:
+    step = ProveGone(PERSISTENT_VOLUME_CLAIMS, "disk", namespace="images", uid="pvc", certain=True)
+    transport = ScriptedTransport(claim("10"), claim("11", uid="another"), failure(404, "NotFound"))
+    caches, nobody = Noting(), None
+    kind: Any = nobody
+    proof: Proof[Any] = Proof(Client(transport), caches=caches, kind=kind)
+    with pytest.raises(Conflict):
+        await proof.prove_gone(OWNER, step, Attempts())
+    await proof.prove_gone(OWNER, step, Attempts())
+    await proof.prove_gone(OWNER, step, Attempts())
+    assert caches.news == ["10"]
+    assert all("/namespaces/images/" in str(each) for each in transport.requests)
+
+
+async def test_what_a_watch_does_not_show_is_not_put_into_its_cache() -> None:
+    proof, caches = proof_of(claim("10"))
+    caches.shows = lambda resource, obj: False  # type: ignore[method-assign, assignment]
+    with pytest.raises(Conflict):
+        await proof.prove_same(ProveSame(PERSISTENT_VOLUME_CLAIMS, SEEN))
+    assert caches.news == []

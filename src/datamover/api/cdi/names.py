@@ -85,6 +85,13 @@ COPIED_LABELS: Final = f"{ours.GROUP}/copied-labels"
 POPULATED: Final = f"{ours.GROUP}/populated"
 """On a claim: the UID of the DataVolume that has filled it; on a volume: the UID of the claim that it was filled for. Written by us alone, and
 never copied from anywhere: it is the proof that the data are there."""
+BROUGHT: Final = f"{ours.GROUP}/brought-for"
+"""On a volume that was filled in another namespace: the UIDs of the claim that it was filled for, and of the temporary one there, with a space between.
+It is not called populated before that one is gone, by which others could use it."""
+ERRAND: Final = f"{ours.GROUP}/copied-for"
+"""On a temporary claim in another namespace: the DataVolume that is copied for, as `namespace/name`. Its UID is a label."""
+COPIED_FROM: Final = f"{ours.GROUP}/copied-from"
+"""On a temporary claim in another namespace: the UID of what it is copied from."""
 GROW_TO: Final = f"{ours.GROUP}/grow-to"
 """On a claim: the size that it is to have when its driver has filled it, for a driver's copy is as large as its source."""
 ADOPTED: Final = f"{ours.GROUP}/adopted"

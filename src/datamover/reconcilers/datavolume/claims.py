@@ -186,6 +186,8 @@ class Data:
     native: Manifest | None = None
     """What a driver makes the volume from: a claim, or a snapshot."""
     annotations: Mapping[str, str] = field(default_factory=dict[str, str])
+    copied: bool = False
+    """Whether a driver copies, so that the claim begins as large as its source, also where it does not say itself what it is made from."""
 
 
 def name_volume(volume: DataVolume) -> Manifest:
@@ -219,7 +221,7 @@ def build_claim(ask: Ask, wanted: Wanted, data: Data, *, request: str | int) -> 
     else:
         # the size is there: without one it would not have come so far
         spec = msgspec.to_builtins(claim)
-        if data.native is not None:  # a driver's copy begins as large as its source
+        if data.native is not None or data.copied:  # a driver's copy begins as large as its source
             spec["resources"] = {**spec["resources"], "requests": {"storage": str(request)}}
     if wanted.storage_class is not None:
         spec["storageClassName"] = wanted.storage_class

@@ -16,10 +16,12 @@ from datamover.api.cdi.names import PopulationReason as Reason
 from datamover.movers.importer import Import, build_job
 from datamover.plans.steps import Create, Inquire, writers_of
 from datamover.reconcilers.datavolume.ask import Ask, Kind
-from datamover.reconcilers.datavolume.claims import Data
-from datamover.reconcilers.datavolume.facts import Facts
-from datamover.reconcilers.datavolume.filling import CLONE, Filling, Place, Preparation
+from datamover.reconcilers.datavolume.claims import Data, fills_by_rebinding, name_volume
+from datamover.reconcilers.datavolume.crossing import is_brought
+from datamover.reconcilers.datavolume.facts import Away, Facts
+from datamover.reconcilers.datavolume.filling import CLONE, Abroad, Filling, Place, Preparation
 from datamover.reconcilers.datavolume.order import midway_of, owner_of_midway
+from datamover.reconcilers.datavolume.populated import is_populated
 from datamover.runs.wait import about
 from datamover.volumes import cloning
 from datamover.volumes.binding import Obstacle
@@ -28,10 +30,12 @@ from datamover.volumes.copies import build_snapshot
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim
 from kubekit.words.meta import Manifest
 from kubekit.words.quantity import larger
-from kubekit.words.snapshot import GROUP, VOLUME_SNAPSHOTS, VolumeSnapshot
+from kubekit.words.snapshot import GROUP, VOLUME_SNAPSHOTS, VolumeSnapshot, VolumeSnapshotClass
 
 _FRESH: Final = 5.0
 """Seconds for which it is believed that no Pod writes the source."""
+_ASK_AGAIN: Final = 60.0
+"""Seconds after which a permit is looked at again: its key may not have been known yet."""
 _LOOK_AGAIN: Final = 15.0
 """Seconds after which the Pods are looked at again: nothing tells us of other people's."""
 
@@ -41,43 +45,41 @@ def fill_from_claim(ask: Ask, facts: Facts) -> Filling | Preparation | Obstacle:
     named = ask.source.pvc or ObjectSource(name="")
     if facts.claim is not None and _is_native(facts.claim):
         return _by_driver(ask, facts.claim)
-    away = _find_away(ask, named)
-    if away is not None:
-        return away
+    if facts.clone.away is not None:
+        return _from_away(ask, facts, facts.clone.away, {"kind": PERSISTENT_VOLUME_CLAIMS.kind, "name": named.name})
     source = facts.origin if isinstance(facts.origin, PersistentVolumeClaim) else None
     if facts.run.job is not None:
         return _by_worker(ask, named, source)
-    hindrance = cloning.check_source(named.name, source, maker=facts.clone.maker, users=None)
+    source = _check_rest(facts, named.name)
+    if not isinstance(source, PersistentVolumeClaim):
+        return source
+    if facts.claim is not None:
+        return _by_worker(ask, named, source)
+    return _begin(ask, facts, named, source)
+
+
+def _check_rest(facts: Facts, name: str) -> PersistentVolumeClaim | Preparation | Obstacle:
+    """Return the source when it is full and at rest, else what it waits for."""
+    source = facts.origin if isinstance(facts.origin, PersistentVolumeClaim) else None
+    hindrance = cloning.check_source(name, source, maker=facts.clone.maker, users=None)
     if hindrance is not None or source is None:
         return _wait(hindrance)
     asked = about(facts.run, writers_of(source.metadata.uid))
     if asked is None or (asked.age > _LOOK_AGAIN if asked.text else asked.age > _FRESH):
         return _prepare("it is looked who uses the source", Inquire(PERSISTENT_VOLUME_CLAIMS.kind, source.metadata, writers=True))  # fmt: skip
-    hindrance = cloning.check_source(named.name, source, maker=facts.clone.maker, users=asked.text)
+    hindrance = cloning.check_source(name, source, maker=facts.clone.maker, users=asked.text)
     if hindrance is not None:
         return Preparation(
             Phase.PENDING, hindrance.reason, hindrance.message, wake_after=_LOOK_AGAIN - asked.age + 0.1, warns=True
         )
-    if facts.claim is not None:
-        return _by_worker(ask, named, source)
-    return _begin(ask, facts, named, source)
+    return source
 
 
 def _begin(
     ask: Ask, facts: Facts, named: ObjectSource, source: PersistentVolumeClaim
 ) -> Filling | Preparation | Obstacle:
     """Choose who copies, before the claim is made."""
-    clone, profile = facts.clone, facts.clone.profile
-    said = [each for each in (profile.spec, profile.status) if each is not None] if profile is not None else []
-    of_class = facts.storage_class.metadata.annotation(cloning.CLONE_STRATEGY) if facts.storage_class else None
-    chosen = cloning.choose(
-        source,
-        _target(ask, facts),
-        volume=clone.volume,
-        strategy=next((each.clone_strategy for each in said if each.clone_strategy), of_class),
-        snapshot_classes=clone.snapshot_classes,
-        wanted_snapshot_class=next((each.snapshot_class for each in said if each.snapshot_class), None),
-    )
+    chosen = _choose(ask, facts, source, snapshot_classes=facts.clone.snapshot_classes)
     if isinstance(chosen, Hindrance):
         return _wait(chosen)
     if chosen.method is Method.COPY:
@@ -86,6 +88,22 @@ def _begin(
     if chosen.method is Method.SNAPSHOT:
         return _by_snapshot(facts, named, chosen)
     return _natively(Phase.CSI_CLONE, {"kind": PERSISTENT_VOLUME_CLAIMS.kind, "name": named.name}, chosen)
+
+
+def _choose(
+    ask: Ask, facts: Facts, source: PersistentVolumeClaim, *, snapshot_classes: tuple[VolumeSnapshotClass, ...]
+) -> Choice | Hindrance:
+    clone, profile = facts.clone, facts.clone.profile
+    said = [each for each in (profile.spec, profile.status) if each is not None] if profile is not None else []
+    of_class = facts.storage_class.metadata.annotation(cloning.CLONE_STRATEGY) if facts.storage_class else None
+    return cloning.choose(
+        source,
+        _target(ask, facts),
+        volume=clone.volume,
+        strategy=next((each.clone_strategy for each in said if each.clone_strategy), of_class),
+        snapshot_classes=snapshot_classes,
+        wanted_snapshot_class=next((each.snapshot_class for each in said if each.snapshot_class), None),
+    )
 
 
 def _sized(filling: Filling, chosen: Choice) -> Filling:
@@ -120,19 +138,77 @@ def fill_from_snapshot(ask: Ask, facts: Facts) -> Filling | Preparation | Obstac
     named = ask.source.snapshot or ObjectSource(name="")
     if facts.claim is not None and _is_native(facts.claim):
         return _by_driver(ask, facts.claim)
-    away = _find_away(ask, named)
-    if away is not None:
-        return away
-    found = facts.origin if isinstance(facts.origin, VolumeSnapshot) else None
-    hindrance = cloning.check_snapshot(named.name, found)
-    if hindrance is not None or found is None:
-        return _wait(hindrance)
-    wanted = found.spec.volume_snapshot_class_name if found.spec is not None else None
-    driver = next((each.driver for each in facts.clone.snapshot_classes if each.metadata.name == wanted), None)
-    chosen = cloning.size_from_snapshot(found, _target(ask, facts), driver=driver)
+    if facts.clone.away is not None:
+        return _from_away(ask, facts, facts.clone.away, _reference(named.name))
+    chosen = _size(ask, facts, named.name)
     if isinstance(chosen, Hindrance):
         return _wait(chosen)
     return _natively(Phase.CLONE_FROM_SNAPSHOT, _reference(named.name), chosen)
+
+
+def _size(ask: Ask, facts: Facts, name: str) -> Choice | Hindrance:
+    """Return the sizes of a claim that is made from a VolumeSnapshot, or what it waits for."""
+    found = facts.origin if isinstance(facts.origin, VolumeSnapshot) else None
+    hindrance = cloning.check_snapshot(name, found)
+    if hindrance is not None or found is None:
+        assert hindrance is not None
+        return hindrance
+    wanted = found.spec.volume_snapshot_class_name if found.spec is not None else None
+    driver = next((each.driver for each in facts.clone.snapshot_classes if each.metadata.name == wanted), None)
+    return cloning.size_from_snapshot(found, _target(ask, facts), driver=driver)
+
+
+# From another namespace.
+
+
+def _from_away(ask: Ask, facts: Facts, away: Away, source: Manifest) -> Filling | Preparation | Obstacle:
+    """Return how a claim becomes the copy of something in another namespace: by its driver, there, which alone can."""
+    phase = Phase.CSI_CLONE if ask.kind is Kind.PVC else Phase.CLONE_FROM_SNAPSHOT
+    begun = Filling(phase, phase, abroad=Abroad(source))
+    if facts.claim is not None and (is_brought(facts, facts.claim) or is_populated(facts, facts.claim)):
+        return begun
+    if away.refusal is not None:
+        message = (
+            f"{ask.kind} {source['name']} is of namespace {away.namespace}, and nothing is copied from there, for {away.refusal}: have that right given to "
+            f"whoever makes the DataVolume, and create it anew; or export the disk and upload it here (source upload, `{ours.PART_OF_VALUE} upload`)"
+        )
+        # the key may be known later
+        return Preparation(Phase.PENDING, CloneReason.ACROSS_NAMESPACES, message, wake_after=_ASK_AGAIN, warns=True)
+    if away.temporary is not None:
+        return begun
+    if not fills_by_rebinding(facts.storage_class, ask.claim, facts.volume):
+        return _needs_driver(
+            ask, away, source, "the StorageClass, or the DataVolume, does not let a volume be handed over"
+        )
+    if ask.kind is Kind.SNAPSHOT:
+        chosen = _size(ask, facts, source["name"])
+    else:
+        claim = _check_rest(facts, source["name"])
+        if not isinstance(claim, PersistentVolumeClaim):
+            return claim
+        # no snapshot is taken there, and no worker started
+        chosen = _choose(ask, facts, claim, snapshot_classes=())
+    if isinstance(chosen, Hindrance):
+        return _wait(chosen)
+    if chosen.method is Method.COPY:
+        return _needs_driver(
+            ask, away, source, "its driver does not clone it into this StorageClass, volumeMode and size"
+        )
+    annotations = {names.USE_POPULATOR: "true"}
+    if chosen.grow_to is not None:
+        annotations[names.GROW_TO] = chosen.grow_to
+    data = Data(name_volume(facts.volume), annotations=annotations, copied=True)
+    origin = facts.origin if isinstance(facts.origin, PersistentVolumeClaim | VolumeSnapshot) else None
+    return Filling(phase, phase, data=data, request=chosen.size, abroad=Abroad(source, origin))
+
+
+def _needs_driver(ask: Ask, away: Away, source: Manifest, why: str) -> Obstacle:
+    return Obstacle(
+        CloneReason.NEEDS_DRIVER,
+        f"{ask.kind} {source['name']} is of namespace {away.namespace}, from where only a CSI driver copies, and {why}: create the DataVolume anew with a class "
+        f"of the source's driver (whose StorageProfile may say cloneStrategy: csi-clone, where the driver clones), or take a VolumeSnapshot there and name that",
+        waits=True,
+    )
 
 
 # Who copies.
@@ -213,19 +289,6 @@ def _reference(name: str) -> Manifest:
 
 
 # Waiting.
-
-
-def _find_away(ask: Ask, named: ObjectSource) -> Obstacle | None:
-    """Nothing is read of another namespace: a Pod mounts claims of its own only, and so do drivers."""
-    home = named.namespace or ask.namespace
-    if home == ask.namespace:
-        return None
-    return Obstacle(
-        CloneReason.ACROSS_NAMESPACES,
-        f"{ask.kind} {named.name} is of namespace {home}, and this operator copies within one namespace only: make the DataVolume there; or export the disk and "
-        f"upload it here (source upload, `{ours.PART_OF_VALUE} upload`)",
-        waits=True,
-    )
 
 
 def _wait(hindrance: Hindrance | None) -> Obstacle:

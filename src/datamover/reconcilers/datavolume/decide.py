@@ -19,6 +19,7 @@ from datamover.api.cdi.names import PopulationReason as Reason
 from datamover.plans.steps import REST, Annotate, Create, Inquire, Patch, Plan
 from datamover.reconcilers.datavolume.ask import UNSUPPORTED, Ask, Flaw, Kind
 from datamover.reconcilers.datavolume.claims import Data, Wanted, build_claim, fills_by_rebinding, name_volume
+from datamover.reconcilers.datavolume.crossing import bring
 from datamover.reconcilers.datavolume.ending import tidy
 from datamover.reconcilers.datavolume.facts import Facts, Settings
 from datamover.reconcilers.datavolume.filling import Filler, Filling, Preparation
@@ -90,6 +91,8 @@ def _fill(facts: Facts, ask: Ask, *, settings: Settings, fillers: Fillers) -> De
         filling = None
     if facts.claim is None:
         return _make_claim(facts, ask, wanted, filling)
+    if facts.clone.away is not None and filling is not None and not is_populated(facts, facts.claim):
+        return bring(facts, facts.clone.away, facts.claim, filling)
     if filling is None or is_filled_elsewhere(facts.claim):
         return await_bound(facts, facts.claim, filling)
     return populate(facts, facts.claim, filling=filling, wanted=wanted, settings=settings)

@@ -34,9 +34,22 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class Away:
+    """What is known where the source is of another namespace: why nothing may be copied from there (None: it may be), and what has the name of the temporary
+    claim there, whoever's it is.
+    """
+
+    namespace: str
+    refusal: str | None
+    temporary: PersistentVolumeClaim | None = None
+    volume: PersistentVolume | Unread | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Clone:
     """What is known beside the origin of a copy: its volume, the DataVolume that controls it, how copies are made of the class that is wanted, and the
-    snapshot that was taken on the way, whoever's it is. `snapshot_classes` is empty where the cluster has no snapshots.
+    snapshot that was taken on the way, whoever's it is. `snapshot_classes` is empty where the cluster has no snapshots. `away` is None where the source is of
+    the DataVolume's namespace; where it may not be copied, nothing else is known.
     """
 
     volume: PersistentVolume | None = None
@@ -44,6 +57,7 @@ class Clone:
     profile: StorageProfile | None = None
     snapshot_classes: tuple[VolumeSnapshotClass, ...] = ()
     midway: VolumeSnapshot | None = None
+    away: Away | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from datamover.reconcilers.datavolume.ask import Ask
 from datamover.reconcilers.datavolume.claims import Data, Wanted
 from datamover.reconcilers.datavolume.facts import Facts, Settings
 from datamover.volumes.binding import Obstacle
-from kubekit.words.meta import Manifest
+from kubekit.words.meta import HasMeta, Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,16 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Abroad:
+    """A driver copies in the namespace of the source, into a temporary claim that is made from `source`: a reference as claims have it. `origin` is what that
+    names, and None where the temporary claim is there already.
+    """
+
+    source: Manifest
+    origin: HasMeta | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Filling:
     """What fills the claim, and in which words it is told.
 
@@ -54,6 +64,7 @@ class Filling:
     steps: tuple[Effect, ...] = ()
     request: str | int | None = None
     container: str = CONTAINER
+    abroad: Abroad | None = None
     endless: bool = False
     """Whether the worker waits for somebody, so that no deadline counts."""
 

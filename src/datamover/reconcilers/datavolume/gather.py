@@ -1,6 +1,6 @@
 """From the caches to one frozen Facts. Reads nothing but caches."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -14,13 +14,15 @@ from datamover.api.cdi.storage_profile import STORAGE_PROFILES, StorageProfile
 from datamover.plans.known import Known
 from datamover.reconcilers.datavolume.ask import Ask, Flaw, Kind, ask_of, resolve
 from datamover.reconcilers.datavolume.claims import Wanted, choose_class, find_overhead, usable, want
-from datamover.reconcilers.datavolume.facts import Clone, Facts, Origin
+from datamover.reconcilers.datavolume.facts import Away, Clone, Facts, Origin
 from datamover.reconcilers.datavolume.order import copy_of, job_of, midway_of, prime_of
 from datamover.runs import gather as runs
 from datamover.runs.facts import Patience, RunFacts, Unread
 from datamover.volumes import cloning
 from datamover.volumes.binding import Obstacle
 from datamover.volumes.cloning import bytes_of
+from datamover.volumes.errands import errand_name
+from datamover.volumes.permit import CloneSource, find_refusal
 from kubekit.words.core import SECRET_METAS, SERVICES, PersistentVolume, PersistentVolumeClaim, SecretKeys
 from kubekit.words.meta import HasMeta, Resource
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS
@@ -66,9 +68,16 @@ class Sources(Protocol):
 
 
 def gather(
-    volume: DataVolume, *, view: View, sources: Sources, known: Known, now: datetime, patience: Patience
+    volume: DataVolume,
+    *,
+    view: View,
+    sources: Sources,
+    known: Known,
+    now: datetime,
+    patience: Patience,
+    permit_keys: Callable[[], Collection[bytes]] = tuple,
 ) -> Facts:
-    """Return what there is to know about a DataVolume."""
+    """Return what there is to know about a DataVolume. `permit_keys` prove that somebody may copy from another namespace."""
     namespace, claim = (
         volume.metadata.namespace or "",
         view.claim(volume.metadata.namespace or "", volume.metadata.name),
@@ -90,13 +99,15 @@ def gather(
     if not isinstance(ask, Ask) or waits:
         return facts
     name = class_of(ask, claim, view.storage_classes())
-    origin = _origin(ask, view)
+    away = _away(ask, claim, view, permit_keys)
+    # who may not copy it is not told how large it is, or whether it is there
+    origin = _origin(ask, view) if away is None or away.refusal is None else None
     return replace(
         facts,
         storage_class=view.storage_class(name) if name else None,
         wanted=None if config is Unread.NOT_SYNCED else _want(ask, name, origin, facts.config, view),
         origin=origin,
-        clone=_clone(volume, origin, name, view=view, sources=sources)
+        clone=replace(_clone(volume, origin, name, view=view, sources=sources), away=away)
         if ask.kind in (Kind.PVC, Kind.SNAPSHOT)
         else Clone(),
         belongings=_belongings(volume, view) if ask.kind is Kind.UPLOAD else (),
@@ -206,6 +217,20 @@ def _clone(
         snapshot_classes=view.snapshot_classes() or (),
         midway=view.snapshot(volume.metadata.namespace or "", midway_of(volume)),
     )
+
+
+def _away(
+    ask: Ask, claim: PersistentVolumeClaim | None, view: View, permit_keys: Callable[[], Collection[bytes]]
+) -> Away | None:
+    """Return what is known of a copy from another namespace, None where it is none."""
+    kind = ask.kind.value
+    named = {Kind.PVC: ask.source.pvc, Kind.SNAPSHOT: ask.source.snapshot}.get(ask.kind)
+    if named is None or (named.namespace or ask.namespace) == ask.namespace:
+        return None
+    home = named.namespace or ""
+    refusal = find_refusal(ask.volume.metadata, CloneSource(kind, home, named.name), keys=permit_keys())
+    temporary = view.claim(home, errand_name(claim)) if claim is not None else None
+    return Away(home, refusal, temporary, _volume_of(temporary, view))
 
 
 def _belongings(volume: DataVolume, view: View) -> tuple[tuple[Resource[Any], HasMeta], ...]:

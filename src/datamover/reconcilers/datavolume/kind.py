@@ -1,7 +1,7 @@
 """The kind DataVolume where no CDI is: what the reconciler of any kind needs of it."""
 
 import logging
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -28,6 +28,7 @@ from datamover.reconcilers.datavolume.receiving import CHILDREN, MakeKeys, fill_
 from datamover.reconcilers.datavolume.report import Meter, report_present, report_written
 from datamover.reconcilers.datavolume.status import Told, says_same, tell
 from datamover.reconcilers.disks import Disks
+from datamover.volumes.errands import errand_of
 from kubekit.client.client import Client
 from kubekit.runtime.controller import Controller
 from kubekit.runtime.part import Part
@@ -68,6 +69,7 @@ class DataVolumeKind(AnyKind[DataVolume, DataVolumeStatus, Facts]):
         settings: Settings,
         meter: Meter,
         fillers: Mapping[Kind, Filler] = FILLERS,
+        permit_keys: Callable[[], Collection[bytes]] = tuple,
     ) -> None:
         self.objects = Part(client, disks.volumes, select=lambda _: True)
         self._view = view
@@ -75,6 +77,7 @@ class DataVolumeKind(AnyKind[DataVolume, DataVolumeStatus, Facts]):
         self._settings = settings
         self._meter = meter
         self._fillers = fillers
+        self._permit_keys = permit_keys
         cluster = view.cluster
         self._singles = {
             CDI_CONFIGS: cluster.by_name(CDI_CONFIGS),
@@ -86,7 +89,15 @@ class DataVolumeKind(AnyKind[DataVolume, DataVolumeStatus, Facts]):
 
     def gather(self, obj: DataVolume, *, known: Known, now: datetime) -> Facts:
         """Return what there is to know about a DataVolume."""
-        return gather(obj, view=self._view, sources=self._disks, known=known, now=now, patience=self._settings.patience)
+        return gather(
+            obj,
+            view=self._view,
+            sources=self._disks,
+            known=known,
+            now=now,
+            patience=self._settings.patience,
+            permit_keys=self._permit_keys,
+        )
 
     def decide(self, facts: Facts) -> Plan[DataVolumeStatus]:
         """Return what to do next."""
@@ -199,6 +210,7 @@ class DataVolumeKind(AnyKind[DataVolume, DataVolumeStatus, Facts]):
         meta = found.metadata
         yield from self._at(Key(meta.namespace or "", meta.name))
         yield from self._of_owner(meta)
+        yield from self._of_errand(meta)
         yield from (key_of(each.metadata) for each in self._disks.readers("pvc", meta.namespace or "", meta.name))
 
     def _of_volume(self, old: PersistentVolume | None, new: PersistentVolume | None) -> Iterable[Key]:
@@ -210,7 +222,9 @@ class DataVolumeKind(AnyKind[DataVolume, DataVolumeStatus, Facts]):
             key = Key(reference.namespace or "", reference.name or "")
             yield from self._at(key)
             claim = self._view.claim(key.namespace, key.name)
-            yield from self._of_owner(claim.metadata) if claim is not None else ()
+            if claim is not None:
+                yield from self._of_owner(claim.metadata)
+                yield from self._of_errand(claim.metadata)
 
     def _of_class(self, old: HasMeta | None, new: HasMeta | None) -> Iterable[Key]:
         del old, new
@@ -232,6 +246,12 @@ class DataVolumeKind(AnyKind[DataVolume, DataVolumeStatus, Facts]):
         for reference in meta.owner_references or ():
             if reference.kind in (PERSISTENT_VOLUME_CLAIMS.kind, DATA_VOLUMES.kind):
                 yield from self._at(Key(meta.namespace or "", reference.name))
+
+    def _of_errand(self, meta: ObjectMeta) -> Iterable[Key]:
+        """A temporary claim in another namespace names its DataVolume."""
+        errand = errand_of(meta)
+        if errand is not None:
+            yield from self._at(Key(errand.namespace, errand.name))
 
     def _at(self, key: Key) -> Iterable[Key]:
         return (key,) if self.objects.store.get(key) is not None else ()

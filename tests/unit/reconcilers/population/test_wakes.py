@@ -1,7 +1,6 @@
 """Whom a change concerns, what is watched for whom, and that all the other claims of a cluster cost nothing."""
 
 import asyncio
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -19,28 +18,11 @@ from kubekit.runtime.store import Key
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, SELECTED_NODE
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 from support.clock import VirtualClock
+from support.watches import Watches
 
 DATA = Key("apps", "data")
 FROM = {"apiGroup": "volsync.backube", "kind": "ReplicationDestination", "name": "restore"}
 VERSIONS = iter(range(1, 10_000))
-
-
-class Watches:
-    """In the place of a controller: remembers what it is asked to watch, and who is woken."""
-
-    def __init__(self) -> None:
-        self.maps: dict[int, Callable[[Any, Any], Iterable[Key]]] = {}
-        self.woken: list[Key] = []
-        self.queue = self
-
-    def watch(self, informer: Any, concerned: Callable[[Any, Any], Iterable[Key]]) -> None:
-        self.maps[id(informer)] = concerned
-
-    def add(self, key: Key) -> None:
-        self.woken.append(key)
-
-    def of(self, informer: Any, new: Any, old: Any = None) -> list[Key]:
-        return list(dict.fromkeys(self.maps[id(informer)](old, new)))
 
 
 class World:
