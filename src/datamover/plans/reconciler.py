@@ -34,6 +34,7 @@ from datamover.plans.steps import (
     ProveStatus,
     Rebind,
     SampleLog,
+    Step,
     WriteStatus,
 )
 from kubekit.client.client import Client
@@ -220,10 +221,15 @@ class Reconciler(Generic[T, S, F]):
 
     def _is_remark(self, obj: T, plan: Plan[S]) -> bool:
         """Tell whether a plan does no more than to say how a wait goes: the stage stays and nothing is done."""
-        written = [step.status for step in plan.steps if isinstance(step, WriteStatus)]
-        does = any(not isinstance(step, WriteStatus | Emit) for step in plan.steps)
         now = self.kind.stage(obj.status)
-        return bool(written) and not does and all(self.kind.stage(status) == now for status in written)
+
+        def is_remark(step: Step[S]) -> bool:
+            if isinstance(step, WriteStatus):
+                return self.kind.stage(step.status) == now
+            return isinstance(step, Annotate) and step.remark
+
+        told = [step for step in plan.steps if not isinstance(step, Emit)]
+        return bool(told) and all(is_remark(step) for step in told)
 
     def _forget(self, key: Key) -> None:
         self.kind.forget(key)

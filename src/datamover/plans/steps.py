@@ -88,11 +88,13 @@ class Annotate:
     """Change annotations of an object that is not ours, and nothing else of it; None takes one away.
 
     Carries the UID and the version that was decided on: who decided on an older one is refused, also when nothing would change.
+    `remark`: they tell people how a wait goes, and nothing else. Two replicas whose caches differ would write them in turns without end.
     """
 
     resource: Resource[Any]
     target: ObjectMeta
     annotations: Mapping[str, str | None]
+    remark: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,12 +242,12 @@ def _tell(facts: Facts, obstacle: Obstacle, *, wake_after: float | None, release
         return Plan((_release(meta),), wake_after)  # its next version is decided upon at once
     before = meta.annotation(names.COLLECTION)
     if obstacle.reason in QUIET or _is_soon(facts, obstacle, wake_after):
-        steps = (Annotate(DATA_VOLUMES, meta, {names.COLLECTION: None}),) if before is not None else ()
+        steps = (Annotate(DATA_VOLUMES, meta, {names.COLLECTION: None}, remark=True),) if before is not None else ()
         return Plan(steps, wake_after)
     if before is not None and before.partition(":")[0] == obstacle.reason:
         return Plan((), wake_after)
     message = clean(obstacle.message, limit=LONGEST)
-    said = Annotate(DATA_VOLUMES, meta, {names.COLLECTION: f"{obstacle.reason}: {message}"})
+    said = Annotate(DATA_VOLUMES, meta, {names.COLLECTION: f"{obstacle.reason}: {message}"}, remark=True)
     if obstacle.reason is Reason.TTL:
         return Plan((said,), wake_after)  # an event is for news, and this goes as it was asked for
     kind = "Normal" if obstacle.reason in (Reason.DRY_RUN, Reason.REFUSED) else "Warning"

@@ -462,7 +462,7 @@ def test_g2_where_nothing_sets_a_time_nothing_is_told_either() -> None:
 def test_n2_a_time_that_is_taken_back_takes_back_what_was_told() -> None:
     of = volume(annotations={**ASKED, names.COLLECTION: "TTL: ..."})
     [step] = decide(facts(of, claim(SELF), ttl=-1)).steps
-    assert step == Annotate(DATA_VOLUMES, of.metadata, {names.COLLECTION: None})
+    assert step == Annotate(DATA_VOLUMES, of.metadata, {names.COLLECTION: None}, remark=True)
 
 
 # the stamp
@@ -593,7 +593,7 @@ def test_g4_what_the_user_asks_for_counts_also_where_a_program_keeps_the_object(
 def test_a_reason_that_holds_no_longer_is_taken_away() -> None:
     of = volume(annotations={**ASKED, names.COLLECTION: "Paused: ..."}, phase="ImportInProgress")
     [step] = decide(facts(of, claim(SELF))).steps
-    assert step == Annotate(DATA_VOLUMES, of.metadata, {names.COLLECTION: None})
+    assert step == Annotate(DATA_VOLUMES, of.metadata, {names.COLLECTION: None}, remark=True)
 
 
 def test_what_speaks_against_it_after_the_finalizer_takes_that_away_and_nothing_else() -> None:
