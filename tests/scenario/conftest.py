@@ -1,11 +1,14 @@
-"""Both worlds, and an S3 server."""
+"""Both worlds, and an S3 server; and a control plane whose DataVolumes are a CDI's."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from support.collecting import definitions
+from support.definitions import snapshot_definitions
+from support.kubernetes import ControlPlane, MissingPrograms, find_programs
 from support.s3 import s3
 from support.scenario import Cluster, embedded_cluster, real_cluster
 from support.stage import Stage, open_stage
@@ -30,3 +33,21 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
     """One embedded world and one S3 server for all rows of a module. Its tests run in the module's loop."""
     async with open_stage(tmp_path_factory.mktemp("stage")) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def cdi_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane whose DataVolumes are another program's. Its garbage collector knows them, and what may own them, from the first moment.
+
+    One for each test process: who uses it is of the xdist group `cdi`.
+    """
+    try:
+        programs = find_programs()
+    except MissingPrograms as missing:
+        pytest.skip(str(missing))
+    made = ControlPlane(programs, logs=tmp_path_factory.mktemp("collection"))
+    made.start(manifests=[*definitions(), *snapshot_definitions()])
+    try:
+        yield made
+    finally:
+        made.stop()

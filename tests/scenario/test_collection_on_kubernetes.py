@@ -1,52 +1,43 @@
 """DataVolumes are collected on a real API server, with the real garbage collector and a CDI that is played: its cache is late (`support.cdi_actor`)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from datamover.api.cdi import names
 from datamover.api.cdi.data_volume import DATA_VOLUMES
-from datamover.api.cdi.definition import MANAGED_BY_LABEL, cdi_config_crd, data_volume_crd
 from datamover.cli.datavolumes import collection
 from datamover.cli.options import DataVolumeOptions, Options
 from kubekit.client.client import Client
 from kubekit.client.config import load_config
 from kubekit.client.errors import NotFound
 from kubekit.client.http import HttpTransport
-from kubekit.words.core import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
+from kubekit.client.transport import Request, Response, Stream, Transport
+from kubekit.words.core import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.meta import Resource
+from localkube.node.node import LocalNode, NodeOptions
 from support import cdi
 from support.cdi_actor import CdiActor
-from support.kubernetes import ControlPlane, MissingPrograms, find_programs
-from support.scenario import Crew
+from support.filling import VOLUMES
+from support.kubernetes import ControlPlane
+from support.scenario import CLASS, Crew, create_classes
 
-pytestmark = pytest.mark.kubernetes
+pytestmark = [pytest.mark.kubernetes, pytest.mark.xdist_group("cdi")]
 SPACE = "vms"
 Tree = dict[str, Any]
 LONG = 2.0
 """Seconds in which the garbage collector would have taken what it may take: it needs some hundredths of one."""
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane whose DataVolumes are another program's. Its garbage collector knows them from the first moment."""
-    try:
-        programs = find_programs()
-    except MissingPrograms as missing:
-        pytest.skip(str(missing))
-    made = ControlPlane(programs, logs=tmp_path_factory.mktemp("collection"))
-    definitions = [data_volume_crd(), cdi_config_crd()]
-    for each in definitions:
-        each["metadata"]["labels"].pop(MANAGED_BY_LABEL, None)
-    made.start(manifests=definitions)
-    made.create_namespace(SPACE)
-    try:
-        yield made
-    finally:
-        made.stop()
+@pytest.fixture
+def plane(cdi_plane: ControlPlane) -> ControlPlane:
+    cdi_plane.call("POST", "/api/v1/namespaces", {"metadata": {"name": SPACE}})
+    return cdi_plane
 
 
 class World:
@@ -56,17 +47,31 @@ class World:
         self.client, self.actor, self.crew = client, actor, crew
 
     async def give_claim(self, name: str, annotations: Tree | None = None) -> Tree:
-        """A claim that is bound by hand, as if a driver had made its volume."""
-        spec: Tree = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
-        spec |= {"storageClassName": "", "volumeName": f"pv-{name}"}
+        """A claim on a directory of our node, with a file in it. It goes with the claim."""
+        spec: Tree = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
         meta: Tree = {"name": name, "annotations": annotations or {}}
-        volume: Tree = {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": ""}
-        volume |= {"persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": f"/nowhere/{name}"}}
-        volume["claimRef"] = {"namespace": SPACE, "name": name}
-        await self.client.create(PERSISTENT_VOLUMES, {"metadata": {"name": f"pv-{name}"}, "spec": volume})
-        await self.client.create(PERSISTENT_VOLUME_CLAIMS, {"metadata": meta, "spec": spec}, namespace=SPACE)
+        manifest: Tree = {"metadata": meta, "spec": {**spec, "storageClassName": CLASS}}
+        await self.client.create(PERSISTENT_VOLUME_CLAIMS, manifest, namespace=SPACE)
         await self.until(lambda: self.is_bound(name))
-        return await self.tree(PERSISTENT_VOLUME_CLAIMS, name) or {}
+        claim = await self.tree(PERSISTENT_VOLUME_CLAIMS, name) or {}
+        (await self.disk(claim)).write_bytes(f"what {name} holds".encode() * 1000)
+        return claim
+
+    async def disk(self, claim: Tree) -> Path:
+        """Return where the disk of a claim lies."""
+        volume = await self.client.get(VOLUMES, claim["spec"]["volumeName"])
+        return Path(volume.directory) / "disk.img"
+
+    async def is_as_it_was(self, claim: Tree) -> bool:
+        """Tell whether a claim, its volume and its bytes are those that were given, and are nobody's."""
+        name = claim["metadata"]["name"]
+        now = await self.tree(PERSISTENT_VOLUME_CLAIMS, name)
+        assert now is not None, f"{name} is lost"
+        assert now["metadata"]["uid"] == claim["metadata"]["uid"]
+        assert now["spec"] == claim["spec"]
+        assert now["status"]["phase"] == "Bound"
+        assert "deletionTimestamp" not in now["metadata"]
+        return (await self.disk(now)).read_bytes() == f"what {name} holds".encode() * 1000
 
     async def give_volume(self, name: str, *owners: Tree, asked: str | None = "true", **annotations: str) -> Tree:
         """A DataVolume that adopts a claim of its name, and has Succeeded as soon as that is its own."""
@@ -112,30 +117,44 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(plane: ControlPlane, *, late: float = 0.3) -> AsyncIterator[World]:
+async def open_world(
+    plane: ControlPlane, place: Path, *, late: float = 0.3, way: Callable[[Transport], Transport] = lambda each: each
+) -> AsyncIterator[World]:
+    """`way` is what is between the operators and the server."""
     config = load_config(plane.admin_kubeconfig)
-    ours, theirs, mine = HttpTransport(config), HttpTransport(config), HttpTransport(config)
+    ours, theirs, mine, nodes = [HttpTransport(config) for _ in range(4)]
     actor = CdiActor(Client(theirs, user_agent="cdi"), late=late)
     options = Options(data_volumes=DataVolumeOptions(collection=True, ttl=0), namespace=SPACE)
     crew = Crew(
-        lambda metrics: Client(ours, user_agent="operator", observe=metrics.request),
+        lambda metrics: Client(way(ours), user_agent="operator", observe=metrics.request),
         cluster="test",
         options=options,
         kinds=(collection,),
     )
-    playing = asyncio.create_task(actor.run())
+    client = Client(mine, user_agent="test")
+    node = LocalNode(
+        Client(nodes, user_agent="node"),
+        state_dir=place,
+        images={},
+        options=NodeOptions(name=f"node-{secrets.token_hex(4)}"),
+    )
+    await create_classes(client)
+    beside = [asyncio.create_task(each) for each in (actor.run(), node.run())]
     try:
-        yield World(Client(mine, user_agent="test"), actor, crew)
+        yield World(client, actor, crew)
     finally:
         await crew.end()
-        playing.cancel()
-        await asyncio.gather(playing, return_exceptions=True)
-        for each in (ours, theirs, mine):
+        for each in beside:
+            each.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+        for each in (ours, theirs, mine, nodes):
             await each.close()
 
 
-async def test_n10_n19_g24_a_claim_outlives_its_volume_beside_a_cdi_that_is_late(plane: ControlPlane) -> None:
-    async with open_world(plane) as world:
+async def test_n10_n19_g24_a_claim_outlives_its_volume_beside_a_cdi_that_is_late(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    async with open_world(plane, tmp_path) as world:
         before = {f"disk-{number}": await world.give_claim(f"disk-{number}") for number in range(8)}
         for name in before:
             await world.give_volume(name)
@@ -147,19 +166,18 @@ async def test_n10_n19_g24_a_claim_outlives_its_volume_beside_a_cdi_that_is_late
             await world.until(lambda name=name: world.is_gone(DATA_VOLUMES, name))
         await asyncio.sleep(LONG)
         for name, claim in before.items():
-            now = await world.tree(PERSISTENT_VOLUME_CLAIMS, name)
-            assert now is not None
-            assert now["metadata"]["uid"] == claim["metadata"]["uid"]
-            assert now["spec"] == claim["spec"]
-            assert "deletionTimestamp" not in now["metadata"]
+            assert await world.is_as_it_was(claim)
+            now = await world.tree(PERSISTENT_VOLUME_CLAIMS, name) or {}
             assert not now["metadata"].get("ownerReferences")
         assert world.actor.repairs == repairs, "with the guard it is never owned again"
         assert await world.tree(DATA_VOLUMES, "old") is not None
-        assert (await world.tree(PERSISTENT_VOLUME_CLAIMS, "old") or {})["spec"] == unasked["spec"]
+        assert await world.is_as_it_was(unasked)
 
 
-async def test_n11_g1_what_owned_the_volume_takes_the_claim_along_and_nobody_else(plane: ControlPlane) -> None:
-    async with open_world(plane) as world:
+async def test_n11_g1_what_owned_the_volume_takes_the_claim_along_and_nobody_else(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    async with open_world(plane, tmp_path) as world:
         machine = await world.give_owner("machine")
         await world.give_claim("owned")
         await world.give_volume("owned", machine)
@@ -170,3 +188,68 @@ async def test_n11_g1_what_owned_the_volume_takes_the_claim_along_and_nobody_els
         assert [each["uid"] for each in claim["metadata"]["ownerReferences"]] == [machine["uid"]]
         await world.client.delete(CONFIG_MAPS, "machine", namespace=SPACE)
         await world.until(lambda: world.is_gone(PERSISTENT_VOLUME_CLAIMS, "owned"))
+
+
+class Mortal:
+    """The way of an operator that dies of its first write of an object: the server has carried it out, and nobody hears of it."""
+
+    def __init__(self, inner: Transport) -> None:
+        self.dead = asyncio.Event()
+        self._inner = inner
+
+    async def request(self, request: Request, *, timeout: float | None = None) -> Response:
+        if self.dead.is_set():
+            await asyncio.get_running_loop().create_future()
+        effect = request.method in ("PATCH", "DELETE") and "events" not in request.path
+        if effect:
+            self.dead.set()  # before it is sent: no second one of another worker's goes out
+        answer = await self._inner.request(request, timeout=timeout)
+        if effect:
+            await asyncio.get_running_loop().create_future()
+        return answer
+
+    def stream(self, request: Request, *, idle_timeout: float | None = None) -> AbstractAsyncContextManager[Stream]:
+        return self._inner.stream(request, idle_timeout=idle_timeout)
+
+    async def close(self) -> None:
+        """What is below is closed by who opened it."""
+
+
+async def test_n5_n10_operators_of_which_each_dies_of_its_first_write_collect_all_the_same(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    ways: list[Mortal] = []
+
+    def lead(inner: Transport) -> Transport:
+        ways.append(Mortal(inner))
+        return ways[-1]
+
+    async with open_world(plane, tmp_path, late=0.1, way=lead) as world:
+        names_of = [f"mortal-{number}" for number in range(3)]
+        claims = [await world.give_claim(name) for name in names_of]
+        machine = await world.give_owner("survivor")
+        for name in names_of:
+            await world.give_volume(name, machine)
+
+        async def left() -> list[str]:
+            return [name for name in names_of if not await world.is_gone(DATA_VOLUMES, name)]
+
+        while await left():
+            world.crew.begin(world.crew.hire())
+            waits = [asyncio.create_task(ways[-1].dead.wait()), asyncio.create_task(world.until(lambda: is_none(left)))]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.sleep(0.05)  # the server has it
+            for each in waits:
+                each.cancel()
+            await world.crew.kill()
+            assert len(ways) <= 8 * len(names_of)
+        assert len(ways) >= 4 * len(names_of), "each of its writes was the last one of an operator"
+        await asyncio.sleep(LONG)
+        for claim in claims:
+            assert await world.is_as_it_was(claim)
+            now = await world.tree(PERSISTENT_VOLUME_CLAIMS, claim["metadata"]["name"]) or {}
+            assert [each["uid"] for each in now["metadata"]["ownerReferences"]] == [machine["uid"]]
+
+
+async def is_none(left: Callable[[], Any]) -> bool:
+    return not await left()

@@ -1,15 +1,21 @@
-"""The operator as it collects DataVolumes, on an embedded API server; the test plays the CDI beside it by hand."""
+"""The operator as it collects DataVolumes, on an embedded API server or on a real one; the test plays the CDI beside it by hand.
+
+On a real one Kubernetes binds the claims, and its garbage collector looks after what owns what.
+"""
 
 import asyncio
+import contextlib
 import copy
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from datamover.api.cdi import names
-from datamover.api.cdi.config import CDI_CONFIGS
+from datamover.api.cdi.config import CDI_CONFIGS, CDIS
 from datamover.api.cdi.data_volume import DATA_VOLUMES
 from datamover.api.cdi.definition import MANAGED_BY_LABEL, cdi_config_crd, cdi_crd, data_volume_crd
 from datamover.api.crd import crd
@@ -18,14 +24,18 @@ from datamover.cli.datavolumes import data_volume_kinds
 from datamover.cli.operator import Operator, new_metrics
 from datamover.cli.options import DataVolumeOptions, Options
 from kubekit.client.client import Client
+from kubekit.client.config import load_config
 from kubekit.client.errors import NotFound
+from kubekit.client.http import HttpTransport
+from kubekit.client.transport import Transport
 from kubekit.words.apiextensions import CUSTOM_RESOURCE_DEFINITIONS
-from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
+from kubekit.words.core import NAMESPACES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
 from kubekit.words.meta import Manifest, Model, ObjectMeta, Resource
 from kubekit.words.timestamps import seconds
 from localkube.transport import LocalTransport
 from support import cdi
 from support.embedded import Embedded, embedded
+from support.kubernetes import ControlPlane
 
 KEY: Final = names.DELETE_AFTER_COMPLETION
 ASKED: Final = {KEY: "true"}
@@ -54,33 +64,80 @@ def foreign(definition: Manifest) -> Manifest:
     return changed
 
 
+READS: Final = frozenset({"get", "list", "watch"})
+
+
 class Collecting:
     """A world with DataVolumes, and the operator in it."""
 
-    def __init__(self, world: Embedded) -> None:
+    def __init__(self, world: Embedded, connect: Callable[[], Transport]) -> None:
+        """`connect` is the operator's way to the server."""
         self.world = world
         self.client = world.client
         self.operator: Operator | None = None
-        self._task: Any = None
+        self.requests: Counter[tuple[str, str]] = Counter()
+        """What operators have asked for: verb and resource."""
+        self.survivors: list[Manifest] = []
+        """Claims whose DataVolumes were collected."""
+        self._connect = connect
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, **wanted: Any) -> None:
         """Start the operator; another one where one runs ends it as a kill would."""
-        if self._task is not None:
-            await self.world.stop(self._task)
+        await self.kill()
+        await self.join(**wanted)
+
+    async def kill(self) -> None:
+        """End every operator, wherever it is."""
+        for task in self._tasks:
+            await self.world.stop(task)
+        self._tasks.clear()
+
+    async def join(self, **wanted: Any) -> None:
+        """Start one more operator."""
         registry, metrics = new_metrics()
-        options = Options(data_volumes=replace(COLLECTING, **wanted))
-        assert self.world.server is not None
-        client = Client(LocalTransport(self.world.server))
-        self.operator = Operator(
-            client,
+        space = self.world.namespace
+        wanted = {"home": space, "cdi_namespace": space, **wanted}
+        options = Options(
+            data_volumes=replace(COLLECTING, **wanted), namespace=None if self.world.server is not None else space
+        )
+        operator = self.operator = Operator(
+            Client(self._connect(), observe=self._count),
             cluster="c",
             options=options,
             registry=registry,
             metrics=metrics,
             kinds=data_volume_kinds(options),
         )
-        stop, operator = asyncio.Event(), self.operator
-        self._task = self.world.run(lambda: operator.run(stop))
+        stop = asyncio.Event()
+        self._tasks.append(self.world.run(lambda: operator.run(stop)))
+
+    def _count(self, verb: str, resource: str, status: int) -> None:
+        del status
+        self.requests[verb, resource] += 1
+
+    def writes(self, *, events: bool = False) -> int:
+        """How many writes operators have asked for."""
+        return sum(
+            count
+            for (verb, resource), count in self.requests.items()
+            if verb not in READS and (events or "events" not in resource)
+        )
+
+    async def quiet(self, seconds: float = 0.15) -> None:
+        """Wait until the operator works, and has written nothing for a while."""
+
+        async def works() -> bool:
+            assert self.operator is not None
+            manager = self.operator.manager
+            return not manager.notes() and not any(check() for check in manager.checks().values())
+
+        await self.world.until(works, what="the operator works")
+        while True:
+            before = self.writes(events=True)
+            await asyncio.sleep(seconds)
+            if self.writes(events=True) == before:
+                return
 
     def metric(self, name: str, **labels: str) -> float:
         """Return a number of the operator's, 0 where there is none."""
@@ -119,14 +176,54 @@ class Collecting:
 
     async def claim(self, name: str, uid: str, *, phase: str = "Bound", also: list[Any] | None = None) -> None:
         """Make a claim as a CDI does, and let it be in a phase."""
-        built = cdi.build_claim({"metadata": {"name": name, "uid": uid}}, CLAIM_SPEC)
+        spec = {**CLAIM_SPEC, "volumeName": self._volume_of(name), "storageClassName": ""}
+        built = cdi.build_claim({"metadata": {"name": name, "uid": uid}}, spec)
         built["metadata"]["ownerReferences"] = [
             *(also or [])[:1],
             *built["metadata"]["ownerReferences"],
             *(also or [])[1:],
         ]
+        if phase == "Lost":  # it was bound, to what is not there any more
+            built["metadata"]["annotations"]["pv.kubernetes.io/bind-completed"] = "yes"
+        if phase == "Bound" and self.world.server is None:
+            await self._place(name)
         await self.world.create(PERSISTENT_VOLUME_CLAIMS, built)
-        await self.world.patch(PERSISTENT_VOLUME_CLAIMS, name, {"phase": phase}, status=True)
+        if self.world.server is not None:
+            await self.world.patch(PERSISTENT_VOLUME_CLAIMS, name, {"phase": phase}, status=True)
+        await self._until_phase(name, phase)
+
+    def _volume_of(self, claim: str) -> str:
+        return f"pv-{self.world.namespace}-{claim}"
+
+    async def bind(self, name: str) -> None:
+        """Let a claim become Bound."""
+        if self.world.server is not None:
+            await self.world.patch(PERSISTENT_VOLUME_CLAIMS, name, {"phase": "Bound"}, status=True)
+            return
+        await self._place(name)
+        # Kubernetes' binder looks at claims every 15 seconds, and when one changes.
+        await self.world.patch(PERSISTENT_VOLUME_CLAIMS, name, {"metadata": {"labels": {"look": "again"}}})
+        await self._until_phase(name, "Bound")
+
+    async def _place(self, name: str) -> None:
+        """Make the volume of a claim, and wait until Kubernetes' binder knows it."""
+        spec: dict[str, Any] = {"accessModes": CLAIM_SPEC["accessModes"], "capacity": {"storage": "1Gi"}}
+        spec |= {"hostPath": {"path": f"/nowhere/{name}"}, "storageClassName": ""}
+        spec["claimRef"] = {"namespace": self.world.namespace, "name": name}
+        volume = self._volume_of(name)
+        await self.world.create(PERSISTENT_VOLUMES, {"metadata": {"name": volume}, "spec": spec})
+
+        async def is_known() -> bool:
+            found = await self.client.request_json("GET", PERSISTENT_VOLUMES.path(name=volume))
+            return found["status"]["phase"] == "Available"
+
+        await self.world.until(is_known, what=f"volume {volume} is known")
+
+    async def _until_phase(self, name: str, phase: str) -> None:
+        async def reached() -> bool:
+            return (await self.tree(name)).get("status", {}).get("phase") == phase
+
+        await self.world.until(reached, what=f"claim {name} is {phase}")
 
     async def status(self, name: str, phase: str, *, ready: str = "True", ready_since: str = "") -> None:
         """Let the CDI write a status."""
@@ -150,14 +247,16 @@ class Collecting:
     async def collected(self, name: str = "disk") -> dict[str, Any]:
         """Wait until a DataVolume is gone; return what its claim is then. Garbage collection has had its time."""
         await self.world.until_gone(DATA_VOLUMES, name)
-        await self.world.quiet(0.15)
-        return await self.tree(name)
+        await self.quiet()
+        claim = await self.tree(name)
+        self.survivors.append(claim)
+        return claim
 
     async def stays(self, name: str = "disk", *, reason: str | None = None) -> dict[str, Any]:
         """Wait until nothing happens any more; return the claim of a DataVolume that is still there, and has said why."""
         if reason is not None:
             await self.until_told(name, reason)
-        await self.world.quiet(0.25)
+        await self.quiet(0.25)
         found = await self.world.get(DATA_VOLUMES, name)
         assert found is not None, "it was collected"
         assert not found.metadata.finalizers or names.FINALIZER not in found.metadata.finalizers
@@ -177,7 +276,9 @@ class Collecting:
     async def tree(self, name: str) -> dict[str, Any]:
         """Return a claim as it is stored; empty when it is gone."""
         try:
-            return await self.client.request_json("GET", PERSISTENT_VOLUME_CLAIMS.path(namespace="default", name=name))
+            return await self.client.request_json(
+                "GET", PERSISTENT_VOLUME_CLAIMS.path(namespace=self.world.namespace, name=name)
+            )
         except NotFound:
             return {}
 
@@ -187,18 +288,44 @@ def owners_of(claim: dict[str, Any]) -> list[Any]:
     return claim["metadata"].get("ownerReferences") or []
 
 
-@asynccontextmanager
-async def _open(definitions: list[Manifest]) -> AsyncIterator[Collecting]:
-    async with embedded() as world:
-        assert world.server is not None
-        world.run(world.server.collect)
-        for each in definitions:
-            await world.create(CUSTOM_RESOURCE_DEFINITIONS, each)
-        yield Collecting(world)
-
-
-def collecting(*, ours: bool = False) -> AbstractAsyncContextManager[Collecting]:
-    """A world whose definitions are a CDI's, or ours."""
+def definitions(*, ours: bool = False) -> list[Manifest]:
+    """Return the definitions of a world: those of DataVolumes are a CDI's, or ours."""
     made = [each() for each in (data_volume_crd, cdi_config_crd, cdi_crd)]
     others = [crd(each, rules={}, required=()) for each in (KUBEVIRTS, MACHINES, OWNERS)]
-    return _open([*(made if ours else map(foreign, made)), *others])
+    return [*(made if ours else map(foreign, made)), *others]
+
+
+@asynccontextmanager
+async def collecting(*, ours: bool = False) -> AsyncIterator[Collecting]:
+    """An embedded world whose definitions are a CDI's, or ours."""
+    async with embedded() as world:
+        server = world.server
+        assert server is not None
+        world.run(server.collect)
+        for each in definitions(ours=ours):
+            await world.create(CUSTOM_RESOURCE_DEFINITIONS, each)
+        yield Collecting(world, lambda: LocalTransport(server))
+
+
+@asynccontextmanager
+async def collecting_on(plane: ControlPlane) -> AsyncIterator[Collecting]:
+    """A namespace of its own on a real control plane that has the definitions."""
+    config = load_config(plane.admin_kubeconfig)
+    transports = [HttpTransport(config)]
+    client = Client(transports[0], user_agent="test")
+
+    def connect() -> Transport:
+        transports.append(HttpTransport(config))
+        return transports[-1]
+
+    world = Embedded(client, namespace=f"case-{secrets.token_hex(4)}")
+    try:
+        await client.create(NAMESPACES, {"metadata": {"name": world.namespace}})
+        yield Collecting(world, connect)
+    finally:
+        await world.close()
+        for resource, name in ((CDI_CONFIGS, names.CONFIG_NAME), (CDIS, "cdi"), (KUBEVIRTS, "kubevirt")):
+            with contextlib.suppress(NotFound):
+                await world.delete(resource, name)
+        for each in transports:
+            await each.close()
