@@ -190,6 +190,10 @@ async def test_n11_g1_what_owned_the_volume_takes_the_claim_along_and_nobody_els
         await world.until(lambda: world.is_gone(PERSISTENT_VOLUME_CLAIMS, "owned"))
 
 
+class Dead(Exception):
+    """The operator is no more."""
+
+
 class Mortal:
     """The way of an operator that dies of its first write of an object: the server has carried it out, and nobody hears of it."""
 
@@ -199,13 +203,13 @@ class Mortal:
 
     async def request(self, request: Request, *, timeout: float | None = None) -> Response:
         if self.dead.is_set():
-            await asyncio.get_running_loop().create_future()
+            raise Dead
         effect = request.method in ("PATCH", "DELETE") and "events" not in request.path
         if effect:
             self.dead.set()  # before it is sent: no second one of another worker's goes out
         answer = await self._inner.request(request, timeout=timeout)
         if effect:
-            await asyncio.get_running_loop().create_future()
+            raise Dead
         return answer
 
     def stream(self, request: Request, *, idle_timeout: float | None = None) -> AbstractAsyncContextManager[Stream]:
