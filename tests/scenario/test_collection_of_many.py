@@ -27,6 +27,7 @@ async def test_n14_n2_a_thousand_wait_for_nothing_and_are_collected_with_six_wri
         assert len(before) == MANY
 
         await world.start(ttl=None, stamp=False)
+        await world.working()
         await world.quiet()
         assert world.writes(events=True) == 0, "while they wait"
         for ttl in (45, 55, -1):
@@ -35,6 +36,7 @@ async def test_n14_n2_a_thousand_wait_for_nothing_and_are_collected_with_six_wri
             await world.quiet()
             assert not world.requests, "lower, higher, or never: nothing is asked for"
         await world.start(ttl=None, stamp=False)
+        await world.working()
         await world.quiet()
         assert world.writes(events=True) == 0, "after a restart"
         assert await versions(world) == before, "none is touched"

@@ -124,8 +124,8 @@ class Collecting:
             if verb not in READS and (events or "events" not in resource)
         )
 
-    async def quiet(self, seconds: float = 0.15) -> None:
-        """Wait until the operator works, and has written nothing for a while."""
+    async def working(self) -> None:
+        """Wait until the operator works."""
 
         async def works() -> bool:
             assert self.operator is not None
@@ -133,6 +133,9 @@ class Collecting:
             return not manager.notes() and not any(check() for check in manager.checks().values())
 
         await self.world.until(works, what="the operator works")
+
+    async def quiet(self, seconds: float = 0.15) -> None:
+        """Wait until the operator has written nothing for a while."""
         while True:
             before = self.writes(events=True)
             await asyncio.sleep(seconds)
@@ -256,6 +259,7 @@ class Collecting:
         """Wait until nothing happens any more; return the claim of a DataVolume that is still there, and has said why."""
         if reason is not None:
             await self.until_told(name, reason)
+        await self.working()
         await self.quiet(0.25)
         found = await self.world.get(DATA_VOLUMES, name)
         assert found is not None, "it was collected"
