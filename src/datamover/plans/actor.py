@@ -149,7 +149,7 @@ class Actor(Generic[T, S]):
             case ProveSame():
                 await self._proof.prove_same(step)
             case ProvePods():
-                await self._proof.prove_pods(obj.metadata, attempts)
+                await self._proof.prove_pods(obj.metadata, step, attempts)
 
     async def _ask(
         self, step: Inquire | Locate | AskOwners | SampleLog, obj: T, learned: Learned[T, S]

@@ -23,7 +23,7 @@ from datamover.api.ownership import select_children
 from datamover.plans.kind import HasStatus, Kind
 from datamover.plans.known import Refusal
 from datamover.plans.refusals import LONGEST_WAIT, Attempts, describe
-from datamover.plans.steps import Create, ProveGone, ProveSame
+from datamover.plans.steps import Create, ProveGone, ProvePods, ProveSame
 from kubekit.client.client import Client
 from kubekit.client.errors import Conflict, Forbidden, KubeError, NotFound
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PODS, PersistentVolume
@@ -103,9 +103,9 @@ class Proof(Generic[T]):
             return  # the watch will say what has become of it
         self._caches.observe(resource, found)
 
-    async def prove_pods(self, owner: ObjectMeta, attempts: Attempts) -> None:
+    async def prove_pods(self, owner: ObjectMeta, step: ProvePods, attempts: Attempts) -> None:
         """Return when the server's Pods of an owner are those of the cache. Raises RefusedError when they may not be listed."""
-        selector = f"{select_children(self._kind.created_by)},{OWNER_UID_LABEL}={owner.uid}"
+        selector = f"{select_children(self._kind.created_by)},{OWNER_UID_LABEL}={step.owner or owner.uid}"
         try:
             pods = await self._client.list(PODS, namespace=owner.namespace, label_selector=selector)
         except Forbidden as error:
@@ -127,14 +127,16 @@ class Proof(Generic[T]):
             refusal = describe(step.resource, "get", name, namespace, error, attempts)
             raise RefusedError(replace(refusal, verb="create")) from error
         shown = self._caches.shows(step.resource, found)
-        if shown and found.metadata.owned_by(owner.uid):
+        # Whose it is to be says the manifest: what fills a claim belongs to the claim.
+        ours = {owner.uid, *(reference["uid"] for reference in metadata.get("ownerReferences", ()))}
+        if shown and any(found.metadata.owned_by(uid) for uid in ours):
             return found
         # A copy can take another name, which the next decision does. What else there is has a name that follows from the owner's.
         if shown and step.resource in (PERSISTENT_VOLUME_CLAIMS, VOLUME_SNAPSHOTS):
             self._caches.observe(step.resource, found)
             raise Conflict(f"{step.resource.kind} {found.metadata.name} is somebody else's")
-        ours = self._kind.resource.kind
-        message = f"{step.resource.kind} {name} exists and is not this {ours}'s: delete or rename it"
+        kind = self._kind.resource.kind
+        message = f"{step.resource.kind} {name} exists and is not this {kind}'s: delete or rename it"
         raise RefusedError(
             Refusal(reasons.NAME_TAKEN, message, retry_after=LONGEST_WAIT, target=(step.resource.kind, name))
         )

@@ -198,7 +198,12 @@ class ProveSame:
 
 @dataclass(frozen=True, slots=True)
 class ProvePods:
-    """Read the object's Pods from the server; when the caches did not know them so, the decision is made anew."""
+    """Read Pods from the server; when the caches did not know them so, the decision is made anew.
+
+    Those whose label names `owner`, a UID; None for the object's own. What fills a claim belongs to the claim.
+    """
+
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,7 +242,7 @@ def start_mover(order: Order, facts: RunFacts, claim: str) -> Answer:
     return replace(
         working(reasons.JOB_CREATED, f"Job {name} moves the data"),
         stage=Stage.MOVING,
-        before=(ProvePods(),) if again else (),
+        before=(ProvePods(order.owner.uid),) if again else (),
         after=(Create(JOBS, order.transfer.build(readable)),),
         events=event,
         fenced=told_refused and record.stage is Stage.MOVING,

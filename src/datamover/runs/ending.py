@@ -51,7 +51,7 @@ def _succeed(order: Order, facts: RunFacts, job: Job) -> Answer:
         Facet.MOVE: ("True", reasons.SYNCHRONIZED, message),
         Facet.CHECK: _judge_verification(order, facts, outcome),
     }
-    return _recounted(facts, job, outcome, begin_clean_up(order, facts, facets=facets, tally=tally))
+    return _recounted(order, facts, job, outcome, begin_clean_up(order, facts, facets=facets, tally=tally))
 
 
 def _denial(outcome: Outcome | None) -> tuple[str, str] | None:
@@ -92,17 +92,17 @@ def _fail(order: Order, facts: RunFacts, job: Job) -> Answer:
     if not late and (wait := time_for_last_words(facts, job)) > 0:
         return Rest(wake_after=wait)
     # The words of an earlier attempt are not the last ones: only every Pod that the Job counts makes them final.
-    return _recounted(facts, job, None, _describe_failure(order, facts, job))
+    return _recounted(order, facts, job, None, _describe_failure(order, facts, job))
 
 
-def _recounted(facts: RunFacts, job: Job, outcome: Outcome | None, verdict: Verdict) -> Answer:
+def _recounted(order: Order, facts: RunFacts, job: Job, outcome: Outcome | None, verdict: Verdict) -> Answer:
     """Without the mover's last words, and with Pods that were counted but not seen, the server is asked before the run ends."""
     if outcome is not None or have_all_ended(job, facts.pods):
         return verdict
     refusal = facts.refused()
     if refusal is not None:
         return refused(refusal, action="Synchronize")
-    return replace(verdict, before=(ProvePods(), *verdict.before))
+    return replace(verdict, before=(ProvePods(order.owner.uid), *verdict.before))
 
 
 def _describe_failure(order: Order, facts: RunFacts, job: Job) -> Verdict:

@@ -1,14 +1,16 @@
 """What the caches show is proved by the server, and what it says goes into them."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from datamover.plans.proof import Proof, RefusedError
 from datamover.plans.refusals import Attempts
-from datamover.plans.steps import ProveGone, ProveSame
+from datamover.plans.steps import Create, ProveGone, ProvePods, ProveSame
 from kubekit.client.client import Client
 from kubekit.client.errors import Conflict, NotFound
+from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.meta import HasMeta, ObjectMeta, Resource
 from support.scripted_transport import ScriptedTransport, answer, failure
@@ -102,3 +104,30 @@ async def test_what_a_watch_does_not_show_is_not_put_into_its_cache() -> None:
     with pytest.raises(Conflict):
         await proof.prove_same(ProveSame(PERSISTENT_VOLUME_CLAIMS, SEEN))
     assert caches.news == []
+
+
+@pytest.mark.parametrize(("step", "uid"), [(ProvePods(), "dv"), (ProvePods("pvc"), "pvc")])
+async def test_pods_are_counted_that_belong_to_the_object_or_to_what_it_fills(step: ProvePods, uid: str) -> None:
+    transport = ScriptedTransport(answer(body={"metadata": {}, "items": []}))
+    kind: Any = SimpleNamespace(created_by=("datamover",))
+    await Proof(Client(transport), caches=Noting(), kind=kind).prove_pods(OWNER, step, Attempts())
+    (request,) = transport.requests
+    assert f"datamover.a-cup-of.coffee/owner-uid={uid}" in dict(request.query)["labelSelector"]
+
+
+async def test_a_job_that_a_late_cache_hides_is_ours_when_its_owner_is_the_one_that_it_was_to_have() -> None:
+    """What fills a claim belongs to the claim, not to the DataVolume."""
+    manifest = {"metadata": {"name": "disk", "namespace": "vms", "ownerReferences": [{"uid": "pvc"}]}}
+    found = claim(
+        "9",
+        "job",
+        ownerReferences=[{"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": "disk", "uid": "pvc"}],
+    )
+    proof, _ = proof_of(found)
+    assert (await proof.identify(OWNER, Create(JOBS, manifest), Attempts())).metadata.uid == "job"
+    foreign, _ = proof_of(
+        claim("9", "job", ownerReferences=[{"apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "b"}])
+    )
+    foreign._kind = SimpleNamespace(resource=PERSISTENT_VOLUME_CLAIMS)  # pyright: ignore[reportPrivateUsage]  # its name is told
+    with pytest.raises(RefusedError):
+        await foreign.identify(OWNER, Create(JOBS, manifest), Attempts())

@@ -276,14 +276,14 @@ def test_a_kind_that_records_nothing_counts_the_pods_before_it_makes_a_job_that_
     answer = advance(order(record=at(Stage.MOVING)), facts(claim=parcel.claim()))
     assert isinstance(answer, Verdict)
     assert made(answer).resource is JOBS
-    assert answer.before == (ProvePods(),)
+    assert answer.before == (ProvePods(UID),)
 
 
 def test_a_job_that_is_made_again_is_made_after_the_pods_were_counted() -> None:
     lost = facts(claim=parcel.claim())
     answer = advance(order(record=at(Stage.MOVING, reason=reasons.JOB_CREATED, attempts=1)), lost)
     assert isinstance(answer, Verdict)
-    assert answer.before == (ProvePods(),)
+    assert answer.before == (ProvePods(UID),)
     assert [event.reason for event in answer.events if isinstance(event, Emit)] == [reasons.JOB_LOST]
     assert answer.cause == reasons.JOB_LOST
 
