@@ -225,7 +225,7 @@ def _collector(facts: Facts) -> Obstacle | None:
         return None
     return Obstacle(
         Reason.OLD_CDI,
-        f"{facts.collector} collects by itself, by CDIConfig's dataVolumeTTLSeconds: set that to -1 to leave it to datamover",
+        f"{facts.collector} collects by itself, by CDIConfig's dataVolumeTTLSeconds: set that to -1, and the time in datamover's own setting",
     )
 
 

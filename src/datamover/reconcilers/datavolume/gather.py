@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 from datamover.api import upload
 from datamover.api.cdi.config import CDI_CONFIGS, CDIConfig
 from datamover.api.cdi.data_source import DataSource
-from datamover.api.cdi.data_volume import DataVolume
+from datamover.api.cdi.data_volume import DataVolume, ObjectSource
 from datamover.api.cdi.names import CONFIG_NAME
 from datamover.api.cdi.storage_profile import STORAGE_PROFILES, StorageProfile
 from datamover.plans.known import Known
@@ -83,7 +83,7 @@ def gather(
         view.claim(volume.metadata.namespace or "", volume.metadata.name),
     )
     prime = view.claim(namespace, prime_of(claim)) if claim is not None else None
-    ask, waits = _ask(volume, sources)
+    ask, waits = _ask(volume, sources, permit_keys)
     config = view.named(CDI_CONFIGS, "", CONFIG_NAME)
     facts = Facts(
         volume,
@@ -116,6 +116,13 @@ def gather(
     )
 
 
+_NOT_TOLD = "nothing is told of DataSource"
+_NEEDED = (
+    ", which is of another namespace: it may be missing, or who created the DataVolume may not copy what it stands for. He needs the right to create "
+    "datavolumes/source there, and datamover's webhook has to be at work when the DataVolume is created; then create it anew"
+)
+
+
 def class_of(ask: Ask, claim: PersistentVolumeClaim | None, classes: Iterable[StorageClass]) -> str | None:
     """Return the class that a claim is of, or is to be made of."""
     if claim is not None and claim.spec is not None:
@@ -136,13 +143,17 @@ def named_config_maps(ask: Ask) -> tuple[str, ...]:
     return tuple(each for each in found if each)
 
 
-def _ask(volume: DataVolume, sources: Sources) -> tuple[Ask | Flaw, str]:
+def _ask(volume: DataVolume, sources: Sources, permit_keys: Callable[[], Collection[bytes]]) -> tuple[Ask | Flaw, str]:
+    """Return what is asked for, and what a DataSource that says it is waited for. Of one in another namespace nothing is told without a permit."""
     ask = ask_of(volume)
     if not isinstance(ask, Ask) or ask.kind is not Kind.REFERENCE or ask.spec.source_ref is None:
         return ask, ""
     reference = ask.spec.source_ref
     home = reference.namespace or volume.metadata.namespace or ""
     found = resolve(ask, sources.source(home, reference.name))
+    if home != volume.metadata.namespace:
+        refused = isinstance(found, str) or _refusal_of(found, permit_keys) is not None
+        return (ask, f"{_NOT_TOLD} {home}/{reference.name}{_NEEDED}") if refused else (found, "")
     return (
         (ask, f"waiting for DataSource {home}/{reference.name}, which {found}")
         if isinstance(found, str)
@@ -223,14 +234,25 @@ def _away(
     ask: Ask, claim: PersistentVolumeClaim | None, view: View, permit_keys: Callable[[], Collection[bytes]]
 ) -> Away | None:
     """Return what is known of a copy from another namespace, None where it is none."""
-    kind = ask.kind.value
-    named = {Kind.PVC: ask.source.pvc, Kind.SNAPSHOT: ask.source.snapshot}.get(ask.kind)
+    named = _named_by(ask)
     if named is None or (named.namespace or ask.namespace) == ask.namespace:
         return None
-    home = named.namespace or ""
-    refusal = find_refusal(ask.volume.metadata, CloneSource(kind, home, named.name), keys=permit_keys())
+    home, refusal = named.namespace or "", _refusal_of(ask, permit_keys)
     temporary = view.claim(home, errand_name(claim)) if claim is not None else None
     return Away(home, refusal, temporary, _volume_of(temporary, view))
+
+
+def _named_by(ask: Ask) -> ObjectSource | None:
+    return {Kind.PVC: ask.source.pvc, Kind.SNAPSHOT: ask.source.snapshot}.get(ask.kind)
+
+
+def _refusal_of(ask: Ask, permit_keys: Callable[[], Collection[bytes]]) -> str | None:
+    """Return why the source must not be copied; None when it may."""
+    named = _named_by(ask)
+    if named is None:
+        return None
+    source = CloneSource(ask.kind.value, named.namespace or ask.namespace, named.name)
+    return find_refusal(ask.volume.metadata, source, keys=permit_keys())
 
 
 def _belongings(volume: DataVolume, view: View) -> tuple[tuple[Resource[Any], HasMeta], ...]:

@@ -473,3 +473,41 @@ def test_what_only_the_caches_call_gone_is_not_removed() -> None:
     assert server.deleted == []
     settle(server, operator)
     assert_copied(server)
+
+
+GOLDEN = {"kind": "DataSource", "name": "fedora", "namespace": IMAGES}
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["it is there", "it is not"])
+@pytest.mark.parametrize("said", [{}, {names.CLONE_PERMIT: "forged"}], ids=["no permit", "a forged one"])
+def test_of_a_datasource_of_another_namespace_nothing_is_told_to_who_may_not(said: dict[str, str], *, there: bool) -> None:
+    """Else whoever may create DataVolumes could look for DataSources everywhere, and learn what they stand for."""
+    server, operator = opened()
+    server.hold()
+    if there:
+        stand_for(server, PVC)
+    server.make(source=None, sourceRef=GOLDEN, annotations=said, storage={})
+    operator.sync()
+    operator.work()
+    reason, message = waits(server)
+    assert reason == Reason.DATA_SOURCE_NOT_READY
+    assert "golden" not in message
+    assert "it may be missing, or who created the DataVolume may not copy what it stands for" in message
+    assert not server.temporaries()
+
+
+def test_a_datasource_of_another_namespace_is_copied_for_who_may() -> None:
+    server, operator = opened()
+    server.hold()
+    stand_for(server, PVC)
+    server.make(source=None, sourceRef=GOLDEN, annotations=permit("pvc"), storage={})
+    until_bound(server, operator)
+
+
+def stand_for(server: Crossings, source: dict[str, Any]) -> None:
+    server.objects["DataSource", "fedora"] = {
+        "apiVersion": "cdi.kubevirt.io/v1beta1",
+        "kind": "DataSource",
+        "metadata": {"name": "fedora", "namespace": IMAGES, "uid": "u-fedora", "resourceVersion": "1"},
+        "spec": {"source": source},
+    }
