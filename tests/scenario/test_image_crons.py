@@ -33,7 +33,7 @@ async def world() -> AsyncIterator[Collecting]:
     async with collecting(ours=True) as made:
         for each in (definition.data_source_crd, definition.data_import_cron_crd, definition.storage_profile_crd):
             await made.world.create(CUSTOM_RESOURCE_DEFINITIONS, each())
-        await made.start(collection=False, population=True, cdi_namespace=None)
+        await made.start(collection=False, population=True, fills=False, cdi_namespace=None)
         yield made
 
 

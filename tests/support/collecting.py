@@ -21,6 +21,7 @@ from datamover.api.cdi.definition import MANAGED_BY_LABEL, cdi_config_crd, cdi_c
 from datamover.api.crd import crd
 from datamover.api.kubevirt import KUBEVIRTS
 from datamover.cli.datavolumes import data_volume_kinds
+from datamover.cli.disks import MakePopulate
 from datamover.cli.operator import Operator, new_metrics
 from datamover.cli.options import DataVolumeOptions, Options
 from kubekit.client.client import Client
@@ -93,8 +94,8 @@ class Collecting:
             await self.world.stop(task)
         self._tasks.clear()
 
-    async def join(self, **wanted: Any) -> None:
-        """Start one more operator."""
+    async def join(self, *, fills: bool = True, **wanted: Any) -> None:
+        """Start one more operator. Without `fills` the test plays who fills the disks, and says so in their status."""
         registry, metrics = new_metrics()
         space = self.world.namespace
         wanted = {"home": space, "cdi_namespace": space, **wanted}
@@ -107,7 +108,7 @@ class Collecting:
             options=options,
             registry=registry,
             metrics=metrics,
-            kinds=data_volume_kinds(options),
+            kinds=[make for make in data_volume_kinds(options) if fills or not isinstance(make, MakePopulate)],
         )
         stop = asyncio.Event()
         self._tasks.append(self.world.run(lambda: operator.run(stop)))
