@@ -131,7 +131,7 @@ def _play(console: Console, place: Path, interrupts: Interrupts) -> int:
         second = _run(console, place, server)
         _title(console, "4. A wrong key, on purpose")
         failed = _run(console, place, server, secret="not-the-secret")  # noqa: S106 - wrong on purpose
-        _title(console, "5. Replication with restic: to a directory and to S3, and back")
+        _title(console, "5. Replication: with restic to a directory and to S3, with rclone to S3, and back")
         replicated = _replicate(console, place, server)
     _title(console, "6. The disk of a virtual machine: a DataVolume that is filled and collected")
     filled = _fill(console, place)
@@ -194,7 +194,9 @@ def _go(
 
 
 def _replicate(console: Console, place: Path, server: Server) -> bool:
-    """Copy the volume with restic to two repositories and bring both back. Return whether all went as it should, being skipped included."""
+    """Copy the volume with restic to two repositories and with rclone to a folder, and bring all back. Return whether all went as it should, being skipped
+    included.
+    """
     try:
         provide_restic(os.environ)
     except ResticMissing as error:
@@ -207,10 +209,12 @@ def _replicate(console: Console, place: Path, server: Server) -> bool:
         path.mkdir(exist_ok=True)
     given = demo_replication.secrets_of(
         password=server.secret,
-        s3=f"s3:http://127.0.0.1:{server.port}/{_BUCKET}/restic",
+        server=f"http://127.0.0.1:{server.port}",
+        bucket=_BUCKET,
         keys={"AWS_ACCESS_KEY_ID": server.key, "AWS_SECRET_ACCESS_KEY": server.secret},
     )
-    for objects in (demo_replication.sources_of("production-data"), demo_replication.destinations_of(claims)):
+    sources_of, destinations_of = demo_replication.sources_of, demo_replication.destinations_of
+    for objects in (sources_of("production-data", bucket=_BUCKET), destinations_of(claims, bucket=_BUCKET)):
         text = StringIO(demo_replication.render([*given, *objects]))
         sources = read_manifests(("-",), stdin=text, namespace="default")
         if _go(console, place, sources, volumes=volumes).code is not Exit.COMPLETED:

@@ -13,41 +13,55 @@ from kubekit.words.meta import Manifest
 REPOSITORY: Final = "repository"
 """The claim with the repository in a directory."""
 _API: Final = "volsync.backube/v1alpha1"
-_PLACES: Final = ("directory", "s3")
+_MIRROR: Final = "mirror"
+"""The place that rclone writes to: plain files, no repository."""
+_REPOSITORIES: Final = ("directory", "s3")
+_PLACES: Final = (*_REPOSITORIES, _MIRROR)
+_REMOTE: Final = "store"
 
 
-def secrets_of(*, password: str, s3: str, keys: Mapping[str, str]) -> list[Manifest]:
-    """Return the Secrets of both repositories: one in a directory that is mounted, one at a server that `s3` names."""
+def secrets_of(*, password: str, server: str, bucket: str, keys: Mapping[str, str]) -> list[Manifest]:
+    """Return the Secrets of restic's repositories, one in a directory that is mounted, one at a server, and rclone's configuration.
+
+    `server` is its address; `keys` are called as AWS' own variables are.
+    """
     values: dict[str, dict[str, str]] = {
-        "directory": {"RESTIC_REPOSITORY": f"/mnt/{REPOSITORY}/restic"},
-        "s3": {"RESTIC_REPOSITORY": s3, **keys},
+        "restic-directory": {"RESTIC_REPOSITORY": f"/mnt/{REPOSITORY}/restic", "RESTIC_PASSWORD": password},
+        "restic-s3": {"RESTIC_REPOSITORY": f"s3:{server}/{bucket}/restic", **keys, "RESTIC_PASSWORD": password},
+        "rclone-config": {"rclone.conf": _configuration(server, keys), "RCLONE_LINKS": "true"},
     }
     return [
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": f"restic-{place}"},
-            "stringData": {**values[place], "RESTIC_PASSWORD": password},
-        }
-        for place in _PLACES
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": said}
+        for name, said in values.items()
     ]
 
 
-def sources_of(claim: str) -> list[Manifest]:
-    """Return a ReplicationSource for each repository."""
+def _configuration(server: str, keys: Mapping[str, str]) -> str:
+    said = {
+        "type": "s3",
+        "provider": "Other",
+        "endpoint": server,
+        **{name.removeprefix("AWS_").lower(): value for name, value in keys.items()},
+    }
+    return "\n".join((f"[{_REMOTE}]", *(f"{name} = {value}" for name, value in said.items()), ""))
+
+
+def sources_of(claim: str, *, bucket: str) -> list[Manifest]:
+    """Return a ReplicationSource for each place."""
     return [
-        _make("ReplicationSource", f"to-{place}", place, {"sourcePVC": claim}, {"copyMethod": "Snapshot"})
+        _make("ReplicationSource", f"to-{place}", place, bucket, {"sourcePVC": claim}, {"copyMethod": "Snapshot"})
         for place in _PLACES
     ]
 
 
-def destinations_of(claims: Mapping[str, str]) -> list[Manifest]:
-    """Return a ReplicationDestination for each repository, into the claim that is named for it."""
+def destinations_of(claims: Mapping[str, str], *, bucket: str) -> list[Manifest]:
+    """Return a ReplicationDestination for each place, into the claim that is named for it."""
     return [
         _make(
             "ReplicationDestination",
             f"from-{place}",
             place,
+            bucket,
             {},
             {"copyMethod": "Direct", "destinationPVC": claims[place]},
         )
@@ -60,19 +74,26 @@ def restored_claims() -> dict[str, str]:
     return {place: f"restored-from-{place}" for place in _PLACES}
 
 
-def _make(kind: str, name: str, place: str, spec: Manifest, restic: Manifest) -> Manifest:
-    volumes = [{"mountPath": REPOSITORY, "volumeSource": {"persistentVolumeClaim": {"claimName": REPOSITORY}}}]
-    mounted = {"moverVolumes": volumes} if place == "directory" else {}
+def _make(kind: str, name: str, place: str, bucket: str, spec: Manifest, copied: Manifest) -> Manifest:
+    method = _rclone(bucket) if place == _MIRROR else _restic(place)
+    moved = {each: {**options, **copied} for each, options in method.items()}
     return {
         "apiVersion": _API,
         "kind": kind,
         "metadata": {"name": name},
-        "spec": {
-            **spec,
-            "trigger": {"manual": "demo"},
-            "restic": {"repository": f"restic-{place}", **restic, **mounted},
-        },
+        "spec": {**spec, "trigger": {"manual": "demo"}, **moved},
     }
+
+
+def _restic(place: str) -> dict[str, Manifest]:
+    volumes = [{"mountPath": REPOSITORY, "volumeSource": {"persistentVolumeClaim": {"claimName": REPOSITORY}}}]
+    mounted = {"moverVolumes": volumes} if place == "directory" else {}
+    return {"restic": {"repository": f"restic-{place}", **mounted}}
+
+
+def _rclone(bucket: str) -> dict[str, Manifest]:
+    named = {"rcloneConfig": "rclone-config", "rcloneConfigSection": _REMOTE}
+    return {"rclone": {**named, "rcloneDestPath": f"{bucket}/{_MIRROR}"}}
 
 
 def render(manifests: list[Manifest]) -> str:

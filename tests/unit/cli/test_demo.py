@@ -49,17 +49,26 @@ def test_its_manifests_are_good_ones() -> None:
 
 def test_the_manifests_of_replication_are_good_ones_and_name_the_repositories() -> None:
     claims = demo_replication.restored_claims()
-    secrets = demo_replication.secrets_of(password="p", s3="s3:http://127.0.0.1:1/b", keys={"AWS_ACCESS_KEY_ID": "k"})
-    objects = [*secrets, *demo_replication.sources_of("data"), *demo_replication.destinations_of(claims)]
+    secrets = demo_replication.secrets_of(
+        password="p", server="http://127.0.0.1:1", bucket="b", keys={"AWS_ACCESS_KEY_ID": "k"}
+    )
+    objects = [
+        *secrets,
+        *demo_replication.sources_of("data", bucket="b"),
+        *demo_replication.destinations_of(claims, bucket="b"),
+    ]
     text = io.StringIO(demo_replication.render(objects))
     found = [each.manifest for each in read_manifests(("-",), stdin=text, namespace="default")]
     assert [each["kind"] for each in found] == [
-        *["Secret"] * 2,
-        *["ReplicationSource"] * 2,
-        *["ReplicationDestination"] * 2,
+        *["Secret"] * 3,
+        *["ReplicationSource"] * 3,
+        *["ReplicationDestination"] * 3,
     ]
-    named = {each["metadata"]["name"] for each in found[:2]}
-    assert {each["spec"]["restic"]["repository"] for each in found[2:]} == named
+    named = {each["metadata"]["name"] for each in found[:3]}
+    asked = [
+        each["spec"].get("restic", {}).get("repository") or each["spec"]["rclone"]["rcloneConfig"] for each in found[3:]
+    ]
+    assert set(asked) == named
 
 
 def test_what_differs_between_two_volumes_is_found(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The engine as the agent's shell runs it: from the environment to the outcome."""
 
+import os
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -44,8 +45,10 @@ def _run(settings: Settings, given: Surroundings) -> transfer.Outcome:
     if not settings.root:
         configuration.demand_lasting(f"{settings.section}:{settings.path}", given.environ)
     given = configuration.hide(given)
+    # On one machine it is a link to the volume's folder, which rclone would take for a link of the volume.
+    there = msgspec.structs.replace(settings, mount=os.path.realpath(settings.mount))
     attempt = Attempt(
-        settings,
+        there,
         place=place_of(settings, kind=configuration.kind(settings.section, given.environ)),
         environment=environment,
         engine=_find_engine(settings, given),

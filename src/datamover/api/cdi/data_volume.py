@@ -55,7 +55,10 @@ class HTTPSource(Model, frozen=True):
     extra_headers: Annotated[tuple[str, ...] | None, doc("Further headers, as `Name: value`.")] = None
     secret_extra_headers: Annotated[tuple[str, ...] | None, doc("Secrets whose values are further headers.")] = None
     checksum: Annotated[str | None, doc("What the file must be: md5, sha1, sha256 or sha512, a colon, and the digest.")] = None  # fmt: skip
-    insecure_skip_verify: Annotated[bool | None, doc("Believe any certificate: whoever is between may hand out another file. Use it with a checksum.")] = None
+    insecure_skip_verify: Annotated[
+        bool | None,
+        doc("Believe any certificate: whoever is between may hand out another file. Use it with a checksum."),
+    ] = None
 
 
 class S3Source(Model, frozen=True):

@@ -480,7 +480,9 @@ GOLDEN = {"kind": "DataSource", "name": "fedora", "namespace": IMAGES}
 
 @pytest.mark.parametrize("there", [True, False], ids=["it is there", "it is not"])
 @pytest.mark.parametrize("said", [{}, {names.CLONE_PERMIT: "forged"}], ids=["no permit", "a forged one"])
-def test_of_a_datasource_of_another_namespace_nothing_is_told_to_who_may_not(said: dict[str, str], *, there: bool) -> None:
+def test_of_a_datasource_of_another_namespace_nothing_is_told_to_who_may_not(
+    said: dict[str, str], *, there: bool
+) -> None:
     """Else whoever may create DataVolumes could look for DataSources everywhere, and learn what they stand for."""
     server, operator = opened()
     server.hold()
