@@ -22,7 +22,7 @@ KEYS = {"tls.crt": b"certificate", "tls.key": b"private", "ca.crt": b"authority"
 
 
 class Clones(Disks):
-    """The server. Users of a claim are the Pods that write it, as the API server would list them."""
+    """The server. Users of a claim are the Pods that write it, as the API server would list them; None where it lists none to us."""
 
     def __init__(self, *, strategy: str | None = None, expands: bool = False, **options: Any) -> None:
         super().__init__(**options)
@@ -30,7 +30,7 @@ class Clones(Disks):
         fast["allowVolumeExpansion"] = expands
         if strategy is not None:
             fast["metadata"]["annotations"]["cdi.kubevirt.io/clone-strategy"] = strategy
-        self.users: dict[str, str] = {}
+        self.users: dict[str, str | None] = {}
         self.questions = 0
         self.secrets_made = 0
 

@@ -21,10 +21,10 @@ from datamover.reconcilers.datavolume.crossing import is_brought
 from datamover.reconcilers.datavolume.facts import Away, Facts
 from datamover.reconcilers.datavolume.filling import CLONE, Abroad, Filling, Place, Preparation
 from datamover.reconcilers.datavolume.order import midway_of, owner_of_midway
-from datamover.reconcilers.datavolume.populated import is_populated
+from datamover.reconcilers.datavolume.populated import is_populated, names_volume
 from datamover.runs.wait import about
 from datamover.volumes import cloning
-from datamover.volumes.binding import Obstacle
+from datamover.volumes.binding import Obstacle, binds_on_use, is_bound
 from datamover.volumes.cloning import Choice, CloneReason, Hindrance, Method, Target
 from datamover.volumes.copies import build_snapshot
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim
@@ -48,7 +48,7 @@ def fill_from_claim(ask: Ask, facts: Facts) -> Filling | Preparation | Obstacle:
     if facts.clone.away is not None:
         return _from_away(ask, facts, facts.clone.away, {"kind": PERSISTENT_VOLUME_CLAIMS.kind, "name": named.name})
     source = facts.origin if isinstance(facts.origin, PersistentVolumeClaim) else None
-    if facts.run.job is not None:
+    if facts.run.job is not None or (facts.claim is not None and _waits_for_volume(facts, facts.claim)):
         return _by_worker(ask, named, source)
     source = _check_rest(facts, named.name)
     if not isinstance(source, PersistentVolumeClaim):
@@ -58,6 +58,11 @@ def fill_from_claim(ask: Ask, facts: Facts) -> Filling | Preparation | Obstacle:
     return _begin(ask, facts, named, source)
 
 
+def _waits_for_volume(facts: Facts, claim: PersistentVolumeClaim) -> bool:
+    """Tell whether the next is a volume for the claim. Until there is one it is asked why there is none; of two questions each would make the other forgotten."""
+    return not (names_volume(claim) or is_bound(claim) or binds_on_use(facts.storage_class))
+
+
 def _check_rest(facts: Facts, name: str) -> PersistentVolumeClaim | Preparation | Obstacle:
     """Return the source when it is full and at rest, else what it waits for."""
     source = facts.origin if isinstance(facts.origin, PersistentVolumeClaim) else None
@@ -65,9 +70,14 @@ def _check_rest(facts: Facts, name: str) -> PersistentVolumeClaim | Preparation 
     if hindrance is not None or source is None:
         return _wait(hindrance)
     asked = about(facts.run, writers_of(source.metadata.uid))
-    if asked is None or (asked.age > _LOOK_AGAIN if asked.text else asked.age > _FRESH):
+    if asked is None or asked.age > (_FRESH if asked.text == "" else _LOOK_AGAIN):
         return _prepare("it is looked who uses the source", Inquire(PERSISTENT_VOLUME_CLAIMS.kind, source.metadata, writers=True))  # fmt: skip
     hindrance = cloning.check_source(name, source, maker=facts.clone.maker, users=asked.text)
+    if asked.text is None:  # that nobody could look does not mean that nobody writes (law L4)
+        hindrance = Hindrance(
+            CloneReason.SOURCE_IN_USE,
+            f"nobody can see now which Pods use PersistentVolumeClaim {name}, and one may write while it is copied: let the operator list Pods; it looks again",
+        )
     if hindrance is not None:
         return Preparation(
             Phase.PENDING, hindrance.reason, hindrance.message, wake_after=_LOOK_AGAIN - asked.age + 0.1, warns=True
@@ -84,7 +94,9 @@ def _begin(
         return _wait(chosen)
     if chosen.method is Method.COPY:
         filling = _by_worker(ask, named, source)
-        return filling if ask.size is not None else _sized(filling, chosen)
+        # what was a device needs room for the file system that it comes into: the claim that is wanted has that already
+        inflated = cloning.mode_of(source) == cloning.BLOCK and _target(ask, facts).volume_mode != cloning.BLOCK
+        return filling if ask.size is not None or inflated else _sized(filling, chosen)
     if chosen.method is Method.SNAPSHOT:
         return _by_snapshot(facts, named, chosen)
     return _natively(Phase.CSI_CLONE, {"kind": PERSISTENT_VOLUME_CLAIMS.kind, "name": named.name}, chosen)

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from datamover.api import names
+from datamover.api import names as ours
+from datamover.api.cdi import names
 from datamover.volumes.cloning import CloneReason
+from kubekit.words.quantity import parse_quantity
 from support.clones import GI, Cloner, Clones
 from support.disks import WHOLE, settle
 
@@ -157,6 +159,64 @@ def test_a_source_that_a_pod_may_write_is_waited_for_and_the_pod_is_named(strate
     assert_copied(server)
 
 
+@pytest.mark.parametrize("strategy", ["csi-clone", "snapshot", "copy"])
+def test_l4_a_source_whose_pods_nobody_can_see_counts_as_written(strategy: str) -> None:
+    server, operator = opened(strategy=strategy)
+    server.hold()
+    server.users["golden"] = None
+    server.make(source=PVC, storage=ANY_SIZE)
+    settle(server, operator, rounds=60)
+    reason, message = waits(server)
+    assert reason == CloneReason.SOURCE_IN_USE
+    assert "let the operator list Pods" in message
+    assert server.claim() is None
+    assert not server.leftovers()
+    asked = server.questions
+    for _ in range(5):
+        operator.sync()
+        operator.work(steps=9)
+    assert server.questions == asked, "it does not ask without end"
+    server.users.clear()
+    server.now += timedelta(seconds=20)
+    settle(server, operator)
+    assert_copied(server)
+
+
+def test_l9_a_copy_whose_claim_gets_no_volume_asks_one_thing_at_a_time() -> None:
+    server, operator = opened(strategy="copy")
+    server.hold()
+    server.make(source=PVC, storage=ANY_SIZE, annotations={names.USE_POPULATOR: "false"})
+    begin(operator)
+    assert server.claim() is not None
+    server.now += timedelta(minutes=10)
+    before = server.questions
+    for _ in range(12):
+        operator.sync()
+        operator.work(steps=9)
+    assert server.questions - before <= 2
+    assert "has no volume yet" in waits(server)[1]
+    settle(server, operator)
+    assert_copied(server)
+
+
+def test_a_disk_of_a_device_gets_room_for_the_file_system_that_it_comes_into() -> None:
+    server, operator = opened()
+    server.hold(mode="Block")
+    server.make(source=PVC, storage={"volumeMode": "Filesystem"})
+    settle(server, operator)
+    claim = assert_copied(server)
+    assert parse_quantity(claim["spec"]["resources"]["requests"]["storage"]) > GI
+
+
+@pytest.mark.parametrize("mode", ["Block", "Filesystem"])
+def test_what_comes_out_of_a_file_system_gets_as_much_as_the_claim_that_it_was_in(mode: str) -> None:
+    server, operator = opened(strategy="copy")
+    server.hold()
+    server.make(source=PVC, storage={"volumeMode": mode})
+    settle(server, operator)
+    assert assert_copied(server)["spec"]["resources"]["requests"]["storage"] == "1Gi"
+
+
 def test_it_is_looked_again_before_a_worker_reads_a_source_that_was_free_when_the_claim_was_made() -> None:
     server, operator = opened(strategy="copy")
     server.hold()
@@ -262,7 +322,7 @@ def test_a_snapshot_of_somebody_else_under_our_name_is_not_touched() -> None:
     server.hold()
     made = server.make(source=PVC, storage=ANY_SIZE)
     name = f"clone-{made['metadata']['uid']}"
-    labels = {names.CREATED_BY_LABEL: names.CREATED_BY_VALUE}
+    labels = {ours.CREATED_BY_LABEL: ours.CREATED_BY_VALUE}
     before = server.put("VolumeSnapshot", name, metadata={"labels": labels}, spec={}, status={"readyToUse": True})
     settle(server, operator)
     assert waits(server)[0] == "NameTaken"
