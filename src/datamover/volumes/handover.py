@@ -9,6 +9,7 @@ copied onto it again.
 Assumptions: the patch is sent under the UID and the version of the claim that was judged.
 """
 
+import hashlib
 from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -19,6 +20,7 @@ from msgspec.structs import replace
 from datamover import __version__
 from datamover.api.cdi import names
 from datamover.api.cdi.data_volume import DataVolume, DataVolumeSpec
+from datamover.api.importer import KUBEVIRT
 from datamover.api.outside import Decoder, Unusable
 from kubekit.words.core import PersistentVolumeClaim
 from kubekit.words.meta import Manifest, Model, ObjectMeta, OwnerReference
@@ -34,6 +36,8 @@ class Record(Model, frozen=True):
     name: str
     source: str = ""
     """What filled the claim: the name of the source's field, and an address without credentials."""
+    digest: str = ""
+    """Of all that says what filled it (`digest_source`). Empty in records of before there was one."""
     created: str | None = None
     completed: str | None = None
     collected: str = ""
@@ -143,6 +147,7 @@ def record_of(volume: DataVolume, *, collected: str) -> Record:
         uid=volume.metadata.uid,
         name=volume.metadata.name,
         source=describe_source(volume.spec),
+        digest=digest_source(volume.spec, volume.metadata.uid),
         created=volume.metadata.creation_timestamp,
         completed=ready.last_transition_time if ready is not None else None,
         collected=collected,
@@ -173,6 +178,29 @@ def describe_source(spec: DataVolumeSpec | None) -> str:
     if isinstance(address, str):
         return f"{kind} {_without_secrets(address)}"[:_LONGEST]
     return f"{kind} {name}"[:_LONGEST] if name else kind
+
+
+def digest_source(spec: DataVolumeSpec | None, uid: str) -> str:
+    """Return a SHA-256 of all that says what fills a claim: its query, checksum, namespace too. Credentials in an address do not count, for another password is no
+    other disk, and nobody shall be able to guess one by its digest. The UID of the DataVolume is in it: two claims do not tell that they have the same source.
+    """
+    if spec is None:
+        return ""
+    fields: dict[str, Any] = msgspec.to_builtins(
+        {"source": spec.source, "sourceRef": spec.source_ref, "contentType": spec.content_type or KUBEVIRT}
+    )
+    for said in (fields["source"] or {}).values():
+        if isinstance(said.get("url"), str):
+            said["url"] = _without_credentials(said["url"])
+    return hashlib.sha256(msgspec.json.encode([uid, fields], order="sorted")).hexdigest()
+
+
+def _without_credentials(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    except ValueError:
+        return ""
 
 
 def _without_secrets(address: str) -> str:

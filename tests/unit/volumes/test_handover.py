@@ -18,6 +18,7 @@ from datamover.api.cdi.data_volume import (
 from datamover.volumes.handover import (
     build_patch,
     describe_source,
+    digest_source,
     is_detached,
     read_record,
     record_of,
@@ -143,3 +144,26 @@ def test_a_source_is_told_in_few_words_and_without_credentials() -> None:
     )
     assert describe_source(DataVolumeSpec(source=Source(http=HTTPSource(url="http://[broken")))) == "http "
     assert len(describe_source(DataVolumeSpec(source=Source(http=HTTPSource(url="http://a/" + "b" * 9999))))) == 512
+
+
+def test_a_digest_tells_sources_apart_and_not_their_credentials() -> None:
+    def digest(uid: str = "dv", *, content: str | None = None, **fields: str) -> str:
+        source = HTTPSource(**{"url": "https://images.example.com/disk.img?build=1", **fields})
+        return digest_source(DataVolumeSpec(source=Source(http=source), content_type=content), uid)
+
+    same = {digest(), digest(url="https://me:secret@images.example.com/disk.img?build=1"), digest(content="kubevirt")}
+    others = (
+        digest(url="https://images.example.com/disk.img?build=2"),
+        digest(checksum="sha256:aa"),
+        digest(content="archive"),
+        digest("another"),
+    )
+    assert len(same) == 1
+    assert len({*same, *others}) == 1 + len(others)
+    assert digest_source(None, "dv") == ""
+
+
+def test_a_record_of_before_has_no_digest_and_can_be_read() -> None:
+    record = read_record(claim(**{names.RECORD: '{"uid":"dv","name":"disk","source":"blank"}'}).metadata)
+    assert record is not None
+    assert record.digest == ""

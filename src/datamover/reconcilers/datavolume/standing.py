@@ -9,7 +9,7 @@ from datamover.api.cdi import names
 from datamover.api.cdi.config import CDIConfig
 from datamover.api.cdi.data_volume import DataVolume
 from datamover.reconcilers.datavolume.facts import Facts
-from datamover.volumes.handover import describe_source, read_record
+from datamover.volumes.handover import describe_source, digest_source, read_record
 from kubekit.words.core import PersistentVolumeClaim
 
 
@@ -80,4 +80,6 @@ def _is_collected(volume: DataVolume, claim: PersistentVolumeClaim) -> bool:
         and claim.metadata.annotation(names.GARBAGE_COLLECTED) == "true"
         and record.name == volume.metadata.name
         and record.source == describe_source(volume.spec)
+        # records of before have no digest
+        and record.digest in ("", digest_source(volume.spec, record.uid))
     )

@@ -3,10 +3,13 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from datamover.api.cdi import names
 from datamover.plans.steps import Create, Delete, Patch
+from datamover.volumes.handover import digest_source, record_of
 from support.disks import Disks, Operator, settle
 
 THEIRS = "somebody's"
@@ -148,6 +151,38 @@ def test_n12_another_source_does_not_count_as_what_was_collected() -> None:
     assert server.status()["phase"] == "Pending"
     assert server.condition("Ready")["reason"] == "ClaimExists"
     untouched(server, steps)
+
+
+IMAGE = {"http": {"url": "https://images.example/disk.img?build=1", "checksum": "sha256:" + "a" * 64}}
+
+
+@pytest.mark.parametrize(
+    ("source", "same"),
+    [
+        (IMAGE, True),
+        ({"http": {**IMAGE["http"], "url": "https://me:other@images.example/disk.img?build=1"}}, True),
+        ({"http": {**IMAGE["http"], "url": "https://images.example/disk.img?build=2"}}, False),
+        ({"http": {**IMAGE["http"], "checksum": "sha256:" + "b" * 64}}, False),
+        ({"http": {"url": "https://images.example/disk.img?build=1"}}, False),
+    ],
+    ids=["the same", "other credentials", "another query", "another checksum", "no checksum"],
+)
+def test_n12_what_was_collected_is_known_by_all_that_fills_it(source: dict[str, Any], *, same: bool) -> None:
+    server, operator = opened()
+    server.make(source=IMAGE)
+    operator.sync()
+    before = operator.volume_named()
+    assert before is not None
+    claim = collected(server, source="http https://images.example/disk.img")
+    record = replace(record_of(before, collected="2026-11-30T00:00:00Z"), uid="u-before")
+    for digest, expected in ((digest_source(before.spec, "u-before"), same), ("", True)):
+        said = msgspec.json.encode(replace(record, digest=digest)).decode()
+        claim["metadata"]["annotations"][names.RECORD] = said
+        server.touch(claim)
+        server.make(source=source)
+        steps = work(server, operator)
+        assert (server.status()["phase"] == "Succeeded") is expected
+        untouched(server, steps)
 
 
 def test_a_datavolume_that_is_being_collected_is_left_to_who_collects_it() -> None:
