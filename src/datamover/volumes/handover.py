@@ -189,7 +189,8 @@ def digest_source(spec: DataVolumeSpec | None, uid: str) -> str:
     fields: dict[str, Any] = msgspec.to_builtins(
         {"source": spec.source, "sourceRef": spec.source_ref, "contentType": spec.content_type or KUBEVIRT}
     )
-    for said in (fields["source"] or {}).values():
+    sources: dict[str, dict[str, Any]] = fields["source"] or {}
+    for said in sources.values():
         if isinstance(said.get("url"), str):
             said["url"] = _without_credentials(said["url"])
     return hashlib.sha256(msgspec.json.encode([uid, fields], order="sorted")).hexdigest()

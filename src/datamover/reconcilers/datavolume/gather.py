@@ -152,8 +152,9 @@ def _ask(volume: DataVolume, sources: Sources, permit_keys: Callable[[], Collect
     home = reference.namespace or volume.metadata.namespace or ""
     found = resolve(ask, sources.source(home, reference.name))
     if home != volume.metadata.namespace:
-        refused = isinstance(found, str) or _refusal_of(found, permit_keys) is not None
-        return (ask, f"{_NOT_TOLD} {home}/{reference.name}{_NEEDED}") if refused else (found, "")
+        if isinstance(found, str) or _refusal_of(found, permit_keys) is not None:
+            return ask, f"{_NOT_TOLD} {home}/{reference.name}{_NEEDED}"
+        return found, ""
     return (
         (ask, f"waiting for DataSource {home}/{reference.name}, which {found}")
         if isinstance(found, str)
