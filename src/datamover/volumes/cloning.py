@@ -10,7 +10,7 @@ from typing import Final
 
 from datamover.api.cdi import names
 from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume
-from datamover.volumes.binding import binds_on_use, is_bound, is_foreign, is_lost
+from datamover.volumes.binding import binds_on_use, is_bound, is_foreign, is_lost, why_not_copied
 from kubekit.words.core import PersistentVolume, PersistentVolumeClaim
 from kubekit.words.meta import OwnerReference
 from kubekit.words.quantity import larger, parse_quantity
@@ -303,7 +303,7 @@ def check_snapshot(name: str, snapshot: VolumeSnapshot | None) -> Hindrance | No
 def size_from_snapshot(snapshot: VolumeSnapshot, target: Target, *, driver: str | None) -> Choice | Hindrance:
     """Return the sizes of a claim that is made from a VolumeSnapshot, or why it cannot be. `driver` is the snapshot's, None where nobody knows it."""
     name, wanted = snapshot.metadata.name, target.storage_class
-    if wanted is None or (driver is not None and driver != wanted.provisioner):
+    if wanted is None or why_not_copied(wanted.provisioner) or (driver is not None and driver != wanted.provisioner):
         of = f"of driver {driver}" if driver else "of a CSI driver"
         has = f"{wanted.metadata.name} ({wanted.provisioner})" if wanted is not None else "none"
         return Hindrance(

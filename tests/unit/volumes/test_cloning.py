@@ -308,6 +308,7 @@ def test_a_claim_from_a_snapshot_has_its_size(
         (None, target(size=None), CLONES, CloneReason.TOO_SMALL),
         ("1Gi", target(), DRIVER, CloneReason.DRIVERS_DIFFER),
         ("1Gi", target(storage_class=None), None, CloneReason.DRIVERS_DIFFER),
+        ("1Gi", target("kubernetes.io/aws-ebs"), None, CloneReason.DRIVERS_DIFFER),
     ],
 )
 def test_a_snapshot_that_does_not_fit_is_refused(

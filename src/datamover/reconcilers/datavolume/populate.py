@@ -10,7 +10,7 @@ from datamover.api import reasons
 from datamover.api.cdi import names
 from datamover.api.cdi.names import Phase
 from datamover.api.cdi.names import PopulationReason as Reason
-from datamover.plans.steps import Patch, Plan
+from datamover.plans.steps import REST, Patch, Plan
 from datamover.reconcilers.datavolume.claims import Wanted
 from datamover.reconcilers.datavolume.direct import fill_directly
 from datamover.reconcilers.datavolume.ending import finish, succeed
@@ -20,6 +20,7 @@ from datamover.reconcilers.datavolume.populated import is_populated, names_volum
 from datamover.reconcilers.datavolume.prime import fill_by_rebinding
 from datamover.reconcilers.datavolume.status import NO_PROGRESS
 from datamover.reconcilers.datavolume.waiting import await_volume, refused, say
+from datamover.runs.facts import Unread
 from datamover.volumes.binding import Obstacle, binds_on_use, is_bound, is_foreign, is_lost
 from datamover.volumes.cloning import asks_for, has_grown, volume_has
 from datamover.volumes.population import node_of
@@ -49,6 +50,8 @@ def await_bound(facts: Facts, claim: PersistentVolumeClaim, filling: Filling | O
     """Somebody else fills the claim: its driver, or a populator that it names. Then Bound means populated."""
     if is_bound(claim):
         volume = facts.claim_volume
+        if filling is not None and volume is Unread.NOT_SYNCED:
+            return REST  # only the volume tells that it is a copy, and its watch is late (law L4)
         if filling is not None and isinstance(volume, PersistentVolume) and is_foreign(volume):
             message = (
                 f"PersistentVolumeClaim {claim.metadata.name} is not of a CSI driver, so it is no copy but an empty volume: create the DataVolume anew with a class "

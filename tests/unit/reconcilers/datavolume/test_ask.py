@@ -91,6 +91,17 @@ def test_an_address_with_a_secret_in_it_is_not_repeated_at_length() -> None:
     assert len(found.message) < 250
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["ftp://me:secret@a/x?token=secret", "ftp://me:sec/ret@a", "me:secret@a/x", "me:secret@a://x", "ftp:me:secret@a"],
+)
+def test_l8_no_word_of_an_address_is_repeated_that_may_be_a_secret(address: str) -> None:
+    found = read({"source": {"http": {"url": address}}, "storage": SIZE})
+    assert isinstance(found, Flaw)
+    assert "sec" not in found.message.replace("spec", "")
+    assert "me:s" not in found.message
+
+
 def referring() -> Ask:
     found = read({"sourceRef": {"kind": "DataSource", "name": "golden", "namespace": "images"}, "storage": {}})
     assert isinstance(found, Ask)

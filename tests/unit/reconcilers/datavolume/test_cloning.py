@@ -345,6 +345,21 @@ def test_a_snapshot_is_restored_by_its_driver(storage: dict[str, Any]) -> None:
     assert "CloneFromSnapshotSourceInProgress" in [each["phase"] for each in operator.statuses]
 
 
+def test_l4_a_copy_is_not_called_populated_before_its_volume_was_seen() -> None:
+    server, operator = opened()
+    server.photograph()
+    server.make(source=SNAPSHOT, storage=sized("1Gi"))
+    begin(operator)
+    server.provision()
+    operator.sync()
+    del operator.cached["PersistentVolume", "pv-disk"]
+    plan = operator.plan()
+    assert plan is not None
+    assert plan.steps == ()
+    settle(server, operator)
+    assert_copied(server)
+
+
 def test_a_snapshot_that_is_not_ready_is_waited_for() -> None:
     server, operator = opened()
     server.make(source=SNAPSHOT, storage=sized("1Gi"))
