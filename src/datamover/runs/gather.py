@@ -1,5 +1,6 @@
 """From the caches to what is known of a run. Reads nothing but caches, so that a decision costs the API server no read. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
@@ -19,6 +20,9 @@ from kubekit.words.core import (
 from kubekit.words.meta import HasMeta, ObjectMeta
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS, VolumeSnapshot, VolumeSnapshotClass
 from kubekit.words.storage import StorageClass
+
+Children = Mapping[tuple[str, str | None], HasMeta | None]
+"""What a run follows, by kind and name. Without a name it follows none of that kind."""
 
 
 class View(Protocol):
@@ -83,10 +87,10 @@ def gather_run(
     pods = tuple(pod for pod in found if (pod.metadata.namespace or "") == namespace)
     volumes = view.volumes_of(namespace, copy.claim) if copy.claim else ()
     wanted = copy.storage_class
-    children: dict[str, HasMeta | None] = {
-        PERSISTENT_VOLUME_CLAIMS.kind: claim,
-        VOLUME_SNAPSHOTS.kind: snapshot,
-        JOBS.kind: job,
+    children: Children = {
+        (PERSISTENT_VOLUME_CLAIMS.kind, copy.claim): claim,
+        (VOLUME_SNAPSHOTS.kind, copy.snapshot): snapshot,
+        (JOBS.kind, job_name): job,
     }
     return RunFacts(
         now=now,
@@ -110,13 +114,14 @@ def gather_run(
     )
 
 
-def _standing(refusal: Refusal | None, children: dict[str, HasMeta | None], *, uid: str) -> Refusal | None:
+def _standing(refusal: Refusal | None, children: Children, *, uid: str) -> Refusal | None:
     """Return the refusal unless what was refused has been done since, by another replica or by somebody else."""
     if refusal is None or refusal.target is None or refusal.verb == ANNOTATE:
         return refusal
-    kind, name = refusal.target
-    child = children.get(kind)
-    ours = child is not None and child.metadata.name == name and child.metadata.owned_by(uid)
+    if refusal.target not in children:
+        return refusal  # the run knows nothing of that object, so it stands until the step is due again
+    child = children[refusal.target]
+    ours = child is not None and child.metadata.owned_by(uid)
     if refusal.verb == "create":
         return None if ours else refusal
     return refusal if ours and child is not None and not child.metadata.terminating else None

@@ -92,6 +92,16 @@ REFUSALS = {
         False,
     ),
     "a delete of what is gone": (Refusal("no", "no", target=(CLAIM, CLONE), verb="delete"), None, False),
+    "a patch of another claim, of which the run knows nothing": (
+        Refusal("no", "no", target=(CLAIM, "cache"), verb="patch"),
+        builders.clone(),
+        True,
+    ),
+    "a delete of a kind that the run does not follow": (
+        Refusal("no", "no", target=("Service", CLONE), verb="delete"),
+        None,
+        True,
+    ),
 }
 
 
