@@ -58,8 +58,8 @@ class Kind(ABC, Generic[T, S, F]):
     Both want an informer of their own as `objects`, which nobody else runs; it may be a part of a shared one (`kubekit.runtime.part`). A kind
     that is neither needs no word of this: it is waited for.
 
-    **A kind whose status is not ours**, such as claims, says `speaks_by_events`. Its decisions hold no `WriteStatus`; what was told last is
-    known to the next decision (`Known.told`), so that it is told once.
+    **A kind that has to say what its status cannot** says `speaks_by_events`; what was told last is known to the next decision (`Known.told`), so that it
+    is told once. Decisions about a kind whose status is not ours, such as claims, hold no `WriteStatus`.
     """
 
     resource: Resource[T]
@@ -88,7 +88,7 @@ class Kind(ABC, Generic[T, S, F]):
     """What its controller is called in logs and metrics; the kind in small letters when it says nothing."""
 
     speaks_by_events: bool = False
-    """Whether events are all that it can say, for the status of its objects is somebody else's."""
+    """Whether it says things by events alone: the status of its objects is somebody else's, or goes on saying that all is well."""
 
     note: Callable[[], str] | None = None
     """What `/readyz` tells of it, whether or not it works."""

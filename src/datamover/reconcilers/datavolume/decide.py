@@ -20,7 +20,7 @@ from datamover.plans.steps import REST, Annotate, Create, Inquire, Patch, Plan
 from datamover.reconcilers.datavolume.ask import UNSUPPORTED, Ask, Flaw, Kind
 from datamover.reconcilers.datavolume.claims import Data, Wanted, build_claim, fills_by_rebinding, name_volume
 from datamover.reconcilers.datavolume.crossing import bring
-from datamover.reconcilers.datavolume.ending import tidy
+from datamover.reconcilers.datavolume.ending import COMPLETED, clear, finish, wait_out
 from datamover.reconcilers.datavolume.facts import Facts, Settings
 from datamover.reconcilers.datavolume.filling import Filler, Filling, Preparation
 from datamover.reconcilers.datavolume.populate import await_bound, populate
@@ -57,9 +57,11 @@ def decide(facts: Facts, *, settings: Settings, fillers: Fillers) -> Decision:
     if standing in _DONE and claim is not None:
         return _take_over(facts, claim, standing)
     if standing is Standing.FOREIGN and claim is not None:
-        # whether it may be taken over is said by the cluster's configuration as well, whose watch may be late
-        is_late = isinstance(facts.ask, Ask) and not facts.waits and facts.wanted is None
+        # whether it may be taken over is said by the cluster's configuration as well, whose watch may be late; one that has succeeded does not watch it
+        is_late = isinstance(facts.ask, Ask) and not facts.waits and facts.wanted is None and not _is_done(facts)
         return REST if is_late else _leave_alone(facts, claim)
+    if claim is not None and is_lost(claim) and (_is_done(facts) or is_populated(facts, claim)):
+        return _lose(facts, claim)  # its mark says that it was filled, not that the data are still there
     if _is_done(facts) and claim is not None:
         return _stay(facts, claim)
     if isinstance(facts.ask, Flaw):
@@ -88,7 +90,7 @@ def _fill(facts: Facts, ask: Ask, *, settings: Settings, fillers: Fillers) -> De
     if isinstance(filling, Preparation):
         if facts.claim is None or not is_populated(facts, facts.claim):
             return _prepare(facts, filling)
-        filling = None
+        return finish(facts, facts.claim)
     if facts.claim is None:
         return _make_claim(facts, ask, wanted, filling)
     if facts.clone.away is not None and filling is not None and not is_populated(facts, facts.claim):
@@ -179,13 +181,19 @@ def _take_over(facts: Facts, claim: PersistentVolumeClaim, standing: Standing) -
             }
         }
         return Plan((Patch(PERSISTENT_VOLUME_CLAIMS, claim.metadata, change),))
+    refusal = None
     if standing is Standing.PRE_POPULATED and meta.annotation(names.PRE_POPULATED) != claim.metadata.name:
-        return Plan((Annotate(DATA_VOLUMES, meta, {names.PRE_POPULATED: claim.metadata.name}),))
+        refusal = facts.run.refused() or facts.run.refused(patch=True)
+        if refusal is None:
+            return Plan((Annotate(DATA_VOLUMES, meta, {names.PRE_POPULATED: claim.metadata.name}),))
+        if not _is_done(facts):
+            return _pending(facts, refusal.reason, f"{refusal.message}; trying again", wake_after=refusal.retry_after)
     if is_lost(claim):
         return _lose(facts, claim)
     reason, message = _DONE[standing]
     told = Told(Phase.SUCCEEDED, reason, message, progress=NO_PROGRESS, kind="Normal")
-    return tell(volume, claim, told, now=facts.run.now)
+    plan = tell(volume, claim, told, now=facts.run.now)
+    return plan if refusal is None else wait_out(facts, plan, refusal)
 
 
 def _leave_alone(facts: Facts, claim: PersistentVolumeClaim) -> Decision:
@@ -216,17 +224,16 @@ def _wait_until_gone(facts: Facts, claim: PersistentVolumeClaim) -> Decision:
 
 def _stay(facts: Facts, claim: PersistentVolumeClaim) -> Decision:
     """It has succeeded. What is left of it is removed, and its conditions go on saying how the claim is."""
-    if is_lost(claim):
-        return _lose(facts, claim)
     status = facts.volume.status
     told = Told(
         Phase.SUCCEEDED,
         Reason.POPULATED,
         "the data are there",
         progress=(status.progress if status is not None else None) or ALL,
+        running=COMPLETED,
         kind=None,
     )
-    return tell(facts.volume, claim, told, now=facts.run.now, after=tidy(facts, claim))
+    return clear(facts, claim, told)
 
 
 def _lose(facts: Facts, claim: PersistentVolumeClaim) -> Decision:

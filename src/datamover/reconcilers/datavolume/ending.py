@@ -1,12 +1,14 @@
 """The end of a filling: the claim says that it is filled, the DataVolume says so, and what has served its purpose goes. Pure."""
 
-from typing import Any
+from typing import Any, Final
 
 from datamover.api.cdi import names
 from datamover.api.cdi.conditions import Said
 from datamover.api.cdi.names import Phase
 from datamover.api.cdi.names import PopulationReason as Reason
-from datamover.plans.steps import Annotate, Delete, Effect, Plan
+from datamover.api.outside import clean
+from datamover.plans.known import Refusal
+from datamover.plans.steps import Annotate, Delete, Effect, Emit, Plan
 from datamover.reconcilers.datavolume.facts import Facts
 from datamover.reconcilers.datavolume.order import (
     owner_of,
@@ -14,13 +16,17 @@ from datamover.reconcilers.datavolume.order import (
     restarts_of,
     restarts_with,
 )
-from datamover.reconcilers.datavolume.status import ALL, Told, tell
+from datamover.reconcilers.datavolume.status import ACTION, ALL, Told, tell
+from datamover.reconcilers.datavolume.waiting import refused
 from datamover.volumes.rebinding import may_go
 from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 
 Decision = Plan[Any]
+
+COMPLETED: Final = Said("False", "Completed", "the worker has done its work")
+"""What is said of the worker when the data are there."""
 
 
 def mark(facts: Facts, claim: PersistentVolumeClaim) -> Decision:
@@ -35,7 +41,8 @@ def mark(facts: Facts, claim: PersistentVolumeClaim) -> Decision:
 def finish(facts: Facts, claim: PersistentVolumeClaim) -> Decision:
     """The data are there. The claim says so itself, for whoever looks when the DataVolume is gone."""
     if claim.metadata.annotation(names.POPULATED) != facts.volume.metadata.uid:
-        return mark(facts, claim)
+        refusal = facts.run.refused() or facts.run.refused(patch=True)
+        return mark(facts, claim) if refusal is None else refused(facts, refusal)
     return succeed(facts, claim, progress=ALL)
 
 
@@ -47,13 +54,30 @@ def succeed(facts: Facts, claim: PersistentVolumeClaim, *, progress: str) -> Dec
         Phase.SUCCEEDED,
         Reason.POPULATED,
         "the data are there",
-        running=Said("False", "Completed", "the worker has done its work"),
+        running=COMPLETED,
         progress=progress,
         restarts=restarts,
         kind="Normal",
     )
-    # with the status: at a lifetime of 0 seconds it may be collected before it is looked at again
-    return tell(facts.volume, claim, told, now=run.now, after=tidy(facts, claim))
+    return clear(facts, claim, told)
+
+
+def clear(facts: Facts, claim: PersistentVolumeClaim, told: Told) -> Decision:
+    """Say that it is done, and remove what is left; what may not be removed just now is told, and waits."""
+    left, refusal = tidy(facts, claim), facts.run.refused() or facts.run.refused(patch=True)
+    if refusal is None or not left:
+        # with the status: at a lifetime of 0 seconds it may be collected before it is looked at again
+        return tell(facts.volume, claim, told, now=facts.run.now, after=left)
+    return wait_out(facts, tell(facts.volume, claim, told, now=facts.run.now), refusal)
+
+
+def wait_out(facts: Facts, plan: Decision, refusal: Refusal) -> Decision:
+    """Tell by one event what the server refuses of a DataVolume that has succeeded, and stays so whatever becomes of the rest (law L10)."""
+    said = Emit(
+        "Warning", refusal.reason, clean(f"{refusal.message}; it is tried again, and the data are there"), ACTION
+    )
+    news = () if facts.run.known.told == said else (said,)
+    return Plan((*plan.steps, *news), refusal.retry_after)
 
 
 def tidy(facts: Facts, claim: PersistentVolumeClaim) -> tuple[Effect, ...]:

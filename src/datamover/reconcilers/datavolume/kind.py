@@ -59,6 +59,7 @@ class DataVolumeKind(AnyKind[DataVolume, DataVolumeStatus, Facts]):
     resource = DATA_VOLUMES
     optional = True
     children = CHILDREN
+    speaks_by_events = True  # what may not be removed of one that has succeeded is no matter of its status
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from datamover.api.cdi import names
 from datamover.plans.known import Refusal
 from datamover.plans.steps import Annotate, Create, Delete, Emit, Patch, Rebind
 from support.clones import Cloner, Clones
@@ -64,6 +65,7 @@ class Strict(Cloner):
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "a claim may not grow": ("patch", "PersistentVolumeClaim", {"source": GOLDEN, "size": "2Gi"}),
     "a volume may not be handed over": ("rebind", "PersistentVolume", {"source": {"blank": {}}}),
+    "a claim may not be marked": ("annotate", "PersistentVolumeClaim", {"source": {"blank": {}}}),
 }
 
 
@@ -96,5 +98,49 @@ def test_a_step_of_filling_that_is_refused_is_told_and_waited_out(case: str) -> 
     for _ in range(2):
         settle(server, operator)
         server.expand()
+    settle(server, operator)
+    assert server.status()["phase"] == "Succeeded"
+
+
+@pytest.mark.parametrize("kind", ["Job", "PersistentVolumeClaim"])
+def test_what_may_not_be_removed_of_a_filled_disk_is_told_once_and_tried_again_at_the_pace_of_refusals(
+    kind: str,
+) -> None:
+    server, operator = opened("delete", kind, source={"blank": {}})
+    settle(server, operator)
+    assert operator.tries == 1
+    assert (server.status()["phase"], server.condition("Ready")["status"]) == ("Succeeded", "True")
+    (event,) = events(operator, "ChildRefused")
+    assert event.type == "Warning"
+    assert "refuses to delete it" in event.message
+    written = len(operator.statuses)
+    for _ in range(3):
+        operator.due()
+        settle(server, operator)
+    assert operator.tries == 4, "one try each time that it is due"
+    assert events(operator, "ChildRefused") == [event]
+    assert len(operator.statuses) == written
+    plan = operator.plan()
+    assert plan is not None
+    assert not plan.steps
+    assert plan.wake_after == pytest.approx(8, abs=0.1)
+    operator.forbids = False
+    operator.due()
+    settle(server, operator)
+    assert not server.leftovers()
+    assert operator.plan() is not None
+
+
+def test_a_datavolume_that_may_not_be_annotated_takes_its_claim_over_only_when_it_may() -> None:
+    server = Clones()
+    server.hold("disk", owner=None)
+    server.objects["PersistentVolumeClaim", "disk"]["metadata"]["annotations"] = {names.POPULATED_FOR: "disk"}
+    server.make()
+    operator = Strict(server, verb="annotate", kind="DataVolume")
+    settle(server, operator)
+    assert operator.tries == 1
+    assert (server.status()["phase"], server.condition("Ready")["reason"]) == ("Pending", "ChildRefused")
+    operator.forbids = False
+    operator.due()
     settle(server, operator)
     assert server.status()["phase"] == "Succeeded"
