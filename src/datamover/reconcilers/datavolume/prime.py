@@ -16,7 +16,7 @@ from datamover.reconcilers.datavolume.order import (
     owner_of,
     prime_of,
 )
-from datamover.reconcilers.datavolume.status import ACTION
+from datamover.reconcilers.datavolume.status import ACTION, NO_PROGRESS, Told, tell
 from datamover.reconcilers.datavolume.waiting import MAY_NOT_READ, is_immediate, say
 from datamover.reconcilers.datavolume.worker import work
 from datamover.runs.facts import Unread
@@ -44,7 +44,10 @@ def fill_by_rebinding(
     if prime is None:
         return _make_prime(facts, claim)
     if prime.metadata.terminating:
-        return REST  # when it is gone, it is begun anew
+        # Its worker keeps it from going, and one that waits for an upload would do so for ever.
+        message = f"PersistentVolumeClaim {prime.metadata.name} is being deleted: when it is gone, another one is made and filled"
+        told = Told(filling.scheduled, Reason.CLAIM_TERMINATING, message, progress=NO_PROGRESS)
+        return tell(facts.volume, claim, told, now=facts.run.now, after=stop(facts, claim))
     if is_lost(prime):
         told = Emit(
             "Warning",

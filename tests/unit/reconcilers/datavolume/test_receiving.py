@@ -68,6 +68,18 @@ def test_the_worker_sees_of_the_secret_what_it_needs_and_each_part_in_its_place(
     assert shown == {"tls": ["tls.crt", "tls.key"], "token": ["key"]}
 
 
+def test_a_receiver_whose_temporary_claim_is_deleted_ends_and_is_not_called_ready() -> None:
+    server, operator = waiting()
+    prime = next(each for name, each in server.objects.items() if name[1].startswith("prime-"))
+    prime["metadata"]["deletionTimestamp"] = "2026-11-30T00:00:00Z"
+    server.touch(prime)
+    operator.sync()
+    operator.work()
+    assert (server.status()["phase"], server.condition("Ready")["reason"]) == ("UploadScheduled", "ClaimTerminating")
+    job = server.job()
+    assert job is None or job["metadata"].get("deletionTimestamp")
+
+
 def test_no_deadline_counts_while_nobody_sends() -> None:
     server = Clones()
     operator = Cloner(server)
