@@ -152,6 +152,12 @@ def fill_from_snapshot(ask: Ask, facts: Facts) -> Filling | Preparation | Obstac
         return _by_driver(ask, facts.claim)
     if facts.clone.away is not None:
         return _from_away(ask, facts, facts.clone.away, _reference(named.name))
+    if facts.claim is not None and not is_populated(facts, facts.claim):
+        message = (
+            f"its DataSource stands for VolumeSnapshot {named.name} now, and PersistentVolumeClaim {ask.name} was made to be filled from a claim, for which it stood "
+            f"before: delete PersistentVolumeClaim {ask.name} to have it made anew from the snapshot"
+        )
+        return Obstacle(CloneReason.SOURCE_REPLACED, message, waits=True)
     chosen = _size(ask, facts, named.name)
     if isinstance(chosen, Hindrance):
         return _wait(chosen)

@@ -78,6 +78,8 @@ def _fill(facts: Facts, ask: Ask, *, settings: Settings, fillers: Fillers) -> De
         )
         return _pending(facts, Reason.UNSUPPORTED_SOURCE, message)
     if facts.waits:
+        if facts.claim is not None and (is_populated(facts, facts.claim) or is_filled_elsewhere(facts.claim)):
+            return _end_without_source(facts, facts.claim)
         return _pending(facts, Reason.DATA_SOURCE_NOT_READY, facts.waits)
     if facts.obstacle is not None:
         return _pending(facts, facts.obstacle.reason, facts.obstacle.message)
@@ -100,6 +102,15 @@ def _fill(facts: Facts, ask: Ask, *, settings: Settings, fillers: Fillers) -> De
     return populate(facts, facts.claim, filling=filling, wanted=wanted, settings=settings)
 
 
+def _end_without_source(facts: Facts, claim: PersistentVolumeClaim) -> Decision:
+    """All that was needed of its DataSource is there: the data, or a claim that its driver makes from what it stood for."""
+    if is_populated(facts, claim):
+        return finish(facts, claim)
+    status = facts.volume.status
+    phase = Phase((status.phase if status is not None else None) or Phase.PENDING)
+    return await_bound(facts, claim, Filling(phase, phase))
+
+
 def _prepare(facts: Facts, needed: Preparation) -> Decision:
     """Make or find out what is needed first."""
     if all(isinstance(each, Inquire) for each in needed.steps) and needed.steps:
@@ -107,11 +118,14 @@ def _prepare(facts: Facts, needed: Preparation) -> Decision:
     refusal = facts.run.refused()
     if refusal is not None:
         return _pending(facts, refusal.reason, f"{refusal.message}; trying again", wake_after=refusal.retry_after)
+    status = facts.volume.status
+    # a worker was started, and so its Pods are asked for before there is another one: the phase remembers it
+    stays = status is not None and status.phase in names.UNDER_WAY and facts.claim is not None and not needed.steps
     told = Told(
-        needed.phase,
+        Phase(status.phase) if stays and status is not None else needed.phase,
         needed.reason,
         needed.message,
-        progress=NO_PROGRESS,
+        progress=None if stays else NO_PROGRESS,
         kind="Warning" if needed.warns else None,
     )
     return tell(facts.volume, facts.claim, told, now=facts.run.now, after=needed.steps, wake_after=needed.wake_after)

@@ -16,6 +16,8 @@ from datamover.reconcilers.datavolume.waiting import MAY_NOT_READ, await_volume,
 from datamover.reconcilers.datavolume.worker import work
 from datamover.runs.facts import Unread
 from datamover.volumes.binding import Obstacle, binds_on_use, is_bound
+from datamover.volumes.cloning import CloneReason
+from datamover.volumes.errands import bringer_of
 from datamover.volumes.rebinding import holder_of
 from kubekit.words.core import PersistentVolume, PersistentVolumeClaim
 
@@ -37,6 +39,12 @@ def fill_directly(
         if volume is not Unread.FORBIDDEN:
             return REST
         return say(facts, None, reasons.PERMISSION_MISSING, MAY_NOT_READ)
+    if isinstance(volume, PersistentVolume) and bringer_of(volume, claim) is not None:
+        message = (
+            f"its DataSource stands for something in this namespace now, and PersistentVolumeClaim {claim.metadata.name} has the volume of a copy from another one, where a "
+            f"Pod may still use it, so nothing is written into it: delete PersistentVolumeClaim {claim.metadata.name} to have it made and filled anew"
+        )
+        return say(facts, None, CloneReason.SOURCE_REPLACED, message)
     if not is_bound(claim):
         if not binds_on_use(facts.storage_class):
             return await_volume(facts, claim, Phase.PENDING)

@@ -96,9 +96,13 @@ def gather(
         waits=waits,
         config=config if isinstance(config, CDIConfig) else None,
     )
-    if not isinstance(ask, Ask) or waits:
+    if not isinstance(ask, Ask):
         return facts
     name = class_of(ask, claim, view.storage_classes())
+    if waits:
+        # a claim that is made already may not need what is waited for
+        midway = view.snapshot(namespace, midway_of(volume))
+        return replace(facts, storage_class=view.storage_class(name) if name else None, clone=Clone(midway=midway))
     away = _away(ask, claim, view, permit_keys)
     # who may not copy it is not told how large it is, or whether it is there
     origin = _origin(ask, view) if away is None or away.refusal is None else None

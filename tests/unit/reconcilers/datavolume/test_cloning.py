@@ -7,6 +7,7 @@ import pytest
 
 from datamover.api import names as ours
 from datamover.api.cdi import names
+from datamover.plans.steps import ProvePods
 from datamover.volumes.cloning import CloneReason
 from kubekit.words.quantity import parse_quantity
 from support.clones import GI, Cloner, Clones
@@ -232,6 +233,26 @@ def test_it_is_looked_again_before_a_worker_reads_a_source_that_was_free_when_th
     assert waits(server)[0] == CloneReason.SOURCE_IN_USE
 
 
+def test_a_worker_that_was_started_is_not_forgotten_while_it_is_waited_for_another_one() -> None:
+    """Somebody has deleted its Job: its Pod may still write, and that is asked before there is another one."""
+    server, operator = opened(strategy="copy")
+    server.hold()
+    server.make(source=PVC, storage=ANY_SIZE)
+    settle(server, operator, worker=False)
+    before = server.status()["phase"]
+    for where in [each for each in server.objects if each[0] in ("Job", "Pod")]:
+        del server.objects[where]
+    server.users["golden"] = "Pod vm (Running, on node a)"
+    server.now += timedelta(seconds=20)
+    settle(server, operator, rounds=60)
+    assert waits(server)[0] == CloneReason.SOURCE_IN_USE
+    assert server.status()["phase"] == before
+    server.users.clear()
+    server.now += timedelta(seconds=20)
+    operator.sync()
+    assert any(isinstance(each, ProvePods) for each in operator.work())
+
+
 def test_n15_a_claim_that_its_datavolume_still_fills_is_waited_for_and_a_collected_one_is_full() -> None:
     server, operator = opened(strategy="csi-clone")
     maker = server.make("golden", source={"blank": {}})
@@ -388,3 +409,77 @@ def test_a_snapshot_that_does_not_fit_is_refused(size: str | None, storage: dict
     settle(server, operator)
     assert waits(server)[0] == reason
     assert server.claim() is None
+
+
+# By a DataSource, which says another thing by and by.
+
+REFERENCE = {"kind": "DataSource", "name": "fedora"}
+
+
+def stand_for(server: Clones, source: dict[str, Any]) -> None:
+    server.put("DataSource", "fedora", spec={"source": source})
+
+
+def test_a_datasource_that_turns_from_a_claim_to_a_snapshot_leaves_a_claim_that_was_made_for_the_first() -> None:
+    server, operator = opened(strategy="copy")
+    server.hold()
+    stand_for(server, PVC)
+    server.make(source=None, sourceRef=REFERENCE, storage=ANY_SIZE)
+    settle(server, operator, worker=False)
+    server.photograph()
+    stand_for(server, SNAPSHOT)
+    settle(server, operator, worker=False)
+    reason, message = waits(server)
+    assert reason == CloneReason.SOURCE_REPLACED
+    assert "delete PersistentVolumeClaim disk" in message
+    server.delete("PersistentVolumeClaim", "disk")
+    for _ in range(3):
+        server.collect()
+    settle(server, operator)
+    assert_copied(server)
+
+
+@pytest.mark.parametrize("strategy", ["csi-clone", "snapshot"])
+def test_a_datasource_is_not_needed_any_more_when_a_driver_makes_the_claim(strategy: str) -> None:
+    server, operator = opened(strategy=strategy)
+    server.hold()
+    stand_for(server, PVC)
+    server.make(source=None, sourceRef=REFERENCE, storage=ANY_SIZE)
+    while server.claim() is None:
+        operator.sync()
+        operator.work()
+        server.provision()
+    del server.objects["DataSource", "fedora"]
+    settle(server, operator)
+    assert_copied(server)
+
+
+def test_a_datasource_is_not_needed_any_more_when_the_disk_is_full() -> None:
+    server, operator = opened(strategy="copy")
+    server.hold()
+    stand_for(server, PVC)
+    server.make(source=None, sourceRef=REFERENCE, storage=ANY_SIZE)
+    settle(server, operator, worker=False)
+    server.end()
+    for _ in range(4):
+        operator.sync()
+        claim = server.claim()
+        if claim is not None and claim["status"]["phase"] == "Bound":
+            break
+        operator.work()
+        server.bind()
+    assert server.status()["phase"] != "Succeeded"
+    del server.objects["DataSource", "fedora"]
+    settle(server, operator)
+    assert_copied(server)
+
+
+def test_a_datasource_that_is_gone_is_waited_for_before_that() -> None:
+    server, operator = opened(strategy="copy")
+    server.hold()
+    stand_for(server, PVC)
+    server.make(source=None, sourceRef=REFERENCE, storage=ANY_SIZE)
+    settle(server, operator, worker=False)
+    del server.objects["DataSource", "fedora"]
+    settle(server, operator, worker=False)
+    assert waits(server)[0] == "DataSourceNotReady"

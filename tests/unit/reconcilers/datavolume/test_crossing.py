@@ -14,6 +14,7 @@ from datamover.volumes.cloning import CloneReason
 from support.clones import GI
 from support.crossing import IMAGES, KEY, Crosser, Crossings, permit
 from support.disks import WHOLE, settle
+from support.populating import NAMESPACE
 
 PVC = {"pvc": {"name": "golden", "namespace": IMAGES}}
 SNAPSHOT = {"snapshot": {"name": "golden", "namespace": IMAGES}}
@@ -513,3 +514,30 @@ def stand_for(server: Crossings, source: dict[str, Any]) -> None:
         "metadata": {"name": "fedora", "namespace": IMAGES, "uid": "u-fedora", "resourceVersion": "1"},
         "spec": {"source": source},
     }
+
+
+def test_a_datasource_that_comes_to_the_own_namespace_after_the_volume_was_handed_over_has_nothing_written() -> None:
+    """A Pod there may still have the disk by the temporary claim."""
+    server, operator = opened()
+    server.hold()
+    stand_for(server, PVC)
+    server.make(source=None, sourceRef=GOLDEN, annotations=permit("pvc"), storage={})
+    temporary = until_bound(server, operator)
+    server.lurkers.add(temporary["metadata"]["name"])
+    settle(server, operator, rounds=60)
+    claim = server.claim()
+    assert claim is not None
+    assert claim["status"]["phase"] == "Bound"
+    server.put(
+        "PersistentVolumeClaim",
+        "near",
+        spec={**server.objects["PersistentVolumeClaim", "golden"]["spec"], "volumeName": "pv-near"},
+        status={"phase": "Bound", "capacity": {"storage": "1Gi"}},
+    )
+    uid = server.objects["PersistentVolumeClaim", "near"]["metadata"]["uid"]
+    reference = {"namespace": NAMESPACE, "name": "near", "uid": uid}
+    server.put("PersistentVolume", "pv-near", spec={"claimRef": reference}, status={"phase": "Bound"})
+    stand_for(server, {"pvc": {"name": "near", "namespace": NAMESPACE}})
+    settle(server, operator, worker=False, rounds=60)
+    assert server.job() is None
+    assert waits(server)[0] == CloneReason.SOURCE_REPLACED
