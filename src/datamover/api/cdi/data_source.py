@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from datamover.api.cdi import names
-from datamover.api.cdi.data_volume import DataVolumeCondition, ObjectSource, SourceReference
+from datamover.api.cdi.data_volume import DataVolumeCondition, ObjectSource
 from datamover.api.pods import doc
 from kubekit.words.meta import Model, ObjectMeta, Resource
 from kubekit.words.unknown import KeepsUnknown
@@ -14,7 +14,7 @@ class DataSourceSource(Model, frozen=True):
 
     pvc: Annotated[ObjectSource | None, doc("A claim.")] = None
     snapshot: Annotated[ObjectSource | None, doc("A VolumeSnapshot.")] = None
-    data_source: Annotated[SourceReference | None, doc("Another DataSource, which stands for none of these itself.")] = None  # fmt: skip
+    data_source: Annotated[ObjectSource | None, doc("Another DataSource, which stands for none of these itself.")] = None  # fmt: skip
 
 
 class DataSourceSpec(Model, frozen=True):

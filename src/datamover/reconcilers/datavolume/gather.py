@@ -83,7 +83,7 @@ def gather(
         view.claim(volume.metadata.namespace or "", volume.metadata.name),
     )
     prime = view.claim(namespace, prime_of(claim)) if claim is not None else None
-    ask, waits = _ask(volume, sources, permit_keys)
+    ask, waits = ask_for(volume, sources, permit_keys)
     config = view.named(CDI_CONFIGS, "", CONFIG_NAME)
     facts = Facts(
         volume,
@@ -109,7 +109,7 @@ def gather(
     return replace(
         facts,
         storage_class=view.storage_class(name) if name else None,
-        wanted=None if config is Unread.NOT_SYNCED else _want(ask, name, origin, facts.config, view),
+        wanted=None if Unread.NOT_SYNCED in (config, origin) else _want(ask, name, origin, facts.config, view),
         origin=origin,
         clone=replace(_clone(volume, origin, name, view=view, sources=sources), away=away)
         if ask.kind in (Kind.PVC, Kind.SNAPSHOT)
@@ -147,7 +147,9 @@ def named_config_maps(ask: Ask) -> tuple[str, ...]:
     return tuple(each for each in found if each)
 
 
-def _ask(volume: DataVolume, sources: Sources, permit_keys: Callable[[], Collection[bytes]]) -> tuple[Ask | Flaw, str]:
+def ask_for(
+    volume: DataVolume, sources: Sources, permit_keys: Callable[[], Collection[bytes]]
+) -> tuple[Ask | Flaw, str]:
     """Return what is asked for, and what a DataSource that says it is waited for. Of one in another namespace nothing is told without a permit."""
     ask = ask_of(volume)
     if not isinstance(ask, Ask) or ask.kind is not Kind.REFERENCE or ask.spec.source_ref is None:

@@ -11,6 +11,7 @@ from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume, DataVolumeSt
 from datamover.api.cdi.names import CONFIG_NAME, ConditionType, Phase
 from datamover.api.cdi.names import PopulationReason as Reason
 from datamover.api.cdi.storage_profile import STORAGE_PROFILES
+from datamover.api.names import OWNER_UID_LABEL
 from datamover.api.transfer import REASON_INTERNAL_ERROR
 from datamover.plans.kind import Kind as AnyKind
 from datamover.plans.kind import Line
@@ -19,11 +20,11 @@ from datamover.plans.learned import Learned
 from datamover.plans.steps import Plan, Step
 from datamover.reconcilers.cluster import View
 from datamover.reconcilers.datavolume import cloning, importing
-from datamover.reconcilers.datavolume.ask import Ask, Kind, ask_of
+from datamover.reconcilers.datavolume.ask import Ask, Kind
 from datamover.reconcilers.datavolume.decide import decide
 from datamover.reconcilers.datavolume.facts import Facts, Settings
 from datamover.reconcilers.datavolume.filling import Filler
-from datamover.reconcilers.datavolume.gather import class_of, gather, named_config_maps, named_secrets
+from datamover.reconcilers.datavolume.gather import ask_for, class_of, gather, named_config_maps, named_secrets
 from datamover.reconcilers.datavolume.receiving import CHILDREN, MakeKeys, fill_by_upload
 from datamover.reconcilers.datavolume.report import Meter, report_present, report_written
 from datamover.reconcilers.datavolume.status import Told, says_same, tell
@@ -178,7 +179,7 @@ class DataVolumeKind(AnyKind[DataVolume, DataVolumeStatus, Facts]):
     def notice(self, key: Key, obj: DataVolume) -> None:
         """Count it, and watch what it points to until it is populated: each such watch is a request that stays open."""
         report_present(obj, meter=self._meter)
-        ask = ask_of(obj)
+        ask, _ = ask_for(obj, self._disks, self._permit_keys)
         self._want(
             key, ask if isinstance(ask, Ask) and not self.is_over(obj) and not obj.metadata.terminating else None
         )
@@ -212,7 +213,7 @@ class DataVolumeKind(AnyKind[DataVolume, DataVolumeStatus, Facts]):
         yield from self._at(Key(meta.namespace or "", meta.name))
         yield from self._of_owner(meta)
         yield from self._of_errand(meta)
-        yield from (key_of(each.metadata) for each in self._disks.readers("pvc", meta.namespace or "", meta.name))
+        yield from self._readers("pvc", meta)
 
     def _of_volume(self, old: PersistentVolume | None, new: PersistentVolume | None) -> Iterable[Key]:
         """A volume names the temporary claim, later the DataVolume's."""
@@ -236,11 +237,26 @@ class DataVolumeKind(AnyKind[DataVolume, DataVolumeStatus, Facts]):
         return self._of_owner(found.metadata) if found is not None else ()
 
     def _of_pod(self, old: Pod | None, new: Pod | None) -> Iterable[Key]:
-        """A Pod is its Job's, and that the claim's."""
+        """A Pod is its Job's, and that the claim's. Its Job may be gone: then somebody may wait for the Pod's own end."""
         found = new or old
-        for reference in (found.metadata.owner_references or ()) if found is not None else ():
-            job = self._view.job(found.metadata.namespace or "", reference.name) if found is not None else None
+        if found is None:
+            return
+        meta = found.metadata
+        jobs = [self._view.job(meta.namespace or "", each.name) for each in meta.owner_references or ()]
+        for job in jobs:
             yield from self._of_owner(job.metadata) if job is not None else ()
+        if not any(jobs):
+            yield from self._of_stray(meta)
+
+    def _of_stray(self, pod: ObjectMeta) -> Iterable[Key]:
+        """The label of a worker's Pod is the UID of the claim that it fills, which is called like its DataVolume."""
+        uid = pod.label(OWNER_UID_LABEL)
+        for each in self.objects.store.list() if uid else ():
+            meta = each.metadata
+            if meta.namespace == pod.namespace and not self.is_over(each):
+                claim = self._view.claim(meta.namespace or "", meta.name)
+                if claim is not None and claim.metadata.uid == uid:
+                    yield key_of(meta)
 
     def _of_owner(self, meta: ObjectMeta) -> Iterable[Key]:
         """What is made to fill a claim is that claim's, which is called like its DataVolume."""
@@ -260,10 +276,16 @@ class DataVolumeKind(AnyKind[DataVolume, DataVolumeStatus, Facts]):
     def _of_maker(self, old: DataVolume | None, new: DataVolume | None) -> Iterable[Key]:
         """Whoever copies the claim that a DataVolume fills waits for that to be done."""
         found = new or old
-        if found is None:
-            return ()
-        meta = found.metadata
-        return tuple(key_of(each.metadata) for each in self._disks.readers("pvc", meta.namespace or "", meta.name))
+        return tuple(self._readers("pvc", found.metadata)) if found is not None else ()
+
+    def _readers(self, kind: str, meta: ObjectMeta) -> Iterable[Key]:
+        """Who copies an object, by its name or by way of a DataSource that stands for it, or for one that does."""
+        found = list(self._disks.readers(kind, meta.namespace or "", meta.name))
+        for source in self._disks.referrers(kind, meta.namespace or "", meta.name):
+            home = source.metadata.namespace or ""
+            for each in (source, *self._disks.referrers("dataSource", home, source.metadata.name)):
+                found.extend(self._disks.readers("dataSource", home, each.metadata.name))
+        return (key_of(each.metadata) for each in found)
 
     def _of_source(self, old: HasMeta | None, new: HasMeta | None) -> Iterable[Key]:
         found = new or old

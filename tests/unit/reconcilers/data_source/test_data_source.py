@@ -161,7 +161,7 @@ def test_a_snapshot_is_ready_when_its_driver_says_so(
 
 
 def test_one_datasource_may_stand_for_another_and_says_what_it_comes_to(world: World) -> None:
-    world.source({"dataSource": {"kind": "DataSource", "name": "fedora"}})
+    world.source({"dataSource": {"name": "fedora"}})
     assert world.ready() == ("False", "NotFound")
     world.source({"pvc": {"name": "disk"}}, name="fedora")
     world.claim()
@@ -179,14 +179,14 @@ def test_one_datasource_may_stand_for_another_and_says_what_it_comes_to(world: W
         ({"pvc": {"name": "../../etc"}}, "NoSource"),
         ({"pvc": {"name": "disk", "namespace": "A/b"}}, "NoSource"),
         ({"pvc": {"name": "disk"}, "snapshot": {"name": "disk"}}, "AmbiguousSource"),
-        ({"dataSource": {"kind": "DataSource", "name": "golden"}}, "SelfReference"),
-        ({"dataSource": {"kind": "DataSource", "name": "x", "namespace": "other"}}, "CrossNamespaceReference"),
-        ({"dataSource": {"kind": "DataSource", "name": "deep"}}, "MaxReferenceDepthReached"),
-        ({"dataSource": {"kind": "DataSource", "name": "empty"}}, "NoSource"),
+        ({"dataSource": {"name": "golden"}}, "SelfReference"),
+        ({"dataSource": {"name": "x", "namespace": "other"}}, "CrossNamespaceReference"),
+        ({"dataSource": {"name": "deep"}}, "MaxReferenceDepthReached"),
+        ({"dataSource": {"name": "empty"}}, "NoSource"),
     ],
 )
 def test_what_comes_to_nothing_says_why(world: World, source: dict[str, Any], reason: str) -> None:
-    world.source({"dataSource": {"kind": "DataSource", "name": "deeper"}}, name="deep")
+    world.source({"dataSource": {"name": "deeper"}}, name="deep")
     world.source({}, name="empty")
     world.source(source)
     assert world.ready() == ("False", reason)
@@ -245,7 +245,7 @@ def test_whoever_stands_for_a_disk_is_woken_by_it_also_by_way_of_another(world: 
     watches = Watches()
     kind.connect(watches)  # type: ignore[arg-type]
     fedora = world.source(PVC, name="fedora")
-    world.source({"dataSource": {"kind": "DataSource", "name": "fedora"}})
+    world.source({"dataSource": {"name": "fedora"}})
     world.source({"pvc": {"name": "disk", "namespace": "elsewhere"}}, name="other")
     wanted = [Key("images", "fedora"), Key("images", "golden")]
     assert list(watches.maps[id(world.disks.volumes)](None, world.volume("Succeeded"))) == wanted
