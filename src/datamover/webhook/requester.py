@@ -12,7 +12,7 @@ from typing import Final
 
 from datamover.api.cdi import names
 from datamover.api.cdi.data_source import DATA_SOURCES, DataSourceSource
-from datamover.api.cdi.data_volume import ObjectSource
+from datamover.api.cdi.data_volume import ObjectSource, SourceReference
 from datamover.api.validation import is_object_name
 from datamover.volumes.permit import CloneSource, issue_permit
 from datamover.webhook.review import NewVolume, Question
@@ -84,9 +84,12 @@ class Requesters:
             return None
         if spec.source is not None:
             return _of(spec.source.pvc, spec.source.snapshot, question.namespace)
-        reference, namespace = spec.source_ref, question.namespace
+        if spec.source_ref is None or spec.source_ref.kind != DATA_SOURCES.kind:
+            return None
+        reference: SourceReference | ObjectSource | None = spec.source_ref
+        namespace = question.namespace
         for _ in range(_HOPS):
-            if reference is None or reference.kind != DATA_SOURCES.kind:
+            if reference is None:
                 return None
             namespace = reference.namespace or namespace
             if not (is_object_name(reference.name) and is_object_name(namespace)):
