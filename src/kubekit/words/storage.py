@@ -1,5 +1,7 @@
 """Narrow view of storage.k8s.io/v1."""
 
+from typing import Final
+
 from kubekit.words.meta import Model, ObjectMeta, Resource
 
 
@@ -15,3 +17,4 @@ class StorageClass(Model, frozen=True):
 
 
 STORAGE_CLASSES = Resource("storage.k8s.io", "v1", "storageclasses", "StorageClass", StorageClass, namespaced=False)
+IS_DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"

@@ -16,6 +16,7 @@ from kubekit.runtime.informer import Informer
 from kubekit.runtime.store import Key, key_of
 from kubekit.runtime.workqueue import Workqueue
 from kubekit.words.meta import ObjectMeta, Resource
+from kubekit.words.storage import IS_DEFAULT_CLASS
 from localkube.controllers import constants
 from localkube.controllers.notice import Notice
 from localkube.node.conflicts import done_on_conflict
@@ -25,7 +26,6 @@ from localkube.node.names import (
     BETA_STORAGE_PROVISIONER,
     BIND_COMPLETED,
     BOUND_BY_CONTROLLER,
-    DEFAULT_CLASS,
     NO_PROVISIONER,
     SELECTED_NODE,
     STORAGE_PROVISIONER,
@@ -373,7 +373,7 @@ class BindingController:
         )
 
     def _default_class(self) -> str | None:
-        defaults = [c.metadata for c in self.classes.store.list() if c.metadata.annotation(DEFAULT_CLASS) == "true"]
+        defaults = [c.metadata for c in self.classes.store.list() if c.metadata.annotation(IS_DEFAULT_CLASS) == "true"]
         newest = max(defaults, key=lambda meta: (meta.creation_timestamp or "", meta.name), default=None)
         return newest.name if newest else None
 

@@ -14,7 +14,6 @@ BETA_STORAGE_PROVISIONER: Final = "volume.beta.kubernetes.io/storage-provisioner
 SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
 BIND_COMPLETED: Final = "pv.kubernetes.io/bind-completed"
 BOUND_BY_CONTROLLER: Final = "pv.kubernetes.io/bound-by-controller"
-DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
 HOSTNAME_LABEL: Final = "kubernetes.io/hostname"
 CLAIM_REF_FINALIZER: Final = "external-provisioner.volume.kubernetes.io/finalizer"
 """On PVs that this node deletes from disk before the object goes, as external-provisioner does."""

@@ -49,8 +49,6 @@ USE_POPULATOR: Final = f"{GROUP}/storage.usePopulator"
 """On a DataVolume: `false` has its claim bound first and written afterwards. On a claim: which of the two ways was taken."""
 DEFAULT_VIRT_CLASS: Final = "storageclass.kubevirt.io/is-default-virt-class"
 """On a StorageClass: `true` makes it the default one of virtual machines' disks."""
-DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
-"""On a StorageClass: `true` makes it the default one."""
 CLAIM_ADOPTION_GATE: Final = "DataVolumeClaimAdoption"
 """Feature gate in CDIConfig: every DataVolume may take over a claim of its name, unless it refuses by annotation."""
 

@@ -36,6 +36,7 @@ from kubekit.client.client import Client
 from kubekit.client.errors import AlreadyExists, NotFound
 from kubekit.runtime.informer import Informer
 from kubekit.runtime.store import Key
+from kubekit.words import snapshot, storage
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.meta import Manifest, PartialObject, Resource
 from localkube.controllers.suite import LocalControllers
@@ -307,7 +308,7 @@ def _storage_classes() -> tuple[tuple[Resource[PartialObject], Manifest], ...]:
             {
                 "metadata": {
                     "name": STORAGE_CLASS,
-                    "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+                    "annotations": {storage.IS_DEFAULT_CLASS: "true"},
                 },
                 "provisioner": PROVISIONER,
                 "reclaimPolicy": "Delete",
@@ -319,7 +320,7 @@ def _storage_classes() -> tuple[tuple[Resource[PartialObject], Manifest], ...]:
             {
                 "metadata": {
                     "name": SNAPSHOT_CLASS,
-                    "annotations": {"snapshot.storage.kubernetes.io/is-default-class": "true"},
+                    "annotations": {snapshot.IS_DEFAULT_CLASS: "true"},
                 },
                 "driver": PROVISIONER,
                 "deletionPolicy": "Delete",

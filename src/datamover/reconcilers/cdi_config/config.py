@@ -9,7 +9,7 @@ from datamover.plans.known import UNKNOWN, Known
 from datamover.plans.steps import REST, Emit, Patch, Plan, Step, WriteStatus
 from datamover.reconcilers.cdi_config.objects import CONFIGS, Stored, Tree, active_of, merge_patch
 from datamover.volumes.classes import find_default
-from kubekit.words.storage import StorageClass
+from kubekit.words.storage import IS_DEFAULT_CLASS, StorageClass
 
 OVERHEAD: Final = "0.06"
 """Share of a volume that its file system takes, where nobody says otherwise."""
@@ -69,7 +69,7 @@ def describe(facts: Facts) -> Tree:
         "preallocation": spec.get("preallocation") is True,
         "scratchSpaceStorageClass": scratch
         if scratch in classes
-        else find_default(facts.classes, mark=names.DEFAULT_CLASS),
+        else find_default(facts.classes, mark=IS_DEFAULT_CLASS),
         "importProxy": spec.get("importProxy"),
         "imagePullSecrets": spec.get("imagePullSecrets"),
         "defaultPodResourceRequirements": spec.get("podResourceRequirements"),

@@ -21,7 +21,7 @@ from datamover.reconcilers.datavolume.ask import LARGEST, Ask, Kind
 from datamover.volumes.binding import Obstacle, why_not_copied
 from datamover.volumes.classes import find_default
 from kubekit.words.meta import Manifest, owner_reference
-from kubekit.words.storage import StorageClass
+from kubekit.words.storage import IS_DEFAULT_CLASS, StorageClass
 
 DEFAULT_OVERHEAD: Final = Decimal("0.06")
 """The share of a volume that its file system takes, where nobody says otherwise."""
@@ -75,9 +75,7 @@ def choose_class(claim: ClaimSpec, classes: Iterable[StorageClass], *, content: 
     """
     if claim.storage_class_name is not None:
         return claim.storage_class_name
-    marks = (
-        (names.DEFAULT_VIRT_CLASS, names.DEFAULT_CLASS) if completed and content == KUBEVIRT else (names.DEFAULT_CLASS,)
-    )
+    marks = (names.DEFAULT_VIRT_CLASS, IS_DEFAULT_CLASS) if completed and content == KUBEVIRT else (IS_DEFAULT_CLASS,)
     known = tuple(classes)
     return next((found for mark in marks if (found := find_default(known, mark=mark)) is not None), None)
 

@@ -26,7 +26,7 @@ from datamover.reconcilers.datavolume.claims import (
 )
 from datamover.volumes.binding import Obstacle
 from kubekit.words.meta import ObjectMeta
-from kubekit.words.storage import StorageClass
+from kubekit.words.storage import IS_DEFAULT_CLASS, StorageClass
 
 GIB = 2**30
 SIZE: dict[str, Any] = {"resources": {"requests": {"storage": "1Gi"}}}
@@ -157,11 +157,11 @@ def named(name: str, *marks: str, made: str = "2026-01-01T00:00:00Z") -> Storage
     [
         ([], True, None),
         ([named("plain")], True, None),
-        ([named("usual", names.DEFAULT_CLASS)], True, "usual"),
-        ([named("usual", names.DEFAULT_CLASS), named("disks", names.DEFAULT_VIRT_CLASS)], True, "disks"),
-        ([named("usual", names.DEFAULT_CLASS), named("disks", names.DEFAULT_VIRT_CLASS)], False, "usual"),
+        ([named("usual", IS_DEFAULT_CLASS)], True, "usual"),
+        ([named("usual", IS_DEFAULT_CLASS), named("disks", names.DEFAULT_VIRT_CLASS)], True, "disks"),
+        ([named("usual", IS_DEFAULT_CLASS), named("disks", names.DEFAULT_VIRT_CLASS)], False, "usual"),
         (
-            [named("old", names.DEFAULT_CLASS), named("new", names.DEFAULT_CLASS, made="2026-02-01T00:00:00Z")],
+            [named("old", IS_DEFAULT_CLASS), named("new", IS_DEFAULT_CLASS, made="2026-02-01T00:00:00Z")],
             True,
             "new",
         ),
