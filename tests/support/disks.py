@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 
 from datamover.api import names as ours
-from datamover.api.cdi import names
 from datamover.api.cdi.data_source import DATA_SOURCES
 from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume
 from datamover.api.importer import CONTAINER
@@ -43,6 +42,7 @@ from datamover.runs.facts import PATIENT, Unread
 from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PODS, SECRET_METAS, SELECTED_NODE, SERVICES, Pod
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS
+from kubekit.words.storage import IS_DEFAULT_CLASS
 from kubekit.words.timestamps import seconds
 from support.populating import DRIVER, NAMESPACE, Replica, Server, Stale
 
@@ -75,7 +75,7 @@ class Disks(Server):
         super().__init__(mode=mode, policy=policy)
         fast = self.objects["StorageClass", "fast"]
         fast["provisioner"] = provisioner
-        fast["metadata"]["annotations"] = {names.DEFAULT_CLASS: "true"}
+        fast["metadata"]["annotations"] = {IS_DEFAULT_CLASS: "true"}
         self.obedient = provisioner == DRIVER
         """Whether the driver leaves alone what somebody else fills."""
 
