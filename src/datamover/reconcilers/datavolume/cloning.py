@@ -17,7 +17,7 @@ from datamover.movers.importer import Import, build_job
 from datamover.plans.steps import Create, Inquire, writers_of
 from datamover.reconcilers.datavolume.ask import Ask, Kind
 from datamover.reconcilers.datavolume.claims import Data, fills_by_rebinding, name_volume
-from datamover.reconcilers.datavolume.crossing import is_brought
+from datamover.reconcilers.datavolume.crossing import await_permit, is_brought
 from datamover.reconcilers.datavolume.facts import Away, Facts
 from datamover.reconcilers.datavolume.filling import CLONE, Abroad, Filling, Place, Preparation
 from datamover.reconcilers.datavolume.order import midway_of, owner_of_midway
@@ -34,8 +34,6 @@ from kubekit.words.snapshot import GROUP, VOLUME_SNAPSHOTS, VolumeSnapshot, Volu
 
 _FRESH: Final = 5.0
 """Seconds for which it is believed that no Pod writes the source."""
-_ASK_AGAIN: Final = 60.0
-"""Seconds after which a permit is looked at again: its key may not have been known yet."""
 _LOOK_AGAIN: Final = 15.0
 """Seconds after which the Pods are looked at again: nothing tells us of other people's."""
 
@@ -190,8 +188,8 @@ def _from_away(ask: Ask, facts: Facts, away: Away, source: Manifest) -> Filling 
             f"{ask.kind} {source['name']} is of namespace {away.namespace}, and nothing is copied from there, for {away.refusal}: have that right given to "
             f"whoever makes the DataVolume, and create it anew; or export the disk and upload it here (source upload, `{ours.PART_OF_VALUE} upload`)"
         )
-        # the key may be known later
-        return Preparation(Phase.PENDING, CloneReason.ACROSS_NAMESPACES, message, wake_after=_ASK_AGAIN, warns=True)
+        again = await_permit(facts.volume)
+        return Preparation(Phase.PENDING, CloneReason.ACROSS_NAMESPACES, message, wake_after=again, warns=True)
     if away.temporary is not None:
         return begun
     if not fills_by_rebinding(facts.storage_class, ask.claim, facts.volume):

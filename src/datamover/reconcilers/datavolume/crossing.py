@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from datamover.api import reasons
 from datamover.api.cdi import names
+from datamover.api.cdi.data_volume import DataVolume
 from datamover.api.cdi.names import Phase
 from datamover.api.cdi.names import PopulationReason as Reason
 from datamover.plans.steps import REST, Create, Delete, Effect, Plan, ProveGone, ProveSame, Rebind
@@ -33,6 +34,15 @@ from kubekit.words.snapshot import VOLUME_SNAPSHOTS, VolumeSnapshot
 Decision = Plan[Any]
 
 _LOOK_AGAIN: Final = 30.0
+_PERMIT_AGAIN: Final = 60.0
+"""Seconds after which a permit is looked at again that nobody believes."""
+
+
+def await_permit(volume: DataVolume) -> float | None:
+    """Return in how many seconds a permit is looked at again that is not believed: the key that proves it may be known by then, which no watch tells.
+    None where there is no permit, for that only comes with the creation.
+    """
+    return _PERMIT_AGAIN if volume.metadata.annotation(names.CLONE_PERMIT) is not None else None
 
 
 def is_brought(facts: Facts, claim: PersistentVolumeClaim) -> bool:

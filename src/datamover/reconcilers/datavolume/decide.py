@@ -19,7 +19,7 @@ from datamover.api.cdi.names import PopulationReason as Reason
 from datamover.plans.steps import REST, Annotate, Create, Inquire, Patch, Plan
 from datamover.reconcilers.datavolume.ask import UNSUPPORTED, Ask, Flaw, Kind
 from datamover.reconcilers.datavolume.claims import Data, Wanted, build_claim, fills_by_rebinding, name_volume
-from datamover.reconcilers.datavolume.crossing import bring
+from datamover.reconcilers.datavolume.crossing import await_permit, bring
 from datamover.reconcilers.datavolume.ending import COMPLETED, clear, finish, wait_out
 from datamover.reconcilers.datavolume.facts import Facts, Settings
 from datamover.reconcilers.datavolume.filling import Filler, Filling, Preparation
@@ -80,7 +80,8 @@ def _fill(facts: Facts, ask: Ask, *, settings: Settings, fillers: Fillers) -> De
     if facts.waits:
         if facts.claim is not None and (is_populated(facts, facts.claim) or is_filled_elsewhere(facts.claim)):
             return _end_without_source(facts, facts.claim)
-        return _pending(facts, Reason.DATA_SOURCE_NOT_READY, facts.waits)
+        again = await_permit(facts.volume)  # one of another namespace may wait for nothing but this
+        return _pending(facts, Reason.DATA_SOURCE_NOT_READY, facts.waits, wake_after=again)
     if facts.obstacle is not None:
         return _pending(facts, facts.obstacle.reason, facts.obstacle.message)
     wanted = facts.wanted

@@ -143,19 +143,40 @@ def test_without_a_permit_for_this_very_copy_nothing_is_made_and_nothing_is_told
     assert waits(server) == (reason, without), "nobody learns whether it is there"
 
 
-def test_a_key_that_becomes_known_later_is_waited_for() -> None:
+@pytest.mark.parametrize("way", ["by its name", "by a DataSource"])
+def test_a_key_that_becomes_known_later_is_waited_for(way: str) -> None:
     server, operator = opened()
     operator.keys = ()
-    ask(server)
+    if way == "by its name":
+        ask(server)
+    else:
+        server.hold()
+        stand_for(server, PVC)
+        server.make(source=None, sourceRef=GOLDEN, annotations=permit("pvc"), storage={})
     settle(server, operator)
-    assert waits(server)[0] == CloneReason.ACROSS_NAMESPACES
+    assert waits(server)[0] in (CloneReason.ACROSS_NAMESPACES, Reason.DATA_SOURCE_NOT_READY)
     plan = operator.plan()
     assert plan is not None
-    assert plan.wake_after
+    assert plan.wake_after, "no watch tells that a key is known"
     operator.restart()
     operator.keys = (KEY,)
     settle(server, operator)
     assert_copied(server)
+
+
+@pytest.mark.parametrize("reference", [True, False], ids=["by a DataSource", "by its name"])
+def test_l9_nobody_looks_again_for_a_permit_that_was_never_given(*, reference: bool) -> None:
+    server, operator = opened()
+    server.hold()
+    stand_for(server, PVC)
+    server.make(
+        source=None if reference else PVC, annotations={}, storage={}, **({"sourceRef": GOLDEN} if reference else {})
+    )
+    settle(server, operator)
+    assert "" not in waits(server)
+    plan = operator.plan()
+    assert plan is not None
+    assert plan.wake_after is None
 
 
 @pytest.mark.parametrize(
