@@ -137,6 +137,22 @@ async def test_a_datavolume_takes_its_claim_along(world: Cluster) -> None:
     await world.wait_gone(PERSISTENT_VOLUME_CLAIMS, "disk")
 
 
+async def test_a_claim_that_is_deleted_is_made_and_filled_anew(world: Cluster) -> None:
+    await make(world, source={"blank": {}})
+    await reached(world, "Succeeded")
+    first = await world.client.get(PERSISTENT_VOLUME_CLAIMS, "disk", namespace=world.namespace)
+    await world.client.delete(PERSISTENT_VOLUME_CLAIMS, "disk", namespace=world.namespace)
+
+    async def is_another() -> bool:
+        found = await world._get(PERSISTENT_VOLUME_CLAIMS, "disk")
+        now = await status(world)
+        filled = found is not None and found.metadata.annotation(names.POPULATED) == now.metadata.uid
+        succeeded = now.status is not None and now.status.phase == "Succeeded"
+        return filled and succeeded and found.metadata.uid != first.metadata.uid
+
+    await world.wait_for(is_another)
+
+
 async def test_a_spec_stays_as_it_is(world: Cluster) -> None:
     await make(world, source={"vddk": {"url": "https://sphere.example"}})
     change = {"spec": {"contentType": "archive"}}

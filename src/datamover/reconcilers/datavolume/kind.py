@@ -177,19 +177,23 @@ class DataVolumeKind(AnyKind[DataVolume, DataVolumeStatus, Facts]):
             named.add_handler(lambda key, owners=named.owners: _wake(controller, owners(key)))
 
     def notice(self, key: Key, obj: DataVolume) -> None:
-        """Count it, and watch what it points to until it is populated: each such watch is a request that stays open."""
+        """Count it, and watch what it points to until it is populated: each such watch is a request that stays open. Where its claim is gone, that is
+        made and filled anew, and all of it is needed again.
+        """
         report_present(obj, meter=self._meter)
         ask, _ = ask_for(obj, self._disks, self._permit_keys)
-        self._want(
-            key, ask if isinstance(ask, Ask) and not self.is_over(obj) and not obj.metadata.terminating else None
-        )
+        is_settled = self.is_over(obj) and self._view.claim(key.namespace, key.name) is not None
+        if is_settled or obj.metadata.terminating:
+            self._want(key, None)
+        else:
+            self._want(key, ask if isinstance(ask, Ask) else None, configured=True)
 
     def forget(self, key: Key) -> None:
         """End the watches, and what is counted of it."""
         self._meter.forget(key.namespace, key.name)
         self._want(key, None)
 
-    def _want(self, key: Key, ask: Ask | None) -> None:
+    def _want(self, key: Key, ask: Ask | None, *, configured: bool = False) -> None:
         cluster, who = self._view.cluster, _Wants(key)
         profile = snapshot = None
         if ask is not None:
@@ -197,8 +201,8 @@ class DataVolumeKind(AnyKind[DataVolume, DataVolumeStatus, Facts]):
             snapshot = ask.source.snapshot
         cluster.secrets.want(who, tuple(Key(key.namespace, each) for each in named_secrets(ask)) if ask else ())
         cluster.config_maps.want(who, tuple(Key(key.namespace, each) for each in named_config_maps(ask)) if ask else ())
-        # the gate of adoption counts for one that has succeeded as well, so long as somebody has still to be told
-        self._singles[CDI_CONFIGS].want(who, (Key("", CONFIG_NAME),) if ask else ())
+        # the gate of adoption counts also for one that asks for nothing that can be done
+        self._singles[CDI_CONFIGS].want(who, (Key("", CONFIG_NAME),) if configured else ())
         self._singles[STORAGE_PROFILES].want(who, (Key("", profile),) if profile else ())
         wanted = (Key(snapshot.namespace or key.namespace, snapshot.name),) if snapshot is not None else ()
         self._singles[VOLUME_SNAPSHOTS].want(who, wanted)

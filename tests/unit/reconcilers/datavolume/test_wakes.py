@@ -7,8 +7,10 @@ import msgspec
 import pytest
 
 from datamover.api import names as ours
+from datamover.api.cdi.config import CDI_CONFIGS
 from datamover.api.cdi.data_source import DATA_SOURCES
 from datamover.api.cdi.data_volume import DATA_VOLUMES
+from datamover.api.cdi.storage_profile import STORAGE_PROFILES
 from datamover.reconcilers.cluster import Cluster, View
 from datamover.reconcilers.datavolume.facts import Settings
 from datamover.reconcilers.datavolume.kind import DataVolumeKind
@@ -76,6 +78,34 @@ def test_the_snapshot_that_a_datasource_stands_for_is_watched() -> None:
     desk.stand_for("golden", {"snapshot": {"name": "yesterday"}})
     desk.kind.notice(DISK, volume)
     assert list(desk.cluster.by_name(VOLUME_SNAPSHOTS).owners(Key("apps", "yesterday")))
+
+
+def test_what_is_needed_to_fill_a_claim_anew_is_watched_when_that_of_one_that_has_succeeded_is_gone() -> None:
+    desk = Desk()
+    claim = desk.put(desk.cluster.claims, PERSISTENT_VOLUME_CLAIMS, DISK, "uid-claim")
+    spec = {"source": {"http": {"url": "https://a.example/d", "secretRef": "key"}}}
+    spec |= {"storage": {"storageClassName": "fast", "resources": {"requests": {"storage": "1Gi"}}}}
+    volume = desk.put(desk.disks.volumes, DATA_VOLUMES, DISK, "uid-volume", spec=spec, status={"phase": "Succeeded"})
+    needed = {
+        desk.cluster.by_name(CDI_CONFIGS): Key("", "config"),
+        desk.cluster.by_name(STORAGE_PROFILES): Key("", "fast"),
+        desk.cluster.secrets: Key("apps", "key"),
+    }
+
+    def watched() -> set[bool]:
+        desk.kind.notice(DISK, volume)
+        return {bool(named.owners(key)) for named, key in needed.items()}
+
+    assert watched() == {False}
+    desk.cluster.claims.store.remove(claim.metadata)
+    assert watched() == {True}
+
+
+def test_whether_a_claim_may_be_taken_over_is_watched_also_for_what_asks_for_nothing_that_can_be_done() -> None:
+    desk = Desk()
+    flawed = desk.put(desk.disks.volumes, DATA_VOLUMES, DISK, "uid-volume", spec={"storage": {}})
+    desk.kind.notice(DISK, flawed)
+    assert desk.cluster.by_name(CDI_CONFIGS).owners(Key("", "config"))
 
 
 def test_the_end_of_a_pod_whose_job_is_gone_wakes_who_waits_for_it() -> None:
