@@ -15,9 +15,6 @@ from datamover.api.cdi import names
 from datamover.api.cdi.data_import_cron import DATA_IMPORT_CRONS, DataImportCron
 from datamover.api.cdi.data_source import DATA_SOURCES
 from datamover.api.cdi.data_volume import DATA_VOLUMES
-from datamover.api.definitions import data_volume_crds
-from datamover.cli.datavolumes import data_volume_kinds
-from datamover.cli.options import DataVolumeOptions, Options
 from datamover.plans.status import to_manifest
 from kubekit.client.client import Client
 from kubekit.client.config import load_config
@@ -26,36 +23,21 @@ from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.meta import Resource
 from support import cdi_objects
-from support.filling import VOLUMES
 from support.image_cron import LABEL, digest, name_of
 from support.image_server import Plain, serving
 from support.importing import noise
 from support.kubernetes import ControlPlane
-from support.scenario import CLASS, Cluster, real_cluster
+from support.scenario import CLASS, Cluster
+from support.standalone import MIB, STORAGE, define, read_disk, standalone, trees
 
 pytestmark = pytest.mark.kubernetes
-MIB = 2**20
-WANTED = DataVolumeOptions(collection=True, ttl=0, population=True)
-STORAGE = {"resources": {"requests": {"storage": "4Mi"}}, "storageClassName": CLASS}
-GROUP = "/apis/cdi.kubevirt.io/v1beta1"
-
-
-def define(plane: ControlPlane) -> None:
-    for each in data_volume_crds():
-        if plane.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", each)[0] == 201:
-            path = f"{GROUP}/{each['spec']['names']['plural']}"
-            plane.api_server.wait_until(lambda path=path: plane.call("GET", path)[0] == 200, seconds=30)
 
 
 @pytest.fixture
 async def world(kubernetes: ControlPlane, namespace: str, tmp_path: Path) -> AsyncIterator[Cluster]:
     """A cluster whose operator fills DataVolumes and collects them at once."""
-    define(kubernetes)
-    kinds = data_volume_kinds(Options(data_volumes=WANTED))
-    async with real_cluster(kubernetes, namespace, tmp_path, kinds=kinds, data_volumes=WANTED) as found:
+    async with standalone(kubernetes, namespace, tmp_path) as found:
         yield found
-    for plural in ("dataimportcrons", "datavolumes"):
-        kubernetes.call("DELETE", f"{GROUP}/namespaces/{namespace}/{plural}")
 
 
 async def make_cron(world: Cluster, source: Any, **spec: Any) -> None:
@@ -78,11 +60,6 @@ async def patch(world: Cluster, resource: Resource[Any], name: str, change: Any,
 async def desire(world: Cluster, number: int) -> None:
     said = {"metadata": {"annotations": {names.DESIRED_DIGEST: digest(number)}}}
     await patch(world, DATA_IMPORT_CRONS, "cron", said)
-
-
-async def trees(world: Cluster, resource: Resource[Any]) -> dict[str, Any]:
-    found = await world.client.request_json("GET", resource.path(namespace=world.namespace))
-    return {each["metadata"]["name"]: each for each in found["items"]}
 
 
 async def until_newest(world: Cluster, *, other_than: str = "") -> str:
@@ -121,12 +98,6 @@ async def give_claims(world: Cluster, *claims: str, **meta: Any) -> None:
     await world.wait_for(bound)
 
 
-async def disk(world: Cluster, name: str) -> bytes:
-    claim = await world.client.get(PERSISTENT_VOLUME_CLAIMS, name, namespace=world.namespace)
-    volume = await world.client.get(VOLUMES, claim.spec.volume_name)
-    return (Path(volume.directory) / "disk.img").read_bytes()
-
-
 async def poll_again(world: Cluster) -> None:
     """Let a day pass: wait until the server was asked once more, and its Job is gone."""
     before = "2026-01-01T00:00:00Z"
@@ -157,7 +128,7 @@ async def test_n15_an_image_is_imported_followed_and_pruned_and_nothing_is_impor
         server.objects["/disk.img"] = Plain(first)
         await make_cron(world, {"http": {"url": server.url("/disk.img")}}, schedule="0 3 * * *", importsToKeep=1)
         old = await until_newest(world)
-        assert (await disk(world, old))[:MIB] == first
+        assert (await read_disk(world, old))[:MIB] == first
         await until_claims(world, {old})
         waited = await asyncio.to_thread(
             kubernetes.kubectl, "-n", world.namespace, "wait", "dic/cron", "--for=condition=UpToDate", "--timeout=10s"
@@ -177,14 +148,14 @@ async def test_n15_an_image_is_imported_followed_and_pruned_and_nothing_is_impor
             )
         await until_claims(world, {old, "vm-0", "vm-1"})
         await until_succeeded(world, "vm-0", "vm-1")
-        assert (await disk(world, "vm-1"))[:MIB] == first
+        assert (await read_disk(world, "vm-1"))[:MIB] == first
 
         server.objects["/disk.img"] = Plain(second)
         await poll_again(world)
         new = await until_newest(world, other_than=old)
         await until_claims(world, {new, "vm-0", "vm-1"})
-        assert (await disk(world, new))[:MIB] == second
-        assert (await disk(world, "vm-0"))[:MIB] == first
+        assert (await read_disk(world, new))[:MIB] == second
+        assert (await read_disk(world, "vm-0"))[:MIB] == first
         await poll_again(world)
         assert made(kubernetes, world) == [old, new], "nothing is imported twice"
         del server.objects["/disk.img"]

@@ -16,12 +16,10 @@ from kubekit.client.errors import AlreadyExists, Invalid
 from kubekit.words.apiextensions import CUSTOM_RESOURCE_DEFINITIONS
 from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
-from support.filling import VOLUMES
 from support.image_server import Plain, serving
 from support.importing import noise
 from support.scenario import CLASS, Cluster, embedded_cluster, real_cluster
-
-MIB = 2**20
+from support.standalone import MIB, reached, read_disk
 
 
 @pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.kubernetes)])
@@ -53,15 +51,6 @@ async def status(world: Cluster, name: str = "disk") -> DataVolume:
     return await world.client.get(DATA_VOLUMES, name, namespace=world.namespace)
 
 
-async def reached(world: Cluster, phase: str, name: str = "disk") -> DataVolume:
-    async def is_there() -> bool:
-        found = (await status(world, name)).status
-        return found is not None and found.phase == phase
-
-    await world.wait_for(is_there)
-    return await status(world, name)
-
-
 async def test_a_blank_disk_is_made_and_nothing_temporary_is_left(world: Cluster) -> None:
     await make(world, source={"blank": {}})
     done = await reached(world, "Succeeded")
@@ -74,13 +63,6 @@ async def test_a_blank_disk_is_made_and_nothing_temporary_is_left(world: Cluster
         return [each.metadata.name for each in claims] == ["disk"] and not jobs
 
     await world.wait_for(is_tidy)
-
-
-async def disk(world: Cluster, name: str = "disk") -> bytes:
-    """Return what is in the disk, as a machine would see it."""
-    claim = await world.client.get(PERSISTENT_VOLUME_CLAIMS, name, namespace=world.namespace)
-    volume = await world.client.get(VOLUMES, claim.spec.volume_name)
-    return (Path(volume.directory) / "disk.img").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -105,7 +87,7 @@ async def test_an_image_of_a_web_server_is_on_the_disk_when_it_has_succeeded(
             },
         )
         await reached(world, "Succeeded")
-    found = await disk(world)
+    found = await read_disk(world)
     assert found[: len(image)] == image
     assert len(found) == 4 * MIB
     assert not any(found[len(image) :])

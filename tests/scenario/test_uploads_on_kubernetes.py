@@ -8,33 +8,22 @@ import contextlib
 import http.client
 import socket
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from datamover.api import names, upload
-from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume
-from datamover.api.definitions import data_volume_crds
-from datamover.cli.disks import MakePopulate
+from datamover.api import upload
+from datamover.api.cdi.names import DELETE_AFTER_COMPLETION
 from datamover.cli.uploading import read_keys
 from kubekit.words.batch import JOBS
-from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
-from support.filling import VOLUMES
 from support.importing import noise
 from support.kubernetes import ControlPlane
-from support.scenario import AGENT, CLASS, Cluster, real_cluster
+from support.scenario import Cluster
+from support.standalone import MIB, free_port, listening_on, make_upload, reached, read_disk, send, standalone
 
 pytestmark = pytest.mark.kubernetes
-MIB = 2**20
-
-
-def free_port() -> int:
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        return listener.getsockname()[1]
 
 
 @pytest.fixture
@@ -45,21 +34,8 @@ def port() -> int:
 
 @pytest.fixture
 async def world(kubernetes: ControlPlane, namespace: str, tmp_path: Path, port: int) -> AsyncIterator[Cluster]:
-    for each in data_volume_crds():
-        kubernetes.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", each)
-    images = {names.DEFAULT_IMAGE_REPOSITORY: (AGENT[0], f"LISTEN_PORT={port}", *AGENT[1:])}
-    async with real_cluster(kubernetes, namespace, tmp_path, kinds=(MakePopulate(),), images=images) as found:
+    async with standalone(kubernetes, namespace, tmp_path, images=listening_on(port)) as found:
         yield found
-    kubernetes.call("DELETE", f"/apis/cdi.kubevirt.io/v1beta1/namespaces/{namespace}/datavolumes")
-
-
-async def reached(world: Cluster, phase: str) -> DataVolume:
-    async def is_there() -> bool:
-        found = await world.client.get(DATA_VOLUMES, "disk", namespace=world.namespace)
-        return found.status is not None and found.status.phase == phase
-
-    await world.wait_for(is_there)
-    return await world.client.get(DATA_VOLUMES, "disk", namespace=world.namespace)
 
 
 def listens(port: int) -> bool:
@@ -79,11 +55,7 @@ def put(port: int, token: str) -> int:
 async def test_an_upload_arrives_and_no_token_but_a_good_one_opens_the_receiver(
     world: Cluster, kubernetes: ControlPlane, port: int
 ) -> None:
-    spec = {
-        "source": {"upload": {}},
-        "storage": {"resources": {"requests": {"storage": "4Mi"}}, "storageClassName": CLASS},
-    }
-    await world.create(DATA_VOLUMES, "disk", spec=spec)
+    await make_upload(world, **{DELETE_AFTER_COMPLETION: "false"})
     volume = await reached(world, "UploadReady")
     await world.wait_for(lambda: asyncio.to_thread(listens, port))
     keys = await read_keys(world.client, volume)
@@ -101,17 +73,12 @@ async def test_an_upload_arrives_and_no_token_but_a_good_one_opens_the_receiver(
     image = noise(MIB)
     file = world.place / "mine.raw"
     file.write_bytes(image)
-    command = [sys.executable, "-m", "datamover.cli.entry", "upload", "disk", str(file)]
-    command += ["-n", world.namespace, "--kubeconfig", str(kubernetes.admin_kubeconfig)]
-    command += ["--server", f"https://127.0.0.1:{port}", "-o", "json"]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
+    done = await send(world, kubernetes, file, port=port)
     assert done.returncode == 0, done.stdout + done.stderr
     for token in refused.values():
         assert token not in done.stdout + done.stderr or token == "x"
     await reached(world, "Succeeded")
-    claim = await world.client.get(PERSISTENT_VOLUME_CLAIMS, "disk", namespace=world.namespace)
-    found = await world.client.get(VOLUMES, claim.spec.volume_name)
-    disk = (Path(found.directory) / "disk.img").read_bytes()
+    disk = await read_disk(world)
     assert disk[:MIB] == image
     assert not any(disk[MIB:])
 

@@ -16,6 +16,8 @@ from kubekit.words.timestamps import parse
 
 _NUMBER: Final = re.compile(r"-?[0-9]{1,9}")
 """Ten digits are 31 years and more: nobody means that, and no date is overrun by less."""
+NEVER: Final = "never"
+"""What a namespace's label says in the place of a negative number: Kubernetes takes no label that begins with `-`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,12 @@ def find_lifetime(*, label: str | None, own: int | None, config: CDIConfig | Non
     """Return how long completed DataVolumes of a namespace stay. `label` is the namespace's, `own` the operator's setting."""
     if label is not None:
         where = f"label {names.TTL_LABEL} of the namespace"
+        if label == NEVER:
+            return Lifetime(None, where)
         if _NUMBER.fullmatch(label) is None:
-            problem = f"{where} is {label[:63]!r}, which is no number of seconds: set it to one, or remove it"
+            problem = (
+                f"{where} is {label[:63]!r}, which is no number of seconds: set it to one, to {NEVER!r}, or remove it"
+            )
             return Lifetime(None, where, problem)
         return Lifetime(_none_if_negative(int(label)), where)
     if own is not None:

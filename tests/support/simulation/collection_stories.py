@@ -234,7 +234,7 @@ def _change_ttl(world: World, dice: random.Random) -> None:
         set_ttl(world, dice.choice((None, -1, 0, 3, 60)))
         world.loop.call_later(60.0, lambda: set_ttl(world, 0))
         return
-    label = dice.choice(("-1", "0", "5", "soon"))
+    label = dice.choice(("never", "0", "5", "soon"))
     world.history.note("user", f"labels the namespace with the TTL {label}")
     world.user.patch(NAMESPACE_METAS, SPACE, {"metadata": {"labels": {names.TTL_LABEL: label}}})
     back: Tree = {"metadata": {"labels": {names.TTL_LABEL: None}}}

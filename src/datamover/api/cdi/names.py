@@ -99,7 +99,7 @@ FINALIZER: Final = f"{ours.GROUP}/handover"
 CLONE_PERMIT: Final = f"{ours.GROUP}/clone-permit"
 """On a DataVolume: the webhook's word that whoever made it may copy from the other namespace. Signed; what users write there is no such word."""
 TTL_LABEL: Final = f"{ours.GROUP}/datavolume-ttl-seconds"
-"""On a Namespace: seconds after which its completed DataVolumes are collected; a negative number is never."""
+"""On a Namespace: seconds after which its completed DataVolumes are collected; `never` is what a negative number is elsewhere."""
 
 
 class Phase(StrEnum):

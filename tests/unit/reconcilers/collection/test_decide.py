@@ -399,6 +399,7 @@ def test_n18_a_machine_keeps_its_volume_unless_its_kubevirt_does_without(version
         (None, -1, 10, 99, False),
         (None, 0, 999, 0, True),
         ("0", -1, -1, 0, True),
+        ("never", 0, 0, 99, False),
         ("-1", 0, 0, 99, False),
         ("100", 0, 0, 99, False),
     ],
@@ -433,7 +434,7 @@ def test_g3_it_wakes_when_its_time_comes_and_tells_a_wait_that_is_long() -> None
     assert decide(facts(again, claim(SELF), ttl=3600)).steps == ()
 
 
-@pytest.mark.parametrize("said", ["", "1h", "1.5", "9999999999", "٣", "-", "--1", "10\n"])
+@pytest.mark.parametrize("said", ["", "1h", "1.5", "9999999999", "٣", "-", "--1", "10\n", "Never"])
 def test_a_label_that_is_no_number_switches_off_and_says_so(said: str) -> None:
     space = PartialObject(metadata=ObjectMeta(name="vms", labels={names.TTL_LABEL: said}))
     assert told(decide(facts(volume(), claim(SELF), namespace=space))) == "InvalidTTL"
