@@ -4,9 +4,11 @@ import gzip
 import io
 import os
 import tarfile
+from pathlib import Path
 
 import pytest
 
+from datamover.agent.importer import filling, inventory
 from support.image_server import ImageServer, Plain
 from support.importing import MIB, Volume, noise, refused, succeeded
 
@@ -60,6 +62,74 @@ def test_an_archive_becomes_the_files_of_the_volume(volume: Volume, server: Imag
     assert (data / "no/folder/said/file").read_bytes() == noise(3 * MIB + 5)
     assert (data / "no/folder/said/file").stat().st_mtime == 1_700_000_000
     assert (outcome.files, outcome.bytes) == (5, 3 * MIB + 5 + 5 + 4 + 13)
+
+
+def _replace(path: Path, what: bytes) -> None:
+    path.unlink()
+    path.write_bytes(what)
+
+
+SPOILED = {
+    "one bit of a file": lambda stage: (stage / "no/folder/said/file").write_bytes(b"\0" + noise(3 * MIB + 5)[1:]),
+    "the end of a file": lambda stage: os.truncate(stage / "no/folder/said/file", 3 * MIB),
+    "a file with two names": lambda stage: _replace(stage / "again", b"hellO"),
+    "a file is gone": lambda stage: (stage / "etc" / "motd").unlink(),
+    "an empty file is gone": lambda stage: (stage / "empty").unlink(),
+    "an empty folder is gone": lambda stage: (stage / "void").rmdir(),
+    "a name more": lambda stage: (stage / "etc" / "more").write_bytes(b""),
+    "another name": lambda stage: (stage / "empty").rename(stage / "emptY"),
+    "a link elsewhere": lambda stage: (stage / "etc/link").unlink() or (stage / "etc/link").symlink_to("motd"),
+}  # fmt: skip
+LINKED = (
+    *GOOD,
+    ("void", None, {"type": tarfile.DIRTYPE}),
+    ("again", None, link("etc/hard", tarfile.LNKTYPE)),
+    ("once more", None, link("again", tarfile.LNKTYPE)),
+    ("etc/hard", b"another", {}),
+    ("link too", None, link("again", tarfile.LNKTYPE)),
+    ("etc/link", None, link("../no")),
+)
+
+
+@pytest.mark.parametrize("spoil", SPOILED)
+def test_what_was_extracted_is_read_back_and_compared_with_what_came(
+    volume: Volume, server: ImageServer, monkeypatch, spoil: str
+) -> None:
+    flush = filling.flush_file_system
+
+    def fail(folder: str) -> None:
+        flush(folder)
+        SPOILED[spoil](Path(folder, ".datamover-import"))
+
+    server.objects["/files"] = Plain(tar(*LINKED))
+    monkeypatch.setattr(filling, "flush_file_system", fail)
+    refused(volume.run(URL=server.url("/files"), **ASKED), "VerificationFailed")
+    assert volume.left() == []
+    monkeypatch.undo()
+    outcome = succeeded(volume.run(URL=server.url("/files"), **ASKED))
+    assert "read back" in outcome.message
+    assert (volume.data / "once more").read_bytes() == b"hello"
+
+
+def test_reading_back_is_right_also_where_little_of_hard_links_is_remembered(
+    volume: Volume, server: ImageServer, monkeypatch
+) -> None:
+    monkeypatch.setattr(inventory, "_MOST", 1)
+    server.objects["/files"] = Plain(tar(*LINKED))
+    succeeded(volume.run(URL=server.url("/files"), **ASKED))
+    names = ("again", "once more", "link too")
+    assert {(volume.data / name).stat().st_ino for name in names} == {(volume.data / "again").stat().st_ino}
+
+
+def test_what_many_hard_links_lead_to_is_read_back_once(volume: Volume, server: ImageServer, monkeypatch) -> None:
+    read, real = list[str](), inventory.Inventory._read
+    monkeypatch.setattr(
+        inventory.Inventory, "_read", lambda self, leaf, parent: read.append(leaf) or real(self, leaf, parent)
+    )
+    names = [(f"name {number}", None, link("file", tarfile.LNKTYPE)) for number in range(100)]
+    server.objects["/files"] = Plain(tar(("file", noise(100), {}), *names))
+    succeeded(volume.run(URL=server.url("/files"), **ASKED))
+    assert len(read) == 2  # when it got its second name, and in the end
 
 
 HOSTILE: dict[str, tuple[Member, ...]] = {

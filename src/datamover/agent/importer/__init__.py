@@ -5,6 +5,7 @@
     download                       the whole of it, over many requests where it is cut
     checksum, formats, unpacking   what the bytes are
     disk                           where they go: a file or a device, read back
+    inventory                      what an archive has put into a folder, read back
     raw, conversion, archive, copying, blank    the ways to fill it
 
 Guarantees: what a server sends is bounded by the size of the disk before it is written, however it is packed; credentials go to the host that they

@@ -2,10 +2,12 @@
 
 Guarantees: nothing is written outside the folder, whatever names and links are in the archive: a name that is absolute or holds `..`, a link that leads
 out, a device, a pipe, refuse the whole of it; no link is followed on the way to a name; no privilege comes with it (set-ID bits, owners). What comes is
-bounded by the room that there is, and all headers before a file by what names need, so memory stays flat and no header takes long.
+bounded by the room that there is, and all headers before a file by what names need, so memory stays flat and no header takes long. What was written is
+told to an inventory, so that it can be read back.
 """
 
 import errno
+import hashlib
 import os
 import re
 import tarfile
@@ -18,6 +20,7 @@ import msgspec
 from datamover.agent import printing
 from datamover.agent.errors import Failure
 from datamover.agent.importer import refusals, stage
+from datamover.agent.importer.inventory import Inventory
 from datamover.api import transfer
 
 _PIECE: Final = 1 << 20
@@ -91,7 +94,9 @@ class ForwardReader:
         return b"".join(found)
 
 
-def extract(pieces: Iterator[bytes], folder: str, *, limit: int, alive: Callable[[], None]) -> Extracted:
+def extract(
+    pieces: Iterator[bytes], folder: str, *, limit: int, inventory: Inventory, alive: Callable[[], None]
+) -> Extracted:
     """Extract all of it; `limit` bytes are the most that its files may have. Raises Failure, and OSError of the volume."""
     done = Extracted()
     top = os.open(folder, _FOLDER)
@@ -108,7 +113,7 @@ def extract(pieces: Iterator[bytes], folder: str, *, limit: int, alive: Callable
                     raise _too_much()
                 alive()
                 try:
-                    _extract(archive, member, top, done, limit=limit)
+                    _extract(archive, member, top, done, inventory, limit=limit)
                 except OSError as error:
                     if error.errno in _UNFIT:
                         raise _refused(
@@ -126,7 +131,9 @@ def extract(pieces: Iterator[bytes], folder: str, *, limit: int, alive: Callable
     return done
 
 
-def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, top: int, done: Extracted, *, limit: int) -> None:
+def _extract(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, top: int, done: Extracted, inventory: Inventory, *, limit: int
+) -> None:
     name = _safe(member.name)
     if not name:  # the folder itself
         return
@@ -135,25 +142,27 @@ def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, top: int, done: 
         return  # the volume has its own, or needs none
     if name.split("/")[0] == stage.FOLDER:
         raise _refused(shown, "that is where the importer works")
-    parent, leaf = _enter(top, name)
+    parent, leaf = _enter(top, name, inventory)
     try:
         if member.isdir():
-            _make_folder(parent, leaf, member.mode)
+            _make_folder(parent, leaf, member.mode, name, inventory)
             return
-        _make_way(parent, leaf, shown)
+        _make_way(parent, leaf, shown, name, inventory)
         if member.isreg():
             if done.bytes + member.size > limit:
                 raise refusals.too_large(done.bytes + member.size, limit, what="archive")
-            _write(archive, member, parent, leaf)
+            size, digest = _write(archive, member, parent, leaf)
+            inventory.add_file(name, size=size, digest=digest)
             done.files += 1
             done.bytes += member.size
         elif member.issym():
             if not _stays_within(name, member.linkname):
                 raise _refused(shown, "it is a link that leads out of the volume")
             os.symlink(member.linkname, leaf, dir_fd=parent)
+            inventory.add_link(name, member.linkname)
             done.links += 1
         elif member.islnk():
-            _link(top, name, _safe(member.linkname), parent, leaf)
+            _link(top, name, _safe(member.linkname), parent, leaf, inventory)
             done.links += 1
         else:
             raise _refused(shown, "it is a device, a pipe, or of a kind that is not known")
@@ -189,16 +198,17 @@ def _stays_within(name: str, target: str) -> bool:
     )
 
 
-def _enter(top: int, name: str) -> tuple[int, str]:
+def _enter(top: int, name: str, inventory: Inventory) -> tuple[int, str]:
     """Return a handle on the folder that a name is in, which is made where it is not there, and the last part. No link is followed. Raises Failure."""
     *above, leaf = name.split("/")
     folder = os.dup(top)
     try:
-        for part in above:
+        for depth, part in enumerate(above, 1):
             try:
                 inner = os.open(part, _FOLDER, dir_fd=folder)
             except FileNotFoundError:
                 os.mkdir(part, 0o755, dir_fd=folder)
+                inventory.add_folder("/".join(above[:depth]))
                 inner = os.open(part, _FOLDER, dir_fd=folder)
             except OSError as error:
                 raise _refused(
@@ -212,9 +222,10 @@ def _enter(top: int, name: str) -> tuple[int, str]:
     return folder, leaf
 
 
-def _make_folder(parent: int, leaf: str, mode: int) -> None:
+def _make_folder(parent: int, leaf: str, mode: int, name: str, inventory: Inventory) -> None:
     with suppress(FileExistsError):
         os.mkdir(leaf, dir_fd=parent)
+        inventory.add_folder(name)
     inner = os.open(leaf, _FOLDER, dir_fd=parent)
     try:
         # the rights of the owner stay, or the next name could not be written
@@ -223,22 +234,28 @@ def _make_folder(parent: int, leaf: str, mode: int) -> None:
         os.close(inner)
 
 
-def _make_way(parent: int, leaf: str, shown: str) -> None:
+def _make_way(parent: int, leaf: str, shown: str, name: str, inventory: Inventory) -> None:
     """Remove an earlier member of the same name, as tar does."""
     try:
-        os.unlink(leaf, dir_fd=parent)
+        inventory.drop(name, parent=parent, leaf=leaf)
     except FileNotFoundError:
         return
+    try:
+        os.unlink(leaf, dir_fd=parent)
     except OSError:
         raise _refused(shown, "a folder has its name") from None
 
 
-def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, parent: int, leaf: str) -> None:
+def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, parent: int, leaf: str) -> tuple[int, bytes]:
+    """Write a file; return how many bytes went into it, and their SHA-256."""
     source = archive.extractfile(member)
     assert source is not None
     descriptor = os.open(leaf, _OPEN, 0o600, dir_fd=parent)
+    size, digest = 0, hashlib.sha256()
     try:
         while piece := source.read(_PIECE):
+            size += len(piece)
+            digest.update(piece)
             left = memoryview(piece)
             while left:
                 left = left[os.write(descriptor, left) :]
@@ -247,14 +264,15 @@ def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, parent: int, leaf:
         os.utime(descriptor, (moment, moment))
     finally:
         os.close(descriptor)
+    return size, digest.digest()
 
 
-def _link(top: int, path: str, target: str, parent: int, leaf: str) -> None:
+def _link(top: int, path: str, target: str, parent: int, leaf: str, inventory: Inventory) -> None:
     """Make a hard link to a file of the archive itself, or to a link, which may lead somewhere else from its new place `path`."""
     shown = printing.readable(os.fsencode(path))
     if not target:
         raise _refused(shown, "it is a hard link to no file")
-    folder, name = _enter(top, target)
+    folder, name = _enter(top, target, inventory)
     try:
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if (found.st_mode & 0o170000) not in {0o100000, 0o120000}:
@@ -262,6 +280,7 @@ def _link(top: int, path: str, target: str, parent: int, leaf: str) -> None:
         if found.st_mode & 0o170000 == 0o120000 and not _stays_within(path, os.readlink(name, dir_fd=folder)):
             raise _refused(shown, "it is a link that leads out of the volume")
         os.link(name, leaf, src_dir_fd=folder, dst_dir_fd=parent, follow_symlinks=False)
+        inventory.add_name(path, of=target, parent=folder, leaf=name)
     except FileNotFoundError:
         raise _refused(shown, "it is a hard link to a file that is not there") from None
     finally:

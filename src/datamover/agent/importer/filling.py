@@ -10,8 +10,10 @@ from itertools import chain
 import msgspec
 
 from datamover.agent.children import Stop
+from datamover.agent.files.flushing import flush_file_system
 from datamover.agent.importer import archive, conversion, formats, refusals, unpacking
 from datamover.agent.importer.disk import Disk, open_disk
+from datamover.agent.importer.inventory import Inventory
 from datamover.agent.importer.settings import Settings
 from datamover.agent.importer.stage import Stage, free_space
 from datamover.agent.progress import Reporter
@@ -71,11 +73,11 @@ class Filling(msgspec.Struct, frozen=True, kw_only=True):
         """Read a disk that was written by `Disk.write` back. Raises Failure and Stopped."""
         self.report.phase(transfer.VERIFYING)
 
-        def alive(_done: int) -> None:
-            self.stop.check()
-            self.report.repeat()
+        disk.prove(alive=lambda _done: self._alive())
 
-        disk.prove(alive=alive)
+    def _alive(self) -> None:
+        self.stop.check()
+        self.report.repeat()
 
     def _fill_disk(
         self, stream: Iterator[bytes], measured: "_Measured", *, form: str, told: str, length: int | None
@@ -122,7 +124,8 @@ class Filling(msgspec.Struct, frozen=True, kw_only=True):
         with Stage(volume) as stage:
             free = free_space(volume)
             limit = min(self.settings.size or free, free)
-            done = archive.extract(stream, stage.path, limit=limit, alive=self.stop.check)
+            inventory = Inventory(alive=self._alive)
+            done = archive.extract(stream, stage.path, limit=limit, inventory=inventory, alive=self.stop.check)
             # to the end, where the packer's own checksum is; the archive may have ended before
             left = 0
             for piece in stream:
@@ -130,9 +133,16 @@ class Filling(msgspec.Struct, frozen=True, kw_only=True):
                 if left > limit:
                     raise refusals.too_large(left, limit, what="archive")
             measured.finish()
-            self.report.phase(transfer.RECORDING)
-            stage.publish()
-        return Filled(size=done.bytes, form=told, files=done.files, proof="all of it was brought to the storage")
+            flush_file_system(volume)
+            self.report.phase(transfer.VERIFYING)
+            inventory.prove(stage.path)
+            stage.publish(flushed=True)
+        return Filled(
+            size=done.bytes,
+            form=told,
+            files=done.files,
+            proof="all of them were read back and compared with what came",
+        )
 
 
 class _Measured:
