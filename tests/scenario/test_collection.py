@@ -18,7 +18,7 @@ from datamover.api.cdi.data_volume import DATA_VOLUMES
 from datamover.api.kubevirt import KUBEVIRTS
 from datamover.reconcilers.collection.facts import Machines
 from datamover.reconcilers.collection.gather import SINCE_NAME
-from datamover.volumes.handover import build_patch, record_of
+from datamover.volumes.handover import build_patch, describe_untouched, record_of
 from kubekit.words.apiextensions import CUSTOM_RESOURCE_DEFINITIONS
 from kubekit.words.coordination import LEASES
 from kubekit.words.core import CONFIG_MAPS, NAMESPACES, PERSISTENT_VOLUME_CLAIMS
@@ -280,16 +280,21 @@ async def test_n12_one_that_is_made_again_is_left_alone(world: Collecting) -> No
     assert world.metric(SKIPPED, reason="AlreadyCollectedOnce") == 1
 
 
-async def begun(world: Collecting, *, detached: bool, deleted: bool, back: bool = False) -> None:
-    """A handover that was cut short: with its finalizer, its patch, its deletion; `back`: somebody has made the DataVolume the owner again."""
+async def begun(world: Collecting, *, detached: bool, deleted: bool, back: bool = False, undone: bool = False) -> None:
+    """A handover that was cut short: with its finalizer, its patch, its deletion; `back`: somebody has made the DataVolume the owner again; `undone`: and
+    has taken away whatever was written on the claim.
+    """
     await world.volume(annotations=ASKED, finalizers=[names.FINALIZER])
-    volume = await world.world.get(DATA_VOLUMES, "disk")
     claim = await world.world.get(PERSISTENT_VOLUME_CLAIMS, "disk")
+    await world.annotate("disk", **{names.HANDING_OVER: describe_untouched(claim.metadata)})
+    volume = await world.world.get(DATA_VOLUMES, "disk")
     if detached:
         record = record_of(volume, collected=seconds(datetime.now(UTC)))
         patch = build_patch(claim, volume, heirs=(), record=record, demoted=frozenset())
         if back:
             patch["metadata"]["ownerReferences"] = (await world.tree("disk"))["metadata"]["ownerReferences"]
+        if undone:  # no version is twice
+            patch["metadata"]["annotations"] = {"touched": "yes"}
         await world.world.patch(PERSISTENT_VOLUME_CLAIMS, "disk", patch)
     if deleted:
         await world.world.delete(DATA_VOLUMES, "disk")
@@ -303,8 +308,9 @@ async def begun(world: Collecting, *, detached: bool, deleted: bool, back: bool 
         {"detached": True, "deleted": True},
         {"detached": True, "deleted": False, "back": True},
         {"detached": True, "deleted": True, "back": True},
+        {"detached": True, "deleted": True, "back": True, "undone": True},
     ],
-    ids=["n5-held", "n5-detached", "n5-deleted", "n19-before", "n19-after"],
+    ids=["n5-held", "n5-detached", "n5-deleted", "n19-before", "n19-after", "n19-undone"],
 )
 async def test_n5_n19_a_handover_is_finished_from_wherever_it_was_cut_and_the_disk_stays(
     world: Collecting, state: dict[str, bool]
@@ -374,20 +380,20 @@ async def make_as_kubevirt_1_4_does(world: Collecting, machine: dict[str, Any]) 
     return 1
 
 
-@pytest.mark.parametrize("collected", [True, False], ids=["marked", "no mark"])
+@pytest.mark.parametrize("marked", [True, False], ids=["marked", "no mark"])
 async def test_g20_a_machine_makes_its_volume_again_unless_the_claim_has_our_mark(
-    world: Collecting, collected: bool
+    world: Collecting, marked: bool
 ) -> None:
     machine = await world.owner(MACHINES, "vm", block=True, controller=True)
     await kubevirt(world, "v1.4.0")
     await world.start()
-    if collected:
-        await world.volume(annotations=ASKED, owners=[machine])
-        await world.collected()
-    else:
-        await world.claim("disk", machine["uid"])
-    assert await make_as_kubevirt_1_4_does(world, machine) == (0 if collected else 1)
-    assert (await world.world.get(DATA_VOLUMES, "disk") is None) == collected
+    await world.volume(annotations=ASKED, owners=[machine])
+    await world.collected()
+    if not marked:  # as a claim is that nobody has collected
+        erased = {"metadata": {"annotations": {names.GARBAGE_COLLECTED: None}}}
+        await world.world.patch(PERSISTENT_VOLUME_CLAIMS, "disk", erased)
+    assert await make_as_kubevirt_1_4_does(world, machine) == (0 if marked else 1)
+    assert (await world.world.get(DATA_VOLUMES, "disk") is None) == marked
 
 
 async def test_two_operators_that_see_different_reasons_do_not_argue_faster_than_people_read(world: Collecting) -> None:

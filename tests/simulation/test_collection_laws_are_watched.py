@@ -234,6 +234,11 @@ def without_a_handover_of_what_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     _rewrite(monkeypatch, lambda step: step, before=lambda facts: replace(facts, known=replace(facts.known, deleted=True)))  # fmt: skip
 
 
+def with_every_erased_record_as_a_users_deletion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not on the claim was never written there."""
+    monkeypatch.setattr(decisions, "may_have_begun", lambda *_, **__: False)
+
+
 def with_heirs_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Owners that the DataVolume got since are given to the claim as well, unasked."""
     real = handover.build_patch
@@ -272,6 +277,11 @@ MUTILATIONS: dict[str, tuple[str, Callable[[pytest.MonkeyPatch], None], Story]] 
     "no version at the deletion": ("asked", without_version, refuse_between),
     "no version in the record": ("disk", without_its_version_in_the_record, return_late),
     "no handover of what goes": ("owners", without_a_handover_of_what_goes, return_late_and_delete),
+    "no doubt about an erased record": (
+        "disk|handover",
+        with_every_erased_record_as_a_users_deletion,
+        MOMENTS["put back between delete and release"],
+    ),
     "heirs each time": ("story", with_heirs_each_time, own_by_the_dead),
     "no question for the claim's owners": ("story", without_the_claims_owners, share_with_the_dead),
 }

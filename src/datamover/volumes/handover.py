@@ -77,6 +77,29 @@ def is_detached(claim: ObjectMeta, *, uid: str) -> bool:
     return not claim.owned_by(uid) and guarded
 
 
+def describe_untouched(claim: ObjectMeta) -> str:
+    """Return what is written on a DataVolume before its claim is: which claim, and in which version. As long as the claim is of that very version, no
+    handover of it has begun, whatever somebody has taken away from it since (`names.HANDING_OVER`).
+    """
+    return f"{claim.uid} {claim.resource_version}"
+
+
+def may_have_begun(claim: ObjectMeta, volume: ObjectMeta, *, deleted: bool) -> bool:
+    """Tell whether a DataVolume that is being deleted, and of which its claim has no record, may have been deleted by us, and takes the claim along.
+
+    Somebody may have erased the record, or have put back what the claim was before. Then it names the DataVolume as its owner; or nothing keeps a CDI from
+    making it that once more, where no other controller does. Where the claim is as it was before the handover, the DataVolume's user has deleted it.
+    `deleted`: it is known that we did.
+    """
+    said = volume.annotation(names.HANDING_OVER) or ""
+    if claim.terminating or (said == describe_untouched(claim) and not deleted):
+        return False
+    if claim.owned_by(volume.uid):
+        return True
+    is_safe = is_detached(claim, uid=volume.uid) or any(each.controller for each in claim.owner_references or ())
+    return not is_safe and said.startswith(f"{claim.uid} ")
+
+
 def build_patch(
     claim: PersistentVolumeClaim,
     volume: DataVolume,

@@ -35,7 +35,7 @@ ON_CLAIM = {
     names.DELETE_AFTER_COMPLETION,
     names.RECORD,
 }
-ON_VOLUME = {names.COLLECTION, names.DELETE_AFTER_COMPLETION, names.STAMPED}
+ON_VOLUME = {names.COLLECTION, names.HANDING_OVER, names.DELETE_AFTER_COMPLETION, names.STAMPED}
 
 
 class CollectionLedger(Writes):

@@ -81,6 +81,33 @@ def own_again(world: World) -> bool:
     return True
 
 
+WRITTEN = (names.CREATED_FOR, names.POPULATED_FOR, names.GARBAGE_COLLECTED, names.DELETE_AFTER_COMPLETION, names.RECORD)
+
+
+def put_back(world: World) -> bool:
+    """Somebody replaces the claim by what it was before the handover; tell whether it could be done."""
+    volume, claim = volume_of(world), claim_of(world)
+    if volume is None or claim is None:
+        return False
+    world.history.note("user", "puts back what the claim was before the handover")
+    patch: Tree = {"metadata": {"ownerReferences": [cdi.reference_to(volume)], "annotations": dict.fromkeys(WRITTEN)}}
+    world.user.patch(PERSISTENT_VOLUME_CLAIMS, "disk", patch, SPACE)
+    return True
+
+
+def put_back_in_silence(world: World) -> bool:
+    """The same, and the DataVolume says nothing of a handover any more either."""
+    annotate(world, "disk", {names.HANDING_OVER: None})
+    return put_back(world)
+
+
+def bare(world: World) -> None:
+    """Somebody takes away all that was written on the claim, and leaves its owners."""
+    world.history.note("user", "takes away what was written on the claim")
+    patch: Tree = {"metadata": {"annotations": dict.fromkeys(WRITTEN)}}
+    world.user.patch(PERSISTENT_VOLUME_CLAIMS, "disk", patch, SPACE)
+
+
 def give_to_the_dead(world: World) -> None:
     """Somebody makes the DataVolume the child of an owner that is gone."""
     world.history.note("user", "gives the DataVolume an owner that is gone")
@@ -144,6 +171,10 @@ def _is_deleted(world: World) -> bool:
 MOMENTS: dict[str, Story] = {
     "between detach and delete": _when(_is_detached, own_again),
     "between delete and release": _when(_is_deleted, own_again),
+    "put back between detach and delete": _when(_is_detached, put_back),
+    "put back between delete and release": _when(_is_deleted, put_back),
+    "put back in silence": _when(_is_deleted, put_back_in_silence),
+    "bared between delete and release": _when(_is_deleted, bare),
 }
 own_by_the_dead: Story = _when(_is_detached, give_to_the_dead)
 """The DataVolume gets an owner that is gone when its claim is handed over."""

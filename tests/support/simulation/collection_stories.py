@@ -13,6 +13,7 @@ from datamover.api.cdi import names
 from datamover.api.cdi.data_volume import DATA_VOLUMES
 from kubekit.words.core import CONFIG_MAPS, NAMESPACE_METAS, PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.meta import Resource
+from support import cdi
 from support.simulation.calls import Tree
 from support.simulation.cdi import Cdi
 from support.simulation.conduct import Conduct
@@ -32,7 +33,7 @@ from support.simulation.data_volumes import (
 from support.simulation.faults import Calm
 from support.simulation.hand import Refused
 from support.simulation.stories import Weather, check_idle
-from support.simulation.trees import finalizers_of, is_going, name_of, uid_of
+from support.simulation.trees import finalizers_of, is_going, name_of, owners_of, uid_of
 from support.simulation.world import SPACE, World
 
 REFUSED: Tree = {names.DELETE_AFTER_COMPLETION: "false"}
@@ -279,6 +280,33 @@ def _delete_owner(world: World, dice: random.Random) -> None:
         world.user.delete(CONFIG_MAPS, name_of(owner), SPACE)
 
 
+def _erase_record(world: World, dice: random.Random) -> None:
+    """Somebody tidies up annotations that he does not know."""
+    for claim in world.user.all(PERSISTENT_VOLUME_CLAIMS):
+        if names.RECORD in (claim["metadata"].get("annotations") or {}) and dice.random() < 0.5:
+            world.history.note("user", f"erases the record on claim {name_of(claim)}")
+            patch: Tree = {"metadata": {"annotations": {names.RECORD: None}}}
+            world.user.patch(PERSISTENT_VOLUME_CLAIMS, name_of(claim), patch, SPACE)
+
+
+def _put_back(world: World, dice: random.Random) -> None:
+    """Somebody replaces a claim by what it was before its handover. Of a DataVolume that is being deleted already nothing can keep that from costing the
+    disk: it may go in the same moment.
+    """
+    for volume in world.user.all(DATA_VOLUMES):
+        claim = world.user.find(PERSISTENT_VOLUME_CLAIMS, name_of(volume), SPACE)
+        if claim is None or is_going(volume) or names.FINALIZER not in finalizers_of(volume):
+            continue
+        said = claim["metadata"].get("annotations") or {}
+        if names.RECORD in said and uid_of(volume) not in owners_of(claim):
+            world.history.note("user", f"puts back claim {name_of(claim)}")
+            owners = [cdi.reference_to(volume)]
+            erased = dict.fromkeys((names.RECORD, names.CREATED_FOR, names.POPULATED_FOR, names.GARBAGE_COLLECTED))
+            patch: Tree = {"metadata": {"ownerReferences": owners, "annotations": erased}}
+            world.user.patch(PERSISTENT_VOLUME_CLAIMS, name_of(claim), patch, SPACE)
+            return
+
+
 def _touch(world: World, dice: random.Random) -> None:
     """Another program writes about the DataVolume or its claim what concerns nobody."""
     resource = dice.choice((DATA_VOLUMES, PERSISTENT_VOLUME_CLAIMS))
@@ -299,6 +327,8 @@ INTERFERENCE: dict[str, Callable[[World, random.Random], None]] = {
     "give owner": _give_owner,
     "delete owner": _delete_owner,
     "touch": _touch,
+    "erase record": _erase_record,
+    "put back": _put_back,
 }
 QUICK = (
     "delete volume",
@@ -309,5 +339,7 @@ QUICK = (
     "give owner",
     "delete owner",
     "touch",
+    "erase record",
+    "put back",
 )
 """What is also done in the middle of a handover."""

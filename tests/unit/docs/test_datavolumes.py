@@ -70,6 +70,7 @@ def test_every_reason_and_every_annotation_is_on_the_page() -> None:
         names.RECORD,
         names.COLLECTION,
         names.FINALIZER,
+        names.HANDING_OVER,
         names.TTL_LABEL,
         names.GARBAGE_COLLECTED,
     ):

@@ -7,7 +7,7 @@ on the DataVolume it proves nothing, and all is asked as if there were none.
 """
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from msgspec.structs import replace as changed
 
@@ -41,7 +41,15 @@ from datamover.runs.facts import Unread
 from datamover.runs.wait import LITTLE
 from datamover.volumes.asking import Asked, stamp_late, who_asks
 from datamover.volumes.collection_time import Lifetime, due_at, find_lifetime
-from datamover.volumes.handover import build_patch, build_return, is_detached, read_record, record_of
+from datamover.volumes.handover import (
+    build_patch,
+    build_return,
+    describe_untouched,
+    is_detached,
+    may_have_begun,
+    read_record,
+    record_of,
+)
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim
 from kubekit.words.meta import Manifest, ObjectMeta, OwnerReference, Reference
 from kubekit.words.timestamps import seconds
@@ -112,7 +120,7 @@ def _begin(facts: Facts, claim: PersistentVolumeClaim, *, held: bool) -> Decisio
     if held:
         # The claim is changed under the claim's version: that the DataVolume says the same as before is asked for apart.
         return Plan((ProveSame(DATA_VOLUMES, meta), _detach(facts, claim, heirs=meta.owner_references or ())))
-    return Plan((_hold(meta),))
+    return Plan((_hold(meta, claim),))
 
 
 def _find_lifetime(facts: Facts) -> Lifetime | None:
@@ -198,7 +206,9 @@ def _go_on(facts: Facts, claim: PersistentVolumeClaim) -> Decision:
 
 def _finish(facts: Facts, marked: PersistentVolumeClaim | None) -> Decision:
     """It is being deleted, and waits for us."""
-    meta = facts.volume.metadata
+    meta, claim = facts.volume.metadata, facts.claim
+    if marked is None and claim is not None and may_have_begun(claim.metadata, meta, deleted=facts.known.deleted):
+        return Plan((_detach(facts, claim),))
     if marked is None:
         # Somebody else has deleted it before its claim was handed over, or the claim is another one by now: what follows is what they asked for.
         # A cache that is late would show the same, so the server is asked.
@@ -266,18 +276,19 @@ def _is_soon(facts: Facts, obstacle: Obstacle, wake_after: float | None) -> bool
     return obstacle.reason in _WORKING and phase not in (names.Phase.FAILED, names.Phase.UNKNOWN)
 
 
-def _hold(meta: ObjectMeta) -> Patch:
-    return Patch(DATA_VOLUMES, meta, _finalizers((*(meta.finalizers or ()), names.FINALIZER)))
+def _hold(meta: ObjectMeta, claim: PersistentVolumeClaim) -> Patch:
+    said = {names.HANDING_OVER: describe_untouched(claim.metadata)}
+    return Patch(DATA_VOLUMES, meta, _holders((*(meta.finalizers or ()), names.FINALIZER), said))
 
 
 def _release(meta: ObjectMeta) -> Patch:
-    return Patch(
-        DATA_VOLUMES, meta, _finalizers(tuple(each for each in meta.finalizers or () if each != names.FINALIZER))
-    )
+    left = tuple(each for each in meta.finalizers or () if each != names.FINALIZER)
+    said = {names.HANDING_OVER: None} if meta.annotation(names.HANDING_OVER) is not None else {}
+    return Patch(DATA_VOLUMES, meta, _holders(left, said))
 
 
-def _finalizers(left: tuple[str, ...]) -> Manifest:
-    return {"metadata": {"finalizers": list(left)}}
+def _holders(finalizers: tuple[str, ...], annotations: dict[str, Any]) -> Manifest:
+    return {"metadata": {"finalizers": list(finalizers), **({"annotations": annotations} if annotations else {})}}
 
 
 def _detach(facts: Facts, claim: PersistentVolumeClaim, *, heirs: tuple[OwnerReference, ...] = ()) -> Patch:

@@ -97,7 +97,9 @@ def told(plan: Plan[Any]) -> str:
 
 def test_the_finalizer_comes_before_everything() -> None:
     [step] = decide(facts(volume(), claim(SELF))).steps
-    assert step == Patch(DATA_VOLUMES, volume().metadata, {"metadata": {"finalizers": [names.FINALIZER]}})
+    said = {names.HANDING_OVER: "pvc 9"}
+    wanted = {"metadata": {"finalizers": [names.FINALIZER], "annotations": said}}
+    assert step == Patch(DATA_VOLUMES, volume().metadata, wanted)
 
 
 def test_with_the_finalizer_the_claim_is_detached_in_one_patch() -> None:
@@ -128,7 +130,7 @@ def test_n5_a_claim_that_was_handed_over_for_an_older_version_is_handed_over_aga
 def test_a_finalizer_that_somebody_has_taken_away_comes_back_before_the_deletion() -> None:
     [step] = decide(facts(volume(), handed_over(volume()))).steps
     assert isinstance(step, Patch)
-    assert step.patch == {"metadata": {"finalizers": [names.FINALIZER]}}
+    assert step.patch["metadata"]["finalizers"] == [names.FINALIZER]
 
 
 def test_n19_an_owner_that_comes_back_is_taken_away_again_before_and_after_the_deletion() -> None:
@@ -166,12 +168,91 @@ def test_a_claim_is_handed_over_once_more_when_it_is_not_certain_that_we_deleted
     assert isinstance(decide(facts(later, after)).steps[0], ProveSame)
 
 
+BEGUN = {**ASKED, names.HANDING_OVER: "pvc 9"}
+
+
 @pytest.mark.parametrize("its", [claim(SELF), claim(), None], ids=["not detached", "not ours", "gone"])
 def test_what_somebody_else_has_deleted_goes_when_the_server_says_the_same(its: PersistentVolumeClaim | None) -> None:
-    going = volume(finalizers=(names.FINALIZER,), deletion_timestamp="2026-11-30T10:00:00Z")
+    going = volume(finalizers=(names.FINALIZER,), deletion_timestamp="2026-11-30T10:00:00Z", annotations=BEGUN)
     proof, release = decide(facts(going, its)).steps
     assert isinstance(proof, ProveSame if its is not None else ProveGone)
-    assert release == Patch(DATA_VOLUMES, going.metadata, {"metadata": {"finalizers": []}})
+    wanted = {"metadata": {"finalizers": [], "annotations": {names.HANDING_OVER: None}}}
+    assert release == Patch(DATA_VOLUMES, going.metadata, wanted)
+
+
+def erase(its: PersistentVolumeClaim, *keys: str) -> PersistentVolumeClaim:
+    """The claim in a later version, without these annotations."""
+    kept = {key: value for key, value in (its.metadata.annotations or {}).items() if key not in keys}
+    return changed(its, metadata=changed(its.metadata, annotations=kept, resource_version="10"))
+
+
+def own(its: PersistentVolumeClaim) -> PersistentVolumeClaim:
+    owners = (*(its.metadata.owner_references or ()), SELF)
+    return changed(its, metadata=changed(its.metadata, owner_references=owners, resource_version="10"))
+
+
+def name_otherwise(its: PersistentVolumeClaim) -> PersistentVolumeClaim:
+    return changed(its, metadata=changed(its.metadata, uid="another"))
+
+
+WRITTEN = (names.RECORD, names.CREATED_FOR, names.POPULATED_FOR, names.GARBAGE_COLLECTED, names.DELETE_AFTER_COMPLETION)
+EDITS: dict[str, Callable[[PersistentVolumeClaim], PersistentVolumeClaim]] = {
+    "its record is erased, and it is owned again": lambda its: own(erase(its, names.RECORD)),
+    "all is put back": lambda its: own(erase(its, *WRITTEN)),
+    "all is put back into a claim that is another one": lambda its: name_otherwise(own(erase(its, *WRITTEN))),
+    "record and guard are erased": lambda its: erase(its, *WRITTEN),
+    "its record is another one's": lambda its: own(
+        changed(its, metadata=changed(its.metadata, annotations={names.RECORD: '{"uid":"x","name":"disk"}'}))
+    ),
+}
+LATER = {"finalizers": (names.FINALIZER,), "deletion_timestamp": "2026-11-30T10:00:00Z", "annotations": BEGUN}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize(
+    "meta", [LATER, {**LATER, "annotations": ASKED}], ids=["it says what is handed over", "it says nothing any more"]
+)
+def test_n19_whoever_undoes_what_was_written_on_a_claim_does_not_have_it_go_with_a_volume_that_we_have_deleted(
+    edit: str, meta: dict[str, Any]
+) -> None:
+    given = volume(finalizers=(names.FINALIZER,), annotations=BEGUN)
+    going, its = volume(**meta), EDITS[edit](handed_over(given))
+    if not its.metadata.owned_by("dv") and meta["annotations"] is ASKED:
+        return  # it is not the volume's, and nobody can tell that it ever was
+    [step] = decide(facts(going, its)).steps
+    assert isinstance(step, Patch)
+    assert step.resource is PERSISTENT_VOLUME_CLAIMS
+    assert "dv" not in [each["uid"] for each in step.patch["metadata"]["ownerReferences"]]
+    after = changed(its, metadata=changed(its.metadata, owner_references=(), annotations=step.patch["metadata"]["annotations"]))  # fmt: skip
+    assert is_detached(after.metadata, uid="dv")
+    proof, release, *_ = decide(facts(going, after)).steps
+    assert isinstance(proof, ProveSame)
+    assert isinstance(release, Patch)
+    assert release.patch["metadata"]["finalizers"] == []
+
+
+def test_n19_nobody_forges_on_a_volume_that_we_have_deleted_that_its_claim_is_untouched() -> None:
+    its = claim(SELF)
+    [step] = decide(facts(volume(**LATER), its, known=Known(deleted=True))).steps
+    assert isinstance(step, Patch)
+    assert step.resource is PERSISTENT_VOLUME_CLAIMS
+
+
+@pytest.mark.parametrize(
+    "its",
+    [
+        erase(claim(annotations={names.CREATED_FOR: "dv", names.POPULATED_FOR: ""})),
+        erase(claim(MACHINE)),
+        name_otherwise(claim()),
+        claim(SELF, deletion_timestamp="2026-11-30T10:00:00Z"),
+    ],
+    ids=["guarded", "somebody else's", "another claim", "going itself"],
+)
+def test_a_claim_that_cannot_go_with_its_volume_is_left_as_somebody_has_made_it(its: PersistentVolumeClaim) -> None:
+    proof, release = decide(facts(volume(**LATER), its)).steps
+    assert isinstance(proof, ProveSame)
+    assert isinstance(release, Patch)
+    assert release.resource is DATA_VOLUMES
 
 
 def test_a_volume_that_is_being_deleted_without_us_is_left_alone() -> None:
