@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import fleet, operator
+from bench import collection, fleet, operator
 from bench.servers import embedded_server, real_server
+from datamover.api.definitions import data_volume_crds
 
 _ANCHOR = {
     "1000 to Completed, s": 34.0,
@@ -51,6 +52,10 @@ def main() -> None:
             with server() as kubeconfig:
                 asyncio.run(_furnish(kubeconfig))
                 results[label] = _report(label, fleet.measure(kubeconfig, count=100 if arguments.quick else 1000))
+    if arguments.only in "real datavolumes":
+        with real_server(definitions=data_volume_crds()) as kubeconfig:
+            asyncio.run(_furnish(kubeconfig))
+            results["real datavolumes"] = _report("real datavolumes", collection.measure(kubeconfig, count=many))
     if arguments.only in "mover rclone agent":
         from bench import mover
 

@@ -30,9 +30,14 @@ def usage(pid: int) -> Usage:
 
 @contextmanager
 def operator_process(
-    kubeconfig: Path, log: Path, *, workers: int = 8, environment: Mapping[str, str] | None = None
+    kubeconfig: Path,
+    log: Path,
+    *,
+    workers: int = 8,
+    environment: Mapping[str, str] | None = None,
+    status_address: str = "0",
 ) -> Generator["subprocess.Popen[bytes]"]:
-    """Run `datamover operator` as users do, its log in a file."""
+    """Run `datamover operator` as users do, its log in a file. `status_address` is where it serves its metrics; 0 is nowhere."""
     command = [
         sys.executable,
         "-m",
@@ -43,7 +48,7 @@ def operator_process(
         "--mover-image",
         "stand-in",
         "--metrics-bind-address",
-        "0",
+        status_address,
         "--log-level",
         "warning",
         "--workers",

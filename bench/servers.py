@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import yaml
 
 from bench import ROOT
 from datamover.api.definitions import crds, replication_crds
+from kubekit.words.meta import Manifest
 from support.kubernetes import ControlPlane, find_programs
 
 _CONTROLLERS = (
@@ -30,11 +31,11 @@ _CONTROLLERS = (
 
 
 @contextmanager
-def real_server() -> Generator[Path]:
-    """Start etcd, kube-apiserver and kube-controller-manager; yield an administrator's kubeconfig."""
+def real_server(*, definitions: Iterable[Manifest] = ()) -> Generator[Path]:
+    """Start etcd, kube-apiserver and kube-controller-manager; yield an administrator's kubeconfig. `definitions`: in addition to the usual ones."""
     with tempfile.TemporaryDirectory(prefix="datamover-bench-") as logs:
         plane = ControlPlane(find_programs(), logs=Path(logs), controllers=_CONTROLLERS)
-        plane.start(manifests=(*crds(), *replication_crds()))
+        plane.start(manifests=(*crds(), *replication_crds(), *definitions))
         try:
             yield plane.admin_kubeconfig
         finally:
