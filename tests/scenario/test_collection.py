@@ -106,14 +106,14 @@ async def test_g2_n1_where_no_time_is_set_a_volume_stays_without_a_stamp(world: 
 async def test_g3_n4_it_goes_when_its_time_has_come_also_when_the_operator_is_another_one_by_then(
     world: Collecting,
 ) -> None:
-    await world.start(ttl=3)
+    await world.start(ttl=6)
     since = datetime.now(UTC)
     await world.volume(annotations=ASKED, ready_since=seconds(since))
     await world.stays()
-    await world.start(ttl=3)
+    await world.start(ttl=6)
     await world.stays()
     await world.collected()
-    assert datetime.now(UTC) >= since.replace(microsecond=0) + timedelta(seconds=3)
+    assert datetime.now(UTC) >= since.replace(microsecond=0) + timedelta(seconds=6)
 
 
 async def test_g4_g5_n2_what_is_older_than_the_time_that_is_set_stays_until_its_user_asks_and_nobody_touches_it(
@@ -417,7 +417,8 @@ async def test_beside_a_cdi_it_says_so_and_ours_alone_is_another_mode() -> None:
             assert world.metric("datamover_datavolume_mode", mode=mode) == 1
 
 
-async def test_our_definitions_beside_a_cdi_that_works_are_refused_until_it_is_gone() -> None:
+@pytest.mark.parametrize("where", ["", "default"], ids=["anywhere", "in one namespace"])
+async def test_our_definitions_beside_a_cdi_that_works_are_refused_until_it_is_gone(where: str) -> None:
     async with collecting(ours=True) as world:
         lease = {
             "holderIdentity": "cdi-deployment-0",
@@ -426,7 +427,7 @@ async def test_our_definitions_beside_a_cdi_that_works_are_refused_until_it_is_g
         }
         await world.world.create(LEASES, {"metadata": {"name": names.CONTROLLER_LEASE}, "spec": lease})
         await world.volume(annotations=ASKED)
-        await world.start()
+        await world.start(cdi_namespace=where)
 
         async def refused() -> bool:
             return world.metric("datamover_datavolume_mode", mode="Refused") == 1

@@ -20,3 +20,8 @@ def parse_namespace(context: click.Context, option: click.Parameter, text: str |
     if text is not None and not is_namespace(text):
         raise click.BadParameter(f"{text!r} is not the name of a namespace: {NAMESPACE_RULE}")
     return text
+
+
+def parse_namespace_or_any(context: click.Context, option: click.Parameter, text: str) -> str:
+    """Return a namespace, empty for any. Raises click.BadParameter that says what to do."""
+    return (parse_namespace(context, option, text) or "") if text else ""

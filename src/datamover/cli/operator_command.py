@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from datamover.cli.durations import DurationType
-from datamover.cli.namespaces import parse_namespace
+from datamover.cli.namespaces import parse_namespace, parse_namespace_or_any
 
 _EXIT_CODES = """
 \b
@@ -167,10 +167,9 @@ Exit codes:
     metavar="NAME",
     envvar="CDI_NAMESPACE",
     show_envvar=True,
-    callback=parse_namespace,
-    default="cdi",
-    show_default=True,
-    help="Namespace of a CDI's controller: while it is alive there, nothing is filled.",
+    callback=parse_namespace_or_any,
+    default="",
+    help="Look for a CDI's controller in this namespace only: while one is alive, nothing is filled. [default: in all namespaces]",
 )
 @click.option(
     "--webhook-bind-address",

@@ -56,8 +56,8 @@ class DataVolumeOptions:
     """What is done about DataVolumes: whether completed ones are collected, and whether they are filled where no CDI does it.
 
     `ttl` is how many seconds a completed one stays, negative for ever; None leaves it to CDIConfig. `stamp` lets those that are made while such a
-    setting holds ask for their collection. `deadline` ends a worker that fills a disk for more seconds; None never. `cdi_namespace` is where a CDI's controller has its Lease: while that is alive nothing is filled here;
-    None looks for nobody. `home` is the namespace of what the operator itself has to remember.
+    setting holds ask for their collection. `deadline` ends a worker that fills a disk for more seconds; None never. `cdi_namespace` is where a CDI's controller has its Lease, empty any namespace: while that is alive
+    nothing is filled here; None looks for nobody. `home` is the namespace of what the operator itself has to remember.
     """
 
     collection: bool = False

@@ -46,7 +46,7 @@ class ModeWatch:
     def __init__(
         self, client: Client, *, cdi_namespace: str | None, clock: Clock, show: Callable[[Mode], None]
     ) -> None:
-        """`cdi_namespace` is where a CDI's controller has its Lease; None looks for nobody. `show` is called with each mode."""
+        """`cdi_namespace` is where a CDI's controller has its Lease, empty any namespace; None looks for nobody. `show` is called with each mode."""
         self.mode = Mode.NONE
         self.collection = _Follower("cdi", self)
         self.population = _Follower("cdi", self)
@@ -54,7 +54,7 @@ class ModeWatch:
         self._told = ""
         self._running = False
         self._lease = (
-            LeaseGate(client, namespace=cdi_namespace, name=names.CONTROLLER_LEASE, whose="a CDI", clock=clock)
+            LeaseGate(client, namespace=cdi_namespace or None, name=names.CONTROLLER_LEASE, whose="a CDI", clock=clock)
             if cdi_namespace is not None
             else None
         )

@@ -4,12 +4,13 @@ A Lease is alive until it was not seen to change for the duration that its holde
 election; nobody's wall clock is compared with anybody's. So a Lease that is found at the start counts as alive for that long.
 
 Guarantees: before the gate opens because a Lease has run out, it is read once more, for a watch may be silent. Where it may not be read
-the gate is closed: nobody gets in by accident. Where there is none, it is open.
+the gate is closed: nobody gets in by accident. Where there is none, it is open. Looked for in all namespaces, any that is alive closes it.
 Caveats: a holder that comes to life while our watch hangs is seen when that is given up (`informer.IDLE_TIMEOUT`).
 """
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -19,7 +20,7 @@ from kubekit.client.errors import Forbidden, KubeError, NotFound
 from kubekit.runtime.clock import Clock, SystemClock, within
 from kubekit.runtime.gate import Gate
 from kubekit.runtime.informer import Informer, State
-from kubekit.runtime.store import Key
+from kubekit.runtime.store import Key, key_of
 from kubekit.words.coordination import LEASES, Lease, LeaseSpec
 from kubekit.words.text import clean
 
@@ -43,16 +44,19 @@ class _Seen:
 class LeaseGate(Gate):
     """See the module's docstring."""
 
-    def __init__(self, client: Client, *, namespace: str, name: str, whose: str, clock: Clock | None = None) -> None:
-        """`whose` is the name of the other program, for people."""
+    def __init__(
+        self, client: Client, *, namespace: str | None, name: str, whose: str, clock: Clock | None = None
+    ) -> None:
+        """`whose` is the name of the other program, for people. `namespace` None looks for a Lease of that name in all namespaces."""
         super().__init__("lease")
         self._client = client
-        self._key = Key(namespace, name)
+        self._name = name
+        self._where = f"{namespace}/{name}" if namespace else f"{name} of any namespace"
         self._whose = whose
         self._clock = clock or SystemClock()
-        self._seen = _Seen("", 0.0)
-        self._expired = ""
-        """The version that is known to have run out."""
+        self._seen: dict[Key, _Seen] = {}
+        self._expired: dict[Key, str] = {}
+        """The versions that are known to have run out."""
         self._stir = asyncio.Event()
         self._informer: Informer[Lease] = Informer(
             client, LEASES, namespace=namespace, field_selector=f"metadata.name={name}", optional=True, clock=clock
@@ -63,8 +67,8 @@ class LeaseGate(Gate):
     async def run(self) -> None:
         """Watch the Lease until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._informer.run(), name=f"lease {self._key}")
-            group.create_task(self._follow(), name=f"judge of lease {self._key}")
+            group.create_task(self._informer.run(), name=f"lease {self._where}")
+            group.create_task(self._follow(), name=f"judge of lease {self._where}")
 
     async def _follow(self) -> None:
         while True:
@@ -77,54 +81,66 @@ class LeaseGate(Gate):
                 await within(self._clock, wait, self._stir.wait())
 
     async def _judge(self) -> float | None:
-        """Look at the Lease; return in how many seconds to look again, None when only a change counts."""
+        """Look at all Leases; return in how many seconds to look again, None when only a change counts."""
         informer = self._informer
         if informer.state is State.FORBIDDEN:
             self._forbid()
         elif informer.synced.is_set() or informer.state is State.ABSENT:
-            return await self._weigh(informer.store.get(self._key))
+            try:
+                return await self._weigh(informer.store.list())
+            except Forbidden:
+                self._forbid()
         return None
 
-    async def _weigh(self, lease: Lease | None) -> float | None:
-        spec = lease.spec if lease is not None else None
-        if lease is None or spec is None or not spec.holder_identity:
-            self._note(None)
+    async def _weigh(self, leases: Iterable[Lease]) -> float | None:
+        found = {key_of(each.metadata): each for each in leases}
+        self._seen = {key: seen for key, seen in self._seen.items() if key in found}
+        self._expired = {key: version for key, version in self._expired.items() if key in found}
+        held: list[str] = []
+        waits: list[float] = []
+        for key, lease in sorted(found.items()):
+            left = await self._lives(key, lease)
+            if left is not None:
+                waits.append(left)
+                holder = clean((lease.spec.holder_identity if lease.spec is not None else None) or "", limit=100)
+                held.append(f"{holder} holds the Lease {key}")
+        self._note(f"{self._whose} works here: {held[0]}" if held else None)
+        return min(waits, default=None)
+
+    async def _lives(self, key: Key, lease: Lease) -> float | None:
+        """Return in how many seconds to look again at a Lease that counts as held; None where it does not. Raises Forbidden."""
+        spec = lease.spec
+        if spec is None or not spec.holder_identity:
             return None
         version, now = lease.metadata.resource_version, self._clock.monotonic()
-        if version == self._expired:
+        if version == self._expired.get(key):
             return None
-        if version != self._seen.version:
-            self._seen = _Seen(version, now)
-        left = self._seen.at + _duration(spec) - now
-        if left <= 0:
-            return await self._confirm(version)
-        holder = clean(spec.holder_identity, limit=100)
-        self._note(f"{self._whose} works here: {holder} holds the Lease {self._key}")
-        return left
+        seen = self._seen.get(key)
+        if seen is None or version != seen.version:
+            seen = self._seen[key] = _Seen(version, now)
+        left = seen.at + _duration(spec) - now
+        return left if left > 0 else await self._confirm(key, version)
 
-    async def _confirm(self, version: str) -> float | None:
-        """Open the gate if the server, too, has no later version of the Lease."""
+    async def _confirm(self, key: Key, version: str) -> float | None:
+        """Ask the server whether it, too, has no later version of a Lease that has run out."""
         try:
-            found = await self._client.get(LEASES, self._key.name, namespace=self._key.namespace)
+            found = await self._client.get(LEASES, key.name, namespace=key.namespace)
         except NotFound:
-            self._note(None)
             return None
         except Forbidden:
-            self._forbid()
-            return None
+            raise
         except KubeError as error:
-            _log.info("lease %s cannot be read, so it still counts as held: %s", self._key, error)
+            _log.info("lease %s cannot be read, so it still counts as held: %s", key, error)
             return _RETRY
         if found.metadata.resource_version != version:
             self._informer.store.observe(found)
             return 0.0
-        self._expired = version
-        self._note(None)
+        self._expired[key] = version
         return None
 
     def _forbid(self) -> None:
         self._note(
-            f"the Lease {self._key} may not be read, so it is not known whether {self._whose} works here: "
+            f"the Lease {self._where} may not be read, so it is not known whether {self._whose} works here: "
             "grant get, list and watch on leases of coordination.k8s.io with this name"
         )
 

@@ -261,8 +261,8 @@ def test_what_an_operator_does_about_data_volumes_is_as_options_or_environment_s
     CliRunner().invoke(main, command, env=environment)
     home = "datamover-operator-system"
     assert seen == [
-        DataVolumeOptions(cdi_namespace="cdi", home=home),
-        DataVolumeOptions(collection=True, ttl=0, dry_run=True, stamp=False, cdi_namespace="cdi", home="movers"),
+        DataVolumeOptions(cdi_namespace="", home=home),
+        DataVolumeOptions(collection=True, ttl=0, dry_run=True, stamp=False, cdi_namespace="", home="movers"),
         DataVolumeOptions(
             collection=True,
             ttl=-1,

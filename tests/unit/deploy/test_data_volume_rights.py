@@ -53,7 +53,7 @@ async def operating(
     options = Options(
         namespace=namespace,
         mover_image=ours.DEFAULT_IMAGE_REPOSITORY,
-        data_volumes=DataVolumeOptions(population=True, cdi_namespace=namespace),
+        data_volumes=DataVolumeOptions(population=True, cdi_namespace=""),
     )
     operator = Operator(
         client,

@@ -17,19 +17,19 @@ HELD = "Others works here: pod-a_1 holds the Lease theirs/lock"
 
 
 class Place:
-    def __init__(self, *, refusal=None) -> None:
+    def __init__(self, *, refusal=None, namespace: str | None = "theirs") -> None:
         self.server, self.clock = TinyServer(), VirtualClock()
         self.refusal = refusal
         client = Client(self.server.transport(self._interfere), clock=self.clock, jitter=lambda: 0.0)
-        self.gate = LeaseGate(client, namespace="theirs", name="lock", whose="Others", clock=self.clock)
+        self.gate = LeaseGate(client, namespace=namespace, name="lock", whose="Others", clock=self.clock)
 
     async def _interfere(self, request):
         return self.refusal(request) if callable(self.refusal) else self.refusal
 
-    def renew(self, holder: str = "pod-a_1", **spec) -> None:
+    def renew(self, holder: str = "pod-a_1", *, where: str = "theirs", **spec) -> None:
         """Renew it as its holder does. What its clock says does not matter: it says any time."""
         self.server.put(
-            LEASES,
+            LEASES.replace("theirs", where),
             "lock",
             spec={
                 "holderIdentity": holder,
@@ -172,3 +172,31 @@ async def test_for_how_long_a_lease_counts_has_bounds(said: int | None, lasts: i
     assert here.gate.check() is None
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_of_all_namespaces_any_lease_that_is_renewed_closes_it() -> None:
+    async with place(namespace=None) as here:
+        await settle()
+        assert here.gate.check() is None
+        here.renew(where="b")
+        here.renew(where="a", holder="pod-z_9")
+        await settle()
+        assert here.gate.check() == "Others works here: pod-z_9 holds the Lease a/lock"
+        await here.clock.advance(10)
+        here.renew(where="b")
+        await here.clock.advance(10)
+        assert here.gate.check() == "Others works here: pod-a_1 holds the Lease b/lock", "the other one has run out"
+        await here.clock.advance(6)
+        assert here.gate.check() is None
+        here.renew(where="a")
+        await settle()
+        assert here.gate.check() == "Others works here: pod-a_1 holds the Lease a/lock"
+        here.server.delete(f"{LEASES.replace('theirs', 'a')}/lock")
+        await settle()
+        assert here.gate.check() is None
+
+
+async def test_of_all_namespaces_the_right_to_look_is_asked_for_by_the_name_alone() -> None:
+    async with place(namespace=None, refusal=failure(403, "Forbidden")) as here:
+        await settle()
+        assert "the Lease lock of any namespace may not be read" in (here.gate.check() or "")
