@@ -215,6 +215,39 @@ async def test_n7_an_owner_of_a_kind_that_nobody_knows_keeps_it(world: Collectin
     assert len(owners_of(await world.stays(reason="OwnerUnknown"))) == 1
 
 
+def allow(plane: ControlPlane, user: str, *rules: tuple[str, str, list[str]]) -> None:
+    """Give a user rights on resources of API groups, besides reading all."""
+    name = f"{user}-{len(rules)}"
+    role = [{"apiGroups": [group], "resources": [resource], "verbs": verbs} for group, resource, verbs in rules]
+    home = "/apis/rbac.authorization.k8s.io/v1"
+    about = {"apiGroup": "rbac.authorization.k8s.io"}
+    plane.call("POST", f"{home}/clusterroles", {"metadata": {"name": name}, "rules": role})
+    bound = {"roleRef": {**about, "kind": "ClusterRole", "name": name}, "subjects": [{**about, "kind": "User", "name": user}]}  # fmt: skip
+    status, _ = plane.call("POST", f"{home}/clusterrolebindings", {"metadata": {"name": name}, **bound})
+    assert status == 201
+
+
+@pytest.mark.kubernetes
+@pytest.mark.xdist_group("cdi")
+async def test_n6_who_may_not_set_an_owners_finalizers_collects_nothing_and_says_so(
+    cdi_plane: ControlPlane, survivors: list[dict[str, Any]]
+) -> None:
+    write = ["create", "patch", "update", "delete"]
+    needed = [(DATA_VOLUMES.group, "datavolumes"), ("", "persistentvolumeclaims"), ("", "configmaps"), ("*", "events")]
+    needed.append((LEASES.group, "leases"))
+    allow(cdi_plane, "collector", ("*", "*", ["get", "list", "watch"]), *((*each, write) for each in needed))
+    async with collecting_on(cdi_plane, user="collector") as world:
+        owner = await world.owner(OWNERS, "first", block=True)
+        await world.start()
+        await world.volume(annotations=ASKED, owners=[owner])
+        claim = await world.stays(reason="FinalizerForbidden")
+        assert [each["kind"] for each in owners_of(claim)] == ["DataVolume"]
+        allow(cdi_plane, "collector", (OWNERS.group, "owners/finalizers", ["update"]))
+        await world.start()  # what was said of a right is believed for some minutes
+        assert owners_of(await world.collected()) == [owner]
+        survivors += world.survivors
+
+
 @pytest.mark.parametrize(
     ("given", "reason"),
     [

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from datamover.api.cdi import names
+from datamover.api.cdi.config import CDI_CONFIGS
 from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume
 from datamover.api.definitions import data_volume_crds
 from datamover.cli.disks import MakePopulate
@@ -19,7 +20,7 @@ from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from support.image_server import Plain, serving
 from support.importing import noise
 from support.scenario import CLASS, Cluster, embedded_cluster, real_cluster
-from support.standalone import MIB, reached, read_disk
+from support.standalone import MIB, reached, read_disk, trees
 
 
 @pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.kubernetes)])
@@ -39,12 +40,12 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             yield found
 
 
-async def make(world: Cluster, name: str = "disk", **spec: Any) -> None:
+async def make(world: Cluster, name: str = "disk", *, annotations: dict[str, str] | None = None, **spec: Any) -> None:
     wanted: dict[str, Any] = {
         "storage": {"resources": {"requests": {"storage": "4Mi"}}, "storageClassName": CLASS},
         **spec,
     }
-    await world.create(DATA_VOLUMES, name, spec=wanted)
+    await world.create(DATA_VOLUMES, name, metadata={"annotations": annotations or {}}, spec=wanted)
 
 
 async def status(world: Cluster, name: str = "disk") -> DataVolume:
@@ -133,6 +134,54 @@ async def test_a_claim_that_is_deleted_is_made_and_filled_anew(world: Cluster) -
         return filled and succeeded and found.metadata.uid != first.metadata.uid
 
     await world.wait_for(is_another)
+
+
+async def test_g13_g14_what_was_there_is_taken_over_as_it_is_where_that_is_allowed(world: Cluster) -> None:
+    theirs = {"disk.img": noise(4096)}
+    late = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "4Mi"}}}
+    late |= {"storageClassName": f"{CLASS}-late"}
+    filled = {
+        "filled-http": {"http": {"url": "http://127.0.0.1:9/missing"}},
+        "filled-upload": {"upload": {}},
+        "filled-pvc": {"pvc": {"name": "missing", "namespace": world.namespace}},
+    }
+    adopts = {"adopted": "true", "unbound": "true", "refused": "false", "gated": None}
+    for name in (*filled, *adopts):
+        if name == "unbound":
+            await world.create(PERSISTENT_VOLUME_CLAIMS, name, spec=late)
+        else:
+            await world.create_volume(name, theirs)
+    before = await trees(world, PERSISTENT_VOLUME_CLAIMS)
+    for name, source in filled.items():
+        said = {"metadata": {"annotations": {names.POPULATED_FOR: name}}}
+        where: dict[str, Any] = {"namespace": world.namespace, "field_manager": "test"}
+        await world.client.patch(PERSISTENT_VOLUME_CLAIMS, name, said, **where)
+        await make(world, name, source=source)
+    for name, said in adopts.items():
+        annotations = {names.ALLOW_ADOPTION: said} if said is not None else {}
+        await make(world, name, source={"blank": {}}, annotations=annotations)
+    await reached(world, "Pending", "gated")
+    gates = {"featureGates": [names.CLAIM_ADOPTION_GATE]}
+    await world.create(CDI_CONFIGS, names.CONFIG_NAME, metadata={"namespace": None}, spec=gates)
+    try:
+        for name in (*filled, "adopted", "unbound", "gated"):
+            done = await reached(world, "Succeeded", name)
+            assert done.status is not None
+            assert done.status.progress == "N/A"
+        refused = await reached(world, "Pending", "refused")
+    finally:
+        await world.client.delete(CDI_CONFIGS, names.CONFIG_NAME)
+    ready = refused.status.condition("Ready") if refused.status is not None else None
+    assert ready is not None
+    assert ready.reason == "ClaimExists"
+    after, made = await trees(world, PERSISTENT_VOLUME_CLAIMS), await trees(world, DATA_VOLUMES)
+    assert after.keys() == before.keys()
+    for name, claim in after.items():
+        assert (claim["metadata"]["uid"], claim["spec"]) == (before[name]["metadata"]["uid"], before[name]["spec"])
+        owners = [each["uid"] for each in claim["metadata"].get("ownerReferences") or ()]
+        assert owners == ([] if name == "refused" else [made[name]["metadata"]["uid"]])
+        assert name == "unbound" or await read_disk(world, name) == theirs["disk.img"]
+        assert made[name]["metadata"].get("annotations", {}).get(names.PRE_POPULATED) == (name if name in filled else None)  # fmt: skip
 
 
 async def test_a_spec_stays_as_it_is(world: Cluster) -> None:

@@ -313,14 +313,15 @@ async def collecting(*, ours: bool = False) -> AsyncIterator[Collecting]:
 
 
 @asynccontextmanager
-async def collecting_on(plane: ControlPlane) -> AsyncIterator[Collecting]:
-    """A namespace of its own on a real control plane that has the definitions."""
+async def collecting_on(plane: ControlPlane, *, user: str | None = None) -> AsyncIterator[Collecting]:
+    """A namespace of its own on a real control plane that has the definitions; operators are this user, or else may do anything."""
     config = load_config(plane.admin_kubeconfig)
+    theirs = config if user is None else load_config(plane.user_kubeconfig(user))
     transports = [HttpTransport(config)]
     client = Client(transports[0], user_agent="test")
 
     def connect() -> Transport:
-        transports.append(HttpTransport(config))
+        transports.append(HttpTransport(theirs))
         return transports[-1]
 
     world = Embedded(client, namespace=f"case-{secrets.token_hex(4)}")

@@ -38,6 +38,8 @@ def numbered_tests() -> set[str]:
 
 
 TESTS = numbered_tests()
+WITHOUT_A_SERVER = {"G22", "N14"}
+"""Cases of a command alone, and of counts."""
 
 
 def test_every_case_has_its_row() -> None:
@@ -51,6 +53,13 @@ def test_the_row_of_a_case_names_a_test_that_bears_its_number(case: str) -> None
     named = ROWS[case].strip("`")
     assert named in TESTS
     assert case in cases_of(named)
+
+
+@pytest.mark.parametrize("case", [case for case in WANTED if case not in ELSEWHERE | WITHOUT_A_SERVER])
+def test_the_test_of_a_case_is_one_that_runs_on_a_real_api_server(case: str) -> None:
+    named = ROWS[case].strip("`")
+    pages = (path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert any(f"def {named}(" in page and "kubernetes" in page for page in pages)
 
 
 @pytest.mark.parametrize("case", sorted(ELSEWHERE))
