@@ -12,6 +12,7 @@ from datamover.api import names
 from datamover.metrics.datamover import DataMoverMetrics
 from datamover.metrics.datavolumes import CollectionMetrics
 from datamover.metrics.exposition import new_registry
+from datamover.metrics.images import CronName, ImageMetrics
 from datamover.metrics.population import DiskWait, PopulationMetrics
 from datamover.metrics.replication import ReplicaFailure, ReplicaName, ReplicationMetrics, ReplicaWait
 from datamover.metrics.runtime import RuntimeMetrics
@@ -32,6 +33,7 @@ def exposed() -> set[str]:
     ReplicationMetrics(registry, now=lambda: 0.0)
     CollectionMetrics(registry)
     PopulationMetrics(registry)
+    ImageMetrics(registry)
     found = set()
     for family in registry.collect():
         suffixes = {
@@ -85,6 +87,8 @@ def test_a_panel_shows_metrics_that_exist(expression: str) -> None:
         (DASHBOARD, "Failed, and nobody has dealt with it", "datamover_failed_", {"name", "namespace", "reason"}),
         (DASHBOARD, "Waiting", "datamover_waiting_since_", {"name", "namespace", "reason"}),
         (DATA_VOLUMES, "Waiting, by name", "datamover_datavolume_waiting_since_", set(DiskWait._fields)),
+        (DATA_VOLUMES, "Images out of date, by name", "datamover_image_up_to_date", set(CronName._fields)),
+        (DATA_VOLUMES, "Images, age of the last import", "datamover_image_last_import_", set(CronName._fields)),
         (REPLICATION, "Out of sync, by name", "volsync_volume_out_of_sync", set(ReplicaName._fields)),
         (REPLICATION, "Failing, by name", "datamover_replication_consecutive_", set(ReplicaFailure._fields)),
         (REPLICATION, "Waiting, by name", "datamover_replication_waiting_since_", set(ReplicaWait._fields)),
@@ -125,10 +129,17 @@ def test_the_dashboard_arrives_as_it_is_written(render: Any) -> None:
     }
 
 
-def test_what_an_alert_tells_by_name_a_panel_shows() -> None:
+@pytest.mark.parametrize(
+    ("dashboard", "title", "named"),
+    [
+        (DASHBOARD, "Age of the last backup of each claim", "DataMoverNoRecentSuccess"),
+        (DATA_VOLUMES, "Images out of date, by name", "DataMoverImageOutOfDate"),
+    ],
+)
+def test_what_an_alert_tells_by_name_a_panel_shows(dashboard: dict[str, Any], title: str, named: str) -> None:
     """A claim without any backup yet is told by the same alert as one whose last is old, so it is in the same list."""
-    ages = next(panel for panel in DASHBOARD["panels"] if panel["title"] == "Age of the last backup of each claim")
+    ages = next(panel for panel in dashboard["panels"] if panel["title"] == title)
     rules = yaml.safe_load((FILES / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
-    alert = next(rule for group in rules for rule in group["rules"] if rule["alert"] == "DataMoverNoRecentSuccess")
+    alert = next(rule for group in rules for rule in group["rules"] if rule["alert"] == named)
     families = set(re.findall(r"datamover_\w+", alert["expr"]))
     assert families == set(re.findall(r"datamover_\w+", ages["targets"][0]["expr"]))
