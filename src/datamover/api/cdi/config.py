@@ -40,7 +40,7 @@ class CDIConfig(KeepsUnknown, frozen=True):
 
     metadata: ObjectMeta = ObjectMeta()
     spec: CDIConfigSpec | None = None
-    status: dict[str, Any] | None = None
+    status: Annotated[dict[str, Any] | None, doc("What counts where the configuration says nothing.")] = None
 
 
 class CDISpec(Model, frozen=True):
@@ -54,7 +54,7 @@ class CDI(KeepsUnknown, frozen=True):
 
     metadata: ObjectMeta = ObjectMeta()
     spec: CDISpec | None = None
-    status: dict[str, Any] | None = None
+    status: Annotated[dict[str, Any] | None, doc("Whether its configuration counts.")] = None
 
 
 CDI_CONFIGS = Resource(names.GROUP, names.VERSION, "cdiconfigs", "CDIConfig", CDIConfig, namespaced=False)

@@ -164,12 +164,12 @@ class DataVolumeSpec(Model, frozen=True):
 class DataVolumeCondition(Model, frozen=True):
     """One thing that is the case, is not, or is not known."""
 
-    type: str = ""
-    status: str = ""
-    last_transition_time: str | None = None
-    last_heartbeat_time: str | None = None
-    reason: str | None = None
-    message: str | None = None
+    type: Annotated[str, doc("What this is about.")] = ""
+    status: Annotated[str, doc("True, False or Unknown.")] = ""
+    last_transition_time: Annotated[str | None, doc("Since when its status is what it is.")] = None
+    last_heartbeat_time: Annotated[str | None, doc("When anything of it changed last.")] = None
+    reason: Annotated[str | None, doc("Why, in one word that programs can rely on.")] = None
+    message: Annotated[str | None, doc("The same in a sentence, with what to do.")] = None
 
 
 class DataVolumeStatus(Model, frozen=True):
