@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from datamover.api.cdi import names
+from datamover.api.cdi.names import PopulationReason
 from datamover.reconcilers.collection.obstacles import Reason
+from datamover.volumes.cloning import CloneReason
 from datamover.volumes.handover import Record
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "datavolumes.md").read_text(encoding="utf-8")
+COOKBOOK = (ROOT / "docs" / "failures.md").read_text(encoding="utf-8")
 ROWS: dict[str, str] = dict(re.findall(r"^\| ([GN]\d+) \|.*\| ([^|]+) \|$", PAGE, re.MULTILINE))
 ELSEWHERE = {"G18", "G19", "G21", "G23"}
 """Cases that need KubeVirt."""
@@ -84,6 +87,21 @@ def test_every_reason_and_every_annotation_is_on_the_page() -> None:
         names.GARBAGE_COLLECTED,
     ):
         assert f"`{word}" in PAGE, word
+
+
+WELL = {
+    PopulationReason.TRANSFER_RUNNING,
+    PopulationReason.POPULATED,
+    PopulationReason.ADOPTED,
+    PopulationReason.PRE_POPULATED,
+    PopulationReason.COLLECTED_ALREADY,
+}
+"""Reasons of what goes well."""
+
+
+@pytest.mark.parametrize("reason", sorted({*Reason, *PopulationReason, *CloneReason} - WELL))
+def test_of_everything_that_a_datavolume_waits_for_the_cookbook_says_what_to_do(reason: str) -> None:
+    assert f"`{reason}`" in COOKBOOK or f"### {reason}\n" in COOKBOOK
 
 
 def test_every_part_of_the_record_is_on_the_page() -> None:
