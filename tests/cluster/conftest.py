@@ -6,6 +6,7 @@ taken away (`support.bundle`).
 """
 
 import contextlib
+import os
 import secrets
 import sys
 from collections.abc import Iterator
@@ -53,8 +54,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     The longest scenarios come first, so that no worker is left with one of them when the others have nothing to do.
     """
-    here = Path(__file__).parent
-    mine = [item for item in items if here in item.path.parents]
+    here = f"{Path(__file__).parent}{os.sep}"  # a text: paths that are compared 13,000 times take half a second
+    mine = [item for item in items if str(item.path).startswith(here)]
     for item in mine:
         item.add_marker(pytest.mark.cluster)
         item.add_marker(pytest.mark.timeout(600))

@@ -4,11 +4,10 @@ import copy
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from datamover.api.v1alpha1.definition import data_mover_crd
 from localkube.store.bootstrap import bootstrap_objects
 from support.kubernetes import REPOSITORY
+from support.parsing import read_documents
 
 
 def own_definitions() -> list[dict[str, Any]]:
@@ -23,7 +22,7 @@ def data_volume_definitions() -> list[dict[str, Any]]:
 
 def _read(folder: Path) -> list[dict[str, Any]]:
     files = sorted(folder.glob("*.yaml"))
-    return [definition for file in files for definition in yaml.safe_load_all(file.read_text()) if definition]
+    return [definition for file in files for definition in read_documents(file.read_text()) if definition]
 
 
 def snapshot_definitions() -> list[dict[str, Any]]:

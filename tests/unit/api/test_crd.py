@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import msgspec
 import pytest
-import yaml
 
 from datamover.api import crd, names, pods
 from datamover.api.definitions import crds
@@ -15,6 +14,7 @@ from datamover.api.v1alpha1.datamover import DataMover
 from datamover.api.v1alpha1.validation import check_spec
 from kubekit.words.meta import Condition, Model, ObjectMeta, Resource
 from localkube.store.crds import _crd_faults, kinds_of
+from support.parsing import read_yaml
 
 REPOSITORY = Path(__file__).parents[3]
 INSTALLED = REPOSITORY / "deploy" / "crds" / "datamovers.yaml"
@@ -186,7 +186,7 @@ EXAMPLES = sorted(DOCUMENTS.glob("*.yaml"))
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_of_the_documents_is_read_as_it_is_meant(example: Path) -> None:
-    manifest = yaml.safe_load(example.read_text())
+    manifest = read_yaml(example.read_text())
     assert manifest["metadata"]["name"] == example.stem
     if manifest["kind"] != "DataMover":
         assert manifest["kind"] == "Secret"

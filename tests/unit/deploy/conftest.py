@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+
+from support.parsing import read_documents
+from support.programs import GO
 
 ROOT = Path(__file__).resolve().parents[3]
 CHART = ROOT / "deploy" / "charts" / "datamover"
@@ -60,7 +62,9 @@ def render_text(helm: str, rendered: dict[tuple[str, ...], str]) -> RenderText:
         flags += [] if tests else ["--skip-tests"]
         command = (helm, "template", release, str(CHART), "--kube-version", OLDEST, "--namespace", namespace, *flags)
         if command not in rendered:
-            rendered[command] = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            rendered[command] = subprocess.run(
+                command, env=os.environ | GO, capture_output=True, text=True, check=True
+            ).stdout
         return rendered[command]
 
     return run
@@ -69,7 +73,7 @@ def render_text(helm: str, rendered: dict[tuple[str, ...], str]) -> RenderText:
 @pytest.fixture
 def render(render_text: RenderText) -> Render:
     """The same, as objects."""
-    return lambda *settings, **options: [each for each in yaml.safe_load_all(render_text(*settings, **options)) if each]
+    return lambda *settings, **options: [each for each in read_documents(render_text(*settings, **options)) if each]
 
 
 @pytest.fixture
@@ -80,7 +84,7 @@ def render_values(helm: str, tmp_path: Path) -> Render:
         file = tmp_path / "values.yaml"
         file.write_text(json.dumps(values), encoding="utf-8")
         command = [helm, "template", release, CHART, "--kube-version", OLDEST, "--namespace", namespace, "-f", file]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        return [each for each in yaml.safe_load_all(done.stdout) if each]
+        done = subprocess.run(command, env=os.environ | GO, capture_output=True, text=True, check=True)
+        return [each for each in read_documents(done.stdout) if each]
 
     return run

@@ -12,13 +12,12 @@ import yaml
 
 from datamover.api import names, reasons, transfer
 from datamover.api.waits import WAITS, EndedBy, Severity
+from support.parsing import read_yaml
 from support.prometheus import find_prometheus
 
 FILE = Path(__file__).resolve().parents[3] / "deploy" / "charts" / "datamover" / "files" / "alerts.yaml"
 RULES: dict[str, dict[str, Any]] = {
-    rule["alert"]: rule
-    for group in yaml.safe_load(FILE.read_text(encoding="utf-8"))["groups"]
-    for rule in group["rules"]
+    rule["alert"]: rule for group in read_yaml(FILE.read_text(encoding="utf-8"))["groups"] for rule in group["rules"]
 }
 LEADS = f'leader_election_master_status{{name="{names.LEASE_NAME}",'
 FOREIGN = 'leader_election_master_status{name="9cf8bbf0.example.com",'

@@ -11,21 +11,21 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-import yaml
 
 from datamover import __version__
 from datamover.api import names
 from datamover.api.pods import LocalObjectReference, PodSecurityContext, ResourceRequirements, Toleration
 from datamover.cli.operator import read_mover_defaults
+from support.parsing import read_yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 CHART = ROOT / "deploy" / "charts" / "datamover"
-VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+VALUES: dict[str, Any] = read_yaml((CHART / "values.yaml").read_text(encoding="utf-8"))
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 PAGE = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
 SECURE = ("metrics.secure=true", "metrics.tls.secretName=certificate")
 DEFINITION_VERSION = "datamover.a-cup-of.coffee/definition-version"
-ALERTS: list[dict[str, Any]] = yaml.safe_load((CHART / "files/alerts.yaml").read_text(encoding="utf-8"))["groups"]
+ALERTS: list[dict[str, Any]] = read_yaml((CHART / "files/alerts.yaml").read_text(encoding="utf-8"))["groups"]
 REPLICATION = "replication.enabled=true"
 COLLECTION = "dataVolumes.collection.enabled=true"
 POPULATION = "dataVolumes.population.enabled=true"
@@ -52,7 +52,7 @@ LEAVES = leaves(SCHEMA, VALUES)
 
 
 def test_the_versions_are_that_of_the_package() -> None:
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    chart = read_yaml((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     assert chart["appVersion"] == __version__
     assert chart["kubeVersion"] == ">=1.29.0-0"
     assert "Kubernetes 1.29 or newer" in PAGE
@@ -68,13 +68,13 @@ def test_the_definitions_are_copies_of_the_generated_ones() -> None:
 def test_the_alert_rules_are_those_of_the_metrics_page() -> None:
     page = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```yaml\n(groups:\n.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    documented = [group for block in blocks for group in yaml.safe_load(block)["groups"]]
+    documented = [group for block in blocks for group in read_yaml(block)["groups"]]
     assert documented == ALERTS
 
 
 def test_every_value_is_in_the_table_with_its_default() -> None:
     rows = re.findall(r"^\| `([\w.]+)` \| `([^`]*)` \| \S.*\|$", PAGE.partition("## Values")[2], re.MULTILINE)
-    assert {name: yaml.safe_load(default) for name, default in rows} == LEAVES
+    assert {name: read_yaml(default) for name, default in rows} == LEAVES
     assert len(rows) == len(LEAVES)
 
 
@@ -85,7 +85,7 @@ def test_the_readme_of_the_chart_has_the_same_table() -> None:
 
 
 def test_the_icon_is_a_picture_in_itself() -> None:
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    chart = read_yaml((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     kind, _, picture = chart["icon"].partition(",")
     assert kind == "data:image/svg+xml;base64"
     assert ET.fromstring(base64.b64decode(picture, validate=True)).tag.endswith("svg")
@@ -518,7 +518,7 @@ def notes(helm: str, tmp_path: Path) -> Callable[..., str]:
         command = [helm, "template", where.get("release", "datamover"), chart, "--kube-version", "v1.29.0",
                    "--namespace", where.get("namespace", names.OPERATOR_NAMESPACE), "--show-only", "templates/notes.yaml", *flags]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        return yaml.safe_load(done.stdout)["notes"]
+        return read_yaml(done.stdout)["notes"]
 
     return run
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from datamover.api import names
 from datamover.metrics.datamover import DataMoverMetrics
@@ -16,6 +15,7 @@ from datamover.metrics.images import CronName, ImageMetrics
 from datamover.metrics.population import DiskWait, PopulationMetrics
 from datamover.metrics.replication import ReplicaFailure, ReplicaName, ReplicationMetrics, ReplicaWait
 from datamover.metrics.runtime import RuntimeMetrics
+from support.parsing import read_yaml
 
 FILES = Path(__file__).resolve().parents[3] / "deploy/charts/datamover/files"
 DASHBOARD: dict[str, Any] = json.loads((FILES / "dashboards/datamover.json").read_text(encoding="utf-8"))
@@ -139,7 +139,7 @@ def test_the_dashboard_arrives_as_it_is_written(render: Any) -> None:
 def test_what_an_alert_tells_by_name_a_panel_shows(dashboard: dict[str, Any], title: str, named: str) -> None:
     """A claim without any backup yet is told by the same alert as one whose last is old, so it is in the same list."""
     ages = next(panel for panel in dashboard["panels"] if panel["title"] == title)
-    rules = yaml.safe_load((FILES / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
+    rules = read_yaml((FILES / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
     alert = next(rule for group in rules for rule in group["rules"] if rule["alert"] == named)
     families = set(re.findall(r"datamover_\w+", alert["expr"]))
     assert families == set(re.findall(r"datamover_\w+", ages["targets"][0]["expr"]))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from datamover.api.cdi import names
 from datamover.cli.kinds import KINDS
@@ -23,6 +22,7 @@ from kubekit.words.core import SECRET_METAS
 from kubekit.words.meta import ObjectMeta
 from support.definitions import data_volume_definitions
 from support.kubernetes import ControlPlane
+from support.parsing import read_yaml
 from support.tls import free_port
 
 Render = Callable[..., list[dict[str, Any]]]
@@ -245,7 +245,7 @@ def test_definitions_come_with_population_only(settings: tuple[str, ...], kinds:
 
 def test_the_values_that_the_page_shows_install_what_it_says(render_values: Any) -> None:
     page = PAGE_OF_INSTALLATION.partition("\n## DataVolumes\n")[2].partition("\n## ")[0]
-    beside, alone = (yaml.safe_load(each) for each in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
+    beside, alone = (read_yaml(each) for each in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
     where = {"release": "datamover", "namespace": "datamover-operator-system"}
     found, other = render_values(beside, **where), render_values(alone, **where)
     for objects, definitions, webhooks in ((found, 0, 1), (other, 6, 0)):

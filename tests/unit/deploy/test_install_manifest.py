@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from datamover import __version__
 from datamover.api import names
 from datamover.cli.main import main
+from support.parsing import read_documents, read_yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "deploy" / "install.yaml").read_text(encoding="utf-8")
-OBJECTS: list[dict[str, Any]] = [each for each in yaml.safe_load_all(TEXT) if each]
+OBJECTS: list[dict[str, Any]] = [each for each in read_documents(TEXT) if each]
 ROLES = [each for each in OBJECTS if each["kind"] in {"Role", "ClusterRole"}]
 BINDINGS = [each for each in OBJECTS if each["kind"] in {"RoleBinding", "ClusterRoleBinding"}]
 (DEPLOYMENT,) = [each for each in OBJECTS if each["kind"] == "Deployment"]
@@ -53,16 +53,14 @@ def test_the_definition_is_ours_and_helm_keeps_it() -> None:
         "helm.sh/resource-policy": "keep",
         "datamover.a-cup-of.coffee/definition-version": __version__,
     }
-    assert found == yaml.safe_load((ROOT / "deploy/crds/datamovers.yaml").read_text(encoding="utf-8")), (
-        "run `make crds`"
-    )
+    assert found == read_yaml((ROOT / "deploy/crds/datamovers.yaml").read_text(encoding="utf-8")), "run `make crds`"
 
 
 def test_what_kubernetes_1_29_does_not_know_can_be_left_out_as_documented() -> None:
     page = (ROOT / "docs/install.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"^(sed .*selectableFields.*) deploy/install.yaml > install-1.29.yaml$", page, re.MULTILINE)
     done = subprocess.run(shlex.split(command), input=TEXT, capture_output=True, text=True, check=True)
-    (found,) = [each for each in yaml.safe_load_all(done.stdout) if each and each["kind"] == "CustomResourceDefinition"]
+    (found,) = [each for each in read_documents(done.stdout) if each and each["kind"] == "CustomResourceDefinition"]
     (whole,) = [each for each in OBJECTS if each["kind"] == "CustomResourceDefinition"]
     versions = [
         {key: value for key, value in v.items() if key != "selectableFields"} for v in whole["spec"]["versions"]

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
-import yaml
 
 from cluster.certificates import Authority
 from datamover.cli.operator import Operator, find_cluster, new_metrics
@@ -24,6 +23,7 @@ from kubekit.client.config import load_config
 from kubekit.client.http import HttpTransport
 from support.definitions import snapshot_definitions
 from support.kubernetes import ControlPlane, MissingPrograms, find_programs
+from support.parsing import read_yaml
 from support.programs import free_ports
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.slow]
@@ -423,7 +423,7 @@ async def test_secure_metrics_are_for_those_whom_the_api_server_lets_read_them(
     for name in ("reader", "stranger"):
         plane.service_account_kubeconfig("default", name)
     plane.create(
-        yaml.safe_load(
+        read_yaml(
             "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: reads}, "
             "roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: datamover-metrics-reader}, "
             "subjects: [{kind: ServiceAccount, name: reader, namespace: default}]}"

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import click
 import msgspec
 import pytest
-import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
@@ -43,6 +42,7 @@ from datamover.volumes.cloning import CloneReason
 from datamover.webhook.stamping import Outcome
 from kubekit.client.transport import Request
 from localkube.store.apiserver import ApiServer
+from support.parsing import read_documents, read_yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
@@ -95,7 +95,7 @@ def manifests() -> list[Any]:
     found = []
     for parameter in all_blocks("yaml"):
         block: Block = parameter.values[0]
-        for number, document in enumerate(yaml.safe_load_all(block.text), start=1):
+        for number, document in enumerate(read_documents(block.text), start=1):
             if isinstance(document, dict) and "kind" in document:
                 found.append(pytest.param(document, id=f"{block.place}#{number}"))
     return found
@@ -106,7 +106,7 @@ def rules() -> list[Any]:
     return [
         pytest.param(rule, id=rule["alert"])
         for parameter in all_blocks("yaml")
-        for document in yaml.safe_load_all(parameter.values[0].text)
+        for document in read_documents(parameter.values[0].text)
         if isinstance(document, dict) and "groups" in document
         for group in document["groups"]
         for rule in group["rules"]
@@ -126,7 +126,7 @@ def check_values(document: dict[str, Any], known: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("block", all_blocks("yaml"))
 def test_a_yaml_block_is_something_that_is_checked_here(block: Block) -> None:
-    documents = list(yaml.safe_load_all(block.text))
+    documents = list(read_documents(block.text))
     assert documents
     for document in documents:
         assert isinstance(document, dict)
@@ -136,7 +136,7 @@ def test_a_yaml_block_is_something_that_is_checked_here(block: Block) -> None:
         elif "groups" in document:
             assert all(group["name"] and group["rules"] for group in document["groups"])
         elif "dataVolumes" in document:
-            check_values(document, yaml.safe_load(page("deploy/charts/datamover/values.yaml")))
+            check_values(document, read_yaml(page("deploy/charts/datamover/values.yaml")))
         else:
             assert set(document) == {"status"}, f"{block.place}: what is this? Write whole objects"
             check_fields(document["status"], SCHEMA["properties"]["status"], "status")

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from datamover.reconcilers.cluster import Cluster
@@ -14,11 +13,12 @@ from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 from support.clock import VirtualClock
+from support.parsing import read_documents
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "permissions.md").read_text(encoding="utf-8")
 OBJECTS: list[dict[str, Any]] = [
-    each for each in yaml.safe_load_all((ROOT / "deploy" / "install.yaml").read_text(encoding="utf-8")) if each
+    each for each in read_documents((ROOT / "deploy" / "install.yaml").read_text(encoding="utf-8")) if each
 ]
 
 

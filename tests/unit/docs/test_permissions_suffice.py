@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import yaml
 
 from datamover.api import copy_trigger, names, reasons, transfer
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
@@ -18,6 +17,7 @@ from kubekit.client.http import HttpTransport
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from localkube.node.node import LocalNode, NodeOptions
 from support.kubernetes import ControlPlane
+from support.parsing import read_documents
 from support.s3 import S3Server, s3
 from support.scenario import CLASS, IMAGES, Cluster, create_classes, ready_reason
 
@@ -34,7 +34,7 @@ SECRET = "storage-credentials"
 @asynccontextmanager
 async def cluster_by_the_manifest(plane: ControlPlane, namespace: str, place: Path) -> AsyncIterator[Cluster]:
     """A cluster whose operator is the manifest's service account, with leader election; the node is the administrator."""
-    for document in yaml.safe_load_all(MANIFEST):
+    for document in read_documents(MANIFEST):
         if document and document["kind"] in RIGHTS:
             plane.create(document)
     registry, metrics = new_metrics()

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from datamover.api.volsync import names
 from datamover.api.volsync.definition import replication_destination_crd, replication_source_crd
 from datamover.reconcilers.replication.ask import Ask
+from support.parsing import read_documents
 from support.theatre import Theatre
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -108,11 +108,12 @@ def test_every_annotation_that_people_set_is_told(name: str) -> None:
 def documents() -> Iterator[dict[str, Any]]:
     for page in sorted(DOCS.glob("*.md")):
         for block in re.findall(r"^```yaml\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
-            yield from (each for each in yaml.safe_load_all(block) if isinstance(each, dict))
+            yield from (each for each in read_documents(block) if isinstance(each, dict))
 
 
-EXAMPLES = [each for each in documents() if each.get("kind") in PAGES]
-SECRETS = {each["metadata"]["name"]: tuple(each["stringData"]) for each in documents() if each.get("kind") == "Secret"}
+DOCUMENTS = list(documents())
+EXAMPLES = [each for each in DOCUMENTS if each.get("kind") in PAGES]
+SECRETS = {each["metadata"]["name"]: tuple(each["stringData"]) for each in DOCUMENTS if each.get("kind") == "Secret"}
 SECRETS["restic-secret"] = ("RESTIC_REPOSITORY", "RESTIC_PASSWORD")  # of the page on copy triggers, which shows none
 
 
