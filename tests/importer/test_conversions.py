@@ -47,6 +47,32 @@ def test_qcow2_becomes_the_raw_disk_in_it(
     assert (volume.left(), list((volume.root / "scratch").iterdir())) == (["disk.img"], [])
 
 
+TEXT = b"".join(b"%d words that pack well %x\n" % (number, number * number * 7919) for number in range(40_000))[:MIB]
+FORMS = {
+    "usual": (RAW, ()), "packed": (TEXT, ("-c",)), "in parts": (RAW, ("-o", "extended_l2=on")), "small": (RAW, ("-o", "cluster_size=512")),
+    "old": (RAW, ("-o", "compat=0.10")), "a disk that ends within a cluster": (RAW[:-512 * 3], ()),
+    "the same, packed": (noise(MIB + 512), ("-c",)), "zstd": (TEXT, ("-c", "-o", "compression_type=zstd")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_image_that_was_cut_off_is_never_a_disk_with_zeros_in_their_place(
+    tmp_path: Path, volume: Volume, server: ImageServer, programs: dict[str, str], form: str
+) -> None:
+    raw, options = FORMS[form]
+    image = convert(tmp_path, raw, *options)
+    for cut in (0, 1, 511, 512, 70_000, len(image) // 2, len(image) - 70_000):
+        server.objects["/image"] = Plain(image[: len(image) - cut])
+        ended = volume.run(URL=server.url("/image"), **programs)
+        if ended.outcome.succeeded:
+            assert volume.disk.read_bytes()[: len(raw)] == raw, cut
+        else:
+            assert cut
+            refused(ended, "ImageDamaged")
+            assert volume.left() == []
+    assert not ended.outcome.succeeded
+
+
 def test_on_a_device_with_old_bytes_nothing_but_the_image_is_left(
     tmp_path: Path, volume: Volume, server: ImageServer, programs: dict[str, str]
 ) -> None:
@@ -129,7 +155,7 @@ def test_a_program_that_hangs_is_ended_by_a_stop_and_gets_none_of_our_secrets(
     program = tmp_path / "qemu-img"
     program.write_text(f"#!/bin/sh\nenv > {told}\nexec sleep 60\n")
     program.chmod(0o755)
-    server.objects["/image"] = Plain(header())
+    server.objects["/image"] = Plain(header().ljust(MIB // 2, b"\0"))
     given = {"DATAMOVER_QEMU_IMG": str(program), "ACCESS_KEY_ID": "alice", "SECRET_KEY": "geheim123"}
     with volume.container(URL=server.url("/image"), **given).start() as running:
         end = time.monotonic() + 30

@@ -75,12 +75,13 @@ def test_a_device_with_old_bytes_has_nothing_but_the_image_afterwards(volume: Vo
     assert outcome.bytes == 8 * MIB
 
 
-def test_an_answer_in_chunks_and_one_without_a_length_are_read_to_their_end(
+def test_an_answer_in_chunks_and_with_a_checksum_one_without_a_length_are_read_to_their_end(
     volume: Volume, server: ImageServer
 ) -> None:
-    for behaviour in (Plain(IMAGE, chunked=True), Plain(IMAGE, length=-1)):
+    checksum = f"sha512:{hashlib.sha512(IMAGE).hexdigest().upper()}"
+    for behaviour, proof in ((Plain(IMAGE, chunked=True), ""), (Plain(IMAGE, length=-1), checksum)):
         server.objects["/image"] = behaviour
-        succeeded(volume.run(URL=server.url("/image")))
+        succeeded(volume.run(URL=server.url("/image"), CHECKSUM=proof))
         assert volume.disk.read_bytes() == padded(IMAGE)
 
 

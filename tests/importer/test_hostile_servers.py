@@ -1,6 +1,7 @@
 """Servers that want a wrong disk to be called a good one, or the worker to hang, to hammer, or to repeat a secret."""
 
 import gzip
+import hashlib
 import os
 import socket
 import threading
@@ -93,7 +94,10 @@ def test_the_rest_after_a_cut_has_the_length_that_the_whole_was_told_to_have(
 def test_a_tls_connection_that_is_cut_without_a_farewell_is_no_end_of_an_object(volume: Volume, tmp_path) -> None:
     with serving(tls=make_certificate(tmp_path)) as server:
         server.objects["/image"] = says()  # no length, and the helper closes without TLS's own end
-        ended = volume.run(URL=server.url("/image"), INSECURE_SKIP_VERIFY="true", DATAMOVER_OUTAGE_LIMIT="1")
+        proof = f"sha256:{hashlib.sha256(IMAGE).hexdigest()}"
+        ended = volume.run(
+            URL=server.url("/image"), INSECURE_SKIP_VERIFY="true", DATAMOVER_OUTAGE_LIMIT="1", CHECKSUM=proof
+        )
     assert ended.outcome.reason in {"SourceChanged", "ServerUnreachable"}, ended.outcome
     assert volume.left() == []
 

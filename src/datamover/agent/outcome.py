@@ -13,6 +13,13 @@ from datamover.agent.errors import Failure, Stopped
 from datamover.api import outside, transfer
 
 
+class Rest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a stopped attempt leaves, and what sets its deadline, in words that go on a sentence."""
+
+    left: str = "What arrived stays, and another one goes on from there"
+    setting: str = "the deadline"
+
+
 def tell(outcome: transfer.Outcome, *, path: str, write: Callable[[str], None]) -> None:
     """Write the outcome into the termination message at `path`, where there is one, and to standard output.
 
@@ -56,21 +63,23 @@ def failed(so_far: transfer.Outcome, failure: Failure) -> transfer.Outcome:
     )
 
 
-def stopped(so_far: transfer.Outcome, why: Stopped, *, deadline: float, trouble: str) -> transfer.Outcome:
+def stopped(
+    so_far: transfer.Outcome, why: Stopped, *, deadline: float, trouble: str, rest: Rest | None = None
+) -> transfer.Outcome:
     """Return the outcome of an attempt that was asked to end. `trouble` is what it was waiting for, or empty."""
+    rest = rest or Rest()
     waiting = f" It was waiting for the server: {trouble}" if trouble else ""
     if why.why == transfer.DEADLINE_EXCEEDED:
         failure = Failure(
             transfer.DEADLINE_EXCEEDED,
             transfer.REASON_DEADLINE_EXCEEDED,
-            f"The run did not end within its deadline of {deadline:g} s. What arrived stays, and another run goes on from there; raise"
-            f" the deadline, or look at what is slow.{waiting}",
+            f"The run did not end within its deadline of {deadline:g} s. {rest.left}; raise {rest.setting}, or look at what is slow.{waiting}",
         )
     else:
         failure = Failure(
             transfer.INTERRUPTED,
             transfer.REASON_INTERRUPTED,
-            f"The mover was told to stop. What arrived stays, and another attempt goes on from there.{waiting}",
+            f"The mover was told to stop. {rest.left}.{waiting}",
         )
     return failed(so_far, failure)
 

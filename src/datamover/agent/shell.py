@@ -40,6 +40,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     begun: transfer.Outcome
     stop: Stop
     deadline: float
+    rest: outcome.Rest
     scratch: str
     redact: Callable[[str], str]
     say: Callable[[str], None]
@@ -60,7 +61,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
         try:
             result = work()
         except Stopped as why:
-            result = outcome.stopped(so_far(), why, deadline=self.deadline, trouble=trouble())
+            result = outcome.stopped(so_far(), why, deadline=self.deadline, trouble=trouble(), rest=self.rest)
         except Failure as failure:
             result = outcome.failed(so_far(), failure)
         except AgentError as error:
@@ -74,7 +75,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine has read from the environment and is about to do, and what the shell must know of it.
 
     `config` is a directory that may take temporary files; `deadline` (0: none) and `grace` are in seconds; `notices` are sentences for people,
-    without their full stop. `run` may raise anything: it becomes an outcome.
+    without their full stop; `rest` says what a stop leaves. `run` may raise anything: it becomes an outcome.
     """
 
     config: str
@@ -82,6 +83,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     grace: float
     run: Callable[[Surroundings], transfer.Outcome]
     notices: tuple[str, ...] = ()
+    rest: outcome.Rest = outcome.Rest()
 
 
 class Engine(Protocol):
@@ -116,6 +118,7 @@ def run(engine: Engine, environ: Mapping[str, str], *, stream: BinaryIO) -> int:
                     begun=begun,
                     stop=stop,
                     deadline=deadline,
+                    rest=task.rest,
                     scratch=scratch,
                     redact=redact,
                     say=output.say,

@@ -1,18 +1,23 @@
 """The Job that fills the disk of a DataVolume: what its Pod is, sees and is told."""
 
+import ipaddress
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from datamover.agent.importer.settings import read_settings
 from datamover.api import importer as words
-from datamover.api.ownership import Owner
+from datamover.api.ownership import Owner, labels_of
 from datamover.api.pods import Mover, PodSecurityContext
 from datamover.api.volsync.replication_source import REPLICATION_SOURCES
 from datamover.movers import importer
 from datamover.movers.defaults import MoverDefaults
 from datamover.movers.importer import Import
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.meta import ObjectMeta
 
 SIZE = 10 << 30
@@ -148,3 +153,28 @@ def test_account_and_priority_are_those_of_the_object() -> None:
     made = job(account="runner", priority_class="high", labels=(("app", "containerized-data-importer"),))
     assert (pod(made)["serviceAccountName"], pod(made)["priorityClassName"]) == ("runner", "high")
     assert made["spec"]["template"]["metadata"]["labels"]["app"] == "containerized-data-importer"
+
+
+def test_the_documented_network_policy_holds_for_an_importer_and_keeps_it_from_the_node_and_the_cluster() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "datavolumes.md").read_text(encoding="utf-8")
+    (policy,) = [
+        found
+        for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+        if (found := yaml.safe_load(block))["kind"] == "NetworkPolicy"
+    ]
+    owner = Owner(PERSISTENT_VOLUME_CLAIMS, OWNER.metadata, labels_of(OWNER.metadata, run_id="1"))
+    made = importer.build_job(
+        owner, Import(source=words.UPLOAD, run_id="r", claim="prime", size=SIZE), name="importer", image="mover:1"
+    )
+    labels = made["spec"]["template"]["metadata"]["labels"]
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+    ((port,),) = [rule["ports"] for rule in policy["spec"]["ingress"]]
+    assert port["port"] == words.UPLOAD_PORT
+    names, servers = policy["spec"]["egress"]
+    assert {each["port"] for each in names["ports"]} == {53}
+    ((block,),) = [[each["ipBlock"] for each in servers["to"]]]
+    whole, kept = ipaddress.ip_network(block["cidr"]), [ipaddress.ip_network(each) for each in block["except"]]
+    for address in ("169.254.169.254", "127.0.0.1", "10.96.0.1", "172.20.0.1", "192.168.1.1"):
+        assert any(ipaddress.ip_address(address) in each for each in kept), address
+    assert all(each.subnet_of(whole) for each in kept)
+    assert not any(ipaddress.ip_address("203.0.113.7") in each for each in kept)

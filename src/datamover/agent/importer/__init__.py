@@ -4,6 +4,7 @@
     trust, connection, answers     one request, watched while it waits
     download                       the whole of it, over many requests where it is cut
     checksum, formats, unpacking   what the bytes are
+    clusters                       whether a qcow2 has all that its tables name
     disk                           where they go: a file or a device, read back
     inventory                      what an archive has put into a folder, read back
     raw, conversion, archive, copying, blank    the ways to fill it

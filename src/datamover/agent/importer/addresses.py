@@ -96,6 +96,18 @@ def follow(address: Address, location: str, *, secret: bool, proved: bool) -> Ad
     return there
 
 
+def is_near(host: str) -> bool:
+    """Tell whether an IP address is one of the Pod itself or of its node's link, where clouds hand out credentials: loopback or link-local."""
+    import ipaddress
+
+    try:
+        found = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    found = getattr(found, "ipv4_mapped", None) or found
+    return found.is_loopback or found.is_link_local or found.is_unspecified
+
+
 # --- S3 ------------------------------------------------------------------------------------------------------------
 
 DEFAULT_REGION: Final = "us-east-1"

@@ -6,6 +6,7 @@ from typing import Final
 
 from datamover.agent.errors import Failure
 from datamover.api import outside, transfer
+from datamover.api.outside import Unusable
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -63,3 +64,25 @@ def error_code(body: bytes) -> str:
     """Return the code of an error of an S3 server."""
     found = _CODE.search(body)
     return outside.clean(found[1].decode(), limit=outside.NAME_LIMIT) if found else ""
+
+
+def read_range(text: str) -> tuple[int, int | None] | None:
+    """Return the place and the whole length that `Content-Range` says; None where it says something else."""
+    unit, _, rest = text.partition(" ")
+    span, slash, whole = rest.partition("/")
+    first, dash, last = span.partition("-")
+    if unit.lower() != "bytes" or not slash or not dash:
+        return None
+    try:
+        begin, end, length = outside.integer(first), outside.integer(last), outside.integer(whole)
+    except Unusable:
+        return None
+    return (begin, length) if end == length - 1 else None
+
+
+def read_pause(text: str) -> float:
+    """Return the seconds that `Retry-After` asks for, at most a minute; 0 where it says none."""
+    try:
+        return min(outside.number(text, low=0, high=1e6), 60.0)
+    except Unusable:
+        return 0.0

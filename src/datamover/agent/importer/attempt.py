@@ -130,7 +130,7 @@ class Attempt:
             for left in reversed(range(_BEGINNINGS)):
                 download.open()
                 try:
-                    return self._filling.fill(download.pieces(), length=download.length)
+                    return self._filling.fill(download.pieces(), length=download.length, framed=download.framed)
                 except ChangedError as changed:
                     self._given.say(f"{changed}. It is read from its beginning once more.")
                     if not left:

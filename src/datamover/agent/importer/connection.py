@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from datamover.agent.children import Stop
-from datamover.agent.importer.addresses import HTTPS, Address
+from datamover.agent.importer.addresses import HTTPS, Address, AddressError, is_near
 from datamover.agent.importer.headers import Header
 from datamover.agent.importer.proxies import find_proxy
 from datamover.api import outside
@@ -113,13 +113,20 @@ class Connection:
         environ: Mapping[str, str],
         stop: Stop,
         patience: float,
+        far: bool = False,
     ) -> None:
-        """Send it and read the head of the answer. Raises CutError, LieError, TrustError and Stopped."""
+        """Send it and read the head of the answer. Raises AddressError, CutError, LieError, ProxyError, TrustError and Stopped.
+
+        `far`: nothing is sent to an address of the Pod itself or of its node's link.
+        """
         self._stop = stop
         self._address = address
         self._watch = Watch(stop, patience=patience)
         self._patience = patience
+        self._far = far
         self._connected: socket.socket | None = None
+        self.peer = ""
+        """The IP address that answers; empty where a proxy stands in between."""
         try:
             self._client, target, more = self._prepare(context, environ)
             self._answer = self._ask(target, (*headers, *more))
@@ -131,6 +138,11 @@ class Connection:
         self.status = self._answer.status
         self._chunked = self._answer.chunked
         self._left = None if self._chunked else self._answer.length
+
+    @property
+    def framed(self) -> bool:
+        """Whether the server says where the body ends. Else any cut looks like its end."""
+        return self._chunked or self._left is not None
 
     @property
     def length(self) -> int | None:
@@ -198,13 +210,24 @@ class Connection:
         if address.scheme != HTTPS:
             target = f"http://{address.authority}{address.target}" if proxy else address.target
             plain = http.client.HTTPConnection(host, port, timeout=timeout)
-            vars(plain)["_create_connection"] = self._watch.connect
+            vars(plain)["_create_connection"] = self._watch.connect if proxy else self._connect
             return plain, target, tuple(greeting.items())
         client = http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
-        vars(client)["_create_connection"] = self._watch.connect
+        vars(client)["_create_connection"] = self._watch.connect if proxy else self._connect
         if proxy:
             client.set_tunnel(address.host, address.port, headers=greeting)
         return client, address.target, ()
+
+    def _connect(self, place: tuple[str, int], timeout: float, source: tuple[str, int] | None) -> socket.socket:
+        """Connect, and look whom we have met before anything is said: what a name stands for is known only now. Raises AddressError."""
+        connected = self._watch.connect(place, timeout, source)
+        self.peer = str(connected.getpeername()[0])
+        if self._far and is_near(self.peer):
+            connected.close()
+            raise AddressError(
+                f"it leads to {outside.clean(self.peer)}, an address of the Pod itself or of its node (loopback or link-local), and the URL does not"
+            )
+        return connected
 
     def _demand_plain(self) -> None:
         """See that the body is the object's own bytes, and that its end is clear. Raises LieError."""

@@ -20,10 +20,10 @@ from datamover.agent.importer import addresses, answers, signing
 from datamover.agent.importer.addresses import Address, AddressError
 from datamover.agent.importer.connection import SLOWEST, Connection, CutError, LieError, TrustError
 from datamover.agent.importer.headers import Header
+from datamover.agent.importer.proxies import ProxyError
 from datamover.agent.importer.settings import Settings
 from datamover.agent.progress import Reporter
 from datamover.api import outside, transfer
-from datamover.api.outside import Unusable
 
 PIECE: Final = 1 << 20
 _HOPS: Final = 10
@@ -88,8 +88,12 @@ class Download:
         self._say = say
         self._place = self._asked
         """Where the redirections of the last request have led."""
+        self._peer = ""
+        """Who has answered there."""
         self._connection: Connection | None = None
         self._version: Version | None = None
+        self.framed = True
+        """Whether the server has said where the object ends, in chunks or by a length; it has been asked."""
         self._moved_on = monotonic()
         self._since = 0
         self._pause = 0.0
@@ -121,6 +125,7 @@ class Download:
             connection.length,
             *(connection.header(name, limit=outside.RECORD_LIMIT) for name in ("ETag", "Last-Modified")),
         )
+        self.framed = connection.framed
         self._connection, self._begun_at = connection, self.received
 
     def pieces(self) -> Iterator[bytes]:
@@ -213,7 +218,7 @@ class Download:
             return "the server sends all of it"
         if connection.status == 416:
             return "the server says that it is shorter now"
-        if _read_range(connection.header("Content-Range")) != (offset, version.length):
+        if answers.read_range(connection.header("Content-Range")) != (offset, version.length):
             return "the server sends another part than what was asked for"
         if version.length is None or connection.length not in {None, version.length - offset}:
             return "the server sends another length than what is left"
@@ -236,6 +241,13 @@ class Download:
                 trouble, last = f"{cut}.", _unreachable(cut)
             except LieError as lie:
                 raise _unknowable(lie) from None
+            except ProxyError as error:
+                raise Failure(
+                    transfer.CONFIG,
+                    transfer.REASON_INVALID_CONFIGURATION,
+                    f"The proxy cannot be used: {error}. Correct it in the operator's environment, which is that of its workers, or name {self._place.host}"
+                    " in NO_PROXY there.",
+                ) from None
             except TrustError as error:
                 raise Failure(
                     transfer.NETWORK,
@@ -254,7 +266,7 @@ class Download:
                     if connection.status not in answers.PASSING:
                         raise last
                     trouble = f"{self._place.host} answers {connection.status}."
-                    pause = max(pause, _read_pause(connection.header("Retry-After")))
+                    pause = max(pause, answers.read_pause(connection.header("Retry-After")))
             if self._monotonic() + pause - self._moved_on > self._settings.outage_limit:
                 raise last
             self._report.wait(trouble)
@@ -263,9 +275,14 @@ class Download:
 
     def _request(self, offset: int) -> Connection:
         """Return the answer at the end of all redirections. Raises CutError, TrustError, Failure and Stopped."""
-        address, seen = self._place, set[Address]()
+        address, before, seen = self._place, self._place, set[Address]()
         while True:
-            connection = self._send(address, offset)
+            try:
+                connection = self._send(address, offset)
+            except AddressError as error:
+                raise _not_followed(before, error) from None
+            if address == self._asked:
+                self._peer = connection.peer
             location = connection.location() if connection.status in answers.REDIRECTS else ""
             region = connection.header("x-amz-bucket-region")
             if self._settings.is_s3 and connection.status in {301, 307, 400} and self._moves_to(region, address):
@@ -277,14 +294,11 @@ class Download:
                 return connection
             connection.close()
             seen.add(address)
+            before = address
             try:
                 address = self._follow(address, location, seen)
             except AddressError as error:
-                raise Failure(
-                    transfer.CONFIG,
-                    transfer.REASON_REDIRECT_REFUSED,
-                    f"A redirection of {address} is not followed: {error}. Name the final address in the URL.",
-                ) from None
+                raise _not_followed(before, error) from None
 
     def _follow(self, address: Address, location: str, seen: set[Address]) -> Address:
         """Return where a redirection leads, which is none of the places where we were. Raises AddressError."""
@@ -333,6 +347,7 @@ class Download:
             environ=self._environ,
             stop=self._stop,
             patience=self._settings.outage_limit,
+            far=not self._is_trusted(address) and not addresses.is_near(self._peer),
         )
 
     def _credentials(self, address: Address) -> Iterator[Header]:
@@ -356,30 +371,17 @@ def _unreachable(cut: CutError) -> Failure:
     return Failure(transfer.NETWORK, transfer.REASON_SERVER_UNREACHABLE, f"{cut}. It is tried again later.")
 
 
+def _not_followed(address: Address, error: AddressError) -> Failure:
+    return Failure(
+        transfer.CONFIG,
+        transfer.REASON_REDIRECT_REFUSED,
+        f"A redirection of {address} is not followed: {error}. Name the final address in the URL.",
+    )
+
+
 def _unknowable(lie: LieError) -> Failure:
     return Failure(
         transfer.NETWORK,
         transfer.REASON_SERVER_ERROR,
         f"{lie}. Nobody can tell what the object is: repair the server, or what stands before it.",
     )
-
-
-def _read_range(text: str) -> tuple[int, int | None] | None:
-    """Return the place and the whole length that `Content-Range` says; None where it says something else."""
-    unit, _, rest = text.partition(" ")
-    span, slash, whole = rest.partition("/")
-    first, dash, last = span.partition("-")
-    if unit.lower() != "bytes" or not slash or not dash:
-        return None
-    try:
-        begin, end, length = outside.integer(first), outside.integer(last), outside.integer(whole)
-    except Unusable:
-        return None
-    return (begin, length) if end == length - 1 else None
-
-
-def _read_pause(text: str) -> float:
-    try:
-        return min(outside.number(text, low=0, high=1e6), 60.0)
-    except Unusable:
-        return 0.0

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
@@ -10,6 +11,11 @@ from datamover.agent.importer.attempt import Attempt
 from datamover.agent.importer.settings import Settings, read_settings
 from datamover.agent.shell import Surroundings, Task
 from datamover.api import importer, transfer
+
+_REST: Final = outcome.Rest(
+    left="Nothing of it is kept, and another attempt begins anew",
+    setting="the operator's --datavolume-deadline (dataVolumes.population.deadline in the chart)",
+)
 
 
 def prepare(environ: Mapping[str, str], *, now: datetime, token: str) -> Task:
@@ -21,6 +27,7 @@ def prepare(environ: Mapping[str, str], *, now: datetime, token: str) -> Task:
         deadline=settings.deadline,
         grace=settings.grace,
         notices=settings.notices,
+        rest=_REST,
         run=lambda given: _run(settings, given),
     )
 

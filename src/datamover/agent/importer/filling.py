@@ -11,7 +11,7 @@ import msgspec
 
 from datamover.agent.children import Stop
 from datamover.agent.files.flushing import flush_file_system
-from datamover.agent.importer import archive, conversion, formats, refusals, unpacking
+from datamover.agent.importer import archive, clusters, conversion, formats, refusals, unpacking
 from datamover.agent.importer.disk import Disk, open_disk
 from datamover.agent.importer.inventory import Inventory
 from datamover.agent.importer.settings import Settings
@@ -40,8 +40,11 @@ class Filling(msgspec.Struct, frozen=True, kw_only=True):
     search: str | None
     say: Callable[[str], None]
 
-    def fill(self, pieces: Iterable[bytes], *, length: int | None) -> Filled:
-        """Fill the disk, or the volume, with what comes. `length` is how many bytes will, where that is known. Raises Failure, Stopped and what `pieces` raises."""
+    def fill(self, pieces: Iterable[bytes], *, length: int | None, framed: bool = True) -> Filled:
+        """Fill the disk, or the volume, with what comes. `length` is how many bytes will, where that is known. Raises Failure, Stopped and what `pieces` raises.
+
+        `framed`: the end of what comes can be told from a cut. A packer's own end is no proof: another member may follow it.
+        """
         measured = _Measured(pieces, self, length=length)
         try:
             form, stream = _look(iter(measured))
@@ -55,6 +58,8 @@ class Filling(msgspec.Struct, frozen=True, kw_only=True):
                 raise refusals.not_an_image(form)
             if formats.is_other(form):
                 raise refusals.of_format(form, within=packed)
+            if not framed and self.settings.checksum is None:
+                raise refusals.of_unknown_length()
             if self.settings.archive:
                 return self._extract(stream, measured, told)
             if form == formats.TAR:
@@ -106,6 +111,7 @@ class Filling(msgspec.Struct, frozen=True, kw_only=True):
             disk.admit(size, what="disk in the image")
             conversion.keep(chain((head,), stream), image, limit=importer.largest_image(disk.limit))
             measured.finish()
+            clusters.demand_whole(image, alive=self._alive)
             disk.prepare(size)
             self.report.phase(transfer.RECORDING)
             converter.convert(image, disk, old=self.settings.block)

@@ -9,6 +9,10 @@ import msgspec
 from datamover.agent.importer.addresses import Address
 
 
+class ProxyError(ValueError):
+    """The environment names no proxy that can be used. The message goes on a sentence, and quotes nothing: there may be a password in it."""
+
+
 class Proxy(msgspec.Struct, frozen=True):
     """Where it listens, and what it wants to hear of us."""
 
@@ -18,17 +22,24 @@ class Proxy(msgspec.Struct, frozen=True):
 
 
 def find_proxy(environ: Mapping[str, str], address: Address) -> Proxy | None:
-    """Return the proxy for an address, None where it is asked directly. A value that names no proxy counts as none."""
-    text = _variable(environ, f"{address.scheme}_proxy")
+    """Return the proxy for an address, None where it is asked directly. Raises ProxyError: nobody who names a proxy
+    wants to be taken around it.
+    """
+    name = f"{address.scheme}_proxy"
+    text = _variable(environ, name)
     if not text or _is_direct(address, _variable(environ, "no_proxy")):
         return None
     try:
         parts = urlsplit(text if "//" in text else f"http://{text}")
         host, port = parts.hostname, parts.port
     except ValueError:
-        return None
-    if not host or parts.scheme != "http":
-        return None
+        raise ProxyError(f"{name.upper()} names a proxy whose host or port is none") from None
+    if parts.scheme != "http":
+        raise ProxyError(
+            f"{name.upper()} names a proxy that is not spoken to by http://, which is what the importer can do"
+        )
+    if not host:
+        raise ProxyError(f"{name.upper()} names a proxy without a host")
     authorization = ""
     if parts.username:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

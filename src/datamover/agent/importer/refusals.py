@@ -88,6 +88,16 @@ def damaged(why: str) -> Failure:
     )
 
 
+def of_unknown_length() -> Failure:
+    """Return what becomes of an answer that nobody can tell from the beginning of one: it just ends, as it does when it is cut."""
+    return Failure(
+        transfer.CONFIG,
+        transfer.REASON_LENGTH_UNKNOWN,
+        "The server says neither how long the object is (Content-Length) nor where it ends (chunks), so that a cut would look like its end. Name a checksum (of an http source), which"
+        " proves the whole, in a new DataVolume; or let the server, or the proxy before it, say the length.",
+    )
+
+
 def other_checksum(algorithm: str, digits: str) -> Failure:
     """Return what becomes of bytes that are not the ones that were asked for."""
     return Failure(

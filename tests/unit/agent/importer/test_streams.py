@@ -136,11 +136,12 @@ def test_no_proxy_leaves_out_names_domains_ports_and_ranges(host: str) -> None:
         assert (found.host, found.port) == ("p.example", 3128)
 
 
-def test_a_proxy_that_is_none_counts_as_none_and_a_star_means_all() -> None:
+def test_a_proxy_that_is_none_is_refused_and_a_star_means_no_proxy() -> None:
     address = parse("https://a.example/")
     assert proxies.find_proxy(PROXY, address) == proxies.Proxy("p2.example", 8080)
     for text in ("socks5://p.example:1", "http://", "http://[p", "http://p:x"):
-        assert proxies.find_proxy({"https_proxy": text}, address) is None
+        with pytest.raises(proxies.ProxyError, match="HTTPS_PROXY"):
+            proxies.find_proxy({"https_proxy": text}, address)
     assert proxies.find_proxy(PROXY | {"no_proxy": "*"}, address) is None
 
 
