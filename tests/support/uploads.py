@@ -76,6 +76,7 @@ def running(
     archive: bool = False,
     pair: tuple[Path, Path] | None = None,
     idle: float = 20.0,
+    limit: float = upload.DEFAULT_LIMIT,
     refuse: Callable[[bytes], Failure | None] = lambda _: None,
     broken: Callable[[], bool] = lambda: False,
 ) -> Iterator[Running]:
@@ -91,6 +92,7 @@ def running(
         say=said.append,
         port=0,
         idle=idle,
+        limit=limit,
     )
     found = Running(receiver, stop, certificate, said=said)
 
@@ -104,6 +106,9 @@ def running(
             found.failures.append(failure)
             receiver.refuse(offer, failure)
             return
+        except Stopped:
+            receiver.refuse(offer, Failure(transfer.INTERRUPTED, transfer.REASON_INTERRUPTED, "stopped"))
+            raise
         found.taken.append(data)
         if broken():
             offer.wire.close(unread=False)

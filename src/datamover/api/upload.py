@@ -32,6 +32,9 @@ CHECKSUM_HEADER: Final = "X-Datamover-Checksum"
 
 UID: Final = "UPLOAD_UID"
 """The variable of the receiver with the UID that tokens must name."""
+LIMIT: Final = "UPLOAD_LIMIT"
+"""The variable of the receiver with the seconds that one upload may take, from its first byte to its last."""
+DEFAULT_LIMIT: Final = 7 * 86400.0
 HEALTH_PATH: Final = "/healthz"
 """Answered to anybody as soon as it listens."""
 
@@ -65,7 +68,7 @@ def hosts_of(uid: str, namespace: str) -> tuple[str, ...]:
 # --- tokens ---------------------------------------------------------------------------------------------------------
 
 SECONDS: Final = 300
-"""How long a token is good for, to begin an upload with. One that has begun may take as long as it takes."""
+"""How long a token is good for, to begin an upload with. How long one may take that has begun: `LIMIT`."""
 MOST_SECONDS: Final = 3600
 """A token that is good for longer is refused: it was not meant to be short-lived."""
 SKEW: Final = 60
@@ -177,6 +180,8 @@ def read_received(raw: bytes) -> Received | None:
 
 REASON_CUT: Final = "UploadCut"
 REASON_CHECKSUM_DIFFERS: Final = "UploadChecksumDiffers"
+REASON_TOO_SLOW: Final = "UploadTooSlow"
+REASON_TOO_LONG: Final = "UploadTooLong"
 REASON_TOKEN_REFUSED: Final = "UploadTokenRefused"  # noqa: S105 - a reason
 REASON_BUSY: Final = "UploadBusy"
 REASON_BAD_REQUEST: Final = "UploadBadRequest"

@@ -272,7 +272,7 @@ def _judge(errand: Errand, answer: Response, reading: Reading) -> Done | str:
         return Done(received.bytes, received.checksum, received.disk)
     if received is not None and received.reason:
         message = f"the receiver refuses it ({received.reason}): {received.message}"
-        if received.reason in {upload.REASON_BUSY, upload.REASON_CUT}:
+        if received.reason in {upload.REASON_BUSY, upload.REASON_CUT, upload.REASON_TOO_SLOW}:
             return message
         raise UploadError(message)
     if answer.status in _RETRIED:

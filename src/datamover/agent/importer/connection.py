@@ -28,6 +28,7 @@ _LOOK: Final = 0.1
 _LINGERING: Final = 0.2
 """Seconds in which a server that sends more than it said shows itself."""
 _SMALL: Final = 1 << 16
+_MOST_BEFORE: Final = 16
 _CODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip"})
 """What the bytes may be called. What is gzip shows itself, and is unpacked like any file that is; nothing shows the others."""
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
@@ -46,6 +47,19 @@ class LieError(Exception):
     """What the server sends is not what its header said, or the header cannot be, so nobody knows what the object is. The message is a sentence without
     a full stop.
     """
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer. What a server says before it (1xx) is no answer yet."""
+
+    def begin(self) -> None:
+        """Read the head. Raises what the base class does, and HTTPException where no answer follows what was said before it."""
+        for _ in range(_MOST_BEFORE):
+            super().begin()
+            if self.status == http.client.SWITCHING_PROTOCOLS or self.status >= http.client.OK:
+                return
+            vars(self).update(headers=None, msg=None)  # the mark of the base class for a head that is not read yet
+        raise http.client.HTTPException
 
 
 class Watch:
@@ -250,6 +264,7 @@ class Connection:
         client, answers = self._client, list[http.client.HTTPResponse]()
 
         def ask() -> int:
+            vars(client)["response_class"] = _Answer
             client.connect()
             connected: socket.socket = client.sock
             connected.settimeout(self._patience)

@@ -65,6 +65,8 @@ class Filling(msgspec.Struct, frozen=True, kw_only=True):
             if form == formats.TAR:
                 raise refusals.of_image("it is an archive (tar), which is what the content type `archive` is for")
             return self._fill_disk(stream, measured, form=form, told=told, length=None if packed else length)
+        except unpacking.GreedyError as error:
+            raise refusals.of_image(str(error)) from None
         except unpacking.UnpackingError as error:
             raise refusals.damaged(str(error)) from None
 

@@ -19,6 +19,10 @@ class UnpackingError(Exception):
     """A packed stream is damaged, or wants too much. The message goes on a sentence: `its gz data are cut off`."""
 
 
+class GreedyError(UnpackingError):
+    """A packed stream is whole as far as anybody knows, and wants more memory than it gets."""
+
+
 class _Gzip:
     """zlib's decompressor with the manners of lzma's: what it has not taken yet it keeps itself."""
 
@@ -85,9 +89,11 @@ def _unpack(pieces: Iterable[bytes], packed: str) -> Iterator[bytes]:
         except zlib.error as error:
             raise UnpackingError(f"its {packed} data are damaged: {error}") from None
         except lzma.LZMAError as error:
-            raise UnpackingError(
-                f"its {packed} data are damaged, or want more than {MEMORY >> 20} MiB of memory: {error}"
-            ) from None
+            if "emory" in str(error):
+                raise GreedyError(
+                    f"its {packed} data want more than {MEMORY >> 20} MiB of memory; pack it with a smaller dictionary (`xz -9` has 64 MiB)"
+                ) from None
+            raise UnpackingError(f"its {packed} data are damaged: {error}") from None
     if not decoder.eof:
         raise UnpackingError(f"its {packed} data are cut off")
 

@@ -57,7 +57,7 @@ SIZED: Final = frozenset({Kind.PVC, Kind.SNAPSHOT, Kind.REFERENCE})
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """Why a DataVolume is not populated as it is. It does not become better by itself: its spec cannot be changed."""
+    """Why a DataVolume is not populated as it is. It does not become better by itself: of its spec nothing can be changed but the steps of an import."""
 
     reason: str
     message: str
@@ -106,6 +106,12 @@ def ask_of(volume: DataVolume) -> Ask | Flaw:
     kind = _kind_of(spec, claim)
     if isinstance(kind, Flaw):
         return kind
+    if spec.checkpoints and kind not in UNSUPPORTED:
+        return Flaw(
+            Reason.UNSUPPORTED_SOURCE,
+            f"spec.checkpoints asks for an import in several steps, which {kind} does not have, and without them the disk could be called complete too early: remove"
+            " spec.checkpoints and spec.finalCheckpoint, which may be changed, and it goes on",
+        )
     content = spec.content_type or KUBEVIRT
     if content not in CONTENT_TYPES:
         return _create_anew(

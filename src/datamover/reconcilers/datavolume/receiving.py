@@ -54,7 +54,12 @@ def _build(ask: Ask, place: Place, uid: str) -> Manifest:
         preallocation=bool(ask.spec.preallocation),
         account=ask.spec.service_account_name or "",
         priority_class=ask.spec.priority_class_name or "",
-        environment=(*settings.environment, {"name": upload.UID, "value": uid}),
+        environment=(
+            *settings.environment,
+            {"name": upload.UID, "value": uid},
+            # who waits has no end, but an upload that has begun has one
+            {"name": upload.LIMIT, "value": f"{settings.deadline or upload.DEFAULT_LIMIT:g}"},
+        ),
         mounts=(
             secret_mount("tls", words.TLS_PATH, name, items=tls),
             secret_mount("token", words.TOKEN_PATH, name, items=[{"key": upload.KEY, "path": upload.KEY}]),

@@ -7,7 +7,7 @@ import pytest
 
 from datamover.api.cdi.data_source import DataSource
 from datamover.api.cdi.data_volume import DataVolume
-from datamover.reconcilers.datavolume.ask import Ask, Flaw, Kind, ask_of, resolve
+from datamover.reconcilers.datavolume.ask import UNSUPPORTED, Ask, Flaw, Kind, ask_of, resolve
 
 SIZE = {"resources": {"requests": {"storage": "1Gi"}}}
 PVC = {"accessModes": ["ReadWriteOnce"], **SIZE}
@@ -42,6 +42,22 @@ def test_what_fills_it_is_the_one_field_that_is_set(spec: dict[str, Any], kind: 
     found = read(spec)
     assert isinstance(found, Ask)
     assert found.kind is kind
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind not in UNSUPPORTED and kind is not Kind.EXTERNAL])
+def test_steps_of_an_import_are_not_left_out_in_silence(kind: Kind) -> None:
+    said: dict[str, Any] = {
+        Kind.HTTP: {"source": {"http": HTTP}}, Kind.S3: {"source": {"s3": {"url": "s3://b/k"}}}, Kind.PVC: {"source": {"pvc": {"name": "x"}}},
+        Kind.SNAPSHOT: {"source": {"snapshot": {"name": "x"}}}, Kind.REFERENCE: {"sourceRef": {"kind": "DataSource", "name": "x"}},
+    }.get(kind, {"source": {kind.value: {}}})  # fmt: skip
+    spec = {**said, "storage": SIZE}
+    steps = {"checkpoints": [{"previous": "", "current": "one"}], "finalCheckpoint": True}
+    found = read({**spec, **steps})
+    assert isinstance(found, Flaw)
+    assert found.reason == "UnsupportedSource"
+    assert "remove spec.checkpoints" in found.message
+    assert isinstance(read({**spec, "checkpoints": []}), Ask)
+    assert isinstance(read({"source": {"vddk": {}}, "storage": SIZE, **steps}), Ask)
 
 
 FLAWS: list[tuple[dict[str, Any] | None, str, str]] = [

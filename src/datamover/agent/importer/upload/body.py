@@ -12,6 +12,12 @@ from datamover.api import outside, transfer, upload
 _SIZE_LINE: Final = 256
 _TRAILER: Final = 1 << 13
 
+_WAY_OUT: Final = {
+    upload.REASON_CUT: "send it again",
+    upload.REASON_TOO_SLOW: "send it again, over a line that is faster or does not break",
+    upload.REASON_TOO_LONG: "send it packed (gzip, xz, qcow2) or from nearer, or raise the operator's --datavolume-deadline",
+}
+
 
 class Body:
     """Reads what a client sends, once. `length` is None where it comes in chunks; `wanted` are the digits of its SHA-256, empty where nobody says."""
@@ -40,8 +46,8 @@ class Body:
         except CutError as error:
             raise Failure(
                 transfer.NETWORK,
-                upload.REASON_CUT,
-                f"The upload was cut after {self.received} bytes: {error}. Nothing of it counts; send it again.",
+                error.reason,
+                f"The upload was cut after {self.received} bytes: {error}. Nothing of it counts; {_WAY_OUT[error.reason]}.",
             ) from None
         if self._wanted and not hmac.compare_digest(self._digest.hexdigest(), self._wanted):
             raise Failure(

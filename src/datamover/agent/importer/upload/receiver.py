@@ -48,9 +48,12 @@ class Offer(msgspec.Struct, frozen=True):
     wire: Wire
     body: Body
     expects: bool
+    limit: float
+    check: Callable[[], None]
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield the bytes; see `Body.pieces`. A client that waits for our word gets it now."""
+        """Yield the bytes; see `Body.pieces`. A client that waits for our word gets it now, and its time begins."""
+        self.wire.expect(seconds=self.limit, check=self.check)
         if self.expects:
             with contextlib.suppress(OSError):
                 self.wire.send(requests.CONTINUE)
@@ -71,7 +74,10 @@ def load_tls(certificate: str, key: str) -> ssl.SSLContext:
 
 
 class Receiver:
-    """Listens. `key` proves tokens for the DataVolume `uid`; `archive` tells what is wanted; `say` takes sentences for people."""
+    """Listens. `key` proves tokens for the DataVolume `uid`; `archive` tells what is wanted; `say` takes sentences for people.
+
+    A client may be silent for `idle` seconds, and one upload takes `limit` at most.
+    """
 
     def __init__(
         self,
@@ -84,6 +90,7 @@ class Receiver:
         say: Callable[[str], None],
         port: int,
         idle: float = IDLE_SECONDS,
+        limit: float = upload.DEFAULT_LIMIT,
     ) -> None:
         self._tls = tls
         self._key = key
@@ -92,6 +99,7 @@ class Receiver:
         self._stop = stop
         self._say = say
         self._idle = idle
+        self._limit = limit
         self._socket = _listen(port)
         self._slots = threading.BoundedSemaphore(_MOST_CONNECTIONS)
         self._busy = threading.Lock()
@@ -242,7 +250,7 @@ class Receiver:
         body = Body(wire, length=requests.length_of(head), wanted=requests.checksum_of(head))
         if not self._busy.acquire(blocking=False):
             raise _busy()
-        self._offers.put(Offer(wire, body, head.expects))
+        self._offers.put(Offer(wire, body, head.expects, self._limit, self._stop.check))
 
 
 def _shake_hands(secure: ssl.SSLSocket, *, end: float) -> None:

@@ -39,6 +39,7 @@ def open_receiver(
     except outside.Unusable:
         number = 0
         read.problems.append(f"{transfer.LISTEN_PORT} is {port!r}; write a number from 0 to 65535")
+    limit = read.number(upload.LIMIT, upload.DEFAULT_LIMIT, low=1, high=1e9)
     if read.problems:
         raise Misconfigured(f"The importer's environment is wrong: {'; '.join(read.problems)}.")
     folder = place(importer.TLS_PATH)
@@ -50,6 +51,7 @@ def open_receiver(
         stop=stop,
         say=say,
         port=number,
+        limit=limit,
     )
 
 

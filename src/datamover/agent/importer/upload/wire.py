@@ -1,11 +1,18 @@
 """One connection, read within limits of size and time, and never beyond a stop."""
 
+import math
 import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from datamover.api import upload
+
+SLOWEST: Final = 1024
+"""Bytes a second of a body. Who sends less keeps others out."""
+_WINDOW: Final = 120.0
+"""Seconds of waiting within which `SLOWEST` of them must come."""
 _LOOK: Final = 0.5
 """Seconds between two looks for a stop while nothing comes."""
 _LINGER: Final = 2.0
@@ -14,7 +21,21 @@ PIECE: Final = 1 << 20
 
 
 class CutError(Exception):
-    """The connection ended, or stayed silent for too long, before all had come. The message goes on a sentence."""
+    """The connection ended before all had come. The message goes on a sentence, `reason` is what it is called for the client."""
+
+    reason = upload.REASON_CUT
+
+
+class SlowError(CutError):
+    """It stayed silent for too long, or came in a trickle."""
+
+    reason = upload.REASON_TOO_SLOW
+
+
+class LateError(CutError):
+    """All of it took too long."""
+
+    reason = upload.REASON_TOO_LONG
 
 
 class Wire:
@@ -26,6 +47,12 @@ class Wire:
         self._idle = idle
         self._check = check
         self._rest = b""
+        self._end = self._seconds = self._left = math.inf
+        self._came = 0
+
+    def expect(self, *, seconds: float, check: Callable[[], None]) -> None:
+        """From now on a body comes: within so many seconds, and never as a trickle. `check` takes the place of the one before."""
+        self._end, self._seconds, self._left, self._check = time.monotonic() + seconds, seconds, _WINDOW, check
 
     def read(self, most: int = PIECE) -> bytes:
         """Return some bytes, at most so many. Raises CutError."""
@@ -57,6 +84,9 @@ class Wire:
     def close(self, *, unread: bool) -> None:
         """End the connection. `unread`: the client may still send what nobody wants."""
         if unread:
+            # what was demanded of the client is over, and a stop must not take the answer from it
+            self._end = self._left = math.inf
+            self._check = _demand_nothing
             end = time.monotonic() + _LINGER
             with suppress(OSError, CutError):
                 while time.monotonic() < end:
@@ -65,16 +95,33 @@ class Wire:
             self._connection.close()
 
     def _receive(self, most: int, *, until: float) -> bytes:
+        begun = time.monotonic()
         while True:
             self._check()
+            self._demand_pace(time.monotonic() - begun)
             try:
                 piece = self._connection.recv(most)
             except TimeoutError:
                 if time.monotonic() >= until:
-                    raise CutError("nothing came any more") from None
+                    raise SlowError(f"nothing came any more for {self._idle:g} s") from None
                 continue
             except OSError as error:
                 raise CutError(f"the connection broke ({error.strerror or type(error).__name__})") from None
             if not piece:
                 raise CutError("the connection was closed")
+            self._left -= time.monotonic() - begun  # the disk may be slow as well, and that time is not the client's
+            self._came += len(piece)
+            if self._came >= _WINDOW * SLOWEST:
+                self._left, self._came = min(self._left, 0.0) + _WINDOW, 0
             return piece
+
+    def _demand_pace(self, waited: float) -> None:
+        """See that a body comes neither too slowly nor for too long. Raises CutError."""
+        if time.monotonic() > self._end:
+            raise LateError(f"it takes longer than {self._seconds:g} s")
+        if waited > self._left:
+            raise SlowError(f"fewer than {SLOWEST} bytes a second came")
+
+
+def _demand_nothing() -> None:
+    pass

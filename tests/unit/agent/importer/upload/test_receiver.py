@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import msgspec
 import pytest
 
 from datamover.agent.errors import Failure, Misconfigured
-from datamover.agent.importer.upload import receiver
+from datamover.agent.importer.upload import receiver, wire
 from datamover.agent.importer.upload.receiver import load_tls
 from datamover.api import transfer, upload
 from support.uploads import DISK, KEY, UID, Running, running, wait_until
@@ -119,6 +120,51 @@ def test_a_client_that_falls_silent_does_not_keep_others_out_for_ever(tmp_path: 
         connection.sendall(f"{head}\r\nabc".encode())
         wait_until(lambda: bool(one.failures))
         assert "nothing came any more" in one.failures[0].message
+        assert one.failures[0].reason == upload.REASON_TOO_SLOW
+        assert one.send(DISK)[0] == 200
+
+
+def drip(one: Running, connection: ssl.SSLSocket, *, chunked: bool) -> None:
+    """Send a byte a tenth of a second until the receiver has had enough."""
+    how = "Transfer-Encoding: chunked" if chunked else "Content-Length: 999999"
+    connection.sendall(f"PUT {upload.PATH} HTTP/1.1\r\n{how}\r\nAuthorization: Bearer {one.token()}\r\n\r\n".encode())
+    end = time.monotonic() + 20
+    while not one.failures and time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            connection.sendall(b"1\r\na\r\n" if chunked else b"a")
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("chunked", [True, False], ids=["chunks", "a length"])
+def test_a_client_that_drips_makes_way_for_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunked: bool
+) -> None:
+    monkeypatch.setattr(wire, "_WINDOW", 1.0)
+    with running(tmp_path) as one, contextlib.closing(one.open()) as connection:
+        drip(one, connection, chunked=chunked)
+        assert one.failures[0].reason == upload.REASON_TOO_SLOW
+        assert "1024 bytes a second" in one.failures[0].message
+        assert connection.makefile("rb").readline().startswith(b"HTTP/1.1 400 ")
+        assert one.send(DISK)[0] == 200
+
+
+def test_an_upload_has_an_end_however_fast_it_comes(tmp_path: Path) -> None:
+    with running(tmp_path, limit=1.0) as one, contextlib.closing(one.open()) as connection:
+        drip(one, connection, chunked=True)
+        assert one.failures[0].reason == upload.REASON_TOO_LONG
+        assert "--datavolume-deadline" in one.failures[0].message
+        assert one.send(DISK)[0] == 200
+
+
+def test_time_that_the_disk_takes_is_not_counted_against_a_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "_WINDOW", 0.5)
+
+    def refuse(_: bytes) -> None:
+        time.sleep(1.0)
+
+    with running(tmp_path, refuse=refuse) as one:
         assert one.send(DISK)[0] == 200
 
 
@@ -244,7 +290,9 @@ def test_a_stop_ends_an_upload_and_the_waiting_for_one(tmp_path: Path) -> None:
         head = f"PUT {upload.PATH} HTTP/1.1\r\nContent-Length: 9\r\nAuthorization: Bearer {one.token()}\r\n"
         connection.sendall(f"{head}\r\nabc".encode())
         wait_until(lambda: one.send(b"", method="HEAD")[0] == 503)
+        begun = time.monotonic()
     assert not one.taken
+    assert time.monotonic() - begun < 10, "a silent client does not delay it"
 
 
 def test_no_answer_and_no_line_has_the_token(one: Running) -> None:

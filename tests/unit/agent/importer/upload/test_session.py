@@ -7,6 +7,7 @@ import http.client
 import io
 import re
 import signal
+import socket
 import ssl
 import tarfile
 import time
@@ -68,6 +69,25 @@ def test_g8_a_disk_that_is_packed_lies_on_the_volume_before_it_is_called_complet
     assert ended.outcome.succeeded
     assert (ended.outcome.bytes, ended.outcome.transferred_bytes) == (8 * MIB, len(packed))
     assert digest(packed) in ended.outcome.message
+
+
+def test_a_stop_is_heard_also_while_a_client_is_silent_and_nothing_is_left(tmp_path: Path) -> None:
+    context = ssl._create_unverified_context()
+    with waiting(tmp_path) as (running, port):
+        bare = socket.create_connection(("127.0.0.1", port), timeout=30)
+        with contextlib.closing(context.wrap_socket(bare)) as connection:
+            token = upload.sign(KEY, uid=UID, now=time.time())
+            head = f"PUT {upload.PATH} HTTP/1.1\r\nContent-Length: 99999\r\nAuthorization: Bearer {token}\r\n\r\n"
+            connection.sendall(head.encode() + b"abc")
+            wait_until(lambda: "An upload begins" in running.output)
+            begun = time.monotonic()
+            running.terminate()
+            answer = connection.makefile("rb").read()
+        ended = running.wait()
+    assert time.monotonic() - begun < 15, "and not a minute"
+    assert ended.outcome.reason == "Interrupted"
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert list((tmp_path / "data").iterdir()) == []
 
 
 def test_what_is_no_disk_or_too_large_is_refused_and_the_next_one_is_taken(tmp_path: Path) -> None:
