@@ -31,9 +31,9 @@ from support.simulation.data_volumes import (
     volume_of,
 )
 from support.simulation.faults import Calm
-from support.simulation.hand import Refused
 from support.simulation.stories import Weather, check_idle
 from support.simulation.trees import finalizers_of, is_going, name_of, owners_of, uid_of
+from support.simulation.troubles import troubles, try_to
 from support.simulation.world import SPACE, World
 
 REFUSED: Tree = {names.DELETE_AFTER_COMPLETION: "false"}
@@ -96,7 +96,7 @@ async def tell(world: World, part: Cdi, tale: Tale, *, weather: Weather | None) 
     _reflex(world, tale)
     for name, origin, owners in tale.volumes:
         give_volume(world, name, origin, owners=owners)
-    await asyncio.gather(*_troubles(world, tale))
+    await asyncio.gather(*troubles(world, tale, INTERFERENCE))
     await asyncio.sleep(max(0.0, 120.0 - world.loop.time()))
     world.script = Calm()
     mend(world)
@@ -136,34 +136,7 @@ def _reflex(world: World, tale: Tale) -> None:
 
 
 def _try(world: World, act: str) -> None:
-    try:
-        INTERFERENCE[act](world, world.dice(f"{act} {world.loop.time()}"))
-    except Refused as refusal:
-        world.history.note("user", f"{act}: {refusal}")
-
-
-def _troubles(world: World, tale: Tale) -> list[Any]:
-    async def kill(at: float) -> None:
-        await asyncio.sleep(at)
-        if world.living:
-            world.dice(f"kill {at}").choice(world.living).kill()
-        await asyncio.sleep(tale.pause)
-        if not world.living:
-            world.start_operator()
-
-    async def join(at: float) -> None:
-        await asyncio.sleep(at)
-        world.start_operator()
-
-    async def interfere(at: float, act: str) -> None:
-        await asyncio.sleep(at)
-        _try(world, act)
-
-    return [
-        *(kill(at) for at in tale.kills),
-        *(join(at) for at in tale.operators),
-        *(interfere(at, act) for at, act in tale.interference),
-    ]
+    try_to(world, act, INTERFERENCE[act], world.dice(f"{act} {world.loop.time()}"))
 
 
 # --- what people do ---------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from kubekit.words.meta import Resource
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 from support.simulation.calls import Tree
 from support.simulation.conduct import CREDENTIALS, IMMEDIATE, KILLED, NETWORK, ON_USE, SUCCESS, Conduct
-from support.simulation.hand import Refused
 from support.simulation.replication_ledger import KINDS
 from support.simulation.replications import (
     REPOSITORY,
@@ -32,6 +31,7 @@ from support.simulation.replications import (
 from support.simulation.stories import Weather, check_idle
 from support.simulation.trees import is_going, name_of, owners_of, uid_of
 from support.simulation.triggers import annotate, trigger, want
+from support.simulation.troubles import troubles
 from support.simulation.world import CLASS, SOURCE, SPACE, World
 
 ENDS = (SUCCESS, SUCCESS, SUCCESS, NETWORK, KILLED, CREDENTIALS)
@@ -113,7 +113,7 @@ async def tell(world: World, tale: Tale, *, weather: Weather | None) -> None:
     world.start_operator()
     for resource, name, method, options, spec in tale.objects:
         give(world, resource, name, method, options, **spec)
-    await asyncio.gather(*_troubles(world, tale))
+    await asyncio.gather(*troubles(world, tale, INTERFERENCE))
     await asyncio.sleep(max(0.0, 150.0 - world.loop.time()))
     while not world.living:
         world.start_operator()
@@ -159,33 +159,6 @@ async def _play_triggers(world: World) -> None:
         await asyncio.sleep(dice.choice((0.5, 5.0, 30.0)))
         if world.user.find(PERSISTENT_VOLUME_CLAIMS, SOURCE, SPACE) is not None:
             trigger(world, f"go{number}")
-
-
-def _troubles(world: World, tale: Tale) -> list[Any]:
-    async def kill(at: float) -> None:
-        await asyncio.sleep(at)
-        if world.living:
-            world.dice(f"kill {at}").choice(world.living).kill()
-        await asyncio.sleep(tale.pause)
-        if not world.living:
-            world.start_operator()
-
-    async def join(at: float) -> None:
-        await asyncio.sleep(at)
-        world.start_operator()
-
-    async def interfere(at: float, act: str) -> None:
-        await asyncio.sleep(at)
-        try:
-            INTERFERENCE[act](world, world.dice(f"{act} {at}"))
-        except Refused as refusal:
-            world.history.note("user", f"{act}: {refusal}")
-
-    return [
-        *(kill(at) for at in tale.kills),
-        *(join(at) for at in tale.operators),
-        *(interfere(at, act) for at, act in tale.interference),
-    ]
 
 
 # --- what people do ---------------------------------------------------------------------------------

@@ -22,8 +22,8 @@ from support.simulation.calls import Call
 from support.simulation.conduct import CREDENTIALS, IMMEDIATE, KILLED, NETWORK, ON_USE, SUCCESS, Conduct
 from support.simulation.endings import check_rest, check_telling, ending
 from support.simulation.faults import Calm, Script, status
-from support.simulation.hand import Refused
 from support.simulation.trees import name_of
+from support.simulation.troubles import troubles
 from support.simulation.world import SECRET, SOURCE, SPACE, World
 
 _ENDS = (
@@ -142,25 +142,6 @@ async def check_idle(world: World, seconds: float = 900.0, *, again: float = 900
 
 
 def _troubles(world: World, tale: Tale) -> list[Any]:
-    async def kill(at: float) -> None:
-        await asyncio.sleep(at)
-        if world.living:
-            world.dice(f"kill {at}").choice(world.living).kill()
-        await asyncio.sleep(tale.pause)
-        if not world.living:
-            world.start_operator()
-
-    async def join(at: float) -> None:
-        await asyncio.sleep(at)
-        world.start_operator()
-
-    async def interfere(at: float, act: str) -> None:
-        await asyncio.sleep(at)
-        try:
-            INTERFERENCE[act](world, world.dice(f"{act} {at}"))
-        except Refused as refusal:
-            world.history.note("user", f"{act}: {refusal}")
-
     async def shake(at: float) -> None:
         await asyncio.sleep(at)
         world.history.note("server", "forgets its history and cuts all watches")
@@ -168,12 +149,7 @@ def _troubles(world: World, tale: Tale) -> list[Any]:
         world.server.cut_watches()
 
     shaken = [shake(at) for at in (3.0, 17.0) if tale.calm_from > at]
-    return [
-        *(kill(at) for at in tale.kills),
-        *(join(at) for at in tale.operators),
-        *(interfere(at, act) for at, act in tale.interference),
-        *shaken,
-    ]
+    return [*troubles(world, tale, INTERFERENCE), *shaken]
 
 
 # --- what people do ---------------------------------------------------------------------------------
