@@ -48,6 +48,21 @@ CHECKSUM: Final = "CHECKSUM"
 """`md5:…`, `sha1:…`, `sha256:…` or `sha512:…` in hexadecimal digits, of the bytes as they are on the server."""
 ALGORITHMS: Final = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
 """With the number of digits of each."""
+
+
+def split_checksum(text: str) -> tuple[str, str]:
+    """Return algorithm and lower-case digits of a text such as `sha256:…`. Raises ValueError with what is wrong, which goes on a sentence."""
+    algorithm, _, digits = text.partition(":")
+    if algorithm not in ALGORITHMS or not digits or not set(digits) <= _DIGITS:
+        raise ValueError(
+            f"it does not begin with one of {', '.join(ALGORITHMS)} and a colon, followed by hexadecimal digits"
+        )
+    if len(digits) != ALGORITHMS[algorithm]:
+        raise ValueError(f"it has {len(digits)} digits; {algorithm} has {ALGORITHMS[algorithm]}")
+    return algorithm, digits.lower()
+
+
+_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
 SOURCE_VOLUME_MODE: Final = "SOURCE_VOLUME_MODE"
 """Of `copy`: the mode of the claim that is read."""
 

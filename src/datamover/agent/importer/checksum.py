@@ -2,14 +2,11 @@
 
 import hashlib
 import hmac
-import re
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 
 from datamover.api import importer
-
-_FORM: Final = re.compile(r"([a-z0-9]+):([0-9A-Fa-f]+)")
 
 
 class Digest(Protocol):
@@ -41,12 +38,4 @@ class Checksum(msgspec.Struct, frozen=True):
 
 def parse(text: str) -> Checksum:
     """Return the checksum that a text such as `sha256:…` asks for. Raises ValueError with what is wrong, which goes on a sentence."""
-    match = _FORM.fullmatch(text)
-    if match is None or match[1] not in importer.ALGORITHMS:
-        raise ValueError(
-            f"it does not begin with one of {', '.join(importer.ALGORITHMS)} and a colon, followed by hexadecimal digits"
-        )
-    wanted = importer.ALGORITHMS[match[1]]
-    if len(match[2]) != wanted:
-        raise ValueError(f"it has {len(match[2])} digits; {match[1]} has {wanted}")
-    return Checksum(match[1], match[2].lower())
+    return Checksum(*importer.split_checksum(text))

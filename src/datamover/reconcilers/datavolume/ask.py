@@ -18,7 +18,7 @@ from datamover.api.cdi.data_volume import (
     StorageSpec,
 )
 from datamover.api.cdi.names import PopulationReason as Reason
-from datamover.api.importer import ARCHIVE, BLOCK, CONTENT_TYPES, KUBEVIRT
+from datamover.api.importer import ARCHIVE, BLOCK, CONTENT_TYPES, KUBEVIRT, split_checksum
 from datamover.api.outside import clean
 from datamover.api.validation import quote
 from kubekit.words.quantity import parse_quantity
@@ -213,6 +213,12 @@ def _check_source(spec: DataVolumeSpec, kind: Kind) -> Flaw | None:
             f"spec.source.{kind}.url {_describe_scheme(address)}",
             f"an address that begins with {' or '.join(allowed)}",
         )
+    if source is not None and kind is Kind.HTTP and source.http is not None and source.http.checksum:
+        try:
+            split_checksum(source.http.checksum)
+        except ValueError as error:
+            what = f"spec.source.http.checksum cannot be used: {error}"
+            return _create_anew(Reason.INVALID_SPEC, what, "the right one, or without it")
     if source is not None and kind is Kind.PVC and source.pvc is not None and not source.pvc.name:
         return _create_anew(Reason.INVALID_SPEC, "spec.source.pvc has no name", "one")
     if source is not None and kind is Kind.SNAPSHOT and source.snapshot is not None and not source.snapshot.name:

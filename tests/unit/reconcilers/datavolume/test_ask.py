@@ -118,6 +118,23 @@ def test_l8_no_word_of_an_address_is_repeated_that_may_be_a_secret(address: str)
     assert "me:s" not in found.message
 
 
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [("sha256:00", "it has 2 digits; sha256 has 64"), ("crc:00", "one of md5"), ("sha256", "one of md5")],
+)
+def test_a_checksum_that_can_never_fit_is_told_before_anything_is_made(said: str, words: str) -> None:
+    found = read({"source": {"http": {"url": "https://a/x", "checksum": said}}, "storage": SIZE})
+    assert isinstance(found, Flaw)
+    assert found.message.startswith("spec.source.http.checksum cannot be used: ")
+    assert words in found.message
+
+
+def test_a_checksum_of_the_right_form_is_taken() -> None:
+    assert isinstance(
+        read({"source": {"http": {"url": "https://a/x", "checksum": f"sha256:{'aB' * 32}"}}, "storage": SIZE}), Ask
+    )
+
+
 def referring() -> Ask:
     found = read({"sourceRef": {"kind": "DataSource", "name": "golden", "namespace": "images"}, "storage": {}})
     assert isinstance(found, Ask)
