@@ -3,7 +3,7 @@
 Names are given once over both, so that an object is found by its kind and name; who reads or writes it has to say the right namespace.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from datamover.api.cdi import names
@@ -20,10 +20,14 @@ from datamover.volumes.permit import CloneSource, issue_permit
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 from support.clones import Cloner, Clones
+from support.disks import WHOLE
 from support.populating import NAMESPACE, Stale
 
 IMAGES = "images"
 KEY = b"k" * 32
+PVC = {"pvc": {"name": "golden", "namespace": IMAGES}}
+SNAPSHOT = {"snapshot": {"name": "golden", "namespace": IMAGES}}
+GOLDEN = {"kind": "DataSource", "name": "fedora", "namespace": IMAGES}
 
 
 def permit(
@@ -58,14 +62,23 @@ class Crossings(Clones):
         self.deleted.append(f"{kind} {name}")
         super().delete(kind, name, uid=uid)
 
+    def schedule(self) -> None:
+        super().schedule()
+        for pod in self._of_kind("Pod"):
+            job = self.get("Job", pod["metadata"]["ownerReferences"][0]["name"])
+            if job is not None:
+                pod["metadata"]["namespace"] = job["metadata"]["namespace"]
+
     def collect(self) -> None:
-        kept = {
-            ("PersistentVolumeClaim", each): self.objects.pop(("PersistentVolumeClaim", each))
-            for each in self.lurkers
-            if ("PersistentVolumeClaim", each) in self.objects
-        }
+        working = {each["spec"]["writes"] for each in self._of_kind("Job") if self.pods(each["metadata"]["name"])}
+        kept = [
+            each for name in self.lurkers | working if (each := self.get("PersistentVolumeClaim", name)) is not None
+        ]
+        for each in kept:
+            each["metadata"]["finalizers"] = ["kubernetes.io/pvc-protection"]
         super().collect()
-        self.objects |= kept
+        for each in kept:
+            del each["metadata"]["finalizers"]
 
     def temporaries(self) -> list[dict[str, Any]]:
         """The claims in the namespace of the sources, but for these themselves."""
@@ -176,3 +189,56 @@ class _Volumes:
 
     def source(self, namespace: str, name: str) -> Any:
         return self._operator.source(namespace, name)
+
+
+def opened(**options: Any) -> tuple[Crossings, Crosser]:
+    server = Crossings(**options)
+    return server, Crosser(server)
+
+
+def ask(server: Crossings, kind: str = "pvc", *, annotations: dict[str, str] | None = None, **spec: Any) -> Any:
+    """The source is there, and somebody makes a DataVolume of it."""
+    if kind == "pvc":
+        server.hold()
+    else:
+        server.photograph()
+    said = permit(kind) if annotations is None else annotations
+    return server.make(source=PVC if kind == "pvc" else SNAPSHOT, annotations=said, **{"storage": {}, **spec})
+
+
+def until_bound(server: Crossings, operator: Crosser) -> dict[str, Any]:
+    """Work until the temporary claim has its volume."""
+    for _ in range(12):
+        operator.sync()
+        operator.work()
+        server.provision()
+        made = server.temporaries()
+        if made and made[0]["status"]["phase"] == "Bound":
+            return made[0]
+        server.now += timedelta(seconds=1)
+    raise AssertionError(server.status())
+
+
+def waits(server: Crossings) -> tuple[str, str]:
+    ready = server.condition("Ready")
+    assert ready["status"] == "False"
+    return ready["reason"], ready["message"]
+
+
+def assert_copied(server: Crossings) -> None:
+    claim = server.claim()
+    assert claim is not None
+    assert server.status()["phase"] == "Succeeded", server.status()
+    assert server.storage[claim["spec"]["volumeName"]] == WHOLE
+    assert claim["spec"]["volumeName"] != "pv-golden"
+    assert not server.temporaries()
+    assert not server.leftovers()
+
+
+def stand_for(server: Crossings, source: dict[str, Any]) -> None:
+    server.objects["DataSource", "fedora"] = {
+        "apiVersion": "cdi.kubevirt.io/v1beta1",
+        "kind": "DataSource",
+        "metadata": {"name": "fedora", "namespace": IMAGES, "uid": "u-fedora", "resourceVersion": "1"},
+        "spec": {"source": source},
+    }

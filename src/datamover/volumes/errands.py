@@ -52,9 +52,9 @@ def errand_of(meta: ObjectMeta) -> Errand | None:
 
 
 def build_errand(
-    volume: ObjectMeta, claim: PersistentVolumeClaim, *, origin: ObjectMeta, source: Manifest, node: str | None
+    volume: ObjectMeta, claim: PersistentVolumeClaim, *, origin: ObjectMeta, source: Manifest | None, node: str | None
 ) -> Manifest:
-    """Return the claim that a driver fills from `source`, beside that. `node` is where the user's Pod is to run, for classes that bind on first use."""
+    """Return the claim beside the source that a driver fills from `source`, or a worker where that is None. `node` is where the user's Pod is to run, for classes that bind on first use."""
     annotations = {names.ERRAND: f"{volume.namespace}/{volume.name}", names.COPIED_FROM: origin.uid}
     if node is not None:
         annotations[SELECTED_NODE] = node
@@ -68,7 +68,7 @@ def build_errand(
             "labels": labels,
             "annotations": annotations,
         },
-        "spec": {**like(claim), "dataSource": source},
+        "spec": like(claim) if source is None else {**like(claim), "dataSource": source},
     }
 
 
@@ -78,9 +78,11 @@ def is_for(temporary: PersistentVolumeClaim, volume: ObjectMeta, claim: Persiste
     return errand_of(temporary.metadata) == wanted
 
 
-def is_made_from(temporary: PersistentVolumeClaim, source: Manifest) -> bool:
-    """Tell whether a claim is made from `source`. Nobody can change that any more."""
+def is_made_from(temporary: PersistentVolumeClaim, source: Manifest | None) -> bool:
+    """Tell whether a claim is made from `source`, or begun empty where that is None. Nobody can change that any more."""
     said = temporary.spec.data_source if temporary.spec is not None else None
+    if source is None:
+        return said is None and (temporary.spec is None or temporary.spec.data_source_ref is None)
     wanted = (source["kind"], source["name"], source.get("apiGroup") or "")
     return said is not None and (said.kind, said.name, said.api_group or "") == wanted
 

@@ -3,8 +3,12 @@
 from typing import Final
 
 from kubekit.words.core import PersistentVolume, PersistentVolumeClaim
+from kubekit.words.storage import StorageClass
+from kubekit.words.timestamps import moment_of
 
 _GOING: Final = ("Released", "Failed")
+_CLOCKS: Final = 60.0
+"""Seconds by which the clocks of two API servers may differ."""
 
 
 def holder_of(volume: PersistentVolume) -> str | None:
@@ -17,6 +21,18 @@ def is_going(volume: PersistentVolume) -> bool:
     """Tell whether a volume is lost to whoever wants it: it is deleted, or its claim was."""
     phase = volume.status.phase if volume.status is not None else None
     return volume.metadata.terminating or phase in _GOING
+
+
+def is_older(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
+    """Tell whether a volume was there before its claim: nobody has made it for that, and Kubernetes has found it to fit."""
+    made, asked = (moment_of(each.metadata.creation_timestamp, default=0.0) for each in (volume, claim))
+    return bool(made and asked) and made < asked - _CLOCKS
+
+
+def is_of_another_driver(volume: PersistentVolume, storage_class: StorageClass | None) -> bool:
+    """Tell whether a volume is of another CSI driver than its class names. Of a class that is gone nobody knows."""
+    csi = volume.spec.csi if volume.spec is not None else None
+    return csi is not None and storage_class is not None and csi.driver != storage_class.provisioner
 
 
 def may_go(prime: PersistentVolumeClaim, volume: object, *, target: PersistentVolumeClaim) -> bool:

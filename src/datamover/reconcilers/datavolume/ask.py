@@ -21,6 +21,7 @@ from datamover.api.cdi.names import PopulationReason as Reason
 from datamover.api.importer import ARCHIVE, BLOCK, CONTENT_TYPES, KUBEVIRT, split_checksum
 from datamover.api.outside import clean
 from datamover.api.validation import quote
+from datamover.volumes.permit import CloneSource
 from kubekit.words.quantity import parse_quantity
 
 LARGEST: Final = 2**63 - 1
@@ -143,6 +144,16 @@ def resolve(ask: Ask, found: DataSource | None) -> Ask | str:
     if said is not None and said.snapshot is not None:
         return replace(ask, kind=Kind.SNAPSHOT, source=Source(snapshot=_at(said.snapshot, home)))
     return "names neither a claim nor a snapshot yet; it goes on by itself when it does"
+
+
+def settle(ask: Ask, source: CloneSource) -> Ask:
+    """Return what is asked for where it was found out before what a DataSource stands for."""
+    if ask.kind is not Kind.REFERENCE:
+        return ask
+    found = ObjectSource(name=source.name, namespace=source.namespace)
+    if source.kind == Kind.PVC:
+        return replace(ask, kind=Kind.PVC, source=Source(pvc=found))
+    return replace(ask, kind=Kind.SNAPSHOT, source=Source(snapshot=found))
 
 
 def _at(found: ObjectSource, home: str | None) -> ObjectSource:

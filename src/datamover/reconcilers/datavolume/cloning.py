@@ -2,8 +2,10 @@
 
 What a driver copies is decided on once, when the claim is made: the claim says it itself, and goes on with it whatever is found out about its source
 later. Everything else a worker copies, which mounts both; until it has begun it is looked again whether the source may be read.
+Who copies, and what, where that was found out only then, is written on the claim.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from datamover.api import importer as words
@@ -24,9 +26,11 @@ from datamover.reconcilers.datavolume.order import midway_of, owner_of_midway
 from datamover.reconcilers.datavolume.populated import is_populated, names_volume
 from datamover.runs.wait import about
 from datamover.volumes import cloning
+from datamover.volumes.beginnings import Beginning, record
 from datamover.volumes.binding import Obstacle, binds_on_use, is_bound
 from datamover.volumes.cloning import Choice, CloneReason, Hindrance, Method, Target
 from datamover.volumes.copies import build_snapshot
+from datamover.volumes.permit import CloneSource
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim
 from kubekit.words.meta import Manifest
 from kubekit.words.quantity import larger
@@ -91,10 +95,7 @@ def _begin(
     if isinstance(chosen, Hindrance):
         return _wait(chosen)
     if chosen.method is Method.COPY:
-        filling = _by_worker(ask, named, source)
-        # what was a device needs room for the file system that it comes into: the claim that is wanted has that already
-        inflated = cloning.mode_of(source) == cloning.BLOCK and _target(ask, facts).volume_mode != cloning.BLOCK
-        return filling if ask.size is not None or inflated else _sized(filling, chosen)
+        return _size_copy(ask, facts, _by_worker(ask, named, source), source, chosen)
     if chosen.method is Method.SNAPSHOT:
         return _by_snapshot(facts, named, chosen)
     return _natively(Phase.CSI_CLONE, {"kind": PERSISTENT_VOLUME_CLAIMS.kind, "name": named.name}, chosen)
@@ -116,8 +117,11 @@ def _choose(
     )
 
 
-def _sized(filling: Filling, chosen: Choice) -> Filling:
-    return Filling(filling.scheduled, filling.running, filling.build, request=chosen.size)
+def _size_copy(ask: Ask, facts: Facts, filling: Filling, source: PersistentVolumeClaim, chosen: Choice) -> Filling:
+    """Return a worker's copy with the size of its claim."""
+    # what was a device needs room for the file system that it comes into: the claim that is wanted has that already
+    inflated = cloning.mode_of(source) == cloning.BLOCK and _target(ask, facts).volume_mode != cloning.BLOCK
+    return filling if ask.size is not None or inflated else replace(filling, request=chosen.size)
 
 
 def _by_snapshot(facts: Facts, named: ObjectSource, chosen: Choice) -> Filling | Preparation | Obstacle:
@@ -178,9 +182,9 @@ def _size(ask: Ask, facts: Facts, name: str) -> Choice | Hindrance:
 
 
 def _from_away(ask: Ask, facts: Facts, away: Away, source: Manifest) -> Filling | Preparation | Obstacle:
-    """Return how a claim becomes the copy of something in another namespace: by its driver, there, which alone can."""
-    phase = Phase.CSI_CLONE if ask.kind is Kind.PVC else Phase.CLONE_FROM_SNAPSHOT
-    begun = Filling(phase, phase, abroad=Abroad(source))
+    """Return how a claim becomes the copy of something in another namespace: there, by its driver or by a worker."""
+    # who began says so on the claim; what was begun before that was said is its driver's
+    begun = _copied_there(ask, facts, source, by_worker=bool(away.by_worker) and ask.kind is Kind.PVC)
     if facts.claim is not None and (is_brought(facts, facts.claim) or is_populated(facts, facts.claim)):
         return begun
     if away.refusal is not None:
@@ -191,38 +195,62 @@ def _from_away(ask: Ask, facts: Facts, away: Away, source: Manifest) -> Filling 
         again = await_permit(facts.volume)
         return Preparation(Phase.PENDING, CloneReason.ACROSS_NAMESPACES, message, wake_after=again, warns=True)
     if away.temporary is not None:
-        return begun
+        # what is copied by its name must be at rest, and there, until the worker has begun
+        waits = _check_rest(facts, source["name"]) if begun.build is not None and facts.run.job is None else None
+        return waits if isinstance(waits, Preparation | Obstacle) else begun
     if not fills_by_rebinding(facts.storage_class, ask.claim, facts.volume):
-        return _needs_driver(
-            ask, away, source, "the StorageClass, or the DataVolume, does not let a volume be handed over"
-        )
+        return _needs_driver(ask, away, source, "into a claim of this StorageClass no volume can be handed over")
     if ask.kind is Kind.SNAPSHOT:
         chosen = _size(ask, facts, source["name"])
     else:
         claim = _check_rest(facts, source["name"])
         if not isinstance(claim, PersistentVolumeClaim):
             return claim
-        # no snapshot is taken there, and no worker started
+        # no snapshot is taken there, for nothing could own it
         chosen = _choose(ask, facts, claim, snapshot_classes=())
     if isinstance(chosen, Hindrance):
         return _wait(chosen)
+    origin = facts.origin if isinstance(facts.origin, PersistentVolumeClaim | VolumeSnapshot) else None
+    copies = begun.build is not None if facts.claim is not None else chosen.method is Method.COPY
+    if copies and isinstance(origin, PersistentVolumeClaim):
+        filling = _copied_there(ask, facts, source, by_worker=True)
+        return replace(_size_copy(ask, facts, filling, origin, chosen), abroad=Abroad(source, origin))
     if chosen.method is Method.COPY:
         return _needs_driver(
-            ask, away, source, "its driver does not clone it into this StorageClass, volumeMode and size"
+            ask, away, source, "its driver does not clone it any more into this StorageClass, volumeMode and size"
         )
     annotations = {names.USE_POPULATOR: "true"}
     if chosen.grow_to is not None:
         annotations[names.GROW_TO] = chosen.grow_to
     data = Data(name_volume(facts.volume), annotations=annotations, copied=True)
-    origin = facts.origin if isinstance(facts.origin, PersistentVolumeClaim | VolumeSnapshot) else None
-    return Filling(phase, phase, data=data, request=chosen.size, abroad=Abroad(source, origin))
+    return replace(begun, data=data, request=chosen.size, abroad=Abroad(source, origin))
+
+
+def _copied_there(ask: Ask, facts: Facts, source: Manifest, *, by_worker: bool) -> Filling:
+    """Return who fills the temporary claim there."""
+    if by_worker:
+        origin = facts.origin if isinstance(facts.origin, PersistentVolumeClaim) else None
+        return replace(_by_worker(ask, ask.source.pvc or ObjectSource(name=""), origin), abroad=Abroad(source))
+    phase = Phase.CSI_CLONE if ask.kind is Kind.PVC else Phase.CLONE_FROM_SNAPSHOT
+    return Filling(phase, phase, abroad=Abroad(source))
+
+
+def say_beginning(ask: Ask, filling: Filling | None) -> dict[str, str]:
+    """Return what a claim that is being made says of what it is the copy of, where that is not in the DataVolume for good."""
+    named = {Kind.PVC: ask.source.pvc, Kind.SNAPSHOT: ask.source.snapshot}.get(ask.kind)
+    if named is None or filling is None:
+        return {}
+    home = named.namespace or ask.namespace
+    if ask.spec.source_ref is None and home == ask.namespace:
+        return {}
+    return {names.COPIES: record(Beginning(CloneSource(ask.kind.value, home, named.name), filling.build is not None))}
 
 
 def _needs_driver(ask: Ask, away: Away, source: Manifest, why: str) -> Obstacle:
     return Obstacle(
         CloneReason.NEEDS_DRIVER,
-        f"{ask.kind} {source['name']} is of namespace {away.namespace}, from where only a CSI driver copies, and {why}: create the DataVolume anew with a class "
-        f"of the source's driver (whose StorageProfile may say cloneStrategy: csi-clone, where the driver clones), or take a VolumeSnapshot there and name that",
+        f"{ask.kind} {source['name']} is of namespace {away.namespace}, and {why}: create the DataVolume anew with a class of a CSI driver, without "
+        f'annotation {names.USE_POPULATOR}: "false", and without volumeName and selector; or take a VolumeSnapshot there and name that',
         waits=True,
     )
 
@@ -249,6 +277,8 @@ def _by_driver(ask: Ask, claim: PersistentVolumeClaim) -> Filling:
 def _by_worker(ask: Ask, named: ObjectSource, source: PersistentVolumeClaim | None) -> Filling:
     scheduled, running = CLONE
     block = source is not None and cloning.mode_of(source) == cloning.BLOCK
+    # who makes a DataVolume chooses for its own namespace: of another one's accounts and ranks he is not asked
+    home = (named.namespace or ask.namespace) == ask.namespace
 
     def build(place: Place) -> Manifest:
         settings = place.settings
@@ -262,8 +292,8 @@ def _by_worker(ask: Ask, named: ObjectSource, source: PersistentVolumeClaim | No
             preallocation=bool(ask.spec.preallocation),
             source_claim=named.name,
             source_block=block,
-            account=ask.spec.service_account_name or "",
-            priority_class=ask.spec.priority_class_name or "",
+            account=(ask.spec.service_account_name if home else None) or "",
+            priority_class=(ask.spec.priority_class_name if home else None) or "",
             environment=settings.environment,
             deadline_seconds=settings.deadline,
         )

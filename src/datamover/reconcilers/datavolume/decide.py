@@ -8,6 +8,7 @@ or on its volume, which is written after the worker's own last words. Nothing is
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +20,7 @@ from datamover.api.cdi.names import PopulationReason as Reason
 from datamover.plans.steps import REST, Annotate, Create, Inquire, Patch, Plan
 from datamover.reconcilers.datavolume.ask import UNSUPPORTED, Ask, Flaw, Kind
 from datamover.reconcilers.datavolume.claims import Data, Wanted, build_claim, fills_by_rebinding, name_volume
+from datamover.reconcilers.datavolume.cloning import say_beginning
 from datamover.reconcilers.datavolume.crossing import await_permit, bring
 from datamover.reconcilers.datavolume.ending import COMPLETED, clear, finish, wait_out
 from datamover.reconcilers.datavolume.facts import Facts, Settings
@@ -97,7 +99,7 @@ def _fill(facts: Facts, ask: Ask, *, settings: Settings, fillers: Fillers) -> De
     if facts.claim is None:
         return _make_claim(facts, ask, wanted, filling)
     if facts.clone.away is not None and filling is not None and not is_populated(facts, facts.claim):
-        return bring(facts, facts.clone.away, facts.claim, filling)
+        return bring(facts, facts.clone.away, facts.claim, filling, wanted=wanted, settings=settings)
     if filling is None or is_filled_elsewhere(facts.claim):
         return await_bound(facts, facts.claim, filling)
     return populate(facts, facts.claim, filling=filling, wanted=wanted, settings=settings)
@@ -169,6 +171,7 @@ def _make_claim(facts: Facts, ask: Ask, wanted: Wanted, filling: Filling | Obsta
             name_volume(volume) if rebinding else data.reference,
             annotations={**data.annotations, names.USE_POPULATOR: "true" if rebinding else "false"},
         )
+    data = replace(data, annotations={**data.annotations, **say_beginning(ask, filling)})
     manifest = build_claim(ask, wanted, data, request=request)
     told = Told(
         Phase.PENDING,

@@ -36,13 +36,14 @@ class Settings:
 @dataclass(frozen=True, slots=True)
 class Away:
     """What is known where the source is of another namespace: why nothing may be copied from there (None: it may be), and what has the name of the temporary
-    claim there, whoever's it is.
+    claim there, whoever's it is. `by_worker` tells whether a worker copies; None where that is not decided yet.
     """
 
     namespace: str
     refusal: str | None
     temporary: PersistentVolumeClaim | None = None
     volume: PersistentVolume | Unread | None = None
+    by_worker: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Abroad:
-    """A driver copies in the namespace of the source, into a temporary claim that is made from `source`: a reference as claims have it. `origin` is what that
-    names, and None where the temporary claim is there already.
+    """It is copied in the namespace of the source, into a temporary claim: by the driver that makes it from `source` (a reference as claims have it), or by a
+    worker that mounts both. `origin` is what `source` names, and None where the temporary claim is there already.
     """
 
     source: Manifest

@@ -12,16 +12,17 @@ from datamover.api.cdi.data_volume import DataVolume, ObjectSource
 from datamover.api.cdi.names import CONFIG_NAME
 from datamover.api.cdi.storage_profile import STORAGE_PROFILES, StorageProfile
 from datamover.plans.known import Known
-from datamover.reconcilers.datavolume.ask import Ask, Flaw, Kind, ask_of, resolve
+from datamover.reconcilers.datavolume.ask import Ask, Flaw, Kind, ask_of, resolve, settle
 from datamover.reconcilers.datavolume.claims import Wanted, choose_class, find_overhead, usable, want
 from datamover.reconcilers.datavolume.facts import Away, Clone, Facts, Origin
 from datamover.reconcilers.datavolume.order import copy_of, job_of, midway_of, prime_of
 from datamover.runs import gather as runs
 from datamover.runs.facts import Patience, RunFacts, Unread
 from datamover.volumes import cloning
+from datamover.volumes.beginnings import beginning_of
 from datamover.volumes.binding import Obstacle
 from datamover.volumes.cloning import bytes_of
-from datamover.volumes.errands import errand_name
+from datamover.volumes.errands import errand_name, is_for
 from datamover.volumes.permit import CloneSource, find_refusal
 from kubekit.words.core import SECRET_METAS, SERVICES, PersistentVolume, PersistentVolumeClaim, SecretKeys
 from kubekit.words.meta import HasMeta, Resource
@@ -83,7 +84,7 @@ def gather(
         view.claim(volume.metadata.namespace or "", volume.metadata.name),
     )
     prime = view.claim(namespace, prime_of(claim)) if claim is not None else None
-    ask, waits = ask_for(volume, sources, permit_keys)
+    ask, waits = ask_for(volume, claim, sources, permit_keys)
     config = view.named(CDI_CONFIGS, "", CONFIG_NAME)
     facts = Facts(
         volume,
@@ -104,6 +105,10 @@ def gather(
         midway = view.snapshot(namespace, midway_of(volume))
         return replace(facts, storage_class=view.storage_class(name) if name else None, clone=Clone(midway=midway))
     away = _away(ask, claim, view, permit_keys)
+    there = away.temporary if away is not None else None
+    if there is not None and claim is not None and is_for(there, volume.metadata, claim):
+        # what fills it is there, and belongs to that one
+        facts = replace(facts, run=_run_of(there, there, claim, view=view, known=known, now=now, patience=patience))
     # who may not copy it is not told how large it is, or whether it is there
     origin = _origin(ask, view) if away is None or away.refusal is None else None
     return replace(
@@ -148,12 +153,21 @@ def named_config_maps(ask: Ask) -> tuple[str, ...]:
 
 
 def ask_for(
-    volume: DataVolume, sources: Sources, permit_keys: Callable[[], Collection[bytes]]
+    volume: DataVolume,
+    claim: PersistentVolumeClaim | None,
+    sources: Sources,
+    permit_keys: Callable[[], Collection[bytes]],
 ) -> tuple[Ask | Flaw, str]:
-    """Return what is asked for, and what a DataSource that says it is waited for. Of one in another namespace nothing is told without a permit."""
+    """Return what is asked for, and what a DataSource that says it is waited for. Of one in another namespace nothing is told without a permit.
+
+    What a DataSource stands for counts when the claim is made, and what it says later no more (law L6).
+    """
     ask = ask_of(volume)
     if not isinstance(ask, Ask) or ask.kind is not Kind.REFERENCE or ask.spec.source_ref is None:
         return ask, ""
+    begun = beginning_of(claim, volume.metadata)
+    if begun is not None:
+        return settle(ask, begun.source), ""
     reference = ask.spec.source_ref
     home = reference.namespace or volume.metadata.namespace or ""
     found = resolve(ask, sources.source(home, reference.name))
@@ -181,9 +195,28 @@ def _run(
     """Return what there is to know of the run: it belongs to the claim, so without one there is none."""
     if claim is None or not claim.metadata.owned_by(volume.metadata.uid):
         return RunFacts(now, known=known, patience=patience)
-    target = (prime or claim).metadata.name
+    return _run_of(claim, prime or claim, claim, view=view, known=known, now=now, patience=patience)
+
+
+def _run_of(
+    keeper: PersistentVolumeClaim,
+    target: PersistentVolumeClaim,
+    claim: PersistentVolumeClaim,
+    *,
+    view: View,
+    known: Known,
+    now: datetime,
+    patience: Patience,
+) -> RunFacts:
+    """Return what there is to know of the worker that writes `target`, whose Job is `keeper`'s and called after the claim that is filled in the end."""
     return runs.gather_run(
-        claim.metadata, copy_of(target), job_of(claim), view=view, known=known, now=now, patience=patience
+        keeper.metadata,
+        copy_of(target.metadata.name),
+        job_of(claim.metadata.uid),
+        view=view,
+        known=known,
+        now=now,
+        patience=patience,
     )
 
 
@@ -246,7 +279,9 @@ def _away(
         return None
     home, refusal = named.namespace or "", _refusal_of(ask, permit_keys)
     temporary = view.claim(home, errand_name(claim)) if claim is not None else None
-    return Away(home, refusal, temporary, _volume_of(temporary, view))
+    begun = beginning_of(claim, ask.volume.metadata)
+    by_worker = begun.by_worker if begun is not None else None
+    return Away(home, refusal, temporary, _volume_of(temporary, view), by_worker)
 
 
 def _named_by(ask: Ask) -> ObjectSource | None:

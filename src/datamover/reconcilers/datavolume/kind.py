@@ -29,7 +29,7 @@ from datamover.reconcilers.datavolume.receiving import CHILDREN, MakeKeys, fill_
 from datamover.reconcilers.datavolume.report import Meter, report_present, report_written
 from datamover.reconcilers.datavolume.status import Told, says_same, tell
 from datamover.reconcilers.disks import Disks
-from datamover.volumes.errands import errand_of
+from datamover.volumes.errands import errand_name, errand_of
 from kubekit.client.client import Client
 from kubekit.runtime.controller import Controller
 from kubekit.runtime.part import Part
@@ -181,8 +181,9 @@ class DataVolumeKind(AnyKind[DataVolume, DataVolumeStatus, Facts]):
         made and filled anew, and all of it is needed again.
         """
         report_present(obj, meter=self._meter)
-        ask, _ = ask_for(obj, self._disks, self._permit_keys)
-        is_settled = self.is_over(obj) and self._view.claim(key.namespace, key.name) is not None
+        claim = self._view.claim(key.namespace, key.name)
+        ask, _ = ask_for(obj, claim, self._disks, self._permit_keys)
+        is_settled = self.is_over(obj) and claim is not None
         if is_settled or obj.metadata.terminating:
             self._want(key, None)
         else:
@@ -253,20 +254,24 @@ class DataVolumeKind(AnyKind[DataVolume, DataVolumeStatus, Facts]):
             yield from self._of_stray(meta)
 
     def _of_stray(self, pod: ObjectMeta) -> Iterable[Key]:
-        """The label of a worker's Pod is the UID of the claim that it fills, which is called like its DataVolume."""
-        uid = pod.label(OWNER_UID_LABEL)
+        """The label of a worker's Pod is the UID of the claim that it fills, which is called like its DataVolume, or of the temporary one in its namespace."""
+        uid, namespace = pod.label(OWNER_UID_LABEL), pod.namespace or ""
         for each in self.objects.store.list() if uid else ():
             meta = each.metadata
-            if meta.namespace == pod.namespace and not self.is_over(each):
-                claim = self._view.claim(meta.namespace or "", meta.name)
-                if claim is not None and claim.metadata.uid == uid:
-                    yield key_of(meta)
+            claim = None if self.is_over(each) else self._view.claim(meta.namespace or "", meta.name)
+            if claim is not None and meta.namespace != namespace:
+                claim = self._view.claim(namespace, errand_name(claim))
+            if claim is not None and claim.metadata.uid == uid:
+                yield key_of(meta)
 
     def _of_owner(self, meta: ObjectMeta) -> Iterable[Key]:
-        """What is made to fill a claim is that claim's, which is called like its DataVolume."""
+        """What is made to fill a claim is that claim's, which is called like its DataVolume; in another namespace it is the temporary one's."""
         for reference in meta.owner_references or ():
             if reference.kind in (PERSISTENT_VOLUME_CLAIMS.kind, DATA_VOLUMES.kind):
                 yield from self._at(Key(meta.namespace or "", reference.name))
+            if reference.kind == PERSISTENT_VOLUME_CLAIMS.kind:
+                temporary = self._view.claim(meta.namespace or "", reference.name)
+                yield from self._of_errand(temporary.metadata) if temporary is not None else ()
 
     def _of_errand(self, meta: ObjectMeta) -> Iterable[Key]:
         """A temporary claim in another namespace names its DataVolume."""

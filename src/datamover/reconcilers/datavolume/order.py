@@ -1,7 +1,7 @@
 """A DataVolume as an order: one worker that writes one claim. Pure.
 
 Everything of the run belongs to the DataVolume's claim and is named by that claim's UID: with another claim of the same name everything begins anew, and
-what was made for the one before goes with it.
+what was made for the one before goes with it. In another namespace nothing can belong to that claim: there it belongs to the temporary one.
 """
 
 from typing import Final
@@ -51,9 +51,9 @@ def prime_of(claim: PersistentVolumeClaim) -> str:
     return f"{PRIME_PREFIX}{claim.metadata.uid}"
 
 
-def job_of(claim: PersistentVolumeClaim) -> str:
-    """Return the name of the worker's Job."""
-    return f"{JOB_PREFIX}{claim.metadata.uid}"
+def job_of(claim_uid: str) -> str:
+    """Return the name of the Job of the worker that fills a claim."""
+    return f"{JOB_PREFIX}{claim_uid}"
 
 
 def owner_of(claim: PersistentVolumeClaim) -> Owner:
@@ -83,14 +83,15 @@ def order_of(
     claim: PersistentVolumeClaim,
     target: PersistentVolumeClaim,
     *,
+    keeper: PersistentVolumeClaim,
     filling: Filling,
     wanted: Wanted,
     run: RunFacts,
     settings: Settings,
     config: CDIConfig | None = None,
 ) -> Order:
-    """Return what is asked of a run: to fill `target`, which is the claim itself or the temporary one."""
-    owner, job = owner_of(claim), job_of(claim)
+    """Return what is asked of a run: to fill `target`, which is the claim itself or the temporary one. The Job is `keeper`'s."""
+    owner, job = owner_of(keeper), job_of(claim.metadata.uid)
 
     def make(readable: Readable) -> Manifest:
         assert filling.build is not None

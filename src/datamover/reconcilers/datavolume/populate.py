@@ -16,14 +16,15 @@ from datamover.reconcilers.datavolume.direct import fill_directly
 from datamover.reconcilers.datavolume.ending import finish, succeed
 from datamover.reconcilers.datavolume.facts import Facts, Settings
 from datamover.reconcilers.datavolume.filling import Filling
-from datamover.reconcilers.datavolume.populated import is_populated, names_volume
+from datamover.reconcilers.datavolume.populated import is_filled_elsewhere, is_populated, names_volume
 from datamover.reconcilers.datavolume.prime import fill_by_rebinding
 from datamover.reconcilers.datavolume.status import NO_PROGRESS
-from datamover.reconcilers.datavolume.waiting import await_volume, refused, say
+from datamover.reconcilers.datavolume.waiting import MAY_NOT_READ, await_volume, refused, say
 from datamover.runs.facts import Unread
 from datamover.volumes.binding import Obstacle, binds_on_use, is_bound, is_foreign, is_lost
 from datamover.volumes.cloning import asks_for, has_grown, volume_has
 from datamover.volumes.population import node_of
+from datamover.volumes.rebinding import holder_of, is_of_another_driver, is_older
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolume, PersistentVolumeClaim
 
 Decision = Plan[Any]
@@ -50,16 +51,26 @@ def await_bound(facts: Facts, claim: PersistentVolumeClaim, filling: Filling | O
     """Somebody else fills the claim: its driver, or a populator that it names. Then Bound means populated."""
     if is_bound(claim):
         volume = facts.claim_volume
-        if filling is not None and volume is Unread.NOT_SYNCED:
+        if filling is None:
+            return succeed(facts, claim, progress=NO_PROGRESS)
+        if volume is Unread.FORBIDDEN:
+            return say(facts, None, reasons.PERMISSION_MISSING, MAY_NOT_READ)
+        if not isinstance(volume, PersistentVolume) or holder_of(volume) != claim.metadata.uid:
             return REST  # only the volume tells that it is a copy, and its watch is late (law L4)
-        if filling is not None and isinstance(volume, PersistentVolume) and is_foreign(volume):
+        if is_foreign(volume):
             message = (
                 f"PersistentVolumeClaim {claim.metadata.name} is not of a CSI driver, so it is no copy but an empty volume: create the DataVolume anew with a class "
                 f'of a CSI driver, or with annotation {names.USE_POPULATOR}: "false"'
             )
             return say(facts, None, reasons.CLASS_CANNOT_CLONE, message)
-        if filling is None:
-            return succeed(facts, claim, progress=NO_PROGRESS)
+        if is_of_another_driver(volume, facts.storage_class) or (
+            is_filled_elsewhere(claim) and is_older(volume, claim)
+        ):
+            message = (
+                f"PersistentVolumeClaim {claim.metadata.name} has PersistentVolume {volume.metadata.name}, which the driver of its StorageClass has not made for it, so it "
+                f"is no copy: make that volume unavailable, and delete the claim to have it made and filled anew"
+            )
+            return say(facts, None, reasons.CLASS_CANNOT_CLONE, message)
         return _grow(facts, claim) or finish(facts, claim)
     if is_lost(claim):
         return say(

@@ -19,6 +19,7 @@ from datamover.plans.kind import Kind
 from datamover.plans.known import Known, Refusal
 from datamover.plans.steps import REST, Delete, Emit, Plan, ProveGone, Step
 from datamover.reconcilers.cluster import View
+from datamover.reconcilers.datavolume.order import job_of, owner_of
 from datamover.reconcilers.disks import Disks
 from datamover.runs.facts import Unread
 from datamover.volumes.errands import Errand, errand_of
@@ -27,6 +28,7 @@ from kubekit.client.client import Client
 from kubekit.runtime.controller import Controller
 from kubekit.runtime.part import Part
 from kubekit.runtime.store import Key, key_of
+from kubekit.words.batch import JOBS, Job
 from kubekit.words.core import (
     PERSISTENT_VOLUME_CLAIMS,
     PersistentVolume,
@@ -48,6 +50,8 @@ class Remains:
     volume: PersistentVolume | Unread | None = None
     wanted_by: DataVolume | None = None
     claim: PersistentVolumeClaim | None = None
+    job: Job | None = None
+    """What has the name of its worker's Job, whoever's it is."""
     refusal: Refusal | None = None
     told: Emit | None = None
 
@@ -55,7 +59,10 @@ class Remains:
 def decide(facts: Remains) -> Plan[PersistentVolumeClaimStatus]:
     """Return what to do about a temporary claim."""
     meta, errand = facts.temporary.metadata, facts.errand
-    if errand is None or meta.terminating:
+    if errand is None:
+        return REST
+    stop = _stop(facts)
+    if meta.terminating and not stop:
         return REST
     refusal = facts.refusal
     if refusal is not None and refusal.fresh:
@@ -63,20 +70,30 @@ def decide(facts: Remains) -> Plan[PersistentVolumeClaimStatus]:
             "Warning", refusal.reason, f"{refusal.message}; it is tried again, for nobody needs it any more", _ACTION
         )
         return Plan((said,) if facts.told != said else (), refusal.retry_after)
-    delete = Delete(PERSISTENT_VOLUME_CLAIMS, meta)
+    if meta.terminating:
+        return Plan(stop)  # the Pods of its worker keep it from going
+    delete = (Delete(PERSISTENT_VOLUME_CLAIMS, meta), *stop)
     volume, claim = facts.wanted_by, facts.claim
     if volume is None or volume.metadata.uid != errand.volume_uid:
         gone = ProveGone(DATA_VOLUMES, errand.name, namespace=errand.namespace, uid=errand.volume_uid, certain=True)
         # its claim may have the volume already, and be there without it: of a DataVolume that was collected
-        return Plan((gone, delete)) if claim is None or may_go(facts.temporary, facts.volume, target=claim) else REST
+        return Plan((gone, *delete)) if claim is None or may_go(facts.temporary, facts.volume, target=claim) else REST
     if claim is None or claim.metadata.uid != errand.claim_uid:
         gone = ProveGone(
             PERSISTENT_VOLUME_CLAIMS, errand.name, namespace=errand.namespace, uid=errand.claim_uid, certain=True
         )
-        return Plan((gone, delete))
+        return Plan((gone, *delete))
     if not _is_over(volume, claim) or not may_go(facts.temporary, facts.volume, target=claim):
         return REST
-    return Plan((delete,))
+    return Plan(delete)
+
+
+def _stop(facts: Remains) -> tuple[Delete, ...]:
+    """Return what ends its worker (law L2)."""
+    job = facts.job
+    if job is None or job.metadata.terminating or not owner_of(facts.temporary).owns(job):
+        return ()
+    return (Delete(JOBS, job.metadata),)
 
 
 def _is_over(volume: DataVolume, claim: PersistentVolumeClaim) -> bool:
@@ -152,6 +169,10 @@ class _Caches(Protocol):
         """A volume."""
         ...
 
+    def job(self, namespace: str, name: str) -> Job | None:
+        """A Job of ours."""
+        ...
+
 
 class _Volumes(Protocol):
     """DataVolumes."""
@@ -173,6 +194,7 @@ def gather(obj: PersistentVolumeClaim, *, view: _Caches, disks: _Volumes, known:
         volume=view.volume(bound) if bound else None,
         wanted_by=disks.volume(errand.namespace, errand.name),
         claim=view.claim(errand.namespace, errand.name),
+        job=view.job(obj.metadata.namespace or "", job_of(errand.claim_uid)),
         refusal=known.refusal,
         told=known.told,
     )

@@ -5,6 +5,7 @@ from typing import Any, Final
 from datamover.api.cdi import names
 from datamover.api.cdi.names import Phase
 from datamover.api.cdi.names import PopulationReason as Reason
+from datamover.api.outside import clean
 from datamover.plans.known import Refusal
 from datamover.plans.steps import Inquire, Plan
 from datamover.reconcilers.datavolume.facts import Facts
@@ -15,6 +16,8 @@ from kubekit.words.meta import ObjectMeta
 
 Decision = Plan[Any]
 
+_SHOWN: Final = 500
+"""Characters of an event's message. Drivers quote whole requests."""
 MAY_NOT_READ: Final = "the claim is not filled, for the operator may not read PersistentVolumes: grant it get and patch of them (docs/permissions.md)"
 
 
@@ -30,12 +33,18 @@ def await_volume(facts: Facts, claim: PersistentVolumeClaim, phase: Phase) -> De
         )
     if found is None or found.age >= patience.inquire_interval:
         return Plan((_ask_about(meta),), patience.inquire_interval)
-    why = f": {found.text}" if found.text else "; is the driver of its StorageClass at work?"
+    why = f": {shorten(found.text)}" if found.text else "; is the driver of its StorageClass at work?"
     return say(facts, phase, Reason.CLAIM_PENDING, f"{message}{why}", kind=None, wake_after=again_in(found, run))
 
 
 def _ask_about(meta: ObjectMeta) -> Inquire:
     return Inquire(PERSISTENT_VOLUME_CLAIMS.kind, meta)
+
+
+def shorten(said: str) -> str:
+    """Return what the cluster says of a claim, for a sentence: on one line, and no longer than people read (law L11)."""
+    text = " ".join(clean(said).split())
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def is_immediate(facts: Facts) -> bool:

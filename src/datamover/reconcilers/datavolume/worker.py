@@ -50,13 +50,15 @@ def work(
     wanted: Wanted,
     settings: Settings,
     done: Callable[[], Decision],
+    keeper: PersistentVolumeClaim | None = None,
 ) -> Decision:
-    """Bring the worker that writes `target` one step on. `done` says what comes when all is on the disk."""
+    """Bring the worker that writes `target` one step on. `done` says what comes when all is on the disk. Its Job is `keeper`'s, else the claim's."""
+    keeper = keeper or claim
     if filling.steps:
         return Plan(filling.steps)
     run, volume = facts.run, facts.volume
     if run.job is not None and not run.job.metadata.terminating and not writes(run.job, target):
-        if not owner_of(claim).owns(run.job):
+        if not owner_of(keeper).owns(run.job):
             return say(
                 facts,
                 None,
@@ -67,7 +69,15 @@ def work(
             (Delete(JOBS, run.job.metadata),)
         )  # it was made for another claim, and its end says nothing of this one
     order = order_of(
-        volume, claim, target, filling=filling, wanted=wanted, run=run, settings=settings, config=facts.config
+        volume,
+        claim,
+        target,
+        keeper=keeper,
+        filling=filling,
+        wanted=wanted,
+        run=run,
+        settings=settings,
+        config=facts.config,
     )
     answer = follow(order, run) if run.job is not None else start_mover(order, run, target.metadata.name)
     if isinstance(answer, Rest):

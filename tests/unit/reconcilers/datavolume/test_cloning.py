@@ -420,12 +420,38 @@ def stand_for(server: Clones, source: dict[str, Any]) -> None:
     server.put("DataSource", "fedora", spec={"source": source})
 
 
-def test_a_datasource_that_turns_from_a_claim_to_a_snapshot_leaves_a_claim_that_was_made_for_the_first() -> None:
+@pytest.mark.parametrize("other", [SNAPSHOT, {"pvc": {"name": "other"}}, None], ids=["snapshot", "claim", "gone"])
+def test_l6_what_a_datasource_stood_for_when_the_claim_was_made_is_copied_whatever_it_says_later(other: Any) -> None:
     server, operator = opened(strategy="copy")
     server.hold()
     stand_for(server, PVC)
     server.make(source=None, sourceRef=REFERENCE, storage=ANY_SIZE)
     settle(server, operator, worker=False)
+    server.photograph()
+    server.hold("other")
+    if other is None:
+        del server.objects["DataSource", "fedora"]
+    else:
+        stand_for(server, other)
+    job = server.job()
+    assert job is not None
+    server.delete("Job", job["metadata"]["name"])  # another one copies the same
+    settle(server, operator, worker=False)
+    job = server.job()
+    assert job is not None
+    claims = [each.get("persistentVolumeClaim") for each in job["spec"]["template"]["spec"]["volumes"]]
+    assert "golden" in [each["claimName"] for each in claims if each]
+    settle(server, operator)
+    assert_copied(server)
+
+
+def test_a_datasource_that_turns_to_a_snapshot_leaves_a_claim_that_does_not_say_any_more_what_it_was_made_for() -> None:
+    server, operator = opened(strategy="copy")
+    server.hold()
+    stand_for(server, PVC)
+    server.make(source=None, sourceRef=REFERENCE, storage=ANY_SIZE)
+    settle(server, operator, worker=False)
+    forget(server)
     server.photograph()
     stand_for(server, SNAPSHOT)
     settle(server, operator, worker=False)
@@ -474,12 +500,21 @@ def test_a_datasource_is_not_needed_any_more_when_the_disk_is_full() -> None:
     assert_copied(server)
 
 
-def test_a_datasource_that_is_gone_is_waited_for_before_that() -> None:
+def forget(server: Clones) -> None:
+    """Somebody removes from the claim what it says of its source."""
+    claim = server.claim()
+    assert claim is not None
+    del claim["metadata"]["annotations"][names.COPIES]
+    server.touch(claim)
+
+
+def test_a_datasource_that_is_gone_is_waited_for_where_the_claim_does_not_say_what_it_stood_for() -> None:
     server, operator = opened(strategy="copy")
     server.hold()
     stand_for(server, PVC)
     server.make(source=None, sourceRef=REFERENCE, storage=ANY_SIZE)
     settle(server, operator, worker=False)
+    forget(server)
     del server.objects["DataSource", "fedora"]
     settle(server, operator, worker=False)
     assert waits(server)[0] == "DataSourceNotReady"
