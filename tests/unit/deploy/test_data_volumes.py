@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from datamover.api.cdi import names
+from datamover.api.cdi.data_volume import DATA_VOLUMES
 from datamover.cli.kinds import KINDS
 from datamover.cli.operator import Operator, new_metrics
 from datamover.cli.options import DataVolumeOptions, Options, WebhookOptions
@@ -18,7 +19,7 @@ from kubekit.client.client import Client
 from kubekit.client.config import load_config
 from kubekit.client.errors import Forbidden
 from kubekit.client.http import HttpTransport
-from kubekit.words.core import SECRET_METAS
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, SECRET_METAS
 from kubekit.words.meta import ObjectMeta
 from support.definitions import data_volume_definitions
 from support.kubernetes import ControlPlane
@@ -273,6 +274,7 @@ def test_who_has_a_role_of_the_cluster_may_use_the_kinds_where_they_are_ours(ren
 # --- a real API server --------------------------------------------------------------------------------------------
 
 VOLUMES = "/apis/cdi.kubevirt.io/v1beta1/namespaces/{}/datavolumes"
+NOW = "2026-11-30T12:00:00Z"
 SPEC = {"source": {"blank": {}}, "storage": {"resources": {"requests": {"storage": "1Gi"}}}}
 
 
@@ -312,6 +314,75 @@ async def create(kubernetes: ControlPlane, namespace: str, name: str, spec: Any 
     meta = {"name": name, "namespace": namespace, "annotations": annotations}
     manifest = {"apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "DataVolume", "metadata": meta, "spec": spec}
     return await asyncio.to_thread(kubernetes.create, manifest)
+
+
+async def demand_that_only_who_may_gets_a_permit(kubernetes: ControlPlane, namespace: str, operator: Operator) -> None:
+    """The API server says who asks: a service account, which has the right for one source, for all of a namespace, or not."""
+    assert operator.webhook is not None
+    keys, images = operator.webhook.permit_keys(), f"{namespace}-images"
+    kubernetes.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": images}})
+    config = load_config(kubernetes.service_account_kubeconfig(namespace, "guest"))
+    allow(kubernetes, namespace, "guest", where=namespace, resource="datavolumes")
+    transport = HttpTransport(config)
+    guest = Client(transport, user_agent="guest")
+
+    async def make(name: str, kind: str, source: str) -> str | None:
+        meta = {"name": name, "namespace": namespace, "annotations": {names.CLONE_PERMIT: "forged"}}
+        spec = {**SPEC, "source": {kind: {"namespace": images, "name": source}}}
+        made = await guest.create(DATA_VOLUMES, {"metadata": meta, "spec": spec})
+        return find_refusal(made.metadata, CloneSource(kind, images, source), keys=keys)
+
+    try:
+        assert "nobody has found" in (await make("without", "pvc", "golden") or ""), "a forged word is taken away"
+        allow(kubernetes, namespace, "guest", where=images, resource="datavolumes/source", names=["golden"])
+        assert await make("by-name", "pvc", "golden") is None
+        assert await make("of-another-name", "pvc", "secret") is not None
+        allow(kubernetes, namespace, "guest", where=images, resource="datavolumes/source")
+        longest = f"{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 61}"
+        assert await make("of-all", "snapshot", longest) is None
+        assert await make(longest, "pvc", longest) is None
+        replayed = (await guest.get(DATA_VOLUMES, longest, namespace=namespace)).metadata.annotations or {}
+        for uid in ("before", "after"):  # what was said of it says nothing of others, which the webhook has not seen
+            other = ObjectMeta(name=uid, namespace=namespace, creation_timestamp=NOW, annotations=replayed)
+            assert "for another DataVolume" in (
+                find_refusal(other, CloneSource("pvc", images, longest), keys=keys) or ""
+            )
+        with pytest.raises(Forbidden):
+            await guest.get(PERSISTENT_VOLUME_CLAIMS, "golden", namespace=images)
+    finally:
+        await transport.close()
+        kubernetes.call("DELETE", f"/api/v1/namespaces/{images}")
+
+
+def allow(kubernetes: ControlPlane, home: str, account: str, *, where: str, resource: str, **limits: Any) -> None:
+    """Let a service account create a resource in a namespace, and wait until the API server knows."""
+    name = f"{account}-{resource.replace('/', '-')}{'-some' if limits else ''}"
+    rule = {"apiGroups": ["cdi.kubevirt.io"], "resources": [resource], "verbs": ["create", "get"]}
+    if limits:
+        rule["resourceNames"] = limits["names"]
+    meta = {"name": name, "namespace": where}
+    group = "rbac.authorization.k8s.io"
+    kubernetes.create({"apiVersion": f"{group}/v1", "kind": "Role", "metadata": meta, "rules": [rule]})
+    kubernetes.create(
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "RoleBinding",
+            "metadata": meta,
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": home}],
+        }
+    )
+    main, _, sub = resource.partition("/")
+    asked = {"namespace": where, "verb": "create", "group": "cdi.kubevirt.io", "resource": main, "subresource": sub}
+    asked["name"] = limits["names"][0] if limits else ""
+    user = {"user": f"system:serviceaccount:{home}:{account}", "resourceAttributes": asked}
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": user}
+
+    def is_known() -> bool:
+        _, answer = kubernetes.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
+        return answer["status"]["allowed"] is True
+
+    kubernetes.api_server.wait_until(is_known, seconds=30)
 
 
 async def stamped(kubernetes: ControlPlane, namespace: str, prefix: str) -> dict[str, Any]:
@@ -360,6 +431,7 @@ async def test_g11_g12_a_real_api_server_has_new_volumes_stamped_and_creates_the
             )
             source = CloneSource("pvc", "kube-system", "image")
             assert find_refusal(meta, source, keys=operator.webhook.permit_keys()) is None
+            await demand_that_only_who_may_gets_a_permit(kubernetes, namespace, operator)
         down = await create(kubernetes, namespace, "down")
         assert "annotations" not in down["metadata"]
         async with operating(kubernetes, namespace, objects, ttl=-1) as operator:
