@@ -3,8 +3,13 @@
 Two long scenarios: most of the time is waiting for Pods and volumes, and several DataVolumes wait together.
 """
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
+from datamover.api.cdi import names
 from support.cluster import wait_for
 from support.cookbook import demand_documented
 from support.machines import (
@@ -32,6 +37,8 @@ from support.machines import (
 from support.place import Place
 from support.replicas import Stopwatch, create_authority, create_secret
 from support.store import ACCESS_KEY, SECRET_KEY
+
+GUEST = "jane"
 
 
 @pytest.fixture
@@ -143,7 +150,60 @@ def test_disks_are_filled_from_every_source_and_collected_while_a_pod_uses_them(
     assert (source["kind"], source["name"]) == ("PersistentVolumeClaim", "packed"), "no driver has cloned it"
     assert machine.identity() == users[0]
     demand_no_workers(place)
+    with place.beside("guest") as guest:
+        copy_to_another_namespace(place, guest)
+        watch.lap("copies are made in another namespace")
+        assert {name: identities(place)[name] for name in before} == before
+        remove_all(guest)
     remove_all(place)
+
+
+def copy_to_another_namespace(place: Place, guest: Place) -> None:
+    """A user of the other namespace copies a claim and a snapshot: the driver where it can, else a worker beside the source. Nothing is left there."""
+    allow(guest, "making", "datavolumes.cdi.kubevirt.io")
+    source = {"namespace": place.namespace, "name": "packed"}
+    create_as_guest(guest, data_volume("early", {"pvc": source}, storage_class="rig"))
+    message = wait_reason(guest, "early", "CloneAcrossNamespaces")
+    assert f"may create datavolumes/source in namespace {place.namespace}" in message
+    allow(place, "copying", "datavolumes.cdi.kubevirt.io/source")
+    made = {
+        "driven": data_volume("driven", {"pvc": source}, storage_class="rig"),
+        # another mode than its source's: a worker copies it
+        "worked": data_volume("worked", {"pvc": source}, storage_class="rig", mode="Block"),
+        "frozen": data_volume("frozen", {"snapshot": source | {"name": "moment"}}, storage_class="rig"),
+    }
+    place.kubectl.run("patch", "storageprofile", "rig", "--type=merge", "-p", '{"spec":{"cloneStrategy":"csi-clone"}}')
+    try:
+        create_as_guest(guest, *made.values())
+        wait_phase(guest, made)
+    finally:
+        place.kubectl.run("patch", "storageprofile", "rig", "--type=merge", "-p", '{"spec":{"cloneStrategy":null}}')
+    ways = {
+        name: json.loads(guest.kubectl.get("pvc", name, "-n", guest.namespace)["metadata"]["annotations"][names.COPIES])
+        for name in made
+    }
+    assert {name: each["by"] for name, each in ways.items()} == {
+        "driven": "driver",
+        "worked": "worker",
+        "frozen": "driver",
+    }
+    reader = DiskUser(guest, "reader", ["driven", "frozen"], devices=["worked"])
+    reader.wait()
+    assert reader.read() == {"driven/disk.img": WHOLE, "frozen/disk.img": WHOLE, "disk-worked": WHOLE}
+    assert phases(guest)["early"] == "Pending", "the right counts for what is created with it"
+    demand_no_workers(place)
+    demand_no_workers(guest)
+
+
+def allow(place: Place, name: str, resource: str) -> None:
+    """Let the guest create a resource in a namespace."""
+    place.run("create", "role", name, "--verb=create", f"--resource={resource}")
+    place.run("create", "rolebinding", name, f"--role={name}", f"--user={GUEST}")
+
+
+def create_as_guest(place: Place, *manifests: Mapping[str, Any]) -> None:
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": [dict(each) for each in manifests]})
+    place.kubectl.run("create", f"--as={GUEST}", "-n", place.namespace, "-f", "-", text=text)
 
 
 @pytest.mark.disrupts

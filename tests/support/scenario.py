@@ -332,8 +332,9 @@ async def real_cluster(
     kinds: tuple[MakeKind, ...] = KINDS,
     images: Mapping[str, tuple[str, ...]] = IMAGES,
     data_volumes: DataVolumeOptions = NO_DATA_VOLUMES,
+    everywhere: bool = False,
 ) -> AsyncGenerator[Cluster]:
-    """Our operator and our node beside a real API server and controller-manager."""
+    """Our operator and our node beside a real API server and controller-manager. `everywhere`: the operator sees all namespaces, else this one alone."""
     config = load_config(plane.admin_kubeconfig)
     ours, theirs, mine = HttpTransport(config), HttpTransport(config), HttpTransport(config)
     client = Client(mine, user_agent="scenario")
@@ -347,7 +348,7 @@ async def real_cluster(
         lambda metrics: Client(ours, user_agent="operator", observe=metrics.request),
         cluster=await find_cluster(client),
         options=Options(
-            namespace=namespace,
+            namespace=None if everywhere else namespace,
             progress_interval=progress_interval,
             mover_image=names.DEFAULT_IMAGE_REPOSITORY,
             data_volumes=data_volumes,
