@@ -375,6 +375,8 @@ async def test_n5_a_volume_that_is_refused_in_the_middle_keeps_its_claim(world: 
     await world.start()
     claim = await world.stays(reason="Refused")
     assert [each["kind"] for each in owners_of(claim)] == ["DataVolume"]
+    assert world.metric(COLLECTIONS, result="GivenBack") == 1
+    assert world.metric(COLLECTIONS, result="Collected") == 0
 
 
 async def test_a_claim_that_becomes_bound_wakes_its_volume(world: Collecting) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-RESULTS: Final = ("Collected",)
+RESULTS: Final = ("Collected", "GivenBack", "RequestRefused")
 
 
 class CollectionMetrics:
@@ -14,7 +14,8 @@ class CollectionMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._collections = Counter(
             "datamover_datavolume_collections",
-            "Completed DataVolumes that were collected, by result.",
+            "Collections of completed DataVolumes, by result: Collected; GivenBack, when nobody asked any more in the last moment; RequestRefused, each step "
+            "of a handover that the API server refuses.",
             ("result",),
             registry=registry,
         )
@@ -35,7 +36,7 @@ class CollectionMetrics:
             self._collections.labels(result)
 
     def collected(self, result: str) -> None:
-        """A collection has come to an end."""
+        """A collection has come to an end, or to a step that the API server refuses."""
         self._collections.labels(result).inc()
 
     def skipped(self, reason: str) -> None:

@@ -441,6 +441,22 @@ def test_a_collection_that_somebody_must_make_possible_is_told_after_an_hour_and
     evaluate("DataMoverDataVolumesRefused", series, at="50m")
 
 
+def test_what_is_left_of_a_filling_and_does_not_go_is_told(evaluate: Evaluate) -> None:
+    fires = ({"namespace": "system", "reason": "Leftovers"},)
+    evaluate("DataMoverDataVolumesRefused", {pending("Leftovers"): "1x70"}, at="65m", fires=fires)
+    evaluate("DataMoverDataVolumesRefused", {pending("Leftovers"): "1x10 0x60"}, at="65m")
+
+
+def test_refusals_that_cannot_be_told_on_a_datavolume_are_told_and_a_few_or_others_are_not(evaluate: Evaluate) -> None:
+    name = 'datamover_datavolume_collections_total{{namespace="system", pod="p", result="{}"}}'
+    fires, again = ({"namespace": "system"},), "0+1x70"
+    evaluate("DataMoverDataVolumeStepRefused", {name.format("RequestRefused"): again}, at="65m", fires=fires)
+    evaluate("DataMoverDataVolumeStepRefused", {name.format("RequestRefused"): "0 3x70"}, at="65m")
+    evaluate("DataMoverDataVolumeStepRefused", {name.format("Collected"): again}, at="65m")
+    told = {name.format("RequestRefused"): again, pending("RequestRefused"): "1x70"}
+    evaluate("DataMoverDataVolumeStepRefused", told, at="65m")
+
+
 def test_what_was_collected_and_is_made_again_is_told(evaluate: Evaluate) -> None:
     fires = ({"namespace": "system"},)
     evaluate("DataMoverDataVolumesMadeAgain", {pending("AlreadyCollectedOnce"): "1x30"}, at="20m", fires=fires)

@@ -58,6 +58,7 @@ Decision = Plan[DataVolumeStatus]
 
 ACTION: Final = "Collect"
 COLLECTED: Final = "Collected"
+GIVEN_BACK: Final = "GivenBack"
 OWNERS_FRESH: Final = 30.0
 """Seconds for which what was found of owners is believed before something is written."""
 OWNERS_FRESH_AT_HANDOVER: Final = 1.0
@@ -195,7 +196,9 @@ def _go_on(facts: Facts, claim: PersistentVolumeClaim) -> Decision:
     if who_asks(meta.annotations or {}) in (Asked.REFUSED, Asked.NO):
         # In the last moment: it gets back what is its own, and then its finalizer goes.
         back = Patch(PERSISTENT_VOLUME_CLAIMS, claim.metadata, build_return(claim, facts.volume))
-        return Plan((ProveSame(DATA_VOLUMES, meta), back))
+        message = f"PersistentVolumeClaim {claim.metadata.name} was given back: in the last moment nobody asked any more for this DataVolume to be collected"
+        told = Emit("Normal", GIVEN_BACK, message, ACTION, related=Reference(PERSISTENT_VOLUME_CLAIMS, claim.metadata))
+        return Plan((ProveSame(DATA_VOLUMES, meta), back, told))
     record = read_record(claim.metadata)
     if not is_detached(claim.metadata, uid=meta.uid) or record is None or record.version != meta.resource_version:
         # What is deleted has a claim that was changed for this very version of it: a patch that was to give the claim back, because an older

@@ -13,8 +13,8 @@ from datamover.api.cdi.definition import data_volume_crd
 from datamover.plans.kind import Kind
 from datamover.plans.known import Known
 from datamover.plans.learned import Learned
-from datamover.plans.steps import Emit, Plan, Step
-from datamover.reconcilers.collection.decide import ACTION, COLLECTED, decide
+from datamover.plans.steps import Delete, Emit, Patch, Plan, Step
+from datamover.reconcilers.collection.decide import ACTION, COLLECTED, GIVEN_BACK, decide
 from datamover.reconcilers.collection.facts import Facts, Settings
 from datamover.reconcilers.collection.gather import CONFIG, Around, gather
 from datamover.reconcilers.collection.obstacles import Reason
@@ -36,7 +36,7 @@ class Meter(Protocol):
     """What is needed of `datamover.metrics`."""
 
     def collected(self, result: str) -> None:
-        """A collection has come to an end."""
+        """A collection has come to an end, or to a step that the API server refuses."""
         ...
 
     def skipped(self, reason: str) -> None:
@@ -86,10 +86,13 @@ class CollectionKind(Kind[DataVolume, DataVolumeStatus, Facts]):
     # Telling.
 
     def report(self, learned: Learned[DataVolume, DataVolumeStatus], obj: DataVolume, *, now: datetime) -> None:
-        """Count what was collected."""
+        """Count what was collected, what was given back, and each step of a handover that was refused."""
         del obj, now
-        if learned.told is not None and learned.told.reason == COLLECTED:
-            self._meter.collected(COLLECTED)
+        if learned.told is not None and learned.told.reason in (COLLECTED, GIVEN_BACK):
+            self._meter.collected(learned.told.reason)
+        step = learned.failed.step if learned.refusal is not None and learned.failed is not None else None
+        if isinstance(step, Patch | Delete):
+            self._meter.collected(Reason.REQUEST_REFUSED)
 
     # Coming and going.
 

@@ -12,7 +12,7 @@ from datamover.api.cdi.config import CDIConfig, CDIConfigSpec
 from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume, DataVolumeCondition, DataVolumeStatus
 from datamover.plans.known import Known, OwnerFound, OwnersFound, Refusal
 from datamover.plans.steps import REST, Annotate, AskOwners, Delete, Emit, Patch, Plan, ProveGone, ProveSame
-from datamover.reconcilers.collection.decide import COLLECTED, decide
+from datamover.reconcilers.collection.decide import COLLECTED, GIVEN_BACK, decide
 from datamover.reconcilers.collection.facts import Facts, Machines, Settings
 from datamover.runs.facts import Unread
 from datamover.volumes.handover import build_patch, build_return, is_detached, read_record, record_of
@@ -262,8 +262,10 @@ def test_a_volume_that_is_being_deleted_without_us_is_left_alone() -> None:
 def test_n5_one_that_is_refused_in_the_last_moment_gets_its_claim_back() -> None:
     refused = {names.DELETE_AFTER_COMPLETION: "false"}
     held = volume(finalizers=(names.FINALIZER,), annotations=refused)
-    proof, back = decide(facts(held, handed_over(held))).steps
+    proof, back, event = decide(facts(held, handed_over(held))).steps
     assert proof == ProveSame(DATA_VOLUMES, held.metadata)
+    assert isinstance(event, Emit)
+    assert (event.type, event.reason) == ("Normal", GIVEN_BACK)
     assert isinstance(back, Patch)
     assert [each["uid"] for each in back.patch["metadata"]["ownerReferences"]] == ["dv"]
     annotations = back.patch["metadata"]["annotations"]
@@ -279,7 +281,7 @@ def test_n5_one_that_is_refused_in_the_last_moment_gets_its_claim_back() -> None
 
 def test_one_that_nobody_asks_for_any_more_in_the_last_moment_gets_its_claim_back() -> None:
     held = volume(finalizers=(names.FINALIZER,), annotations={})
-    proof, back = decide(facts(held, handed_over(held))).steps
+    proof, back, _ = decide(facts(held, handed_over(held))).steps
     assert isinstance(proof, ProveSame)
     assert isinstance(back, Patch)
     assert [each["uid"] for each in back.patch["metadata"]["ownerReferences"]] == ["dv"]
