@@ -203,7 +203,7 @@ def _go_on(facts: Facts, claim: PersistentVolumeClaim) -> Decision:
     if not is_detached(claim.metadata, uid=meta.uid) or record is None or record.version != meta.resource_version:
         # What is deleted has a claim that was changed for this very version of it: a patch that was to give the claim back, because an older
         # version refused, and that is still on its way, is refused then. It would make the claim belong to what is gone.
-        return Plan((_detach(facts, claim),))
+        return _detach_again(facts, claim)
     return Plan((Delete(DATA_VOLUMES, meta, as_seen=True),))
 
 
@@ -211,7 +211,7 @@ def _finish(facts: Facts, marked: PersistentVolumeClaim | None) -> Decision:
     """It is being deleted, and waits for us."""
     meta, claim = facts.volume.metadata, facts.claim
     if marked is None and claim is not None and may_have_begun(claim.metadata, meta, deleted=facts.known.deleted):
-        return Plan((_detach(facts, claim),))
+        return _detach_again(facts, claim)
     if marked is None:
         # Somebody else has deleted it before its claim was handed over, or the claim is another one by now: what follows is what they asked for.
         # A cache that is late would show the same, so the server is asked.
@@ -221,7 +221,7 @@ def _finish(facts: Facts, marked: PersistentVolumeClaim | None) -> Decision:
     # its way: it would make the claim belong to what is gone, and is refused once the claim has changed.
     settled = facts.known.deleted or (record is not None and record.going)
     if not settled or not is_detached(marked.metadata, uid=meta.uid):
-        return Plan((_detach(facts, marked),))
+        return _detach_again(facts, marked)
     reference = Reference(PERSISTENT_VOLUME_CLAIMS, marked.metadata)
     message = (
         f"PersistentVolumeClaim {marked.metadata.name} stays, with what is in it; this DataVolume has done its work"
@@ -304,6 +304,11 @@ def _detach(facts: Facts, claim: PersistentVolumeClaim, *, heirs: tuple[OwnerRef
     record = changed(record, version=meta.resource_version, going=meta.terminating)
     patch = build_patch(claim, facts.volume, heirs=heirs, record=record, demoted=find_demoted(facts))
     return Patch(PERSISTENT_VOLUME_CLAIMS, claim.metadata, patch)
+
+
+def _detach_again(facts: Facts, claim: PersistentVolumeClaim) -> Decision:
+    """The version of the DataVolume that the record names is the server's: two replicas whose caches differ would correct it in turns, each time at once."""
+    return Plan((ProveSame(DATA_VOLUMES, facts.volume.metadata), _detach(facts, claim)))
 
 
 def _is_marked(claim: PersistentVolumeClaim, volume: ObjectMeta) -> bool:
