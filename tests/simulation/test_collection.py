@@ -53,6 +53,8 @@ def test_racing_operators_whose_caches_lag_hand_each_claim_over_once(seed: int) 
 
     async def story(world: World, part: Cdi) -> None:
         await tell(world, part, tale, weather=Lagging)
+        # They do not take back in turns what the other has written (law L9).
+        assert all(writes <= 100 for writes in world.ledger.spent.values()), world.ledger.spent
 
     collect(story, seed=f"race {seed}", manner=tale.manner, conduct=tale.conduct)
 

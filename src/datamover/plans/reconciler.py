@@ -135,7 +135,8 @@ class Reconciler(Generic[T, S, F]):
         memory, uid = self.memory, obj.metadata.uid
         memory.note_seen(uid, UNSEEN if self.kind.is_over(obj) else self.kind.seen(facts))
         due = self._spare(obj, memory.due(plan))
-        if self._is_remark(obj, due) and not memory.may_remark(uid):
+        can_wait = self._is_remark(obj, due) or any(isinstance(step, Patch) and step.unhurried for step in due.steps)
+        if can_wait and not memory.may_remark(uid):
             return After(REMARK_PAUSE)
         learned = await self._actor.act(obj, due, memory.attempts(uid))
         self._take_note(obj, learned)

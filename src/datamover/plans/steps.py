@@ -71,11 +71,15 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Change something of ours by a merge patch, under the version that the decision was made on (law L7)."""
+    """Change something of ours by a merge patch, under the version that the decision was made on (law L7).
+
+    `unhurried`: another replica whose caches differ would take it back at once, and so on without end. It is done no faster than remarks are made.
+    """
 
     resource: Resource[Any]
     target: ObjectMeta
     patch: Manifest
+    unhurried: bool = False
 
 
 def suspend(job: ObjectMeta, *, yes: bool) -> Patch:

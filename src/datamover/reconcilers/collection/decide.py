@@ -252,7 +252,8 @@ def _tell(facts: Facts, obstacle: Obstacle, *, wake_after: float | None, release
     """Say why it stays, where somebody may ask, and only when that is another reason than before."""
     meta = facts.volume.metadata
     if release:
-        return Plan((_release(meta),), wake_after)  # its next version is decided upon at once
+        # Its next version is decided upon at once. A replica that does not know the claim as it is would take away what another has just set.
+        return Plan((_prove(facts), replace(_release(meta), unhurried=True)), wake_after)
     before = meta.annotation(names.COLLECTION)
     if obstacle.reason in QUIET or _is_soon(facts, obstacle, wake_after):
         steps = (Annotate(DATA_VOLUMES, meta, {names.COLLECTION: None}, remark=True),) if before is not None else ()
