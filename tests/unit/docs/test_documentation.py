@@ -35,6 +35,7 @@ from datamover.metrics.runtime import RuntimeMetrics
 from datamover.metrics.summaries import ObjectSummary
 from datamover.metrics.webhook import WebhookMetrics
 from datamover.reconcilers.cdi_mode import Mode
+from datamover.reconcilers.collection.decide import COLLECTED, GIVEN_BACK
 from datamover.reconcilers.collection.obstacles import Reason
 from datamover.reconcilers.data_source.resolve import Reason as SourceReason
 from datamover.reconcilers.import_cron.asking import Reason as ImportReason
@@ -56,7 +57,7 @@ REPLICATION_REASONS = {
     for name, value in vars(words).items()
     if name.isupper() and isinstance(value, str) and name != "TYPE"
 }
-COLLECTION_REASONS = {reason.value for reason in Reason}
+COLLECTION_REASONS = {reason.value for reason in Reason} | {COLLECTED, GIVEN_BACK}
 VARIABLES = {
     value
     for name, value in vars(transfer).items()
