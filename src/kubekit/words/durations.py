@@ -1,5 +1,6 @@
 """Durations as Go writes them, and so Kubernetes: `1m2.5s`. Pure conversions."""
 
+import re
 from typing import Final
 
 _SECOND: Final = 1_000_000_000
@@ -31,3 +32,31 @@ def _decimal(amount: int, size: int) -> str:
     digits = len(str(size)) - 1
     fraction = f"{rest:0{digits}d}".rstrip("0") if rest else ""
     return f"{whole}.{fraction}" if fraction else str(whole)
+
+
+_UNITS: Final = {"ns": 1, "us": 1_000, "µs": 1_000, "μs": 1_000, "ms": 1_000_000, "s": _SECOND, "m": 60 * _SECOND, "h": 3_600 * _SECOND}  # fmt: skip
+_PART: Final = re.compile(r"([0-9]{1,19})?(?:\.([0-9]{0,40}))?(ns|us|µs|μs|ms|s|m|h)")
+_LONGEST: Final = 200
+_LARGEST: Final = (1 << 63) - 1
+
+
+def nanoseconds_of(text: str) -> int:
+    """Return the nanoseconds that a duration of Go says: `10m0s`, `1.5h`, `-2s`, `0`. Raises ValueError for what Go would refuse, and for endless texts."""
+    if len(text) > _LONGEST:
+        raise ValueError("it is too long for a duration")
+    negative = text.startswith("-")
+    rest = text[1:] if text[:1] in ("-", "+") else text
+    if rest == "0":
+        return 0
+    total, at = 0, 0
+    while at < len(rest) or not rest:
+        part = _PART.match(rest, at)
+        if part is None or (not part[1] and not part[2]):
+            raise ValueError("it is no duration such as 10m or 1h30m")
+        unit = _UNITS[part[3]]
+        fraction = part[2] or ""
+        total += int(part[1] or 0) * unit + (int(fraction or 0) * unit // 10 ** len(fraction))
+        at = part.end()
+    if total > _LARGEST:
+        raise ValueError("it is longer than 292 years")
+    return -total if negative else total

@@ -1,5 +1,6 @@
 """Narrow view of snapshot.storage.k8s.io/v1."""
 
+from kubekit.words.core import ObjectReference
 from kubekit.words.meta import Model, ObjectMeta, Resource
 
 
@@ -59,12 +60,21 @@ class VolumeSnapshotContentSource(Model, frozen=True):
 
 
 class VolumeSnapshotContentSpec(Model, frozen=True):
-    """The driver's side of a snapshot."""
+    """The driver's side of a snapshot. `volume_snapshot_ref` is the VolumeSnapshot that it belongs to, or is kept for."""
 
     driver: str = ""
     deletion_policy: str = ""
     source: VolumeSnapshotContentSource | None = None
     volume_snapshot_class_name: str | None = None
+    volume_snapshot_ref: ObjectReference | None = None
+
+
+class VolumeSnapshotContentStatus(Model, frozen=True):
+    """How far the driver is."""
+
+    snapshot_handle: str | None = None
+    ready_to_use: bool | None = None
+    error: VolumeSnapshotError | None = None
 
 
 class VolumeSnapshotContent(Model, frozen=True):
@@ -72,6 +82,7 @@ class VolumeSnapshotContent(Model, frozen=True):
 
     metadata: ObjectMeta = ObjectMeta()
     spec: VolumeSnapshotContentSpec | None = None
+    status: VolumeSnapshotContentStatus | None = None
 
 
 GROUP = "snapshot.storage.k8s.io"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kubekit.words.durations import duration, duration_of_seconds
+from kubekit.words.durations import duration, duration_of_seconds, nanoseconds_of
 
 SAID_BY_GO = [
     (0, "0s"),
@@ -39,3 +39,53 @@ def test_a_duration_is_written_as_go_writes_it(nanoseconds: int, text: str) -> N
 )
 def test_seconds_are_told_to_the_microsecond(seconds: float, text: str) -> None:
     assert duration_of_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(("nanoseconds", "text"), SAID_BY_GO)
+def test_what_go_writes_is_read_again(nanoseconds: int, text: str) -> None:
+    assert nanoseconds_of(text) == nanoseconds
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0),
+        ("10m", 600),
+        ("+5s", 5),
+        ("1.5h", 5400),
+        (".5s", 0.5),
+        ("1.s", 1),
+        ("1h30m", 5400),
+        ("5us", 5e-6),
+        ("-2m", -120),
+    ],
+)
+def test_what_people_write_is_read(text: str, seconds: float) -> None:
+    assert nanoseconds_of(text) == round(seconds * 1_000_000_000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "-",
+        "+",
+        "10",
+        "m",
+        ".m",
+        "1x",
+        "1m ",
+        " 1m",
+        "1,5s",
+        "--1s",
+        "²s",
+        "1e3s",
+        "99999999999h",
+        "9223372036854775808ns",
+        "1s" * 200,
+        "9" * 5000 + "s",
+    ],
+)
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        nanoseconds_of(text)
