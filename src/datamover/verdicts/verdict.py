@@ -31,6 +31,7 @@ class Kind:
     POD_VOLUME_BACKUP: Final = "PodVolumeBackup"
     CLAIM: Final = "PersistentVolumeClaim"
     POD: Final = "Pod"
+    BACKUP: Final = "Backup"
 
 
 class State(Enum):
