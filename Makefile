@@ -9,7 +9,7 @@ CLUSTER_WORKERS ?= 5
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-cluster lint format bench crds manifests kubernetes s3 prometheus engines databases images cluster-programs cluster-up cluster-down cluster-status lock clean
+.PHONY: help setup demo test test-fast test-cluster lint format bench crds manifests kubernetes s3 velero prometheus engines databases images cluster-programs cluster-up cluster-down cluster-status lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +29,7 @@ setup: $(READY) ## Make the virtual environment with everything in it
 demo: $(READY) ## Back up a volume to a real S3 server on this machine, twice, then once with a wrong key; then with restic, and back
 	@$(BIN)/python -m datamover.cli.main demo
 
-test: $(READY) kubernetes s3 prometheus engines databases ## Run all tests, also against a real Kubernetes API server and a faithful S3 server (builds both once)
+test: $(READY) kubernetes s3 velero prometheus engines databases ## Run all tests, also against a real Kubernetes API server, a faithful S3 server and a real Velero (builds them once)
 	@echo "==> running all tests"
 	@DATAMOVER_REQUIRE_KUBERNETES=$${DATAMOVER_REQUIRE_KUBERNETES:-} $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --durations 25 -m "not cluster"
 
@@ -97,6 +97,9 @@ kubernetes: $(READY) ## Build etcd, kube-apiserver, kube-controller-manager and 
 
 s3: $(READY) ## Build versitygw, a faithful S3 server for the tests, once, outside this folder
 	$(call BUILD_TOOLS,s3,versitygw)
+
+velero: $(READY) ## Build Velero and its plugin for S3 stores, unmodified, for the tests of our plugin, once, outside this folder
+	$(call BUILD_TOOLS,velero,real Velero)
 
 prometheus: $(READY) ## Fetch Prometheus for the tests of alerts and panels, once, outside this folder (Debian; nothing is installed)
 	@$(BIN)/python tools/prometheus.py > /dev/null || { \

@@ -14,12 +14,13 @@ PROGRAM = Path(__file__).resolve().parents[3] / "tools" / "build.py"
 MODULES = {
     "kubernetes": ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl"),
     "s3": ("versitygw",),
+    "velero": ("crds", "velero", "velero-plugin-for-aws"),
 }
 
 FAKE_GO = """#!/bin/sh
 case $1 in
   env) echo "$FAKE_VERSION" ;;
-  list) printf 'one\\ntwo\\n' ;;
+  list) case $* in *" -m "*) echo "$FAKE_MODULE" ;; *) printf 'one\\ntwo\\n' ;; esac ;;
   build)
     echo "$*" >> "$FAKE_LOG"
     [ -n "$FAKE_FAILURE" ] && { echo "# k8s.io/broken"; echo "$FAKE_FAILURE"; } >&2 && exit 1
@@ -27,6 +28,7 @@ case $1 in
     case $PWD in
       */kubernetes) names="server kube-apiserver kube-controller-manager kubectl" ;;
       */s3) names=versitygw ;;
+      */velero) names="velero velero-plugin-for-aws" ;;
     esac
     for name in $names; do
       echo "#!/bin/sh" > "$2/$name"; chmod +x "$2/$name"
@@ -43,12 +45,17 @@ class Machine:
         self.cache = root / "cache"
         self.log = root / "go.log"
         self.programs.mkdir()
+        for version in ("v1", "v2alpha1"):  # what a module brings beside its programs
+            definitions = root / "module" / "config" / "crd" / version / "bases"
+            definitions.mkdir(parents=True)
+            (definitions / f"{version}.yaml").write_text("kind: CustomResourceDefinition\n")
         self.environment = {
             "PATH": f"{self.programs}:/usr/bin:/bin",
             "HOME": str(root),
             "XDG_CACHE_HOME": str(self.cache),
             "FAKE_LOG": str(self.log),
             "FAKE_VERSION": "go1.99.0",
+            "FAKE_MODULE": str(root / "module"),
         }
 
     def install(self, name: str, text: str = "#!/bin/sh\n", *, directory: Path | None = None) -> Path:
@@ -79,7 +86,9 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-@pytest.mark.parametrize(("module", "cost"), [("kubernetes", "about 8 minutes"), ("s3", "about 90 seconds")])
+@pytest.mark.parametrize(
+    ("module", "cost"), [("kubernetes", "about 8 minutes"), ("s3", "about 90 seconds"), ("velero", "minutes")]
+)
 def test_the_first_run_builds_and_the_second_finds(machine: Machine, module: str, cost: str) -> None:
     machine.install("go", FAKE_GO)
 
@@ -91,6 +100,16 @@ def test_the_first_run_builds_and_the_second_finds(machine: Machine, module: str
     assert sorted(path.name for path in Path(first[1]).iterdir()) == sorted(MODULES[module])
     assert Path(first[1]).is_relative_to(machine.cache / "datamover" / module)
     assert cost in first[2]
+
+
+def test_velero_says_its_version_and_has_its_definitions_beside_it(machine: Machine) -> None:
+    machine.install("go", FAKE_GO)
+
+    built = Path(machine.run(module="velero")[1])
+
+    assert "pkg/buildinfo.Version=v1.18." in machine.log.read_text()
+    found = sorted(path.relative_to(built / "crds") for path in (built / "crds").rglob("*.yaml"))
+    assert [str(path) for path in found] == ["v1/v1.yaml", "v2alpha1/v2alpha1.yaml"]
 
 
 def test_a_module_that_does_not_exist_is_refused(machine: Machine) -> None:
