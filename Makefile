@@ -9,7 +9,7 @@ CLUSTER_WORKERS ?= 5
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-cluster lint format bench crds manifests kubernetes s3 velero prometheus engines databases images cluster-programs cluster-up cluster-down cluster-status lock clean
+.PHONY: help setup demo test test-fast test-cluster lint format bench crds protos manifests kubernetes s3 velero prometheus engines databases images cluster-programs cluster-up cluster-down cluster-status lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,8 @@ lint: $(READY) ## Check style, types, import rules and generated files
 	@echo "==> generated files"; made=$$(mktemp -d) && $(BIN)/python tools/definitions.py "$$made" && diff -ru deploy/crds "$$made" \
 	  || { echo "run 'make crds'" >&2; exit 1; }; rm -r "$$made"
 	@diff -ru deploy/crds deploy/charts/datamover/files/crds || { echo "run 'make crds'" >&2; exit 1; }
+	@made=$$(mktemp -d) && $(BIN)/python tools/protos.py "$$made" && diff -ru --exclude=__init__.py --exclude=__pycache__ src/datamover/velero/generated "$$made/datamover/velero/generated" \
+	  || { echo "run 'make protos'" >&2; exit 1; }; rm -r "$$made"
 
 format: $(READY) ## Format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
@@ -57,6 +59,9 @@ bench: $(READY) kubernetes ## Measure, in ratios against a peer in the same run 
 crds: $(READY) ## Generate deploy/crds, and the chart's copy, from the types
 	@$(BIN)/python tools/definitions.py deploy/crds && cp -r deploy/crds/. deploy/charts/datamover/files/crds/ \
 	  && echo "wrote deploy/crds and its copy in the chart: now run 'make manifests'"
+
+protos: $(READY) ## Generate the messages of Velero's plugin protocol (src/datamover/velero/generated) from their definitions
+	@$(BIN)/python tools/protos.py src && echo "wrote src/datamover/velero/generated"
 
 manifests: $(READY) ## Render deploy/install.yaml from the chart
 	@programs=$$($(BIN)/python tools/build.py cluster) && \
@@ -114,8 +119,9 @@ databases: $(READY) ## Fetch PostgreSQL and MariaDB for the tests of recipes whe
 	  [ -z "$${DATAMOVER_REQUIRE_DATABASES:-}" ] && echo "WARNING: no database, so its recipe will not be tested" >&2; }
 
 lock: ## Pin the newest packages that pyproject.toml allows, and Debian's engines (needs uv and apt)
-	uv pip compile pyproject.toml --extra local --extra uvloop --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/dev.txt
+	uv pip compile pyproject.toml --extra local --extra uvloop --extra velero --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/dev.txt
 	uv pip compile pyproject.toml --extra uvloop --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/operator.txt
+	uv pip compile pyproject.toml --extra velero --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/velero.txt
 	uv pip compile requirements/mover.in --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/mover.txt
 	uv pip compile requirements/images.in --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/images.txt
 	uv pip compile requirements/go.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/go.txt

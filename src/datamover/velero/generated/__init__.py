@@ -1,0 +1,1 @@
+"""Messages of Velero's plugin protocol, generated from `../proto` by `make protos`. Not edited by hand."""
