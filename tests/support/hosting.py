@@ -85,3 +85,10 @@ def make_control_plane(
             "spec": {"platform": {"type": platform}, "controllerAvailabilityPolicy": policy},
         }
     )
+
+
+def make_pod(plane: ControlPlane, namespace: str, name: str, *, labels: dict[str, str]) -> None:
+    """Create a Pod, which nobody runs."""
+    meta = {"name": name, "namespace": namespace, "labels": labels}
+    spec = {"containers": [{"name": "main", "image": "example.com/main"}]}
+    plane.create({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})

@@ -27,7 +27,7 @@ SNAPSHOT_CLASS_LABEL = "velero.io/csi-volumesnapshot-class"
 GROUP = "/apis/velero.io/v1"
 UPLOADS = "/apis/velero.io/v2alpha1"
 ENDED = frozenset({"Completed", "PartiallyFailed", "Failed", "FailedValidation"})
-"""The phases that a Backup does not leave."""
+"""The phases that a Backup, or a Restore, does not leave."""
 
 PERIODS = {
     "item-operation-sync-frequency": "1s",
@@ -163,7 +163,7 @@ class Velero:
     # Life -------------------------------------------------------------------------------------------------------------
 
     def install(self) -> None:
-        """Create what an installation brings: the namespace, the rights, the storage location with its keys, a node-agent that says it is ready."""
+        """Create what an installation brings: the namespace, the rights, the storage location with its keys, its workloads, of which the node-agent says that it is ready."""
         self.plane.create_namespace(self.namespace)
         subjects = [{"kind": "ServiceAccount", "name": "velero", "namespace": self.namespace}]
         role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
@@ -179,7 +179,9 @@ class Velero:
         for manifest in (
             _secret(self.namespace, "cloud-credentials", {"cloud": keys}),
             self.location(),
-            _node_agent(self.namespace),
+            _workload("DaemonSet", "node-agent", self.namespace),
+            # Velero's own restore action asks it for its image; the controllers of Deployments are not started here
+            _workload("Deployment", "velero", self.namespace),
         ):
             self.plane.create(manifest)
         agents = f"/apis/apps/v1/namespaces/{self.namespace}/daemonsets/node-agent"
@@ -260,7 +262,8 @@ class Velero:
                 continue
             held = [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")]
             script = next((part for part in name if part.startswith(str(self.plugins))), name[0])
-            found[Path(script).name] = max(found.get(Path(script).name, 0), sum(held) >> 10)
+            if held:  # else it has just ended
+                found[Path(script).name] = max(found.get(Path(script).name, 0), sum(held) >> 10)
         return found
 
     def _is_available(self) -> bool:
@@ -356,13 +359,13 @@ def _secret(namespace: str, name: str, data: Mapping[str, str]) -> dict[str, Any
     return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": encoded}
 
 
-def _node_agent(namespace: str) -> dict[str, Any]:
-    labels = {"name": "node-agent"}
-    containers = [{"name": "node-agent", "image": "velero/velero:v1.18.3", "command": ["/velero"]}]
+def _workload(kind: str, name: str, namespace: str) -> dict[str, Any]:
+    labels = {"name": name}
+    containers = [{"name": name, "image": "velero/velero:v1.18.3", "command": ["/velero"]}]
     return {
         "apiVersion": "apps/v1",
-        "kind": "DaemonSet",
-        "metadata": {"name": "node-agent", "namespace": namespace},
+        "kind": kind,
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {
             "selector": {"matchLabels": labels},
             "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}},

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from support.hosting import DRIVER, define_driver
-from support.kubernetes import ADMIN_GROUP, ControlPlane, MissingPrograms
+from support.kubernetes import ADMIN_GROUP, ControlPlane, MissingPrograms, wait_for
 from support.s3 import run_server
-from support.velero import BUCKET, UPLOADS, Velero, define, find_velero
+from support.velero import BUCKET, ENDED, GROUP, UPLOADS, Velero, define, find_velero
 from support.velero_actor import MERGE, SNAPSHOTS, VeleroActor
 
 MISSING = "VELERO MISSING"
@@ -65,6 +65,23 @@ class VeleroStage:
         """Return the operation of one action of a backup that still waits for it."""
         self.velero.store_operations(backup)
         return self.operation(backup, action)
+
+    def restore(self, backup: str, **spec: Any) -> dict[str, Any]:
+        """Restore from a backup, and return the Restore when it has ended."""
+        manifest = {
+            "apiVersion": "velero.io/v1",
+            "kind": "Restore",
+            "metadata": {"generateName": "restore-", "namespace": self.velero.namespace},
+            "spec": {"backupName": backup, **spec},
+        }
+        name = self.plane.create(manifest)["metadata"]["name"]
+        path = f"{GROUP}/namespaces/{self.velero.namespace}/restores/{name}"
+
+        def ended() -> dict[str, Any] | None:
+            found = self.plane.call("GET", path)[1]
+            return found if found.get("status", {}).get("phase") in ENDED else None
+
+        return wait_for(ended, what=f"the end of {name}")
 
     def items_of(self, backup: str) -> list[str]:
         """Return the paths of the items in a backup."""
