@@ -72,6 +72,8 @@ class Key:
     MIGRATION: Final = "migration"
     READOPT_NODES: Final = "readoptNodes"
     MANAGED_SERVICES: Final = "managedServices"
+    BLOCKING: Final = "blocking"
+    """Of our own: wait while the item is backed up, as the document draws it, and not only afterwards."""
 
 
 RESTORED_ANNOTATION: Final = "hypershift.openshift.io/restored-from-backup"

@@ -51,7 +51,7 @@ def _serve(output: int) -> int:
 
     signal.signal(signal.SIGTERM, end)
     watch = ParentWatch((output, 2), ended.set)
-    dispatch = assemble(log)
+    dispatch = assemble(settings, log)
     housekeeping = Housekeeping(settings.command, dispatch.names(), end=ended.set)
     server = Server((*dispatch.services(), *housekeeping.services()))
     try:

@@ -1,4 +1,4 @@
-"""The plugin's configuration, as the document defines it: five keys of a ConfigMap, minutes and seconds. Pure."""
+"""The plugin's configuration, as the document defines it: five keys of a ConfigMap, minutes and seconds; and one key of our own. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,6 +43,7 @@ class Configuration:
     migration: bool = False
     readopt_nodes: bool = False
     managed_services: bool = False
+    blocking: bool = False
     warnings: tuple[str, ...] = ()
 
     @classmethod
@@ -61,6 +62,7 @@ class Configuration:
             migration=given.get(Key.MIGRATION) == _TRUE,
             readopt_nodes=given.get(Key.READOPT_NODES) == _TRUE,
             managed_services=given.get(Key.MANAGED_SERVICES) == _TRUE,
+            blocking=given.get(Key.BLOCKING) == _TRUE,
             warnings=_warnings(given),
         )
 
@@ -81,7 +83,7 @@ def _number(given: Mapping[str, str], key: str, *, unit: str, largest: int) -> i
 def _warnings(given: Mapping[str, str]) -> tuple[str, ...]:
     """Return sentences on keys that nobody knows and on switches whose value is neither `true` nor `false`."""
     numbers = (Key.DATA_UPLOAD_TIMEOUT, Key.DATA_UPLOAD_CHECK_PACE)
-    switches = (Key.MIGRATION, Key.READOPT_NODES, Key.MANAGED_SERVICES)
+    switches = (Key.MIGRATION, Key.READOPT_NODES, Key.MANAGED_SERVICES, Key.BLOCKING)
     unknown = sorted(key for key in given if key not in numbers and key not in switches)
     found = [f"key {clean(key, limit=NAME_LIMIT)} is not known and has no effect" for key in unknown[:_SHOWN]]
     if len(unknown) > _SHOWN:
