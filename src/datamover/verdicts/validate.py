@@ -213,10 +213,10 @@ def _hidden(look: Look) -> bool:
     """Tell whether a kind that cannot be read may hide something that is not moved."""
     spec = look.backup.spec
     from_pods = spec is not None and spec.default_volumes_to_fs_backup is True
-    if from_pods:
-        return Kind.POD_VOLUME_BACKUP in look.unread
     if look.asked and Kind.UPLOAD in look.unread:
         return True
+    if from_pods:
+        return Kind.POD_VOLUME_BACKUP in look.unread
     takes_snapshots = spec is None or spec.snapshot_volumes is not False
     return Kind.SNAPSHOT in look.unread and takes_snapshots and not look.uploads
 
