@@ -21,6 +21,9 @@ class Platform:
     GCP: Final = "GCP"
 
 
+PLATFORM_TYPES: Final = frozenset(value for name, value in vars(Platform).items() if name.isupper())
+"""All of them."""
+
 HIGHLY_AVAILABLE: Final = "HighlyAvailable"
 SINGLE_REPLICA: Final = "SingleReplica"
 

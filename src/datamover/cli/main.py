@@ -10,6 +10,7 @@ import click
 from datamover import __version__
 from datamover.cli.completion import CompletedGroup
 from datamover.cli.durations import DurationType
+from datamover.cli.hcp_command import hcp
 from datamover.cli.namespaces import parse_namespace
 from datamover.cli.needs import demand_world
 from datamover.cli.operator_command import operator
@@ -174,6 +175,7 @@ def run(
 
 main.add_command(operator)
 main.add_command(upload)
+main.add_command(hcp)
 
 
 @main.group(short_help="The embedded world: a Kubernetes API and a node on this machine.")
@@ -182,11 +184,7 @@ def local() -> None:
 
 
 @local.command(epilog=_UP_EXIT_CODES, short_help="Start it and print a kubeconfig; Ctrl-C stops it.")
-@click.option(
-    "--state",
-    type=click.Path(path_type=Path, file_okay=False),
-    help=_STATE_HELP,
-)
+@click.option("--state", type=click.Path(path_type=Path, file_okay=False), help=_STATE_HELP)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1. [default: a free one]")
 @click.option(
     "--volume",

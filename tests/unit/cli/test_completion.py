@@ -35,6 +35,7 @@ OFFERED = {
             "plain,completion",
             "plain,crds",
             "plain,demo",
+            "plain,hcp",
             "plain,local",
             "plain,migrate",
             "plain,operator",
