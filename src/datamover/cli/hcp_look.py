@@ -81,12 +81,13 @@ async def find_backup(client: Client, name: str, *, namespace: str | None) -> Ba
         if namespace is not None:
             raise
         raise ExplainError(f"{error}. Name Velero's namespace with -n") from None
-    if not found:
+    first = next(iter(found), None)
+    if first is None:
         raise ExplainError(f"no namespace has a Backup {name}")
     if len(found) > 1:
         where = ", ".join(sorted(each.metadata.namespace or "" for each in found))
         raise ExplainError(f"there is a Backup {name} in each of {where}: name Velero's namespace with -n")
-    return found[0]
+    return first
 
 
 async def find_planes(client: Client, backup: Backup, *, namespace: str | None) -> tuple[HostedControlPlane, ...]:

@@ -15,7 +15,7 @@ SNAPSHOT_TIMEOUT: Final = timedelta(minutes=10)
 """Velero's default of `csiSnapshotTimeout`."""
 OPERATION_TIMEOUT: Final = timedelta(hours=4)
 """Velero's default of `itemOperationTimeout`."""
-_SKEW: Final = timedelta(minutes=5)
+SKEW: Final = timedelta(minutes=5)
 """How far a clock may be ahead of ours. A moment beyond that is no moment."""
 _LONGEST: Final = 64
 """Characters of a timestamp."""
@@ -27,7 +27,7 @@ def moment_at(text: str | None, *, now: datetime) -> datetime | None:
         return None
     try:
         found = parse(text)
-        return min(found, now) if found <= now + _SKEW else None
+        return min(found, now) if found <= now + SKEW else None
     except (ValueError, OverflowError):
         return None
 

@@ -2,7 +2,7 @@
 
 Uploads and pod volume backups carry the backup's UID: where they do, only that counts. VolumeSnapshots carry the backup's shortened name, which a later
 backup may have again: an older one than the Backup is not its own. Contents carry no mark of a backup: they are found through their VolumeSnapshot, and
-have to name it in turn. Everything is of the control plane's namespace, and is moved in the backup's.
+have to name it in turn. What a restore makes anew has the labels of what was backed up: a younger one than the end of the backup is not its own either. Everything is of the control plane's namespace, and is moved in the backup's.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -13,10 +13,11 @@ from typing import Final, NamedTuple, TypeVar
 
 from datamover.api.velero import names
 from datamover.api.velero.backup import Backup
-from datamover.api.velero.uploads import DataUpload, PodVolumeBackup
-from datamover.verdicts.limits import moment_at
+from datamover.api.velero.phases import ENDED
+from datamover.api.velero.uploads import DATA_UPLOADS, POD_VOLUME_BACKUPS, DataUpload, PodVolumeBackup
+from datamover.verdicts.limits import SKEW, moment_at
 from datamover.verdicts.verdict import ClusterSnapshot
-from kubekit.words.meta import HasMeta, ObjectMeta
+from kubekit.words.meta import HasMeta, ObjectMeta, Reference
 from kubekit.words.snapshot import VolumeSnapshot, VolumeSnapshotContent
 
 _PATTERN_LIMIT: Final = 253
@@ -65,9 +66,14 @@ def select(backup: Backup, *, namespace: str, seen: ClusterSnapshot, now: dateti
     """Return what belongs to the backup in the control plane's `namespace`. Each object is there once, in the order of names."""
     mark = Mark.of(backup)
     begun = moment_at(backup.metadata.creation_timestamp, now=now)
+    ended = moment_at(backup.status.completion_timestamp if backup.status is not None else None, now=now)
     snapshots = _sorted(
         seen.snapshots,
-        lambda each: _is_snapshot_of(each.metadata, mark, namespace) and not _is_older(each.metadata, begun, now),
+        lambda each: (
+            _is_snapshot_of(each.metadata, mark, namespace)
+            and not _is_older(each.metadata, begun, now)
+            and not _is_later(each.metadata, ended, now)
+        ),
     )
     contents = {each.metadata.name: each for each in seen.contents}
     bound = {each.metadata.name: contents.get(_content_name(each)) for each in snapshots}
@@ -97,6 +103,19 @@ def is_pod_volume_backup_of(found: PodVolumeBackup, mark: Mark, namespace: str) 
     return pod is not None and pod.namespace == namespace and mark.on(found.metadata)
 
 
+def to_cancel(selection: Selection) -> tuple[Reference, ...]:
+    """Return the uploads and pod volume backups that have to be told to stop: those that have not ended and were not told so."""
+    moves = (
+        *((DATA_UPLOADS, each) for each in selection.uploads),
+        *((POD_VOLUME_BACKUPS, each) for each in selection.pod_volume_backups),
+    )
+    return tuple(
+        Reference(resource, each.metadata)
+        for resource, each in moves
+        if each.phase not in ENDED and not (each.spec is not None and each.spec.cancel)
+    )
+
+
 def includes(backup: Backup, namespace: str) -> bool:
     """Tell whether a backup has this namespace in it: no list and `*` mean all, what is excluded is not."""
     spec = backup.spec
@@ -120,6 +139,12 @@ def _is_older(meta: ObjectMeta, begun: datetime | None, now: datetime) -> bool:
     """Tell whether a snapshot was there before the backup was: the API server's clock says both."""
     made = moment_at(meta.creation_timestamp, now=now)
     return made is not None and begun is not None and made < begun
+
+
+def _is_later(meta: ObjectMeta, ended: datetime | None, now: datetime) -> bool:
+    """Tell whether a snapshot was made after the backup had ended: a restore makes them anew, with the labels that they had. Two clocks say so."""
+    made = moment_at(meta.creation_timestamp, now=now)
+    return made is not None and ended is not None and made > ended + SKEW
 
 
 def _content_name(snapshot: VolumeSnapshot) -> str:

@@ -9,7 +9,7 @@ from datamover.api.hypershift import RHCOS_LABEL
 from datamover.api.velero.backup import Backup
 from datamover.verdicts.configuration import Configuration
 from datamover.verdicts.operation import Operation, decode
-from datamover.verdicts.selection import includes
+from datamover.verdicts.selection import includes, select, to_cancel
 from datamover.verdicts.validate import give_up
 from datamover.verdicts.verdict import Kind, State, Unread
 from kubekit.words.core import ContainerState, ContainerStateWaiting, ContainerStatus, Pod, PodCondition, PodStatus
@@ -23,6 +23,7 @@ from support.control_planes import (
     at,
     backup,
     claim,
+    cluster,
     content,
     hcp,
     judge,
@@ -222,6 +223,35 @@ def test_a_backup_of_the_same_name_before_this_one_is_another() -> None:
     only = backup(move=False)
     old = snapshot("old", ready=False, created=BEGAN - timedelta(seconds=1))
     assert judge(old, snapshot(), content(), of=only).state is State.MOVED
+
+
+def test_a_snapshot_that_a_restore_has_made_anew_is_not_the_backups() -> None:
+    over = backup("Completed", move=False, status={"completion_timestamp": seconds(at(3))})
+    assert judge(snapshot(), content(), of=over, now=at(60)).state is State.MOVED
+    again = snapshot("again", ready=False, created=at(20))
+    assert judge(snapshot(), content(), again, of=over, now=at(60)).state is State.MOVED
+    # two clocks: a little later is no proof
+    near = snapshot("near", ready=False, created=at(7))
+    assert judge(snapshot(), content(), near, of=over, now=at(7)).state is State.WAITING
+
+
+@pytest.mark.parametrize(
+    "phase", [None, "New", "Accepted", "Prepared", "InProgress", "Canceling", "Canceled", "Completed", "Failed"]
+)
+@pytest.mark.parametrize("asked", [None, False, True])
+def test_who_cancels_tells_all_that_have_not_ended_and_were_not_told(phase: str | None, asked: bool | None) -> None:
+    chosen = backup()
+    other = backup(name="other", uid="o")
+    seen = cluster(
+        upload(phase=phase, cancel=asked),
+        upload(of=other, phase="InProgress"),
+        upload(namespace="clusters-other", name="x", phase="InProgress"),
+        pod_volume_backup(phase=phase, of=chosen),
+    )
+    found = to_cancel(select(chosen, namespace=HOSTED, seen=seen, now=NOW))
+    going = phase not in ("Canceled", "Completed", "Failed")
+    wanted = ["DataUpload"] * (going and not asked) + ["PodVolumeBackup"] * going
+    assert [each.resource.kind for each in found] == wanted
 
 
 # --- two backups, two control planes, namespaces -------------------------------------------------------------------
