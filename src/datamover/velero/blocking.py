@@ -35,7 +35,9 @@ def wait(
     call: Call,
     now: Callable[[], datetime],
 ) -> Verdict:
-    """Look again and again until nothing is waited for, nobody waits for us any more, or `dataUploadTimeout` is over: then the verdict is a failure.
+    """Look again and again until nothing is waited for, nobody waits for us any more, or `dataUploadTimeout` is over.
+
+    In the last case the verdict is a failure, unless nothing could be seen.
 
     `look` returns the verdict of now.
     """
@@ -49,7 +51,7 @@ def wait(
             return verdict
         left = end - now()
         if left <= timedelta(0):
-            return give_up(verdict)
+            return give_up(verdict) if verdict.waits else verdict  # what could not be seen is no failure
         seconds = min(pace, left).total_seconds()
         call.extend(seconds + LOOK_LIMIT * 2)
         call.sleep(seconds)

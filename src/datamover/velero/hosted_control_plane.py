@@ -189,9 +189,8 @@ class BackUpHostedControlPlane:
             try:
                 looked = self._cluster.look(backup, velero=self._velero(backup), namespace=namespace)
             except UnreadableError as error:
-                return Verdict(
-                    state=State.WAITING, platform=hcp.platform, description=f"the cluster cannot be read: {error}"
-                )
+                self._log.warning(f"the cluster cannot be read: {error}", **_named(backup, hcp))
+                return Verdict(state=State.WAITING if error.passing else State.UNKNOWN, platform=hcp.platform)
             return self._verdict(hcp, collected, looked.seen, configuration)
 
         verdict = blocking.wait(look, configuration=configuration, call=call, now=self._now)

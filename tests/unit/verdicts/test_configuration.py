@@ -138,3 +138,13 @@ def test_whatever_is_said_there_is_a_configuration_or_an_error_with_a_key(data: 
         return
     assert timedelta(minutes=1) <= found.data_upload_timeout <= timedelta(days=365)
     assert timedelta(seconds=1) <= found.data_upload_check_pace <= timedelta(days=1)
+
+
+def test_waiting_while_the_item_is_backed_up_is_asked_for_by_a_key_of_ours():
+    assert Configuration.read({"blocking": "true"}).blocking
+    assert not Configuration.read({"blocking": "false"}).blocking
+    assert not Configuration.read({}).blocking
+    assert Configuration.read({"blocking": "true"}).warnings == ()
+    odd = Configuration.read({"blocking": "True"})
+    assert not odd.blocking
+    assert odd.warnings == ('blocking is "True", which is off: only the word true, in small letters, is on',)
