@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from datamover.api.hypershift import CONFIG_MAP, HostedControlPlane
 from datamover.api.outside import Unusable
 from datamover.api.velero.backup import Backup
-from datamover.api.velero.phases import ENDED, FINALIZING
-from datamover.api.velero.uploads import DATA_UPLOADS, POD_VOLUME_BACKUPS
+from datamover.api.velero.phases import FINALIZING
 from datamover.velero import blocking
 from datamover.velero.actions import ActionError, Call, Executed, Progress, Selector
 from datamover.velero.cluster import Cluster, Look, Target, UnreadableError
@@ -21,7 +20,7 @@ from datamover.velero.logs import Log
 from datamover.verdicts import platform
 from datamover.verdicts.configuration import Configuration, ConfigurationError
 from datamover.verdicts.operation import Operation, decode
-from datamover.verdicts.selection import select
+from datamover.verdicts.selection import select, to_cancel
 from datamover.verdicts.validate import NO_NAMESPACE, validate_data_mover
 from datamover.verdicts.verdict import ClusterSnapshot, Kind, State, Unread, Verdict
 from kubekit.words.text import clean
@@ -147,14 +146,11 @@ class BackUpHostedControlPlane:
 
     def _unfinished(self, backup: Backup, looked: Look, namespace: str) -> tuple[Target, ...]:
         mine = select(backup, namespace=namespace, seen=looked.seen, now=self._now())
-        pairs = (
-            *((DATA_UPLOADS, each) for each in mine.uploads),
-            *((POD_VOLUME_BACKUPS, each) for each in mine.pod_volume_backups),
-        )
         return tuple(
-            Target(resource, each.metadata.namespace or self._velero(backup), each.metadata.name, each.metadata.uid)
-            for resource, each in pairs
-            if each.phase not in ENDED and not (each.spec is not None and each.spec.cancel)
+            Target(
+                each.resource, each.metadata.namespace or self._velero(backup), each.metadata.name, each.metadata.uid
+            )
+            for each in to_cancel(mine)
         )
 
     def _operation(self, text: str, backup: bytes) -> tuple[Operation, Backup]:

@@ -105,6 +105,12 @@ def test_the_largest_number_and_the_one_beyond(key: str, largest: int) -> None:
         Configuration.read({key: str(largest + 1)})
 
 
+@pytest.mark.parametrize(("value", "on"), [("true", True), ("false", False), ("True", False), ("", False)])
+def test_waiting_within_the_backup_is_asked_for_by_a_key_of_our_own(value: str, on: bool) -> None:
+    assert Configuration.read({"blocking": value}).blocking is on
+    assert Configuration.read(ALL_FIVE).blocking is False
+
+
 @pytest.mark.parametrize("value", ["True", "TRUE", "yes", "1", " true", "false", ""])
 def test_only_the_word_itself_switches_on_and_nothing_is_an_error(value: str) -> None:
     found = Configuration.read({"migration": value, "readoptNodes": value, "managedServices": value})
