@@ -4,7 +4,6 @@ The programs come from tools/build.py (`make velero`). The node-agent is not sta
 plugins holds only what is put there, as Velero runs every program in it. All plugins get Velero's environment, as in a Pod of it.
 """
 
-import base64
 import secrets
 import shutil
 import subprocess
@@ -163,7 +162,7 @@ class Velero:
     # Life -------------------------------------------------------------------------------------------------------------
 
     def install(self) -> None:
-        """Create what an installation brings: the namespace, the rights, the storage location with its keys, its workloads, of which the node-agent says that it is ready."""
+        """Create what an installation brings: the namespace, the rights, the storage location, its workloads, of which the node-agent says that it is ready."""
         self.plane.create_namespace(self.namespace)
         subjects = [{"kind": "ServiceAccount", "name": "velero", "namespace": self.namespace}]
         role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
@@ -175,9 +174,7 @@ class Velero:
             "subjects": subjects,
         }
         self.plane.create(binding)
-        keys = f"[default]\naws_access_key_id={self.store.access_key}\naws_secret_access_key={self.store.secret_key}\n"
         for manifest in (
-            _secret(self.namespace, "cloud-credentials", {"cloud": keys}),
             self.location(),
             _workload("DaemonSet", "node-agent", self.namespace),
             # Velero's own restore action asks it for its image; the controllers of Deployments are not started here
@@ -192,7 +189,10 @@ class Velero:
             raise ProgramError(f"node-agent: {status} {answer}")
 
     def location(self) -> dict[str, Any]:
-        """Return the BackupStorageLocation: a bucket of the S3 server, by path, with keys from a Secret."""
+        """Return the BackupStorageLocation: a bucket of the S3 server, by path, with the keys of the server's environment.
+
+        Not with a Secret of its own: Velero writes its file anew for each use, and a plugin that reads it at that moment, for another backup, finds no keys.
+        """
         return {
             "apiVersion": "velero.io/v1",
             "kind": "BackupStorageLocation",
@@ -201,7 +201,6 @@ class Velero:
                 "provider": "aws",
                 "default": True,
                 "objectStorage": {"bucket": BUCKET},
-                "credential": {"name": "cloud-credentials", "key": "cloud"},
                 "config": {
                     "region": "us-east-1",
                     "s3ForcePathStyle": "true",
@@ -234,6 +233,8 @@ class Velero:
             "VELERO_NAMESPACE": self.namespace,
             "HOME": str(self.directory),
             "TMPDIR": str(self.directory),
+            "AWS_SHARED_CREDENTIALS_FILE": str(self._write_keys()),
+            "AWS_EC2_METADATA_DISABLED": "true",
         }
         self.server.start()
         self.server.wait_until(self._is_available, seconds=60)
@@ -265,6 +266,15 @@ class Velero:
             if held:  # else it has just ended
                 found[Path(script).name] = max(found.get(Path(script).name, 0), sum(held) >> 10)
         return found
+
+    def _write_keys(self) -> Path:
+        path = self.directory / "keys"
+        path.touch(mode=0o600)
+        path.write_text(
+            f"[default]\naws_access_key_id={self.store.access_key}\naws_secret_access_key={self.store.secret_key}\n",
+            encoding="utf-8",
+        )
+        return path
 
     def _is_available(self) -> bool:
         path = f"{GROUP}/namespaces/{self.namespace}/backupstoragelocations/{LOCATION}"
@@ -351,12 +361,6 @@ def _children(pid: int) -> list[int]:
         return [int(each) for task in tasks for each in (task / "children").read_text(encoding="utf-8").split()]
     except OSError:
         return []
-
-
-def _secret(namespace: str, name: str, data: Mapping[str, str]) -> dict[str, Any]:
-    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
-    meta = {"name": name, "namespace": namespace}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": encoded}
 
 
 def _workload(kind: str, name: str, namespace: str) -> dict[str, Any]:
