@@ -34,6 +34,7 @@ ARGUMENTS = ("--log-level", "debug", "--features", "EnableCSI")
 START_LIMIT = 60.0
 KILL_AFTER = 2.0
 LINE_LIMIT = 65_536
+PATIENCE = 20.0
 PROGRAM = Path(sys.executable).parent / "datamover-velero-plugin"
 
 
@@ -231,6 +232,15 @@ class VeleroHost:
     def messages(self, level: str | None = None) -> list[str]:
         """Return the messages logged so far."""
         return [line["@message"] for line in list(self.logs) if level in (None, line["@level"])]
+
+    def says(self, words: str, level: str | None = None) -> bool:
+        """Tell whether a message with these words is logged, or is soon: the log comes on another way than the answer."""
+        deadline = time.monotonic() + PATIENCE
+        while not any(words in message for message in self.messages(level)):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
 
     def resident(self) -> int:
         """Return the bytes of memory that the process holds."""

@@ -104,7 +104,7 @@ def test_the_flow_from_the_item_to_the_last_upload(cluster: VeleroCluster, host:
         cluster.tell(UPLOADS, f"u{number}", {"phase": "Completed"})
     last = host.progress(ACTION, operation, WAITING)
     assert (last.completed, last.err, last.nCompleted, last.nTotal) == (True, "", 3, 3)
-    assert "DataUpload is done" in host.messages("info")
+    assert host.says("DataUpload is done", "info")
     assert cluster.writes() == []
 
 
@@ -180,7 +180,7 @@ def test_a_bad_number_is_told_with_its_key_and_only_to_control_planes(cluster: V
 def test_keys_of_nobody_are_warnings(cluster: VeleroCluster, host: VeleroHost):
     configure(cluster, dataUploadTimout="15")
     host.backup(ACTION, control_plane(cluster), backup())
-    assert any("dataUploadTimout is not known" in line for line in host.messages("warn"))
+    assert host.says("dataUploadTimout is not known", "warn")
 
 
 def status(code: int, reason: str) -> Response:
@@ -199,7 +199,7 @@ def test_a_configuration_that_cannot_be_read_is_a_warning_and_defaults_hold(clus
     cluster.rule = lambda request: status(403, "Forbidden") if "configmaps" in request.path else None
     _, operation = host.backup(ACTION, control_plane(cluster), backup())
     assert operation
-    assert any("cannot be read, so defaults hold: " in line for line in host.messages("warn"))
+    assert host.says("cannot be read, so defaults hold: ", "warn")
 
 
 def test_a_configuration_that_changes_later_is_that_of_the_next_backup(cluster: VeleroCluster, host: VeleroHost):
@@ -223,7 +223,7 @@ def test_without_a_cluster_a_backup_goes_on():
         found = host.progress(ACTION, operation, WAITING)
         assert (found.completed, found.err) == (True, "")
         assert "cannot be read" in found.description
-        assert any("cannot be read, so defaults hold" in line for line in host.messages("warn"))
+        assert host.says("cannot be read, so defaults hold", "warn")
 
 
 def test_a_server_in_trouble_is_asked_again_and_fails_nothing(cluster: VeleroCluster, host: VeleroHost):
@@ -344,7 +344,7 @@ def test_blocking_waits_for_what_has_been_begun(cluster: VeleroCluster, host: Ve
     _, operation = host.backup(ACTION, hcp, backup())
     assert time.monotonic() - begun > 1.5
     assert operation  # and Progress says the rest
-    assert "DataUpload is done" in host.messages("info")
+    assert host.says("DataUpload is done", "info")
 
 
 async def _complete(cluster: VeleroCluster) -> None:
