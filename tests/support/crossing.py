@@ -9,7 +9,7 @@ from typing import Any
 from datamover.api.cdi import names
 from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume
 from datamover.plans.known import UNKNOWN
-from datamover.plans.steps import Delete, ProveGone, ProveSame
+from datamover.plans.steps import Delete, Patch, ProveGone, ProveSame
 from datamover.reconcilers.datavolume import remains
 from datamover.reconcilers.datavolume.facts import Facts
 from datamover.reconcilers.datavolume.gather import gather
@@ -108,10 +108,16 @@ class Crosser(Cloner):
         self.keys: tuple[bytes, ...] = (KEY,)
         self.unread = Unread.MISSING
         """What is known of a snapshot that is not there."""
+        self.unseen = Unread.NOT_SYNCED
+        """What is known of a volume that is not there."""
 
     def claim(self, namespace: str, name: str) -> Any:
         found = self._read(PERSISTENT_VOLUME_CLAIMS, name)
         return project_claim(found) if found is not None and found.metadata.namespace == namespace else None
+
+    def volume(self, name: str) -> Any:
+        found = super().volume(name)
+        return self.unseen if found is Unread.NOT_SYNCED else found
 
     def named(self, resource: Any, namespace: str, name: str) -> Any:
         found = super().named(resource, namespace, name)
@@ -155,7 +161,7 @@ class Crosser(Cloner):
                     self._prove(step)
                 except Stale:
                     break
-                if isinstance(step, Delete):
+                if isinstance(step, Delete | Patch):
                     self.server.perform(step)
         return tuple(done)
 

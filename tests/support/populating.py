@@ -192,9 +192,10 @@ class Server:
             claim = self.get("PersistentVolumeClaim", reference["name"])
             gone = claim is None or claim["metadata"]["uid"] != reference["uid"]
             if gone or claim["spec"].get("volumeName") not in (None, name):  # deleted, or bound elsewhere
-                volume["status"] = {"phase": "Released"}
-                self.touch(volume)
-                if self._policy == "Delete":
+                if volume.get("status") != {"phase": "Released"}:
+                    volume["status"] = {"phase": "Released"}
+                    self.touch(volume)
+                if volume["spec"].get("persistentVolumeReclaimPolicy", self._policy) == "Delete":
                     del self.objects[kind, name], self.storage[name]
             elif claim["status"]["phase"] != "Bound":
                 claim["spec"]["volumeName"], claim["status"] = name, {"phase": "Bound"}

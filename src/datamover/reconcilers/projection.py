@@ -13,7 +13,9 @@ from msgspec.structs import replace
 from datamover.api import copy_trigger, names
 from datamover.api.cdi.names import READ_ON_CLAIMS
 from datamover.api.volsync.names import POPULATED_FOR_LABEL
+from datamover.volumes.rebinding import is_found
 from kubekit.words.core import (
+    BOUND_BY_CONTROLLER,
     SELECTED_NODE,
     PersistentVolume,
     PersistentVolumeClaim,
@@ -50,7 +52,11 @@ def project_claim(claim: PersistentVolumeClaim) -> PersistentVolumeClaim:
 def project_volume(volume: PersistentVolume) -> PersistentVolume:
     """Return a PersistentVolume as it is cached."""
     spec = volume.spec and replace(volume.spec, access_modes=None, csi=share(volume.spec.csi))
-    return replace(volume, metadata=project_meta(volume.metadata), spec=spec)
+    meta = project_meta(volume.metadata)
+    # whether it was made for its claim: every volume of a driver says by whom, so that costs nothing but where it is known by the other mark
+    if is_found(volume.metadata):
+        meta = replace(meta, annotations={**(meta.annotations or {}), BOUND_BY_CONTROLLER: "yes"})
+    return replace(volume, metadata=meta, spec=spec)
 
 
 def project_partial(found: PartialObject) -> PartialObject:

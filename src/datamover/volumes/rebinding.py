@@ -2,10 +2,13 @@
 
 from typing import Final
 
-from kubekit.words.core import PersistentVolume, PersistentVolumeClaim
+from kubekit.words.core import BOUND_BY_CONTROLLER, PROVISIONED_BY, PersistentVolume, PersistentVolumeClaim
+from kubekit.words.meta import Manifest, ObjectMeta
 from kubekit.words.storage import StorageClass
 from kubekit.words.timestamps import moment_of
 
+KEEP: Final[Manifest] = {"spec": {"persistentVolumeReclaimPolicy": "Retain"}}
+"""The change of a volume that lets it outlive its claim."""
 _GOING: Final = ("Released", "Failed")
 _CLOCKS: Final = 60.0
 """Seconds by which the clocks of two API servers may differ."""
@@ -27,6 +30,22 @@ def is_older(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
     """Tell whether a volume was there before its claim: nobody has made it for that, and Kubernetes has found it to fit."""
     made, asked = (moment_of(each.metadata.creation_timestamp, default=0.0) for each in (volume, claim))
     return bool(made and asked) and made < asked - _CLOCKS
+
+
+def is_found(volume: ObjectMeta) -> bool:
+    """Tell whether Kubernetes has found a volume that was there and fits its claim: no provisioner has made and reserved it."""
+    return volume.annotation(BOUND_BY_CONTROLLER) is not None and volume.annotation(PROVISIONED_BY) is None
+
+
+def is_ready_made(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
+    """Tell whether nobody has made a volume for its claim, so that it is no copy, and what is in it may be somebody's."""
+    return is_found(volume.metadata) or is_older(volume, claim)
+
+
+def would_take_along(claim: PersistentVolumeClaim, volume: PersistentVolume) -> bool:
+    """Tell whether a volume that was not made for its claim goes when that is deleted."""
+    policy = volume.spec.persistent_volume_reclaim_policy if volume.spec is not None else None
+    return holder_of(volume) == claim.metadata.uid and policy != "Retain" and is_ready_made(volume, claim)
 
 
 def is_of_another_driver(volume: PersistentVolume, storage_class: StorageClass | None) -> bool:

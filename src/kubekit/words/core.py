@@ -387,5 +387,9 @@ NAMESPACE_METAS = Resource("", "v1", "namespaces", "Namespace", PartialObject, n
 NODES = Resource("", "v1", "nodes", "Node", Node, namespaced=False)
 EVENTS = Resource("", "v1", "events", "Event", Event)
 
+PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
+"""Annotation of a PersistentVolume: who has made it for its claim. One that was made by hand has none."""
+BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
+"""Annotation of a PersistentVolume: Kubernetes has found that it fits its claim, and nobody had reserved it for that one. Provisioners of CSI reserve what they make."""
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 """Annotation of a claim: the node that its first Pod is to run on, as the scheduler has found it."""

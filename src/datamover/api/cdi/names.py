@@ -164,6 +164,7 @@ class PopulationReason(StrEnum):
     CLAIM_MISSING = "ClaimMissing"
     NOT_OURS_TO_WRITE = "ClaimNotOursToWrite"
     VOLUME_TAKEN = "VolumeTaken"
+    VOLUME_KEPT = "VolumeKept"
     NO_STORAGE_CLASS = "NoStorageClass"
     WAITING_FOR_CONSUMER = "WaitForFirstConsumer"
     TRANSFER_RUNNING = "TransferRunning"

@@ -18,8 +18,9 @@ from datamover.api.cdi import names
 from datamover.api.cdi.data_volume import DataVolume
 from datamover.api.cdi.names import Phase
 from datamover.api.cdi.names import PopulationReason as Reason
-from datamover.plans.steps import REST, Create, Delete, Effect, Inquire, Plan, ProveGone, ProveSame, Rebind
+from datamover.plans.steps import REST, Create, Effect, Inquire, Plan, ProveGone, ProveSame, Rebind
 from datamover.reconcilers.datavolume.claims import Wanted
+from datamover.reconcilers.datavolume.dismissal import dismiss
 from datamover.reconcilers.datavolume.facts import Away, Facts, Settings
 from datamover.reconcilers.datavolume.filling import Abroad, Filling
 from datamover.reconcilers.datavolume.populate import await_bound
@@ -32,7 +33,7 @@ from datamover.volumes.binding import Obstacle, binds_on_use, is_bound, is_forei
 from datamover.volumes.cloning import CloneReason, mode_of
 from datamover.volumes.errands import bringer_of, build_errand, errand_name, is_for, is_made_from, mark_of
 from datamover.volumes.population import node_of
-from datamover.volumes.rebinding import holder_of, is_going, is_older
+from datamover.volumes.rebinding import holder_of, is_going, is_ready_made
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolume, PersistentVolumeClaim
 from kubekit.words.meta import HasMeta, Manifest
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS, VolumeSnapshot
@@ -134,7 +135,7 @@ def _have_written(
     """Have a worker write the temporary claim, and hand its volume over when the worker says that all is on the disk."""
     if facts.run.job is None:
         if _is_replaced(facts, temporary):
-            return _drop(facts, away, temporary, "was to be filled from another source of that name", as_seen=True)
+            return _drop(facts, away, temporary, "was to be filled from another source of that name")
         wrong = _find_wrong(facts, away, claim, temporary) if is_bound(temporary) else None
         if wrong is not None:
             return wrong  # nothing is written into a volume that is somebody else's
@@ -157,7 +158,7 @@ def _hand_over(
     origin = _origin_of(facts)
     if not is_bound(temporary):
         if _is_replaced(facts, temporary):
-            return _drop(facts, away, temporary, "was to be made from another source of that name", as_seen=True)
+            return _drop(facts, away, temporary, "was to be made from another source of that name")
         return _await_copy(facts, away, temporary, filling)
     if _is_replaced(facts, temporary) and origin is not None:
         # drivers and workers go by the name: nobody can tell any more which of the two was copied
@@ -212,7 +213,7 @@ def _find_wrong(
     if holder_of(volume) != meta.uid or _is_of(_origin_of(facts), volume):
         message = f"PersistentVolume {volume.metadata.name} of {where} is somebody else's: look who has taken it, and delete claim {claim.metadata.name} to begin anew"
         return _say(facts, None, Reason.VOLUME_TAKEN, message)
-    if is_foreign(volume) or not _is_of_driver(volume, facts) or is_older(volume, temporary):
+    if is_foreign(volume) or not _is_of_driver(volume, facts) or is_ready_made(volume, temporary):
         message = f"PersistentVolumeClaim {where} has a volume that the driver of its StorageClass has not made for it, so it is no copy: create the DataVolume anew with a class of the source's driver"
         return _say(facts, None, reasons.CLASS_CANNOT_CLONE, message)
     return None
@@ -252,11 +253,11 @@ def _tell_taken(facts: Facts, claim: PersistentVolumeClaim) -> Decision:
     return _say(facts, None, Reason.VOLUME_TAKEN, message)
 
 
-def _drop(facts: Facts, away: Away, temporary: PersistentVolumeClaim, why: str, *, as_seen: bool = False) -> Decision:
+def _drop(facts: Facts, away: Away, temporary: PersistentVolumeClaim, why: str) -> Decision:
     """Begin anew."""
     message = f"PersistentVolumeClaim {away.namespace}/{temporary.metadata.name} {why}: it is made and filled anew"
-    after = (Delete(PERSISTENT_VOLUME_CLAIMS, temporary.metadata, as_seen=as_seen),)
-    return _say(facts, None, Reason.CLAIM_LOST, message, after=after)
+    after = dismiss(temporary, away.volume)
+    return _say(facts, None, Reason.CLAIM_LOST, message, after=after) if after else REST
 
 
 def _native_of(filling: Filling) -> Manifest | None:

@@ -24,7 +24,7 @@ from datamover.runs.facts import Unread
 from datamover.volumes.binding import Obstacle, binds_on_use, is_bound, is_foreign, is_lost
 from datamover.volumes.cloning import asks_for, has_grown, volume_has
 from datamover.volumes.population import node_of
-from datamover.volumes.rebinding import holder_of, is_of_another_driver, is_older
+from datamover.volumes.rebinding import holder_of, is_of_another_driver, is_ready_made
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolume, PersistentVolumeClaim
 
 Decision = Plan[Any]
@@ -64,7 +64,7 @@ def await_bound(facts: Facts, claim: PersistentVolumeClaim, filling: Filling | O
             )
             return say(facts, None, reasons.CLASS_CANNOT_CLONE, message)
         if is_of_another_driver(volume, facts.storage_class) or (
-            is_filled_elsewhere(claim) and is_older(volume, claim)
+            is_filled_elsewhere(claim) and is_ready_made(volume, claim)
         ):
             message = (
                 f"PersistentVolumeClaim {claim.metadata.name} has PersistentVolume {volume.metadata.name}, which the driver of its StorageClass has not made for it, so it "

@@ -19,6 +19,7 @@ from datamover.plans.kind import Kind
 from datamover.plans.known import Known, Refusal
 from datamover.plans.steps import REST, Delete, Emit, Plan, ProveGone, Step
 from datamover.reconcilers.cluster import View
+from datamover.reconcilers.datavolume.dismissal import dismiss
 from datamover.reconcilers.datavolume.order import job_of, owner_of
 from datamover.reconcilers.disks import Disks
 from datamover.runs.facts import Unread
@@ -72,20 +73,32 @@ def decide(facts: Remains) -> Plan[PersistentVolumeClaimStatus]:
         return Plan((said,) if facts.told != said else (), refusal.retry_after)
     if meta.terminating:
         return Plan(stop)  # the Pods of its worker keep it from going
-    delete = (Delete(PERSISTENT_VOLUME_CLAIMS, meta), *stop)
     volume, claim = facts.wanted_by, facts.claim
     if volume is None or volume.metadata.uid != errand.volume_uid:
         gone = ProveGone(DATA_VOLUMES, errand.name, namespace=errand.namespace, uid=errand.volume_uid, certain=True)
         # its claim may have the volume already, and be there without it: of a DataVolume that was collected
-        return Plan((gone, *delete)) if claim is None or may_go(facts.temporary, facts.volume, target=claim) else REST
+        return (
+            _dismiss(facts, gone, *stop)
+            if claim is None or may_go(facts.temporary, facts.volume, target=claim)
+            else REST
+        )
     if claim is None or claim.metadata.uid != errand.claim_uid:
         gone = ProveGone(
             PERSISTENT_VOLUME_CLAIMS, errand.name, namespace=errand.namespace, uid=errand.claim_uid, certain=True
         )
-        return Plan((gone, *delete))
+        return _dismiss(facts, gone, *stop)
     if not _is_over(volume, claim) or not may_go(facts.temporary, facts.volume, target=claim):
         return REST
-    return Plan(delete)
+    return _dismiss(facts, None, *stop)
+
+
+def _dismiss(facts: Remains, proof: ProveGone | None, *stop: Delete) -> Plan[PersistentVolumeClaimStatus]:
+    """Remove it, and its worker. What was told already is not said again."""
+    steps = tuple(each for each in dismiss(facts.temporary, facts.volume) if each != facts.told)
+    if not steps:
+        return REST
+    ends = stop if any(isinstance(each, Delete) for each in steps) else ()
+    return Plan((*((proof,) if proof is not None else ()), *steps, *ends))
 
 
 def _stop(facts: Remains) -> tuple[Delete, ...]:

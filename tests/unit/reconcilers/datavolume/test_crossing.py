@@ -9,14 +9,17 @@ import pytest
 from datamover.api import names as ours
 from datamover.api.cdi import names
 from datamover.api.cdi.names import PopulationReason as Reason
+from datamover.plans.steps import Delete, Emit
 from datamover.runs.facts import Unread
 from datamover.volumes.cloning import CloneReason
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from support.clones import GI
 from support.crossing import (
     GOLDEN,
     IMAGES,
     KEY,
     PVC,
+    Crossings,
     ask,
     assert_copied,
     opened,
@@ -255,6 +258,66 @@ def test_a_volume_that_is_no_copy_or_somebody_elses_is_never_handed_over(fields:
     operator.work()
     assert waits(server)[0] == reason
     assert server.claim()["status"]["phase"] == "Pending"  # type: ignore[index]
+
+
+def make_ready(server: Crossings, volume: dict[str, Any], *, way: str) -> None:
+    """The volume was not made for the claim: Kubernetes has found that it fits."""
+    if way == "older":
+        volume["metadata"]["creationTimestamp"] = "2026-11-01T12:00:00Z"
+    else:
+        volume["metadata"]["annotations"] = {"pv.kubernetes.io/bound-by-controller": "yes"}
+    server.touch(volume)
+
+
+@pytest.mark.parametrize("way", ["older", "bound by Kubernetes"])
+def test_a_volume_that_was_ready_made_is_no_copy_and_outlives_the_temporary_claim(way: str) -> None:
+    server, operator = opened()
+    ask(server)
+    temporary = until_bound(server, operator)
+    volume = server.get("PersistentVolume", temporary["spec"]["volumeName"])
+    assert volume is not None
+    make_ready(server, volume, way=way)
+    settle(server, operator)
+    assert waits(server)[0] == "StorageClassCannotClone"
+    assert volume["spec"]["claimRef"]["name"] == temporary["metadata"]["name"]
+    server.delete("DataVolume", "disk")
+    server.collect()
+    settle(server, operator)
+    assert not server.temporaries()
+    assert volume["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+    assert volume["metadata"]["name"] in server.storage, "somebody's disk has gone with a claim of ours"
+
+
+@pytest.mark.parametrize("seen", ["late", "forbidden"])
+def test_a_temporary_claim_whose_volume_nobody_knows_is_not_deleted(seen: str) -> None:
+    server, operator = opened()
+    ask(server)
+    temporary = until_bound(server, operator)
+    named = temporary["spec"]["volumeName"]
+    server.delete("DataVolume", "disk")
+    server.collect()
+    operator.sync()
+    del operator.cached["PersistentVolume", named]
+    operator.unseen = Unread.NOT_SYNCED if seen == "late" else Unread.FORBIDDEN
+    steps = operator.clean()
+    assert not [each for each in steps if isinstance(each, Delete)]
+    told = [each for each in steps if isinstance(each, Emit)]
+    assert [each.reason for each in told] == ([] if seen == "late" else ["PermissionMissing"])
+    settle(server, operator)
+    assert not server.temporaries()
+
+
+def test_a_temporary_claim_that_gets_its_volume_in_this_moment_is_looked_at_again() -> None:
+    server, operator = opened()
+    ask(server)
+    for _ in range(6):
+        operator.sync()
+        operator.work()
+    server.delete("DataVolume", "disk")
+    server.collect()
+    operator.sync()
+    facts = [each for each in operator.clean() if isinstance(each, Delete)]
+    assert [each.as_seen for each in facts if each.resource is PERSISTENT_VOLUME_CLAIMS] == [True]
 
 
 def test_the_sources_own_volume_is_never_handed_over() -> None:
