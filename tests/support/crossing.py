@@ -179,11 +179,7 @@ class Crosser(Cloner):
                 self._look(step.resource.kind, step.name)
                 raise Stale(step.name)
         elif isinstance(step, ProveSame):
-            found = self.server.get(step.resource.kind, step.target.name)
-            seen = (step.target.uid, step.target.resource_version)
-            if found is None or (found["metadata"]["uid"], found["metadata"]["resourceVersion"]) != seen:
-                self._look(step.resource.kind, step.target.name)
-                raise Stale(step.target.name)
+            self._prove_same(step)
 
 
 class _Volumes:

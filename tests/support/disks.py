@@ -28,6 +28,7 @@ from datamover.plans.steps import (
     Plan,
     ProveGone,
     ProvePods,
+    ProveSame,
     ProveStatus,
     Rebind,
     SampleLog,
@@ -330,6 +331,8 @@ class Operator(Replica):
                     raise Stale(name)
             case ProvePods() | ProveGone() | SampleLog():
                 pass
+            case ProveSame():
+                self._prove_same(step)
             case Emit():
                 self.told.append(step)
                 self.known = dataclasses.replace(self.known, told=step)
@@ -338,6 +341,13 @@ class Operator(Replica):
                 self._see(step)
             case _:
                 raise AssertionError(step)
+
+    def _prove_same(self, step: ProveSame) -> None:
+        found = self.server.get(step.resource.kind, step.target.name)
+        seen = (step.target.uid, step.target.resource_version)
+        if found is None or (found["metadata"]["uid"], found["metadata"]["resourceVersion"]) != seen:
+            self._look(step.resource.kind, step.target.name)
+            raise Stale(step.target.name)
 
     def _write(self, step: Any, volume: DataVolume, name: str) -> None:
         found = self.server.get("DataVolume", name)

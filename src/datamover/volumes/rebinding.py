@@ -3,7 +3,7 @@
 from typing import Final
 
 from kubekit.words.core import BOUND_BY_CONTROLLER, PROVISIONED_BY, PersistentVolume, PersistentVolumeClaim
-from kubekit.words.meta import Manifest, ObjectMeta
+from kubekit.words.meta import HasMeta, Manifest, ObjectMeta
 from kubekit.words.storage import StorageClass
 from kubekit.words.timestamps import moment_of
 
@@ -26,9 +26,9 @@ def is_going(volume: PersistentVolume) -> bool:
     return volume.metadata.terminating or phase in _GOING
 
 
-def is_older(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
-    """Tell whether a volume was there before its claim: nobody has made it for that, and Kubernetes has found it to fit."""
-    made, asked = (moment_of(each.metadata.creation_timestamp, default=0.0) for each in (volume, claim))
+def is_older(volume: PersistentVolume, other: HasMeta) -> bool:
+    """Tell whether a volume was there before another object. Before its claim: nobody has made it for that, and Kubernetes has found it to fit."""
+    made, asked = (moment_of(each.metadata.creation_timestamp, default=0.0) for each in (volume, other))
     return bool(made and asked) and made < asked - _CLOCKS
 
 

@@ -20,10 +20,10 @@ from datamover.plans.steps import Create, Inquire, writers_of
 from datamover.reconcilers.datavolume.ask import Ask, Kind
 from datamover.reconcilers.datavolume.claims import Data, fills_by_rebinding, name_volume
 from datamover.reconcilers.datavolume.crossing import await_permit, is_brought
-from datamover.reconcilers.datavolume.facts import Away, Facts
+from datamover.reconcilers.datavolume.facts import Away, Facts, Origin
 from datamover.reconcilers.datavolume.filling import CLONE, Abroad, Filling, Place, Preparation
 from datamover.reconcilers.datavolume.order import midway_of, owner_of_midway
-from datamover.reconcilers.datavolume.populated import is_populated, names_volume
+from datamover.reconcilers.datavolume.populated import is_populated, is_replaced, names_volume
 from datamover.runs.wait import about
 from datamover.volumes import cloning
 from datamover.volumes.beginnings import Beginning, record
@@ -31,8 +31,9 @@ from datamover.volumes.binding import Obstacle, binds_on_use, is_bound
 from datamover.volumes.cloning import Choice, CloneReason, Hindrance, Method, Target
 from datamover.volumes.copies import build_snapshot
 from datamover.volumes.permit import CloneSource
-from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim
-from kubekit.words.meta import Manifest
+from datamover.volumes.rebinding import is_older
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolume, PersistentVolumeClaim
+from kubekit.words.meta import HasMeta, Manifest
 from kubekit.words.quantity import larger
 from kubekit.words.snapshot import GROUP, VOLUME_SNAPSHOTS, VolumeSnapshot, VolumeSnapshotClass
 
@@ -46,7 +47,7 @@ def fill_from_claim(ask: Ask, facts: Facts) -> Filling | Preparation | Obstacle:
     """Return how a claim becomes the copy of another."""
     named = ask.source.pvc or ObjectSource(name="")
     if facts.claim is not None and _is_native(facts.claim):
-        return _by_driver(ask, facts.claim)
+        return _by_driver(ask, facts, facts.claim)
     if facts.clone.away is not None:
         return _from_away(ask, facts, facts.clone.away, {"kind": PERSISTENT_VOLUME_CLAIMS.kind, "name": named.name})
     source = facts.origin if isinstance(facts.origin, PersistentVolumeClaim) else None
@@ -98,7 +99,9 @@ def _begin(
         return _size_copy(ask, facts, _by_worker(ask, named, source), source, chosen)
     if chosen.method is Method.SNAPSHOT:
         return _by_snapshot(facts, named, chosen)
-    return _natively(Phase.CSI_CLONE, {"kind": PERSISTENT_VOLUME_CLAIMS.kind, "name": named.name}, chosen)
+    return _natively(
+        Phase.CSI_CLONE, {"kind": PERSISTENT_VOLUME_CLAIMS.kind, "name": named.name}, chosen, origin=source
+    )
 
 
 def _choose(
@@ -151,7 +154,7 @@ def fill_from_snapshot(ask: Ask, facts: Facts) -> Filling | Preparation | Obstac
     """Return how a claim is made from a VolumeSnapshot: by its driver, which alone can."""
     named = ask.source.snapshot or ObjectSource(name="")
     if facts.claim is not None and _is_native(facts.claim):
-        return _by_driver(ask, facts.claim)
+        return _by_driver(ask, facts, facts.claim)
     if facts.clone.away is not None:
         return _from_away(ask, facts, facts.clone.away, _reference(named.name))
     if facts.claim is not None and not is_populated(facts, facts.claim):
@@ -163,7 +166,8 @@ def fill_from_snapshot(ask: Ask, facts: Facts) -> Filling | Preparation | Obstac
     chosen = _size(ask, facts, named.name)
     if isinstance(chosen, Hindrance):
         return _wait(chosen)
-    return _natively(Phase.CLONE_FROM_SNAPSHOT, _reference(named.name), chosen)
+    origin = facts.origin if isinstance(facts.origin, VolumeSnapshot) else None
+    return _natively(Phase.CLONE_FROM_SNAPSHOT, _reference(named.name), chosen, origin=origin)
 
 
 def _size(ask: Ask, facts: Facts, name: str) -> Choice | Hindrance:
@@ -258,20 +262,35 @@ def _needs_driver(ask: Ask, away: Away, source: Manifest, why: str) -> Obstacle:
 # Who copies.
 
 
-def _natively(phase: Phase, source: Manifest, chosen: Choice) -> Filling:
+def _natively(phase: Phase, source: Manifest, chosen: Choice, *, origin: HasMeta | None = None) -> Filling:
+    """`origin` is what the user has named: its driver goes by the name, and may begin when another one has it."""
     annotations = {names.USE_POPULATOR: "false"}
+    if origin is not None:
+        annotations[names.COPIED_FROM] = origin.metadata.uid
     if chosen.grow_to is not None:
         annotations[names.GROW_TO] = chosen.grow_to
     return Filling(phase, phase, data=Data(native=source, annotations=annotations), request=chosen.size)
 
 
-def _by_driver(ask: Ask, claim: PersistentVolumeClaim) -> Filling:
+def _by_driver(ask: Ask, facts: Facts, claim: PersistentVolumeClaim) -> Filling | Obstacle:
     """The claim is there, and says what its driver makes it from."""
+    if not is_populated(facts, claim) and is_replaced(facts, claim) and not _was_copied_before(facts):
+        message = (
+            f"its source {ask.kind} was replaced by another one of that name before its driver had copied it, or meanwhile, so nobody knows whose data "
+            f"PersistentVolumeClaim {ask.name} gets: as long as nobody has written into it, delete PersistentVolumeClaim {ask.name} to have it copied anew"
+        )
+        return Obstacle(CloneReason.SOURCE_REPLACED, message, waits=True)
     source = (claim.spec.data_source or claim.spec.data_source_ref) if claim.spec is not None else None
     phase = Phase.CSI_CLONE
     if source is not None and source.kind == VOLUME_SNAPSHOTS.kind:
         phase = Phase.SMART_CLONE if ask.kind is Kind.PVC else Phase.CLONE_FROM_SNAPSHOT
     return Filling(phase, phase)
+
+
+def _was_copied_before(facts: Facts) -> bool:
+    """Tell whether the volume was there before what its source is now. A driver says that it has made one when it is filled."""
+    volume, origin = facts.claim_volume, facts.origin
+    return isinstance(volume, PersistentVolume) and isinstance(origin, Origin) and is_older(volume, origin)
 
 
 def _by_worker(ask: Ask, named: ObjectSource, source: PersistentVolumeClaim | None) -> Filling:
@@ -297,7 +316,7 @@ def _by_worker(ask: Ask, named: ObjectSource, source: PersistentVolumeClaim | No
             environment=settings.environment,
             deadline_seconds=settings.deadline,
         )
-        return build_job(
+        job = build_job(
             place.owner,
             asked,
             name=place.job,
@@ -305,6 +324,9 @@ def _by_worker(ask: Ask, named: ObjectSource, source: PersistentVolumeClaim | No
             pull_policy=settings.mover_pull_policy,
             defaults=settings.mover_defaults,
         )
+        if source is not None:
+            job["metadata"]["annotations"] = {names.COPIED_FROM: source.metadata.uid}
+        return job
 
     return Filling(scheduled, running, build)
 

@@ -24,6 +24,7 @@ from datamover.reconcilers.datavolume.dismissal import dismiss
 from datamover.reconcilers.datavolume.facts import Away, Facts, Settings
 from datamover.reconcilers.datavolume.filling import Abroad, Filling
 from datamover.reconcilers.datavolume.populate import await_bound
+from datamover.reconcilers.datavolume.populated import is_replaced
 from datamover.reconcilers.datavolume.status import NO_PROGRESS, Told, tell
 from datamover.reconcilers.datavolume.waiting import MAY_NOT_READ, is_immediate, shorten
 from datamover.reconcilers.datavolume.worker import work
@@ -134,7 +135,7 @@ def _have_written(
 ) -> Decision:
     """Have a worker write the temporary claim, and hand its volume over when the worker says that all is on the disk."""
     if facts.run.job is None:
-        if _is_replaced(facts, temporary):
+        if is_replaced(facts, temporary):
             return _drop(facts, away, temporary, "was to be filled from another source of that name")
         wrong = _find_wrong(facts, away, claim, temporary) if is_bound(temporary) else None
         if wrong is not None:
@@ -157,10 +158,10 @@ def _hand_over(
     """Give the volume of the temporary claim to the DataVolume's, when it is a copy of what it was begun with, and nobody else's."""
     origin = _origin_of(facts)
     if not is_bound(temporary):
-        if _is_replaced(facts, temporary):
+        if is_replaced(facts, temporary):
             return _drop(facts, away, temporary, "was to be made from another source of that name")
         return _await_copy(facts, away, temporary, filling)
-    if _is_replaced(facts, temporary) and origin is not None:
+    if is_replaced(facts, temporary) and origin is not None:
         # drivers and workers go by the name: nobody can tell any more which of the two was copied
         message = (
             f"its source {away.namespace}/{origin.metadata.name} was replaced by another one while it was copied, so nobody knows whose data the copy has: "
@@ -267,12 +268,6 @@ def _native_of(filling: Filling) -> Manifest | None:
 
 def _origin_of(facts: Facts) -> PersistentVolumeClaim | VolumeSnapshot | None:
     return facts.origin if isinstance(facts.origin, PersistentVolumeClaim | VolumeSnapshot) else None
-
-
-def _is_replaced(facts: Facts, temporary: PersistentVolumeClaim) -> bool:
-    """Tell whether the source is another one of the same name than the temporary claim was begun with."""
-    origin = _origin_of(facts)
-    return origin is not None and origin.metadata.uid != temporary.metadata.annotation(names.COPIED_FROM)
 
 
 def _is_of(origin: HasMeta | None, volume: PersistentVolume) -> bool:

@@ -101,6 +101,8 @@ def _fill(facts: Facts, ask: Ask, *, settings: Settings, fillers: Fillers) -> De
     if facts.clone.away is not None and filling is not None and not is_populated(facts, facts.claim):
         return bring(facts, facts.clone.away, facts.claim, filling, wanted=wanted, settings=settings)
     if filling is None or is_filled_elsewhere(facts.claim):
+        if isinstance(filling, Obstacle) and not is_populated(facts, facts.claim):
+            return _pending(facts, filling.reason, filling.message)
         return await_bound(facts, facts.claim, filling)
     return populate(facts, facts.claim, filling=filling, wanted=wanted, settings=settings)
 

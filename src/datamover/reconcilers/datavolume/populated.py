@@ -2,10 +2,11 @@
 
 from datamover.api.cdi import names
 from datamover.api.cdi.data_volume import DATA_VOLUMES
-from datamover.reconcilers.datavolume.facts import Facts
+from datamover.reconcilers.datavolume.facts import Facts, Origin
 from datamover.volumes.binding import is_bound
 from datamover.volumes.rebinding import holder_of
 from kubekit.words.core import PersistentVolume, PersistentVolumeClaim
+from kubekit.words.meta import HasMeta
 
 
 def names_volume(claim: PersistentVolumeClaim) -> bool:
@@ -30,3 +31,9 @@ def is_populated(facts: Facts, claim: PersistentVolumeClaim) -> bool:
 
 def _is_marked(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
     return volume.metadata.annotation(names.POPULATED) == claim.metadata.uid and holder_of(volume) == claim.metadata.uid
+
+
+def is_replaced(facts: Facts, copy: HasMeta) -> bool:
+    """Tell whether the source is another one of the same name than what says of itself that it was begun as the copy of one: a claim, or a worker's Job."""
+    said, origin = copy.metadata.annotation(names.COPIED_FROM), facts.origin
+    return said is not None and isinstance(origin, Origin) and origin.metadata.uid != said

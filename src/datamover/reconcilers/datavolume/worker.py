@@ -10,7 +10,7 @@ from datamover.api.cdi.conditions import Said
 from datamover.api.cdi.names import PopulationReason as Reason
 from datamover.movers.outcomes import is_running, newest
 from datamover.plans.conditions import State
-from datamover.plans.steps import REST, Delete, Effect, Plan
+from datamover.plans.steps import REST, Delete, Effect, Plan, ProveSame
 from datamover.reconcilers.datavolume.claims import Wanted
 from datamover.reconcilers.datavolume.facts import Facts, Settings
 from datamover.reconcilers.datavolume.filling import Filling
@@ -21,6 +21,7 @@ from datamover.reconcilers.datavolume.order import (
     restarts_with,
     writes,
 )
+from datamover.reconcilers.datavolume.populated import is_replaced
 from datamover.reconcilers.datavolume.shares import share_of
 from datamover.reconcilers.datavolume.status import NO_PROGRESS, Told, tell
 from datamover.reconcilers.datavolume.waiting import say
@@ -30,8 +31,9 @@ from datamover.runs.order import Order
 from datamover.runs.pause import pause_after
 from datamover.runs.verdict import Rest, Verdict, working
 from datamover.runs.wait import LITTLE
+from datamover.volumes.cloning import CloneReason
 from kubekit.words.batch import JOBS
-from kubekit.words.core import PersistentVolumeClaim
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim
 
 Decision = Plan[Any]
 
@@ -90,10 +92,27 @@ def work(
         if outcome is None or not outcome.succeeded:
             lost = replace(answer, state=State.FAILED, reason=reasons.OUTCOME_MISSING, message=WITHOUT_OUTCOME)
             return _fail(facts, claim, lost, order, filling=filling)
-        return done()
+        return _accept(facts, claim, filling=filling, done=done)
     if answer.state is State.FAILED:
         return _fail(facts, claim, answer, order, filling=filling)
     return _tell_work(facts, claim, answer, filling=filling)
+
+
+def _accept(facts: Facts, claim: PersistentVolumeClaim, *, filling: Filling, done: Callable[[], Decision]) -> Decision:
+    """All is on the disk: what comes then, unless it is the copy of what nobody has looked at. Pods go by the name of what they mount, and one that came later, or once
+    more, has read whatever had it then. What is copied from another namespace is asked for where it is handed over.
+    """
+    job, origin = facts.run.job, facts.origin
+    if facts.clone.away is not None or job is None or not isinstance(origin, PersistentVolumeClaim):
+        return done()  # a source that is gone by now is not needed any more
+    if not is_replaced(facts, job):
+        plan = done()
+        proof = (ProveSame(PERSISTENT_VOLUME_CLAIMS, origin.metadata),) if plan.steps else ()
+        return replace(plan, steps=(*proof, *plan.steps))
+    message = f"PersistentVolumeClaim {origin.metadata.name} was replaced by another one while it was copied, so nobody knows whose data the copy has: it is copied anew"
+    told = Told(filling.scheduled, CloneReason.SOURCE_REPLACED, message, progress=NO_PROGRESS)
+    after = () if job.metadata.terminating else (Delete(JOBS, job.metadata),)
+    return tell(facts.volume, claim, told, now=facts.run.now, after=after)
 
 
 def _has_only_begun(facts: Facts, filling: Filling) -> bool:

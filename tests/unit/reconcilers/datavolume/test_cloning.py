@@ -1,5 +1,6 @@
 """DataVolumes that are copies: of a claim by its driver, by way of a snapshot or byte by byte; and of a snapshot."""
 
+import copy
 from datetime import timedelta
 from typing import Any
 
@@ -334,6 +335,93 @@ def test_what_its_driver_copies_goes_on_whatever_becomes_of_source_and_strategy(
     settle(server, operator)
     assert_copied(server)
     del server.objects["PersistentVolumeClaim", "golden"]
+    settle(server, operator)
+    assert_copied(server)
+
+
+# Another source of the same name.
+
+
+def test_a_source_that_is_replaced_while_a_worker_copies_is_copied_anew() -> None:
+    """Pods go by the name: one that came later, or once more, has read the other one, which may be half full."""
+    server, operator = opened(strategy="copy")
+    server.hold()
+    server.make(source=PVC, storage=ANY_SIZE)
+    settle(server, operator, worker=False)
+    before = server.job()
+    assert before is not None
+    server.hold()
+    server.end()
+    operator.sync()
+    operator.work()
+    assert CloneReason.SOURCE_REPLACED in [each.reason for each in operator.told]
+    assert server.claim()["status"]["phase"] == "Pending"  # type: ignore[index]
+    settle(server, operator, worker=False)
+    after = server.job()
+    assert after is not None
+    assert after["metadata"]["uid"] != before["metadata"]["uid"]
+    settle(server, operator)
+    assert_copied(server)
+
+
+def test_a_source_that_only_the_caches_call_the_same_is_not_handed_over() -> None:
+    server, operator = opened(strategy="copy")
+    server.hold()
+    server.make(source=PVC, storage=ANY_SIZE)
+    settle(server, operator, worker=False)
+    server.end()
+    operator.sync()
+    seen = copy.deepcopy(operator.cached["PersistentVolumeClaim", "golden"])
+    server.hold()
+    operator.cached["PersistentVolumeClaim", "golden"] = seen
+    operator.work()
+    volumes = [each["metadata"].get("annotations") or {} for each in server._of_kind("PersistentVolume")]
+    assert not [each for each in volumes if names.POPULATED in each]
+
+
+def test_a_source_that_is_deleted_when_the_worker_is_done_is_not_needed_any_more() -> None:
+    server, operator = opened(strategy="copy")
+    server.hold()
+    server.make(source=PVC, storage=ANY_SIZE)
+    settle(server, operator, worker=False)
+    server.end()
+    del server.objects["PersistentVolumeClaim", "golden"]
+    settle(server, operator)
+    assert_copied(server)
+
+
+@pytest.mark.parametrize("kind", ["claim", "snapshot"])
+def test_a_source_that_is_replaced_before_its_driver_has_copied_it_is_told(kind: str) -> None:
+    server, operator = opened(strategy="csi-clone", mode="WaitForFirstConsumer")
+    again = server.hold if kind == "claim" else server.photograph
+    again()
+    server.make(source=PVC if kind == "claim" else SNAPSHOT, storage=ANY_SIZE)
+    settle(server, operator)
+    assert server.status()["phase"] == "PendingPopulation"
+    again()
+    server.select_node("disk")
+    settle(server, operator)
+    reason, message = waits(server)
+    assert reason == CloneReason.SOURCE_REPLACED
+    assert "delete PersistentVolumeClaim disk" in message
+    server.delete("PersistentVolumeClaim", "disk")
+    server.collect()
+    settle(server, operator)
+    server.select_node("disk")
+    settle(server, operator)
+    assert_copied(server)
+
+
+def test_a_source_that_is_replaced_when_its_driver_has_copied_it_says_nothing_of_the_copy() -> None:
+    server, operator = opened(strategy="csi-clone")
+    server.hold()
+    server.make(source=PVC, storage=ANY_SIZE)
+    while server.claim() is None:
+        operator.sync()
+        operator.work()
+    server.provision()
+    server.now += timedelta(hours=1)
+    server.hold()
     settle(server, operator)
     assert_copied(server)
 
