@@ -36,9 +36,7 @@ def find_lifetime(*, label: str | None, own: int | None, config: CDIConfig | Non
         if label == NEVER:
             return Lifetime(None, where)
         if _NUMBER.fullmatch(label) is None:
-            problem = (
-                f"{where} is {label[:63]!r}, which is no number of seconds: set it to one, to {NEVER!r}, or remove it"
-            )
+            problem = f"{where} is {label[:63]!r}, which is no number of seconds of at most nine digits: set it to one, to {NEVER!r}, or remove it"
             return Lifetime(None, where, problem)
         return Lifetime(_none_if_negative(int(label)), where)
     if own is not None:

@@ -28,6 +28,11 @@ from kubekit.words.meta import Manifest, Model, ObjectMeta, OwnerReference
 _LONGEST: Final = 512
 """Characters of an address that are recorded at most."""
 
+ANNOTATIONS_LIMIT: Final = 262_144
+"""Bytes of all annotations of an object, keys and values: an API server refuses more."""
+ANNOTATIONS_ROOM: Final = 4_096
+"""Bytes that a handover may write: the record with two names, an address and a digest, and the marks."""
+
 
 class Record(Model, frozen=True):
     """What is known of a DataVolume that was collected. Written on its claim, as JSON."""
@@ -98,6 +103,12 @@ def may_have_begun(claim: ObjectMeta, volume: ObjectMeta, *, deleted: bool) -> b
         return True
     is_safe = is_detached(claim, uid=volume.uid) or any(each.controller for each in claim.owner_references or ())
     return not is_safe and said.startswith(f"{claim.uid} ")
+
+
+def has_room(claim: ObjectMeta) -> bool:
+    """Tell whether a handover can be written on a claim: its annotations must all be known."""
+    used = sum(len(key.encode()) + len(value.encode()) for key, value in (claim.annotations or {}).items())
+    return used <= ANNOTATIONS_LIMIT - ANNOTATIONS_ROOM
 
 
 def build_patch(

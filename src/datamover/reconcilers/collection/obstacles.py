@@ -19,7 +19,7 @@ from datamover.reconcilers.collection.neighbours import is_tolerant
 from datamover.runs.facts import Unread
 from datamover.volumes.asking import Asked, find_manager, who_asks
 from datamover.volumes.binding import is_bound
-from datamover.volumes.handover import is_detached, read_record, was_collected
+from datamover.volumes.handover import ANNOTATIONS_LIMIT, ANNOTATIONS_ROOM, is_detached, read_record, was_collected
 from kubekit.words.meta import OwnerReference
 
 
@@ -37,6 +37,7 @@ class Reason(StrEnum):
     CLAIM_NOT_FOUND = "ClaimNotFound"
     CLAIM_NOT_BOUND = "ClaimNotBound"
     CLAIM_NOT_OURS = "ClaimNotOurs"
+    CLAIM_FULL = "ClaimAnnotationsFull"
     ALREADY_COLLECTED = "AlreadyCollectedOnce"
     GITOPS = "GitOpsManaged"
     MACHINE = "VirtualMachineOwned"
@@ -119,6 +120,12 @@ def _claim(facts: Facts) -> Obstacle | None:
         phase = "being deleted" if claim.metadata.terminating else "not Bound"
         return Obstacle(
             Reason.CLAIM_NOT_BOUND, f"PersistentVolumeClaim {name} is {phase}: it is touched only while it is Bound"
+        )
+    if claim.metadata.annotation(names.FULL) is not None:
+        return Obstacle(
+            Reason.CLAIM_FULL,
+            f"the annotations of PersistentVolumeClaim {name} leave no room for what is recorded on it: an API server takes {ANNOTATIONS_LIMIT} bytes of them, and "
+            f"{ANNOTATIONS_ROOM} are kept free; remove some",
         )
     collected = was_collected(claim.metadata, uid=volume.metadata.uid)
     if collected:

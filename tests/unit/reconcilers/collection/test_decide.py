@@ -9,13 +9,23 @@ from msgspec.structs import replace as changed
 
 from datamover.api.cdi import names
 from datamover.api.cdi.config import CDIConfig, CDIConfigSpec
-from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume, DataVolumeCondition, DataVolumeStatus
+from datamover.api.cdi.data_volume import (
+    DATA_VOLUMES,
+    DataVolume,
+    DataVolumeCondition,
+    DataVolumeSpec,
+    DataVolumeStatus,
+    HTTPSource,
+    Source,
+)
 from datamover.plans.known import Known, OwnerFound, OwnersFound, Refusal
 from datamover.plans.steps import REST, Annotate, AskOwners, Delete, Emit, Patch, Plan, ProveGone, ProveSame
 from datamover.reconcilers.collection.decide import COLLECTED, GIVEN_BACK, decide
 from datamover.reconcilers.collection.facts import Facts, Machines, Settings
+from datamover.reconcilers.collection.obstacles import Reason
+from datamover.reconcilers.projection import project_claim
 from datamover.runs.facts import Unread
-from datamover.volumes.handover import build_patch, build_return, is_detached, read_record, record_of
+from datamover.volumes.handover import ANNOTATIONS_ROOM, build_patch, build_return, is_detached, read_record, record_of
 from kubekit.words.core import (
     PERSISTENT_VOLUME_CLAIMS,
     PersistentVolumeClaim,
@@ -108,6 +118,33 @@ def test_the_finalizer_comes_before_everything() -> None:
     said = {names.HANDING_OVER: "pvc 9"}
     wanted = {"metadata": {"finalizers": [names.FINALIZER], "annotations": said}}
     assert step == Patch(DATA_VOLUMES, volume().metadata, wanted)
+
+
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize(("size", "fits"), [(250_000, True), (261_000, False), (262_144, False)])
+def test_a_claim_whose_annotations_leave_no_room_for_the_record_stays_as_it_is(
+    size: int, *, fits: bool, held: bool
+) -> None:
+    """An API server takes 262,144 bytes of annotations, and would refuse the patch when the finalizer is set."""
+    of = volume(finalizers=(names.FINALIZER,) if held else ())
+    full = project_claim(claim(SELF, annotations={"x": "y" * (size - 1)}))
+    plan = decide(facts(of, full))
+    patches = [each for each in plan.steps if isinstance(each, Patch)]
+    if fits:
+        assert patches[0].resource is (PERSISTENT_VOLUME_CLAIMS if held else DATA_VOLUMES)
+    elif held:
+        assert [each.patch["metadata"]["finalizers"] for each in patches] == [[]]
+    else:
+        assert patches == []
+        assert told(plan) == Reason.CLAIM_FULL
+
+
+def test_what_a_handover_writes_fits_into_the_room_that_is_kept_for_it() -> None:
+    source = Source(http=HTTPSource(url="https://example.com/" + "\U0001f4be" * 900))
+    of = changed(volume(), spec=DataVolumeSpec(source=source))
+    held = handed_over(changed(of, metadata=changed(of.metadata, name="d" * 253)))
+    written = sum(len(each.encode()) for item in (held.metadata.annotations or {}).items() for each in item)
+    assert written < ANNOTATIONS_ROOM
 
 
 def test_with_the_finalizer_the_claim_is_detached_in_one_patch() -> None:
