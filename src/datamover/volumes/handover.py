@@ -23,13 +23,11 @@ from datamover.api.cdi.data_volume import DataVolume, DataVolumeSpec
 from datamover.api.importer import KUBEVIRT
 from datamover.api.outside import Decoder, Unusable
 from kubekit.words.core import PersistentVolumeClaim
-from kubekit.words.meta import Manifest, Model, ObjectMeta, OwnerReference
+from kubekit.words.meta import ANNOTATIONS_LIMIT, Manifest, Model, ObjectMeta, OwnerReference, bytes_of_annotations
 
 _LONGEST: Final = 512
 """Characters of an address that are recorded at most."""
 
-ANNOTATIONS_LIMIT: Final = 262_144
-"""Bytes of all annotations of an object, keys and values: an API server refuses more."""
 ANNOTATIONS_ROOM: Final = 4_096
 """Bytes that a handover may write: the record with two names, an address and a digest, and the marks."""
 
@@ -107,8 +105,7 @@ def may_have_begun(claim: ObjectMeta, volume: ObjectMeta, *, deleted: bool) -> b
 
 def has_room(claim: ObjectMeta) -> bool:
     """Tell whether a handover can be written on a claim: its annotations must all be known."""
-    used = sum(len(key.encode()) + len(value.encode()) for key, value in (claim.annotations or {}).items())
-    return used <= ANNOTATIONS_LIMIT - ANNOTATIONS_ROOM
+    return bytes_of_annotations(claim.annotations or {}) <= ANNOTATIONS_LIMIT - ANNOTATIONS_ROOM
 
 
 def build_patch(

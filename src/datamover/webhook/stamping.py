@@ -1,11 +1,12 @@
 """The answer to the API server that asks about a DataVolume: which annotations it gets while it is created.
 
 Guarantees: everything is allowed; what is odd, unknown or not of ours goes through as it is. The stamp is decided from caches, and not set before they
-are filled: the controller does it later then. A permit that users write themselves is taken away.
+are filled: the controller does it later then. A permit that users write themselves is taken away. Where an annotation more would have the API server refuse the
+DataVolume, nothing is changed.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -16,6 +17,7 @@ from datamover.volumes.asking import stamp_new
 from datamover.volumes.collection_time import Lifetime
 from datamover.webhook.requester import Requesters
 from datamover.webhook.review import NewVolume, Question, read_question, read_volume, write_answer
+from kubekit.words.meta import ANNOTATIONS_LIMIT, bytes_of_annotations
 
 _log = logging.getLogger(__name__)
 
@@ -73,8 +75,14 @@ class Stamper:
             return write_answer(question, changes={})
         stamp, outcome = self._stamp(question, volume)
         permit = await self._permit(question, volume) if trusted else {}
+        changes = {**stamp, **permit}
+        there = volume.metadata.annotations or {}
+        if not _fits(there, changes):
+            # the API server would refuse the DataVolume for what we write on it; what is taken away is no proof without a signature
+            _log.warning("a DataVolume of namespace %s has no room for another annotation", question.namespace[:63])
+            changes, outcome = {}, Outcome.UNCHANGED
         self._count(outcome)
-        return write_answer(question, volume=volume, changes={**stamp, **permit})
+        return write_answer(question, volume=volume, changes=changes)
 
     def _stamp(self, question: Question, volume: NewVolume) -> tuple[dict[str, str], Outcome]:
         if self._lifetimes is None:
@@ -91,3 +99,8 @@ class Stamper:
         permit = await self._requesters.find_permit(question, volume)
         said = (volume.metadata.annotations or {}).get(names.CLONE_PERMIT)
         return {names.CLONE_PERMIT: permit} if permit is not None or said is not None else {}
+
+
+def _fits(there: Mapping[str, str], changes: Mapping[str, str | None]) -> bool:
+    after = {key: value for key, value in {**there, **changes}.items() if value is not None}
+    return bytes_of_annotations(after) <= max(ANNOTATIONS_LIMIT, bytes_of_annotations(there))

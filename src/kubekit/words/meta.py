@@ -4,10 +4,19 @@ Every field that a server may send as JSON `null` admits `None`: msgspec refuses
 object must not poison a whole page of a list.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
+
+ANNOTATIONS_LIMIT: Final = 262_144
+"""Bytes of all annotations of an object: an API server refuses more."""
+
+
+def bytes_of_annotations(annotations: Mapping[str, str]) -> int:
+    """Return how many bytes annotations have as an API server counts them: keys and values."""
+    return sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items())
 
 
 class Model(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=True, kw_only=True):

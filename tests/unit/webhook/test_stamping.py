@@ -110,6 +110,16 @@ async def test_an_odd_object_goes_through_as_it_is():
     assert webhook.counted == {Outcome.UNREADABLE: 1}
 
 
+@pytest.mark.parametrize(("size", "stamped"), [(250_000, True), (262_100, False), (262_144, False)])
+async def test_a_volume_is_not_refused_because_a_stamp_would_be_one_annotation_too_many(size, stamped):
+    there = {"x": "y" * (size - 1)}
+    webhook = Webhook(Lifetime(0, "us"))
+    made = await webhook.create(volume(there))
+    assert (made["annotations"] != there) is stamped
+    assert webhook.counted == {Outcome.STAMPED if stamped else Outcome.UNCHANGED: 1}
+    assert sum(len(key) + len(value) for key, value in made["annotations"].items()) <= 262_144
+
+
 async def test_what_is_no_question_is_counted():
     webhook = Webhook(lasting(0))
     with pytest.raises(Unusable):

@@ -19,8 +19,8 @@ from datamover.reconcilers.collection.neighbours import is_tolerant
 from datamover.runs.facts import Unread
 from datamover.volumes.asking import Asked, find_manager, who_asks
 from datamover.volumes.binding import is_bound
-from datamover.volumes.handover import ANNOTATIONS_LIMIT, ANNOTATIONS_ROOM, is_detached, read_record, was_collected
-from kubekit.words.meta import OwnerReference
+from datamover.volumes.handover import ANNOTATIONS_ROOM, is_detached, read_record, was_collected
+from kubekit.words.meta import ANNOTATIONS_LIMIT, OwnerReference
 
 
 class Reason(StrEnum):
