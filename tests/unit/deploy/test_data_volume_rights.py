@@ -113,6 +113,8 @@ async def test_an_operator_with_the_charts_rights_fills_sends_keeps_and_prunes_a
             kubernetes.create(document)
     for definition in data_volume_definitions():  # another test of this process may have brought them
         kubernetes.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
+    for kind in ("cdiconfigs", "storageprofiles"):  # and its operator these: this one shall make them
+        kubernetes.call("DELETE", f"/apis/cdi.kubevirt.io/v1beta1/{kind}")
     (account,) = [each["metadata"]["name"] for each in rendered if each["kind"] == "ServiceAccount"]
     async with operating(kubernetes, namespace, tmp_path, account) as (world, client):
         with serving() as server:
