@@ -2,6 +2,9 @@
 
 Whether a Pod is a hosted control plane's is read off the Pod itself, without a request: HyperShift gives each of them a label, and a toleration for
 nodes that are kept for one control plane, and both say the namespace of the control plane. A Pod whose namespace is another one goes back as it came.
+
+Nodes on KubeVirt run in Pods of KubeVirt, which have neither: such a Pod has the labels of its machine, and HyperShift labels the machines of its nodes
+with the hosted cluster's id. Restored alone it would start no machine, and hold the volumes of the one that is made anew.
 """
 
 import msgspec
@@ -13,6 +16,9 @@ from datamover.velero.logs import Log
 NAME = "datamover.a-cup-of.coffee/hosted-control-plane"
 NAMESPACE_LABEL = "hypershift.openshift.io/hosted-control-plane"
 NAMESPACE_TAINT = "hypershift.openshift.io/cluster"
+CLUSTER_LABEL = "hypershift.openshift.io/infra-id"
+MACHINE_LABEL, MACHINE = "kubevirt.io", "virt-launcher"
+"""What KubeVirt gives to each Pod in which it runs a machine."""
 
 
 class _Toleration(msgspec.Struct, frozen=True):
@@ -66,12 +72,22 @@ class RestoreHostedControlPlane:
             platform = found.spec.platform.type if found.spec and found.spec.platform else ""
             self._log.info("A hosted control plane is restored as it was", platform=platform, **_named(found.metadata))
             return Restored(item=item)
-        if found.kind != "Pod" or not _signs(found):
-            return Restored(item=item)
-        if _signs(found).isdisjoint(_namespaces(found.metadata.namespace, restore)):
+        if found.kind != "Pod" or not (_is_node(found.metadata) or _is_member(found, restore)):
             return Restored(item=item)
         self._log.debug("A Pod of a hosted control plane is not restored", **_named(found.metadata))
         return Restored(item=item, skip=True)
+
+
+def _is_node(pod: Metadata) -> bool:
+    """Tell whether a Pod runs a machine that is a node of a hosted cluster."""
+    labels = pod.labels or {}
+    return labels.get(MACHINE_LABEL) == MACHINE and bool(labels.get(CLUSTER_LABEL))
+
+
+def _is_member(pod: _Object, restore: bytes) -> bool:
+    """Tell whether a Pod belongs to the control plane in whose namespace it is, or was when it was backed up."""
+    signs = _signs(pod)
+    return bool(signs) and not signs.isdisjoint(_namespaces(pod.metadata.namespace if pod.metadata else "", restore))
 
 
 def _signs(pod: _Object) -> set[str]:

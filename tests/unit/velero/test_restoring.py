@@ -21,6 +21,14 @@ def labelled(value: str = NAMESPACE) -> dict[str, str]:
     return {"app": "etcd", "hypershift.openshift.io/hosted-control-plane": value}
 
 
+def machine(**labels: str) -> dict[str, str]:
+    """Labels of a Pod in which KubeVirt runs a machine: its own, and those of the machine."""
+    return {"kubevirt.io": "virt-launcher", "vm.kubevirt.io/name": "pool-x7k2p", **labels}
+
+
+NODE = {"hypershift.openshift.io/infra-id": "a-x7k2p", "hypershift.openshift.io/nodepool-name": "pool"}
+
+
 def execute(item: Any, restore: Any = None) -> Restored:
     raw = json.dumps(item).encode()
     done = action.execute(raw, json.dumps(restore or {}).encode())
@@ -34,8 +42,9 @@ def execute(item: Any, restore: Any = None) -> Restored:
         pod(labels=labelled()),
         pod(tolerations=[{"key": "x", "operator": "Exists"}, TAINT]),
         pod(labels=labelled(), tolerations=[TAINT]),
+        pod(labels=machine(**NODE)),
     ],
-    ids=["label", "toleration", "both"],
+    ids=["label", "toleration", "both", "a node on KubeVirt"],
 )
 def test_a_pod_of_a_hosted_control_plane_is_not_restored(item: dict[str, Any]):
     assert execute(item).skip
@@ -51,6 +60,10 @@ def test_a_pod_of_a_hosted_control_plane_is_not_restored(item: dict[str, Any]):
         pod(namespace="shop", tolerations=[TAINT]),
         pod(labels={"hypershift.openshift.io/hosted-control-plane": ""}),
         pod(tolerations=[{"operator": "Exists"}]),
+        pod(labels=machine()),
+        pod(namespace="shop", labels=machine(app="shop")),
+        pod(labels=NODE),
+        pod(labels=machine(**{"hypershift.openshift.io/infra-id": ""})),
         {"kind": "Deployment", "metadata": {"name": "a", "namespace": NAMESPACE, "labels": labelled()}},
         {"kind": "Pod"},
         {"kind": "Pod", "metadata": {"labels": 7}},
