@@ -5,7 +5,13 @@ from typing import Any
 
 from datamover.api.hypershift import HIGHLY_AVAILABLE, HostedControlPlane, HostedControlPlaneSpec, HostedPlatform
 from datamover.api.velero.backup import Backup, BackupSpec, BackupStatus
-from datamover.api.velero.names import BACKUP_NAME_LABEL, BACKUP_UID_LABEL, PVC_UID_LABEL, label_value
+from datamover.api.velero.names import (
+    BACKUP_NAME_LABEL,
+    BACKUP_UID_LABEL,
+    CLAIM_NAME_ANNOTATION,
+    PVC_UID_LABEL,
+    label_value,
+)
 from datamover.api.velero.uploads import (
     CSISnapshot,
     DataUpload,
@@ -133,6 +139,7 @@ def pod_volume_backup(
     of: Backup | None = None,
     volume: str = "data",
     namespace: str = HOSTED,
+    claim: str | None = None,
     created: datetime = BEGAN,
     **status: Any,
 ) -> PodVolumeBackup:
@@ -143,6 +150,7 @@ def pod_volume_backup(
             name=f"{owner.metadata.name}-{pod}-{volume}",
             namespace=owner.metadata.namespace,
             labels=labels_of(owner),
+            annotations={CLAIM_NAME_ANNOTATION: claim} if claim is not None else None,
             creation_timestamp=seconds(created),
         ),
         spec=PodVolumeBackupSpec(pod=ObjectReference(kind="Pod", namespace=namespace, name=pod), volume=volume),

@@ -22,6 +22,11 @@ def minimum_of(hcp: HostedControlPlane) -> int:
     return _ETCD_MEMBERS if hcp.highly_available else 1
 
 
+def is_image(meta: ObjectMeta) -> bool:
+    """Tell whether a claim, or a snapshot of it, is of an image of an operating system. The label's value does not matter."""
+    return meta.label(RHCOS_LABEL) is not None
+
+
 class Claims:
     """The names of the claims of one namespace by their UIDs. What names no claim is a claim of its own, called after what names it."""
 
@@ -29,6 +34,7 @@ class Claims:
         self.all: Mapping[str, ObjectMeta] = {
             each.metadata.name: each.metadata for each in claims if each.metadata.namespace == namespace
         }
+        self.images = frozenset(meta.name for meta in self.all.values() if is_image(meta))
         self._names = {meta.uid: meta.name for meta in self.all.values() if meta.uid}
 
     def of_upload(self, upload: DataUpload) -> str:
@@ -96,9 +102,9 @@ def _row(readings: Sequence[Reading], *, finished: bool) -> Row:
 
 
 def _unseen(meta: ObjectMeta, *, collected: bool) -> Row:
-    skipped = meta.label(RHCOS_LABEL) is not None
+    skipped = is_image(meta)
     if skipped:
-        sentence = "it holds an image of the operating system, which is made anew and not backed up"
+        sentence = "it holds an image of the operating system, which is made anew and does not count"
     elif collected:
         sentence = "nothing of it was snapshotted or moved: the backup does not have it, or what moved it is gone"
     else:

@@ -27,7 +27,9 @@ T = TypeVar("T", bound=HasMeta)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What belongs to the backup of one control plane. `contents` are by the name of their VolumeSnapshot."""
+    """What belongs to the backup of one control plane. `contents` are by the name of their VolumeSnapshot, `uid` is the backup's."""
+
+    uid: str
 
     snapshots: tuple[VolumeSnapshot, ...]
     contents: Mapping[str, VolumeSnapshotContent]
@@ -78,6 +80,7 @@ def select(backup: Backup, *, namespace: str, seen: ClusterSnapshot, now: dateti
     contents = {each.metadata.name: each for each in seen.contents}
     bound = {each.metadata.name: contents.get(_content_name(each)) for each in snapshots}
     return Selection(
+        uid=mark.uid,
         snapshots=snapshots,
         contents={
             each.metadata.name: content
@@ -104,7 +107,10 @@ def is_pod_volume_backup_of(found: PodVolumeBackup, mark: Mark, namespace: str) 
 
 
 def to_cancel(selection: Selection) -> tuple[Reference, ...]:
-    """Return the uploads and pod volume backups that have to be told to stop: those that have not ended and were not told so."""
+    """Return the uploads and pod volume backups that have to be told to stop: those that have not ended and were not told so.
+
+    They carry the UID of the backup. A name, which a later backup may have again, is enough to look at something, and not to stop it.
+    """
     moves = (
         *((DATA_UPLOADS, each) for each in selection.uploads),
         *((POD_VOLUME_BACKUPS, each) for each in selection.pod_volume_backups),
@@ -112,7 +118,10 @@ def to_cancel(selection: Selection) -> tuple[Reference, ...]:
     return tuple(
         Reference(resource, each.metadata)
         for resource, each in moves
-        if each.phase not in ENDED and not (each.spec is not None and each.spec.cancel)
+        if each.phase not in ENDED
+        and not (each.spec is not None and each.spec.cancel)
+        and selection.uid
+        and each.metadata.label(names.BACKUP_UID_LABEL) == selection.uid
     )
 
 

@@ -84,6 +84,11 @@ def warnings(look: Look, *, seen: int) -> tuple[str, ...]:
         found.append("on this platform no upload is required; Velero makes them all the same, so they are waited for")
     if not look.asked and look.rule is not None and look.rule.du_required and look.snapshots:
         found.append("nothing is uploaded, because snapshotMoveData is not true: the snapshots stay with the storage")
+    if look.moved_images:
+        images = len(look.moved_images)
+        found.append(
+            f"{count(images, 'image')} of an operating system {'is' if images == 1 else 'are'} moved as well, which nobody needs: a volume policy of Velero leaves such volumes out"
+        )
     return tuple(found)
 
 

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from datamover.api.hypershift import HostedControlPlane
 from datamover.api.velero.backup import Backup
-from datamover.verdicts.claims import Claims, minimum_of
+from datamover.verdicts.claims import Claims, is_image, minimum_of
 from datamover.verdicts.limits import Limits
 from datamover.verdicts.platform import Rule
 from datamover.verdicts.pods import Movers
@@ -66,43 +66,55 @@ class Look:
         return Movers(self.seen.pods)
 
     @cached_property
+    def images(self) -> frozenset[str]:
+        """The claims that hold images of operating systems, by their own label or by that of their snapshot, to which Velero copies it.
+
+        Nobody restores them. Velero may take and move them all the same, for it does so before it asks whether the claim is backed up.
+        """
+        labelled = (each for each in self.selection.snapshots if is_image(each.metadata))
+        return self.claims.images | {self.claims.of_snapshot(each) for each in labelled}
+
+    @cached_property
     def uploads(self) -> tuple[Reading, ...]:
-        """The uploads, read."""
+        """The uploads, read; but those of images."""
+        keys = ((each, self.claims.of_upload(each)) for each in self.selection.uploads)
         return tuple(
-            read_upload(
-                each,
-                key=self.claims.of_upload(each),
-                backup=self.backup.metadata.name,
-                limits=self.limits,
-                movers=self.movers,
-            )
-            for each in self.selection.uploads
+            read_upload(each, key=key, backup=self.backup.metadata.name, limits=self.limits, movers=self.movers)
+            for each, key in keys
+            if key not in self.images
         )
 
     @cached_property
     def pod_volume_backups(self) -> tuple[Reading, ...]:
-        """The pod volume backups, read."""
+        """The pod volume backups, read; but those of images."""
+        keys = ((each, self.claims.of_pod_volume_backup(each)) for each in self.selection.pod_volume_backups)
         return tuple(
             read_pod_volume_backup(
-                each,
-                key=self.claims.of_pod_volume_backup(each),
-                backup=self.backup.metadata.name,
-                limits=self.limits,
-                movers=self.movers,
+                each, key=key, backup=self.backup.metadata.name, limits=self.limits, movers=self.movers
             )
-            for each in self.selection.pod_volume_backups
+            for each, key in keys
+            if key not in self.images
         )
 
     @cached_property
+    def moved_images(self) -> frozenset[str]:
+        """The images that are moved all the same."""
+        keys = (
+            *map(self.claims.of_upload, self.selection.uploads),
+            *map(self.claims.of_pod_volume_backup, self.selection.pod_volume_backups),
+        )
+        return self.images.intersection(keys)
+
+    @cached_property
     def loose(self) -> tuple[VolumeSnapshot, ...]:
-        """The snapshots that no upload moves."""
+        """The snapshots that no upload moves; but those of images."""
         specs = [each.spec for each in self.selection.uploads]
         taken = {spec.csi_snapshot.volume_snapshot for spec in specs if spec is not None and spec.csi_snapshot}
         moved = {each.key for each in self.uploads}
         return tuple(
             each
             for each in self.selection.snapshots
-            if each.metadata.name not in taken and self.claims.of_snapshot(each) not in moved
+            if each.metadata.name not in taken and self.claims.of_snapshot(each) not in moved | self.images
         )
 
     @cached_property

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from datamover.api.hypershift import RHCOS_LABEL
 from datamover.api.velero.backup import Backup
@@ -351,6 +352,45 @@ def test_claims_of_which_nothing_is_seen_are_rows_and_fail_nothing() -> None:
         ("rhcos", "Skipped"),
         ("data-etcd-0", "Completed"),
     ]
+
+
+IMAGE = {RHCOS_LABEL: "true"}
+
+
+@pytest.mark.parametrize("phase", ["New", "InProgress", "Failed", "Canceled", "Completed"])
+def test_an_image_of_a_node_that_velero_moves_all_the_same_decides_nothing(phase: str) -> None:
+    image = claim("rhcos", labels=IMAGE)
+    found = judge(upload(), upload("rhcos", phase, done=5, total=9), claim(), image, plane=hcp("KubeVirt"))
+    assert (found.state, found.completed, found.total, found.bytes_total) == (State.MOVED, 1, 1, 0)
+    assert {row.claim: row.phase for row in found.rows} == {"rhcos": "Skipped", "data-etcd-0": "Completed"}
+    assert any("1 image of an operating system is moved as well" in warning for warning in found.warnings)
+    assert not judge(upload(), claim(), image).warnings
+
+
+def test_images_of_nodes_are_no_members_of_etcd() -> None:
+    images = [claim(name, labels=IMAGE) for name in ("a", "b")]
+    found = judge(upload(), upload("a"), upload("b"), *images, plane=hcp("KubeVirt", ha=True), of=backup("InProgress"))
+    assert (found.completed, found.total, found.flags.du_finished) == (1, 3, False)
+
+
+def test_an_image_is_known_by_its_snapshot_where_claims_may_not_be_read() -> None:
+    taken = snapshot("rhcos", ready=False)
+    labels = {**(taken.metadata.labels or {}), **IMAGE}
+    taken = replace(taken, metadata=replace(taken.metadata, labels=labels))
+    objects = (snapshot(), content(), taken)
+    assert judge(*objects, of=backup(move=False), unread=(Unread(Kind.CLAIM, "no"),)).state is State.MOVED
+    pods = (pod_volume_backup("virt-launcher-x", "Failed", claim="rhcos"), pod_volume_backup())
+    assert judge(*pods, claim("rhcos", labels=IMAGE), of=backup(fs=True)).state is State.MOVED
+
+
+def test_who_cancels_reaches_images_too_and_only_what_carries_the_uid() -> None:
+    seen = cluster(upload("rhcos", "InProgress"), claim("rhcos", labels=IMAGE))
+    assert [each.metadata.name for each in to_cancel(select(backup(), namespace=HOSTED, seen=seen, now=NOW))] == [
+        "test-backup-rhcos"
+    ]
+    named = {"velero.io/backup-name": "test-backup"}
+    older = cluster(upload(phase="InProgress", labels=named))
+    assert to_cancel(select(backup(), namespace=HOSTED, seen=older, now=NOW)) == ()
 
 
 def test_a_claim_is_known_by_its_uid_where_the_upload_does_not_name_it() -> None:
