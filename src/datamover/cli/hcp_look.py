@@ -3,33 +3,19 @@
 ExplainError    it cannot be looked at; the message says what to do
 """
 
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypeVar
 
 from datamover.api.hypershift import CONFIG_MAP, HOSTED_CONTROL_PLANES, HostedControlPlane
 from datamover.api.velero.backup import BACKUPS, Backup
-from datamover.api.velero.names import BACKUP_NAME_LABEL, label_value
-from datamover.api.velero.uploads import DATA_UPLOADS, POD_VOLUME_BACKUPS
+from datamover.survey.control_plane import Survey
 from datamover.verdicts.configuration import Configuration, ConfigurationError
 from datamover.verdicts.selection import includes
 from datamover.verdicts.validate import validate_data_mover
-from datamover.verdicts.verdict import ClusterSnapshot, Kind, Unread, Verdict
+from datamover.verdicts.verdict import Verdict
 from kubekit.client.client import Client
 from kubekit.client.errors import Forbidden, NotFound
-from kubekit.words.core import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, PODS
-from kubekit.words.meta import Resource
-from kubekit.words.snapshot import (
-    VOLUME_SNAPSHOT_CONTENTS,
-    VOLUME_SNAPSHOTS,
-    VolumeSnapshot,
-    VolumeSnapshotContent,
-)
-
-_SINGLY: Final = 32
-"""So many contents are read one by one; of more, all of the cluster are listed."""
-T = TypeVar("T")
+from kubekit.words.core import CONFIG_MAPS
 
 
 class ExplainError(Exception):
@@ -60,9 +46,11 @@ async def explain(
     backup = await find_backup(client, name, namespace=namespace)
     planes = await find_planes(client, backup, namespace=control_plane)
     configuration, notes = await read_configuration(client, backup.metadata.namespace or "")
+    survey = Survey(client)
     explained: list[Explained] = []
     for hcp in planes:
-        seen = await look(client, backup, hcp)
+        velero, hosted = backup.metadata.namespace or "", hcp.metadata.namespace or ""
+        seen = (await survey.look(backup, velero=velero, namespace=hosted)).seen
         verdict = validate_data_mover(hcp=hcp, backup=backup, seen=seen, configuration=configuration, now=now)
         explained.append(Explained(hcp, verdict))
     return Explanation(backup, tuple(explained), notes)
@@ -120,48 +108,3 @@ async def read_configuration(client: Client, namespace: str) -> tuple[Configurat
     except ConfigurationError as error:
         return Configuration(), (f"ConfigMap {CONFIG_MAP} cannot be used, so defaults are shown: {error}",)
     return configuration, tuple(f"ConfigMap {CONFIG_MAP}: {warning}" for warning in configuration.warnings)
-
-
-async def look(client: Client, backup: Backup, hcp: HostedControlPlane) -> ClusterSnapshot:
-    """Return what a verdict needs. A kind that is not served or may not be read is named as unread."""
-    velero, hosted = backup.metadata.namespace, hcp.metadata.namespace
-    label = f"{BACKUP_NAME_LABEL}={label_value(backup.metadata.name)}"
-    unread: list[Unread] = []
-
-    async def read(kind: str, asked: Awaitable[tuple[T, ...]]) -> tuple[T, ...]:
-        try:
-            return await asked
-        except (NotFound, Forbidden) as error:
-            unread.append(Unread(kind, str(error)))
-            return ()
-
-    def of(resource: Resource[Any], namespace: str | None, selector: str | None = None) -> Any:
-        return client.list(resource, namespace=namespace, label_selector=selector)
-
-    snapshots: tuple[VolumeSnapshot, ...] = await read(Kind.SNAPSHOT, of(VOLUME_SNAPSHOTS, hosted, label))
-    return ClusterSnapshot(
-        snapshots=snapshots,
-        contents=await read(Kind.CONTENT, _contents(client, snapshots)),
-        data_uploads=await read(Kind.UPLOAD, of(DATA_UPLOADS, velero, label)),
-        pod_volume_backups=await read(Kind.POD_VOLUME_BACKUP, of(POD_VOLUME_BACKUPS, velero, label)),
-        claims=await read(Kind.CLAIM, of(PERSISTENT_VOLUME_CLAIMS, hosted)),
-        pods=await read(Kind.POD, of(PODS, velero)),
-        unread=tuple(unread),
-    )
-
-
-async def _contents(client: Client, snapshots: tuple[VolumeSnapshot, ...]) -> tuple[VolumeSnapshotContent, ...]:
-    names = [
-        name
-        for each in snapshots
-        if each.status is not None and (name := each.status.bound_volume_snapshot_content_name)
-    ]
-    if len(names) > _SINGLY:
-        return await client.list(VOLUME_SNAPSHOT_CONTENTS)
-    found: list[VolumeSnapshotContent] = []
-    for name in names:
-        try:
-            found.append(await client.get(VOLUME_SNAPSHOT_CONTENTS, name))
-        except NotFound:
-            continue  # it is gone, and is told as missing
-    return tuple(found)

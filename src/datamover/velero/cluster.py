@@ -11,26 +11,19 @@ from concurrent.futures import TimeoutError as NotInTime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from datamover.api.hypershift import CONFIG_MAP, HOSTED_CONTROL_PLANES, HostedControlPlane
-from datamover.api.velero import names
 from datamover.api.velero.backup import Backup
-from datamover.api.velero.uploads import DATA_UPLOADS, POD_VOLUME_BACKUPS
+from datamover.survey.control_plane import ANSWER_LIMIT, Look, Survey, is_passing, reason_of
 from datamover.velero.settings import Settings
-from datamover.verdicts.verdict import ClusterSnapshot, Kind, Unread
-from kubekit.words.core import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, PODS
+from kubekit.client.errors import Conflict, Invalid, KubeError, NotFound
+from kubekit.words.core import CONFIG_MAPS
 from kubekit.words.meta import Resource
-from kubekit.words.snapshot import VOLUME_SNAPSHOT_CONTENTS, VOLUME_SNAPSHOTS, VolumeSnapshot
 from kubekit.words.text import clean
 
 if TYPE_CHECKING:
     from kubekit.client.client import Client
 
-ANSWER_LIMIT = 10.0
-"""Seconds for one question."""
 LOOK_LIMIT = 20.0
 """Seconds for one look at everything; what has not come by then is unread."""
-_CONTENTS = 256
-"""VolumeSnapshotContents that are read at most. A control plane has a few volumes."""
-_REASON_LIMIT = 300
 _MANAGER = "datamover-velero-plugin"
 
 T = TypeVar("T")
@@ -42,13 +35,6 @@ class UnreadableError(Exception):
     def __init__(self, reason: str, *, passing: bool) -> None:
         super().__init__(reason)
         self.passing = passing
-
-
-class Look(NamedTuple):
-    """What was seen; `passing` tells that some of what is unread may well be readable at the next look."""
-
-    seen: ClusterSnapshot
-    passing: bool
 
 
 class Target(NamedTuple):
@@ -69,6 +55,7 @@ class Cluster:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: Client | None = None
+        self._survey: Survey | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> "Cluster":
@@ -92,7 +79,12 @@ class Cluster:
 
     def look(self, backup: Backup, *, velero: str, namespace: str) -> Look:
         """Look once at all that moves volumes of the control plane in `namespace` for a backup, in Velero's namespace. Raises UnreadableError."""
-        return self._ask(lambda client: _Looking(client).look(backup, velero, namespace), limit=LOOK_LIMIT)
+
+        def question(client: "Client") -> Awaitable[Look]:
+            self._survey = self._survey or Survey(client)
+            return self._survey.look(backup, velero=velero, namespace=namespace)
+
+        return self._ask(question, limit=LOOK_LIMIT)
 
     def cancel(self, targets: Sequence[Target]) -> tuple[str, ...]:
         """Set `spec.cancel` on each. Returns a sentence for each that could not be; one that is gone needs none. Raises UnreadableError."""
@@ -115,8 +107,10 @@ class Cluster:
                     return await question(self._connected())
             except TimeoutError:
                 raise UnreadableError(f"the API server did not answer within {limit:g} s", passing=True) from None
-            except _error() as error:
-                raise UnreadableError(_said(error), passing=_is_passing(error)) from None
+            except KubeError as error:
+                raise UnreadableError(reason_of(error), passing=is_passing(error)) from None
+            except Exception as error:  # noqa: BLE001 - of a file of credentials, of TLS: whatever it is, it is no word on the data
+                raise UnreadableError(f"{type(error).__name__}: {clean(str(error), limit=200)}", passing=True) from None
 
         future = asyncio.run_coroutine_threadsafe(bounded(), self._running())
         try:
@@ -145,66 +139,12 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
         loop.close()
 
 
-class _Looking:
-    """One look: what is needed first, then what its answers name."""
-
-    def __init__(self, client: "Client") -> None:
-        self._client = client
-        self._unread: list[Unread] = []
-        self._passing = False
-
-    async def look(self, backup: Backup, velero: str, namespace: str) -> Look:
-        mark = f"{names.BACKUP_NAME_LABEL}={names.label_value(backup.metadata.name)}"
-        snapshots, uploads, copies, claims, movers, copiers = await asyncio.gather(
-            self._list(Kind.SNAPSHOT, VOLUME_SNAPSHOTS, namespace, mark),
-            self._list(Kind.UPLOAD, DATA_UPLOADS, velero, mark),
-            self._list(Kind.POD_VOLUME_BACKUP, POD_VOLUME_BACKUPS, velero, mark),
-            self._list(Kind.CLAIM, PERSISTENT_VOLUME_CLAIMS, namespace, None),
-            self._list(Kind.POD, PODS, velero, names.DATA_UPLOAD_LABEL),
-            self._list(Kind.POD, PODS, velero, names.POD_VOLUME_BACKUP_LABEL),
-        )
-        bound = sorted({_content_of(each) for each in snapshots} - {""})[:_CONTENTS]
-        contents = await asyncio.gather(*map(self._content, bound))
-        seen = ClusterSnapshot(
-            snapshots=snapshots,
-            contents=tuple(each for each in contents if each is not None),
-            data_uploads=uploads,
-            pod_volume_backups=copies,
-            claims=claims,
-            pods=(*movers, *copiers),
-            unread=tuple(dict.fromkeys(self._unread)),
-        )
-        return Look(seen, self._passing)
-
-    async def _list(self, kind: str, resource: Resource[T], namespace: str, labels: str | None) -> tuple[T, ...]:
-        try:
-            async with asyncio.timeout(ANSWER_LIMIT):
-                return await self._client.list(resource, namespace=namespace, label_selector=labels)
-        except (_error(), TimeoutError) as error:
-            self._note(kind, error)
-            return ()
-
-    async def _content(self, name: str) -> Any:
-        try:
-            async with asyncio.timeout(LOOK_LIMIT / 3):
-                return await _maybe(self._client.get(VOLUME_SNAPSHOT_CONTENTS, name))
-        except (_error(), TimeoutError) as error:
-            self._note(Kind.CONTENT, error)
-            return None
-
-    def _note(self, kind: str, error: Exception) -> None:
-        self._unread.append(Unread(kind, _said(error)))
-        self._passing = self._passing or _is_passing(error)
-
-
 async def _cancel(client: "Client", targets: Sequence[Target]) -> tuple[str, ...]:
     said = await asyncio.gather(*(_cancel_one(client, target) for target in targets))
     return tuple(each for each in said if each)
 
 
 async def _cancel_one(client: "Client", target: Target) -> str:
-    from kubekit.client.errors import KubeError, NotFound
-
     # with the UID, so that another one of the same name is left alone
     patch = {"metadata": {"uid": target.uid}, "spec": {"cancel": True}}
     try:
@@ -212,36 +152,24 @@ async def _cancel_one(client: "Client", target: Target) -> str:
     except NotFound:
         return ""
     except KubeError as error:
-        return f"{target.resource.kind} {target.name} could not be cancelled: {_said(error)}"
+        if isinstance(error, (Conflict, Invalid)) and await _is_gone(client, target):
+            return ""
+        return f"{target.resource.kind} {target.name} could not be cancelled: {reason_of(error)}"
     return ""
 
 
-def _content_of(snapshot: VolumeSnapshot) -> str:
-    return (snapshot.status.bound_volume_snapshot_content_name if snapshot.status is not None else None) or ""
+async def _is_gone(client: "Client", target: Target) -> bool:
+    """Tell whether there is another one of the name, or none."""
+    try:
+        found = await _maybe(client.get(target.resource, target.name, namespace=target.namespace))
+    except KubeError:
+        return False
+    return found is None or found.metadata.uid != target.uid
 
 
 async def _maybe(question: Coroutine[Any, Any, T]) -> T | None:
     """Return the answer, or None where there is no such object (or kind)."""
-    from kubekit.client.errors import NotFound
-
     try:
         return await question
     except NotFound:
         return None
-
-
-def _error() -> type[Exception]:
-    from kubekit.client.errors import KubeError
-
-    return KubeError
-
-
-def _said(error: BaseException) -> str:
-    return clean(str(error), limit=_REASON_LIMIT) or "the API server did not answer in time"
-
-
-def _is_passing(error: BaseException) -> bool:
-    """Tell whether another try may succeed: there was no answer, or one that says "not now"."""
-    from kubekit.client.errors import ServerError, TooManyRequests, TransportError
-
-    return isinstance(error, (TimeoutError, TransportError, ServerError, TooManyRequests))

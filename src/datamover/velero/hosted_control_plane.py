@@ -5,6 +5,7 @@ Progress would end the operation as failed, and the backup with it. So only an i
 description, and looked at again.
 """
 
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -12,13 +13,15 @@ from datamover.api.hypershift import CONFIG_MAP, HostedControlPlane
 from datamover.api.outside import Unusable
 from datamover.api.velero.backup import Backup
 from datamover.api.velero.phases import FINALIZING
+from datamover.survey.control_plane import Look
 from datamover.velero import blocking
 from datamover.velero.actions import ActionError, Call, Executed, Progress, Selector
-from datamover.velero.cluster import Cluster, Look, Target, UnreadableError
+from datamover.velero.cluster import Cluster, Target, UnreadableError
 from datamover.velero.items import Item, fits, read, reader
 from datamover.velero.logs import Log
 from datamover.verdicts import platform
 from datamover.verdicts.configuration import Configuration, ConfigurationError
+from datamover.verdicts.limits import operation_timeout
 from datamover.verdicts.operation import Operation, decode
 from datamover.verdicts.selection import select, to_cancel
 from datamover.verdicts.validate import NO_NAMESPACE, validate_data_mover
@@ -29,6 +32,7 @@ NAME = "datamover.a-cup-of.coffee/hosted-control-plane"
 _KIND = "HostedControlPlane"
 _VALIDATING = "error validating DataMover: "
 _LATER = "It is looked at again"
+_TRACE = 900
 
 _read_item = reader(Item)
 _read_control_plane = reader(HostedControlPlane)
@@ -100,18 +104,30 @@ class BackUpHostedControlPlane:
         """Return the verdict of now. Raises ActionError for an id that is none of ours, or of another backup."""
         begun, found = self._operation(operation, backup)
         try:
+            return self._progress(begun, found)
+        except Exception as error:  # noqa: BLE001 - an error would end the operation as failed, and say of good data that they are not moved
+            self._log.error(f"fault in {NAME}: {error!r}", trace=traceback.format_exc()[-_TRACE:])
+            sentence = (
+                f"this plugin has failed by a fault of its own: {type(error).__name__}: {clean(str(error), limit=200)}"
+            )
+            return self._unknown(begun, found, sentence, passing=True)
+
+    def _progress(self, begun: Operation, found: Backup) -> Progress:
+        try:
             hcp = self._cluster.control_plane(begun.namespace, begun.name)
             if hcp is None:
                 return self._gone(begun)
             looked = self._cluster.look(found, velero=self._velero(found), namespace=begun.namespace)
         except UnreadableError as error:
-            return self._unknown(begun, f"the cluster cannot be read: {error}", passing=error.passing)
+            return self._unknown(begun, found, f"the cluster cannot be read: {error}", passing=error.passing)
         verdict = self._verdict(hcp, found, looked.seen, begun.configuration)
-        for warning in verdict.warnings:
-            self._log.warning(warning, **_named(found, hcp))
+        for warning in (
+            verdict.warnings
+        ):  # each look is a process of its own that knows nothing of the last: told aloud when it is over
+            self._log.write("warn" if verdict.over else "debug", warning, **_named(found, hcp))
         # a platform that has changed since the beginning is no failure of the data that is moved
         if verdict.state in (State.UNKNOWN, State.UNSUPPORTED):
-            return self._unknown(begun, verdict.description, passing=looked.passing)
+            return self._unknown(begun, found, verdict.description, passing=looked.passing)
         self._tell(verdict, **_named(found, hcp))
         return Progress(
             completed=verdict.over,
@@ -207,9 +223,12 @@ class BackUpHostedControlPlane:
         self._log.warning(sentence)
         return Progress(completed=True, description=sentence, started=begun.started, updated=begun.started)
 
-    def _unknown(self, begun: Operation, sentence: str, *, passing: bool) -> Progress:
-        """What cannot be read fails no backup: it is looked at again for as long as a move may take, then it is left to Velero."""
-        waiting = passing and self._now() < begun.started + begun.configuration.data_upload_timeout
+    def _unknown(self, begun: Operation, backup: Backup, sentence: str, *, passing: bool) -> Progress:
+        """What cannot be read fails no backup: it is looked at again for half of the time that Velero gives an operation, then it is left to Velero.
+
+        At the end of that time Velero itself would call the operation failed, and the backup with it.
+        """
+        waiting = passing and self._now() < begun.started + operation_timeout(backup) / 2
         said = sentence if not waiting else f"{sentence}. {_LATER}"
         self._log.warning(f"It is not known whether the data is moved: {sentence}", namespace=begun.namespace)
         return Progress(completed=not waiting, description=said, started=begun.started, updated=begun.started)

@@ -49,6 +49,11 @@ def later(moment: datetime | None, span: timedelta) -> datetime | None:
         return None
 
 
+def operation_timeout(backup: Backup) -> timedelta:
+    """Return how long Velero waits for an operation of a backup before it calls it failed."""
+    return span_of(backup.spec.item_operation_timeout if backup.spec is not None else None, default=OPERATION_TIMEOUT)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The moment of the look, and the limits that hold for this backup.
@@ -68,7 +73,7 @@ class Limits:
         """Return the limits of a backup. A limit that nobody has set is Velero's own: what it would still wait for is not given up before."""
         moment = now.replace(tzinfo=UTC) if now.tzinfo is None else now
         spec, status = backup.spec, backup.status
-        own = span_of(spec.item_operation_timeout if spec is not None else None, default=OPERATION_TIMEOUT)
+        own = operation_timeout(backup)
         asked = configuration.data_upload_timeout
         return cls(
             now=moment,

@@ -11,6 +11,7 @@ from datamover.api.velero.phases import ENDED, UNSUCCESSFUL, UploadPhase
 from datamover.api.velero.uploads import DataUpload, PodVolumeBackup, UploadProgress, UploadStatus
 from datamover.verdicts.limits import Limits, later, moment_at
 from datamover.verdicts.pods import Mover, Movers
+from datamover.verdicts.selection import content_name
 from datamover.verdicts.verdict import NAME_LIMIT, Kind, Wait
 from kubekit.words.meta import ObjectMeta
 from kubekit.words.snapshot import VolumeSnapshot, VolumeSnapshotContent, VolumeSnapshotError
@@ -201,7 +202,7 @@ def read_content(
 ) -> Reading:
     """Return whether the driver's side of a VolumeSnapshot can be used; `content` is None where none belongs to it."""
     if content is None:
-        bound = (of.status.bound_volume_snapshot_content_name if of.status is not None else None) or ""
+        bound = content_name(of)
         created = limits.created(of.metadata)
         deadline = later(created, limits.move)
         late = limits.passed(deadline)

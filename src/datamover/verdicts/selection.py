@@ -78,7 +78,7 @@ def select(backup: Backup, *, namespace: str, seen: ClusterSnapshot, now: dateti
         ),
     )
     contents = {each.metadata.name: each for each in seen.contents}
-    bound = {each.metadata.name: contents.get(_content_name(each)) for each in snapshots}
+    bound = {each.metadata.name: contents.get(content_name(each)) for each in snapshots}
     return Selection(
         uid=mark.uid,
         snapshots=snapshots,
@@ -156,7 +156,8 @@ def _is_later(meta: ObjectMeta, ended: datetime | None, now: datetime) -> bool:
     return made is not None and ended is not None and made > ended + SKEW
 
 
-def _content_name(snapshot: VolumeSnapshot) -> str:
+def content_name(snapshot: VolumeSnapshot) -> str:
+    """Return the name of the content that a snapshot is bound to; empty where it is bound to none."""
     return (snapshot.status.bound_volume_snapshot_content_name if snapshot.status is not None else None) or ""
 
 

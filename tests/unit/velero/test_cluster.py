@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from datamover.api.velero.backup import Backup
-from datamover.api.velero.uploads import DATA_UPLOADS, POD_VOLUME_BACKUPS
-from datamover.velero import cluster as module
+from datamover.api.velero.uploads import DATA_UPLOADS, POD_VOLUME_BACKUPS, DataUpload
+from datamover.survey import control_plane as module
 from datamover.velero.cluster import Cluster, Target, UnreadableError
-from kubekit.client.errors import ConfigError, Forbidden, NotFound, ServerError, TransportError
+from kubekit.client.errors import ConfigError, Conflict, Forbidden, Invalid, NotFound, ServerError, TransportError
 from kubekit.words.meta import ObjectMeta, Resource
 from kubekit.words.snapshot import VolumeSnapshot, VolumeSnapshotContent, VolumeSnapshotStatus
 
@@ -162,6 +162,19 @@ def test_what_cannot_be_read_says_why(cluster: Cluster, answers: Answers, error:
     assert caught.value.passing is passing
 
 
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "no", "/kubeconfig"), ValueError("no certificate"), KeyError("x")]
+)
+def test_whatever_goes_wrong_on_the_way_is_something_that_cannot_be_read(error: Exception):
+    def connect() -> Any:
+        raise error
+
+    cluster = Cluster(connect)
+    with pytest.raises(UnreadableError, match=type(error).__name__):
+        cluster.configuration("velero")
+    cluster.close()
+
+
 def test_without_credentials_each_question_says_so():
     def connect() -> Any:
         raise ConfigError("no kubeconfig here")
@@ -189,3 +202,13 @@ def test_cancelling_names_the_uid_and_tells_of_each_that_failed(cluster: Cluster
     assert answers.asked[0] == (
         "patch", "datauploads", "velero", "a", str({"metadata": {"uid": "uid-a"}, "spec": {"cancel": True}}),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("refused", [Conflict, Invalid])
+def test_an_upload_that_is_another_one_by_now_needs_no_cancelling(cluster: Cluster, answers: Answers, refused: Any):
+    later = DataUpload(metadata=ObjectMeta(name="b", namespace="velero", uid="later"))
+    same = DataUpload(metadata=ObjectMeta(name="c", namespace="velero", uid="uid-c"))
+    answers.objects = {"datauploads": (later, same)}
+    answers.errors = {f"datauploads/{name}": refusal(refused, refused.status, "metadata.uid") for name in "abc"}
+    (said,) = cluster.cancel([Target(DATA_UPLOADS, "velero", name, f"uid-{name}") for name in "abc"])
+    assert said.startswith("DataUpload c could not be cancelled: ")

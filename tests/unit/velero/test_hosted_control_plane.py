@@ -1,6 +1,7 @@
 """What the action makes of what it sees, with a cluster that a test makes up. The way there through the process: tests/velero."""
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 
 from datamover.api.hypershift import HostedControlPlane, HostedControlPlaneSpec, HostedPlatform
 from datamover.api.velero.uploads import DataUpload, DataUploadSpec, UploadStatus
+from datamover.survey.control_plane import Look
 from datamover.velero.actions import ActionError, Call
-from datamover.velero.cluster import Look, UnreadableError
+from datamover.velero.cluster import UnreadableError
 from datamover.velero.hosted_control_plane import BackUpHostedControlPlane
 from datamover.velero.logs import Log
 from datamover.verdicts.operation import decode
@@ -156,19 +158,56 @@ HIDDEN = ClusterSnapshot(unread=(Unread("DataUpload", "trouble"),))
 @pytest.mark.parametrize(
     "trouble", [UnreadableError("trouble", passing=True), Look(HIDDEN, True)], ids=["all", "uploads"]
 )
-def test_what_may_pass_is_waited_for_as_long_as_a_move_may_take(
-    action: BackUpHostedControlPlane, seen: Seen, moment: Moment, trouble: Any
+@pytest.mark.parametrize(
+    ("limit", "minutes"), [(None, 120), ("4h0m0s", 120), ("10m0s", 5), ("1s", 0.5 / 60), ("soon", 120)]
+)
+@pytest.mark.parametrize("timeout", [None, "15", "600"])
+def test_what_may_pass_is_looked_at_again_and_ends_long_before_velero_would_fail_it(
+    action: BackUpHostedControlPlane,
+    seen: Seen,
+    moment: Moment,
+    trouble: Any,
+    limit: str | None,
+    minutes: float,
+    timeout: str | None,
 ):
+    seen.data = {"dataUploadTimeout": timeout} if timeout else {}
     operation = begin(action)
     seen.look_ = trouble
-    moment.now = NOW + timedelta(minutes=29)
-    found = action.progress(operation, WAITING, Call())
+    waiting = backup("WaitingForPluginOperations", itemOperationTimeout=limit)
+    moment.now = NOW + timedelta(minutes=minutes * 0.98)
+    found = action.progress(operation, waiting, Call())
     assert (found.completed, found.error) == (False, "")
     assert "trouble" in found.description
     assert "It is looked at again" in found.description
-    moment.now = NOW + timedelta(minutes=31)
+    moment.now = NOW + timedelta(minutes=minutes * 1.02)
+    found = action.progress(operation, waiting, Call())
+    assert (found.completed, found.error) == (True, "")
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("a fault"), KeyError("x"), RecursionError()])
+def test_a_fault_of_ours_fails_no_backup(action: BackUpHostedControlPlane, seen: Seen, moment: Moment, fault: Any):
+    operation = begin(action)
+    seen.look_ = fault
+    found = action.progress(operation, WAITING, Call())
+    assert (found.completed, found.error) == (False, "")
+    assert type(fault).__name__ in found.description
+    moment.now = NOW + timedelta(hours=3)
     found = action.progress(operation, WAITING, Call())
     assert (found.completed, found.error) == (True, "")
+
+
+def test_a_warning_is_told_once_it_is_over_and_not_at_every_look(seen: Seen, moment: Moment):
+    read, write = os.pipe()
+    action = BackUpHostedControlPlane(seen, Log("warn", descriptor=write), namespace="v", now=lambda: moment.now)  # type: ignore[arg-type]
+    operation = begin(action)
+    hidden = (Unread("Pod", "not allowed"),)
+    for phase in ("InProgress", "InProgress", "Completed"):
+        seen.look_ = Look(ClusterSnapshot(data_uploads=(upload(phase),), unread=hidden), False)
+        action.progress(operation, WAITING, Call())
+    os.close(write)
+    with os.fdopen(read) as told:
+        assert told.read().count("Pod cannot be read: not allowed") == 1
 
 
 @pytest.mark.parametrize(
