@@ -43,15 +43,18 @@ def wait(
     """
     limit = min(configuration.data_upload_timeout, LONGEST)
     pace = min(configuration.data_upload_check_pace, limit)
-    end = now() + limit
+    end, slept = now() + limit, timedelta(0)
     while True:
         call.extend(LOOK_LIMIT * 2)
         verdict = look()
         if verdict.state is not State.WAITING or not call.wanted():
             return verdict
-        left = end - now()
+        left = min(end - now(), limit - slept)  # also where the clock is set back
         if left <= timedelta(0):
             return give_up(verdict) if verdict.waits else verdict  # what could not be seen is no failure
         seconds = min(pace, left).total_seconds()
         call.extend(seconds + LOOK_LIMIT * 2)
         call.sleep(seconds)
+        slept += timedelta(seconds=seconds)
+        if not call.wanted():
+            return verdict

@@ -83,9 +83,24 @@ def test_however_long_the_limit_is_it_is_four_hours_at_most():
 
 def test_nobody_waits_for_the_answer_any_more():
     clock = Clock()
+    looks: list[int] = []
+
+    def look() -> Verdict:
+        looks.append(1)
+        return WAITING
+
     call = clock.call(wanted=lambda: len(clock.slept) < 3)
-    assert wait(lambda: WAITING, configuration=configured(), call=call, now=clock.now) is WAITING
+    assert wait(look, configuration=configured(), call=call, now=clock.now) is WAITING
     assert len(clock.slept) == 3
+    assert len(looks) == 3  # not once more: the process is about to end
+
+
+def test_a_clock_that_is_set_back_makes_the_wait_no_longer():
+    clock = Clock()
+    slow = configured(dataUploadTimeout="2", dataUploadCheckPace="50")
+    found = wait(lambda: WAITING, configuration=slow, call=clock.call(), now=lambda: datetime(2026, 11, 30, tzinfo=UTC))
+    assert found.timed_out
+    assert sum(clock.slept) == 120
 
 
 def test_a_backup_as_if_all_items_were_processed_is_otherwise_the_same():
