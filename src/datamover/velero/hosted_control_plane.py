@@ -15,8 +15,9 @@ from datamover.api.velero.backup import Backup
 from datamover.api.velero.phases import FINALIZING
 from datamover.survey.control_plane import Look
 from datamover.velero import blocking
-from datamover.velero.actions import ActionError, Call, Executed, Progress, Selector
+from datamover.velero.actions import ActionError, Call, Executed, Progress
 from datamover.velero.cluster import Cluster, Target, UnreadableError
+from datamover.velero.deferred import NAME
 from datamover.velero.items import Item, fits, read, reader
 from datamover.velero.logs import Log
 from datamover.verdicts import platform
@@ -28,7 +29,6 @@ from datamover.verdicts.validate import NO_NAMESPACE, validate_data_mover
 from datamover.verdicts.verdict import ClusterSnapshot, Kind, State, Unread, Verdict
 from kubekit.words.text import clean
 
-NAME = "datamover.a-cup-of.coffee/hosted-control-plane"
 _KIND = "HostedControlPlane"
 _VALIDATING = "error validating DataMover: "
 _LATER = "It is looked at again"
@@ -44,10 +44,7 @@ def _now() -> datetime:
 
 
 class BackUpHostedControlPlane:
-    """Of kind BackupItemActionV2, for HostedControlPlanes only: no other item costs anything."""
-
-    name = NAME
-    selector = Selector(resources=("hostedcontrolplanes.hypershift.openshift.io",))
+    """What `Deferred` loads."""
 
     def __init__(self, cluster: Cluster, log: Log, *, namespace: str, now: Callable[[], datetime] = _now) -> None:
         """`namespace` is Velero's own, where a backup does not say it."""
@@ -55,11 +52,6 @@ class BackUpHostedControlPlane:
         self._log = log
         self._namespace = namespace
         self._now = now
-
-    @property
-    def operations(self) -> "BackUpHostedControlPlane":
-        """Return itself."""
-        return self
 
     def execute(self, item: bytes, backup: bytes, call: Call, /) -> Executed:
         """Return the item unchanged, and the id of an operation. None is begun where Velero would refuse it, or the item is no control plane.

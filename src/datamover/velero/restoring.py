@@ -10,10 +10,10 @@ with the hosted cluster's id. Restored alone it would start no machine, and hold
 import msgspec
 
 from datamover.velero.actions import Restored, Selector
+from datamover.velero.deferred import CONTROL_PLANES, NAME
 from datamover.velero.items import Metadata, fits, reader
 from datamover.velero.logs import Log
 
-NAME = "datamover.a-cup-of.coffee/hosted-control-plane"
 NAMESPACE_LABEL = "hypershift.openshift.io/hosted-control-plane"
 NAMESPACE_TAINT = "hypershift.openshift.io/cluster"
 CLUSTER_LABEL = "hypershift.openshift.io/infra-id"
@@ -58,7 +58,7 @@ class RestoreHostedControlPlane:
     """Of kind RestoreItemActionV2, for Pods and HostedControlPlanes. Asks the API server nothing."""
 
     name = NAME
-    selector = Selector(resources=("pods", "hostedcontrolplanes.hypershift.openshift.io"))
+    selector = Selector(resources=("pods", CONTROL_PLANES))
 
     def __init__(self, log: Log) -> None:
         self._log = log

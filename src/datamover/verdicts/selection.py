@@ -30,7 +30,6 @@ class Selection:
     """What belongs to the backup of one control plane. `contents` are by the name of their VolumeSnapshot, `uid` is the backup's."""
 
     uid: str
-
     snapshots: tuple[VolumeSnapshot, ...]
     contents: Mapping[str, VolumeSnapshotContent]
     uploads: tuple[DataUpload, ...]

@@ -7,7 +7,6 @@ from pathlib import Path
 from kubekit.client.auth import TokenFile
 from kubekit.client.cluster import ClusterConfig
 from kubekit.client.errors import ConfigError
-from kubekit.client.kubeconfig import load_kubeconfig
 
 __all__ = ["ClusterConfig", "in_cluster", "load_config", "load_service_account"]
 
@@ -29,6 +28,9 @@ def load_config(
     env = os.environ if environ is None else environ
     if kubeconfig is None and context is None and in_cluster(env, service_account):
         return load_service_account(env, service_account)
+    # a Pod needs no reader of YAML: a program that is started again and again notices
+    from kubekit.client.kubeconfig import load_kubeconfig
+
     return load_kubeconfig(kubeconfig, context, environ=env)
 
 
