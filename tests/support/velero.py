@@ -249,7 +249,7 @@ class Velero:
         children = _children(self.server.pid)
         self.server.kill()
         for pid in children:
-            wait_for(lambda pid=pid: not Path(f"/proc/{pid}").exists(), seconds=10, what=f"the end of plugin {pid}")
+            wait_for(lambda pid=pid: not Path(f"/proc/{pid}").exists(), seconds=60, what=f"the end of plugin {pid}")
         self.start(**flags)
 
     def resident(self) -> dict[str, int]:
@@ -302,7 +302,7 @@ class Velero:
         """Return the phase of a Backup, which is empty at first."""
         return self.backup(name).get("status", {}).get("phase", "")
 
-    def wait_for_phase(self, name: str, *phases: str, seconds: float = 60) -> dict[str, Any]:
+    def wait_for_phase(self, name: str, *phases: str, seconds: float = 180) -> dict[str, Any]:
         """Wait until a Backup is in one of `phases`, and return it. Raises AssertionError at once when it has ended otherwise."""
 
         def is_there() -> dict[str, Any] | None:
