@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from datamover.cli.credentials import credential_options
 from datamover.cli.namespaces import parse_namespace
 
 _EXIT_CODES = """
@@ -37,12 +38,7 @@ def hcp() -> None:
     callback=parse_namespace,
     help="Namespace of one control plane. [default: all that the backup has in it]",
 )
-@click.option(
-    "--kubeconfig",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Credentials. [default: in-cluster, else $KUBECONFIG, else ~/.kube/config]",
-)
-@click.option("--context", metavar="NAME", help="Context of the kubeconfig. [default: the current one]")
+@credential_options
 @click.option(
     "-o",
     "--output",

@@ -9,6 +9,7 @@ import click
 
 from datamover import __version__
 from datamover.cli.completion import CompletedGroup
+from datamover.cli.credentials import credential_options
 from datamover.cli.durations import DurationType
 from datamover.cli.hcp_command import hcp
 from datamover.cli.namespaces import parse_namespace
@@ -296,12 +297,7 @@ def migrate() -> None:
 
 
 @migrate.command(short_help="Show what would be taken over from VolSync, and take it over.")
-@click.option(
-    "--kubeconfig",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Credentials. [default: in-cluster, else $KUBECONFIG, else ~/.kube/config]",
-)
-@click.option("--context", metavar="NAME", help="Context of the kubeconfig. [default: the current one]")
+@credential_options
 @click.option(
     "-n", "--namespace", metavar="NAME", callback=parse_namespace, help="Show this namespace only. [default: all]"
 )

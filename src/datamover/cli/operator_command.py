@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from datamover.cli.credentials import credential_options
 from datamover.cli.durations import DurationType
 from datamover.cli.namespaces import parse_namespace, parse_namespace_or_any
 
@@ -19,12 +20,7 @@ Exit codes:
 
 
 @click.command(epilog=_EXIT_CODES, short_help="Run the controllers against a cluster.")
-@click.option(
-    "--kubeconfig",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Credentials. [default: in-cluster, else $KUBECONFIG, else ~/.kube/config]",
-)
-@click.option("--context", metavar="NAME", help="Context of the kubeconfig. [default: the current one]")
+@credential_options
 @click.option(
     "-n",
     "--namespace",

@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from datamover.cli.credentials import credential_options
 from datamover.cli.namespaces import parse_namespace
 
 _CHECKSUM: Final = re.compile(r"sha256:[0-9a-fA-F]{64}")
@@ -34,12 +35,7 @@ def _check_checksum(context: click.Context, option: click.Parameter, text: str |
 @click.option(
     "-n", "--namespace", metavar="NAME", callback=parse_namespace, help="Namespace. [default: that of the context]"
 )
-@click.option(
-    "--kubeconfig",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Credentials. [default: in-cluster, else $KUBECONFIG, else ~/.kube/config]",
-)
-@click.option("--context", metavar="NAME", help="Context of the kubeconfig. [default: the current one]")
+@credential_options
 @click.option(
     "--server",
     metavar="URL",
