@@ -215,10 +215,16 @@ def content(
 
 
 def claim(
-    name: str = "data-etcd-0", *, namespace: str = HOSTED, labels: dict[str, str] | None = None
+    name: str = "data-etcd-0",
+    *,
+    namespace: str = HOSTED,
+    labels: dict[str, str] | None = None,
+    created: datetime | None = None,
 ) -> PersistentVolumeClaim:
     """Return a claim of the control plane."""
-    return PersistentVolumeClaim(metadata=ObjectMeta(name=name, namespace=namespace, uid="uid-" + name, labels=labels))
+    made = seconds(created) if created is not None else None
+    meta = ObjectMeta(name=name, namespace=namespace, uid="uid-" + name, labels=labels, creation_timestamp=made)
+    return PersistentVolumeClaim(metadata=meta)
 
 
 def cluster(*objects: Any, **others: Any) -> ClusterSnapshot:

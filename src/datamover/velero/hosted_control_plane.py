@@ -113,9 +113,8 @@ class BackUpHostedControlPlane:
         except UnreadableError as error:
             return self._unknown(begun, found, f"the cluster cannot be read: {error}", passing=error.passing)
         verdict = self._verdict(hcp, found, looked.seen, begun.configuration)
-        for warning in (
-            verdict.warnings
-        ):  # each look is a process of its own that knows nothing of the last: told aloud when it is over
+        # each look is a process of its own that knows nothing of the last: told aloud when it is over
+        for warning in verdict.warnings:
             self._log.write("warn" if verdict.over else "debug", warning, **_named(found, hcp))
         # a platform that has changed since the beginning is no failure of the data that is moved
         if verdict.state in (State.UNKNOWN, State.UNSUPPORTED):

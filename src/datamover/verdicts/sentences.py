@@ -1,14 +1,19 @@
 """The verdict in words: one sentence, and what is worth a warning. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Final
 
 from datamover.api.amounts import count, size
 from datamover.api.outside import clean
+from datamover.verdicts.limits import moment_at
 from datamover.verdicts.platform import PLATFORMS
 from datamover.verdicts.readings import name, said
 from datamover.verdicts.selection import includes
 from datamover.verdicts.stages import Look
 from datamover.verdicts.verdict import Kind, Wait
+
+_NAMED: Final = 8
+"""So many claims are named; the table shows the others."""
 
 
 def waiting(*, completed: int, total: int, waits: Sequence[Wait]) -> str:
@@ -73,12 +78,18 @@ def failed(error: str, *, waits: Sequence[Wait], completed: int, total: int) -> 
     return _sentence(f"{error}{why}", f"; {completed} of {count(total, 'volume')} moved")
 
 
-def warnings(look: Look, *, seen: int) -> tuple[str, ...]:
-    """Return what fails nothing, and should be known."""
+def warnings(look: Look, *, seen: Collection[str]) -> tuple[str, ...]:
+    """Return what fails nothing, and should be known. `seen` are the claims of which something was snapshotted or moved."""
     found = [f"{name(each.kind)} cannot be read: {said(each.reason)}" for each in look.seen.unread]
-    if look.limits.collected and seen < look.minimum:
+    if look.limits.collected and len(seen) < look.minimum:
         found.append(
-            f"the control plane has {count(look.minimum, 'member')} of etcd by its availability policy, but the backup has {count(seen, 'volume')} of it"
+            f"the control plane has {count(look.minimum, 'member')} of etcd by its availability policy, but the backup has {count(len(seen), 'volume')} of it"
+        )
+    if seen and (left := _left_out(look, seen)):
+        more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+        found.append(
+            f"nothing of {count(len(left), 'claim')} was snapshotted or moved ({', '.join(map(name, left[:_NAMED]))}{more}): the backup's filters leave them out, or Velero has given up "
+            "on them, as its log says then"
         )
     if look.asked and look.rule is not None and not look.rule.du_required and look.uploads:
         found.append("on this platform no upload is required; Velero makes them all the same, so they are waited for")
@@ -90,6 +101,19 @@ def warnings(look: Look, *, seen: int) -> tuple[str, ...]:
             f"{count(images, 'image')} of an operating system {'is' if images == 1 else 'are'} moved as well, which nobody needs: a volume policy of Velero leaves such volumes out"
         )
     return tuple(found)
+
+
+def _left_out(look: Look, seen: Collection[str]) -> list[str]:
+    """Return the claims that were there when the backup began, and of which Velero, once it has processed all items, has left nothing."""
+    began = look.limits.began
+    if not look.limits.collected or began is None:
+        return []
+    made = {key: moment_at(meta.creation_timestamp, now=look.limits.now) for key, meta in look.claims.all.items()}
+    return sorted(
+        key
+        for key, moment in made.items()
+        if key not in seen and key not in look.images and moment is not None and moment <= began
+    )
 
 
 def _sentence(text: str, end: str) -> str:

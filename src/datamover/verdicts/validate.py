@@ -177,7 +177,7 @@ def _verdict(look: Look, steps: list[_Step], *, prefix: str, log: list[str]) -> 
         error=clean(error, limit=MESSAGE_LIMIT),
         timed_out=failed is not None and failed.stage.timed_out,
         description=clean(description, limit=MESSAGE_LIMIT),
-        warnings=sentences.warnings(look, seen=seen),
+        warnings=sentences.warnings(look, seen=by_claim.keys()),
         waits=waits if state in (State.WAITING, State.FAILED) else (),
         rows=rows_of(by_claim, finished=finished, claims=look.claims, collected=collected),
         log=_log(steps, log, error, collected=collected),

@@ -335,6 +335,22 @@ def test_any_number_of_claims(number: int, ha: bool) -> None:
     assert (late.state, late.completed, late.total) == (State.WAITING, number - 1, number)
 
 
+def test_claims_of_which_nothing_is_left_are_named_and_those_that_came_later_are_not() -> None:
+    """Velero may give up on one of them, or the backup leave it out: that looks the same, and is no failure of what is moved."""
+    others = [claim(f"lost-{index}", created=BEGAN - timedelta(days=1)) for index in range(10)]
+    found = judge(upload("moved"), claim("moved"), *others, claim("young", created=BEGAN + timedelta(seconds=1)))
+    assert found.state is State.MOVED
+    [warning] = found.warnings
+    assert "nothing of 10 claims was snapshotted or moved (lost-0, lost-1" in warning
+    assert "lost-7 and 2 more)" in warning
+    assert "young" not in warning
+    [only] = judge(upload("moved"), others[0]).warnings
+    assert "nothing of 1 claim was snapshotted or moved (lost-0)" in only
+    assert not judge(upload("moved"), *others, of=backup(phase="InProgress")).warnings
+    image = claim("image", created=BEGAN - timedelta(days=1), labels={RHCOS_LABEL: "true"})
+    assert not judge(upload("moved"), image).warnings
+
+
 @pytest.mark.parametrize("ha", [False, True])
 def test_no_claim_is_nothing_to_move_and_is_told(ha: bool) -> None:
     found = judge(plane=hcp(ha=ha))
