@@ -18,12 +18,12 @@ from datamover.cli.hcp_look import Explained, ExplainError, Explanation, explain
 from datamover.cli.loop import start
 from datamover.cli.run_command import print_document
 from datamover.cli.terminal import open_console, say, warn
-from datamover.verdicts.verdict import Row, State, Verdict, Wait
+from datamover.verdicts.document import explain_plane
+from datamover.verdicts.verdict import Row, State
 from kubekit.client.client import Client
 from kubekit.client.config import load_config
 from kubekit.client.errors import KubeError
 from kubekit.client.http import HttpTransport
-from kubekit.words.timestamps import seconds
 
 
 class Exit(IntEnum):
@@ -149,61 +149,6 @@ def to_json(found: Explanation) -> bytes:
         "exitCode": exit_of(found),
         "backup": {"namespace": meta.namespace, "name": meta.name, "uid": meta.uid, "phase": found.backup.phase},
         "notes": list(found.notes),
-        "controlPlanes": [_plane(each) for each in found.planes],
+        "controlPlanes": [explain_plane(each.hcp, each.verdict) for each in found.planes],
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2)
-
-
-def _plane(each: Explained) -> dict[str, Any]:
-    verdict = each.verdict
-    return {
-        "namespace": each.hcp.metadata.namespace,
-        "name": each.hcp.metadata.name,
-        "platform": verdict.platform,
-        "state": verdict.state.name,
-        "error": verdict.error,
-        "timedOut": verdict.timed_out,
-        "description": verdict.description,
-        "warnings": list(verdict.warnings),
-        "flags": _flags(verdict),
-        "completed": verdict.completed,
-        "total": verdict.total,
-        "bytesDone": verdict.bytes_done,
-        "bytesTotal": verdict.bytes_total,
-        "started": _moment(verdict.started),
-        "updated": _moment(verdict.updated),
-        "volumes": [
-            {**_common(row), "finished": row.finished, "bytesDone": row.bytes_done, "bytesTotal": row.bytes_total}
-            for row in verdict.rows
-        ],
-        "waits": [_common(wait) for wait in verdict.waits],
-    }
-
-
-def _flags(verdict: Verdict) -> dict[str, bool]:
-    """Return the flags in the document's spelling."""
-    flags = verdict.flags
-    return {
-        "PVBackupStarted": flags.pv_backup_started,
-        "PVBackupFinished": flags.pv_backup_finished,
-        "DUStarted": flags.du_started,
-        "DUFinished": flags.du_finished,
-    }
-
-
-def _common(entry: Row | Wait) -> dict[str, Any]:
-    return {
-        "claim": entry.claim,
-        "kind": entry.kind,
-        "name": entry.name,
-        "phase": entry.phase,
-        "since": _moment(entry.since),
-        "deadline": _moment(entry.deadline),
-        "node": entry.node,
-        "pod": entry.pod,
-        "sentence": entry.sentence,
-    }
-
-
-def _moment(moment: datetime | None) -> str | None:
-    return seconds(moment) if moment is not None else None

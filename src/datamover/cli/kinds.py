@@ -3,6 +3,7 @@
 from typing import Final
 
 from datamover.cli.datavolumes import data_volume_kinds
+from datamover.cli.hosted_control_planes import hosted_control_plane_kinds
 from datamover.cli.options import Options
 from datamover.cli.population import population_kinds
 from datamover.cli.replication import replication_kinds
@@ -44,4 +45,4 @@ REPLICATION_KINDS: Final[tuple[MakeKind, ...]] = (*replication_kinds(), *populat
 def kinds_for(options: Options) -> tuple[MakeKind, ...]:
     """Return what an operator with these options reconciles."""
     replication = REPLICATION_KINDS if options.replication.enabled else ()
-    return (*KINDS, *replication, *data_volume_kinds(options))
+    return (*KINDS, *replication, *data_volume_kinds(options), *hosted_control_plane_kinds(options))

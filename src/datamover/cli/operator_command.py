@@ -168,6 +168,24 @@ Exit codes:
     help="Look for a CDI's controller in this namespace only: while one is alive, nothing is filled. [default: in all namespaces]",
 )
 @click.option(
+    "--hosted-control-planes/--no-hosted-control-planes",
+    envvar="HOSTED_CONTROL_PLANES",
+    show_envvar=True,
+    default=False,
+    show_default=True,
+    help="Follow Velero's backups of hosted control planes (HyperShift): a ConfigMap beside each, events and metrics.",
+)
+@click.option(
+    "--velero-namespace",
+    metavar="NAME",
+    envvar="VELERO_NAMESPACE",
+    show_envvar=True,
+    callback=parse_namespace,
+    default="velero",
+    show_default=True,
+    help="Namespace of Velero, whose backups are followed.",
+)
+@click.option(
     "--webhook-bind-address",
     metavar="HOST:PORT",
     envvar="WEBHOOK_BIND_ADDRESS",
@@ -273,6 +291,8 @@ def operator(
     datavolume_population: bool,
     datavolume_deadline: timedelta | None,
     cdi_namespace: str,
+    hosted_control_planes: bool,
+    velero_namespace: str,
     webhook_bind_address: str,
     webhook_service: str,
     webhook_configuration: str,
@@ -295,6 +315,7 @@ def operator(
     from datamover.cli.operator import read_mover_defaults, serve
     from datamover.cli.options import (
         DataVolumeOptions,
+        HostedControlPlaneOptions,
         MetricsAccess,
         Options,
         ReplicationOptions,
@@ -336,6 +357,9 @@ def operator(
             deadline=datavolume_deadline.total_seconds() if datavolume_deadline else None,
             cdi_namespace=cdi_namespace,
             home=leader_namespace,
+        ),
+        hosted_control_planes=HostedControlPlaneOptions(
+            enabled=hosted_control_planes, velero_namespace=velero_namespace
         ),
         webhook=WebhookOptions(
             address=None if webhook_bind_address == "0" else webhook_bind_address,

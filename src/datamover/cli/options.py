@@ -72,6 +72,14 @@ class DataVolumeOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class HostedControlPlaneOptions:
+    """Whether backups of hosted control planes are followed, and in which namespace Velero has them."""
+
+    enabled: bool = False
+    velero_namespace: str = "velero"
+
+
+@dataclass(frozen=True, slots=True)
 class WebhookOptions:
     """Whether and where the admission webhook of DataVolumes is served.
 
@@ -102,6 +110,7 @@ class Options:
     identity: str = ""
     replication: ReplicationOptions = ReplicationOptions()
     data_volumes: DataVolumeOptions = DataVolumeOptions()
+    hosted_control_planes: HostedControlPlaneOptions = HostedControlPlaneOptions()
     webhook: WebhookOptions = WebhookOptions()
     check_definitions: bool = False
     """Wait, not ready, until the cluster's CustomResourceDefinition has all that this version needs."""

@@ -126,7 +126,7 @@ class Cluster:
         self.namespaces: NamedInformers[PartialObject] = NamedInformers(client, NAMESPACE_METAS, clock=clock)
         self.copiers: list[Copiers] = []
         self._by_name: dict[Resource[Any], NamedInformers[Any]] = {}
-        self._whole: dict[tuple[Resource[Any], str | None], Informer[Any]] = {}
+        self._whole: dict[tuple[Resource[Any], str | None, str | None], Informer[Any]] = {}
         self._client, self._clock, self._namespace, self._metrics = client, clock, namespace, metrics
         self._created_by = frozenset(created_by)
         always = (JOBS, PODS, VOLUME_SNAPSHOTS)
@@ -175,18 +175,20 @@ class Cluster:
         project: Callable[[T], T] | None = None,
         label_selector: str | None = None,
         everywhere: bool = False,
+        within: str | None = None,
     ) -> Informer[T]:
         """Return the watch of all objects of a kind that several kinds read; each that reconciles them takes a `Part`. To be asked while kinds
         are made; whoever asks first says what is kept, and looked up by. A cluster that does not serve the kind holds up nobody.
 
-        `everywhere` also where the operator works in one namespace: for the few objects that say something of the whole cluster.
+        `everywhere` also where the operator works in one namespace: for the few objects that say something of the whole cluster. `within` one
+        namespace, wherever the operator works.
         """
-        key = (resource, label_selector)
+        key = (resource, label_selector, within)
         if key not in self._whole:
             self._whole[key] = Informer(
                 self._client,
                 resource,
-                namespace=self._namespace if resource.namespaced and not everywhere else None,
+                namespace=within or (self._namespace if resource.namespaced and not everywhere else None),
                 label_selector=label_selector,
                 indexes=indexes,
                 project=project,

@@ -38,6 +38,9 @@ FINALIZING: Final = frozenset({BackupPhase.FINALIZING, BackupPhase.FINALIZING_PA
 BROKEN: Final = frozenset({BackupPhase.FAILED, BackupPhase.FAILED_VALIDATION})
 """It came to its end before all items were processed, for instance because Velero was restarted: nobody can restore from it."""
 
+OVER: Final = BROKEN | frozenset({BackupPhase.COMPLETED, BackupPhase.PARTIALLY_FAILED, BackupPhase.DELETING})
+"""Velero is done with it."""
+
 
 class UploadPhase:
     """`status.phase` of a DataUpload and of a PodVolumeBackup."""

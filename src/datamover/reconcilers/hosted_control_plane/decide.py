@@ -1,0 +1,129 @@
+"""When the record of a backup is written, and when it is looked at again. Pure.
+
+A backup that is over and told is done with: neither a restart nor another leader writes anything of it again. While one is under way nothing is asked for
+at intervals: changes of the cluster wake it, and the moments at which something becomes late or stalled.
+"""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Final
+
+from msgspec.structs import replace
+
+from datamover.api.hosted_control_plane import STATUS_MAPS
+from datamover.api.velero.backup import BackupStatus
+from datamover.api.velero.phases import BackupPhase
+from datamover.plans.steps import REST, Create, Emit, Patch, Plan
+from datamover.reconcilers.hosted_control_plane.announcements import ACTION, announce
+from datamover.reconcilers.hosted_control_plane.facts import Facts
+from datamover.reconcilers.hosted_control_plane.record import FollowedPlane, Record, build, fit, write
+from datamover.reconcilers.hosted_control_plane.standing import is_told, moment, stand
+from datamover.runs.wait import LITTLE
+
+Decision = Plan[BackupStatus]
+
+_NONE: Final = timedelta(0)
+
+
+def decide(facts: Facts) -> Decision:
+    """Return what to do next."""
+    backup, before = facts.backup, facts.record
+    if backup.metadata.terminating or backup.phase == BackupPhase.DELETING:
+        return REST
+    if facts.status is not None and not facts.status.metadata.owned_by(backup.metadata.uid):
+        return REST  # it is of a backup of the same name that is gone, and goes with that one
+    told = is_told(backup, before, told=facts.told, now=facts.now, pace=facts.pace)
+    if told or not facts.planes:
+        return REST
+    refusal = facts.known.refusal
+    if refusal is not None and refusal.fresh:
+        event = Emit("Warning", refusal.reason, refusal.message, ACTION)
+        return Plan(() if facts.known.told == event else (event,), refusal.retry_after)
+    after = fit(stand(facts))
+    pause = _pause(before, after, facts)
+    if pause is None:
+        return Plan(wake_after=_wake_after(after, facts))
+    age = _age(before, facts)
+    if age is not None and age < pause:
+        seconds = (pause - age).total_seconds() + LITTLE
+        again = _wake_after(after, facts)
+        return Plan(wake_after=seconds if again is None else min(seconds, again))
+    step = (
+        Patch(STATUS_MAPS, facts.status.metadata, {"data": write(after)})
+        if facts.status is not None
+        else Create(STATUS_MAPS, build(backup, after))
+    )
+    events = announce(before, after, misconfigured=facts.misconfigured)
+    return Plan((step, *events), _wake_after(after, facts))
+
+
+def _pause(before: Record | None, after: Record, facts: Facts) -> timedelta | None:
+    """Return for how long the last write has to have been; None where nothing is to be written."""
+    if before is None or _states(before) != _states(after):
+        return _NONE
+    if _phases(before) != _phases(after):
+        return facts.pace.soon
+    return facts.pace.interval if _words(before) != _words(after) else None
+
+
+def _age(before: Record | None, facts: Facts) -> timedelta | None:
+    """Return how long ago was written; None for never. A moment that is still to come is none."""
+    written = moment(before.updated) if before is not None else None
+    return facts.now - written if written is not None and written <= facts.now else None
+
+
+def _states(record: Record) -> object:
+    """What is told at once."""
+    stalled = [
+        (
+            each.place,
+            each.state,
+            each.timed_out,
+            each.final,
+            [volume.claim for volume in each.volumes if volume.stalled],
+        )
+        for each in record.control_planes
+    ]
+    return stalled, record.left_off
+
+
+def _phases(record: Record) -> object:
+    """What is told soon: whatever goes on in steps."""
+    planes = [
+        (
+            each.completed,
+            each.total,
+            each.flags,
+            each.error,
+            [(one.name, one.phase, one.finished) for one in each.volumes],
+        )
+        for each in record.control_planes
+    ]
+    return planes, record.phase
+
+
+def _words(record: Record) -> Record:
+    """What is told now and then: all but the moments of our own."""
+    planes = tuple(
+        replace(each, volumes=tuple(replace(one, progressed=None) for one in each.volumes))
+        for each in record.control_planes
+    )
+    return replace(record, updated="", control_planes=planes)
+
+
+def _wake_after(after: Record, facts: Facts) -> float | None:
+    """Return after how many seconds something of it may be late or stalled; None where nothing of that can come."""
+    found = [each for plane in after.control_planes if not plane.final for each in _moments(plane, facts)]
+    return min(found) + LITTLE if found else None
+
+
+def _moments(plane: FollowedPlane, facts: Facts) -> Iterator[float]:
+    """Yield the seconds until each limit that is not over yet."""
+    for volume in plane.volumes:
+        if volume.finished:
+            continue
+        since, deadline = moment(volume.progressed), moment(volume.deadline)
+        for limit in (since + facts.pace.stall if since is not None else None, deadline):
+            left = (limit - facts.now).total_seconds() if limit is not None else 0.0
+            if left > 0:
+                yield left
