@@ -55,7 +55,7 @@ class HostedControlPlaneMetrics:
         self._expected = show("volumes_expected", "Volumes that are to be moved, of a backup that is not over.")
         self._stalled = show("volumes_stalled", "Volumes of a backup that is not over of which nothing has gone on for ten minutes.")  # fmt: skip
 
-    def stands(self, namespace: str, backup: str, *, moved: int, expected: int, stalled: int = 0) -> None:
+    def stands(self, namespace: str, backup: str, *, moved: int, expected: int, stalled: int) -> None:
         """A backup of the control plane in `namespace` is not over; so far it is."""
         key = BackupName(namespace, backup)
         self._moved.set(key, moved)

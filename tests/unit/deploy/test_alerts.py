@@ -475,6 +475,22 @@ def test_an_image_that_is_out_of_date_or_cannot_be_asked_about_for_a_day_is_told
     evaluate("DataMoverImageOutOfDate", series, at="23h", step="10m")
 
 
+def test_the_first_failure_of_a_hosted_control_planes_backup_is_told_and_an_old_one_is_not(evaluate: Evaluate) -> None:
+    name = 'datamover_hosted_control_plane_errors_total{namespace="system", pod="p", platform="AWS", reason="TimedOut"}'
+    fires = ({"platform": "AWS", "reason": "TimedOut"},)
+    evaluate("DataMoverHostedControlPlaneBackupFailed", {name: "_x20 1x40"}, at="25m", fires=fires)
+    evaluate("DataMoverHostedControlPlaneBackupFailed", {name: "1x40 2x20"}, at="45m", fires=fires)
+    evaluate("DataMoverHostedControlPlaneBackupFailed", {name: "1x60"}, at="45m")
+
+
+def test_a_backup_of_a_hosted_control_plane_that_stands_still_is_told(evaluate: Evaluate) -> None:
+    name = 'datamover_hosted_control_plane_volumes_stalled{namespace="clusters-a", backup="nightly", pod="p"}'
+    fires = ({"namespace": "clusters-a", "backup": "nightly"},)
+    evaluate("DataMoverHostedControlPlaneBackupStalled", {name: "0x5 1x30"}, at="20m", fires=fires)
+    evaluate("DataMoverHostedControlPlaneBackupStalled", {name: "0x5 1x30"}, at="10m")
+    evaluate("DataMoverHostedControlPlaneBackupStalled", {name: "1x5 0x30"}, at="20m")
+
+
 def test_a_certificate_that_was_not_renewed_is_told_a_week_before_its_end_and_one_that_is_not_there_is_not(evaluate: Evaluate) -> None:  # fmt: skip
     name = 'datamover_webhook_certificate_expiry_timestamp_seconds{{namespace="system", pod="{}"}}'
     day = 86400

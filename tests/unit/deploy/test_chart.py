@@ -29,6 +29,7 @@ ALERTS: list[dict[str, Any]] = read_yaml((CHART / "files/alerts.yaml").read_text
 REPLICATION = "replication.enabled=true"
 COLLECTION = "dataVolumes.collection.enabled=true"
 POPULATION = "dataVolumes.population.enabled=true"
+HOSTED = "hostedControlPlanes.enabled=true"
 
 
 FREE = {"resources", "livenessProbe", "readinessProbe", "affinity", "strategy"}
@@ -409,7 +410,7 @@ def test_each_pod_is_scraped_once_and_keeps_its_own_namespaces(render: Any) -> N
 
 def test_alert_rules_arrive_as_they_are_written_but_those_that_are_switched_off(render: Any) -> None:
     rule = "metrics.prometheusRule"
-    both = (f"{rule}.enabled=true", REPLICATION, COLLECTION, POPULATION)
+    both = (f"{rule}.enabled=true", REPLICATION, COLLECTION, POPULATION, HOSTED)
     (found,) = of_kind(render(*both), "PrometheusRule")
     assert found["spec"]["groups"] == ALERTS
     (found,) = of_kind(render(*both, f"{rule}.disabled={{DataMoverCleanupFailing}}"), "PrometheusRule")
@@ -419,7 +420,8 @@ def test_alert_rules_arrive_as_they_are_written_but_those_that_are_switched_off(
 def test_rules_and_panels_of_replication_arrive_only_where_it_is_enabled(render: Any) -> None:
     objects = render("metrics.prometheusRule.enabled=true", "grafanaDashboard.enabled=true")
     (found,) = of_kind(objects, "PrometheusRule")
-    others = {f"datamover.{each}" for each in ("replication", "datavolumes", "population", "images", "webhook")}
+    switched = ("replication", "datavolumes", "population", "images", "hosted-control-planes", "webhook")
+    others = {f"datamover.{each}" for each in switched}
     assert found["spec"]["groups"] == [group for group in ALERTS if group["name"] not in others]
     assert "eplication" not in str(of_kind(objects, "ConfigMap"))
 
@@ -442,7 +444,7 @@ def test_the_hours_of_the_alert_rules_are_values(render: Any) -> None:
 
 def test_runbooks_lead_to_where_the_page_is_served(render: Any) -> None:
     rule, page = "metrics.prometheusRule", "https://docs.example.com/failures"
-    settings = (f"{rule}.enabled=true", f"{rule}.runbookPage={page}", REPLICATION, COLLECTION, POPULATION)
+    settings = (f"{rule}.enabled=true", f"{rule}.runbookPage={page}", REPLICATION, COLLECTION, POPULATION, HOSTED)
     (found,) = of_kind(render(*settings), "PrometheusRule")
     rules = [each for group in found["spec"]["groups"] for each in group["rules"]]
     written = [each for group in ALERTS for each in group["rules"]]

@@ -27,6 +27,7 @@ from datamover.cli.outcome import Exit
 from datamover.metrics.datamover import DataMoverMetrics
 from datamover.metrics.datavolumes import CollectionMetrics, ModeMetrics
 from datamover.metrics.exposition import new_registry
+from datamover.metrics.hosted_control_planes import HostedControlPlaneMetrics
 from datamover.metrics.images import ImageMetrics
 from datamover.metrics.objects import ObjectFamily
 from datamover.metrics.population import PopulationMetrics
@@ -503,6 +504,7 @@ def our_families() -> dict[str, Family]:
     ReplicationMetrics(registry, now=lambda: 0.0)
     PopulationMetrics(registry)
     ImageMetrics(registry)
+    HostedControlPlaneMetrics(registry)
     WebhookMetrics(registry, outcomes=Outcome)
     CollectionMetrics(registry)
     ModeMetrics(registry, Mode)

@@ -218,6 +218,11 @@ where it is a registry: it has a dot or a port, or is localhost.
   resources: [configmaps]
   verbs: [list, watch]
 {{- end }}
+{{- if .Values.hostedControlPlanes.enabled }}
+- apiGroups: [hypershift.openshift.io]
+  resources: [hostedcontrolplanes]
+  verbs: [list, watch]
+{{- end }}
 {{- if include "datamover.dataVolumes" . }}
 - apiGroups: [cdi.kubevirt.io]
   resources: [datavolumes]
@@ -304,6 +309,15 @@ where it is a registry: it has a dot or a port, or is localhost.
   resourceNames: [{{ . | quote }}]
   {{- end }}
   verbs: [get, list, watch]
+{{- end }}
+{{- if .Values.hostedControlPlanes.enabled }}
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  resourceNames: [backups.velero.io]
+  verbs: [get, list, watch]
+- apiGroups: [snapshot.storage.k8s.io]
+  resources: [volumesnapshotcontents]
+  verbs: [list, watch]
 {{- end }}
 {{- if include "datamover.dataVolumes" . }}
 - apiGroups: [apiextensions.k8s.io]

@@ -134,6 +134,7 @@ def summarise(record: Record) -> str:
 
 def fit(record: Record) -> Record:
     """Return a record as it is kept: with as many volumes of each control plane as there is room for. What is unfinished comes first."""
+    fitting = record
     for most in _VOLUMES:
         kept = tuple(replace(each, volumes=each.volumes[:most]) for each in record.control_planes)
         fitting = replace(record, control_planes=kept)

@@ -1,0 +1,112 @@
+"""What the chart adds for hosted control planes: its switch, and each right explained and no more."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Render = Callable[..., list[dict[str, Any]]]
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "permissions.md").read_text(encoding="utf-8")
+ON = "hostedControlPlanes.enabled=true"
+ROLE = "datamover-operator-hosted-control-planes"
+CHANGING = {"create", "update", "patch", "delete"}
+Right = tuple[str, str, str]
+
+
+def named(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
+    (found,) = [each for each in objects if (each["kind"], each["metadata"]["name"]) == (kind, name)]
+    return found
+
+
+def rights(role: dict[str, Any]) -> set[Right]:
+    """Return group, resource and verb of all that a role grants."""
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def arguments(objects: list[dict[str, Any]]) -> set[str]:
+    (deployment,) = [each for each in objects if each["kind"] == "Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return set(container["args"])
+
+
+def explained() -> list[set[tuple[str, str]]]:
+    """Return what the page explains, table by table."""
+    match = re.search(r"^## Hosted control planes\n(.*?)(?=^## )", PAGE, re.MULTILINE | re.DOTALL)
+    assert match
+    return [
+        {
+            (resource, verb)
+            for resources, words in re.findall(r"^\| ((?:`[\w./]+`(?:, )?)+)([^|]*) \|", table, re.MULTILINE)
+            for resource in re.findall(r"`([\w./]+)`", resources)
+            for verb in re.findall(r"\b(?:get|list|watch|create|update|patch|delete)\b", words)
+        }
+        for table in match[1].split("| rule |")[1:]
+    ]
+
+
+def test_off_nothing_of_it_is_granted_or_told(render_text: Any) -> None:
+    text = render_text(tests=False)
+    for word in ("velero", "hypershift", "hosted-control-plane", "volumesnapshotcontents"):
+        assert word not in text.lower()
+    assert render_text("hostedControlPlanes.veleroNamespace=openshift-adp", tests=False) == text
+
+
+def test_every_right_is_explained_and_no_other(render: Render) -> None:
+    before, after = render(), render(ON)
+    wide = rights(named(after, "ClusterRole", "datamover-operator")) - rights(named(before, "ClusterRole", "datamover-operator"))  # fmt: skip
+    tables = explained()
+    definitions = {("customresourcedefinitions", verb) for verb in ("get", "list", "watch")}
+    assert {(resource, verb) for _, resource, verb in wide} | definitions == tables[0]
+    assert {(resource, verb) for _, resource, verb in rights(named(after, "Role", ROLE))} == tables[1]
+
+
+def test_nothing_is_written_but_config_maps_and_events_in_veleros_namespace(render: Render) -> None:
+    objects = render(ON, "hostedControlPlanes.veleroNamespace=openshift-adp")
+    role, binding = named(objects, "Role", ROLE), named(objects, "RoleBinding", ROLE)
+    assert {each["metadata"]["namespace"] for each in (role, binding)} == {"openshift-adp"}
+    assert {each for each in rights(role) if each[2] in CHANGING} == {
+        ("", "configmaps", "create"),
+        ("", "configmaps", "patch"),
+        ("events.k8s.io", "events", "create"),
+        ("events.k8s.io", "events", "patch"),
+    }
+    before = rights(named(render(), "ClusterRole", "datamover-operator"))
+    assert not [each for each in rights(named(objects, "ClusterRole", "datamover-operator")) - before if each[2] in CHANGING]  # fmt: skip
+    assert "*" not in str(role["rules"])
+    (gate,) = [
+        rule
+        for rule in named(objects, "ClusterRole", "datamover-operator")["rules"]
+        if "backups.velero.io" in rule.get("resourceNames", ())
+    ]
+    assert gate["resources"] == ["customresourcedefinitions"]
+
+
+def test_in_one_namespace_control_planes_are_read_there_only(render: Render) -> None:
+    objects = render(ON, "watchNamespace=clusters-a")
+    planes = ("hypershift.openshift.io", "hostedcontrolplanes", "list")
+    assert planes not in rights(named(objects, "ClusterRole", "datamover-operator"))
+    (role,) = [each for each in objects if each["kind"] == "Role" and each["metadata"]["namespace"] == "clusters-a"]
+    assert planes in rights(role)
+    assert ("", "pods", "list") in rights(named(objects, "Role", ROLE))
+
+
+def test_the_operator_is_told_what_to_do(render: Render) -> None:
+    told = {"--hosted-control-planes", "--velero-namespace=openshift-adp"}
+    assert told <= arguments(render(ON, "hostedControlPlanes.veleroNamespace=openshift-adp"))
+    assert not [each for each in arguments(render()) if "velero" in each or "hosted" in each]
+
+
+@pytest.mark.parametrize("wrong", ["veleroNamespace=", "veleroNamespace=A_b", "enabled=maybe", "stall=5m"])
+def test_what_is_no_such_value_is_refused(wrong: str, render: Render) -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        render(ON, f"hostedControlPlanes.{wrong}")
