@@ -1,18 +1,23 @@
 """What the chart adds for hosted control planes: its switch, and each right explained and no more."""
 
 import re
+import secrets
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from support.backup_world import backup_world, run_velero_plane
+from support.kubernetes import ControlPlane
 
 Render = Callable[..., list[dict[str, Any]]]
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "permissions.md").read_text(encoding="utf-8")
 ON = "hostedControlPlanes.enabled=true"
 ROLE = "datamover-operator-hosted-control-planes"
+RIGHTS = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
 CHANGING = {"create", "update", "patch", "delete"}
 Right = tuple[str, str, str]
 
@@ -110,3 +115,41 @@ def test_the_operator_is_told_what_to_do(render: Render) -> None:
 def test_what_is_no_such_value_is_refused(wrong: str, render: Render) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         render(ON, f"hostedControlPlanes.{wrong}")
+
+
+@pytest.fixture(scope="module")
+def velero_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    yield from run_velero_plane(tmp_path_factory.mktemp("velero-kinds"))
+
+
+@pytest.mark.kubernetes
+@pytest.mark.xdist_group("velero-kinds")
+async def test_an_operator_with_the_charts_rights_follows_a_backup_and_is_refused_nothing(
+    velero_plane: ControlPlane, render: Render
+) -> None:
+    home = f"operator-{secrets.token_hex(4)}"
+    velero_plane.create_namespace(home)
+
+    def grant(velero: str) -> Path:
+        release = f"datamover-{home[-4:]}"
+        rendered = render(ON, f"hostedControlPlanes.veleroNamespace={velero}", release=release, namespace=home)
+        for each in rendered:
+            if each["kind"] in RIGHTS:
+                velero_plane.create(each)
+        (account,) = [each["metadata"]["name"] for each in rendered if each["kind"] == "ServiceAccount"]
+        user.append(f"system:serviceaccount:{home}:{account}")
+        return velero_plane.service_account_kubeconfig(home, account)
+
+    user: list[str] = []
+    async with backup_world(velero_plane, rights=grant) as world:
+        world.begin()
+        await world.host()
+        backup = await world.back_up(phase="WaitingForPluginOperations")
+        await world.upload(backup, "data-etcd-0", "InProgress")
+        await world.until_state("WAITING")
+        await world.upload(backup, "data-etcd-0", "Completed")
+        await world.until_state("MOVED")
+        await world.until_told("Moved")
+    asked = velero_plane.audit(user=user[0])
+    assert any((each.verb, each.resource) == ("create", "configmaps") for each in asked)
+    assert not [(each.verb, each.resource) for each in asked if each.code == 403]
