@@ -12,6 +12,7 @@ from datamover.api.velero.backup import BACKUPS
 from datamover.reconcilers.hosted_control_plane.facts import Pace
 from kubekit.words.timestamps import seconds
 from support.backup_world import DEFINITIONS, BackupWorld, backup_world, run_velero_plane
+from support.control_planes import pod_volume_backup
 from support.kubernetes import ControlPlane
 
 pytestmark = pytest.mark.xdist_group("velero-kinds")
@@ -123,6 +124,25 @@ async def test_what_stands_still_is_told_and_not_given_up(world: Open) -> None:
         await found.upload(backup, MEMBERS[0], "Completed", done=2, total=2)
         await found.until_state("MOVED")
         await found.until_told("Stalled", "Moved")
+
+
+@pytest.mark.parametrize("kind", ["datauploads", "podvolumebackups"])
+async def test_an_upload_that_a_late_watch_hides_is_not_overlooked(world: Open, kind: str) -> None:
+    async with world(late=kind) as found:
+        found.begin()
+        await found.host()
+        await found.back_up()
+        await found.until_state("WAITING")
+        if kind == "datauploads":
+            await found.upload(await found.back_up(), MEMBERS[0], "InProgress")
+        else:
+            await found.put(pod_volume_backup(phase="InProgress", of=await found.back_up(), namespace=found.hosted))
+        await found.back_up(phase="WaitingForPluginOperations")
+        said = await found.until(
+            lambda said: said["controlPlanes"][0]["total"] == 1 and said["controlPlanes"][0].get("volumes")
+        )
+        assert said["controlPlanes"][0]["state"] == "WAITING"
+        assert await found.events() == []
 
 
 async def test_the_config_map_goes_with_its_backup(world: Open) -> None:

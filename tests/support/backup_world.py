@@ -7,7 +7,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +91,16 @@ def run_velero_plane(place: Path) -> Iterator[ControlPlane]:
 
 
 class Asked:
-    """The way of an operator, and what went over it. Lists that a watch begins with are not counted."""
+    """The way of an operator, and what went over it. Lists that a watch begins with are not counted.
 
-    def __init__(self, inner: Transport) -> None:
+    Watches of `late`, a plural, tell nothing.
+    """
+
+    def __init__(self, inner: Transport, *, late: str = "") -> None:
         self.writes: list[tuple[str, str]] = []
         self.gets: list[str] = []
         self._inner = inner
+        self._late = late
 
     async def request(self, request: Request, *, timeout: float | None = None) -> Response:
         if request.method != "GET":
@@ -105,8 +109,12 @@ class Asked:
             self.gets.append(request.path)
         return await self._inner.request(request, timeout=timeout)
 
-    def stream(self, request: Request, *, idle_timeout: float | None = None) -> AbstractAsyncContextManager[Stream]:
-        return self._inner.stream(request, idle_timeout=idle_timeout)
+    @asynccontextmanager
+    async def stream(self, request: Request, *, idle_timeout: float | None = None) -> AsyncIterator[Stream]:
+        if self._late and request.path.endswith(f"/{self._late}"):
+            await asyncio.Event().wait()
+        async with self._inner.stream(request, idle_timeout=idle_timeout) as found:
+            yield found
 
     async def close(self) -> None:
         """What is below is closed by who opened it."""
@@ -238,12 +246,16 @@ class BackupWorld:
 
 @asynccontextmanager
 async def backup_world(
-    plane: ControlPlane | None, *, pace: Pace = PATIENT, rights: Callable[[str], Path] | None = None
+    plane: ControlPlane | None,
+    *,
+    pace: Pace = PATIENT,
+    rights: Callable[[str], Path] | None = None,
+    late: str = "",
 ) -> AsyncIterator[BackupWorld]:
     """A world on a real control plane, or on an embedded one.
 
     `rights` grants the operator what it may, in a cluster with Velero in the namespace that it is given, and returns its kubeconfig; without, it is an
-    administrator.
+    administrator. Its watches of `late`, a plural, tell it nothing.
     """
     mark = secrets.token_hex(4)
     velero, hosted = f"velero-{mark}", f"clusters-{mark}"
@@ -263,7 +275,7 @@ async def backup_world(
     ways: list[Asked] = []
 
     def lead(metrics: Any) -> Client:
-        ways.append(Asked(open_way(kubeconfig)))
+        ways.append(Asked(open_way(kubeconfig), late=late))
         return Client(ways[-1], user_agent="operator", observe=metrics.request)
 
     def follow(around: Surroundings) -> AnyKind:

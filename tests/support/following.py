@@ -11,7 +11,7 @@ from datamover.api.velero.backup import Backup
 from datamover.metrics.hosted_control_planes import HostedControlPlaneMetrics
 from datamover.plans.known import UNKNOWN, Known
 from datamover.plans.learned import Learned
-from datamover.plans.steps import Create, Emit, Patch
+from datamover.plans.steps import Create, Emit, Patch, ProveListed
 from datamover.reconcilers.cluster import Cluster
 from datamover.reconcilers.hosted_control_plane.facts import Facts
 from datamover.reconcilers.hosted_control_plane.gather import Around
@@ -53,6 +53,7 @@ class Following:
         self.around = Around(view, velero=VELERO)
         self.writes = 0
         self.told: list[Emit] = []
+        self.proved: list[ProveListed] = []
         self.known: Known = UNKNOWN
         self.registry, self.kind = self._begin()
         for informer in self.cluster.informers():
@@ -106,6 +107,8 @@ class Following:
                     self._write(meta["name"], owner["uid"], step.manifest["data"])
                 case Patch():
                     self._write(step.target.name, obj.metadata.uid, step.patch["data"])
+                case ProveListed():
+                    self.proved.append(step)
                 case Emit():
                     self.told.append(step)
                 case _:

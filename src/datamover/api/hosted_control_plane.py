@@ -7,6 +7,7 @@ from typing import Final
 from datamover.api import names
 from datamover.api.velero.names import label_value
 from kubekit.words.meta import Model, ObjectMeta, Resource
+from kubekit.words.snapshot import VOLUME_SNAPSHOTS, VolumeSnapshot
 
 NAME_PREFIX: Final = "hosted-control-planes-"
 """Before the backup's name, in that of its ConfigMap."""
@@ -50,6 +51,10 @@ class StatusMap(Model, frozen=True):
 
 
 STATUS_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap", StatusMap)
+BACKED_UP_SNAPSHOTS: Final = Resource(
+    VOLUME_SNAPSHOTS.group, VOLUME_SNAPSHOTS.version, VOLUME_SNAPSHOTS.plural, VOLUME_SNAPSHOTS.kind, VolumeSnapshot
+)
+"""VolumeSnapshots that a backup has taken, which have a cache of their own."""
 
 
 def status_name(backup: str) -> str:

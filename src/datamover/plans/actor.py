@@ -34,6 +34,7 @@ from datamover.plans.steps import (
     Patch,
     Plan,
     ProveGone,
+    ProveListed,
     ProvePods,
     ProveSame,
     ProveStatus,
@@ -133,7 +134,7 @@ class Actor(Generic[T, S]):
             case Rebind():
                 await self._patch(PERSISTENT_VOLUMES, step.volume, step.patch, attempts)
                 self._tell(obj, Line(f"handed PersistentVolume {step.volume.name} over to {step.claim.name}"))
-            case ProveGone() | ProveSame() | ProvePods():
+            case ProveGone() | ProveSame() | ProvePods() | ProveListed():
                 await self._prove(step, obj, attempts)
             case Inquire() | Locate() | AskOwners() | SampleLog():
                 return obj, await self._ask(step, obj, learned)
@@ -142,7 +143,7 @@ class Actor(Generic[T, S]):
                 return obj, replace(learned, told=step)
         return obj, learned
 
-    async def _prove(self, step: ProveGone | ProveSame | ProvePods, obj: T, attempts: Attempts) -> None:
+    async def _prove(self, step: ProveGone | ProveSame | ProvePods | ProveListed, obj: T, attempts: Attempts) -> None:
         match step:
             case ProveGone():
                 await self._proof.prove_gone(obj.metadata, step, attempts)
@@ -150,6 +151,8 @@ class Actor(Generic[T, S]):
                 await self._proof.prove_same(step)
             case ProvePods():
                 await self._proof.prove_pods(obj.metadata, step, attempts)
+            case ProveListed():
+                await self._proof.prove_listed(step, attempts)
 
     async def _ask(
         self, step: Inquire | Locate | AskOwners | SampleLog, obj: T, learned: Learned[T, S]

@@ -8,7 +8,7 @@ Guarantees:
 - A status is written under the version that the decision was made on; where that is old, the server refuses and nothing after it is done.
   `ProveStatus` asks for the same before an effect that no status goes before.
 - Nothing that only seems gone is made a second time or called removed: `ProveGone` asks the server for it by name, `ProvePods` counts the
-  Pods there. What this process has seen come and go (`Seen`) needs no proof, so that an undisturbed run reads nothing.
+  Pods there, `ProveListed` what else has a label. What this process has seen come and go (`Seen`) needs no proof, so that an undisturbed run reads nothing.
 - What an answer shows goes into the caches, and the decision is made anew (`Conflict`): proof never acts upon what it finds.
 - A name that is taken is looked at: a child of ours counts as created, anybody else's is never touched.
 Caveats: without the right to read, an absence is believed.
@@ -23,7 +23,7 @@ from datamover.api.ownership import select_children
 from datamover.plans.kind import HasStatus, Kind
 from datamover.plans.known import Refusal
 from datamover.plans.refusals import LONGEST_WAIT, Attempts, describe
-from datamover.plans.steps import Create, ProveGone, ProvePods, ProveSame
+from datamover.plans.steps import Create, ProveGone, ProveListed, ProvePods, ProveSame
 from kubekit.client.client import Client
 from kubekit.client.errors import Conflict, Forbidden, KubeError, NotFound
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PODS, PersistentVolume
@@ -113,6 +113,16 @@ class Proof(Generic[T]):
         news = [pod.metadata.name for pod in pods if self._caches.observe(PODS, pod)]
         if news:
             raise Conflict(f"Pod {', '.join(news)} was not known so")
+
+    async def prove_listed(self, step: ProveListed, attempts: Attempts) -> None:
+        """Return when the server has no object with these labels that the cache does not know so. Raises RefusedError when they may not be listed."""
+        try:
+            listed = await self._client.list(step.resource, namespace=step.namespace, label_selector=step.labels)
+        except Forbidden as error:
+            raise RefusedError(describe(step.resource, "list", None, step.namespace, error, attempts)) from error
+        news = [each.metadata.name for each in listed if self._caches.observe(step.resource, each)]
+        if news:
+            raise Conflict(f"{step.resource.kind} {', '.join(news[:3])} was not known so")
 
     async def identify(self, owner: ObjectMeta, step: Create, attempts: Attempts) -> HasMeta:
         """Return the child that holds the name of one that was to be created, if it is ours. Raises RefusedError.

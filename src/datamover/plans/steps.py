@@ -211,6 +211,18 @@ class ProvePods:
 
 
 @dataclass(frozen=True, slots=True)
+class ProveListed:
+    """Read all objects of a kind with these labels from the server; when the caches did not know them so, the decision is made anew.
+
+    For what is concluded from there being no others. `resource` is the very one whose cache is meant: two caches may be of one kind.
+    """
+
+    resource: Resource[Any]
+    namespace: str
+    labels: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProveStatus:
     """Write the status as it is, under its version: who decided on a stale one is refused before the next step (law L7)."""
 
@@ -240,6 +252,7 @@ Effect = (
     | ProveGone
     | ProveSame
     | ProvePods
+    | ProveListed
     | ProveStatus
     | Emit
 )

@@ -7,7 +7,7 @@ import pytest
 
 from datamover.plans.proof import Proof, RefusedError
 from datamover.plans.refusals import Attempts
-from datamover.plans.steps import Create, ProveGone, ProvePods, ProveSame
+from datamover.plans.steps import Create, ProveGone, ProveListed, ProvePods, ProveSame
 from kubekit.client.client import Client
 from kubekit.client.errors import Conflict, NotFound
 from kubekit.words.batch import JOBS
@@ -113,6 +113,32 @@ async def test_pods_are_counted_that_belong_to_the_object_or_to_what_it_fills(st
     await Proof(Client(transport), caches=Noting(), kind=kind).prove_pods(OWNER, step, Attempts())
     (request,) = transport.requests
     assert f"datamover.a-cup-of.coffee/owner-uid={uid}" in dict(request.query)["labelSelector"]
+
+
+LISTED = ProveListed(PERSISTENT_VOLUME_CLAIMS, "vms", "app=web")
+
+
+async def test_what_has_a_label_is_listed_and_what_the_caches_did_not_know_is_decided_upon_anew() -> None:
+    item = {"metadata": {"name": "disk", "namespace": "vms", "uid": "pvc", "resourceVersion": "10"}}
+    transport = ScriptedTransport(
+        answer(body={"metadata": {}, "items": [item]}), answer(body={"metadata": {}, "items": []})
+    )
+    caches, nobody = Noting(), None
+    kind: Any = nobody
+    proof: Proof[Any] = Proof(Client(transport), caches=caches, kind=kind)
+    with pytest.raises(Conflict, match="disk was not known so"):
+        await proof.prove_listed(LISTED, Attempts())
+    assert caches.news == ["10"]
+    await proof.prove_listed(LISTED, Attempts())
+    request = transport.requests[0]
+    assert request.path == "/api/v1/namespaces/vms/persistentvolumeclaims"
+    assert dict(request.query)["labelSelector"] == "app=web"
+
+
+async def test_what_may_not_be_listed_proves_nothing() -> None:
+    proof, _ = proof_of(failure(403, "Forbidden", "no"))
+    with pytest.raises(RefusedError):
+        await proof.prove_listed(LISTED, Attempts())
 
 
 async def test_a_job_that_a_late_cache_hides_is_ours_when_its_owner_is_the_one_that_it_was_to_have() -> None:

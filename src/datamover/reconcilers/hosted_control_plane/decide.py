@@ -10,19 +10,24 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from datamover.api.hosted_control_plane import STATUS_MAPS
+from datamover.api.hosted_control_plane import BACKED_UP_SNAPSHOTS, STATUS_MAPS
 from datamover.api.velero.backup import BackupStatus
+from datamover.api.velero.names import BACKUP_NAME_LABEL, label_value
 from datamover.api.velero.phases import BackupPhase
-from datamover.plans.steps import REST, Create, Emit, Patch, Plan
+from datamover.api.velero.uploads import DATA_UPLOADS, POD_VOLUME_BACKUPS
+from datamover.plans.steps import REST, Create, Emit, Patch, Plan, ProveListed
 from datamover.reconcilers.hosted_control_plane.announcements import ACTION, announce
 from datamover.reconcilers.hosted_control_plane.facts import Facts
 from datamover.reconcilers.hosted_control_plane.record import FollowedPlane, Record, build, fit, write
 from datamover.reconcilers.hosted_control_plane.standing import is_told, moment, stand
 from datamover.runs.wait import LITTLE
+from datamover.verdicts.verdict import Kind, State
 
 Decision = Plan[BackupStatus]
 
 _NONE: Final = timedelta(0)
+_PROVED: Final = frozenset({State.MOVED, State.NOTHING_TO_MOVE})
+"""What is concluded from there being nothing else."""
 
 
 def decide(facts: Facts) -> Decision:
@@ -54,7 +59,27 @@ def decide(facts: Facts) -> Decision:
         else Create(STATUS_MAPS, build(backup, after))
     )
     events = announce(before, after, misconfigured=facts.misconfigured)
-    return Plan((step, *events), _wake_after(after, facts))
+    return Plan((*_proofs(before, after, facts), step, *events), _wake_after(after, facts))
+
+
+def _proofs(before: Record | None, after: Record, facts: Facts) -> Iterator[ProveListed]:
+    """Yield what has to be asked before something is called moved: the caches may not know the last upload yet, and nobody would look again."""
+    ended = {
+        plane.namespace
+        for plane in after.control_planes
+        if plane.final
+        and State[plane.state] in _PROVED
+        and ((old := before and before.plane(plane.place)) is None or not old.final)
+    }
+    hidden = {each.kind for hosted in facts.planes or () for each in hosted.seen.unread}
+    meta = facts.backup.metadata
+    labels = f"{BACKUP_NAME_LABEL}={label_value(meta.name)}"
+    for kind, resource in ((Kind.UPLOAD, DATA_UPLOADS), (Kind.POD_VOLUME_BACKUP, POD_VOLUME_BACKUPS)):
+        if ended and kind not in hidden:
+            yield ProveListed(resource, meta.namespace or "", labels)
+    if Kind.SNAPSHOT not in hidden:
+        for namespace in sorted(ended):
+            yield ProveListed(BACKED_UP_SNAPSHOTS, namespace, labels)
 
 
 def _pause(before: Record | None, after: Record, facts: Facts) -> timedelta | None:
@@ -89,7 +114,7 @@ def _states(record: Record) -> object:
 
 def _phases(record: Record) -> object:
     """What is told soon: whatever goes on in steps."""
-    planes = [
+    return [
         (
             each.completed,
             each.total,
@@ -99,7 +124,6 @@ def _phases(record: Record) -> object:
         )
         for each in record.control_planes
     ]
-    return planes, record.phase
 
 
 def _words(record: Record) -> Record:

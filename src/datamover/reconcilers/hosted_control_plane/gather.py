@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, TypeVar
 
-from datamover.api.hosted_control_plane import SELECTOR, STATUS_MAPS, StatusMap, status_name
+from datamover.api.hosted_control_plane import BACKED_UP_SNAPSHOTS, SELECTOR, STATUS_MAPS, StatusMap, status_name
 from datamover.api.hypershift import CONFIG_MAP, HOSTED_CONTROL_PLANES, HostedControlPlane
 from datamover.api.velero.backup import Backup
 from datamover.api.velero.names import BACKUP_NAME_LABEL
@@ -25,7 +25,7 @@ from kubekit.runtime.informer import Informer, State
 from kubekit.runtime.store import Key, key_of
 from kubekit.words.core import CONFIG_MAPS, PODS, ConfigMap, PersistentVolumeClaim
 from kubekit.words.meta import HasMeta
-from kubekit.words.snapshot import VOLUME_SNAPSHOT_CONTENTS, VOLUME_SNAPSHOTS
+from kubekit.words.snapshot import VOLUME_SNAPSHOT_CONTENTS
 
 T = TypeVar("T", bound=HasMeta)
 
@@ -42,7 +42,7 @@ class Around:
         self.planes = cluster.whole(HOSTED_CONTROL_PLANES, indexes={caches.BY_NAMESPACE: caches.of_namespace})
         self.claims = cluster.claims
         self.snapshots = cluster.whole(
-            VOLUME_SNAPSHOTS,
+            BACKED_UP_SNAPSHOTS,
             label_selector=BACKUP_NAME_LABEL,
             indexes={caches.BY_BACKUP: caches.of_backup},
             project=caches.project_snapshot,

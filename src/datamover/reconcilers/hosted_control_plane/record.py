@@ -52,7 +52,6 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
 
     updated: str = ""
     backup: str = ""
-    phase: str = ""
     control_planes: tuple[FollowedPlane, ...] = ()
     left_off: int = 0
     notes: tuple[str, ...] = ()

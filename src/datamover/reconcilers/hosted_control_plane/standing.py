@@ -38,7 +38,6 @@ def stand(facts: Facts) -> Record:
     return Record(
         updated=seconds(facts.now),
         backup=name(facts.backup.metadata.name),
-        phase=name(facts.backup.phase),
         control_planes=tuple(planes),
         left_off=facts.left_off,
         notes=tuple(clean(each, limit=SENTENCE) for each in facts.notes),

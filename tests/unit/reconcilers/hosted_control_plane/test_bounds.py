@@ -85,7 +85,7 @@ def test_what_is_said_of_other_peoples_objects_is_clean() -> None:
 @given(st.lists(st.sampled_from(STATES), max_size=10), st.booleans())
 def test_a_record_is_read_as_it_was_written(states: list[str], final: bool) -> None:
     planes = tuple(plane(state, namespace=f"n{number}", final=final, volumes=1) for number, state in enumerate(states))
-    record = Record(updated="2026-01-01T12:00:00Z", backup="b", phase="p", control_planes=planes, notes=("n",))
+    record = Record(updated="2026-01-01T12:00:00Z", backup="b", control_planes=planes, notes=("n",))
     assert msgspec.json.decode(write(record)[DataKey.STATUS], type=Record) == record
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from datamover.api.hosted_control_plane import STATUS_MAPS, StatusMap, status_name
 from datamover.plans.known import Known, Refusal
-from datamover.plans.steps import REST, Create, Emit
+from datamover.plans.steps import REST, Create, Emit, ProveListed
 from datamover.reconcilers.hosted_control_plane.decide import decide
 from datamover.runs.facts import Unread
 from kubekit.runtime.informer import State
@@ -38,7 +38,8 @@ def test_a_backup_is_followed_from_its_beginning_to_its_end() -> None:
     world = Following(of=backup("InProgress"), plane=hcp(ha=True))
     world.look(at(0))
     first = world.record()
-    assert (first.phase, first.control_planes[0].state) == ("InProgress", "WAITING")
+    assert first.control_planes[0].state == "WAITING"
+    assert world.proved == []
     world.put(backup(), *three(upload, "InProgress", done=1, total=10))
     world.look(at(1))
     world.put(*three(upload, "Completed", done=10, total=10))
@@ -51,6 +52,12 @@ def test_a_backup_is_followed_from_its_beginning_to_its_end() -> None:
     assert world.count("resources_total", platform="AWS", kind="DataUpload", result="completed") == 3
     assert world.count("volumes_moved", namespace=HOSTED, backup="test-backup") is None
     assert world.writes == 3
+    label = "velero.io/backup-name=test-backup"
+    assert [(each.resource.plural, each.namespace, each.labels) for each in world.proved] == [
+        ("datauploads", VELERO, label),
+        ("podvolumebackups", VELERO, label),
+        ("volumesnapshots", HOSTED, label),
+    ]
 
 
 def test_the_first_write_is_a_config_map_that_goes_with_the_backup() -> None:
@@ -312,8 +319,19 @@ def test_a_predecessors_config_map_is_waited_out() -> None:
     world.put(backup(uid="another"))
     assert decide(world.facts(at(3))) == REST
     world.remove(world.around.statuses.store.list()[0])
-    step, *_ = decide(world.facts(at(3))).steps
+    step = next(each for each in decide(world.facts(at(3))).steps if not isinstance(each, ProveListed))
     assert isinstance(step, Create)
+
+
+def test_nothing_is_called_moved_before_the_server_was_asked_for_what_the_caches_may_not_know() -> None:
+    world = Following(upload())
+    *proofs, write, event = decide(world.facts(at(2))).steps
+    assert {type(each) for each in proofs} == {ProveListed}
+    assert (type(write), type(event)) == (Create, Emit)
+    failed = Following(upload(phase="Failed"))
+    assert not [each for each in decide(failed.facts(at(2))).steps if isinstance(each, ProveListed)], (
+        "a failure is seen"
+    )
 
 
 # --- which control planes, and what cannot be read -----------------------------------------------------------------
