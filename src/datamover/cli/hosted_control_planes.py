@@ -16,6 +16,7 @@ def follow_backups(around: Surroundings) -> AnyKind:
         around=Around(View(around.cluster), velero=velero),
         meter=HostedControlPlaneMetrics(around.registry),
         clock=around.clock,
+        metrics=around.metrics,
     )
 
 

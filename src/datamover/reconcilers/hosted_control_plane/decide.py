@@ -18,7 +18,7 @@ from datamover.api.velero.uploads import DATA_UPLOADS, POD_VOLUME_BACKUPS
 from datamover.plans.steps import REST, Create, Emit, Patch, Plan, ProveListed
 from datamover.reconcilers.hosted_control_plane.announcements import ACTION, announce
 from datamover.reconcilers.hosted_control_plane.facts import Facts
-from datamover.reconcilers.hosted_control_plane.record import FollowedPlane, Record, build, fit, write
+from datamover.reconcilers.hosted_control_plane.record import FollowedPlane, Record, build, change, fit
 from datamover.reconcilers.hosted_control_plane.standing import is_told, moment, stand
 from datamover.runs.wait import LITTLE
 from datamover.verdicts.verdict import Kind, State
@@ -54,7 +54,7 @@ def decide(facts: Facts) -> Decision:
         again = _wake_after(after, facts)
         return Plan(wake_after=seconds if again is None else min(seconds, again))
     step = (
-        Patch(STATUS_MAPS, facts.status.metadata, {"data": write(after)})
+        Patch(STATUS_MAPS, facts.status.metadata, change(backup, after))
         if facts.status is not None
         else Create(STATUS_MAPS, build(backup, after))
     )
@@ -64,13 +64,7 @@ def decide(facts: Facts) -> Decision:
 
 def _proofs(before: Record | None, after: Record, facts: Facts) -> Iterator[ProveListed]:
     """Yield what has to be asked before something is called moved: the caches may not know the last upload yet, and nobody would look again."""
-    ended = {
-        plane.namespace
-        for plane in after.control_planes
-        if plane.final
-        and State[plane.state] in _PROVED
-        and ((old := before and before.plane(plane.place)) is None or not old.final)
-    }
+    ended = {each.namespace for each in after.control_planes if State[each.state] in _PROVED and _ends(before, each)}
     hidden = {each.kind for hosted in facts.planes or () for each in hosted.seen.unread}
     meta = facts.backup.metadata
     labels = f"{BACKUP_NAME_LABEL}={label_value(meta.name)}"
@@ -80,6 +74,12 @@ def _proofs(before: Record | None, after: Record, facts: Facts) -> Iterator[Prov
     if Kind.SNAPSHOT not in hidden:
         for namespace in sorted(ended):
             yield ProveListed(BACKED_UP_SNAPSHOTS, namespace, labels)
+
+
+def _ends(before: Record | None, plane: FollowedPlane) -> bool:
+    """Tell whether a control plane becomes final now."""
+    old = before.plane(plane.place) if before is not None else None
+    return plane.final and not (old is not None and old.final)
 
 
 def _pause(before: Record | None, after: Record, facts: Facts) -> timedelta | None:

@@ -89,14 +89,14 @@ class Around:
         )
         return frozenset(name(each.status.node if each.status is not None else None) for each in moving)
 
-    def describe(self) -> str:
+    def describe(self, backups: Informer[Backup]) -> str:
         """What `/readyz` tells: where backups are followed, and what cannot be read, so that verdicts lack it."""
-        problems = [f"{kind}: {reason}" for kind, reason in _unread(self.kinds()) or ()]
-        outage = self.planes.outage
-        if outage is not None and outage[0] is State.FORBIDDEN:
-            problems.insert(
-                0, f"HostedControlPlane: {self.planes.problem or 'may not be read'}, so that nothing is followed"
-            )
+        decisive = [
+            f"{informer.resource.kind}: {informer.problem or 'it may not be read'}, so that nothing is followed"
+            for informer in (backups, self.planes)
+            if informer.outage is not None and informer.outage[0] is State.FORBIDDEN
+        ]
+        problems = [*decisive, *(f"{kind}: {reason}" for kind, reason in _unread(self.kinds()) or ())]
         told = f"; cannot be read: {'; '.join(problems)}" if problems else ""
         return f"follows backups of hosted control planes in namespace {self.velero}{told}"
 

@@ -24,6 +24,7 @@ from kubekit.client.client import Client
 from kubekit.runtime.clock import Clock
 from kubekit.runtime.controller import Controller
 from kubekit.runtime.informer import Informer
+from kubekit.runtime.instruments import SILENCE, InformerInstruments
 from kubekit.runtime.store import Key, key_of
 from kubekit.words.core import Pod
 from kubekit.words.meta import HasMeta
@@ -41,7 +42,16 @@ class HostedControlPlaneKind(Kind[Backup, BackupStatus, Facts]):
     name = "hosted-control-plane"
     speaks_by_events = True
 
-    def __init__(self, client: Client, *, around: Around, meter: Meter, clock: Clock, pace: Pace = PATIENT) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        around: Around,
+        meter: Meter,
+        clock: Clock,
+        pace: Pace = PATIENT,
+        metrics: InformerInstruments = SILENCE,
+    ) -> None:
         self.objects = Informer(
             client,
             BACKUPS,
@@ -50,8 +60,9 @@ class HostedControlPlaneKind(Kind[Backup, BackupStatus, Facts]):
             indexes={caches.OPEN: caches.if_open, caches.BY_BACKUP: caches.marks_of},
             optional=True,
             clock=clock,
+            metrics=metrics,
         )
-        self.note = around.describe
+        self.note = lambda: around.describe(self.objects)
         self._around = around
         self._counts = Counts(meter)
         self._pace = pace

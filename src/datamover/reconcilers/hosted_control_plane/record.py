@@ -114,6 +114,11 @@ def build(of: Backup, record: Record) -> Manifest:
     }
 
 
+def change(of: Backup, record: Record) -> Manifest:
+    """Return what is written over the ConfigMap: its labels too, for without them it is not seen after a restart."""
+    return {"metadata": {"labels": status_labels(of.metadata.name)}, "data": write(record)}
+
+
 def worst_of(planes: Iterable[FollowedPlane]) -> FollowedPlane | None:
     """Return the control plane that needs somebody most; None where there is none."""
     return min(planes, key=lambda each: _WORST_FIRST.index(State[each.state]), default=None)

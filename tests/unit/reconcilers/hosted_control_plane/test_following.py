@@ -31,6 +31,13 @@ from support.control_planes import (
 )
 from support.following import Following
 
+
+def note_of(world: Following) -> str:
+    """Return what `/readyz` tells."""
+    assert world.kind.note is not None
+    return world.kind.note()
+
+
 ENDED = {"completion_timestamp": seconds(at(9))}
 
 
@@ -406,16 +413,19 @@ def test_what_may_not_be_read_is_unknown_and_told_when_the_backup_is_over(monkey
     world.put(backup("Completed", status=ENDED))
     world.look(at(9))
     assert [(each.type, each.reason) for each in world.told] == [("Warning", "Unknown")]
-    assert "DataUpload: datauploads is forbidden" in world.around.describe()
+    assert "DataUpload: datauploads is forbidden" in note_of(world)
 
 
 def test_control_planes_that_may_not_be_read_are_told_by_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
     world = Following()
-    assert world.around.describe() == f"follows backups of hosted control planes in namespace {VELERO}"
+    assert note_of(world) == f"follows backups of hosted control planes in namespace {VELERO}"
     monkeypatch.setattr(world.around.planes, "_down_since", 0.0)
     monkeypatch.setattr(world.around.planes, "_down_as", State.FORBIDDEN)
     assert decide(world.facts(at(2))) == REST
-    assert "so that nothing is followed" in world.around.describe()
+    assert "HostedControlPlane: it may not be read, so that nothing is followed" in note_of(world)
+    monkeypatch.setattr(world.kind.objects, "_down_since", 0.0)
+    monkeypatch.setattr(world.kind.objects, "_down_as", State.FORBIDDEN)
+    assert "Backup: it may not be read, so that nothing is followed" in note_of(world)
     monkeypatch.setattr(world.around.planes, "_down_as", State.ABSENT)
     assert world.facts(at(2)).planes is not None, "a cluster without the kind has none, or has them no more"
 
