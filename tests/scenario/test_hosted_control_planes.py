@@ -4,6 +4,7 @@ The uploads' phases are played (`support.velero_actor`); all that decides on a b
 disturb each other run at the same time: Velero looks at its backups one after another, and starts all plugins anew for each look.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 import yaml
 
 from support.hosting import HYPERSHIFT, make_claims, make_control_plane, make_namespace, make_pod
-from support.kubernetes import ControlPlane, wait_for
+from support.kubernetes import ADMIN_GROUP, ControlPlane, wait_for
 from support.velero_stage import ACTION, PLUGIN_USER, RHCOS_ACTION, VeleroStage, open_velero
+from support.watcher import watching
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.xdist_group("velero")]
 
@@ -22,6 +24,8 @@ UNSUPPORTED = ("PowerVS", "GCP", "Moon")
 MEMBERS = ("data-etcd-0", "data-etcd-1", "data-etcd-2")
 AVAILABLE = "HighlyAvailable"
 LONG = "b" * 200
+WATCHER = "watcher"
+WRITING = {"create", "update", "patch", "delete", "deletecollection"}
 IMAGE = {"hypershift.openshift.io/is-kubevirt-rhcos": "true"}
 NO_IMAGES = {"version": "v1", "volumePolicies": [{"conditions": {"pvcLabels": IMAGE}, "action": {"type": "skip"}}]}
 """The volume policy of which docs/hosted-control-planes.md speaks."""
@@ -291,3 +295,44 @@ def test_the_plugin_has_written_nothing_but_that_uploads_be_cancelled(stage: Vel
     written = [each for each in stage.plane.audit(user=PLUGIN_USER) if each.verb not in ("get", "list")]
 
     assert {(each.verb, each.resource) for each in written} <= {("patch", "datauploads")}
+
+
+def followed(stage: VeleroStage, backup: str, state: str) -> dict[str, Any]:
+    """Wait until the watcher says this of a backup, and return its ConfigMap."""
+    path = f"/api/v1/namespaces/{stage.velero.namespace}/configmaps"
+    selector = "labelSelector=app.kubernetes.io/component=hosted-control-planes"
+
+    def said() -> dict[str, Any] | None:
+        found = {each["metadata"]["ownerReferences"][0]["name"]: each for each in stage.plane.call("GET", f"{path}?{selector}")[1]["items"]}  # fmt: skip
+        return found[backup] if backup in found and found[backup]["data"]["state"] == state else None
+
+    return wait_for(said, what=f"{state} of {backup}", seconds=60)
+
+
+def test_the_watcher_says_of_each_backup_what_the_plugin_said(stage: VeleroStage, begun: None) -> None:
+    """Of those that were over before it came, and of one that it sees from its beginning."""
+    kubeconfig = stage.plane.user_kubeconfig(WATCHER, [ADMIN_GROUP])
+    said = {f"on-{each.lower()}": "MOVED" for each in PLATFORMS}
+    said |= {f"on-{each.lower()}": "UNSUPPORTED" for each in UNSUPPORTED}
+    said |= {"failing": "FAILED", LONG: "MOVED"}
+    with watching(kubeconfig, stage.velero.namespace):
+        for backup, state in said.items():
+            followed(stage, backup, state)
+        hosted = host(stage, claims=MEMBERS)
+        hosted.play(MEMBERS[2], hold="Accepted")
+        name = hosted.back_up("watched")
+        stage.velero.wait_for_phase(name, "WaitingForPluginOperations", seconds=60)
+        wait_for(
+            lambda: "2 of 3 volumes moved" in followed(stage, name, "WAITING")["data"]["message"], what="the third"
+        )
+        hosted.play(MEMBERS[2], hold="")
+        stage.velero.wait_for_phase(name, "Completed", seconds=60)
+        told = followed(stage, name, "MOVED")["data"]["message"]
+    assert told == progress(stage, name)["description"]
+
+    wrote = [each for each in stage.plane.audit(user=WATCHER) if each.verb in WRITING]
+    assert {each.resource for each in wrote} == {"configmaps", "events"}, "Velero's objects are never written"
+    before = len(stage.plane.audit(user=WATCHER))
+    with watching(kubeconfig, stage.velero.namespace):
+        time.sleep(5)
+    assert [each for each in stage.plane.audit(user=WATCHER)[before:] if each.verb in WRITING] == []

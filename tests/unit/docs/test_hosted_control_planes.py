@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from datamover.api.hosted_control_plane import COMPONENT, NAME_PREFIX, DataKey, Reason
 from datamover.api.hypershift import CONFIG_MAP, Key
 from datamover.api.velero.phases import ENDED, UploadPhase
+from datamover.reconcilers.hosted_control_plane.facts import PATIENT
+from datamover.reconcilers.hosted_control_plane.record import PLANES
 from datamover.verdicts import stages, validate
 from datamover.verdicts.configuration import DEFAULT_PACE, DEFAULT_TIMEOUT, LARGEST_PACE, LARGEST_TIMEOUT
 from datamover.verdicts.platform import PLATFORMS, UNSUPPORTED
@@ -111,6 +114,27 @@ def test_every_error_has_a_row(objects: Any, around: dict[str, Any]) -> None:
     ]
     error = judge(*objects, **around).error.replace("dataUpload was", "volumeSnapshotContent was")
     assert any(re.search(f"{pattern(text)}$", error) for text in texts), error
+
+
+def test_what_is_kept_and_told_of_a_followed_backup_has_a_row() -> None:
+    text = section("Followed by the operator")
+    rows = first_cells(text)
+    assert rows[:3] == [f"`{value}`" for name, value in vars(DataKey).items() if name.isupper()]
+    assert rows[3:] == [f"`{each.value}`" for each in Reason]
+    assert f"`{NAME_PREFIX}NAME`" in text
+    assert f"component={COMPONENT} " in text
+    assert f"It holds {PLANES} control planes" in text
+
+
+def test_the_moments_of_the_page_are_those_that_hold() -> None:
+    text = section("Followed by the operator")
+    assert (PATIENT.soon.seconds, PATIENT.interval.seconds) == (5, 30)
+    assert "five seconds after the last write" in text
+    assert "twice a minute" in text
+    assert PATIENT.stall.seconds == 600
+    assert "for ten minutes" in text
+    assert PATIENT.recent.seconds == 3600
+    assert "within an hour of its end" in text
 
 
 def test_the_functions_are_there() -> None:
