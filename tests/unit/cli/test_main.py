@@ -14,7 +14,14 @@ from datamover import __version__
 from datamover.api.definitions import crds
 from datamover.cli.embedded.state import WorldError
 from datamover.cli.main import main
-from datamover.cli.options import DataVolumeOptions, MetricsAccess, Options, ReplicationOptions, StartError
+from datamover.cli.options import (
+    DataVolumeOptions,
+    HostedControlPlaneOptions,
+    MetricsAccess,
+    Options,
+    ReplicationOptions,
+    StartError,
+)
 from datamover.cli.outcome import Exit
 from datamover.cli.run import RunResult
 from datamover.reconcilers.collection.facts import Machines
@@ -273,6 +280,29 @@ def test_what_an_operator_does_about_data_volumes_is_as_options_or_environment_s
             home=home,
         ),
     ]
+
+
+def test_backups_of_hosted_control_planes_are_followed_where_options_or_environment_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[HostedControlPlaneOptions] = []
+
+    async def serve(options: Options, **_: object) -> None:
+        seen.append(options.hosted_control_planes)
+
+    monkeypatch.setattr("datamover.cli.operator.serve", serve)
+    monkeypatch.setattr("datamover.cli.logs.set_up", lambda **kwargs: None)
+    command = ["operator", "--mover-image", "x"]
+    CliRunner().invoke(main, command)
+    CliRunner().invoke(main, [*command, "--hosted-control-planes", "--velero-namespace", "openshift-adp"])
+    CliRunner().invoke(main, command, env={"HOSTED_CONTROL_PLANES": "true", "VELERO_NAMESPACE": ""})
+    assert seen == [
+        HostedControlPlaneOptions(),
+        HostedControlPlaneOptions(enabled=True, velero_namespace="openshift-adp"),
+        HostedControlPlaneOptions(enabled=True),
+    ]
+    wrong = CliRunner().invoke(main, [*command, "--velero-namespace", "A b"])
+    assert (wrong.exit_code, len(seen)) == (2, 3)
 
 
 @pytest.mark.parametrize(

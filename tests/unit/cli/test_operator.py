@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from datamover.api.names import CREATED_BY_LABEL, CREATED_BY_VALUE
+from datamover.cli.hosted_control_planes import follow_backups
 from datamover.cli.kinds import KINDS, REPLICATION_KINDS, kinds_for
 from datamover.cli.operator import Operator, find_cluster, new_metrics, serve, split_address
-from datamover.cli.options import MetricsAccess, Options, ReplicationOptions, StartError
+from datamover.cli.options import HostedControlPlaneOptions, MetricsAccess, Options, ReplicationOptions, StartError
 from datamover.cli.surroundings import Surroundings
 from kubekit.client.client import Client
 from kubekit.client.errors import KubeError, TransportError
@@ -239,3 +240,15 @@ def test_nobody_is_looked_for_where_no_namespace_is_named() -> None:
 def test_the_kinds_of_replication_are_reconciled_only_where_that_is_on(enabled: bool) -> None:
     kinds = kinds_for(Options(replication=ReplicationOptions(enabled=enabled)))
     assert kinds == ((*KINDS, *REPLICATION_KINDS) if enabled else KINDS)
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_backups_of_hosted_control_planes_are_followed_only_where_that_is_on(enabled: bool) -> None:
+    options = Options(hosted_control_planes=HostedControlPlaneOptions(enabled=enabled, velero_namespace="adp"))
+    kinds = kinds_for(options)
+    assert kinds == ((*KINDS, follow_backups) if enabled else KINDS)
+    registry, metrics = new_metrics()
+    operator = Operator(client(), cluster="c", options=options, registry=registry, metrics=metrics)
+    watched = {each.resource.group_resource for each in operator.cluster.informers()}
+    assert ("datauploads.velero.io" in watched) is enabled
+    assert list(operator.manager.notes()) == (["hosted-control-plane"] if enabled else [])

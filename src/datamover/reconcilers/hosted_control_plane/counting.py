@@ -62,7 +62,7 @@ class Counts:
         for plane in record.control_planes:
             old = before.plane(plane.place) if before is not None else None
             if plane.final and (old is None or not old.final):
-                self._count(plane)
+                self._count(plane, began=record.began)
         self._show(key, record)
 
     def is_told(self, key: Key) -> bool:
@@ -86,13 +86,13 @@ class Counts:
                     plane.namespace, key.name, moved=plane.completed, expected=plane.total, stalled=stalled
                 )
 
-    def _count(self, plane: FollowedPlane) -> None:
+    def _count(self, plane: FollowedPlane, *, began: str | None) -> None:
         reason = reason_of(plane)
-        began, ended = moment(plane.started), moment(plane.ended)
+        start, end = moment(began), moment(plane.ended)
         self._meter.ended(
             plane.platform,
             result=State[plane.state].name,
-            seconds=(ended - began).total_seconds() if began is not None and ended is not None else None,
+            seconds=(end - start).total_seconds() if start is not None and end is not None else None,
             resources=_resources(plane),
             error=reason.value if reason in _ERRORS and reason is not None else "",
             timed_out=plane.timed_out,

@@ -48,8 +48,9 @@ class FollowedPlane(Plane, frozen=True, kw_only=True, rename="camel", omit_defau
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """All of it. `updated` is when it was written, `left_off` the number of control planes that are not followed."""
+    """All of it. `began` is when Velero began, `updated` when it was written, `left_off` the number of control planes that are not followed."""
 
+    began: str | None = None
     updated: str = ""
     backup: str = ""
     control_planes: tuple[FollowedPlane, ...] = ()

@@ -35,7 +35,10 @@ def stand(facts: Facts) -> Record:
     """Return what is to be said. Of what is final nothing is changed."""
     before = facts.record or Record()
     planes = [_plane(each, before.plane((name(each.hcp.metadata.namespace), name(each.hcp.metadata.name))), facts) for each in facts.planes or ()]  # fmt: skip
+    status = facts.backup.status
+    began = moment(status.start_timestamp if status is not None else None)
     return Record(
+        began=seconds(began) if began is not None else None,
         updated=seconds(facts.now),
         backup=name(facts.backup.metadata.name),
         control_planes=tuple(planes),

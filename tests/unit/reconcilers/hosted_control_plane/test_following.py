@@ -49,7 +49,7 @@ def test_a_backup_is_followed_from_its_beginning_to_its_end() -> None:
     assert world.proved == []
     world.put(backup(), *three(upload, "InProgress", done=1, total=10))
     world.look(at(1))
-    world.put(*three(upload, "Completed", done=10, total=10))
+    world.put(*three(upload, "Completed", done=10, total=10, created=at(1)))
     assert world.look(at(2)) is None, "nothing is waited for any more"
     (plane,) = world.record().control_planes
     assert (plane.state, plane.completed, plane.total, plane.final) == ("MOVED", 3, 3, True)
