@@ -50,7 +50,7 @@ def plane(state: str = "WAITING", *, volumes: int = 0, text: str = "x", **fields
 
 
 @pytest.mark.parametrize("text", ["x", '"', "\\", "é", "\U0001f69a"])
-@pytest.mark.parametrize(("planes", "volumes"), [(1, 256), (64, 3), (64, 256), (1, 0)])
+@pytest.mark.parametrize(("planes", "volumes"), [(1, 256), (64, 3), (64, 48), (1, 0)])
 def test_the_largest_record_fits(text: str, planes: int, volumes: int) -> None:
     found = fit(Record(control_planes=tuple(plane(volumes=volumes, text=text) for _ in range(planes))))
     assert size(write(found)) < LIMIT
@@ -58,9 +58,9 @@ def test_the_largest_record_fits(text: str, planes: int, volumes: int) -> None:
 
 
 def test_of_many_volumes_it_is_written_once_although_not_all_are_kept() -> None:
-    many = [upload(f"claim-{number:04}-{'x' * 200}", "Accepted", message="é" * 300) for number in range(3000)]
-    others = [hcp(namespace=f"clusters-{number}") for number in range(20)]
-    uploads = [upload(f"c-{number}", "Accepted", namespace=f"clusters-{number % 20}", message="é" * 300, name=f"u{number}") for number in range(6000)]  # fmt: skip
+    many = [upload(f"claim-{number:04}-{'x' * 200}", "Accepted", message="é" * 300) for number in range(300)]
+    others = [hcp(namespace=f"clusters-{number}") for number in range(6)]
+    uploads = [upload(f"c-{number}", "Accepted", namespace=f"clusters-{number % 6}", message="é" * 300, name=f"u{number}") for number in range(900)]  # fmt: skip
     world = Following(*many, *uploads, *others, of=backup(included_namespaces=("*",)))
     world.look(at(1))
     world.look(at(2))
@@ -68,7 +68,8 @@ def test_of_many_volumes_it_is_written_once_although_not_all_are_kept() -> None:
     assert world.writes == 1
     (found,) = world.around.statuses.store.list()
     assert size(found.data or {}) < LIMIT
-    assert max(each.total for each in world.record().control_planes) == 3000
+    assert len(world.record().control_planes[0].volumes) < 150
+    assert max(each.total for each in world.record().control_planes) == 300
 
 
 def test_what_is_said_of_other_peoples_objects_is_clean() -> None:
