@@ -8,6 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from datamover.api.hypershift import RHCOS_LABEL
 from datamover.api.velero import names
 from datamover.api.velero.backup import Backup
 from datamover.api.velero.phases import OVER, UploadPhase
@@ -31,6 +32,7 @@ _LABELS: Final = frozenset(
         names.PVC_UID_LABEL,
         names.DATA_UPLOAD_LABEL,
         names.POD_VOLUME_BACKUP_LABEL,
+        RHCOS_LABEL,
     }
 )
 Upload = DataUpload | PodVolumeBackup

@@ -19,7 +19,7 @@ from datamover.reconcilers.hosted_control_plane.standing import is_told, moment,
 from datamover.runs.facts import Unread as Absent
 from datamover.verdicts.configuration import Configuration, ConfigurationError
 from datamover.verdicts.readings import name
-from datamover.verdicts.selection import includes
+from datamover.verdicts.selection import content_name, includes
 from datamover.verdicts.verdict import ClusterSnapshot, Kind, Unread
 from kubekit.runtime.informer import Informer, State
 from kubekit.runtime.store import Key, key_of
@@ -177,12 +177,8 @@ def _look(
     snapshots = _marked(around.snapshots, marks)
     uploads = _marked(around.uploads, marks)
     pod_volume_backups = _marked(around.pod_volume_backups, marks)
-    bound = (
-        each.status.bound_volume_snapshot_content_name
-        for each in snapshots
-        if each.status is not None and each.status.bound_volume_snapshot_content_name
-    )
-    contents = tuple(found for each in bound if (found := around.contents.store.get(Key("", each))) is not None)
+    bound = (content for each in snapshots if (content := content_name(each)))
+    contents = tuple(found for name in bound if (found := around.contents.store.get(Key("", name))) is not None)
     pods = tuple(
         pod
         for each in (*uploads, *pod_volume_backups)
