@@ -69,7 +69,7 @@ manifests: $(READY) ## Render deploy/install.yaml from the chart
 	    "$$programs/helm" template datamover deploy/charts/datamover --namespace datamover-operator-system --set namespace.create=true --skip-tests; \
 	  } > deploy/install.yaml.new && mv deploy/install.yaml.new deploy/install.yaml && echo "wrote deploy/install.yaml"
 
-images: ## Build the images of the operator and of the mover into dist/images (Linux, root)
+images: ## Build the images of operator, mover and plugin for Velero into dist/images (Linux, root)
 	@$(PYTHON) tools/images.py build
 
 cluster-programs: $(READY) engines ## Build the programs of that cluster once, outside this folder
@@ -123,6 +123,7 @@ lock: ## Pin the newest packages that pyproject.toml allows, and Debian's engine
 	uv pip compile pyproject.toml --extra uvloop --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/operator.txt
 	uv pip compile pyproject.toml --extra velero --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/velero.txt
 	uv pip compile requirements/mover.in --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/mover.txt
+	uv pip compile requirements/plugin.in --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/plugin.txt
 	uv pip compile requirements/images.in --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/images.txt
 	uv pip compile requirements/go.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/go.txt
 	$(PYTHON) tools/engines.py lock

@@ -8,7 +8,7 @@ MODULE is a set of programs from a folder beside this file, which has a go.mod o
 kubernetes  etcd, kube-apiserver, kube-controller-manager and kubectl: about 8 minutes on two cores the first time (about 1 GB of
             modules, 3 GB of build cache, 0.3 GB of programs). Programs that are there already win: those in `$KUBEBUILDER_ASSETS`,
             then those on PATH (etcd and kube-apiserver both).
-cluster     these and all else that a cluster of one node is made of, from the same folder, with the only Go code that is ours: a storage
+cluster     these and all else that a cluster of one node is made of, from the same folder, with Go code of ours: a storage
             driver and the process that holds a Pod. About 4 minutes more the first time (1 GB of programs).
 s3          versitygw, an S3 server: about 90 seconds on two cores the first time (0.4 GB of modules, 0.4 GB of build cache, 45 MB). The
             program that `$DATAMOVER_TEST_VERSITYGW` names wins, then the one on PATH.

@@ -1,6 +1,6 @@
-"""Build the container images of the operator and of the mover, and look at what came out.
+"""Build the container images of the operator, the mover and the plugin for Velero, and look at what came out.
 
-    python tools/images.py build            build both into dist/images/{operator,mover}.tar with an SBOM beside each
+    python tools/images.py build            build them into dist/images/{operator,mover,velero-plugin}.tar with an SBOM beside each
     python tools/images.py build --help     options: base, names, where to
     python tools/images.py clean            remove all that is kept between builds
 
@@ -52,17 +52,19 @@ from locks import locked
 ROOT = Path(__file__).resolve().parents[1]
 CONTAINERFILE = "deploy/images/Containerfile"
 PUBLIC_BASE = "python:3.13-slim-bookworm"
-TARGETS = ("operator", "mover")
-LIMITS = {"operator": 200_000_000, "mover": 200_000_000}  # bytes, uncompressed
+TARGETS = ("operator", "mover", "velero-plugin")
+LIMITS = {"operator": 200_000_000, "mover": 200_000_000, "velero-plugin": 120_000_000}  # bytes, uncompressed
 SBOM = "usr/share/datamover/sbom.cdx.json"
 INPUTS = (
     "LICENSE",
     "README.md",
     "pyproject.toml",
     "requirements/engines.json",
+    "requirements/go.txt",
     "requirements/images.txt",
     "requirements/mover.txt",
     "requirements/operator.txt",
+    "requirements/plugin.txt",
     "deploy/images",
     "src/datamover",
     "src/kubekit",
@@ -753,7 +755,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    making = commands.add_parser("build", help="build both images")
+    making = commands.add_parser("build", help="build the images")
     base = making.add_mutually_exclusive_group()
     base.add_argument("--base", metavar="IMAGE", help=f"base image [default: {PUBLIC_BASE}, else one made here]")
     base.add_argument("--local-base", action="store_true", help="make the base here with debootstrap")

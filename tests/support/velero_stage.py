@@ -119,7 +119,10 @@ def open_velero(plane: ControlPlane, place: Path, *, plugin: bool = False) -> It
         velero.install()
         if plugin:
             kubeconfig = plane.user_kubeconfig(PLUGIN_USER, [ADMIN_GROUP])
+            named = os.environ.get("DATAMOVER_TEST_VELERO_PLUGIN")  # the one file of an image, for instance
             start = "from datamover.velero.main import main; main()"
+            if named:
+                start = f"import sys; os.execv({named!r}, sys.argv)"
             velero.add_script(PLUGIN, start=start, environment={"KUBECONFIG": str(kubeconfig)})
         velero.start()
         actor.start()

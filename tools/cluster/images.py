@@ -19,7 +19,7 @@ class BuildError(ClusterError):
 
 
 def bring_images(rig: Rig) -> dict[str, str]:
-    """Build both images where they are not the checkout's, load them, and return their names by target. Raises ClusterError."""
+    """Build the images where they are not the checkout's, load those that Pods of ours run, and return their names by target. Raises ClusterError."""
     install_missing(PACKAGES)
     directory = rig.layout.directory / "images"
     command = [sys.executable, _PROGRAM, "build", "--local-base", "--tag", TAG, "--output", directory]

