@@ -30,7 +30,7 @@ const (
 	memory        = "memory"
 	placeVariable = "DATAMOVER_PLUGIN_FILES"
 
-	memfdExecutable = 0x10 // MFD_EXEC, which Linux before 6.3 does not know
+	memfdExecutable = 0x10                             // MFD_EXEC, which Linux before 6.3 does not know
 	temporaryFile   = 0o20000000 | syscall.O_DIRECTORY // O_TMPFILE
 )
 
