@@ -35,7 +35,10 @@ START_LIMIT = 60.0
 KILL_AFTER = 2.0
 LINE_LIMIT = 65_536
 PATIENCE = 20.0
-PROGRAM = Path(sys.executable).parent / "datamover-velero-plugin"
+PROGRAM = Path(
+    os.environ.get("DATAMOVER_TEST_VELERO_PLUGIN") or Path(sys.executable).parent / "datamover-velero-plugin"
+)
+"""What is tested: the script of this environment, or the one file that the variable names."""
 
 
 def environment(**more: str) -> dict[str, str]:
