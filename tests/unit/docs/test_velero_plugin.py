@@ -70,8 +70,7 @@ def test_the_actions_are_those_that_velero_lists() -> None:
     [shown] = re.findall(r"^\$ velero plugin get\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     rows = [line.split() for line in shown.splitlines()[1:]]
     named = assemble(Settings(command="x"), Log("error")).names()
-    assert {(kind, name) for name, kind, _ in rows} == set(named)
-    assert all(built_in == "false" for _, _, built_in in rows)
+    assert {(kind, name) for name, kind in rows} == set(named)
 
 
 def test_the_configuration_is_one_that_the_plugin_reads() -> None:
