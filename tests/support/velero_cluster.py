@@ -26,13 +26,14 @@ Rule = Callable[[Request], Response | None]
 class VeleroCluster:
     """One API server. `requests` are all that came over HTTP, as method and path."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, *, plain: bool = True) -> None:
         self.requests: list[tuple[str, str]] = []
         self.rule: Rule = lambda _: None
         """What is answered in the server's place."""
         self.delay = 0.0
         """Seconds before each answer."""
         self.kubeconfig = place / "kubeconfig"
+        self._plain = plain
         self._server = ApiServer()
         self._loop = asyncio.new_event_loop()
 
@@ -69,8 +70,10 @@ class VeleroCluster:
 
     def _run(self, ready: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)
-        listening = self._loop.run_until_complete(serve(_Heard(self._server, self._handle), plain=True, token="t"))  # type: ignore[arg-type]
-        self.kubeconfig.write_text(_kubeconfig(listening.url))
+        listening = self._loop.run_until_complete(
+            serve(_Heard(self._server, self._handle), plain=self._plain, token="t")
+        )  # type: ignore[arg-type]
+        self.kubeconfig.write_text(json.dumps(listening.kubeconfig()))
         ready.set()
         self._loop.run_forever()
         self._loop.run_until_complete(listening.close())
@@ -89,9 +92,9 @@ class _Heard:
 
 
 @contextmanager
-def running_cluster(place: Path) -> Iterator[VeleroCluster]:
-    """Run one until the block ends; Velero's namespace is `velero`."""
-    cluster = VeleroCluster(place)
+def running_cluster(place: Path, *, plain: bool = True) -> Iterator[VeleroCluster]:
+    """Run one until the block ends; Velero's namespace is `velero`. Without `plain` it speaks TLS, which takes a moment longer."""
+    cluster = VeleroCluster(place, plain=plain)
     ready = threading.Event()
     thread = threading.Thread(target=cluster._run, args=(ready,), daemon=True)
     thread.start()
@@ -147,16 +150,3 @@ def _definition(group: str, version: str, plural: str, kind: str, *, namespaced:
             ],
         },
     }
-
-
-def _kubeconfig(url: str) -> str:
-    return json.dumps(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "c",
-            "clusters": [{"name": "c", "cluster": {"server": url}}],
-            "users": [{"name": "u", "user": {"token": "t"}}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        }
-    )

@@ -87,8 +87,10 @@ def test_with_nothing_else_in_a_root_that_cannot_be_written_it_works(empty_root:
 
 def test_there_it_asks_the_api_server_for_a_verdict(empty_root: Path, tmp_path: Path):
     (tmp_path / "cluster").mkdir()
-    with running_cluster(tmp_path / "cluster") as cluster:
-        (empty_root / "kubeconfig").write_bytes(cluster.kubeconfig.read_bytes())
+    with running_cluster(tmp_path / "cluster", plain=False) as cluster:
+        told = cluster.kubeconfig.read_bytes()
+        assert b"https://" in told
+        (empty_root / "kubeconfig").write_bytes(told)
         spec = {"platform": {"type": "AWS"}, "controllerAvailabilityPolicy": "SingleReplica"}
         plane = cluster.create(HCPS, "hosted", spec=spec)
         uid = "0a1b2c3d-0000-4000-8000-000000000001"
