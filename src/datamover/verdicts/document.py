@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from datamover.api.hypershift import HostedControlPlane
+from datamover.api.outside import Count
 from datamover.verdicts.readings import name
 from datamover.verdicts.verdict import Flags, Row, Verdict, Wait
 from kubekit.words.timestamps import seconds
@@ -32,8 +33,8 @@ class Volume(Entry, frozen=True, kw_only=True, rename="camel"):
     """A claim, and how far it is: the fields of `Row`."""
 
     finished: bool = False
-    bytes_done: int = 0
-    bytes_total: int = 0
+    bytes_done: Count = 0
+    bytes_total: Count = 0
 
 
 class FlagsDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,10 +58,10 @@ class Plane(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     description: str = ""
     warnings: tuple[str, ...] = ()
     flags: FlagsDocument = FlagsDocument()
-    completed: int = 0
-    total: int = 0
-    bytes_done: int = 0
-    bytes_total: int = 0
+    completed: Count = 0
+    total: Count = 0
+    bytes_done: Count = 0
+    bytes_total: Count = 0
     started: str | None = None
     updated: str | None = None
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from datamover.api.hosted_control_plane import status_name
 from datamover.api.hypershift import RHCOS_LABEL
 from datamover.api.velero import names
 from datamover.api.velero.backup import Backup
@@ -18,6 +19,7 @@ from kubekit.words.meta import HasMeta, ObjectMeta
 from kubekit.words.snapshot import VolumeSnapshot, VolumeSnapshotContent
 
 BY_BACKUP: Final = "backup"
+BY_STATUS: Final = "status"
 BY_UPLOAD: Final = "upload"
 BY_NAMESPACE: Final = "namespace"
 MOVING: Final = "moving"
@@ -82,6 +84,11 @@ def marks_of(backup: Backup) -> tuple[str, ...]:
     """Return the values under which what belongs to a backup is found, and the backup itself."""
     meta = backup.metadata
     return tuple(each for each in (names.label_value(meta.name), meta.uid) if each)
+
+
+def status_of(backup: Backup) -> Iterable[str]:
+    """Return what the ConfigMap of a backup is called."""
+    return (status_name(backup.metadata.name),)
 
 
 def of_upload(pod: Pod) -> Iterable[str]:

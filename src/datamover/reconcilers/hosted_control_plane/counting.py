@@ -10,10 +10,13 @@ from datamover.reconcilers.hosted_control_plane.record import FollowedPlane, Rec
 from datamover.reconcilers.hosted_control_plane.standing import moment
 from datamover.verdicts.readings import REFUSED
 from datamover.verdicts.verdict import Kind, State
-from kubekit.runtime.store import Key
+from kubekit.runtime.store import Key, key_of
+from kubekit.words.meta import ObjectMeta
 
 _ERRORS: Final = frozenset({Reason.FAILED, Reason.TIMED_OUT, Reason.UNSUPPORTED})
 _FAILED: Final = UNSUCCESSFUL | {REFUSED}
+_COUNTED: Final = frozenset({Kind.CONTENT, Kind.SNAPSHOT, Kind.UPLOAD, Kind.POD_VOLUME_BACKUP})
+"""Others that a record names are claims of which nothing was seen, or somebody's invention: every kind has series of its own."""
 
 
 class Meter(Protocol):
@@ -42,45 +45,52 @@ class Meter(Protocol):
 
 
 class Counts:
-    """Follows the records of backups."""
+    """Follows the records of backups. One of the same name and another UID is another backup."""
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
-        self._records: dict[Key, Record] = {}
+        self._records: dict[Key, tuple[str, Record]] = {}
 
-    def learn(self, key: Key, record: Record) -> None:
+    def learn(self, backup: ObjectMeta, record: Record) -> None:
         """Take note of what was written before we began: what is under way is shown, and nothing is counted."""
-        self._records[key] = record
-        self._show(key, record)
+        self._keep(backup, record)
 
-    def follow(self, key: Key, record: Record | None) -> None:
+    def follow(self, backup: ObjectMeta, record: Record | None) -> None:
         """Take note of what is written now: what has become final since the last time is counted."""
-        before = self._records.get(key)
+        before = self._of(backup)
         if record is None or record == before:
             return
-        self._records[key] = record
         for plane in record.control_planes:
             old = before.plane(plane.place) if before is not None else None
             if plane.final and (old is None or not old.final):
                 self._count(plane, began=record.began)
-        self._show(key, record)
+        self._keep(backup, record)
 
-    def is_told(self, key: Key) -> bool:
+    def is_told(self, backup: ObjectMeta) -> bool:
         """Tell whether the end of a backup was written."""
-        record = self._records.get(key)
+        record = self._of(backup)
         return record is not None and record.final
 
     def forget(self, key: Key) -> None:
         """The backup is gone."""
-        record = self._records.pop(key, None)
+        _, record = self._records.pop(key, ("", None))
         for plane in record.control_planes if record is not None else ():
             self._meter.forget(plane.namespace, key.name)
 
-    def _show(self, key: Key, record: Record) -> None:
-        for plane in record.control_planes:
-            if plane.final:
+    def _of(self, backup: ObjectMeta) -> Record | None:
+        uid, record = self._records.get(key_of(backup), ("", None))
+        return record if uid == backup.uid else None
+
+    def _keep(self, backup: ObjectMeta, record: Record) -> None:
+        key = key_of(backup)
+        shown = {each.namespace for each in record.control_planes if not each.final}
+        _, before = self._records.get(key, ("", None))
+        for plane in before.control_planes if before is not None else ():
+            if plane.namespace not in shown:
                 self._meter.forget(plane.namespace, key.name)
-            else:
+        self._records[key] = backup.uid, record
+        for plane in record.control_planes:
+            if not plane.final:
                 stalled = sum(each.stalled for each in plane.volumes)
                 self._meter.stands(
                     plane.namespace, key.name, moved=plane.completed, expected=plane.total, stalled=stalled
@@ -104,7 +114,7 @@ def _resources(plane: FollowedPlane) -> tuple[Ended, ...]:
     ended: dict[str, tuple[int, int]] = {}
     for volume in plane.volumes:
         good, bad = ended.get(volume.kind, (0, 0))
-        if volume.kind == Kind.CLAIM:
+        if volume.kind not in _COUNTED:
             continue
         if volume.finished:
             ended[volume.kind] = good + 1, bad

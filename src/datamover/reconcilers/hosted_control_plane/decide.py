@@ -11,7 +11,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from datamover.api.hosted_control_plane import BACKED_UP_SNAPSHOTS, STATUS_MAPS
-from datamover.api.velero.backup import BackupStatus
+from datamover.api.reasons import NAME_TAKEN
+from datamover.api.velero.backup import BACKUPS, BackupStatus
 from datamover.api.velero.names import BACKUP_NAME_LABEL, label_value
 from datamover.api.velero.phases import BackupPhase
 from datamover.api.velero.uploads import DATA_UPLOADS, POD_VOLUME_BACKUPS
@@ -21,7 +22,9 @@ from datamover.reconcilers.hosted_control_plane.facts import Facts
 from datamover.reconcilers.hosted_control_plane.record import FollowedPlane, Record, build, change, fit
 from datamover.reconcilers.hosted_control_plane.standing import is_told, moment, stand
 from datamover.runs.wait import LITTLE
+from datamover.verdicts.limits import moment_at
 from datamover.verdicts.verdict import Kind, State
+from kubekit.words.meta import ObjectMeta
 
 Decision = Plan[BackupStatus]
 
@@ -35,11 +38,11 @@ def decide(facts: Facts) -> Decision:
     backup, before = facts.backup, facts.record
     if backup.metadata.terminating or backup.phase == BackupPhase.DELETING:
         return REST
-    if facts.status is not None and not facts.status.metadata.owned_by(backup.metadata.uid):
-        return REST  # it is of a backup of the same name that is gone, and goes with that one
     told = is_told(backup, before, told=facts.told, now=facts.now, pace=facts.pace)
     if told or not facts.planes:
         return REST
+    if facts.status is not None and not facts.status.metadata.owned_by(backup.metadata.uid):
+        return _yield_to(facts.status.metadata, facts)
     refusal = facts.known.refusal
     if refusal is not None and refusal.fresh:
         event = Emit("Warning", refusal.reason, refusal.message, ACTION)
@@ -60,6 +63,20 @@ def decide(facts: Facts) -> Decision:
     )
     events = announce(before, after, misconfigured=facts.misconfigured)
     return Plan((*_proofs(before, after, facts), step, *events), _wake_after(after, facts))
+
+
+def _yield_to(taken: ObjectMeta, facts: Facts) -> Decision:
+    """Leave alone a ConfigMap that is not this backup's. That of a backup of the same name goes with that one, so it is told only when it does not."""
+    meta = facts.backup.metadata
+    owners = taken.owner_references or ()
+    is_left = bool(owners) and all((each.kind, each.name) == (BACKUPS.kind, meta.name) for each in owners)
+    made = moment_at(meta.creation_timestamp, now=facts.now) if is_left else None
+    left = (made + facts.pace.stall - facts.now).total_seconds() if made is not None else 0.0
+    if left > 0:
+        return Plan(wake_after=left + LITTLE)
+    message = f"{STATUS_MAPS.kind} {taken.name} exists and is not this {BACKUPS.kind}'s: delete or rename it"
+    event = Emit("Warning", NAME_TAKEN, message, ACTION)
+    return REST if facts.known.told == event else Plan((event,))
 
 
 def _proofs(before: Record | None, after: Record, facts: Facts) -> Iterator[ProveListed]:

@@ -145,7 +145,9 @@ def _choose(backup: Backup, around: Around, record: Record | None) -> tuple[tupl
 
     Those that are written of stay, also when they are gone. Others come in as long as something of them may be backed up.
     """
-    written = {each.place: each for each in record.control_planes} if record is not None else {}
+    told = record.control_planes if record is not None else ()
+    # Anybody may have written there: of a namespace that the backup does not include nothing is told.
+    written = {each.place: each for each in told if includes(backup, each.namespace)}
     found: dict[tuple[str, str], HostedControlPlane] = {}
     others: dict[tuple[str, str], HostedControlPlane] = {}
     for each in around.planes.store.list():

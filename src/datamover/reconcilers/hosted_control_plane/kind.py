@@ -57,7 +57,11 @@ class HostedControlPlaneKind(Kind[Backup, BackupStatus, Facts]):
             BACKUPS,
             namespace=around.velero,
             project=caches.project_backup,
-            indexes={caches.OPEN: caches.if_open, caches.BY_BACKUP: caches.marks_of},
+            indexes={
+                caches.OPEN: caches.if_open,
+                caches.BY_BACKUP: caches.marks_of,
+                caches.BY_STATUS: caches.status_of,
+            },
             optional=True,
             clock=clock,
             metrics=metrics,
@@ -71,7 +75,7 @@ class HostedControlPlaneKind(Kind[Backup, BackupStatus, Facts]):
 
     def gather(self, obj: Backup, *, known: Known, now: datetime) -> Facts:
         """Return what there is to know about a backup."""
-        told = self._counts.is_told(key_of(obj.metadata))
+        told = self._counts.is_told(obj.metadata)
         return gather(obj, around=self._around, told=told, known=known, now=now, pace=self._pace)
 
     def decide(self, facts: Facts) -> Plan[BackupStatus]:
@@ -92,7 +96,7 @@ class HostedControlPlaneKind(Kind[Backup, BackupStatus, Facts]):
     def report(self, learned: Learned[Backup, BackupStatus], obj: Backup, *, now: datetime) -> None:
         """Count what is written."""
         del learned, now
-        self._counts.follow(key_of(obj.metadata), read(self._around.status_of(obj), of=obj))
+        self._counts.follow(obj.metadata, read(self._around.status_of(obj), of=obj))
 
     # Coming and going.
 
@@ -103,7 +107,7 @@ class HostedControlPlaneKind(Kind[Backup, BackupStatus, Facts]):
         for each in self.objects.store.list():
             record = read(around.status_of(each), of=each)
             if record is not None:
-                self._counts.learn(key_of(each.metadata), record)
+                self._counts.learn(each.metadata, record)
 
     def forget(self, key: Key) -> None:
         """It is gone."""
@@ -177,10 +181,10 @@ class HostedControlPlaneKind(Kind[Backup, BackupStatus, Facts]):
         return self._including(namespace)
 
     def _of_status(self, old: HasMeta | None, new: HasMeta | None) -> Iterable[Key]:
+        """By its name alone: whosever it is, it stands in the way of that backup."""
         found = new or old
-        owners = (found.metadata.owner_references or ()) if found is not None else ()
-        keys = (Key(self._around.velero, each.name) for each in owners if each.kind == BACKUPS.kind)
-        return tuple(key for key in keys if key in self.objects.store)
+        name = found.metadata.name if found is not None else ""
+        return [key_of(each.metadata) for each in self.objects.store.by_index(caches.BY_STATUS, name)]
 
     def _including(self, namespace: str) -> Iterable[Key]:
         return [

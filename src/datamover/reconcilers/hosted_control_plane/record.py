@@ -10,9 +10,10 @@ import msgspec
 from msgspec.structs import replace
 
 from datamover.api.hosted_control_plane import STATUS_MAPS, DataKey, StatusMap, status_labels, status_name
-from datamover.api.outside import Decoder, Unusable
+from datamover.api.outside import Count, Decoder, Unusable
 from datamover.api.velero.backup import BACKUPS, Backup
 from datamover.verdicts.document import Plane, Volume
+from datamover.verdicts.readings import name
 from datamover.verdicts.verdict import State
 from kubekit.words.meta import Manifest, owner_reference
 from kubekit.words.text import clean
@@ -54,7 +55,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
     updated: str = ""
     backup: str = ""
     control_planes: tuple[FollowedPlane, ...] = ()
-    left_off: int = 0
+    left_off: Count = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -86,7 +87,14 @@ def read(status: StatusMap | None, *, of: Backup) -> Record | None:
         found = _decode((status.data or {}).get(DataKey.STATUS, "").encode())
     except Unusable:
         return None
-    return found if all(each.state in State.__members__ for each in found.control_planes) else None
+    planes = found.control_planes
+    return found if len(planes) <= PLANES and all(map(_is_possible, planes)) else None
+
+
+def _is_possible(plane: FollowedPlane) -> bool:
+    """Tell whether an operator may have written this: its names become labels of metrics, and its state a word of ours."""
+    words = (plane.namespace, plane.name, plane.platform)
+    return plane.state in State.__members__ and all(each == name(each) for each in words)
 
 
 def write(record: Record) -> dict[str, str]:

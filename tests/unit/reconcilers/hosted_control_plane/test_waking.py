@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from datamover.api.hosted_control_plane import StatusMap, status_name
 from datamover.reconcilers.hosted_control_plane.gather import Around
 from kubekit.runtime.controller import DONE, Controller, Result
 from kubekit.runtime.store import Key
@@ -88,6 +89,15 @@ async def test_the_config_map_that_somebody_removes_wakes_its_backup() -> None:
     world.look(at(1))
     async with awake(world) as whom:
         world.remove(world.around.statuses.store.list()[0])
+        assert await whom() == {"test-backup"}
+
+
+async def test_a_config_map_of_somebody_else_that_goes_wakes_the_backup_that_waits_for_its_name() -> None:
+    world = Following(upload(phase="InProgress"))
+    meta = ObjectMeta(name=status_name("test-backup"), namespace=VELERO, uid="x")
+    world.put(StatusMap(metadata=meta))
+    async with awake(world) as whom:
+        world.remove(StatusMap(metadata=meta))
         assert await whom() == {"test-backup"}
 
 
