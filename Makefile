@@ -36,7 +36,7 @@ test: $(READY) kubernetes s3 velero prometheus engines databases ## Run all test
 test-fast: $(READY) ## Run the tests that need no Kubernetes API server
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m "not kubernetes and not cluster"
 
-test-cluster: $(if $(DATAMOVER_TEST_KUBECONFIG),$(READY),cluster-up) prometheus engines ## Run the tests that want a node, in the cluster of cluster-up (or of DATAMOVER_TEST_KUBECONFIG)
+test-cluster: $(if $(DATAMOVER_TEST_KUBECONFIG),$(READY),cluster-up velero) prometheus engines ## Run the tests that want a node, in the cluster of cluster-up (or of DATAMOVER_TEST_KUBECONFIG)
 	@$(if $(DATAMOVER_TEST_KUBECONFIG),,echo "==> images"; PYTHONPATH=tools $(BIN)/python -m cluster images >/dev/null &&) \
 	  DATAMOVER_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest tests/cluster -n $(CLUSTER_WORKERS) --dist loadgroup --no-loadscope-reorder --durations 40
 

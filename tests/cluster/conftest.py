@@ -46,6 +46,7 @@ from support.turns import shared, turn
 from support.witness import Witness
 
 ALONE = "alone"
+_TEST_LABELS = ",".join(f"{key}={value}" for key, value in TEST_LABEL.items())
 _STORY = pytest.StashKey[str]()
 
 
@@ -105,6 +106,7 @@ def installation(common: Path) -> Iterator[dict[str, Any]]:
 
     def remove(made: dict[str, Any]) -> None:
         found = RealCluster(Kubectl(kubectl, kubeconfig), Images(**made["images"]), helm, rig)
+        _delete_labelled(found.kubectl, "crd")  # of kinds that scenarios have brought
         try:
             before = set(made["before"])
             wait_for(
@@ -136,10 +138,16 @@ def _demand_own_cluster(kubectl: Kubectl) -> None:
 
 def _clear_away(kubectl: Kubectl) -> None:
     """Delete what a session left that was killed, or whose teardown failed."""
-    labels = ",".join(f"{key}={value}" for key, value in TEST_LABEL.items())
     # with a kind that is there before its scenario, the operator would have registered itself at its start, or in the session before
-    kubectl.run("delete", "crd", "-l", labels, "--ignore-not-found", "--wait=true")
-    names = [each["metadata"]["name"] for each in kubectl.items("namespaces", "-l", labels)]
+    for kind in (each["metadata"]["name"] for each in kubectl.items("crd", "-l", _TEST_LABELS)):
+        for each in kubectl.items(kind, "--all-namespaces"):
+            meta = each["metadata"]
+            if meta.get("finalizers"):  # whoever would have taken them away is gone
+                where = ("-n", meta["namespace"]) if "namespace" in meta else ()
+                free = '{"metadata":{"finalizers":null}}'
+                kubectl.run("patch", kind, meta["name"], *where, "--type=merge", "-p", free, check=False)
+    _delete_labelled(kubectl, "crd,clusterrolebindings")
+    names = [each["metadata"]["name"] for each in kubectl.items("namespaces", "-l", _TEST_LABELS)]
     if names:
         kubectl.run("delete", "namespace", *names, "--wait=false")
         for claim in kubectl.items("pvc", "--all-namespaces"):
@@ -148,6 +156,11 @@ def _clear_away(kubectl: Kubectl) -> None:
                 free = '{"metadata":{"finalizers":null}}'
                 kubectl.run("patch", "pvc", name, "-n", namespace, "--type=merge", "-p", free, check=False)
         kubectl.run("wait", "--for=delete", "namespace", *names, "--timeout=120s", seconds=150)
+
+
+def _delete_labelled(kubectl: Kubectl, kinds: str) -> None:
+    """Delete what is in no namespace and has the label of tests' objects."""
+    kubectl.run("delete", kinds, "-l", _TEST_LABELS, "--ignore-not-found", "--wait=true")
 
 
 def _is_of_store(volume: dict[str, Any]) -> bool:

@@ -13,8 +13,8 @@ CoreDNS, the external CSI provisioner and snapshotter, the snapshot controller. 
 
 Rooms: `layout` paths and addresses; `directory` whose the directory is, and its end; `certificates` and `credentials` who may call whom;
 `machine` what the machine must have; `network` the Pods' network; `mounts` and `processes` what the kernel knows of the cluster; `daemons`
-processes that outlive this program; `control_plane`, `node` and `storage` how each part is started; `archive` images of one static program;
-`manifests` what is applied at the start; `rig` the order of it all.
+processes that outlive this program; `control_plane`, `node` and `storage` how each part is started; `archive` images without a builder; `images` and
+`velero` what the tests bring to the node; `manifests` what is applied at the start; `rig` the order of it all.
 
 Caveats: NetworkPolicies are accepted and not enforced (the bridge plugin has no such thing). etcd does not sync to disk: the cluster
 survives the end of its processes, not that of the machine. Nobody watches the parts: one that ends stays away until the next `up`.

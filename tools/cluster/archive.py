@@ -1,14 +1,16 @@
-"""Images of one static program, as docker-archive files, without a builder.
+"""Images as docker-archive files, without a builder: of one static program, and of another image with one layer more.
 
-An image is two small JSON documents and a layer; both are always the same for the same program, so nothing is imported twice.
+An image is two small JSON documents and its layers; all are always the same for the same files, so nothing is imported twice.
 """
 
 import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -47,3 +49,65 @@ def write_image(path: Path, *, name: str, program: Path, arguments: Sequence[str
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
     fresh.rename(path)
+
+
+def layers_of(image: Path) -> list[str]:
+    """Return the paths of all files in an image, of the lowest layer first. Raises KeyError, ValueError or tarfile.TarError when it is none."""
+    with tarfile.open(image) as archive:
+        names: list[str] = []
+        for layer in _document(archive, "manifest.json")[0]["Layers"]:
+            with tarfile.open(fileobj=archive.extractfile(layer)) as content:
+                names += [each.removeprefix("./") for each in content.getnames()]
+        return names
+
+
+def extend_image(
+    path: Path,
+    *,
+    base: Path,
+    name: str,
+    add: Callable[[tarfile.TarFile], None],
+    entrypoint: Sequence[str],
+    environment: Mapping[str, str],
+) -> None:
+    """Write the image `name`: that of the docker-archive file `base` with one layer more, which `add` fills.
+
+    It runs `entrypoint`, with the variables of `base` and those of `environment`, as the user of `base`. Raises as `layers_of`.
+    """
+    fresh = path.with_suffix(".new")
+    with tempfile.TemporaryFile(dir=path.parent) as layer, tarfile.open(base) as old, tarfile.open(fresh, "w") as new:
+        with tarfile.open(fileobj=layer, mode="w") as content:
+            add(content)
+        layer.seek(0)
+        digest = hashlib.file_digest(layer, "sha256").hexdigest()
+        manifest = _document(old, "manifest.json")[0]
+        config = _document(old, manifest["Config"])
+        known = dict(each.split("=", 1) for each in config["config"].get("Env") or ())
+        config["config"] |= {
+            "Entrypoint": list(entrypoint),
+            "Env": [f"{k}={v}" for k, v in (known | environment).items()],
+        }
+        config["config"].pop("Cmd", None)
+        config["rootfs"]["diff_ids"].append(f"sha256:{digest}")
+        config["history"] = [*config.get("history", ()), {"created_by": name}]
+        for each in manifest["Layers"]:
+            new.addfile(old.getmember(each), old.extractfile(each))
+        entry = tarfile.TarInfo(f"{digest}.tar")
+        entry.size = layer.seek(0, io.SEEK_END)
+        layer.seek(0)
+        new.addfile(entry, layer)
+        written = json.dumps(config).encode()
+        described = f"{hashlib.sha256(written).hexdigest()}.json"
+        listing = {"Config": described, "RepoTags": [name], "Layers": [*manifest["Layers"], f"{digest}.tar"]}
+        for member, text in ((described, written), ("manifest.json", json.dumps([listing]).encode())):
+            entry = tarfile.TarInfo(member)
+            entry.size = len(text)
+            new.addfile(entry, io.BytesIO(text))
+    fresh.rename(path)
+
+
+def _document(archive: tarfile.TarFile, name: str) -> Any:
+    stream = archive.extractfile(name)
+    if stream is None:
+        raise ValueError(f"{name} is no file")
+    return json.load(stream)
