@@ -79,7 +79,9 @@ def test_the_verdict_follows_what_velero_moves(place: Place) -> None:
 def left_by_movers(velero: NodeVelero) -> list[str]:
     found = velero.home.kubectl.items("pods,pvc,volumesnapshots", "-n", velero.home.namespace)
     of_installation = {"component": "velero"}.items()
-    return [each["metadata"]["name"] for each in found if not of_installation <= each["metadata"]["labels"].items()]
+    return [
+        each["metadata"]["name"] for each in found if not of_installation <= each["metadata"].get("labels", {}).items()
+    ]
 
 
 def make_control_plane(place: Place) -> None:
