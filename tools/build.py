@@ -12,7 +12,7 @@ cluster     these and all else that a cluster of one node is made of, from the s
             driver and the process that holds a Pod. About 4 minutes more the first time (1 GB of programs).
 s3          versitygw, an S3 server: about 90 seconds on two cores the first time (0.4 GB of modules, 0.4 GB of build cache, 45 MB). The
             program that `$DATAMOVER_TEST_VERSITYGW` names wins, then the one on PATH.
-velero      Velero and its plugin for S3 stores, unmodified, and its definitions: about 4 minutes on two cores the first time (0.2 GB of programs;
+velero      Velero and its plugin for S3 stores (with the program that its image copies it with), unmodified, and its definitions: about 4 minutes on two cores the first time (0.2 GB of programs;
             one package wants 1.6 GB of memory). Both are of one graph of modules, so that what they share is compiled once.
 
 The folders are Go modules of their own, so that neither chooses the other's versions, nor is built again with it. The ordinary Go client
@@ -251,7 +251,7 @@ MODULES = (
         name="velero",
         title="Velero and its plugin for S3 stores",
         pinned="github.com/vmware-tanzu/velero",
-        programs=("velero", "velero-plugin-for-aws"),
+        programs=("velero", "velero-plugin-for-aws", "cp-plugin"),
         needed=("velero", "velero-plugin-for-aws"),
         given=find_nothing,
         cost="about 4 minutes on two cores",

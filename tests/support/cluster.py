@@ -98,11 +98,12 @@ def wait_for(holds: Callable[[], bool], *, seconds: float = PATIENCE, what: Call
 
 @dataclass(frozen=True)
 class Images:
-    """The images that the tests run."""
+    """The images that the tests run. `plugin`, that of the plugin for Velero, is empty but on the rig."""
 
     operator: str
     mover: str
     server: str = SERVER_IMAGE
+    plugin: str = ""
 
 
 @dataclass

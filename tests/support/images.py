@@ -10,7 +10,8 @@ from support.cluster import Images
 def find_images(rig: Rig | None) -> Images:
     """Return the images; those of the rig are built and loaded. `DATAMOVER_TEST_OPERATOR_IMAGE` and `..._MOVER_IMAGE` name other ones."""
     if rig is not None:
-        return Images(**bring_images(rig))
+        found = bring_images(rig)
+        return Images(operator=found["operator"], mover=found["mover"], plugin=found["velero-plugin"])
     return Images(
         operator=os.environ.get("DATAMOVER_TEST_OPERATOR_IMAGE", f"localhost/datamover/operator:{TAG}"),
         mover=os.environ.get("DATAMOVER_TEST_MOVER_IMAGE", f"localhost/datamover/mover:{TAG}"),

@@ -12,12 +12,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from cluster.velero import VELERO_IMAGE, bring_velero
+from cluster.velero import VeleroBuild, bring_velero
 from support.cluster import TEST_LABEL, condition, wait_for
 from support.place import Place
 from support.pods import signal_pod
@@ -41,9 +40,9 @@ _FREED = "restores,datauploads,datadownloads,podvolumebackups,podvolumerestores"
 class NodeVelero:
     """Velero in a namespace of its own, with a storage location in the bucket of a place. Assumes the rig, whose node is this machine."""
 
-    def __init__(self, home: Place, programs: Path) -> None:
+    def __init__(self, home: Place, build: VeleroBuild) -> None:
         self.home = home
-        self._programs = programs
+        self._build = build
 
     # Life -------------------------------------------------------------------------------------------------------------
 
@@ -51,7 +50,7 @@ class NodeVelero:
         """Put it up and wait until it can be asked for backups. The definitions stay until the session ends."""
         definitions = [
             HOSTED_CONTROL_PLANES,
-            *(yaml.safe_load(each.read_text()) for each in sorted((self._programs / "crds").glob("*/*.yaml"))),
+            *(yaml.safe_load(each.read_text()) for each in sorted((self._build.programs / "crds").glob("*/*.yaml"))),
         ]
         self._apply(*definitions)
         names = [f"crd/{each['metadata']['name']}" for each in definitions]
@@ -116,8 +115,8 @@ class NodeVelero:
         location = f"region=us-east-1,s3ForcePathStyle=true,s3Url=https://{store.host}"
         flags = {
             "namespace": self.home.namespace,
-            "image": VELERO_IMAGE,
-            "plugins": VELERO_IMAGE,  # its init container is the same image, which puts both plugins into the folder
+            "image": self._build.server,
+            "plugins": f"{self._build.store_plugin},{self.home.cluster.images.plugin}",
             "provider": "aws",
             "bucket": self.home.bucket,
             "secret-file": str(keys),
@@ -134,12 +133,11 @@ class NodeVelero:
             "velero-pod-cpu-limit": "0",
             "velero-pod-mem-limit": "1Gi",
             "node-agent-pod-mem-limit": "512Mi",
-            "maintenance-job-mem-limit": "512Mi",
             "kubeconfig": str(self.home.kubectl.kubeconfig),
         }
         answer = subprocess.run(
             [
-                self._programs / "velero",
+                self._build.programs / "velero",
                 "install",
                 "--dry-run",
                 "-o",
@@ -273,9 +271,9 @@ class Movers:
 def velero_on_node(place: Place) -> Iterator[NodeVelero]:
     """Run Velero in a second namespace, with its storage location in the place's bucket. What fails meanwhile is told with Velero's own state."""
     assert place.cluster.rig is not None
-    programs = bring_velero(place.cluster.rig)
+    build = bring_velero(place.cluster.rig)
     with place.beside("velero", restricted=False) as home:
-        velero = NodeVelero(home, programs)
+        velero = NodeVelero(home, build)
         try:
             velero.install()
             yield velero

@@ -19,12 +19,12 @@ class BuildError(ClusterError):
 
 
 def bring_images(rig: Rig) -> dict[str, str]:
-    """Build the images where they are not the checkout's, load those that Pods of ours run, and return their names by target. Raises ClusterError."""
+    """Build the images where they are not the checkout's, load them, and return their names by target. Raises ClusterError."""
     install_missing(PACKAGES)
     directory = rig.layout.directory / "images"
     command = [sys.executable, _PROGRAM, "build", "--local-base", "--tag", TAG, "--output", directory]
     if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
         raise BuildError(f"the images could not be built ({' '.join(map(str, command))})")
-    names = {target: f"localhost/datamover/{target}:{TAG}" for target in ("operator", "mover")}
+    names = {target: f"localhost/datamover/{target}:{TAG}" for target in ("operator", "mover", "velero-plugin")}
     rig.load([directory / f"{target}.tar" for target in names])
     return names

@@ -103,6 +103,10 @@ class Rig:
         for file in files:
             self._ctr("images", "import", str(file))
 
+    def images(self) -> list[str]:
+        """Return the names of the images in the node's store."""
+        return self._ctr("images", "list", "--quiet").split()
+
     def write_server_image(self, file: Path) -> None:
         """Write the image of the tests' S3 server as a docker-archive file. Needs no cluster."""
         gateway = self.build("s3") / "versitygw"
@@ -271,7 +275,7 @@ class Rig:
         kubectl = self.layout.directory / "bin" / "kubectl"
         kubectl.unlink(missing_ok=True)
         kubectl.symlink_to(programs / "kubectl")
-        present = self._ctr("images", "list", "--quiet").split()
+        present = self.images()
         for image, program in ((node.PAUSE_IMAGE, programs / "pause"), (SERVER_IMAGE, gateway)):
             if image not in present:
                 file = self.layout.directory / f"{program.name}.tar"

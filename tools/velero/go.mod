@@ -3,6 +3,7 @@ module datamover.invalid/tools/velero
 go 1.26.0
 
 tool (
+	github.com/vmware-tanzu/velero-plugin-for-aws/hack/cp-plugin
 	github.com/vmware-tanzu/velero-plugin-for-aws/velero-plugin-for-aws
 	github.com/vmware-tanzu/velero/cmd/velero
 )

@@ -14,7 +14,7 @@ PROGRAM = Path(__file__).resolve().parents[3] / "tools" / "build.py"
 MODULES = {
     "kubernetes": ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl"),
     "s3": ("versitygw",),
-    "velero": ("crds", "velero", "velero-plugin-for-aws"),
+    "velero": ("cp-plugin", "crds", "velero", "velero-plugin-for-aws"),
 }
 
 FAKE_GO = """#!/bin/sh
@@ -28,7 +28,7 @@ case $1 in
     case $PWD in
       */kubernetes) names="server kube-apiserver kube-controller-manager kubectl" ;;
       */s3) names=versitygw ;;
-      */velero) names="velero velero-plugin-for-aws" ;;
+      */velero) names="velero velero-plugin-for-aws cp-plugin" ;;
     esac
     for name in $names; do
       echo "#!/bin/sh" > "$2/$name"; chmod +x "$2/$name"
