@@ -196,3 +196,30 @@ async def test_it_sleeps_until_velero_is_there() -> None:
         await found.host()
         await found.back_up()
         await found.until_state("WAITING")
+
+
+async def test_a_backup_that_ended_while_no_operator_ran_is_told(world: Open) -> None:
+    async with world() as found:
+        await found.host()
+        backup = await found.back_up()
+        await found.upload(backup, MEMBERS[0], "Completed")
+        await found.back_up(phase="Completed", status=over())
+        found.begin()
+        await found.until_state("MOVED")
+        await found.until_told("Moved")
+
+
+async def test_a_backup_whose_end_comes_while_no_operator_runs_is_told(world: Open) -> None:
+    async with world() as found:
+        found.begin()
+        await found.host()
+        backup = await found.back_up()
+        await found.upload(backup, MEMBERS[0], "InProgress", done=1, total=2)
+        await found.until(lambda said: said["controlPlanes"][0].get("volumes"))
+        await found.crew.kill()
+        await found.upload(backup, MEMBERS[0], "Failed")
+        await found.back_up(phase="PartiallyFailed", status=over())
+        found.begin()
+        said = await found.until_state("FAILED")
+        assert said["controlPlanes"][0]["final"]
+        await found.until_told("Failed")

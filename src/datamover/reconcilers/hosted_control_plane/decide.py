@@ -19,7 +19,7 @@ from datamover.api.velero.uploads import DATA_UPLOADS, POD_VOLUME_BACKUPS
 from datamover.plans.steps import REST, Create, Emit, Patch, Plan, ProveListed
 from datamover.reconcilers.hosted_control_plane.announcements import ACTION, announce
 from datamover.reconcilers.hosted_control_plane.facts import Facts
-from datamover.reconcilers.hosted_control_plane.record import FollowedPlane, Record, build, change, fit
+from datamover.reconcilers.hosted_control_plane.record import FollowedPlane, Record, build, change, fit, words_of
 from datamover.reconcilers.hosted_control_plane.standing import is_told, moment, stand
 from datamover.runs.wait import LITTLE
 from datamover.verdicts.limits import moment_at
@@ -57,11 +57,12 @@ def decide(facts: Facts) -> Decision:
         again = _wake_after(after, facts)
         return Plan(wake_after=seconds if again is None else min(seconds, again))
     step = (
-        Patch(STATUS_MAPS, facts.status.metadata, change(backup, after))
+        Patch(STATUS_MAPS, facts.status.metadata, change(backup, after), unhurried=True)
         if facts.status is not None
         else Create(STATUS_MAPS, build(backup, after))
     )
-    events = announce(before, after, misconfigured=facts.misconfigured)
+    found = announce(before, after, misconfigured=facts.misconfigured)
+    events = [each for each in found if each != facts.known.told]  # another replica may take it back and forth
     return Plan((*_proofs(before, after, facts), step, *events), _wake_after(after, facts))
 
 
@@ -103,7 +104,7 @@ def _pause(before: Record | None, after: Record, facts: Facts) -> timedelta | No
     """Return for how long the last write has to have been; None where nothing is to be written."""
     if before is None or _states(before) != _states(after):
         return _NONE
-    if _phases(before) != _phases(after):
+    if _phases(before) != _phases(after) or _is_altered(before, facts):
         return facts.pace.soon
     return facts.pace.interval if _words(before) != _words(after) else None
 
@@ -112,6 +113,12 @@ def _age(before: Record | None, facts: Facts) -> timedelta | None:
     """Return how long ago was written; None for never. A moment that is still to come is none."""
     written = moment(before.updated) if before is not None else None
     return facts.now - written if written is not None and written <= facts.now else None
+
+
+def _is_altered(before: Record, facts: Facts) -> bool:
+    """Tell whether somebody has changed the words for people: they are what `kubectl get` shows."""
+    said = (facts.status.data if facts.status is not None else None) or {}
+    return any(said.get(key) != text for key, text in words_of(before).items())
 
 
 def _states(record: Record) -> object:

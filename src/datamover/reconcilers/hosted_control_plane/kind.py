@@ -70,13 +70,17 @@ class HostedControlPlaneKind(Kind[Backup, BackupStatus, Facts]):
         self._around = around
         self._counts = Counts(meter)
         self._pace = pace
+        self._undecided: set[Key] = set()
+        """Of which it was not known yet what decides. They may be over, so that nothing of theirs changes any more."""
 
     # Deciding.
 
     def gather(self, obj: Backup, *, known: Known, now: datetime) -> Facts:
         """Return what there is to know about a backup."""
         told = self._counts.is_told(obj.metadata)
-        return gather(obj, around=self._around, told=told, known=known, now=now, pace=self._pace)
+        facts = gather(obj, around=self._around, told=told, known=known, now=now, pace=self._pace)
+        (self._undecided.add if facts.planes is None else self._undecided.discard)(key_of(obj.metadata))
+        return facts
 
     def decide(self, facts: Facts) -> Plan[BackupStatus]:
         """Return what to do next. Never a status."""
@@ -112,6 +116,7 @@ class HostedControlPlaneKind(Kind[Backup, BackupStatus, Facts]):
     def forget(self, key: Key) -> None:
         """It is gone."""
         self._counts.forget(key)
+        self._undecided.discard(key)
 
     def connect(self, controller: Controller) -> None:
         """Wake a backup when something of it changes, and all that are under way when something changes that concerns all."""
@@ -125,13 +130,13 @@ class HostedControlPlaneKind(Kind[Backup, BackupStatus, Facts]):
         controller.watch(around.claims, self._of_claim)
         controller.watch(around.statuses, self._of_status)
 
-        def wake_open() -> None:
-            for key in self._open():
+        def wake() -> None:
+            for key in {*self._open(), *self._undecided}:
                 controller.queue.add(key)
 
-        around.configurations.add_handler(lambda key: wake_open() if key == around.configuration_key else None)
+        around.configurations.add_handler(lambda key: wake() if key == around.configuration_key else None)
         for informer in (around.planes, *(informer for _, informer in around.kinds())):
-            informer.add_state_handler(lambda _state: wake_open())
+            informer.add_state_handler(lambda _state: wake())
 
     # Whom a change concerns.
 

@@ -99,12 +99,13 @@ def _is_possible(plane: FollowedPlane) -> bool:
 
 def write(record: Record) -> dict[str, str]:
     """Return what the ConfigMap is to say."""
+    return {**words_of(record), DataKey.STATUS: msgspec.json.encode(record).decode()}
+
+
+def words_of(record: Record) -> dict[str, str]:
+    """Return what of it is for people."""
     worst = worst_of(record.control_planes)
-    return {
-        DataKey.STATE: worst.state if worst is not None else "",
-        DataKey.MESSAGE: summarise(record),
-        DataKey.STATUS: msgspec.json.encode(record).decode(),
-    }
+    return {DataKey.STATE: worst.state if worst is not None else "", DataKey.MESSAGE: summarise(record)}
 
 
 def build(of: Backup, record: Record) -> Manifest:

@@ -122,6 +122,18 @@ def test_who_writes_a_namespace_there_that_the_backup_does_not_include_learns_no
     assert [each.namespace for each in world.record().control_planes] == [HOSTED]
 
 
+def test_words_for_people_that_somebody_changes_are_put_right_while_the_backup_is_under_way() -> None:
+    world = Following(upload(phase="InProgress"))
+    world.look(at(2))
+    (found,) = world.around.statuses.store.list()
+    world.put(replace(found, data={**(found.data or {}), DataKey.STATE: "MOVED"}))
+    world.look(at(3))
+    (found,) = world.around.statuses.store.list()
+    assert (found.data or {})[DataKey.STATE] == "WAITING"
+    world.look(at(4))
+    assert world.writes == 2
+
+
 def test_kinds_that_somebody_writes_there_make_no_series() -> None:
     world = Following(upload(phase="InProgress"))
     record = written(world)
