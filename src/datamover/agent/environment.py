@@ -13,6 +13,9 @@ import msgspec
 from datamover.api import outside, transfer
 from datamover.api.outside import Unusable
 
+MOVERS_ADVICE = "put it into the Secret that secretName points to, or into additionalEnv"
+"""Where a variable goes that a DataMover's mover lacks."""
+
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -33,8 +36,10 @@ class Owner(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 class Reader:
     """Reads variables one by one and collects what is wrong in `problems`, so that the user sees all of it at once; `notices` are for people as well."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], *, advice: str = MOVERS_ADVICE) -> None:
+        """`advice` says where to put what is missing."""
         self._environ = environ
+        self._advice = advice
         self.problems: list[str] = []
         self.notices: list[str] = []
 
@@ -63,9 +68,7 @@ class Reader:
         value = self.text(name)
         if not value:
             state = "is empty" if name in self._environ else "is not set"
-            self.problems.append(
-                f"{name} {state}; put it into the Secret that secretName points to, or into additionalEnv"
-            )
+            self.problems.append(f"{name} {state}; {self._advice}")
         return value
 
     def switch(self, name: str, *, default: bool = False) -> bool:

@@ -1,6 +1,5 @@
 """rclone as an engine of the agent's shell: one attempt, a mirror or a timestamped copy, from the environment to its outcome."""
 
-import os
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -8,10 +7,9 @@ from datetime import UTC, datetime
 import msgspec
 
 from datamover.agent import outcome
-from datamover.agent.children import find_wrapper
-from datamover.agent.errors import Misconfigured
 from datamover.agent.rclone import logs, process
-from datamover.agent.rclone.options import Options, engine_options, file_lists
+from datamover.agent.rclone.access import prepare_engine
+from datamover.agent.rclone.options import Options
 from datamover.agent.rclone.progress import Reporter
 from datamover.agent.rclone.settings import Settings, read_settings
 from datamover.agent.shell import Surroundings, Task, rfc3339
@@ -31,26 +29,8 @@ def prepare(environ: Mapping[str, str], *, now: datetime, token: str) -> Task:
 
 
 def _run(settings: Settings, given: Surroundings) -> transfer.Outcome:
-    config = _config_file(given.scratch)
-    _check_lists(given.environ)
-    authorities = f"{given.scratch}/authorities.pem"
-    if settings.authorities:
-        with open(authorities, "w", encoding="utf-8") as file:  # noqa: PTH123 - pathlib would take a tenth of the start-up budget
-            file.write(f"{settings.authorities}\n")
-    options = engine_options(
-        given.environ,
-        settings,
-        config_file=config,
-        temporary=given.scratch,
-        authorities_file=authorities,
-        now=datetime.now(UTC),
-    )
-    search = given.environ.get("PATH")
-    engine = process.Engine(
-        process.find_engine(settings.engine, search=search),
-        stop=given.stop,
-        wrapper=find_wrapper(search=search),
-        redact=given.redact,
+    engine, options = prepare_engine(
+        settings, given.environ, scratch=given.scratch, stop=given.stop, redact=given.redact
     )
     return _attempt(settings, options, engine, given)
 
@@ -120,27 +100,3 @@ def _attempt(settings: Settings, options: Options, engine: process.Engine, given
         return given.conclude(to_the_end, so_far=so_far, trouble=lambda: report.trouble)
     finally:
         attempt.close()
-
-
-def _check_lists(environ: Mapping[str, str]) -> None:
-    """Open each file that an RCLONE_..._FROM variable names; the engine would only say that it cannot, and not why. Raises Misconfigured."""
-    problems: list[str] = []
-    for variable, path in file_lists(environ):
-        try:
-            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
-        except OSError as error:
-            problems.append(f"{variable} names the file {path!r}, which cannot be read: {error.strerror}")
-    if problems:
-        raise Misconfigured(
-            f"The mover's environment is wrong: {'; '.join(problems)}. Mount the file into the mover's image, or give the rules themselves"
-            " (such as RCLONE_EXCLUDE)."
-        )
-
-
-def _config_file(scratch: str) -> str:
-    """Return an empty configuration file for the engine, which would complain about a missing one. One that lies in /config already is
-    not read: it could set any option in a way that nobody sees (law L4).
-    """
-    path = f"{scratch}/rclone.conf"
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    return path

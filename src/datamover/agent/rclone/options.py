@@ -12,7 +12,7 @@ import msgspec
 
 from datamover.agent.rclone.engine_options import engine_variables
 from datamover.agent.rclone.periods import read_period
-from datamover.agent.rclone.settings import Settings
+from datamover.agent.rclone.settings import Store
 from datamover.api import credentials, outside, transfer
 from datamover.api.outside import Unusable
 
@@ -180,7 +180,7 @@ def file_lists(environment: Mapping[str, str], variables: tuple[str, ...] = _FRO
 
 def engine_options(
     environ: Mapping[str, str],
-    settings: Settings,
+    settings: Store,
     *,
     config_file: str,
     temporary: str,
@@ -261,7 +261,7 @@ _DEFAULTS = {
 }
 
 
-def _set_remote(base: dict[str, str], settings: Settings) -> None:
+def _set_remote(base: dict[str, str], settings: Store) -> None:
     for option, value in {
         "TYPE": "s3",
         "PROVIDER": "Other",

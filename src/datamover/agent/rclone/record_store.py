@@ -14,7 +14,7 @@ from datamover.agent.rclone import causes, classify, logs, process, records
 from datamover.agent.rclone.control import Control, ControlError, Item
 from datamover.agent.rclone.inventory import Inventory
 from datamover.agent.rclone.options import without_etags
-from datamover.agent.rclone.settings import Settings
+from datamover.agent.rclone.settings import Store
 from datamover.api import outside, transfer
 from datamover.api.outside import Unusable
 
@@ -35,7 +35,7 @@ class RecordStore(Inventory):
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Store,
         *,
         engine: process.Engine,
         environment: Mapping[str, str],

@@ -13,7 +13,7 @@ from datamover.agent.rclone import causes, classify, logs, process, records
 from datamover.agent.rclone.options import ENGINE_TIMEOUT
 from datamover.agent.rclone.outage import Outage
 from datamover.agent.rclone.periods import read_period
-from datamover.agent.rclone.settings import Settings
+from datamover.agent.rclone.settings import Store
 from datamover.api import transfer
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class Server:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Store,
         *,
         engine: process.Engine,
         environment: Mapping[str, str],

@@ -7,10 +7,11 @@ are the user's and win over everything that is set here, because all defaults of
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from typing import TypedDict
 
 import msgspec
 
-from datamover.agent.environment import Owner, Reader, is_run_id, is_timestamp, write_timestamp
+from datamover.agent.environment import MOVERS_ADVICE, Owner, Reader, is_run_id, is_timestamp, write_timestamp
 from datamover.agent.errors import Misconfigured
 from datamover.agent.rclone import engine_options
 from datamover.api import credentials, outside, transfer
@@ -22,34 +23,19 @@ _CERTIFICATES = re.compile(
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+")
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that an attempt is told from outside. Times in seconds; paths absolute. `timestamp` and `copied_at`, the moment of the copy
-    or one before it, are `YYYY-MM-DD-HHMMSS`.
+class Store(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a bucket is, how it is reached, and what runs the engine: all that reading a destination needs. Times in seconds; `config` is an
+    absolute path.
     """
 
-    run_id: str
-    timestamp: str
-    copied_at: str
     bucket: str
     prefix: str
-    add_timestamp: bool
-    verification: transfer.Verification
-    owner: Owner
-    object_name: str
     access_key: str
     secret_key: str
     region: str
     endpoint: str
     authorities: str
-    data: str
     config: str
-    termination: str
-    direct: bool
-    adopt: bool
-    allow_empty: bool
-    max_delete_percent: float
-    deadline: float
-    grace: float
     outage_limit: float
     engine: str
     commands: tuple[str, ...] = ()
@@ -61,15 +47,85 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.bucket}/{self.prefix}" if self.prefix else self.bucket
 
 
+class Settings(Store, frozen=True, kw_only=True):
+    """Everything that an attempt is told from outside. Times in seconds; paths absolute. `timestamp` and `copied_at`, the moment of the copy
+    or one before it, are `YYYY-MM-DD-HHMMSS`.
+    """
+
+    run_id: str
+    timestamp: str
+    copied_at: str
+    add_timestamp: bool
+    verification: transfer.Verification
+    owner: Owner
+    object_name: str
+    data: str
+    termination: str
+    direct: bool
+    adopt: bool
+    allow_empty: bool
+    max_delete_percent: float
+    deadline: float
+    grace: float
+
+
+def read_store(environ: Mapping[str, str], *, advice: str = MOVERS_ADVICE) -> Store:
+    """Return where the bucket is, and nothing that only a mover has. Raises Misconfigured with every variable that is wrong; `advice` says
+    where to put one that is missing.
+    """
+    read = Reader(environ, advice=advice)
+    found = _store(read, environ)
+    if read.problems:
+        raise Misconfigured(f"The way to the bucket is not known: {'; '.join(read.problems)}.")
+    return Store(**found, notices=tuple(read.notices))
+
+
+class _Found(TypedDict):
+    bucket: str
+    prefix: str
+    access_key: str
+    secret_key: str
+    region: str
+    endpoint: str
+    authorities: str
+    config: str
+    outage_limit: float
+    engine: str
+    commands: tuple[str, ...]
+
+
+def _store(read: Reader, environ: Mapping[str, str]) -> _Found:
+    access_key, secret_key = _keys(read)
+    endpoint = _endpoint(read)
+    bucket, prefix = _root(read)
+    commands = tuple(name for name in read.text(transfer.ALLOW_COMMANDS).replace(",", " ").split() if name)
+    read.problems.extend(engine_options.find_problems(environ, commands=commands))
+    read.notices.extend(
+        f"{name} is no variable that this mover knows of rclone; it has no effect"
+        for name in engine_options.find_unknown(environ)
+    )
+    return _Found(
+        bucket=bucket,
+        prefix=prefix,
+        access_key=access_key,
+        secret_key=secret_key,
+        region=read.text(transfer.REGION, transfer.DEFAULT_REGION),
+        endpoint=endpoint,
+        authorities=_authorities(read),
+        config=read.text(transfer.ROOT, "/").rstrip("/") + transfer.CONFIG_PATH,
+        outage_limit=read.number(transfer.OUTAGE_LIMIT, transfer.DEFAULT_OUTAGE_LIMIT, low=1, high=1e6),
+        engine=read.text(transfer.RCLONE),
+        commands=commands,
+    )
+
+
 def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> Settings:
     """Return the settings, or raise Misconfigured with every variable that is wrong.
 
     `now` (UTC) and `token` (a few random letters) stand in for what the operator did not decide: stand-alone runs.
     """
     read = Reader(environ)
-    access_key, secret_key = _keys(read)
-    endpoint = _endpoint(read)
-    bucket, prefix = _root(read)
+    store = _store(read, environ)
     timestamp = read.text(transfer.TIMESTAMP, write_timestamp(now))
     if not is_timestamp(timestamp):
         read.problems.append(f"{transfer.TIMESTAMP} is {timestamp!r}; write YYYY-MM-DD-HHMMSS in UTC")
@@ -79,12 +135,6 @@ def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> S
     method = read.text(transfer.COPY_METHOD, transfer.CLONE)
     if method not in {transfer.CLONE, transfer.SNAPSHOT, transfer.DIRECT}:
         read.problems.append(f"{transfer.COPY_METHOD} is {method!r}; write Clone, Snapshot or Direct")
-    commands = tuple(name for name in read.text(transfer.ALLOW_COMMANDS).replace(",", " ").split() if name)
-    read.problems.extend(engine_options.find_problems(environ, commands=commands))
-    read.notices.extend(
-        f"{name} is no variable that this mover knows of rclone; it has no effect"
-        for name in engine_options.find_unknown(environ)
-    )
     root = read.text(transfer.ROOT, "/").rstrip("/")
     # the documents: only the exact string enables it, anything else is off
     add_timestamp = environ.get(transfer.ADD_TIMESTAMP_PREFIX) == "true"
@@ -100,22 +150,15 @@ def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> S
             f" have: any name that no other volume has, the same in every run (or set {transfer.ADD_TIMESTAMP_PREFIX}=true)"
         )
     settings = Settings(
+        **store,
         run_id=run_id,
         timestamp=timestamp,
         copied_at=_copied_at(read, direct=method == transfer.DIRECT, timestamp=timestamp, now=now),
-        bucket=bucket,
-        prefix=prefix,
         add_timestamp=add_timestamp,
         verification=_verification(read),
         owner=owner,
         object_name=read.word(transfer.OBJECT),
-        access_key=access_key,
-        secret_key=secret_key,
-        region=read.text(transfer.REGION, transfer.DEFAULT_REGION),
-        endpoint=endpoint,
-        authorities=_authorities(read),
         data=root + transfer.DATA_PATH,
-        config=root + transfer.CONFIG_PATH,
         termination=root + transfer.TERMINATION_PATH,
         direct=method == transfer.DIRECT,
         adopt=read.switch(transfer.ADOPT_DESTINATION),
@@ -125,9 +168,6 @@ def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> S
         ),
         deadline=read.number(transfer.DEADLINE, 0, low=0, high=1e9),
         grace=read.number(transfer.GRACE_PERIOD, transfer.DEFAULT_GRACE_PERIOD, low=0, high=3600),
-        outage_limit=read.number(transfer.OUTAGE_LIMIT, transfer.DEFAULT_OUTAGE_LIMIT, low=1, high=1e6),
-        engine=read.text(transfer.RCLONE),
-        commands=commands,
         notices=tuple(read.notices),
     )
     if read.problems:

@@ -6,7 +6,7 @@ import pytest
 
 from datamover.agent.environment import read_timestamp, write_timestamp
 from datamover.agent.errors import Misconfigured
-from datamover.agent.rclone.settings import Settings, read_settings
+from datamover.agent.rclone.settings import Settings, read_settings, read_store
 from datamover.api import transfer
 
 NOW = datetime(2024, 8, 6, 14, 30, 52, tzinfo=UTC)
@@ -235,3 +235,10 @@ def test_the_moment_of_the_copy_is_what_is_told_or_the_runs_second_or_now(given,
 def test_a_moment_that_is_none_is_refused(given: str) -> None:
     with pytest.raises(Misconfigured, match="DATAMOVER_COPIED_AT is"):
         read(DATAMOVER_COPIED_AT=given)
+
+
+def test_a_bucket_is_read_without_what_only_a_mover_has() -> None:
+    store = read_store(SECRET | {"CUSTOM_PATH_PREFIX": "shop"})
+    assert (store.root, store.endpoint) == ("backups/shop", "https://minio.example.com:443")
+    with pytest.raises(Misconfigured, match="BUCKET_NAME is not set; put it there"):
+        read_store({name: value for name, value in SECRET.items() if name != "BUCKET_NAME"}, advice="put it there")
