@@ -266,6 +266,10 @@ REASON_IMAGE_DAMAGED: Final = "ImageDamaged"
 REASON_LENGTH_UNKNOWN: Final = "LengthUnknown"
 REASON_CHECKSUM_MISMATCH: Final = "ChecksumMismatch"
 REASON_REDIRECT_REFUSED: Final = "RedirectRefused"
+REASON_POINT_NOT_FOUND: Final = "PointNotFound"
+REASON_POINT_AMBIGUOUS: Final = "PointAmbiguous"
+REASON_POINT_UNUSABLE: Final = "PointUnusable"
+REASON_PATH_NOT_FOUND: Final = "PathNotFound"
 REASON_INTERNAL_ERROR: Final = "InternalError"
 
 # --- exit codes --------------------------------------------------------------------------------------------------

@@ -240,13 +240,43 @@ def _entries(path: str, kinds: set[str]) -> Iterator[Entry]:
                 yield entry
 
 
+class NewerFormat(ValueError):  # noqa: N818 - it is the word for what it is
+    """A later version of this agent wrote it."""
+
+
 def read_header(path: str) -> Header:
-    """Return the first line. Raises ValueError when the file is no manifest of a version that this agent knows."""
+    """Return the first line. Raises ValueError when the file is no manifest of a version that this agent knows, NewerFormat for a later one."""
     lines = _lines(path)
-    header = _decode_header(next(lines, b""))
+    header = next(lines, b"")
     lines.close()
+    return _known_header(header)
+
+
+def parse_header(start: bytes) -> Header:
+    """Return the first line from the first bytes of a manifest, however it goes on. Raises ValueError as `read_header` does."""
+    pieces: list[bytes] = []
+    try:
+        for piece in outside.unpack((start,)):
+            pieces.append(piece)
+            if b"\n" in piece:
+                break
+    except outside.Unusable:
+        if not any(b"\n" in piece for piece in pieces):
+            raise
+    return _known_header(b"".join(pieces).partition(b"\n")[0])
+
+
+def check_whole(path: str) -> None:
+    """Read a manifest to its end. Raises ValueError when it is not whole, or of a version that this agent does not know."""
+    read_header(path)
+    _survey(path)
+
+
+def _known_header(line: bytes) -> Header:
+    header = _decode_header(line)
     if header.version != VERSION:
-        raise ValueError(f"it has version {header.version}, which this agent does not know")
+        kind = NewerFormat if header.version > VERSION else ValueError
+        raise kind(f"it has version {header.version}, which this agent does not know")
     return header
 
 

@@ -17,6 +17,8 @@ from datamover.api import transfer
 _SLOWEST_LISTING = 500
 """Objects a second that any server lists."""
 _CHECKSUM = re.compile(rb"([0-9a-f]{32})  (.+)", re.DOTALL)
+_PIECE = 1 << 20
+"""Bytes that the engine may have taken in before it counts them."""
 _LIST = ("--recursive", "--files-only", "--format", "sp", "--separator", ";")
 
 
@@ -84,6 +86,57 @@ class Inventory(Server):
         if code:
             raise self.explain(listing.child.errors, code)
         return listing
+
+    def bring(self, paths: Iterable[str], *, limit: int) -> str:
+        """Bring many small objects here at once, each below the returned folder as it is called below the root. What is not there is left out.
+
+        `limit` is how many bytes each may have on the average: more is not taken in, whatever the server says of their sizes.
+        """
+        listed, folder = self._file("asked"), self._file("brought")
+        count = 0
+        with open(listed, "w", encoding="utf-8") as file:
+            for path in paths:
+                file.write(f"{path}\n")
+                count += 1
+
+        def once() -> None:
+            child = self._engine.start(
+                [
+                    *("copy", "--files-from-raw", listed, "--no-check-dest", "--ignore-checksum"),
+                    *("--max-transfer", f"{count * limit + _PIECE}B", "--cutoff-mode", "hard"),
+                    self.remote(),
+                    folder,
+                ],
+                environment={"RCLONE_CHECKERS": "32", "RCLONE_TRANSFERS": "32"} | self._environment,
+                on_line=self._show,
+            )
+            code = child.wait()
+            if code:
+                raise self.explain(child.errors, code, total=count)
+
+        if count:
+            self.patiently(once)
+        return folder
+
+    def start_of(self, path: str, *, size: int) -> bytes:
+        """Return the first bytes of an object, `size` at most. Empty when it is not there."""
+        output = self._file("start")
+
+        def once() -> None:
+            child = self._engine.start(
+                ["cat", "--head", str(size), self.remote(path)],
+                environment=self._environment,
+                on_line=self._show,
+                output=output,
+            )
+            code = child.wait()
+            failure = self.explain(child.errors, code) if code else None
+            if failure is not None and failure.failure_class != transfer.NOT_FOUND:
+                raise failure
+
+        self.patiently(once)
+        with open(output, "rb") as file:
+            return file.read(size)
 
     def _start_lsf(self, place: str, *, environment: Mapping[str, str], extra: Sequence[str] = ()) -> Listing:
         output = self._file("listing")

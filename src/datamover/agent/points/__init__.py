@@ -1,0 +1,1 @@
+"""A bucket as restore points, for whoever reads one: commands, the mover that restores, re-verification. Reads, never writes."""
