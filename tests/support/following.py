@@ -104,9 +104,9 @@ class Following:
                 case Create():
                     meta = step.manifest["metadata"]
                     (owner,) = meta["ownerReferences"]
-                    self._write(meta["name"], owner["uid"], step.manifest["data"])
+                    self._write(meta["name"], owner["uid"], step.manifest)
                 case Patch():
-                    self._write(step.target.name, obj.metadata.uid, step.patch["data"])
+                    self._write(step.target.name, obj.metadata.uid, step.patch)
                 case ProveListed():
                     self.proved.append(step)
                 case Emit():
@@ -135,9 +135,10 @@ class Following:
     def _backup(self, name: str) -> Backup:
         return next(each for each in self.kind.objects.store.list() if each.metadata.name == name)
 
-    def _write(self, name: str, owner: str, data: dict[str, str]) -> None:
+    def _write(self, name: str, owner: str, written: Any) -> None:
         self.writes += 1
+        labels, data = written["metadata"]["labels"], written["data"]
         reference = OwnerReference(api_version="velero.io/v1", kind="Backup", name="test-backup", uid=owner)
-        meta = ObjectMeta(name=name, namespace=VELERO, uid=f"status-{name}", owner_references=(reference,))
+        meta = ObjectMeta(name=name, namespace=VELERO, uid=f"status-{name}", owner_references=(reference,), labels=labels)
         self.put(StatusMap(metadata=meta, data=data))
         assert key_of(meta) in self.around.statuses.store

@@ -201,6 +201,9 @@ class Actor(Generic[T, S]):
             created = await self._send(step)
         except AlreadyExists:
             created = await self._proof.identify(obj.metadata, step, attempts)
+            if step.once:
+                self._caches.observe(step.resource, created)
+                raise Conflict(f"{step.resource.kind} {name} is there already") from None
         except ApiError as error:
             if not attempts.settle(error) and not is_kind_missing(error):
                 raise

@@ -45,11 +45,15 @@ class Create:
 
     `secret` makes what a Secret is to hold, when the step is carried out and not before: no plan, no memory and no log has it (law L8). Its
     resource is one that reads metadata only (`SECRET_METAS`), so that not even the server's answer is kept. What is there is never replaced.
+
+    `once`: a child of ours that is there already ends the plan, and the decision is made anew. For what goes with the creation and is told once:
+    another replica has told it, or it was told before the caches lost sight of it (law L7).
     """
 
     resource: Resource[Any]
     manifest: Manifest
     secret: MakeSecrets | None = field(default=None, repr=False, compare=False)
+    once: bool = False
 
     def __post_init__(self) -> None:
         if self.secret is not None and self.resource.type is not PartialObject:

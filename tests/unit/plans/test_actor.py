@@ -123,6 +123,18 @@ async def test_a_secret_of_ours_that_is_there_counts_as_created_and_stays_as_it_
     assert View(stage.cluster).child(SECRET_METAS, "shop", "keys") is not None
 
 
+async def test_what_is_to_be_made_once_and_is_there_already_is_decided_upon_anew() -> None:
+    """Another replica has made it, and told what goes with it; or the caches may not show it."""
+    ours = answer(200, {"metadata": {**META, "uid": "u-2", "resourceVersion": "9"}})
+    stage = Stage(failure(409, "AlreadyExists"), ours)
+    step = Create(SECRET_METAS, {"metadata": META}, once=True)
+    learned = await stage.actor.act(OWNER, Plan((step, Emit("Normal", "Made", "it is there", "Make"))), Attempts())
+    assert learned.failed is not None
+    assert isinstance(learned.failed.error, Conflict)
+    assert learned.told is None
+    assert View(stage.cluster).child(SECRET_METAS, "shop", "keys") is not None, "and the next decision knows it"
+
+
 @pytest.mark.parametrize("labels", [{}, {CREATED_BY_LABEL: CREATED_BY_VALUE}])
 async def test_somebody_elses_secret_of_that_name_is_not_touched(labels: dict[str, str]) -> None:
     stage = Stage(failure(409, "AlreadyExists"), answer(200, {"metadata": {**THEIRS, "labels": labels}}))

@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from datamover.api.hosted_control_plane import BACKED_UP_SNAPSHOTS, STATUS_MAPS
+from datamover.api.hosted_control_plane import BACKED_UP_SNAPSHOTS, STATUS_MAPS, status_labels
 from datamover.api.reasons import NAME_TAKEN
 from datamover.api.velero.backup import BACKUPS, BackupStatus
 from datamover.api.velero.names import BACKUP_NAME_LABEL, label_value
@@ -59,7 +59,7 @@ def decide(facts: Facts) -> Decision:
     step = (
         Patch(STATUS_MAPS, facts.status.metadata, change(backup, after), unhurried=True)
         if facts.status is not None
-        else Create(STATUS_MAPS, build(backup, after))
+        else Create(STATUS_MAPS, build(backup, after), once=True)
     )
     found = announce(before, after, misconfigured=facts.misconfigured)
     events = [each for each in found if each != facts.known.told]  # another replica may take it back and forth
@@ -116,9 +116,14 @@ def _age(before: Record | None, facts: Facts) -> timedelta | None:
 
 
 def _is_altered(before: Record, facts: Facts) -> bool:
-    """Tell whether somebody has changed the words for people: they are what `kubectl get` shows."""
-    said = (facts.status.data if facts.status is not None else None) or {}
-    return any(said.get(key) != text for key, text in words_of(before).items())
+    """Tell whether somebody has changed the words for people, which `kubectl get` shows, or the labels, without which it is not seen after a restart."""
+    if facts.status is None:
+        return False
+    said, meta = facts.status.data or {}, facts.status.metadata
+    labels = status_labels(facts.backup.metadata.name)
+    return any(said.get(key) != text for key, text in words_of(before).items()) or any(
+        meta.label(key) != text for key, text in labels.items()
+    )
 
 
 def _states(record: Record) -> object:

@@ -134,6 +134,15 @@ def test_words_for_people_that_somebody_changes_are_put_right_while_the_backup_i
     assert world.writes == 2
 
 
+def test_labels_that_somebody_takes_away_come_back() -> None:
+    world = Following(upload(phase="InProgress"))
+    world.look(at(2))
+    (found,) = world.around.statuses.store.list()
+    world.put(replace(found, metadata=replace(found.metadata, labels=None)))
+    world.look(at(3))
+    assert world.writes == 2, "without them it is not seen after a restart"
+
+
 def test_kinds_that_somebody_writes_there_make_no_series() -> None:
     world = Following(upload(phase="InProgress"))
     record = written(world)
