@@ -21,6 +21,10 @@ class VirtualClock:
     def monotonic(self) -> float:
         return self._time
 
+    def show(self, moment: datetime) -> None:
+        """Set what `now` says, as somebody does who sets a clock: nobody wakes by that."""
+        self._start = moment - timedelta(seconds=self._time)
+
     async def sleep(self, seconds: float) -> None:
         if seconds <= 0:
             await asyncio.sleep(0)

@@ -91,12 +91,17 @@ class Following:
             return self.kind.objects
         return next(each for each in reversed(self.cluster.informers()) if each.resource.type is kind)
 
+    def live_until(self, now: datetime) -> None:
+        """Let the clock show another moment, which may be an earlier one."""
+        self.clock.show(now)
+
     def facts(self, now: datetime, name: str = "test-backup") -> Facts:
         """What is known of a backup."""
         return self.kind.gather(self._backup(name), known=self.known, now=now)
 
     def look(self, now: datetime, name: str = "test-backup") -> float | None:
         """Reconcile a backup once; return after how many seconds it would be looked at again."""
+        self.live_until(now)
         obj = self._backup(name)
         plan = self.kind.decide(self.facts(now, name))
         for step in plan.steps:
@@ -139,6 +144,8 @@ class Following:
         self.writes += 1
         labels, data = written["metadata"]["labels"], written["data"]
         reference = OwnerReference(api_version="velero.io/v1", kind="Backup", name="test-backup", uid=owner)
-        meta = ObjectMeta(name=name, namespace=VELERO, uid=f"status-{name}", owner_references=(reference,), labels=labels)
+        meta = ObjectMeta(
+            name=name, namespace=VELERO, uid=f"status-{name}", owner_references=(reference,), labels=labels
+        )
         self.put(StatusMap(metadata=meta, data=data))
         assert key_of(meta) in self.around.statuses.store

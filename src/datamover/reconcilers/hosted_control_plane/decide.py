@@ -104,7 +104,7 @@ def _pause(before: Record | None, after: Record, facts: Facts) -> timedelta | No
     """Return for how long the last write has to have been; None where nothing is to be written."""
     if before is None or _states(before) != _states(after):
         return _NONE
-    if _phases(before) != _phases(after) or _is_altered(before, facts):
+    if _phases(before) != _phases(after) or _is_altered(before, facts) or _is_ahead(before, after):
         return facts.pace.soon
     return facts.pace.interval if _words(before) != _words(after) else None
 
@@ -123,6 +123,20 @@ def _is_altered(before: Record, facts: Facts) -> bool:
     labels = status_labels(facts.backup.metadata.name)
     return any(said.get(key) != text for key, text in words_of(before).items()) or any(
         meta.label(key) != text for key, text in labels.items()
+    )
+
+
+def _is_ahead(before: Record, after: Record) -> bool:
+    """Tell whether the record says of a volume that it went on at a moment which is still to come: a clock was wrong, and a stall would not be seen."""
+    known = {
+        (plane.place, each.name, each.kind): each.progressed
+        for plane in before.control_planes
+        for each in plane.volumes
+    }
+    return any(
+        each.progressed is not None and (known.get((plane.place, each.name, each.kind)) or "") > each.progressed
+        for plane in after.control_planes
+        for each in plane.volumes
     )
 
 

@@ -1,6 +1,7 @@
 """Everything that a decision about a backup may know, frozen. Pure."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -42,8 +43,8 @@ class Hosted:
 class Facts:
     """A backup, its control planes in the order of their namespaces, and what was written of them.
 
-    `planes` is None while not all is read that decides. `left_off` counts control planes beyond those. `busy` are the nodes on which something is
-    moved now, for whichever backup; empty text: on one that nobody names. `status` is the ConfigMap of the backup's name, whosever it is, and
+    `planes` is None while not all is read that decides. `left_off` counts control planes beyond those. `moved` tells of each node when something was
+    moved there last, for whichever backup (`Turns.at`). `status` is the ConfigMap of the backup's name, whosever it is, and
     `record` what it says, if it is this backup's. `told` tells that this process has seen the end of it written.
     """
 
@@ -54,7 +55,7 @@ class Facts:
     configuration: Configuration
     notes: tuple[str, ...] = ()
     misconfigured: bool = False
-    busy: frozenset[str] = frozenset()
+    moved: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
     status: StatusMap | None = None
     record: Record | None = None
     told: bool = False

@@ -16,6 +16,7 @@ from datamover.reconcilers.hosted_control_plane import caches
 from datamover.reconcilers.hosted_control_plane.facts import PATIENT, Facts, Hosted, Pace
 from datamover.reconcilers.hosted_control_plane.record import PLANES, Record, read
 from datamover.reconcilers.hosted_control_plane.standing import is_told, moment, remembered
+from datamover.reconcilers.hosted_control_plane.turns import Turns
 from datamover.runs.facts import Unread as Absent
 from datamover.verdicts.configuration import Configuration, ConfigurationError
 from datamover.verdicts.readings import name
@@ -81,14 +82,6 @@ class Around:
             (Kind.POD, self.pods),
         )
 
-    def busy(self) -> frozenset[str]:
-        """The nodes on which something is moved now."""
-        moving = (
-            *self.uploads.store.by_index(caches.MOVING, caches.YES),
-            *self.pod_volume_backups.store.by_index(caches.MOVING, caches.YES),
-        )
-        return frozenset(name(each.status.node if each.status is not None else None) for each in moving)
-
     def describe(self, backups: Informer[Backup]) -> str:
         """What `/readyz` tells: where backups are followed, and what cannot be read, so that verdicts lack it."""
         decisive = [
@@ -101,7 +94,9 @@ class Around:
         return f"follows backups of hosted control planes in namespace {self.velero}{told}"
 
 
-def gather(backup: Backup, *, around: Around, told: bool, known: Known, now: datetime, pace: Pace = PATIENT) -> Facts:
+def gather(
+    backup: Backup, *, around: Around, turns: Turns, told: bool, known: Known, now: datetime, pace: Pace = PATIENT
+) -> Facts:
     """Return what there is to know about a backup. Of one that is told nothing is looked up: there may be thousands."""
     status = around.status_of(backup)
     record = read(status, of=backup)
@@ -131,7 +126,7 @@ def gather(backup: Backup, *, around: Around, told: bool, known: Known, now: dat
         configuration=configuration or Configuration(),
         notes=notes,
         misconfigured=wrong,
-        busy=around.busy() if planes else frozenset(),
+        moved=turns.at(now) if planes else {},
         status=status,
         record=record,
         told=told,

@@ -19,6 +19,7 @@ from datamover.reconcilers.hosted_control_plane.decide import decide
 from datamover.reconcilers.hosted_control_plane.facts import PATIENT, Facts, Pace
 from datamover.reconcilers.hosted_control_plane.gather import Around, gather
 from datamover.reconcilers.hosted_control_plane.record import read
+from datamover.reconcilers.hosted_control_plane.turns import Turns
 from datamover.verdicts.selection import includes
 from kubekit.client.client import Client
 from kubekit.runtime.clock import Clock
@@ -70,6 +71,7 @@ class HostedControlPlaneKind(Kind[Backup, BackupStatus, Facts]):
         self._around = around
         self._counts = Counts(meter)
         self._pace = pace
+        self._turns = Turns(around.uploads, around.pod_volume_backups, clock=clock)
         self._undecided: set[Key] = set()
         """Of which it was not known yet what decides. They may be over, so that nothing of theirs changes any more."""
 
@@ -78,7 +80,7 @@ class HostedControlPlaneKind(Kind[Backup, BackupStatus, Facts]):
     def gather(self, obj: Backup, *, known: Known, now: datetime) -> Facts:
         """Return what there is to know about a backup."""
         told = self._counts.is_told(obj.metadata)
-        facts = gather(obj, around=self._around, told=told, known=known, now=now, pace=self._pace)
+        facts = gather(obj, around=self._around, turns=self._turns, told=told, known=known, now=now, pace=self._pace)
         (self._undecided.add if facts.planes is None else self._undecided.discard)(key_of(obj.metadata))
         return facts
 

@@ -120,26 +120,31 @@ def _volume(
 ) -> FollowedVolume:
     now = volume_of(row)
     before = known.get(_key(now))
-    since = facts.now
+    since, stood = facts.now, False
     if before is not None and (before.phase, before.bytes_done) == (now.phase, now.bytes_done):
-        since = moment(before.progressed) or facts.now
+        since, stood = moment(before.progressed) or facts.now, before.stalled
     elif first and row.since is not None and row.phase in _TOLD_SINCE:
         since = row.since
+    turn = _turn(row, facts.moved)
+    if turn is not None and turn > since:
+        since, stood = turn, False
+    since = min(since, facts.now)  # the clock may have been set back
     is_open = waits and not row.finished and row.kind != Kind.CLAIM and row.phase not in ENDED
-    stalled = is_open and not _has_to_wait(row, facts.busy) and facts.now - since >= facts.pace.stall
+    # What was told stays so, whatever the clock of another replica says.
+    stalled = is_open and (stood or facts.now - since >= facts.pace.stall)
     fields: dict[str, Any] = asdict(now) | {
         "sentence": clean(now.sentence, limit=SENTENCE),
-        "progressed": seconds(min(since, facts.now)) if is_open else None,
+        "progressed": seconds(since) if is_open else None,
         "stalled": stalled,
     }
     return FollowedVolume(**fields)
 
 
-def _has_to_wait(row: Row, busy: frozenset[str]) -> bool:
-    """Tell whether it is only not its turn: as long as others are moved, by the node-agent that has it if one has, it does not stand still."""
+def _turn(row: Row, moved: Mapping[str, datetime]) -> datetime | None:
+    """Return until when it was only not its turn: others were moved, by the node-agent that has it if one has."""
     if row.phase not in _IN_TURN:
-        return False
-    return row.node in busy if row.node else bool(busy)
+        return None
+    return moved.get(row.node) if row.node else max(moved.values(), default=None)
 
 
 def _key(volume: Volume) -> tuple[str, str, str]:
