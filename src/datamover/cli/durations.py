@@ -33,15 +33,23 @@ def tell_duration(duration: timedelta) -> str:
 
 
 class DurationType(click.ParamType[timedelta]):
-    """The option's type."""
+    """The option's type: a duration from `least` to `most`, None for the longest that there is."""
 
     name = "DURATION"
+
+    def __init__(self, *, least: timedelta = timedelta(0), most: timedelta | None = None) -> None:
+        self._least = least
+        self._most = most
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         """Return the duration."""
         if isinstance(value, timedelta):
             return value
         try:
-            return parse_duration(str(value))
+            found = parse_duration(str(value))
         except (ValueError, OverflowError):
             self.fail(f"{value!r} is not a duration such as 12h, 90m or 0", param, ctx)
+        if found < self._least or (self._most is not None and found > self._most):
+            until = f" to {tell_duration(self._most)}" if self._most is not None else ""
+            self.fail(f"{value!r} is not from {tell_duration(self._least)}{until}", param, ctx)
+        return found

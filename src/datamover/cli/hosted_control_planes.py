@@ -1,21 +1,25 @@
 """Putting together, for the operator, what follows backups of hosted control planes."""
 
+from dataclasses import replace
+
 from datamover.cli.options import Options
 from datamover.cli.surroundings import AnyKind, MakeKind, Surroundings
 from datamover.metrics.hosted_control_planes import HostedControlPlaneMetrics
 from datamover.reconcilers.cluster import View
+from datamover.reconcilers.hosted_control_plane.facts import PATIENT
 from datamover.reconcilers.hosted_control_plane.gather import Around
 from datamover.reconcilers.hosted_control_plane.kind import HostedControlPlaneKind
 
 
 def follow_backups(around: Surroundings) -> AnyKind:
     """Return the kind that follows backups of hosted control planes."""
-    velero = around.options.hosted_control_planes.velero_namespace
+    options = around.options.hosted_control_planes
     return HostedControlPlaneKind(
         around.client,
-        around=Around(View(around.cluster), velero=velero),
+        around=Around(View(around.cluster), velero=options.velero_namespace),
         meter=HostedControlPlaneMetrics(around.registry),
         clock=around.clock,
+        pace=replace(PATIENT, stall=options.stalled_after),
         metrics=around.metrics,
     )
 

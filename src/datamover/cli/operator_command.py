@@ -186,6 +186,15 @@ Exit codes:
     help="Namespace of Velero, whose backups are followed.",
 )
 @click.option(
+    "--hosted-control-plane-stalled-after",
+    type=DurationType(least=timedelta(minutes=1), most=timedelta(days=365)),
+    envvar="HOSTED_CONTROL_PLANE_STALLED_AFTER",
+    show_envvar=True,
+    default="10m",
+    show_default=True,
+    help="Call a volume of such a backup stalled of which nothing has gone on for this long. Nothing is given up for that.",
+)
+@click.option(
     "--webhook-bind-address",
     metavar="HOST:PORT",
     envvar="WEBHOOK_BIND_ADDRESS",
@@ -293,6 +302,7 @@ def operator(
     cdi_namespace: str,
     hosted_control_planes: bool,
     velero_namespace: str,
+    hosted_control_plane_stalled_after: timedelta,
     webhook_bind_address: str,
     webhook_service: str,
     webhook_configuration: str,
@@ -359,7 +369,9 @@ def operator(
             home=leader_namespace,
         ),
         hosted_control_planes=HostedControlPlaneOptions(
-            enabled=hosted_control_planes, velero_namespace=velero_namespace
+            enabled=hosted_control_planes,
+            velero_namespace=velero_namespace,
+            stalled_after=hosted_control_plane_stalled_after,
         ),
         webhook=WebhookOptions(
             address=None if webhook_bind_address == "0" else webhook_bind_address,

@@ -1,10 +1,12 @@
 """How the operator runs: what its flags say, and what cannot be."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from datamover.movers.defaults import NONE, MoverDefaults
 from datamover.reconcilers.collection.facts import Machines
+from datamover.reconcilers.hosted_control_plane.facts import PATIENT
 
 
 class StartError(Exception):
@@ -73,10 +75,11 @@ class DataVolumeOptions:
 
 @dataclass(frozen=True, slots=True)
 class HostedControlPlaneOptions:
-    """Whether backups of hosted control planes are followed, and in which namespace Velero has them."""
+    """Whether backups of hosted control planes are followed, in which namespace Velero has them, and after what time without a change one is stalled."""
 
     enabled: bool = False
     velero_namespace: str = "velero"
+    stalled_after: timedelta = PATIENT.stall
 
 
 @dataclass(frozen=True, slots=True)

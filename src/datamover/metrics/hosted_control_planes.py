@@ -53,7 +53,7 @@ class HostedControlPlaneMetrics:
         self._timeouts = count("timeouts", "Backups of which something was not finished in time, by platform.", "platform")  # fmt: skip
         self._moved = show("volumes_moved", "Volumes that are moved, of a backup that is not over.")
         self._expected = show("volumes_expected", "Volumes that are to be moved, of a backup that is not over.")
-        self._stalled = show("volumes_stalled", "Volumes of a backup that is not over of which nothing has gone on for ten minutes.")  # fmt: skip
+        self._stalled = show("volumes_stalled", "Volumes of a backup that is not over of which nothing goes on although it is their turn.")  # fmt: skip
 
     def stands(self, namespace: str, backup: str, *, moved: int, expected: int, stalled: int) -> None:
         """A backup of the control plane in `namespace` is not over; so far it is."""

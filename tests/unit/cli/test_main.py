@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from datamover.cli.options import (
 from datamover.cli.outcome import Exit
 from datamover.cli.run import RunResult
 from datamover.reconcilers.collection.facts import Machines
+from datamover.reconcilers.hosted_control_plane.facts import PATIENT
 from kubekit.runtime.leader import LeadershipLost
 from support.builders import data_mover
 
@@ -296,13 +298,22 @@ def test_backups_of_hosted_control_planes_are_followed_where_options_or_environm
     CliRunner().invoke(main, command)
     CliRunner().invoke(main, [*command, "--hosted-control-planes", "--velero-namespace", "openshift-adp"])
     CliRunner().invoke(main, command, env={"HOSTED_CONTROL_PLANES": "true", "VELERO_NAMESPACE": ""})
+    CliRunner().invoke(main, [*command, "--hosted-control-plane-stalled-after", "1h"])
+    CliRunner().invoke(main, command, env={"HOSTED_CONTROL_PLANE_STALLED_AFTER": "90s"})
     assert seen == [
         HostedControlPlaneOptions(),
         HostedControlPlaneOptions(enabled=True, velero_namespace="openshift-adp"),
         HostedControlPlaneOptions(enabled=True),
+        HostedControlPlaneOptions(stalled_after=timedelta(hours=1)),
+        HostedControlPlaneOptions(stalled_after=timedelta(seconds=90)),
     ]
+    assert HostedControlPlaneOptions().stalled_after == PATIENT.stall
     wrong = CliRunner().invoke(main, [*command, "--velero-namespace", "A b"])
-    assert (wrong.exit_code, len(seen)) == (2, 3)
+    assert (wrong.exit_code, len(seen)) == (2, 5)
+    for word in ("soon", "0", "30s", "366d"):
+        wrong = CliRunner().invoke(main, [*command, "--hosted-control-plane-stalled-after", word])
+        assert (wrong.exit_code, len(seen)) == (2, 5)
+        assert "--hosted-control-plane-stalled-after" in wrong.output
 
 
 @pytest.mark.parametrize(

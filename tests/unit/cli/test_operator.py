@@ -3,7 +3,10 @@
 import asyncio
 import os
 import signal
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,10 +16,14 @@ from datamover.cli.kinds import KINDS, REPLICATION_KINDS, kinds_for
 from datamover.cli.operator import Operator, find_cluster, new_metrics, serve, split_address
 from datamover.cli.options import HostedControlPlaneOptions, MetricsAccess, Options, ReplicationOptions, StartError
 from datamover.cli.surroundings import Surroundings
+from datamover.plans.known import UNKNOWN
+from datamover.reconcilers.hosted_control_plane.facts import PATIENT
+from datamover.reconcilers.hosted_control_plane.kind import HostedControlPlaneKind
 from kubekit.client.client import Client
 from kubekit.client.errors import KubeError, TransportError
 from kubekit.words.batch import JOBS
 from support import builders
+from support.control_planes import at, backup
 from support.errand import ErrandKind
 from support.scripted_transport import ScriptedTransport, answer, failure
 
@@ -252,3 +259,19 @@ def test_backups_of_hosted_control_planes_are_followed_only_where_that_is_on(ena
     watched = {each.resource.group_resource for each in operator.cluster.informers()}
     assert ("datauploads.velero.io" in watched) is enabled
     assert list(operator.manager.notes()) == (["hosted-control-plane"] if enabled else [])
+
+
+def test_a_stall_is_one_after_as_long_as_is_said() -> None:
+    found: list[HostedControlPlaneKind] = []
+
+    def note(around: Surroundings) -> Any:
+        made = follow_backups(around)
+        assert isinstance(made, HostedControlPlaneKind)
+        found.append(made)
+        return made
+
+    registry, metrics = new_metrics()
+    options = Options(hosted_control_planes=HostedControlPlaneOptions(stalled_after=timedelta(minutes=25)))
+    Operator(client(), cluster="c", options=options, registry=registry, metrics=metrics, kinds=(note,))
+    facts = found[0].gather(backup(), known=UNKNOWN, now=at(1))
+    assert facts.pace == replace(PATIENT, stall=timedelta(minutes=25))

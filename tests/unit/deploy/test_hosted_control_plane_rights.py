@@ -106,12 +106,26 @@ def test_in_one_namespace_control_planes_are_read_there_only(render: Render) -> 
 
 
 def test_the_operator_is_told_what_to_do(render: Render) -> None:
-    told = {"--hosted-control-planes", "--velero-namespace=openshift-adp"}
-    assert told <= arguments(render(ON, "hostedControlPlanes.veleroNamespace=openshift-adp"))
+    told = {"--hosted-control-planes", "--velero-namespace=openshift-adp", "--hosted-control-plane-stalled-after=25m"}
+    assert told <= arguments(
+        render(ON, "hostedControlPlanes.veleroNamespace=openshift-adp", "hostedControlPlanes.stalledAfter=25m")
+    )
+    assert "--hosted-control-plane-stalled-after=10m" in arguments(render(ON))
     assert not [each for each in arguments(render()) if "velero" in each or "hosted" in each]
 
 
-@pytest.mark.parametrize("wrong", ["veleroNamespace=", "veleroNamespace=A_b", "enabled=maybe", "stall=5m"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "veleroNamespace=",
+        "veleroNamespace=A_b",
+        "enabled=maybe",
+        "stall=5m",
+        "stalledAfter=",
+        "stalledAfter=soon",
+        "stalledAfter=10",
+    ],
+)
 def test_what_is_no_such_value_is_refused(wrong: str, render: Render) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         render(ON, f"hostedControlPlanes.{wrong}")
