@@ -270,6 +270,13 @@ REASON_POINT_NOT_FOUND: Final = "PointNotFound"
 REASON_POINT_AMBIGUOUS: Final = "PointAmbiguous"
 REASON_POINT_UNUSABLE: Final = "PointUnusable"
 REASON_PATH_NOT_FOUND: Final = "PathNotFound"
+REASON_TARGET_NOT_EMPTY: Final = "TargetNotEmpty"
+REASON_TARGET_UNFINISHED: Final = "TargetUnfinished"
+REASON_TARGET_BUSY: Final = "TargetBusy"
+REASON_TARGET_UNUSABLE: Final = "TargetUnusable"
+REASON_TARGET_READ_ONLY: Final = "TargetReadOnly"
+REASON_TARGET_TOO_SMALL: Final = "TargetTooSmall"
+REASON_RESTORED_OTHERWISE: Final = "RestoredOtherwise"
 REASON_INTERNAL_ERROR: Final = "InternalError"
 
 # --- exit codes --------------------------------------------------------------------------------------------------

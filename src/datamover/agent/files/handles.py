@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from datamover.agent.files import losses
 
@@ -19,8 +19,11 @@ class Refused(Exception):  # noqa: N818 - it is the word for what happens to the
 
 
 @contextmanager
-def enter_parent(top: int, raw: bytes) -> Generator[tuple[int, bytes]]:
-    """Give the folder of a path below `top`, opened without following anything, and the last part of its name. Raises Refused."""
+def enter_parent(top: int, raw: bytes, *, make: bool = False) -> Generator[tuple[int, bytes]]:
+    """Give the folder of a path below `top`, opened without following anything, and the last part of its name. Raises Refused.
+
+    `make`: folders on the way that are missing are made, for us alone.
+    """
     *above, name = raw.split(b"/")
     if any(part in {b"", b".", b".."} or b"\0" in part for part in (*above, name)):
         raise Refused(losses.NO_PATH)
@@ -28,7 +31,7 @@ def enter_parent(top: int, raw: bytes) -> Generator[tuple[int, bytes]]:
     try:
         for part in above:
             try:
-                inner = os.open(part, _FOLDER, dir_fd=folder)
+                inner = _open_folder(part, folder, make=make)
             except NotADirectoryError:
                 raise Refused(losses.THROUGH) from None
             os.close(folder)
@@ -36,6 +39,17 @@ def enter_parent(top: int, raw: bytes) -> Generator[tuple[int, bytes]]:
         yield folder, name
     finally:
         os.close(folder)
+
+
+def _open_folder(name: bytes, folder: int, *, make: bool) -> int:
+    try:
+        return os.open(name, _FOLDER, dir_fd=folder)
+    except FileNotFoundError:
+        if not make:
+            raise
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=folder)
+    return os.open(name, _FOLDER, dir_fd=folder)
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 Memory does not grow with the number of losses.
 """
 
+import msgspec
+
 from datamover.agent import printing
 from datamover.agent.printing import quote_names
 
@@ -11,6 +13,7 @@ _EXAMPLES = 5
 NOT_RESTORED = "everything, because nothing of that name was restored"
 NO_PATH = "everything, because the name is no path below the directory"
 THROUGH = "everything, because the path leads through something that is no folder"
+NO_TARGET = "everything, because the manifest does not say where the link leads"
 OTHER = "everything, because something else is there"
 DIFFERENT = "the hard link, because the contents differ"
 OWNER = "owner or group, which only root may give away"
@@ -34,6 +37,22 @@ def because(what: str, error: Exception) -> str:
     return f"{what}, because: {text}"
 
 
+_EVERYTHING = "everything, "
+
+
+def is_whole(kind: str) -> bool:
+    """Tell whether a loss is that of a whole path, and not of something about it."""
+    return kind.startswith(_EVERYTHING)
+
+
+class Loss(msgspec.Struct, frozen=True):
+    """One kind of loss: how many paths it concerns, and the first of them for people."""
+
+    kind: str
+    count: int
+    examples: tuple[str, ...]
+
+
 class Losses:
     """Losses by kind, in the order in which the kinds came."""
 
@@ -51,6 +70,10 @@ class Losses:
         if len(examples) < _EXAMPLES:
             examples.append(printing.readable(raw or b".") + (f" ({printing.printable(detail)})" if detail else ""))
         self._kinds[kind] = (count + 1, examples)
+
+    def kinds(self) -> tuple[Loss, ...]:
+        """Return each kind, in the order in which they came."""
+        return tuple(Loss(kind, count, tuple(examples)) for kind, (count, examples) in self._kinds.items())
 
     def lines(self) -> list[str]:
         """Return a line for each kind."""

@@ -15,7 +15,7 @@ and of files that the run did not move (which may be missing).
 import os
 import stat
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
@@ -104,9 +104,10 @@ def apply(path: str, directory: str, *, privileges: bool, special: bool, say: Ca
     top = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     lost, unkept = Losses(), Losses()
     try:
-        restoration = _Restoration(top, privileges=privileges, special=special, lost=lost, unkept=unkept)
+        restoration = Restoration(top, privileges=privileges, special=special, lost=lost, unkept=unkept)
         try:
-            notes = restoration.run(path)
+            restoration.run(path)
+            notes = restoration.finish_top()
         finally:
             for line in lost.lines():
                 say(f"left out: {line}")
@@ -119,42 +120,95 @@ def apply(path: str, directory: str, *, privileges: bool, special: bool, say: Ca
     return lost.count
 
 
-class _Restoration:
-    def __init__(self, top: int, *, privileges: bool, special: bool, lost: Losses, unkept: Losses) -> None:
+def _everything(entry: manifest.Entry) -> bool:
+    del entry
+    return True
+
+
+def _nothing() -> None:
+    return None
+
+
+class Restoration:
+    """One manifest, applied to the directory `top` is a handle on. What is lost goes to `lost`, what the backup never had to `unkept`.
+
+    `wanted` chooses among the manifest's lines. `links`: symbolic links are made here, of the targets that the manifest has; else they were
+    restored like files. `tick` is called for each line, and may raise. `aside` is a handle on a folder of the same file system for what has no
+    name yet, so that an end in the middle leaves nothing where the files are.
+    """
+
+    def __init__(
+        self,
+        top: int,
+        *,
+        privileges: bool,
+        special: bool,
+        lost: Losses,
+        unkept: Losses,
+        wanted: Callable[[manifest.Entry], bool] = _everything,
+        links: bool = False,
+        tick: Callable[[], None] = _nothing,
+        aside: int | None = None,
+    ) -> None:
         self._top = top
+        self._wanted = wanted
+        self._links = links
+        self._tick = tick
+        self._aside = aside
         self._special = special
         self._lost = lost
         self._unkept = unkept
         self._attributes = AttributeSetter(lost=lost, privileges=privileges)
         self._first_names: dict[str, bytes] = {}
         self._absent: set[bytes] = set()
+        self._has_top = False
+        self._top_entry: manifest.Entry | None = None
+        self._folders: list[manifest.Entry] = []
+        self._linked = False
 
-    def run(self, path: str) -> list[str]:
-        """Apply the manifest; return what is to be said about the directory itself."""
-        top: manifest.Entry | None = None
-        folders: list[manifest.Entry] = []
-        linked = False
-        for entry in manifest.entries(path, absent=self._absent):
-            if entry.type == manifest.TOP and top is None:
-                top = entry
+    def open_folders(self, path: str) -> None:
+        """Make the folders that the manifest lists, and give ourselves the rights to them that an earlier round may have taken."""
+        for entry in self._entries(path, absent=self._absent):
+            if entry.type == manifest.TOP and self._top_entry is None:
+                self._top_entry = entry
                 self._attributes.unlock(self._top, os.fstat(self._top), stat.S_IRWXU)
             elif entry.type == manifest.DIRECTORY and self._try(entry, self._make_folder):
-                folders.append(entry)
-            linked = linked or entry.hardlink is not None
-        if linked:
+                self._folders.append(entry)
+            self._linked = self._linked or entry.hardlink is not None
+
+    def run(self, path: str) -> None:
+        """Apply the manifest, to all but the directory itself."""
+        self.open_folders(path)
+        if self._linked:
             # before any file gets a mode with which its contents cannot be compared
-            for entry in manifest.entries(path):
+            for entry in self._entries(path):
                 if entry.type == manifest.FILE and entry.hardlink is not None:
                     self._join(entry, entry.hardlink)
-        for entry in manifest.entries(path):
+        for entry in self._entries(path):
             if entry.type in manifest.SPECIAL:
                 self._make_special_if_asked(entry)
+            elif entry.type == manifest.LINK and self._links:
+                if entry.key not in self._absent:
+                    self._try(entry, self._make_link)
             elif entry.type not in {manifest.DIRECTORY, manifest.TOP}:
                 self._try(entry, self._finish)
         # what is in a folder changes its time and may need its mode, so what is deeper comes first
-        for entry in reversed(folders):
+        for entry in reversed(self._folders):
+            self._tick()
             self._try(entry, self._finish)
-        return [_OLD] if top is None else self._finish_top(top)
+
+    def finish_top(self) -> list[str]:
+        """Give the directory itself what the volume's own top folder had; return what is to be said about it. Nothing in it may change any more."""
+        if self._top_entry is None:
+            return [] if self._has_top else [_OLD]
+        return self._finish_top(self._top_entry)
+
+    def _entries(self, path: str, *, absent: set[bytes] | None = None) -> Iterator[manifest.Entry]:
+        for entry in manifest.entries(path, absent=absent):
+            self._tick()
+            self._has_top = self._has_top or entry.type == manifest.TOP
+            if self._wanted(entry):
+                yield entry
 
     def _finish_top(self, top: manifest.Entry) -> list[str]:
         status = os.fstat(self._top)
@@ -210,6 +264,20 @@ class _Restoration:
                 raise Refused(losses.OTHER)
             self._attributes.set(entry, leaf, status)
 
+    def _make_link(self, entry: manifest.Entry, folder: int, name: bytes) -> None:
+        target = entry.raw_target if entry.raw_target is not None else (entry.target or "").encode()
+        if not target or b"\0" in target:
+            raise Refused(losses.NO_TARGET)
+        try:
+            os.symlink(target, name, dir_fd=folder)
+        except FileExistsError:
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if not stat.S_ISLNK(status.st_mode):
+                raise Refused(losses.OTHER) from None
+            if os.readlink(name, dir_fd=folder) != target:
+                self._replace(name, folder, lambda new, at: os.symlink(target, new, dir_fd=at))
+        self._finish(entry, folder, name)
+
     # --- finishing ------------------------------------------------------------------------------------------------
 
     def _finish(self, entry: manifest.Entry, folder: int, name: bytes) -> None:
@@ -255,13 +323,22 @@ class _Restoration:
                         self._attributes.unlock(leaf, status, stat.S_IRUSR)
             if not _same_content(other, first_name, folder, name):
                 raise Refused(losses.DIFFERENT)
-            new = b".datamover-%s" % os.urandom(6).hex().encode()
-            os.link(first_name, new, src_dir_fd=other, dst_dir_fd=folder, follow_symlinks=False)
-            try:
-                os.replace(new, name, src_dir_fd=folder, dst_dir_fd=folder)
-            except OSError:
-                os.unlink(new, dir_fd=folder)
-                raise
+            self._replace(
+                name,
+                folder,
+                lambda new, at: os.link(first_name, new, src_dir_fd=other, dst_dir_fd=at, follow_symlinks=False),
+            )
+
+    def _replace(self, name: bytes, folder: int, make: Callable[[bytes, int], None]) -> None:
+        """Let what `make` makes, under a name in a folder, be called `name`, in the place of what was."""
+        new = b".datamover-%s" % os.urandom(6).hex().encode()
+        at = folder if self._aside is None else self._aside
+        make(new, at)
+        try:
+            os.replace(new, name, src_dir_fd=at, dst_dir_fd=folder)
+        except OSError:
+            os.unlink(new, dir_fd=at)
+            raise
 
 
 def _same_content(folder: int, name: bytes, other: int, other_name: bytes) -> bool:

@@ -1,0 +1,129 @@
+"""Comparing a file with its line of the manifest, and bringing it to its place. Blocking.
+
+Guarantees: what is compared is what is moved: one handle is read, and its name is moved only while it still is that file's.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from hashlib import md5
+
+from datamover.agent.files import losses
+from datamover.agent.files.handles import Refused, enter_parent
+from datamover.agent.restore.wanted import File
+
+CHUNK = 1 << 20
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What no other file would fare better with."""
+MISSING = "it is not there"
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Checker:
+    """Compares and places files. `arrived` and `top` are handles on the folder where files arrive and on the target; `tick` is called
+    for each piece that is read, and may raise.
+    """
+
+    def __init__(self, *, arrived: int, top: int, tick: Callable[[], None]) -> None:
+        self._arrived = arrived
+        self._top = top
+        self._tick = tick
+
+    def place(self, file: File) -> str:
+        """Compare a file that has arrived and bring it to its place; return what is wrong with it, empty for nothing. What is wrong goes."""
+        raw = file.raw
+        try:
+            with enter_parent(self._arrived, raw) as (folder, name):
+                handle = os.open(name, _READ, dir_fd=folder)
+                try:
+                    flaw = self._compare(handle, file)
+                    if flaw:
+                        os.unlink(name, dir_fd=folder)
+                        return flaw
+                    # nobody may read it before it has the mode that the manifest says
+                    os.fchmod(handle, stat.S_IRUSR | stat.S_IWUSR)
+                finally:
+                    os.close(handle)
+                with enter_parent(self._top, raw, make=True) as (there, called):
+                    os.rename(name, called, src_dir_fd=folder, dst_dir_fd=there)
+        except FileNotFoundError:
+            return MISSING
+        except Refused as refused:
+            return refused.kind
+        except OSError as error:
+            if error.errno in FULL:
+                raise
+            return f"it cannot be brought to its place: {error.strerror}"
+        return ""
+
+    def is_there(self, file: File) -> bool:
+        """Tell whether a file of an earlier attempt is at its place and is what the manifest says."""
+        try:
+            with enter_parent(self._top, file.raw) as (folder, name):
+                handle = _open_readable(name, folder)
+                try:
+                    return not self._compare(handle, file)
+                finally:
+                    os.close(handle)
+        except (OSError, Refused):
+            return False
+
+    def join(self, file: bytes, first: bytes) -> str:
+        """Make a path another name of the file at `first`; return why that cannot be, empty when it is."""
+        try:
+            with (
+                enter_parent(self._top, first) as (folder, name),
+                enter_parent(self._top, file, make=True) as (there, called),
+            ):
+                source = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                if not stat.S_ISREG(source.st_mode):
+                    return losses.OTHER
+                new = b"name-%s" % os.urandom(6).hex().encode()
+                os.link(name, new, src_dir_fd=folder, dst_dir_fd=self._arrived, follow_symlinks=False)
+                try:
+                    os.rename(new, called, src_dir_fd=self._arrived, dst_dir_fd=there)
+                finally:
+                    # of two names of one file, renaming one to the other does nothing
+                    with suppress(FileNotFoundError):
+                        os.unlink(new, dir_fd=self._arrived)
+        except Refused as refused:
+            return refused.kind
+        except OSError as error:
+            return error.strerror or str(error)
+        return ""
+
+    def _compare(self, handle: int, file: File) -> str:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            return losses.OTHER
+        if status.st_size != file.size:
+            return f"it has {status.st_size} bytes, not {file.size}"
+        if file.md5 and self._digest(handle) != file.md5:
+            return "it has another checksum"
+        return ""
+
+    def _digest(self, handle: int) -> str:
+        found = md5(usedforsecurity=False)
+        offset = 0
+        while piece := os.pread(handle, CHUNK, offset):
+            self._tick()
+            found.update(piece)
+            offset += len(piece)
+        return found.hexdigest()
+
+
+def _open_readable(name: bytes, folder: int) -> int:
+    """Open a file of ours for reading, also one whose mode an earlier attempt has taken the right to."""
+    try:
+        return os.open(name, _READ, dir_fd=folder)
+    except PermissionError:
+        leaf = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            if not stat.S_ISREG(os.fstat(leaf).st_mode):
+                raise
+            os.chmod(f"/proc/self/fd/{leaf}", stat.S_IRUSR | stat.S_IWUSR)  # noqa: PTH101 - a path is not what this is
+            return os.open(name, _READ, dir_fd=folder)
+        finally:
+            os.close(leaf)

@@ -1,0 +1,254 @@
+"""Bringing exactly the wanted objects into the folder where files arrive: by lists, with the engine. Files with large holes one by one.
+
+Guarantees: the engine writes regular files, below a handle of ours, in a folder that nobody else may enter; it makes no link and is given no
+name that leads anywhere else. What an object has beyond what its file had is not taken in without end. A stop, an outage and a full disk end
+it; what one object alone does not give is left to the comparison afterwards.
+"""
+
+import os
+import select
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import md5
+
+from datamover.agent.errors import Failure
+from datamover.agent.files import holes
+from datamover.agent.files.handles import Refused, enter_parent
+from datamover.agent.rclone import classify, logs, process
+from datamover.agent.rclone.options import for_checking, without_filters
+from datamover.agent.rclone.server import Server
+from datamover.agent.rclone.sync import Sync
+from datamover.agent.restore import reasons
+from datamover.agent.restore.checking import CHUNK, FULL, MISSING
+from datamover.agent.restore.progress import Reporter
+from datamover.agent.restore.wanted import File
+from datamover.api import transfer
+
+BATCH_FILES = 20_000
+BATCH_BYTES = 16 << 30
+"""What is brought by one run of the engine. Lists and listings of it are in its memory, and what it brought is compared while the kernel
+still has it in its own.
+"""
+_SLACK = 256 << 20
+_LOOK_SECONDS = 0.5
+_SOFT = frozenset(
+    {
+        transfer.VERIFY,
+        transfer.SOURCE_UNREADABLE,
+        transfer.SOURCE_CHANGED,
+        transfer.NOT_FOUND,
+        transfer.DENIED,
+        transfer.INTERNAL,
+    }
+)
+"""What may be one object's alone; whether anything came of the others shows."""
+_CORRUPTED = "corrupted on transfer"
+_TOO_BIG = "remaining disk space"
+"""What the engine says of a file for which it cannot reserve the room."""
+_NOT_OURS = (
+    "RCLONE_LINKS",
+    "RCLONE_LOCAL_LINKS",
+    "RCLONE_COPY_LINKS",
+    "RCLONE_LOCAL_COPY_LINKS",
+    "RCLONE_SKIP_LINKS",
+    "RCLONE_METADATA",
+    "RCLONE_INPLACE",
+)
+_SETTINGS = {
+    "RCLONE_LOCAL_ENCODING": "Raw",
+    "RCLONE_NO_UNICODE_NORMALIZATION": "true",
+    # times come with the manifest; asking for them would cost a request for each object
+    "RCLONE_USE_SERVER_MODTIME": "true",
+    "RCLONE_NO_UPDATE_MODTIME": "true",
+    "RCLONE_CHECKSUM": "true",
+    "RCLONE_FAST_LIST": "true",
+    "RCLONE_CUTOFF_MODE": "HARD",
+}
+_SMALL = {"RCLONE_TRANSFERS": "32", "RCLONE_CHECKERS": "32", "RCLONE_BUFFER_SIZE": "0"}
+_LARGE = {"RCLONE_TRANSFERS": "8", "RCLONE_CHECKERS": "32"}
+_LARGE_FILE = 16 << 20
+"""Mean size from which few are brought at once, each of them by several streams."""
+
+
+class Store:
+    """The server as a copy from it sees it: what is full is the directory."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def explain(self, errors: classify.Errors, code: int, *, total: int | None = None) -> Failure:
+        """Return what errors of the engine mean."""
+        failure = self._server.explain(errors, code, total=total)
+        if failure.failure_class == transfer.NO_SPACE or _TOO_BIG in failure.message:
+            return reasons.full(failure.message.rpartition("(")[2].rstrip(")"))
+        return failure
+
+    def start_question(self) -> process.Child:
+        """Begin to ask whether the server answers at all."""
+        return self._server.start_question()
+
+    def tell_silence(self) -> Failure:
+        """Return what it means that it does not."""
+        return self._server.tell_silence()
+
+
+class Fetching:
+    """See the module. `environment` is the engine's for data, `folder` where below the root the files of the point are, `scratch` a directory of
+    our own, `into` a handle on the folder where files arrive, and `path` a path of that.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: process.Engine,
+        server: Server,
+        environment: Mapping[str, str],
+        folder: str,
+        into: int,
+        path: str,
+        scratch: str,
+        report: Reporter,
+        show: Callable[[logs.Line], None],
+        outage_limit: float,
+        grace: float,
+    ) -> None:
+        self._engine = engine
+        self._server = server
+        self._store = Store(server)
+        self._environment = _plain(environment)
+        self._folder = folder
+        self._into = into
+        self._path = path
+        self._scratch = scratch
+        self._report = report
+        self._show = show
+        self._sync = Sync(
+            engine, destination=self._store, report=report, show=show, outage_limit=outage_limit, grace=grace
+        )
+        self.distrusts = not server.plain
+        """Whether the store's ETags are no checksums: then the engine does not judge by them what came, and the manifest alone does."""
+        self.said = ""
+        """What the engine said last of objects that did not come."""
+
+    @property
+    def moved(self) -> tuple[int, int]:
+        """Number and bytes of the files that came."""
+        return self._sync.moved.files, self._sync.moved.bytes
+
+    def fetch(self, files: Sequence[File]) -> None:
+        """Bring these files. Raises Failure when none of the others could be brought either; what did not come is missing afterwards."""
+        listed = f"{self._scratch}/wanted"
+        with open(listed, "wb") as out:  # noqa: PTH123 - a start-up budget
+            out.writelines(file.key + b"\n" for file in files)
+        size = sum(file.size for file in files)
+        chosen = _LARGE if size >= _LARGE_FILE * len(files) else _SMALL
+        environment = chosen | self._environment | _SETTINGS | {"RCLONE_MAX_TRANSFER": f"{2 * size + _SLACK}B"}
+        if self.distrusts:
+            environment |= {"RCLONE_IGNORE_CHECKSUM": "true"}
+        before = self._sync.moved.files
+        try:
+            self._sync.copy(
+                self._server.remote(self._folder),
+                self._path,
+                environment=environment,
+                extra=["--files-from-raw", listed],
+                total=lambda: len(files),
+            )
+        except Failure as failure:
+            if failure.failure_class not in _SOFT or failure.reason == transfer.REASON_OUT_OF_MEMORY:
+                raise
+            nothing = self._sync.moved.files == before
+            if nothing and failure.failure_class in {transfer.NOT_FOUND, transfer.DENIED} and not failure.problems:
+                raise
+            self.said = failure.message
+            if nothing and _CORRUPTED in failure.message:
+                self.distrusts = True
+
+    def fetch_sparse(self, file: File) -> str:
+        """Bring one file without giving its holes any room; return what is wrong with it, empty for nothing."""
+        return self._server.patiently(lambda: self._stream(file))
+
+    def _stream(self, file: File) -> str:
+        read, write = os.pipe2(os.O_CLOEXEC)
+        source = self._server.remote(self._folder).encode() + file.key
+        child = None
+        try:
+            try:
+                child = self._engine.start(
+                    # one byte more than there should be shows that there is more
+                    [b"cat", b"--count", str(file.size + 1).encode(), source],
+                    environment=self._environment | _SETTINGS | {"RCLONE_STATS": "0"},
+                    on_line=self._show,
+                    output=f"/proc/self/fd/{write}",
+                )
+            finally:
+                os.close(write)
+            flaw = self._receive(read, file)
+            code = child.finish() if not flaw else 0
+            self._engine.stop.check()
+            if code:
+                failure = self._store.explain(child.errors, code)
+                if failure.failure_class not in _SOFT:
+                    raise failure
+                self.said = failure.message
+                return (
+                    MISSING if failure.failure_class == transfer.NOT_FOUND else flaw or "it cannot be read at the store"
+                )
+            return flaw
+        finally:
+            os.close(read)
+            if child is not None:
+                child.close()
+
+    def _receive(self, read: int, file: File) -> str:
+        """Write what comes, but no zeros; return what is wrong with it. Raises Failure when there is no room."""
+        digest = md5(usedforsecurity=False)
+        try:
+            with enter_parent(self._into, file.raw, make=True) as (folder, name):
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+                with os.fdopen(os.open(name, flags, 0o600, dir_fd=folder), "wb", buffering=0) as out:
+                    got = 0
+                    for piece in self._pieces(read):
+                        for begin, end in holes.data_in(piece):
+                            _write(out.fileno(), piece[begin:end], got + begin)
+                        digest.update(piece)
+                        got += len(piece)
+                        self._report.arrived(got, speed=0.0)
+                        if got > file.size:
+                            return f"it has more than {file.size} bytes"
+                    out.truncate(got)
+        except Refused as refused:
+            return refused.kind
+        except OSError as error:
+            if error.errno in FULL:
+                raise reasons.full(error.strerror or "") from None
+            return f"it cannot be written: {error.strerror}"
+        return "it has another checksum" if file.md5 and got == file.size and digest.hexdigest() != file.md5 else ""
+
+    def _pieces(self, read: int) -> Iterator[bytes]:
+        """Yield what comes in pieces of whole blocks, but the last."""
+        rest = bytearray()
+        while True:
+            while not select.select([read], [], [], _LOOK_SECONDS)[0]:
+                self._engine.stop.check()
+            self._engine.stop.check()
+            part = os.read(read, CHUNK)
+            if not part:
+                break
+            rest += part
+            if len(rest) >= CHUNK:
+                yield bytes(rest[:CHUNK])
+                del rest[:CHUNK]
+        if rest:
+            yield bytes(rest)
+
+
+def _plain(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the engine's environment without the user's own choice of files, comparison and links: what comes is what the manifest says."""
+    return {name: value for name, value in for_checking(without_filters(environment)).items() if name not in _NOT_OURS}
+
+
+def _write(handle: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(handle, view, offset)
+        view, offset = view[written:], offset + written

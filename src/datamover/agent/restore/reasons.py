@@ -1,0 +1,118 @@
+"""What ends a restore early, in words: each failure has a reason, a sentence with the way out, and says what the target is now. Pure."""
+
+from datamover.agent.errors import Failure
+from datamover.agent.printing import printable, quote_names
+from datamover.api import amounts, transfer
+
+UNTOUCHED = "The directory was not touched."
+MARKED = "The directory is neither what it was nor whole, and is marked as that (.datamover-restore): the same command goes on from there."
+
+
+def not_empty(directory: str, names: list[str]) -> Failure:
+    """There is something in the target."""
+    return Failure(
+        transfer.GUARD,
+        transfer.REASON_TARGET_NOT_EMPTY,
+        f"{printable(directory)} is not empty: {quote_names(names, len(names))}. Name an empty directory or one that is not there, or say --overwrite: then files of the point"
+        f" replace what is at their paths, and everything else stays. {UNTOUCHED}",
+        problems=tuple(names),
+    )
+
+
+def unfinished(directory: str, *, run: str, place: str, begun: str, path: str) -> Failure:
+    """Another restore has begun there and not ended."""
+    what = f"of {path!r} " if path else ""
+    return Failure(
+        transfer.GUARD,
+        transfer.REASON_TARGET_UNFINISHED,
+        f"{printable(directory)} holds an unfinished restore {what}of run {run} from {place}, begun {begun}. Run that one again to finish it; or empty the directory, its"
+        " .datamover-restore included, and begin anew; or name another directory. Nothing was changed.",
+    )
+
+
+def damaged_mark(directory: str, why: str) -> Failure:
+    """The mark in the target cannot be read."""
+    return Failure(
+        transfer.GUARD,
+        transfer.REASON_TARGET_UNFINISHED,
+        f"{printable(directory)} has a .datamover-restore, so a restore into it has not ended, but which one cannot be told: {why}. Empty the directory,"
+        " .datamover-restore included, or name another one. Nothing was changed.",
+    )
+
+
+def busy(directory: str) -> Failure:
+    """Another process restores into the target now."""
+    return Failure(
+        transfer.GUARD,
+        transfer.REASON_TARGET_BUSY,
+        f"Another restore into {printable(directory)} is running. Wait until it has ended, or name another directory. Nothing was changed.",
+    )
+
+
+def no_directory(directory: str, why: str, *, reason: str = transfer.REASON_TARGET_UNUSABLE) -> Failure:
+    """The target cannot be used as it is."""
+    return Failure(transfer.CONFIG, reason, f"{printable(directory)} cannot be restored into: {why}. {UNTOUCHED}")
+
+
+def too_small(directory: str, *, needed: int, free: int, files: bool = False) -> Failure:
+    """There is not enough room; sizes in bytes, or numbers of files."""
+    need, have = (str(needed), str(free)) if files else (amounts.size(needed), amounts.size(free))
+    what = "more files (inodes)" if files else "of room"
+    return Failure(
+        transfer.NO_SPACE,
+        transfer.REASON_TARGET_TOO_SMALL,
+        f"{printable(directory)} is too small: the restore needs at least {need} {what}, and its file system has {have} free. Make room, name a directory on a larger"
+        f" one, or restore a part (--path). {UNTOUCHED}",
+        retryable=False,
+    )
+
+
+def full(said: str) -> Failure:
+    """The room ended in the middle."""
+    return Failure(
+        transfer.NO_SPACE,
+        transfer.REASON_TARGET_TOO_SMALL,
+        f"No space was left where the files go, or a quota was reached. Make room. {MARKED} ({printable(said)})",
+    )
+
+
+def colliding(directory: str, pairs: list[str], count: int) -> Failure:
+    """Paths that the target's file system takes for one another."""
+    return Failure(
+        transfer.GUARD,
+        transfer.REASON_NAME_COLLISION,
+        f"The file system of {printable(directory)} takes {count} path(s) of the point for others, since it does not tell upper from lower case, or two spellings of one letter, apart:"
+        f" {quote_names(pairs, count)}. Restore onto a file system that does (ext4, xfs). {UNTOUCHED}",
+        problems=tuple(pairs[:5]),
+    )
+
+
+def hostile(why: str) -> Failure:
+    """The manifest says what no manifest of ours does."""
+    return Failure(
+        transfer.GUARD,
+        transfer.REASON_RECORD_UNUSABLE,
+        f"The manifest of this point cannot be used: {printable(why)}. Whoever wrote it, it was no mover. Restore another point. {UNTOUCHED}",
+    )
+
+
+def no_such_path(path: str) -> Failure:
+    """The point has nothing at the path that is wanted."""
+    return Failure(
+        transfer.NOT_FOUND,
+        transfer.REASON_PATH_NOT_FOUND,
+        f"The point has no {path!r}. `datamover ls POINT` shows what it has; names are as they were, upper and lower case. {UNTOUCHED}",
+    )
+
+
+def otherwise(problems: tuple[str, ...], count: int, *, said: str = "") -> Failure:
+    """Some files did not come back as the manifest has them; `said` is what the engine said of them."""
+    more = f" ({said})" if said else ""
+    return Failure(
+        transfer.VERIFY,
+        transfer.REASON_RESTORED_OTHERWISE,
+        f"{count} path(s) of the point did not come back as they were, also when they were fetched once more: {quote_names(problems, count)}.{more} All the others did and were"
+        " compared. Look at the store: something deletes or changes objects there, or the mirror has gone on since. The directory is marked as not whole (.datamover-restore, with"
+        " the list in problems.txt); the same command tries what is missing again. To take it as it is, remove .datamover-restore.",
+        problems=problems,
+    )
