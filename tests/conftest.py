@@ -3,7 +3,8 @@
 `kubernetes` is a real control plane (etcd, API server, controller-manager), one for each test process, started when the first test
 wants it; `namespace` is a fresh namespace on it. Tests that use them carry the marker `kubernetes` by themselves. Where the programs
 cannot be had, they are skipped and the summary says the cure; with DATAMOVER_REQUIRE_KUBERNETES=1 they fail instead. The same goes
-for the tests that want the faithful S3 server (support/s3.py), and for those that want Velero (support/velero_stage.py).
+for the tests that want the faithful S3 server (support/s3.py), for those that want Velero (support/velero_stage.py), and for those that want
+our plugin for it as one file (support/one_file.py).
 """
 
 import logging
@@ -17,6 +18,7 @@ from hypothesis import settings
 
 from support.definitions import own_definitions, snapshot_definitions
 from support.kubernetes import ControlPlane, MissingPrograms, find_programs
+from support.one_file import MISSING as MISSING_FILE
 from support.s3 import MISSING as MISSING_SERVER
 from support.velero_stage import MISSING as MISSING_VELERO
 from support.widgets import WIDGET_DEFINITION
@@ -98,7 +100,7 @@ def pytest_runtest_makereport(
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for missing in (MISSING, MISSING_SERVER, MISSING_VELERO):
+    for missing in (MISSING, MISSING_SERVER, MISSING_VELERO, MISSING_FILE):
         skipped = [report for report in terminalreporter.stats.get("skipped", ()) if missing in str(report.longrepr)]
         if skipped:
             _, _, reason = skipped[0].longrepr

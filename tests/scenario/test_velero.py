@@ -1,15 +1,27 @@
-"""Velero itself, with its own plugin alone: what the scenarios of our plugin stand on is held to be true of it first."""
+"""Velero itself, with its own plugin alone: what the scenarios of our plugin stand on is held to be true of it first.
 
+At the end with our plugin as it is delivered, put there as an init container does it. The scenarios of test_hosted_control_planes.py run the same code by
+this interpreter, which starts in less time.
+"""
+
+import re
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from support.hosting import make_claims, make_namespace
-from support.kubernetes import ControlPlane, wait_for
-from support.velero_stage import VeleroStage, open_velero
+from support.hosting import make_claims, make_control_plane, make_namespace
+from support.kubernetes import ADMIN_GROUP, ControlPlane, wait_for
+from support.one_file import one_file
+from support.velero import workload
+from support.velero_stage import ACTION, PLUGIN, RHCOS_ACTION, VeleroStage, open_velero
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.xdist_group("velero")]
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs/velero-plugin.md").read_text(encoding="utf-8")
+COMMANDS = [line.split() for line in re.findall(r"^(velero plugin (?:add|remove) .*)$", PAGE, re.MULTILINE)]
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +72,50 @@ def test_an_upload_that_fails_makes_the_backup_partially_failed(stage: VeleroSta
     status = stage.velero.wait_for_phase("failing", "PartiallyFailed")["status"]
     assert (status["backupItemOperationsFailed"], status["errors"]) == (1, 1)
     assert "the store is full" in stage.log_of("failing") + stage.operations_of("failing")
+
+
+def test_our_plugin_as_one_file_is_loaded_and_asked_until_the_data_is_moved(stage: VeleroStage) -> None:
+    file = one_file()
+    namespace = make_namespace(stage.plane)
+    make_control_plane(stage.plane, namespace, "AWS")
+    stage.actor.play(namespace, make_claims(stage.plane, namespace, "data-etcd-0"))
+    subprocess.run([file, "install", stage.velero.plugins], check=True, timeout=60)
+    assert (stage.velero.plugins / PLUGIN).read_bytes() == file.read_bytes()
+
+    stage.velero.restart()
+
+    loaded = stage.velero.plugins_loaded()
+    assert {(ACTION, kind) for kind in ("BackupItemActionV2", "RestoreItemActionV2")} <= loaded
+    assert (RHCOS_ACTION, "BackupItemActionV2") in loaded
+    stage.velero.back_up("delivered", namespace, snapshotMoveData=True)
+    stage.velero.wait_for_phase("delivered", "Completed")
+    told = stage.operation("delivered", ACTION)["status"]
+    assert (told["phase"], told["nCompleted"], told["nTotal"]) == ("Completed", 1, 1)
+
+
+def test_the_documented_commands_put_the_image_in_change_its_version_and_take_it_out(stage: VeleroStage) -> None:
+    namespace = make_namespace(stage.plane, "documented")
+    deployment = workload("Deployment", "velero", namespace, labels={"component": "velero"})
+    pod = deployment["spec"]["template"]["spec"]
+    pod["volumes"] = [{"name": "plugins", "emptyDir": {}}]
+    pod["containers"][0]["volumeMounts"] = [{"name": "plugins", "mountPath": "/plugins"}]
+    stage.plane.create(deployment)
+    kubeconfig = stage.plane.user_kubeconfig("documented", [ADMIN_GROUP])
+    environment = {"KUBECONFIG": str(kubeconfig), "VELERO_NAMESPACE": namespace, "HOME": str(stage.velero.directory)}
+
+    def images_after(words: list[str]) -> list[str]:
+        command = [stage.velero.programs.server, *words[1:]]
+        subprocess.run(command, env=environment, input="y\n", text=True, check=True, capture_output=True, timeout=60)
+        path = f"/apis/apps/v1/namespaces/{namespace}/deployments/velero"
+        found = stage.plane.call("GET", path)[1]["spec"]["template"]["spec"].get("initContainers", [])
+        assert all(each["volumeMounts"] == [{"name": "plugins", "mountPath": "/target"}] for each in found)
+        return [each["image"] for each in found]
+
+    install, remove, add, away = COMMANDS
+    image = "registry.example.com/team/velero-plugin"
+    assert images_after(install) == [f"{image}:0.1.0"]
+    assert images_after(remove) == []
+    assert images_after(add) == [f"{image}:0.2.0"]
+    assert images_after([*remove[:-1], add[-1]]) == []
+    assert images_after(install) == [f"{image}:0.1.0"]
+    assert images_after(away) == []

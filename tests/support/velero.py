@@ -179,9 +179,9 @@ class Velero:
         self.plane.create(binding)
         for manifest in (
             self.location(),
-            _workload("DaemonSet", "node-agent", self.namespace),
+            workload("DaemonSet", "node-agent", self.namespace),
             # Velero's own restore action asks it for its image; the controllers of Deployments are not started here
-            _workload("Deployment", "velero", self.namespace),
+            workload("Deployment", "velero", self.namespace),
         ):
             self.plane.create(manifest)
         agents = f"/apis/apps/v1/namespaces/{self.namespace}/daemonsets/node-agent"
@@ -368,15 +368,16 @@ def _children(pid: int) -> list[int]:
         return []
 
 
-def _workload(kind: str, name: str, namespace: str) -> dict[str, Any]:
-    labels = {"name": name}
+def workload(kind: str, name: str, namespace: str, *, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return a Deployment or DaemonSet of Velero; `labels` are its own."""
+    selected = {"name": name}
     containers = [{"name": name, "image": "velero/velero:v1.18.3", "command": ["/velero"]}]
     return {
         "apiVersion": "apps/v1",
         "kind": kind,
-        "metadata": {"name": name, "namespace": namespace},
+        "metadata": {"name": name, "namespace": namespace, "labels": dict(labels or {})},
         "spec": {
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}},
+            "selector": {"matchLabels": selected},
+            "template": {"metadata": {"labels": selected}, "spec": {"containers": containers}},
         },
     }

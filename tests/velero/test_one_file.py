@@ -1,11 +1,7 @@
 """The plugin as one file, started where there is nothing else: no Python, no library, no shell, nothing that can be written."""
 
-import ctypes
 import json
-import os
-import platform
 import stat
-import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,51 +9,14 @@ from typing import Any
 
 import pytest
 
-from support.one_file import NAME, make_one_file
+from support.lone_plugin import CONTROL_PLANE, MEMORY, alone, forbid_memory, skips
+from support.one_file import NAME
 from support.velero_cluster import running_cluster
 from support.velero_host import HostDead, VeleroHost, environment
 
-CONTROL_PLANE = "datamover.a-cup-of.coffee/hosted-control-plane"
-RHCOS = "datamover.a-cup-of.coffee/kubevirt-rhcos"
-CLAIM = {"kind": "PersistentVolumeClaim", "metadata": {"name": "a", "namespace": "b"}}
-SKIPPED = {"velero.io/skip-from-backup": "true"}
-MEMORY = 80_000_000
 HCPS = "/apis/hypershift.openshift.io/v1beta1/namespaces/clusters-a/hostedcontrolplanes"
 
-# What a Pod has besides its image: /proc and /dev. Everything else in the new root is what lies in the folder $1, and none of it can be written.
-ALONE = (
-    'mount --bind "$1" "$1" && mount --rbind /proc "$1/proc" && mount --rbind /dev "$1/dev" '
-    '&& mount -o remount,bind,ro "$1" && root="$1" && shift && exec chroot "$root" "$@"'
-)
-
 pytestmark = [pytest.mark.xdist_group("one file"), pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="session")
-def one_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the file: the one that DATAMOVER_TEST_VELERO_PLUGIN names, out of an image for instance, or one made here."""
-    named = os.environ.get("DATAMOVER_TEST_VELERO_PLUGIN")
-    return Path(named) if named else make_one_file(tmp_path_factory.mktemp("one-file"))
-
-
-@pytest.fixture
-def empty_root(one_file: Path, tmp_path: Path) -> Path:
-    """Return a root with the file in /plugins, put there as an init container does it, and nothing else."""
-    for name in ("plugins", "proc", "dev"):
-        (tmp_path / name).mkdir()
-    subprocess.run([one_file, "install", tmp_path / "plugins"], check=True, timeout=60)
-    probe = ALONE.replace("exec chroot", "exit 0; exec chroot")
-    if subprocess.run(["unshare", "-rm", "sh", "-c", probe, "sh", tmp_path], check=False, timeout=20).returncode:
-        pytest.skip("needs a mount namespace of its own")
-    return tmp_path
-
-
-def alone(root: Path) -> list[str]:
-    return ["unshare", "-rm", "sh", "-c", ALONE, "sh", str(root), f"/plugins/{NAME}"]
-
-
-def skips(host: VeleroHost) -> bool:
-    return host.backup(RHCOS, CLAIM, {})[0]["metadata"]["annotations"] == SKIPPED
 
 
 def test_it_is_listed_by_the_path_by_which_it_was_started_and_holds_little_memory(one_file: Path, tmp_path: Path):
@@ -119,24 +78,6 @@ def test_what_is_meant_for_another_python_or_loader_does_not_disturb_it(one_file
 
 
 # --- where memory cannot be executed ---
-
-
-def forbid_memory() -> None:
-    """Refuse memfd_create to this process and its children, as a hardened node may do it."""
-    machine, number = {"x86_64": (0xC000003E, 319), "aarch64": (0xC00000B7, 279)}[platform.machine()]
-    instructions = [
-        (0x20, 0, 0, 4),  # load the machine
-        (0x15, 0, 3, machine),
-        (0x20, 0, 0, 0),  # load the number of the call
-        (0x15, 0, 1, number),
-        (0x06, 0, 0, 0x00050001),  # refuse: EPERM
-        (0x06, 0, 0, 0x7FFF0000),  # allow
-    ]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in instructions))
-    program = struct.pack("HxxxxxxQ", len(instructions), ctypes.addressof(code))
-    libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
-    assert libc.prctl(22, 2, program, 0, 0) == 0, os.strerror(ctypes.get_errno())  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
 
 
 @pytest.fixture
