@@ -100,6 +100,21 @@ def test_flags_that_it_does_not_know_are_passed_over():
         assert host.messages() == []
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"GRPC_POLL_STRATEGY": "epollex"},  # of earlier versions
+        {"GRPC_VERBOSITY": "DEBUG", "GRPC_TRACE": "all"},
+        {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "cpp"},
+    ],
+    ids=lambda told: next(iter(told)),
+)
+def test_what_velero_is_told_about_grpc_is_not_for_it(told: dict[str, str]):
+    with VeleroHost(environ=environment(**told)) as host:
+        assert host.backup(RHCOS, CLAIM, {})[1] == ""
+        assert host.noise == []
+
+
 def test_a_folder_for_sockets_of_the_host_is_used(tmp_path: Path):
     with VeleroHost(environ=environment(PLUGIN_UNIX_SOCKET_DIR=str(tmp_path))) as host:
         assert host.network == "unix"

@@ -1,7 +1,8 @@
 # ruff: noqa: PTH108, PTH123  # pathlib is not needed for anything else at a start
 """What Python runs first in the one-file plugin: makes modules in machine code importable, and then is the plugin.
 
-Python code is imported from the file itself, which is a zip archive. A shared library has to be a file of its own for the dynamic loader, so each
+Python code is imported from the file itself, which is a zip archive, and is named by the number under which it is open: by another name it could be
+another version at the next import. A shared library has to be a file of its own for the dynamic loader, so each
 that is imported is copied into a file without a name: in memory, or where the launcher found that to be forbidden, in the folder that it names.
 
 Standard library only.
@@ -74,8 +75,7 @@ def _without_name(folder: str) -> int:
 def main() -> None:
     """Be the plugin. The path by which it was started is that of the file, not that of the loader."""
     archive = sys.argv[0]
-    sys.argv[0] = sys.orig_argv[0]
-    sys.executable = archive
+    sys.argv[0] = sys.executable = sys.orig_argv[0]
     sys.meta_path.append(Extensions(archive, os.environ.pop(PLACE)))
     for name in ("PYTHONHOME", "PYTHONPATH", "PYTHONUTF8", "PYTHONCOERCECLOCALE"):
         os.environ.pop(name, None)

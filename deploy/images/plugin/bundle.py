@@ -1,6 +1,6 @@
 """Make the one file that is the plugin for Velero out of a root that rootfs.py has filled.
 
-    python3 bundle.py ROOT SITE_PACKAGES LAUNCHER FILE
+    python3 bundle.py ROOT SITE_PACKAGES LAUNCHER FILE [--forget-records]
 
 Runs in the build stage of the Containerfile, under the interpreter that ROOT holds. FILE is LAUNCHER with a zip archive behind it, in which nothing is
 compressed, since it is read at every start:
@@ -8,6 +8,11 @@ compressed, since it is read at every start:
 runtime/loader, runtime/interpreter, runtime/libraries/SONAME   what launcher.go starts
 extensions/MODULE.so                                            modules in machine code, which boot.py imports
 everything else                                                 the standard library and SITE_PACKAGES, compiled
+
+The archive's comment, which is the end of the file, is the CRC-32 of all before it: by that the launcher knows a file that is not whole.
+
+With --forget-records the records of packages of which nothing is in the file are removed from ROOT, which is then not the system's own: what the image
+says of itself is what is in it.
 
 Guarantees: every library that one of these asks for is in the file, so what the machine has where the plugin runs does not matter; a library that is
 wanted and not there fails the build. The archive has its entries in order, and all of one time.
@@ -18,11 +23,15 @@ Standard library only: nothing is installed where it runs.
 import importlib.machinery
 import importlib.util
 import marshal
+import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
 import zipfile
+import zlib
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 BOOT = Path(__file__).with_name("boot.py")
@@ -49,6 +58,9 @@ WITHOUT_EXTENSIONS = frozenset(
 """Modules in machine code that bring a library which nothing else wants, or that nothing imports. Who asks for them does without."""
 LOADER = re.compile(r"^\s*(/\S*ld-linux\S*) \(0x", re.MULTILINE)
 LIBRARY = re.compile(r"^\s*(\S+) => (/\S+) \(0x", re.MULTILINE)
+DATABASE = Path("/var/lib/dpkg/info")
+CHECKSUM = 8
+"""Letters of the checksum at the end."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -70,7 +82,7 @@ def is_wanted(path: str) -> bool:
     return (
         parts[0] not in WITHOUT_PACKAGES
         and not {"__pycache__", "site-packages", "dist-packages", "tests"} & set(parts)
-        and (module is None or (module not in WITHOUT_EXTENSIONS and not module.startswith("_test")))
+        and (module is None or (module not in WITHOUT_EXTENSIONS and not module.rpartition(".")[2].startswith("_test")))
     )
 
 
@@ -86,6 +98,8 @@ class Bundle:
 
     def __init__(self) -> None:
         self.entries: dict[str, bytes] = {}
+        self.sources: set[Path] = set()
+        """The files that they were made of."""
 
     def add_modules(self, folder: Path) -> list[Path]:
         """Add the modules of a folder; return the files of those in machine code. Raises SyntaxError."""
@@ -94,6 +108,7 @@ class Bundle:
             name = path.relative_to(folder).as_posix()
             if not path.is_file() or not is_wanted(name):
                 continue
+            self.sources.add(path)
             if module := extension_name(name):
                 self.entries[f"extensions/{module}.so"] = path.read_bytes()
                 extensions.append(path)
@@ -112,10 +127,14 @@ class Bundle:
             found |= dict(LIBRARY.findall(answer))
         if len(loaders) != 1:
             sys.exit(f"the base has to have one dynamic loader of glibc, and these were found: {sorted(loaders)}")
-        self.entries["runtime/loader"] = Path(loaders.pop()).read_bytes()
-        self.entries["runtime/interpreter"] = interpreter.read_bytes()
+        self._take("runtime/loader", Path(loaders.pop()))
+        self._take("runtime/interpreter", interpreter)
         for name, path in found.items():
-            self.entries[f"runtime/libraries/{name}"] = Path(path).read_bytes()
+            self._take(f"runtime/libraries/{name}", Path(path))
+
+    def _take(self, name: str, path: Path) -> None:
+        self.entries[name] = path.read_bytes()
+        self.sources.add(path)
 
     def write(self, launcher: Path, target: Path) -> None:
         """Write the program: the launcher, and the archive behind it."""
@@ -124,6 +143,13 @@ class Bundle:
             with zipfile.ZipFile(file, "a", zipfile.ZIP_STORED) as archive:
                 for name in sorted(self.entries.keys() | self._folders()):
                     archive.writestr(zipfile.ZipInfo(name, EPOCH), self.entries.get(name, b""))
+                archive.comment = bytes(CHECKSUM)
+            end = file.seek(-CHECKSUM, os.SEEK_END)
+            checksum = 0
+            file.seek(0)
+            while piece := file.read(min(1 << 20, end - file.tell())):
+                checksum = zlib.crc32(piece, checksum)
+            file.write(b"%08x" % checksum)
         target.chmod(0o755)
 
     def _folders(self) -> set[str]:
@@ -132,9 +158,29 @@ class Bundle:
         return {f"{folder}/" for name in modules for folder in name.parents[:-1]}
 
 
+def forget_records(root: Path, sources: Iterable[Path], *, database: Path = DATABASE) -> list[str]:
+    """Remove record and copyright of each Debian package of a root that none of these files came from; return the names of those that stay.
+
+    `sources` are files of the root, or of the system that it was copied from.
+    """
+    if root == Path("/"):
+        raise ValueError("these would be the system's own")
+    real = {f"/{path.relative_to(root)}" if path.is_relative_to(root) else str(path.resolve()) for path in sources}
+    kept: list[str] = []
+    for record in sorted((root / "var/lib/dpkg/status.d").glob("*")):
+        listings = (*database.glob(f"{record.name}.list"), *database.glob(f"{record.name}:*.list"))
+        files = {line for listing in listings for line in listing.read_text(encoding="utf-8").splitlines()}
+        if any(path in real or str(Path(path).resolve()) in real for path in files if not Path(path).is_dir()):
+            kept.append(record.name)
+        else:
+            record.unlink()
+            shutil.rmtree(root / "usr/share/doc" / record.name, ignore_errors=True)
+    return kept
+
+
 def main(arguments: list[str]) -> int:
     """Write the program; returns the exit code."""
-    root, site_packages, launcher, target = map(Path, arguments)
+    root, site_packages, launcher, target = map(Path, arguments[:4])
     bundle = Bundle()
     extensions = bundle.add_modules(root / sysconfig.get_path("stdlib").lstrip("/"))
     extensions += bundle.add_modules(root / site_packages.as_posix().lstrip("/"))
@@ -143,6 +189,9 @@ def main(arguments: list[str]) -> int:
     bundle.entries["__main__.pyc"] = compiled(BOOT.read_bytes(), BOOT.name)
     bundle.write(launcher, target)
     sys.stderr.write(f"{len(bundle.entries)} parts, {target.stat().st_size / 1e6:.1f} MB\n")
+    if arguments[4:] == ["--forget-records"]:
+        packages = forget_records(root, bundle.sources | {Path("/etc/os-release")})  # which the image has as well
+        sys.stderr.write(f"of the Debian packages {', '.join(packages) or 'none'}\n")
     return 0
 
 

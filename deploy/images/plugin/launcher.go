@@ -3,6 +3,9 @@
 // Nothing is unpacked to a place that anybody could see. The dynamic loader, the interpreter and the libraries are copied into files without a
 // name: in memory, or where that is forbidden into files that are unlinked before they are used. The loader is then started in place of this
 // process, and takes everything else by the numbers of the open files. So no library of the system is used, whatever it is: there need not be one.
+// The file itself is among them: a plugin that runs goes on with the file that it was started from, whatever takes its place meanwhile.
+//
+// The last bytes of the file are a checksum of all before them, which is looked at first: of a file that is damaged or cut off nothing is run.
 //
 // Given `install DIRECTORY` by anybody but a Velero server it copies the file it is in into that directory: an init container needs nothing else.
 package main
@@ -12,12 +15,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -27,9 +33,11 @@ const (
 	libraries   = "runtime/libraries/"
 	loader      = "runtime/loader"
 
+	running       = "/proc/self/exe" // this file, also when another one has its name by now
 	memory        = "memory"
 	placeVariable = "DATAMOVER_PLUGIN_FILES"
 
+	abandoned       = time.Minute                      // a copy that is being made grows all the time
 	memfdExecutable = 0x10                             // MFD_EXEC, which Linux before 6.3 does not know
 	temporaryFile   = 0o20000000 | syscall.O_DIRECTORY // O_TMPFILE
 )
@@ -57,13 +65,48 @@ func end(err error) {
 	os.Exit(1)
 }
 
+// open returns the file that this program is in, and the parts behind the program. Raises an error unless it is as it was made.
+func open(self string) (*os.File, *zip.Reader, error) {
+	file, err := os.Open(running)
+	if err != nil {
+		return nil, nil, err
+	}
+	archive, err := whole(file)
+	if err != nil {
+		file.Close()
+		return nil, nil, fmt.Errorf("%s is not whole: %w", self, err)
+	}
+	return file, archive, nil
+}
+
+func whole(file *os.File) (*zip.Reader, error) {
+	information, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	archive, err := zip.NewReader(file, information.Size())
+	if err != nil {
+		return nil, err
+	}
+	sum := crc32.NewIEEE()
+	content := io.NewSectionReader(file, 0, information.Size()-int64(len(archive.Comment)))
+	if _, err := io.CopyBuffer(sum, content, make([]byte, 1<<18)); err != nil {
+		return nil, err
+	}
+	if found := fmt.Sprintf("%08x", sum.Sum32()); found != archive.Comment {
+		return nil, fmt.Errorf("its checksum is %s, and should be %q", found, archive.Comment)
+	}
+	return archive, nil
+}
+
 // install copies the file, whole or not at all. Until it is whole nobody may run it: Velero runs every program in its folder.
 func install(self, directory string) (err error) {
-	from, err := os.Open(self)
+	from, _, err := open(self)
 	if err != nil {
 		return err
 	}
 	defer from.Close()
+	tidy(directory)
 	to, err := os.CreateTemp(directory, "."+name+"-") // 0600
 	if err != nil {
 		return err
@@ -89,29 +132,41 @@ func install(self, directory string) (err error) {
 	return os.Chmod(there, 0o755)
 }
 
+// tidy removes what is left of copies that were killed.
+func tidy(directory string) {
+	left, _ := filepath.Glob(filepath.Join(directory, "."+name+"-*"))
+	for _, each := range left {
+		if information, err := os.Lstat(each); err == nil && time.Since(information.ModTime()) > abandoned {
+			os.Remove(each)
+		}
+	}
+}
+
 // start becomes the plugin. It returns only with an error: what was wrong at each place that was tried.
 func start(self string) error {
-	file, err := os.Open(self)
+	file, archive, err := open(self)
 	if err != nil {
 		return err
-	}
-	information, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	archive, err := zip.NewReader(file, information.Size())
-	if err != nil {
-		return fmt.Errorf("%s is not whole: %w", self, err)
 	}
 	parts := partsOf(archive)
 	if parts[loader] == nil || parts[interpreter] == nil {
 		return fmt.Errorf("%s is not whole: it has no Python in it", self)
 	}
-	var reasons []error
-	for _, place := range places(self) {
-		reasons = append(reasons, fmt.Errorf("%s: %w", place, become(self, place, parts)))
+	modules, err := keep(file)
+	if err != nil {
+		return err
 	}
-	return errors.Join(reasons...)
+	var reasons []string
+	for _, place := range places(self) {
+		reasons = append(reasons, fmt.Sprintf("%s: %v", place, become(modules, place, parts)))
+	}
+	return errors.New(strings.Join(reasons, "; "))
+}
+
+// keep opens a file anew for reading only, and returns its path by a number that outlives the start of another program: Go would close it.
+func keep(file *os.File) (string, error) {
+	descriptor, err := syscall.Open(fmt.Sprintf("/proc/self/fd/%d", file.Fd()), syscall.O_RDONLY, 0)
+	return fmt.Sprintf("/proc/self/fd/%d", descriptor), err
 }
 
 func partsOf(archive *zip.Reader) map[string]*zip.File {
@@ -132,7 +187,8 @@ func places(self string) []string {
 	return []string{memory, os.TempDir(), filepath.Dir(self)}
 }
 
-func become(self, place string, parts map[string]*zip.File) error {
+// become starts the loader in place of this process. `modules` is the path of the file in which Python finds its library and us.
+func become(modules, place string, parts map[string]*zip.File) error {
 	var opened []int
 	defer func() {
 		for _, each := range opened {
@@ -157,19 +213,22 @@ func become(self, place string, parts map[string]*zip.File) error {
 			preloaded = append(preloaded, paths[each])
 		}
 	}
-	words := []string{os.Args[0], "--argv0", os.Args[0], "--preload", strings.Join(preloaded, ":"), paths[interpreter], "-s", "-S", "-B", self}
-	return syscall.Exec(paths[loader], append(words, os.Args[1:]...), environment(self, place))
+	words := []string{os.Args[0], "--argv0", os.Args[0], "--preload", strings.Join(preloaded, ":"), paths[interpreter], "-s", "-S", "-B", modules}
+	return syscall.Exec(paths[loader], append(words, os.Args[1:]...), environment(modules, place))
 }
 
-// environment leaves out what is meant for another Python or another loader, and says where this one finds its library: in the file.
-func environment(self, place string) []string {
+// meantForOthers are the beginnings of variables by which another Python, C library or OpenSSL is told what to do.
+var meantForOthers = []string{"PYTHON", "LD_", "GLIBC_", "GCONV_", "LOCPATH", "MALLOC_", "OPENSSL_", placeVariable}
+
+// environment leaves out what is meant for others, and says where this Python finds its library: in the file.
+func environment(modules, place string) []string {
 	kept := []string{}
 	for _, each := range os.Environ() {
-		if !strings.HasPrefix(each, "PYTHON") && !strings.HasPrefix(each, "LD_") && !strings.HasPrefix(each, placeVariable+"=") {
+		if !slices.ContainsFunc(meantForOthers, func(start string) bool { return strings.HasPrefix(each, start) }) {
 			kept = append(kept, each)
 		}
 	}
-	return append(kept, "PYTHONHOME=/nonexistent", "PYTHONPATH="+self, "PYTHONUTF8=1", "PYTHONCOERCECLOCALE=0", placeVariable+"="+place)
+	return append(kept, "PYTHONHOME=/nonexistent", "PYTHONPATH="+modules, "PYTHONUTF8=1", "PYTHONCOERCECLOCALE=0", placeVariable+"="+place)
 }
 
 // hide copies a part into a file without a name, and returns its descriptor, which outlives the start of another program.

@@ -11,6 +11,8 @@ from datamover.velero.handshake import offer, refusal, take_output
 from datamover.velero.settings import read_settings
 
 _SHOWN = 2000
+_MEANT_FOR_VELERO = ("GRPC_", "PROTOCOL_BUFFERS_")
+"""Beginnings of variables that our gRPC would obey as well. One whose value it does not know, as those change, ends the process, and Velero with it."""
 
 
 def main() -> None:
@@ -33,6 +35,9 @@ def main() -> None:
 
 
 def _serve(output: int) -> int:
+    for name in list(os.environ):
+        if name.startswith(_MEANT_FOR_VELERO):
+            del os.environ[name]
     # nothing of this before the cookie is known: a refusal needs no gRPC
     from datamover.velero.assembly import assemble
     from datamover.velero.housekeeping import Housekeeping

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 from types import ModuleType
 
@@ -52,6 +53,7 @@ def test_a_module_in_machine_code_has_its_full_name(path: str, module: str | Non
         (f"lib-dynload/_ssl{SUFFIX}", True),
         (f"lib-dynload/_sqlite3{SUFFIX}", False),
         (f"lib-dynload/_testcapi{SUFFIX}", False),
+        (f"multidict/_testcapi{SUFFIX}", False),
         ("sqlite3/dbapi2.py", False),
         ("google/protobuf/tests/any.py", False),
         ("site-packages/pip/__init__.py", False),
@@ -77,7 +79,9 @@ def test_modules_are_compiled_and_can_be_imported_from_behind_a_program(tmp_path
     with zipfile.ZipFile(tmp_path / "file") as archive:
         assert archive.namelist() == ["outer/", "outer/inner/", "outer/inner/deep.pyc"]
         assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}
-    assert (tmp_path / "file").read_bytes().startswith(launcher.read_bytes())
+    content = (tmp_path / "file").read_bytes()
+    assert content.startswith(launcher.read_bytes())
+    assert content[-8:] == b"%08x" % zlib.crc32(content[:-8])
     assert os.access(tmp_path / "file", os.X_OK)
     command = [sys.executable, "-c", "from outer.inner.deep import WORD; print(WORD)"]
     done = subprocess.run(command, env={"PYTHONPATH": str(tmp_path / "file")}, capture_output=True, text=True)
@@ -135,6 +139,26 @@ def test_a_base_that_lacks_something_fails_the_build(
     answer_of_ldd(monkeypatch, tmp_path, text)
     with pytest.raises(SystemExit, match=said):
         bundle.Bundle().add_runtime(tmp_path / "python3", [])
+
+
+def test_only_packages_of_which_something_is_in_the_file_are_told(tmp_path: Path) -> None:
+    root, database, system = tmp_path / "root", tmp_path / "info", tmp_path / "system"
+    for folder in (root / "var/lib/dpkg/status.d", root / "usr/lib", database, system):
+        folder.mkdir(parents=True)
+    files = {"libc6": f"{system}/libc.so.6", "libpython": "/usr/lib/json.py", "sqlite": f"{system}/libsqlite3.so"}
+    for name, path in files.items():
+        (root / "var/lib/dpkg/status.d" / name).write_text(f"Package: {name}\n")
+        (root / "usr/share/doc" / name).mkdir(parents=True)
+        (database / f"{name}{':amd64' if name == 'libc6' else ''}.list").write_text(f"/.\n/usr\n{path}\n")
+    (database / "sqlite-more.list").write_text("/usr/lib/json.py\n")
+    (system / "libc.so.6").write_text("")
+    (system / "link").symlink_to(system)
+    sources = [root / "usr/lib/json.py", system / "link/libc.so.6"]
+
+    assert bundle.forget_records(root, sources, database=database) == ["libc6", "libpython"]
+
+    assert sorted(path.name for path in (root / "var/lib/dpkg/status.d").iterdir()) == ["libc6", "libpython"]
+    assert sorted(path.name for path in (root / "usr/share/doc").iterdir()) == ["libc6", "libpython"]
 
 
 # How it is found
