@@ -16,7 +16,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import IO
 
@@ -183,6 +183,12 @@ class Child:
             if whole:
                 on_line(raw)
             whole = raw.endswith(b"\n")
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield what the process writes to its standard output, a pipe, as it comes, until it closes it. `wait` tells how it ended."""
+        pipe = self._process.stdout
+        if pipe is not None:
+            yield from iter(lambda: os.read(pipe.fileno(), outside.PIECE), b"")
 
     def wait(self, *, timeout: float | None = None) -> int:
         """Return the exit code once the process has ended; after `timeout` seconds it is killed and `timed_out` is set."""

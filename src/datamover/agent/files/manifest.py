@@ -218,6 +218,19 @@ def entries(path: str, *, absent: set[bytes] | None = None) -> Iterator[Entry]:
         raise ValueError("it is cut off: the end line is missing")
 
 
+def every_line(path: str) -> Iterator[Entry]:
+    """Yield all lines but the first, of whatever type, in their order. Raises ValueError as `load_known` does, at the latest at the end."""
+    read_header(path)
+    ended = False
+    for number, line in enumerate(_lines(path)):
+        if number:
+            entry = _decode_entry(line)
+            ended = ended or entry.type == END
+            yield entry
+    if not ended:
+        raise ValueError("it is cut off: the end line is missing")
+
+
 def _survey(path: str) -> set[str]:
     """Return the kinds of lines that a manifest has. Raises ValueError when it is not whole."""
     seen = {_decode_entry(line).type for number, line in enumerate(_lines(path)) if number}

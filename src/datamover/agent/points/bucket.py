@@ -45,7 +45,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
 
 class Bucket:
     """`<root>`, see the module. `settings` say where it is; `store` is the mover's own view of it, of which only the reading half may be used;
-    `engine` and `options` are for what reads files. `notes` are sentences for people about what was passed over.
+    `engine` and `options` are for what reads files, and `show` takes the engine's log lines. `notes` are sentences for people about what was passed over.
 
     One thread uses it. What was read is kept, so it is a view of one moment.
     """
@@ -58,9 +58,11 @@ class Bucket:
         engine: process.Engine,
         options: Options,
         scratch: str,
+        show: Callable[[logs.Line], None] = lambda _: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.settings = settings
+        self.show = show
         self.store = store
         self.engine = engine
         self.options = options
@@ -198,6 +200,13 @@ class Bucket:
         self._manifests[point.run_id] = path
         return path
 
+    def list_keys(self, keys: Iterable[bytes]) -> str:
+        """Return a file with these keys, a line each, as the engine takes lists of them (`--files-from-raw`)."""
+        path = f"{self.scratch}/keys-{os.urandom(4).hex()}"
+        with open(path, "wb") as file:  # noqa: PTH123 - as everywhere in the agent
+            file.writelines(key + b"\n" for key in keys)
+        return path
+
     def _gather(self, run_ids: Iterable[str], *, outcomes: bool) -> None:
         """Read the folder records of these runs, of the mirror's last complete one the head of its manifest, and with `outcomes` those."""
         seen = self.look()
@@ -273,12 +282,14 @@ def open_bucket(
     stop: Stop,
     redact: Callable[[str], str] = str,
     say: Callable[[str], None] = lambda _: None,
+    wait: Callable[[str], None] = lambda _: None,
     advice: str = MOVERS_ADVICE,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Generator[Bucket]:
     """Give the bucket that the documented variables in `environ` name. Nothing is asked of the server yet.
 
-    `scratch` is a directory of our own, which keeps what is fetched; `say` hears the engine's log lines and what is waited for; `advice` is where to put
+    `scratch` is a directory of our own, which keeps what is fetched; `say` hears the engine's log lines, and `wait` what the server's
+    trouble is while it is waited for, an empty text when that is over; `advice` is where to put
     a variable that is missing. Raises Misconfigured.
     """
     settings = read_store(environ, advice=advice)
@@ -294,9 +305,9 @@ def open_bucket(
         environment=options.records,
         scratch=scratch,
         show=show,
-        wait=lambda trouble: say(trouble) if trouble else None,
+        wait=wait,
     )
     try:
-        yield Bucket(settings, store=store, engine=engine, options=options, scratch=scratch, now=now)
+        yield Bucket(settings, store=store, engine=engine, options=options, scratch=scratch, show=show, now=now)
     finally:
         store.close()

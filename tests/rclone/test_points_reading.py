@@ -1,0 +1,199 @@
+"""The paths of a point, its files and its differences: real engine and servers, runs of the real agent."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from datamover.agent.errors import Failure
+from datamover.agent.points import difference, objects
+from datamover.agent.points.taking import take
+from datamover.agent.points.tree import Leaf, read_tree
+from datamover.api import transfer
+from rclone.test_points import mirror, timestamped
+from support.agent import Container
+from support.points import opened
+from support.s3 import S3Server
+
+NASTY = [
+    b"-rf",
+    b"two\nlines",
+    b"bell\x7f\xc2\x9b31m",
+    b"\xff\xfe\x80",
+    "turned\u202egpj.exe".encode(),
+    b"x" * 255,
+    b" ",
+    b"a:b",
+    b"*",
+]
+
+
+def fill(container: Container) -> None:
+    data = os.fsencode(container.data)
+    os.makedirs(data + b"/sub/deep")
+    os.mkdir(data + b"/empty")
+    for number, name in enumerate(NASTY):
+        with open(data + b"/sub/" + name, "wb") as file:
+            file.write(b"%d" % number * (number + 1))
+    (container.data / "sub/deep/a.txt").write_text("a")
+    (container.data / "nothing").touch()
+    os.symlink("../outside", container.data / "sub/link")
+    os.mkfifo(container.data / "pipe")
+    os.chmod(container.data / "sub/deep/a.txt", 0o4750)
+    os.utime(container.data / "sub/deep/a.txt", ns=(1_700_000_000_123_456_789,) * 2)
+
+
+def contents(top: Path) -> dict[bytes, object]:
+    found: dict[bytes, object] = {}
+    for folder, folders, files in os.walk(os.fsencode(top)):
+        for name in (*folders, *files):
+            path = os.path.join(folder, name)
+            status = os.lstat(path)
+            key = os.path.relpath(path, os.fsencode(top))
+            if os.path.islink(path):
+                found[key] = os.readlink(path)
+            elif os.path.isdir(path):
+                found[key] = None
+            elif os.path.isfile(path):
+                with open(path, "rb") as file:
+                    found[key] = (file.read(), status.st_mode & 0o777, status.st_mtime_ns)
+    return found
+
+
+@pytest.mark.parametrize("run", [mirror, timestamped])
+def test_names_of_any_kind_are_listed_read_and_brought(
+    any_container: Container, any_s3: S3Server, tmp_path: Path, run
+) -> None:
+    fill(any_container)
+    run(any_container, 1)
+    with opened(any_s3.secret(), tmp_path / "scratch") as bucket:
+        point = bucket.choose("latest")
+        tree = read_tree(bucket, point)
+        assert [leaf.path for leaf in tree.below(b"", deep=False)] == [b"empty", b"nothing", b"pipe", b"sub"]
+        assert sorted(leaf.path for leaf in tree.below(b"sub", deep=False)) == sorted(
+            [b"sub/" + name for name in (*NASTY, b"deep", b"link")]
+        )
+        for number, name in enumerate(NASTY):
+            leaf = tree.find(b"sub/" + name)
+            assert leaf is not None
+            pieces: list[bytes] = []
+            assert objects.stream(bucket, point, leaf, write=pieces.append).bytes == number + 1
+            assert b"".join(pieces) == b"%d" % number * (number + 1)
+        taken = take(bucket, point, tree, b"", str(tmp_path / "whole"))
+        assert (taken.files, taken.links, taken.folders, taken.lost.count) == (len(NASTY) + 2, 1, 3, 0)
+        expected = contents(any_container.data)
+        assert contents(tmp_path / "whole") == expected
+        assert os.stat(tmp_path / "whole/sub/deep/a.txt").st_mode & 0o7000 == 0
+        take(bucket, point, tree, b"sub/deep", str(tmp_path / "part"))
+        assert contents(tmp_path / "part") == {
+            b"deep": None,
+            b"deep/a.txt": expected[b"sub/deep/a.txt"],
+        }
+
+
+def test_nothing_is_replaced_unless_it_is_wanted(container: Container, s3: S3Server, tmp_path: Path) -> None:
+    (container.data / "a.txt").write_text("theirs")
+    (container.data / "b.txt").write_text("b")
+    timestamped(container, 1)
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "a.txt").write_text("mine")
+    with opened(s3.secret(), tmp_path / "scratch") as bucket:
+        point = bucket.choose("latest")
+        tree = read_tree(bucket, point)
+        with pytest.raises(Failure, match=r"1 of the paths are in .* already: 'a.txt'. Nothing was written"):
+            take(bucket, point, tree, b"", str(target))
+        assert {path.name: path.read_text() for path in target.iterdir()} == {"a.txt": "mine"}
+        take(bucket, point, tree, b"", str(target), overwrite=True)
+    assert {path.name: path.read_text() for path in target.iterdir()} == {"a.txt": "theirs", "b.txt": "b"}
+
+
+def test_no_folder_is_entered_through_a_link(container: Container, s3: S3Server, tmp_path: Path) -> None:
+    (container.data / "sub").mkdir()
+    (container.data / "sub/a.txt").write_text("theirs")
+    timestamped(container, 1)
+    outside, target = tmp_path / "outside", tmp_path / "target"
+    outside.mkdir()
+    target.mkdir()
+    (target / "sub").symlink_to(outside)
+    with opened(s3.secret(), tmp_path / "scratch") as bucket:
+        point = bucket.choose("latest")
+        taken = take(bucket, point, read_tree(bucket, point), b"", str(target), overwrite=True)
+    assert taken.lost.count == 2
+    assert list(outside.iterdir()) == []
+    assert [path.name for path in target.iterdir()] == ["sub"]
+
+
+def test_an_object_that_is_another_one_by_now_is_told(container: Container, s3: S3Server, tmp_path: Path) -> None:
+    for name, text in {"shorter": "12345", "longer": "12345", "gone": "12345", "whole": "12345"}.items():
+        (container.data / name).write_text(text)
+    timestamped(container, 1)
+    folder = "2024-08-01-101500"
+    s3.put({f"{folder}/shorter": "123", f"{folder}/longer": "1234567"})
+    s3.remove(f"{folder}/gone")
+    with opened(s3.secret(), tmp_path / "scratch") as bucket:
+        point = bucket.choose("latest")
+        tree = read_tree(bucket, point)
+        for name, why in {
+            "shorter": "3 of 5 bytes",
+            "longer": "longer than the 5 bytes",
+            "gone": "no such object",
+        }.items():
+            leaf = tree.find(name.encode())
+            assert leaf is not None
+            pieces: list[bytes] = []
+            with pytest.raises(Failure, match=why) as caught:
+                objects.stream(bucket, point, leaf, write=pieces.append)
+            assert caught.value.reason == transfer.REASON_VERIFICATION_FAILED
+            assert len(b"".join(pieces)) <= 5
+        taken = take(bucket, point, tree, b"", str(tmp_path / "target"))
+    assert (taken.files, taken.lost.count) == (1, 3)
+    assert [path.name for path in (tmp_path / "target").iterdir()] == ["whole"]
+
+
+def test_bytes_with_another_checksum_are_told(container: Container, s3: S3Server, tmp_path: Path) -> None:
+    (container.data / "a.txt").write_text("12345")
+    timestamped(container, 1)
+    with opened(s3.secret(), tmp_path / "scratch") as bucket:
+        point = bucket.choose("latest")
+        found = read_tree(bucket, point).find(b"a.txt")
+        assert found is not None
+        good = Leaf(found.entry, hashlib.md5(b"12345").digest())
+        assert objects.stream(bucket, point, good, write=lambda _: None).summed
+        with pytest.raises(Failure, match="another checksum"):
+            objects.stream(bucket, point, Leaf(found.entry, hashlib.md5(b"12346").digest()), write=lambda _: None)
+
+
+def test_a_point_is_compared_with_another_one_and_with_a_directory(
+    container: Container, s3: S3Server, tmp_path: Path
+) -> None:
+    for name in ("same", "changed", "gone", "touched"):
+        (container.data / name).write_text(name)
+    timestamped(container, 1)
+    (container.data / "changed").write_text("other")
+    (container.data / "gone").unlink()
+    (container.data / "new").write_text("new")
+    os.chmod(container.data / "touched", 0o600)
+    timestamped(container, 2)
+    with opened(s3.secret(), tmp_path / "scratch") as bucket:
+        first, second = (bucket.choose(f"2024-08-0{day}-101500") for day in (1, 2))
+        old, new = read_tree(bucket, first), read_tree(bucket, second)
+        found = {change.path: (change.kind, change.what) for change in difference.compare(old, new)}
+        assert found == {
+            b"changed": (difference.CHANGED, (difference.CONTENTS, difference.TIME)),
+            b"gone": (difference.GONE, ()),
+            b"new": (difference.NEW, ()),
+            b"touched": (difference.CHANGED, (difference.MODE,)),
+        }
+        assert [change.path for change in difference.compare(old, new, attributes=False)] == [
+            b"changed",
+            b"gone",
+            b"new",
+        ]
+        take(bucket, second, new, b"", str(tmp_path / "target"))
+        there = type(new)(str(tmp_path / "there"))
+        assert difference.read_directory(str(tmp_path / "target"), there).unreadable == 0
+        with difference.file_sums(str(tmp_path / "target")) as sums:
+            assert list(difference.compare(new, there, sum_after=sums)) == []
+        there.close()
