@@ -1,17 +1,24 @@
 """Buckets with runs of the real agent in them, opened as restore points."""
 
+import base64
 import contextlib
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from datamover.agent.children import Stop
 from datamover.agent.points.bucket import Bucket, open_bucket
 from datamover.agent.redaction import Redactor
+from datamover.api import transfer
 from support.programs import GO
 from support.s3 import find_rclone
 
+SOURCE = str(Path(transfer.__file__).parents[2])
 NOW = datetime(2024, 8, 10, tzinfo=UTC)
 
 
@@ -31,3 +38,44 @@ def opened(secret: Mapping[str, str], scratch: Path, **changes: str) -> Iterator
         environ, scratch=str(scratch), stop=Stop(grace=1), redact=Redactor(environ), now=lambda: NOW
     ) as bucket:
         yield bucket
+
+
+def write_secret(
+    path: Path, values: Mapping[str, str], *, name: str = "storage-credentials", data: bool = False
+) -> Path:
+    """Write the documents' Secret as a manifest, under `stringData` or, encoded, under `data`."""
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    field = {"data": encoded} if data else {"stringData": dict(values)}
+    manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, **field}
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    return path
+
+
+@dataclass
+class Said:
+    """What a command left."""
+
+    code: int
+    output: bytes
+    errors: str
+
+    @property
+    def text(self) -> str:
+        return self.output.decode()
+
+    @property
+    def document(self):
+        return json.loads(self.output)
+
+
+def datamover(*arguments: str | bytes | Path, environ: Mapping[str, str] | None = None, timeout: float = 60) -> Said:
+    """Run the command line as a process, with nothing in its environment but what a process needs and `environ`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "datamover.cli.entry", *arguments],
+        env=environment({}) | {"PYTHONPATH": SOURCE, "LC_ALL": "C.UTF-8"} | dict(environ or {}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=timeout,
+        check=False,
+    )
+    return Said(done.returncode, done.stdout, done.stderr.decode("utf-8", "replace"))

@@ -15,6 +15,7 @@ from datamover.cli.hcp_command import hcp
 from datamover.cli.namespaces import parse_namespace
 from datamover.cli.needs import demand_world
 from datamover.cli.operator_command import operator
+from datamover.cli.points.commands import COMMANDS
 from datamover.cli.upload_command import upload
 from datamover.cli.upload_files import UploadFile, UploadType
 from datamover.cli.volumes import Volume, VolumeType
@@ -177,6 +178,8 @@ def run(
 main.add_command(operator)
 main.add_command(upload)
 main.add_command(hcp)
+for _command in COMMANDS:
+    main.add_command(_command)
 
 
 @main.group(short_help="The embedded world: a Kubernetes API and a node on this machine.")

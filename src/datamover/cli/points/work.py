@@ -1,0 +1,108 @@
+"""One command over a bucket: it is opened, the work is done, and whatever went wrong becomes a sentence and an exit code."""
+
+import os
+import sys
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+from datamover.agent.children import Stop
+from datamover.agent.errors import Failure, Stopped
+from datamover.agent.points.bucket import Bucket, open_bucket
+from datamover.agent.printing import printable
+from datamover.agent.redaction import Redactor
+from datamover.agent.scratch import scratch_folder
+from datamover.api import transfer
+from datamover.cli.manifests import ManifestError
+from datamover.cli.points.environment import ADVICE, read_environment
+from datamover.cli.points.place import Place
+from datamover.cli.run_command import print_document
+from datamover.cli.terminal import warn
+
+
+class Exit(IntEnum):
+    """Exit codes, documented in docs/cli.md."""
+
+    DONE = 0
+    DIFFERENT = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    INTERRUPTED = 130
+
+
+def perform(command: str, place: Place, work: Callable[[Bucket], Exit], *, machine: bool = False) -> Exit:
+    """Open the bucket, do the work and return the exit code. With `machine` a document is printed for whatever goes wrong."""
+    try:
+        environ = read_environment(place, os.environ, stdin=sys.stdin)
+        redact = Redactor(environ)
+        with (
+            scratch_folder("") as scratch,
+            open_bucket(
+                environ,
+                scratch=scratch,
+                stop=Stop(grace=1.0),
+                redact=redact,
+                say=_say if place.verbose else _ignore,
+                wait=_Waiting(),
+                advice=ADVICE,
+            ) as bucket,
+        ):
+            for notice in bucket.settings.notices:
+                warn(f"note: {notice}")
+            return work(bucket)
+    except Failure as failure:
+        return _end(command, exit_of(failure), failure.message, reason=failure.reason, machine=machine)
+    except ManifestError as error:
+        return _end(command, Exit.USAGE, str(error), reason=transfer.REASON_INVALID_CONFIGURATION, machine=machine)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return _end(command, Exit.USAGE, why, reason=transfer.REASON_INVALID_CONFIGURATION, machine=machine)
+    except (KeyboardInterrupt, Stopped):
+        return _end(command, Exit.INTERRUPTED, "interrupted", reason=transfer.REASON_INTERRUPTED, machine=machine)
+
+
+def exit_of(failure: Failure) -> Exit:
+    """Return the exit code of a failure: whether another try may help, whether something was found to be different, or neither."""
+    if failure.failure_class == transfer.VERIFY:
+        return Exit.DIFFERENT
+    reached = failure.failure_class != transfer.NETWORK or not failure.retryable
+    return Exit.USAGE if reached else Exit.UNREACHABLE
+
+
+def tell_notes(bucket: Bucket) -> None:
+    """Say what was passed over when a point was chosen."""
+    for note in bucket.notes:
+        warn(f"note: {note}")
+
+
+def _end(command: str, code: Exit, message: str, *, reason: str, machine: bool) -> Exit:
+    shown = printable(message)
+    warn(f"datamover {command}: {shown}")
+    if machine:
+        document: dict[str, Any] = {"exitCode": code, "reason": reason, "error": shown}
+        print_document(msgspec.json.format(msgspec.json.encode(document), indent=2))
+    return code
+
+
+def _say(line: str) -> None:
+    warn(printable(line))
+
+
+def _ignore(line: str) -> None:
+    """Say nothing."""
+
+
+class _Waiting:
+    """Says once what the server's trouble is."""
+
+    def __init__(self) -> None:
+        self._told = ""
+
+    def __call__(self, trouble: str) -> None:
+        if trouble and trouble != self._told:
+            warn(f"waiting: {printable(trouble)}")
+        self._told = trouble or self._told
