@@ -32,13 +32,18 @@ OFFERED = {
     "the commands": (
         ("",),
         [
+            "plain,cat",
             "plain,completion",
             "plain,crds",
             "plain,demo",
+            "plain,diff",
+            "plain,get",
             "plain,hcp",
             "plain,local",
+            "plain,ls",
             "plain,migrate",
             "plain,operator",
+            "plain,points",
             "plain,run",
             "plain,state",
             "plain,upload",
