@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Final
 
 from datamover.api import names
+from datamover.api.reasons import NAME_TAKEN
 from datamover.api.velero.names import label_value
 from kubekit.words.meta import Model, ObjectMeta, Resource
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS, VolumeSnapshot
@@ -40,6 +41,7 @@ class Reason(StrEnum):
     UNKNOWN = "Unknown"
     STALLED = "Stalled"
     CONFIGURATION = "InvalidConfiguration"
+    NAME_TAKEN = NAME_TAKEN
     DEFECT = "OperatorDefect"
 
 

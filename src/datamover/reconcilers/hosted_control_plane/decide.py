@@ -10,8 +10,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from datamover.api.hosted_control_plane import BACKED_UP_SNAPSHOTS, STATUS_MAPS, status_labels
-from datamover.api.reasons import NAME_TAKEN
+from datamover.api.hosted_control_plane import BACKED_UP_SNAPSHOTS, STATUS_MAPS, Reason, status_labels
 from datamover.api.velero.backup import BACKUPS, BackupStatus
 from datamover.api.velero.names import BACKUP_NAME_LABEL, label_value
 from datamover.api.velero.phases import BackupPhase
@@ -76,7 +75,7 @@ def _yield_to(taken: ObjectMeta, facts: Facts) -> Decision:
     if left > 0:
         return Plan(wake_after=left + LITTLE)
     message = f"{STATUS_MAPS.kind} {taken.name} exists and is not this {BACKUPS.kind}'s: delete or rename it"
-    event = Emit("Warning", NAME_TAKEN, message, ACTION)
+    event = Emit("Warning", Reason.NAME_TAKEN.value, message, ACTION)
     return REST if facts.known.told == event else Plan((event,))
 
 
