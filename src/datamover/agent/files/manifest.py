@@ -3,16 +3,18 @@
 
 It is uploaded before the first byte of data (the *intent*), so that whatever a crash leaves behind, the next run knows what
 may be there (law L3). The first line is the `Header`, then one line a path (the volume's own top folder first, which manifests of before do not have), then lines about objects that are not in the
-source, then the `end` line. Lines added after the run (a live source) form a second gzip member.
+source, then the `end` line. Lines added after the run (a live source, checksums) form further gzip members.
 
 A `copy` line names the latest copy of the volume that was mirrored before this run: `path` the run, `target` the moment.
 
 Known to the mirror after an unfinished run: files, links, `stale`, `unseen` and `kept`, without `excluded` and `vanished`; after a
 finished one the same without `stale` and `unseen`. `unseen` is what the mirror wrote and the listing before the run did not show: only a
 run that came to its end has shown that it is gone. `found` is what an earlier run may have written, so it is neither deleted nor foreign.
+
+A `digest` line has the MD5 of the object at a key, where it is proved that the object has the source's bytes. They come last, and a `digests` line
+with their number ends them: it says that they were looked for, so that an object without one has none.
 """
 
-import gzip
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from typing import Annotated, BinaryIO
@@ -39,8 +41,11 @@ VANISHED = "vanished"
 FOUND = "found"
 UNSEEN = "unseen"
 COPY = "copy"
+DIGEST = "digest"
+DIGESTS = "digests"
 END = "end"
 
+_MD5 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{32}\Z")]
 _Id = Annotated[int, msgspec.Meta(ge=0, le=(1 << 32) - 1)]
 _LEVEL = 3  # a third of the time of level 6 for a tenth more bytes
 
@@ -61,7 +66,7 @@ class Header(msgspec.Struct, frozen=True, rename="camel", kw_only=True, tag_fiel
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True, omit_defaults=True):
-    """One path of the source, or one key at the destination (`stale`, `kept`, `unseen`, `excluded`, `vanished`, `found`).
+    """One path of the source, or one key at the destination (`stale`, `kept`, `unseen`, `excluded`, `vanished`, `found`, `digest`).
 
     `path` is UTF-8; where the name is not, `path` is for people and `raw` has the bytes (base64 in JSON). `mtime` in
     nanoseconds; `mode` the permission bits; `hardlink` the same word for all names of one file; `xattrs` with base64 values, ACLs
@@ -83,6 +88,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True,
     xattrs: dict[str, bytes] | None = None
     sparse: bool = False
     entries: Count = 0
+    md5: _MD5 | None = None
 
     @property
     def raw_path(self) -> bytes:
@@ -144,17 +150,26 @@ class Writer:
 
 
 def append(path: str, entries: Iterator[Entry]) -> int:
-    """Add lines to a closed manifest as a gzip member of their own; return how many. Nothing is written for none."""
+    """Add lines to a closed manifest as a gzip member of their own; return how many. Nothing is written for none. Memory does not grow with them."""
     buffer = bytearray()
     encode = msgspec.json.Encoder().encode_into
+    compress = zlib.compressobj(_LEVEL, zlib.DEFLATED, 31)
     count = 0
-    for entry in entries:
-        encode(entry, buffer, len(buffer))
-        buffer += b"\n"
-        count += 1
-    if count:
-        with open(path, "ab") as file:
-            file.write(gzip.compress(bytes(buffer), _LEVEL))
+    with open(path, "ab") as file:
+        start = file.tell()
+        try:
+            for entry in entries:
+                encode(entry, buffer, len(buffer))
+                buffer += b"\n"
+                count += 1
+                if len(buffer) > 1 << 16:
+                    file.write(compress.compress(buffer))
+                    buffer.clear()
+            if count:
+                file.write(compress.compress(buffer) + compress.flush())
+        except BaseException:
+            file.truncate(start)  # half a member would damage the whole
+            raise
     return count
 
 
@@ -229,6 +244,25 @@ def every_line(path: str) -> Iterator[Entry]:
             yield entry
     if not ended:
         raise ValueError("it is cut off: the end line is missing")
+
+
+def digests(path: str) -> Iterator[tuple[bytes, bytes]]:
+    """Yield key and MD5 (16 bytes) of what the run has proved. Of two lines about one key the last one counts.
+
+    Raises ValueError, at the latest at the end, when nobody has looked for them, or when some of them are missing.
+    """
+    count = 0
+    counted = None
+    for entry in _entries(path, {DIGEST, DIGESTS}):
+        if entry.type == DIGESTS:
+            counted = entry.entries
+        elif entry.md5 is not None:
+            count += 1
+            yield entry.key, bytes.fromhex(entry.md5)
+    if counted is None:
+        raise ValueError("it has no checksums")
+    if counted != count:
+        raise ValueError(f"it has {count} checksums and says that they are {counted}")
 
 
 def _survey(path: str) -> set[str]:

@@ -2,7 +2,7 @@
 """One attempt, step by step: probe and walk, guards, intent, copy, comparison, verification, deletions, outcome record.
 
     probe ┐
-    walk  ┴─> guards ─> claim/intent ─> copy ─> compare ─> check ─> delete ─> outcome.json
+    walk  ┴─> guards ─> claim/intent ─> copy ─> compare ─> check ─> delete ─> checksums ─> outcome.json
 
 Guarantees: nothing is deleted but what `deleting` allows, and nothing before everything arrived (law L3), except for what stands
 in the way of a path of the source; the intent is at the destination before the first byte; the outcome record comes last
@@ -13,16 +13,17 @@ Assumptions: a listing shows every write that ended before it began.
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import chain
 
 import msgspec
 
 from datamover.agent import printing
 from datamover.agent.errors import AgentError, Failure
 from datamover.agent.files import manifest, names, walk
-from datamover.agent.rclone import guards, logs, process, profile, records, remarks
+from datamover.agent.rclone import digests, guards, logs, process, profile, records, remarks
 from datamover.agent.rclone.changes import has_changed
 from datamover.agent.rclone.deleting import Deletions
 from datamover.agent.rclone.destination import Destination
@@ -117,6 +118,7 @@ class Attempt(ABC):
             listed=given.options.selects,
             delete=self.destination.delete,
         )
+        self._manifest = f"{given.scratch}/manifest"
         self._vanished = 0
         self._shortened: list[str] = []
         self._looked = False
@@ -151,8 +153,10 @@ class Attempt(ABC):
     def announce(self, manifest_path: str) -> None:
         """Put the intent to the destination."""
 
-    def complete(self, folder: str, manifest_path: str) -> None:  # noqa: B027 - for most there is nothing
-        """Do what remains when everything has arrived."""
+    def complete(self, folder: str) -> Iterable[manifest.Entry]:
+        """Do what remains when everything has arrived; return what the manifest is to say of it."""
+        del folder
+        return ()
 
     def last_words(self) -> dict[str, bytes | str]:
         """Return the records that an attempt leaves which fails, below its run's folder."""
@@ -164,7 +168,7 @@ class Attempt(ABC):
         """Run the attempt; return when all is done. Raises AgentError otherwise. `facts`, `tally` and `moving.moved` tell the rest."""
         self.report.phase(transfer.PROBING)
         self.begin()
-        path = f"{self.scratch}/manifest"
+        path = self._manifest
         writer = manifest.Writer(path, self._header())
         self._shortened = writer.shortened
         try:
@@ -181,7 +185,9 @@ class Attempt(ABC):
             self.ledger.accept_after((*comparison.vanished, *comparison.outlived))
             self._vanished = len(comparison.vanished) + len(comparison.outlived)
             self._check(folder)
-            self.complete(folder, path)
+            closing = self.complete(folder)
+            sums = digests.lines(self.ledger, source=self.source, frozen=not self.settings.direct)
+            self.append(path, chain(closing, sums if self.proves else ()), timeout=None)
         except AgentError:
             self._amend(path, None, timeout=_LAST_WORDS)
             raise
@@ -375,16 +381,21 @@ class Attempt(ABC):
         """Return the size from which an object of ours may have no checksum at the store."""
         return _MULTIPART
 
-    def after_listing(self, listing: Listing) -> Iterator[tuple[bytes, int]]:
+    @property
+    def proves(self) -> bool:
+        """Whether the engine has compared every checksum that the store gives with the one of the bytes that it read."""
+        return digests.are_proved(self.data_environment(), plain=self.destination.plain)
+
+    def after_listing(self, listing: Listing) -> Iterator[tuple[bytes, int, bytes | None]]:
         """Yield the objects of a listing after the run."""
-        yield from listing.lines()
+        yield from listing.rows()
 
     def _compare(self, folder: str) -> Comparison:
         self.report.phase(transfer.VERIFYING)
         self._version.ask()
         if self.proved_unchanged():
             return Comparison()
-        self.ledger.add_after(self.after_listing(self.destination.list_all(folder)))
+        self.ledger.add_listed(self.after_listing(self.destination.list_all(folder, sums=self.proves)))
         comparison = compare(self.ledger, source=self.source, frozen=not self.settings.direct)
         failure = mismatch(
             comparison,
@@ -486,7 +497,8 @@ class Attempt(ABC):
     def record(self, outcome: transfer.Outcome) -> None:
         """Write the outcome record, the last of all; then see that all of this run's records are there (law L4). Raises Failure."""
         self.report.phase(transfer.RECORDING)
-        self.destination.put(self.run_folder, {records.OUTCOME: msgspec.json.encode(outcome)})
+        sealed = records.sealed(outcome, digests.seal(self._manifest))
+        self.destination.put(self.run_folder, {records.OUTCOME: msgspec.json.encode(sealed)})
         try:
             self.destination.demand(self.run_folder, self.destination.sizes_below(self.run_folder))
         except Failure:

@@ -19,16 +19,16 @@ _SLOWEST_LISTING = 500
 _CHECKSUM = re.compile(rb"([0-9a-f]{32})  (.+)", re.DOTALL)
 _PIECE = 1 << 20
 """Bytes that the engine may have taken in before it counts them."""
-_LIST = ("--recursive", "--files-only", "--format", "sp", "--separator", ";")
+_LIST = ("--recursive", "--files-only", "--separator", ";", "--format")
 
 
 class Inventory(Server):
     """See the module."""
 
-    def start_listing(self, path: str = "", *, patient: bool = True) -> Listing:
-        """Begin to list all below `path`. Without `patient` the engine does not try again by itself, so that errors come at once."""
+    def start_listing(self, path: str = "", *, patient: bool = True, sums: bool = False) -> Listing:
+        """Begin to list all below `path`, with `sums` their MD5 as well. Without `patient` the engine does not try again by itself, so that errors come at once."""
         retries = {} if patient else {"RCLONE_LOW_LEVEL_RETRIES": "1"}
-        return self._start_lsf(self.remote(path), environment=self._environment | retries)
+        return self._start_lsf(self.remote(path), environment=self._environment | retries, sums=sums)
 
     def start_local_listing(self, path: str, *, environment: Mapping[str, str], extra: Sequence[str]) -> Listing:
         """Begin to list what the engine itself would move from a local directory, under the user's filters and `extra` flags."""
@@ -42,9 +42,11 @@ class Inventory(Server):
             lambda: self.finish(self._start_lsf(self.remote(), environment=environment), patience=patience)
         )
 
-    def list_all(self, path: str = "") -> Listing:
-        """Return all below `path`."""
-        return self.patiently(lambda: self.finish(self.start_listing(path)))
+    def list_all(self, path: str = "", *, sums: bool = False) -> Listing:
+        """Return all below `path`, with `sums` their MD5 as well: the listing has it of all that came in one piece, and for each other object the
+        engine sends one more request (HEAD).
+        """
+        return self.patiently(lambda: self.finish(self.start_listing(path, sums=sums)))
 
     def find(self, keys: Iterable[bytes]) -> Listing:
         """Return which of these objects are there, each asked for by its name: what a listing leaves out is found as well."""
@@ -138,14 +140,20 @@ class Inventory(Server):
         with open(output, "rb") as file:
             return file.read(size)
 
-    def _start_lsf(self, place: str, *, environment: Mapping[str, str], extra: Sequence[str] = ()) -> Listing:
+    def _start_lsf(
+        self, place: str, *, environment: Mapping[str, str], extra: Sequence[str] = (), sums: bool = False
+    ) -> Listing:
         output = self._file("listing")
         return Listing(
             self._engine.start(
-                ["lsf", *_LIST, *extra, place], environment=environment, on_line=self._show, output=output
+                ["lsf", *_LIST, "shp" if sums else "sp", *extra, place],
+                environment=environment,
+                on_line=self._show,
+                output=output,
             ),
             output,
             place=place,
+            sums=sums,
         )
 
     def checksums(

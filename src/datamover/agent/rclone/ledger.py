@@ -9,7 +9,19 @@ from datamover.agent import printing
 from datamover.agent.files import names
 from datamover.agent.rclone.renames import Renames
 from datamover.agent.rclone.spellings import LOSSY, Spellings
-from datamover.agent.rclone.table import MIRRORED, ODD, STALE, UNSEEN, Known, Sized, Timed, fit, set_known
+from datamover.agent.rclone.table import (
+    MIRRORED,
+    ODD,
+    STALE,
+    UNSEEN,
+    Known,
+    Listed,
+    Sized,
+    Summed,
+    Timed,
+    fit,
+    set_known,
+)
 
 
 class Ledger(Renames, Spellings):
@@ -114,16 +126,31 @@ class Ledger(Renames, Spellings):
         """Objects at the destination after the run; a later listing replaces an earlier one. Of two objects that are listed by one key,
         the one counts that is as large as the file.
         """
+        self.add_listed((key, size, None) for key, size in paths)
+
+    def add_listed(self, paths: Listed) -> None:
+        """The same with checksums. A listing that has none leaves those that are known; of two objects that are listed by one key nobody
+        knows whose it would be.
+        """
         self._database.execute("UPDATE paths SET after = NULL WHERE after IS NOT NULL")
         self._put(
-            "INSERT INTO paths (key, after) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET"
-            " after = CASE WHEN after = source THEN after ELSE excluded.after END",
+            "INSERT INTO paths (key, after, digest) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
+            " after = CASE WHEN after = source THEN after ELSE excluded.after END,"
+            " digest = CASE WHEN excluded.digest IS NULL THEN digest WHEN after IS NULL THEN excluded.digest ELSE x'' END",
             paths,
+        )
+
+    def add_digests(self, digests: Summed) -> None:
+        """Checksums that are known of objects whose files are to be moved."""
+        self._put(
+            "UPDATE paths SET digest = ? WHERE key = ? AND source IS NOT NULL", ((md5, key) for key, md5 in digests)
         )
 
     def accept_after(self, vanished: Iterable[bytes]) -> None:
         """Take what the listing after the run showed as what the source had; `vanished` is no longer part of it."""
-        self._database.execute("UPDATE paths SET source = after WHERE source IS NOT NULL AND after <> source")
+        self._database.execute(
+            "UPDATE paths SET source = after, digest = NULL WHERE source IS NOT NULL AND after <> source"
+        )
         # as if the walk had met them: what vanished meanwhile is for the next run to delete, after its guards were asked
         self._put("UPDATE paths SET source = NULL, walked = 1 WHERE key = ?", ((key,) for key in vanished))
 
@@ -162,6 +189,16 @@ class Ledger(Renames, Spellings):
         """Return number and bytes of what the engine moved."""
         row = self._database.execute("SELECT coalesce(sum(arrivals), 0), coalesce(sum(moved), 0) FROM paths").fetchone()
         return int(row[0]), int(row[1])
+
+    def digests(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield key and MD5 of what is to be at the destination, where the store has one."""
+        yield from self._database.execute(
+            "SELECT key, digest FROM paths WHERE source IS NOT NULL AND length(digest) = 16 ORDER BY key"
+        )
+
+    def retimed_count(self) -> int:
+        """Return how many files have another time of change than the one that an earlier run recorded, or of which none did."""
+        return self._count("source IS NOT NULL AND (mtime IS NULL OR written IS NULL OR mtime <> written)")
 
     def removed_count(self) -> int:
         """Return the number of objects that were there, and that the engine first replaced and then removed."""

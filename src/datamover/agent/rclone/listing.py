@@ -5,6 +5,7 @@ Guarantees: a listing ends. One that goes round in circles, as when a server giv
 than there can be, and one that shows nothing new for too long are ended; memory stays flat, whatever the server sends (law L11).
 """
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from datamover.api.outside import Unusable
 
 _LOOK_SECONDS = 1.0
 """How often the file is looked at."""
+_MD5 = re.compile(rb"[0-9a-f]{32}")
 _ROUNDS = 3
 """So often the same object has come again when it is said that the listing goes round in circles."""
 
@@ -47,13 +49,17 @@ class Circle:
 
 
 class Listing:
-    """A listing that is being written into the file `path`. `endless` is why it had to be ended, else empty."""
+    """A listing that is being written into the file `path`. `endless` is why it had to be ended, else empty.
 
-    def __init__(self, child: process.Child, path: str, *, place: str) -> None:
+    Each line has size and key, and with `sums` the MD5 between them, semicolons between.
+    """
+
+    def __init__(self, child: process.Child, path: str, *, place: str, sums: bool = False) -> None:
         self.child = child
         self.endless = ""
         self._path = path
         self._place = place
+        self._sums = sums
         self.dead: Failure | None = None
         self.ceased = False
         self._grown = time.monotonic()
@@ -85,11 +91,22 @@ class Listing:
 
     def lines(self) -> Iterator[tuple[bytes, int]]:
         """Yield key and size of every object. Raises Failure when that is not what the file says."""
+        for key, size, _ in self.rows():
+            yield key, size
+
+    def rows(self) -> Iterator[tuple[bytes, int, bytes | None]]:
+        """Yield also the MD5 that the store has of the object: 16 bytes, empty where it has none, None where it was not asked. Raises as `lines`."""
         try:
             with open(self._path, "rb") as file:
                 for line in outside.lines(iter(lambda: file.read(outside.PIECE), b"")):
                     size, _, key = line.partition(b";")
-                    yield key, outside.integer(size, low=-1)
+                    md5 = None
+                    if self._sums:
+                        word, mark, key = key.partition(b";")
+                        if not mark:
+                            raise Unusable("it has a line without a key")  # noqa: TRY301 - it is told like a size that is none
+                        md5 = bytes.fromhex(word.decode()) if _MD5.fullmatch(word) else b""
+                    yield key, outside.integer(size, low=-1), md5
         except Unusable as why:
             raise Failure(
                 transfer.INTERNAL,
@@ -116,9 +133,8 @@ class Listing:
         """Return why the listing must be ended, or an empty text."""
         for line in lines:
             if circle.take(line):
-                name = outside.clean(
-                    line.partition(b";")[2].decode("utf-8", "backslashreplace"), limit=outside.NAME_LIMIT
-                )
+                key = line.split(b";", 2 if self._sums else 1)[-1]
+                name = outside.clean(key.decode("utf-8", "backslashreplace"), limit=outside.NAME_LIMIT)
                 return f"the server gives the same objects again and again, such as '{name}'"
         if circle.count > outside.LISTING_LIMIT:
             return f"it has more than {outside.LISTING_LIMIT} objects"

@@ -15,7 +15,7 @@ from datamover.agent import printing
 from datamover.agent.environment import Owner, is_timestamp, write_timestamp
 from datamover.agent.errors import Failure
 from datamover.agent.files import manifest, walk
-from datamover.agent.rclone import guards, records, remarks
+from datamover.agent.rclone import digests, guards, records, remarks
 from datamover.agent.rclone.attempt import Attempt, Equipment
 from datamover.agent.rclone.deleting import tell_deletions
 from datamover.agent.rclone.listing import Listing
@@ -54,6 +54,7 @@ class Mirror(Attempt):
         self.sync.interrupt = self.rivals.glance
         self._begun: Listing | None = None
         self._root: Listing | None = None
+        self._finished_manifest = ""
 
     def begin(self) -> None:
         """List the whole root, which is the first look, beside the walk."""
@@ -173,9 +174,10 @@ class Mirror(Attempt):
         for run_id in latest:
             run = self._before.runs[run_id]
             told: list[tuple[str, str]] = []
+            fetched = self._fetch_manifest(run_id)
             try:
                 header = manifest.load_known(
-                    self._fetch_manifest(run_id),
+                    fetched,
                     run_id=run_id,
                     finished=run.finished,
                     add=partial(ledger.add_known, finished=run.finished, again=run_id == self.settings.run_id),
@@ -196,6 +198,8 @@ class Mirror(Attempt):
                 strangers.add(header.source)
             if header.source == self.settings.owner:
                 copies += [*told, *([(header.copied_at, run_id)] if run_id != self.settings.run_id else [])]
+            if run.finished and len(latest) == 1 and header.source == self.settings.owner:
+                self._finished_manifest = fetched
             beyond = beyond or (not run.finished and header.copy_method == transfer.DIRECT)
         self._strangers = tuple(sorted(strangers, key=str))
         self._latest_copy = self._find_latest_copy(copies, dated=dated)
@@ -388,12 +392,18 @@ class Mirror(Attempt):
         self.rivals.close()
         super().close()
 
-    def after_listing(self, listing: Listing) -> Iterator[tuple[bytes, int]]:
+    def proved_unchanged(self) -> bool:
+        """Return also that the checksums are those of the run before: no file has changed since, and all were just compared."""
+        return super().proved_unchanged() and (
+            not self.proves or digests.carry(self.ledger, manifest_path=self._finished_manifest)
+        )
+
+    def after_listing(self, listing: Listing) -> Iterator[tuple[bytes, int, bytes | None]]:
         """Yield the data objects of a listing after the run; take note of its records."""
         self._listed = True
-        for key, size in listing.lines():
-            if not self._after.take(key):
-                yield key, size
+        for row in listing.rows():
+            if not self._after.take(row[0]):
+                yield row
 
     def remarks(self) -> list[str]:
         """Return also what is said about objects of unknown origin."""
@@ -405,7 +415,7 @@ class Mirror(Attempt):
         """Adopted objects may have come in parts of any size."""
         return 0 if self._adopting or (self._owner is not None and self._owner.adopted) else super().rehash_size()
 
-    def complete(self, folder: str, manifest_path: str) -> None:
+    def complete(self, folder: str) -> Iterator[manifest.Entry]:
         """Delete what the source no longer has; everything else has arrived. Then prove that everything else is still there."""
         self.rivals.refuse(self._after)
         if self._listed and not self._after.owned:
@@ -421,7 +431,7 @@ class Mirror(Attempt):
         if self.deletions.count > before or self.ledger.stale_count():
             self._prove(folder)
         # a finished run vouches for what its manifest lists, so what stays must be in it
-        self.append(manifest_path, self._staying(), timeout=None)
+        return self._staying()
 
     def _staying(self) -> Iterator[manifest.Entry]:
         """Yield lines about what the source does not have, stays, and the manifest does not say yet."""

@@ -135,6 +135,18 @@ def without_filters(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not name.startswith(_FILTERS)}
 
 
+def compares_contents(environment: Mapping[str, str]) -> bool:
+    """Tell whether the engine compares checksums of all that it finds unchanged, and of all that it sends."""
+
+    def is_set(name: str) -> bool:
+        return environment.get(f"RCLONE_{name}", "").strip().lower() not in _OFF
+
+    if is_set("SIZE_ONLY") or is_set("IGNORE_CHECKSUM"):
+        return False
+    # with the latter two nothing is found unchanged
+    return is_set("CHECKSUM") or is_set("IGNORE_TIMES") or is_set("NO_CHECK_DEST")
+
+
 def for_checking(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for a check: nothing of what recognises unchanged files or limits moving, so that no such option weakens it
     (law L4). The filters stay: they say what is to be checked.

@@ -19,6 +19,7 @@ contradicts what it is found under is a `Failure` of class `guard` that names th
 import re
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Annotated
 
 import msgspec
 
@@ -61,6 +62,26 @@ class OwnerRecord(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     def owner(self) -> Owner:
         """The volume."""
         return Owner(cluster=self.cluster, namespace=self.namespace, pvc=self.pvc)
+
+
+class Seal(msgspec.Struct, frozen=True):
+    """What tells a manifest from one that was cut off, replaced or is another run's: its size in bytes, its SHA-256 in hexadecimal digits."""
+
+    bytes: Count
+    sha256: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+
+
+class SealedOutcome(
+    transfer.Outcome, frozen=True, gc=False, rename="camel", kw_only=True, tag_field="datamover", tag="outcome"
+):
+    """The contents of `outcome.json`: the outcome as the mover tells it, and the manifest as it was last written. Earlier versions have no `manifest`."""
+
+    manifest: Seal | None = None
+
+
+def sealed(outcome: transfer.Outcome, seal: Seal) -> SealedOutcome:
+    """Return the record of an outcome."""
+    return SealedOutcome(**msgspec.structs.asdict(outcome), manifest=seal)
 
 
 class ClaimRecord(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):

@@ -15,6 +15,7 @@ Columns of a path (its key, see `names`):
 `remote`   size at the destination before the run
 `visible`  the user's own filters let the engine see it at the destination
 `after`    size at the destination after the run
+`digest`   MD5 of the object, 16 bytes, as the store gave it; empty where it has none
 `uploaded` the engine logged that it moved it
 `arrivals` how many files the engine logged so as moved, and `moved` their bytes: one, but where its log spells several alike (U+FFFD)
 `removed`  the engine removed what had arrived of it, because it was not what had been sent
@@ -50,7 +51,7 @@ CREATE TABLE paths (
   key BLOB PRIMARY KEY,
   source INTEGER, mtime INTEGER, walked INTEGER NOT NULL DEFAULT 0, twice INTEGER NOT NULL DEFAULT 0,
   known INTEGER NOT NULL DEFAULT 0, written INTEGER, remote INTEGER, visible INTEGER NOT NULL DEFAULT 1,
-  after INTEGER, uploaded INTEGER NOT NULL DEFAULT 0, paired INTEGER NOT NULL DEFAULT 0,
+  after INTEGER, digest BLOB, uploaded INTEGER NOT NULL DEFAULT 0, paired INTEGER NOT NULL DEFAULT 0,
   spared INTEGER NOT NULL DEFAULT 0, doomed INTEGER NOT NULL DEFAULT 0,
   announced INTEGER NOT NULL DEFAULT 0, odd INTEGER NOT NULL DEFAULT 0, arrivals INTEGER NOT NULL DEFAULT 0,
   moved INTEGER NOT NULL DEFAULT 0, removed INTEGER NOT NULL DEFAULT 0
@@ -69,6 +70,8 @@ ODD = f"remote IS NOT NULL AND known IN ({Known.WRITTEN:d}, {Known.ADOPTED:d}) A
 
 
 Sized = Iterable[tuple[bytes, int]]
+Listed = Iterable[tuple[bytes, int, bytes | None]]
+"""Key, size and MD5: empty where there is none, None where it was not asked for."""
 Summed = Iterable[tuple[bytes, bytes]]
 """Key and checksum."""
 Timed = Iterable[tuple[bytes, int, int]]

@@ -4,6 +4,7 @@ The folder is claimed first and recorded with the run, so that no two runs share
 """
 
 import random
+from collections.abc import Iterable
 
 import msgspec
 
@@ -121,12 +122,13 @@ class Timestamped(Attempt):
         self.destination.put(self.run_folder, contents)
 
     def proved_unchanged(self) -> bool:
-        """Return also that nobody asked for verification: what does not belong into the folder is found by listing it only."""
-        return super().proved_unchanged() and not self.settings.verification.name
+        """Return also that nothing is to be found by listing the folder only: what does not belong there, where verification was asked for, and
+        checksums. There is no run before to have them from.
+        """
+        return super().proved_unchanged() and not self.settings.verification.name and not self.ledger.sources()[0]
 
-    def complete(self, folder: str, manifest_path: str) -> None:
+    def complete(self, folder: str) -> Iterable[manifest.Entry]:
         """Look for objects in the folder that are not of this copy. Raises Failure where verification was asked for."""
-        del manifest_path
         for key in self.ledger.extra(frozen=not self.settings.direct):
             self._extra += 1
             if len(self._extra_names) < _EXAMPLES:
@@ -134,6 +136,7 @@ class Timestamped(Attempt):
         if self._extra and self.settings.verification.name:
             self.facts.verified = False
             raise not_of_this_copy(self._extra_names, self._extra, place=self.destination.remote(folder))
+        return ()
 
     def remarks(self) -> list[str]:
         """Return also what lies in the folder and is not of this copy."""

@@ -1,6 +1,7 @@
 """Manifests: written, read back, damaged."""
 
 import gzip
+import tempfile
 import tracemalloc
 import zlib
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from datamover.agent.environment import Owner
 from datamover.agent.files import manifest
@@ -153,6 +156,72 @@ def test_what_the_run_did_not_move_is_told_beside_the_entries(tmp_path: Path) ->
     assert absent == {b"a", b"l.rclonelink"}
 
 
+MD5 = "0123456789abcdef0123456789abcdef"
+
+
+def digest(key: bytes, md5: str = MD5) -> Entry:
+    return msgspec.structs.replace(about(manifest.DIGEST, key), md5=md5)
+
+
+def test_checksums_are_passed_over_by_those_who_do_not_ask_for_them(tmp_path: Path) -> None:
+    path = write(tmp_path / "manifest", Entry(type=manifest.FILE, path="a"), Entry(type=manifest.FILE, path="b"))
+    before = known_in_full(path, finished=True), list(manifest.entries(path))
+    with pytest.raises(ValueError, match="it has no checksums"):
+        list(manifest.digests(path))
+    append(path, iter([digest(b"a"), digest(b"l\xff"), Entry(type=manifest.DIGESTS, entries=2)]))
+    assert (known_in_full(path, finished=True), list(manifest.entries(path))) == before
+    assert list(manifest.digests(path)) == [(b"a", bytes.fromhex(MD5)), (b"l\xff", bytes.fromhex(MD5))]
+
+
+@given(st.dictionaries(st.binary(min_size=1, max_size=40), st.binary(min_size=16, max_size=16), max_size=30))
+def test_any_checksum_of_any_key_is_read_back(found: dict[bytes, bytes]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder) / "manifest")
+        lines = [digest(key, md5.hex()) for key, md5 in found.items()]
+        append(path, iter([*lines, Entry(type=manifest.DIGESTS, entries=len(lines))]))
+        assert dict(manifest.digests(path)) == found
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        ([digest(b"a"), Entry(type=manifest.DIGESTS, entries=2)], "1 checksums and says that they are 2"),
+        ([digest(b"a", "0" * 31), Entry(type=manifest.DIGESTS, entries=1)], "does not fit"),
+        ([digest(b"a", f"{MD5}\n"), Entry(type=manifest.DIGESTS, entries=1)], "does not fit"),
+        ([digest(b"a", MD5.upper()), Entry(type=manifest.DIGESTS, entries=1)], "does not fit"),
+        ([Entry(type=manifest.DIGEST, path="a"), Entry(type=manifest.DIGESTS, entries=1)], "0 checksums"),
+    ],
+)
+def test_checksums_that_cannot_be_or_are_too_few_are_damage(tmp_path: Path, lines: list[Entry], why: str) -> None:
+    path = write(tmp_path / "manifest")
+    append(path, iter(lines))
+    with pytest.raises(ValueError, match=why):
+        list(manifest.digests(path))
+
+
+def test_lines_are_added_in_little_memory(tmp_path: Path) -> None:
+    path = write(tmp_path / "manifest")
+    lines = (digest(b"%040d" % number, f"{number:032x}") for number in range(100_000))
+    tracemalloc.start()
+    try:
+        assert append(path, lines) == 100_000
+        assert tracemalloc.get_traced_memory()[1] < 2 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_lines_that_break_off_leave_the_manifest_as_it_was(tmp_path: Path) -> None:
+    def lines() -> Iterator[Entry]:
+        yield from (digest(b"%040d" % number, f"{number:032x}") for number in range(10_000))
+        raise OSError("no room")
+
+    path = write(tmp_path / "manifest", Entry(type=manifest.FILE, path="a"))
+    before = Path(path).read_bytes()
+    with pytest.raises(OSError, match="no room"):
+        append(path, lines())
+    assert Path(path).read_bytes() == before
+
+
 def test_nothing_to_add_changes_nothing(tmp_path: Path) -> None:
     path = write(tmp_path / "manifest")
     before = Path(path).read_bytes()
@@ -223,6 +292,8 @@ def test_a_hostile_manifest_is_damaged_and_memory_stays_flat(tmp_path: Path, cas
             known(str(path), finished=True)
         with pytest.raises(ValueError, match=r"^it "):
             list(manifest.entries(str(path)))
+        with pytest.raises(ValueError, match=r"^it "):
+            list(manifest.digests(str(path)))
         assert tracemalloc.get_traced_memory()[1] < 100 << 20
     finally:
         tracemalloc.stop()

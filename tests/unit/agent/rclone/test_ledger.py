@@ -314,6 +314,39 @@ def test_a_later_listing_replaces_an_earlier_one_and_shows_what_was_not_deleted(
     assert list(ledger.amiss()) == [(b"a", 1, None)]
 
 
+ONE, TWO = bytes(16), bytes(range(16))
+
+
+def test_checksums_of_a_listing_are_those_of_what_is_to_be_there(ledger: Ledger) -> None:
+    ledger.add_source(timed(sized("a", "none", "twin", "changed")))
+    ledger.add_listed([(b"a", 1, ONE), (b"none", 1, b""), (b"stranger", 1, ONE), (b"changed", 5, ONE)])
+    assert list(ledger.digests()) == [(b"a", ONE), (b"changed", ONE)]
+    ledger.add_after([(b"a", 1), (b"changed", 5)])
+    assert list(ledger.digests()) == [(b"a", ONE), (b"changed", ONE)], "a listing without any takes none away"
+    ledger.add_listed([(b"a", 1, TWO), (b"twin", 1, ONE), (b"twin", 1, ONE), (b"changed", 5, TWO)])
+    assert list(ledger.digests()) == [(b"a", TWO), (b"changed", TWO)], "nobody knows which of the two it is of"
+    ledger.accept_after([])
+    assert list(ledger.digests()) == [(b"a", TWO)]
+
+
+def test_known_checksums_are_taken_of_what_is_to_be_there_alone(ledger: Ledger) -> None:
+    ledger.add_source(timed(sized("a", "b")))
+    ledger.add_digests([(b"a", ONE), (b"gone", TWO), (b"a", TWO)])
+    assert list(ledger.digests()) == [(b"a", TWO)]
+
+
+def test_files_of_another_time_than_the_recorded_one_are_counted(ledger: Ledger) -> None:
+    ledger.add_source([(b"same", 1, 7), (b"touched", 1, 8), (b"new", 1, 9), (b"far", 1, 1 << 70)])
+    ledger.add_known(
+        [(b"same", 7, False), (b"touched", 7, False), (b"gone", 7, False), (b"far", 1 << 70, False)],
+        finished=True,
+        again=False,
+    )
+    assert ledger.retimed_count() == 2
+    ledger.select([(b"same", 1), (b"behind-a-link", 1)])
+    assert ledger.retimed_count() == 1
+
+
 @pytest.mark.parametrize("mtime", [1 << 70, -(1 << 70)])
 def test_times_of_any_year_are_taken(ledger: Ledger, mtime: int) -> None:
     ledger.add_source([(b"new", 3, mtime)])

@@ -46,9 +46,9 @@ def engine() -> Engine:
     return Engine(sys.executable, stop=Stop(grace=1))
 
 
-def begin(engine: Engine, script: str, path: Path) -> Listing:
+def begin(engine: Engine, script: str, path: Path, *, sums: bool = False) -> Listing:
     child = engine.start(["-c", script], environment={}, on_line=lambda _: None, output=str(path))
-    return Listing(child, str(path), place="s3generic:backups/")
+    return Listing(child, str(path), place="s3generic:backups/", sums=sums)
 
 
 FOREVER = {
@@ -79,6 +79,31 @@ def test_a_listing_is_read_as_it_is(engine: Engine, tmp_path: Path) -> None:
     found = begin(engine, "print('5;a\\n0;b;c\\n-1;d', end='')", tmp_path / "listing")
     assert found.wait(patience=60) == 0
     assert list(found.lines()) == [(b"a", 5), (b"b;c", 0), (b"d", -1)]
+
+
+MD5 = "d41d8cd98f00b204e9800998ecf8427e"
+
+
+def test_a_listing_with_checksums_has_them_where_the_store_does(engine: Engine, tmp_path: Path) -> None:
+    lines = f"5;{MD5};a;b\\n0;;c\\n7;{MD5.upper()};d\\n7;ERROR;e"
+    found = begin(engine, f"print('{lines}', end='')", tmp_path / "listing", sums=True)
+    assert found.wait(patience=60) == 0
+    assert list(found.rows()) == [
+        (b"a;b", 5, bytes.fromhex(MD5)),
+        (b"c", 0, b""),
+        (b"d", 7, b""),
+        (b"e", 7, b""),
+    ]
+    assert list(found.lines()) == [(b"a;b", 5), (b"c", 0), (b"d", 7), (b"e", 7)]
+
+
+def test_a_listing_that_lacks_the_checksums_that_were_asked_for_is_the_servers_failure(
+    engine: Engine, tmp_path: Path
+) -> None:
+    found = begin(engine, "print('5;a', end='')", tmp_path / "listing", sums=True)
+    assert found.wait(patience=60) == 0
+    with pytest.raises(Failure, match="it has a line without a key"):
+        list(found.rows())
 
 
 @pytest.mark.parametrize("line", ["²;a", "1e3;a", ";a", "a", "9223372036854775808;a", "<html>"])
