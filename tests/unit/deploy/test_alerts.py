@@ -396,6 +396,33 @@ def test_a_cluster_that_registers_no_populators_is_no_cause_to_be_told(evaluate:
     evaluate("DataMoverOperatorCannotWatch", series, at="20m")
 
 
+OTHERS = (
+    *(f"{plural}.velero.io" for plural in ("backups", "datauploads", "podvolumebackups")),
+    "hostedcontrolplanes.hypershift.openshift.io",
+)
+"""Kinds of projects that may simply not be installed."""
+
+
+def test_a_cluster_without_velero_or_hypershift_is_no_cause_to_be_told(evaluate: Evaluate) -> None:
+    series = {informer("system", "p", resource=each, state="absent"): "1x30" for each in OTHERS}
+    evaluate("DataMoverOperatorCannotWatch", series, at="20m")
+
+
+@pytest.mark.parametrize("state", ["forbidden", "waiting", "listing"])
+def test_what_of_velero_or_hypershift_is_there_and_cannot_be_read_is_told(state: str, evaluate: Evaluate) -> None:
+    series = {informer("system", "p", resource=each, state=state): "1x30" for each in OTHERS}
+    fires = tuple({"namespace": "system", "resource": each, "state": state} for each in OTHERS)
+    evaluate("DataMoverOperatorCannotWatch", series, at="14m", fires=fires)
+
+
+def test_a_kind_that_every_cluster_of_ours_has_is_told_when_it_is_absent(evaluate: Evaluate) -> None:
+    kind = "datamovers.datamover.a-cup-of.coffee"
+    labels = {"namespace": "system", "resource": kind, "state": "absent"}
+    evaluate(
+        "DataMoverOperatorCannotWatch", {informer("system", "p", kind, "absent"): "1x30"}, at="14m", fires=(labels,)
+    )
+
+
 # --- where to read on ---------------------------------------------------------------------------------------------
 
 PAGE = "docs/failures.md"
