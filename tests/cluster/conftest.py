@@ -22,6 +22,7 @@ from support.cluster import (
     OPERATOR_NAMESPACE,
     STORE_NAMESPACE,
     TEST_LABEL,
+    VELERO_NAMESPACE,
     Images,
     Kubectl,
     RealCluster,
@@ -47,6 +48,7 @@ from support.witness import Witness
 
 ALONE = "alone"
 _TEST_LABELS = ",".join(f"{key}={value}" for key, value in TEST_LABEL.items())
+_OWN_NAMESPACES = (OPERATOR_NAMESPACE, STORE_NAMESPACE, VELERO_NAMESPACE)
 _STORY = pytest.StashKey[str]()
 
 
@@ -94,6 +96,7 @@ def installation(common: Path) -> Iterator[dict[str, Any]]:
         _demand_own_cluster(found.kubectl)
         audit = count_audit_lines(rig.layout.audit) if rig is not None else 0
         found.create_namespace(OPERATOR_NAMESPACE)
+        found.create_namespace(VELERO_NAMESPACE, restricted=False)
         found.install()
         found.create_namespace(STORE_NAMESPACE)
         store = create_store(found, STORE_NAMESPACE, scratch=common)
@@ -118,7 +121,7 @@ def installation(common: Path) -> Iterator[dict[str, Any]]:
             )
         finally:
             found.run_helm("uninstall", "datamover", "--wait", "--timeout", "90s")
-            found.kubectl.run("delete", "namespace", OPERATOR_NAMESPACE, STORE_NAMESPACE, "--timeout=90s")
+            found.kubectl.run("delete", "namespace", *_OWN_NAMESPACES, "--timeout=90s")
             wait_for(lambda: not [pv for pv in found.kubectl.items("pv") if _is_of_store(pv)], seconds=30)
 
     with shared(common, make=make, remove=remove) as made:
@@ -127,7 +130,7 @@ def installation(common: Path) -> Iterator[dict[str, Any]]:
 
 def _demand_own_cluster(kubectl: Kubectl) -> None:
     """Refuse to install over somebody's operator, whom these tests would kill, upgrade and uninstall."""
-    for namespace in (OPERATOR_NAMESPACE, STORE_NAMESPACE):
+    for namespace in _OWN_NAMESPACES:
         if kubectl.get("namespace", namespace):
             pytest.fail(
                 f"namespace {namespace} is not these tests' own: they want a cluster without datamover", pytrace=False

@@ -1,6 +1,7 @@
 """Backups of a hosted control plane by a real Velero: its node-agent and kopia move snapshots of the rig's volumes to the S3 server, and the verdict follows.
 
-One long scenario, because Velero is put up once: nothing of it is played.
+It is asked for in all three ways: by the plugin in Velero, by `explain`, and from the operator that its chart has installed. One long scenario, because
+Velero is put up once: nothing of it is played.
 """
 
 import json
@@ -12,9 +13,11 @@ import pytest
 from support.cluster import wait_for
 from support.explaining import Follower, rows
 from support.hosting import HYPERSHIFT
+from support.leftovers import demand_no_secret
 from support.place import Place
 from support.pods import restricted_pod
 from support.velero_node import LONG, NodeVelero, velero_on_node
+from support.watched import Watched
 
 MEMBERS = ("data-etcd-0", "data-etcd-1", "data-etcd-2")
 UNTAKEN = "data-broken"
@@ -66,12 +69,16 @@ def test_the_verdict_follows_what_velero_moves(place: Place) -> None:
     if place.cluster.rig is None:
         pytest.skip("needs a node that is this machine: movers are stopped and let go on")
     with velero_on_node(place) as velero:
+        watched = Watched(velero)
         make_control_plane(place)
-        moved_from_the_first_snapshot_to_the_last_upload(place, velero)
+        moved_from_the_first_snapshot_to_the_last_upload(place, velero, watched)
         restored_bit_for_bit(place, velero)
-        moved_although_the_node_agent_ends(place, velero)
-        cancelled_by_a_user(place, velero)
-        without_a_snapshot_of_one(place, velero)
+        moved_although_the_node_agent_ends(place, velero, watched)
+        cancelled_by_a_user(place, velero, watched)
+        without_a_snapshot_of_one(place, velero, watched)
+        counted_as_told(watched)
+        asked_only_for_what_is_granted(watched)
+        demand_no_secret(velero.home)
         # before the namespaces go, which would take it along: what Velero made on the way
         wait_for(lambda: not left_by_movers(velero), what=lambda: str(left_by_movers(velero)))
 
@@ -115,8 +122,8 @@ def claim_of(name: str, *, storage_class: str) -> dict[str, object]:
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
 
 
-def moved_from_the_first_snapshot_to_the_last_upload(place: Place, velero: NodeVelero) -> None:
-    with backed_up(velero, "nightly", place.namespace) as follower:
+def moved_from_the_first_snapshot_to_the_last_upload(place: Place, velero: NodeVelero, watched: Watched) -> None:
+    with backed_up(velero, watched, "nightly", place.namespace) as follower:
         movers = velero.hold("nightly", MEMBERS)
         held = follower.until(lambda look: len(in_phase(look, "InProgress")) == 1)
         assert (held["state"], held["completed"], held["total"]) == ("WAITING", 0, 3)
@@ -126,6 +133,10 @@ def moved_from_the_first_snapshot_to_the_last_upload(place: Place, velero: NodeV
             assert (row["kind"], row["name"]) == ("DataUpload", uploads[claim]["metadata"]["name"])
             assert row["phase"] in ("Accepted", "Prepared", "InProgress")
         wait_for(lambda: velero.phase("nightly") == "WaitingForPluginOperations", what=velero.explain)
+        written = watched.wait_phases("nightly")
+        assert (written.state, written.completed, written.total, written.final) == ("WAITING", 0, 3, False)
+        assert watched.reasons("nightly") == []
+        assert watched.standing("nightly") == {"volumes_moved": 0, "volumes_expected": 3, "volumes_stalled": 0}
         movers.let_go()
         last = follower.until(lambda look: look["state"] == "MOVED")
         assert (last["completed"], last["total"], last["error"]) == (3, 3, "")
@@ -133,10 +144,14 @@ def moved_from_the_first_snapshot_to_the_last_upload(place: Place, velero: NodeV
         assert last["flags"]["DUFinished"]
         status = velero.wait_end("nightly")
     follower.demand_order()
+    watched.demand_same("nightly", follower.looks[-1])
+    assert watched.reasons("nightly") == ["Moved"]
+    assert watched.standing("nightly") == {}
     assert {look["completed"] for look in follower.looks} >= {0, 3}
     assert status["phase"] == "Completed", status
     assert (status["backupItemOperationsAttempted"], status["backupItemOperationsCompleted"]) == (4, 4)
     told = velero.operation("nightly", ACTION)["status"]
+    assert told["description"] == last["description"]
     assert (told["phase"], told["nCompleted"], told["nTotal"], told["operationUnits"]) == ("Completed", 3, 3, "volumes")
     assert velero.stored_bytes() > 3 * SIZE
 
@@ -174,8 +189,8 @@ def run_in(place: Place, claim: str, program: str, *arguments: str) -> str:
     return place.run("exec", claim.removeprefix("data-"), "--", "python3", "-c", program, *arguments)
 
 
-def moved_although_the_node_agent_ends(place: Place, velero: NodeVelero) -> None:
-    with backed_up(velero, "interrupted", place.namespace) as follower:
+def moved_although_the_node_agent_ends(place: Place, velero: NodeVelero, watched: Watched) -> None:
+    with backed_up(velero, watched, "interrupted", place.namespace) as follower:
         movers = velero.hold("interrupted", MEMBERS)
         follower.until(lambda look: len(in_phase(look, "InProgress")) == 1)
         velero.end_agent()
@@ -185,12 +200,14 @@ def moved_although_the_node_agent_ends(place: Place, velero: NodeVelero) -> None
         status = velero.wait_end("interrupted")
         assert (last["state"], status["phase"]) == ("MOVED", "Completed"), follower.tell()
     follower.demand_order()
+    watched.demand_same("interrupted", follower.looks[-1])
+    assert watched.reasons("interrupted") == ["Moved"]
 
 
-def cancelled_by_a_user(place: Place, velero: NodeVelero) -> None:
+def cancelled_by_a_user(place: Place, velero: NodeVelero, watched: Watched) -> None:
     *others, victim = MEMBERS
     run_in(place, victim, f"open('/data/zeros', 'wb').truncate({ZEROS})")
-    with backed_up(velero, "cancelled", place.namespace) as follower:
+    with backed_up(velero, watched, "cancelled", place.namespace) as follower:
         movers = velero.hold("cancelled", [victim], reading=True)
         held = follower.until(lambda look: victim in in_phase(look, "InProgress"))
         assert held["state"] == "WAITING"
@@ -208,17 +225,19 @@ def cancelled_by_a_user(place: Place, velero: NodeVelero) -> None:
     told = velero.operation("cancelled", ACTION)["status"]
     assert told["phase"] == "Failed"
     assert upload in told["error"]
+    watched.demand_same("cancelled", follower.looks[-1])
+    assert watched.reasons("cancelled") == ["Failed"]
     run_in(place, victim, "import os; os.remove('/data/zeros')")
 
 
-def without_a_snapshot_of_one(place: Place, velero: NodeVelero) -> None:
+def without_a_snapshot_of_one(place: Place, velero: NodeVelero, watched: Watched) -> None:
     """The storage driver refuses it: it is borne and quoted as long as Velero waits, and then Velero itself says that the backup lacks it."""
     place.kubectl.apply(claim_of(UNTAKEN, storage_class="rig-failing"), namespace=place.namespace)
     place.run("wait", "--for=jsonpath={.status.phase}=Bound", f"pvc/{UNTAKEN}", f"--timeout={LONG:.0f}s")
     words = "the array takes no snapshots"
     with (
         place.cluster.failing("snapshot", words=f"Internal: {words}"),
-        backed_up(velero, "untaken", place.namespace, csiSnapshotTimeout="20s") as follower,
+        backed_up(velero, watched, "untaken", place.namespace, csiSnapshotTimeout="20s") as follower,
     ):
         quoted = follower.until(lambda look: words in rows(look).get(UNTAKEN, {}).get("sentence", ""))
         assert quoted["state"] in ("WAITING", "FAILED")
@@ -229,13 +248,35 @@ def without_a_snapshot_of_one(place: Place, velero: NodeVelero) -> None:
     assert status["errors"] >= 1
     assert velero.phases("untaken") == dict.fromkeys(MEMBERS, "Completed")
     assert not rows(follower.looks[-1])[UNTAKEN]["finished"]
+    told = velero.operation("untaken", ACTION)["status"]
+    for sentence in (told["description"], follower.looks[-1]["description"]):
+        assert f"nothing was taken of 1 other claim ({UNTAKEN})" in sentence, "others were moved, and this one was not"
+    watched.demand_same("untaken", follower.looks[-1])
+
+
+def counted_as_told(watched: Watched) -> None:
+    """Of the four backups: each of the first three has three uploads, one of which a user has cancelled; the fourth has three of four."""
+    ended = "reconciliation_duration_seconds_count"
+    assert watched.counted(ended, platform="AWS", result="MOVED") == 3
+    assert watched.counted(ended, platform="AWS", result="FAILED") == 1
+    assert watched.counted("errors_total", platform="AWS", reason="Failed") == 1
+    assert watched.counted("resources_total", platform="AWS", kind="DataUpload", result="completed") == 11
+    assert watched.counted("resources_total", platform="AWS", kind="DataUpload", result="failed") == 1
+    assert watched.counted("timeouts_total", platform="AWS") == 0
+
+
+def asked_only_for_what_is_granted(watched: Watched) -> None:
+    entries = watched.asked()
+    assert {each.code for each in entries if each.code >= 400} <= {404}, "a kind that is not there yet"
+    assert {each.verb for each in entries if each.group == "velero.io"} <= {"list", "watch"}, "Velero's are not written"
+    assert {each.resource for each in entries if each.verb not in ("get", "list", "watch")} == {"configmaps", "events"}
 
 
 @contextmanager
-def backed_up(velero: NodeVelero, name: str, namespace: str, **spec: object) -> Iterator[Follower]:
+def backed_up(velero: NodeVelero, watched: Watched, name: str, namespace: str, **spec: object) -> Iterator[Follower]:
     """Begin a backup, and follow it until the block ends."""
     velero.back_up(name, namespace, **spec)
-    with Follower(velero, name) as follower:
+    with Follower(velero, watched, name) as follower:
         yield follower
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from datamover.api import names
-from support.cluster import OPERATOR_NAMESPACE, RealCluster, wait_for
+from support.cluster import OPERATOR_NAMESPACE, VELERO_NAMESPACE, RealCluster, wait_for
 from support.place import Place
 from support.request_counts import AuditEntry, count_audit_lines
 from support.rights import asked
@@ -63,7 +63,11 @@ NOT_IN_THE_SCENARIOS: set[Right] = {
 """Rights of DataVolumes whose moment needs more of CDI and KubeVirt than the scenarios have, or months."""
 
 
-OPTIONAL_PARTS = ("replication", "dataVolumes.population", "dataVolumes.collection")
+OPTIONAL_PARTS = ("replication", "dataVolumes.population", "dataVolumes.collection", "hostedControlPlanes")
+OPTIONAL_GROUPS = {
+    *("volsync.backube", "populator.storage.k8s.io", "cdi.kubevirt.io", "kubevirt.io"),
+    *("velero.io", "hypershift.openshift.io"),
+}
 WITH_SECURE_METRICS: set[Right] = {
     ("authentication.k8s.io", "tokenreviews", "create"),
     ("authorization.k8s.io", "subjectaccessreviews", "create"),
@@ -77,6 +81,7 @@ def granted(cluster: RealCluster) -> set[Right]:
         cluster.kubectl.get("clusterrole", "datamover-operator"),
         cluster.kubectl.get("role", "datamover-operator-leader-election", "-n", OPERATOR_NAMESPACE),
         cluster.kubectl.get("role", "datamover-operator-datavolumes", "-n", OPERATOR_NAMESPACE),
+        cluster.kubectl.get("role", "datamover-operator-hosted-control-planes", "-n", VELERO_NAMESPACE),
     ]
     return {
         (group, resource, verb)
@@ -121,7 +126,7 @@ def test_nothing_is_asked_for_that_is_not_granted(cluster: RealCluster, place: P
     assert not any(entry.subresource == "exec" for entry in entries)
 
 
-def test_without_replication_and_data_volumes_secrets_are_asked_for_by_name_and_refused_and_nothing_else_is(
+def test_without_the_optional_parts_secrets_are_asked_for_by_name_and_refused_and_nothing_else_is(
     cluster: RealCluster, place: Place
 ) -> None:
     """As the chart is by default: preflight goes without what nobody grants."""
@@ -131,9 +136,7 @@ def test_without_replication_and_data_volumes_secrets_are_asked_for_by_name_and_
     cluster.install(*(f"{part}.enabled=false" for part in OPTIONAL_PARTS))
     try:
         wait_for(lambda: not before & set(cluster.operator_pods()), what=cluster.describe_operator)
-        assert not {"volsync.backube", "populator.storage.k8s.io", "cdi.kubevirt.io", "kubevirt.io"} & {
-            group for group, _, _ in granted(cluster)
-        }
+        assert not OPTIONAL_GROUPS & {group for group, _, _ in granted(cluster)}
         since = count_audit_lines(cluster.rig.layout.audit) if cluster.rig is not None else 0
         place.create_mover("backup", deletePvcAfterBackup=True)
         place.wait_complete("backup")

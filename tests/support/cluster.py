@@ -30,6 +30,8 @@ from support.witness import Witness
 CURE = "no cluster: run `make cluster-up` (Linux, root), or set DATAMOVER_TEST_KUBECONFIG"
 OPERATOR_NAMESPACE = "datamover-operator-system"
 STORE_NAMESPACE = "datamover-test-store"
+VELERO_NAMESPACE = "datamover-test-velero"
+"""There from the beginning, since the chart grants rights in it. The Velero itself comes and goes with its scenario."""
 CHART = REPOSITORY / "deploy" / "charts" / "datamover"
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
 TEST_LABEL = {"purpose": "datamover-test"}
@@ -156,6 +158,8 @@ class RealCluster:
             "replication.enabled=true",
             "dataVolumes.population.enabled=true",
             "dataVolumes.collection.enabled=true",
+            "hostedControlPlanes.enabled=true",
+            f"hostedControlPlanes.veleroNamespace={VELERO_NAMESPACE}",
             f"image.repository={repository}",
             f"image.tag={tag}",
             f"moverImage.repository={mover}",

@@ -12,12 +12,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import yaml
 
 from cluster.velero import VeleroBuild, bring_velero
-from support.cluster import TEST_LABEL, condition, wait_for
+from support.cluster import TEST_LABEL, VELERO_NAMESPACE, condition, wait_for
 from support.place import Place
 from support.pods import signal_pod
 from support.programs import GO
@@ -35,10 +36,15 @@ _AGENT_CONFIGURATION = {
     "podResources": {"cpuRequest": "0", "cpuLimit": "0", "memoryRequest": "64Mi", "memoryLimit": "512Mi"},
 }
 _FREED = "restores,datauploads,datadownloads,podvolumebackups,podvolumerestores"
+_BESIDE = ("jobs", "pods", "pvc", "volumesnapshots", "secrets")
+_KEPT = {
+    *("events", "events.events.k8s.io", "leases.coordination.k8s.io"),
+    *("roles.rbac.authorization.k8s.io", "rolebindings.rbac.authorization.k8s.io"),
+}
 
 
 class NodeVelero:
-    """Velero in a namespace of its own, with a storage location in the bucket of a place. Assumes the rig, whose node is this machine."""
+    """Velero in the namespace `home`, with a storage location in the bucket of a place. Assumes the rig, whose node is this machine."""
 
     def __init__(self, home: Place, build: VeleroBuild) -> None:
         self.home = home
@@ -55,9 +61,10 @@ class NodeVelero:
         self._apply(*definitions)
         names = [f"crd/{each['metadata']['name']}" for each in definitions]
         self.home.kubectl.run("wait", "--for=condition=Established", *names, "--timeout=60s")
-        agent = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "node-agent"}}
+        meta = {"name": "node-agent", "namespace": self.home.namespace}
+        agent = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
         configuration = {"data": {"node-agent.json": json.dumps(_AGENT_CONFIGURATION)}}
-        self.home.kubectl.apply(agent | configuration, namespace=self.home.namespace)
+        self._apply(agent | configuration)
         written = [each for each in self._manifests() if each["kind"] not in ("CustomResourceDefinition", "Namespace")]
         for each in written:
             if each["kind"] in ("Deployment", "DaemonSet"):
@@ -72,14 +79,27 @@ class NodeVelero:
             self.home.run("rollout", "status", each, f"--timeout={LONG:.0f}s", seconds=LONG + 30)
 
     def remove(self) -> None:
-        """End it, and free what only it could free; the rest goes with its namespace."""
-        self.home.run(
+        """End it, free what only it could free, and take away all that it had in its namespace, which stays."""
+        home = self.home
+        home.run(
             "delete", "restores", "--all", "--timeout=30s", check=False
         )  # it removes files of them from the bucket
-        self.home.run("delete", "deployment/velero", "daemonset/node-agent", "--ignore-not-found", "--wait=true")
-        for each in self.home.run("get", _FREED, "-o", "name", "--ignore-not-found").split():
-            self.home.run("patch", each, "--type=merge", "-p", '{"metadata":{"finalizers":null}}', check=False)
-        self.home.kubectl.run("delete", "clusterrolebinding", f"velero-{self.home.namespace}", "--ignore-not-found")
+        home.run("delete", "deployment/velero", "daemonset/node-agent", "--ignore-not-found", "--wait=true")
+        for each in home.run("get", _FREED, "-o", "name", "--ignore-not-found").split():
+            home.run("patch", each, "--type=merge", "-p", '{"metadata":{"finalizers":null}}', check=False)
+        kinds = [each for each in home.kubectl.kinds(namespaced=True) if each.endswith(".velero.io")]
+        home.run("delete", ",".join((*kinds, *_BESIDE)), "--all", "--wait=true")
+        of_tests = ",".join(f"{key}={value}" for key, value in TEST_LABEL.items())
+        home.run("delete", "serviceaccounts,configmaps", "-l", of_tests)
+        home.kubectl.run("delete", "clusterrolebinding", f"velero-{home.namespace}", "--ignore-not-found")
+        wait_for(lambda: not self._left(), what=lambda: str(self._left()))
+
+    def _left(self) -> list[str]:
+        """Return what is left in the namespace beside what the cluster and the operator's chart keep there."""
+        kinds = self.home.kubectl.kinds(namespaced=True) - _KEPT
+        found = self.home.kubectl.items(",".join(kinds), "-n", self.home.namespace)
+        names = {f"{each['kind']}/{each['metadata']['name']}" for each in found}
+        return sorted(names - {"ServiceAccount/default", "ConfigMap/kube-root-ca.crt"})
 
     def end_agent(self) -> None:
         """Take the node-agent's Pod away at once, and wait until another one is ready."""
@@ -269,19 +289,20 @@ class Movers:
 
 @contextlib.contextmanager
 def velero_on_node(place: Place) -> Iterator[NodeVelero]:
-    """Run Velero in a second namespace, with its storage location in the place's bucket. What fails meanwhile is told with Velero's own state."""
+    """Run Velero in the namespace that the operator watches, with its storage location in the place's bucket.
+
+    What fails meanwhile is told with Velero's own state. Afterwards nothing of it is left but the definitions.
+    """
     assert place.cluster.rig is not None
-    build = bring_velero(place.cluster.rig)
-    with place.beside("velero", restricted=False) as home:
-        velero = NodeVelero(home, build)
-        try:
-            velero.install()
-            yield velero
-        except BaseException as error:
-            error.add_note(velero.explain())
-            raise
-        finally:
-            velero.remove()
+    velero = NodeVelero(replace(place, namespace=VELERO_NAMESPACE), bring_velero(place.cluster.rig))
+    try:
+        velero.install()
+        yield velero
+    except BaseException as error:
+        error.add_note(velero.explain())
+        raise
+    finally:
+        velero.remove()
 
 
 def _limit(workload: dict[str, Any]) -> None:

@@ -31,19 +31,21 @@ def waiting(*, completed: int, total: int, waits: Sequence[Wait]) -> str:
     return _sentence(f"{done}; waiting for {what}{claim} ({first.phase}): {first.sentence}", more)
 
 
-def moved(look: Look, *, total: int, size_of_all: int) -> str:
-    """Return that all is moved, and how."""
+def moved(look: Look, *, seen: Collection[str], total: int, size_of_all: int) -> str:
+    """Return that all is moved, how, and that there are claims of which nothing was: it would be a half-truth without them. `seen` as in `warnings`."""
+    left_out = _left_out(look, seen)
+    others = f"; nothing was taken of {count(len(left_out), 'other claim')} ({_names(left_out)})" if left_out else ""
     if look.uploads or look.pod_volume_backups:
         amount = f" ({size(size_of_all)})" if size_of_all else ""
         left = len({each.key for each in look.snapshots})
         rest = f"; of {count(left, 'volume')} a snapshot is kept instead" if left else ""
-        return f"all of {count(total, 'volume')} moved{amount}{rest}"
+        return _sentence(f"all of {count(total, 'volume')} moved{amount}{rest}", clean(others, limit=900))
     why = (
         "nothing else is required on this platform"
         if look.asked
         else "no upload was asked for: snapshotMoveData is not true"
     )
-    return f"the snapshots of {count(total, 'volume')} can be used; {why}"
+    return _sentence(f"the snapshots of {count(total, 'volume')} can be used; {why}", clean(others, limit=900))
 
 
 def nothing(look: Look) -> str:
@@ -86,9 +88,8 @@ def warnings(look: Look, *, seen: Collection[str]) -> tuple[str, ...]:
             f"the control plane has {count(look.minimum, 'member')} of etcd by its availability policy, but the backup has {count(len(seen), 'volume')} of it"
         )
     if seen and (left := _left_out(look, seen)):
-        more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
         found.append(
-            f"nothing of {count(len(left), 'claim')} was snapshotted or moved ({', '.join(map(name, left[:_NAMED]))}{more}): the backup's filters leave them out, or Velero has given up "
+            f"nothing of {count(len(left), 'claim')} was snapshotted or moved ({_names(left)}): the backup's filters leave them out, or Velero has given up "
             "on them, as its log says then"
         )
     if look.asked and look.rule is not None and not look.rule.du_required and look.uploads:
@@ -114,6 +115,12 @@ def _left_out(look: Look, seen: Collection[str]) -> list[str]:
         for key, moment in made.items()
         if key not in seen and key not in look.images and moment is not None and moment <= began
     )
+
+
+def _names(claims: Sequence[str]) -> str:
+    """Return the first of them."""
+    more = f" and {len(claims) - _NAMED} more" if len(claims) > _NAMED else ""
+    return f"{', '.join(map(name, claims[:_NAMED]))}{more}"
 
 
 def _sentence(text: str, end: str) -> str:

@@ -161,7 +161,7 @@ def _verdict(look: Look, steps: list[_Step], *, prefix: str, log: list[str]) -> 
     bytes_total = min(sum(each.bytes_total for each in readings), INT64)
     description = {
         State.WAITING: lambda: sentences.waiting(completed=completed, total=total, waits=waits),
-        State.MOVED: lambda: sentences.moved(look, total=total, size_of_all=bytes_total),
+        State.MOVED: lambda: sentences.moved(look, seen=by_claim.keys(), total=total, size_of_all=bytes_total),
         State.NOTHING_TO_MOVE: lambda: sentences.nothing(look),
         State.UNKNOWN: lambda: sentences.unknown(look),
         State.FAILED: lambda: sentences.failed(error, waits=waits, completed=completed, total=total),

@@ -344,6 +344,8 @@ def test_claims_of_which_nothing_is_left_are_named_and_those_that_came_later_are
     assert "nothing of 10 claims was snapshotted or moved (lost-0, lost-1" in warning
     assert "lost-7 and 2 more)" in warning
     assert "young" not in warning
+    assert found.description.startswith("all of 1 volume moved")
+    assert "; nothing was taken of 10 other claims (lost-0, lost-1" in found.description
     [only] = judge(upload("moved"), others[0]).warnings
     assert "nothing of 1 claim was snapshotted or moved (lost-0)" in only
     assert not judge(upload("moved"), *others, of=backup(phase="InProgress")).warnings
@@ -357,6 +359,16 @@ def test_no_claim_is_nothing_to_move_and_is_told(ha: bool) -> None:
     assert (found.state, found.completed, found.total) == (State.NOTHING_TO_MOVE, 0, 0)
     assert "has left no snapshot, no upload and no pod volume backup of it" in found.description
     assert "availability policy" in found.warnings[0]
+
+
+def test_what_was_left_out_is_told_however_long_the_names_are() -> None:
+    others = [claim(f"{index}-{'x' * 250}", created=BEGAN - timedelta(days=1)) for index in range(9)]
+    description = judge(upload("moved"), *others).description
+    assert len(description) <= 1024
+    assert description.startswith("all of 1 volume moved")
+    assert "nothing was taken of 9 other claims (0-xxx" in description
+    kept = judge(content("moved"), snapshot("moved"), others[0], of=backup(move=False)).description
+    assert "nothing was taken of 1 other claim (0-xxx" in kept
 
 
 def test_claims_of_which_nothing_is_seen_are_rows_and_fail_nothing() -> None:
