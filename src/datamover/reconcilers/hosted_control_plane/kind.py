@@ -24,7 +24,7 @@ from datamover.verdicts.selection import includes
 from kubekit.client.client import Client
 from kubekit.runtime.clock import Clock
 from kubekit.runtime.controller import Controller
-from kubekit.runtime.informer import Informer
+from kubekit.runtime.informer import Informer, State
 from kubekit.runtime.instruments import SILENCE, InformerInstruments
 from kubekit.runtime.store import Key, key_of
 from kubekit.words.core import Pod
@@ -136,6 +136,13 @@ class HostedControlPlaneKind(Kind[Backup, BackupStatus, Facts]):
             for key in {*self._open(), *self._undecided}:
                 controller.queue.add(key)
 
+        def look_for_the_others(state: State) -> None:
+            """What is installed together with Backups is served a moment later, and would otherwise be looked for once a minute."""
+            if state is State.WATCHING:
+                for informer in (around.uploads, around.pod_volume_backups, around.planes):
+                    informer.look_again()
+
+        self.objects.add_state_handler(look_for_the_others)
         around.configurations.add_handler(lambda key: wake() if key == around.configuration_key else None)
         for informer in (around.planes, *(informer for _, informer in around.kinds())):
             informer.add_state_handler(lambda _state: wake())

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from datamover.api.hosted_control_plane import StatusMap, status_name
 from datamover.reconcilers.hosted_control_plane.gather import Around
 from kubekit.runtime.controller import DONE, Controller, Result
+from kubekit.runtime.informer import Informer, State
 from kubekit.runtime.store import Key
 from kubekit.words.core import Pod, PodStatus
 from kubekit.words.meta import ObjectMeta
@@ -142,3 +143,17 @@ def test_velero_is_read_in_its_namespace_and_control_planes_where_the_operator_w
     assert around.planes.name == "hostedcontrolplanes.hypershift.openshift.io"
     assert around.contents.name == "volumesnapshotcontents.snapshot.storage.k8s.io"
     assert world.kind.objects.name == f"backups.velero.io in {VELERO}"
+
+
+async def test_what_is_installed_with_backups_is_looked_for_as_soon_as_these_are_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise the first backups of a Velero that comes after the operator would be called UNKNOWN, for up to a minute and a half."""
+    looked: list[str] = []
+    monkeypatch.setattr(Informer, "look_again", lambda self: looked.append(self.resource.kind))
+    world = Following()
+    async with awake(world):
+        world.kind.objects._enter(State.ABSENT)
+        assert looked == []
+        world.kind.objects._enter(State.WATCHING)
+        assert set(looked) == {"DataUpload", "PodVolumeBackup", "HostedControlPlane"}
