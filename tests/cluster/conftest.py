@@ -72,7 +72,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _turn_of(item: pytest.Item) -> tuple[bool, bool, bool]:
     name = item.path.name
-    return bool(item.get_closest_marker("disrupts")), name == "test_rights.py", not name.startswith("test_replication")
+    long = name.startswith(("test_hosted_control_planes", "test_replication"))
+    return bool(item.get_closest_marker("disrupts")), name == "test_rights.py", not long
 
 
 @pytest.fixture(scope="session")
