@@ -12,6 +12,7 @@ from support.kubernetes import ControlPlane, MissingPrograms, find_programs
 from support.s3 import s3
 from support.scenario import Cluster, embedded_cluster, real_cluster
 from support.stage import Stage, open_stage
+from support.velero_stage import VeleroStage, open_velero
 
 __all__ = ["s3"]
 
@@ -51,3 +52,13 @@ def cdi_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane
         yield made
     finally:
         made.stop()
+
+
+@pytest.fixture(scope="session")
+def velero_with_plugin(kubernetes: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VeleroStage]:
+    """A real Velero with our plugin, for all modules of the xdist group `velero`: its start costs more than a scenario.
+
+    The plugin may do what its page in the docs says, and nothing else.
+    """
+    with open_velero(kubernetes, tmp_path_factory.mktemp("velero"), plugin=True) as found:
+        yield found

@@ -4,17 +4,20 @@ The uploads' phases are played (`support.velero_actor`); all that decides on a b
 disturb each other run at the same time: Velero looks at its backups one after another, and starts all plugins anew for each look.
 """
 
+import json
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import yaml
 
-from support.hosting import HYPERSHIFT, make_claims, make_control_plane, make_namespace, make_pod
-from support.kubernetes import ADMIN_GROUP, ControlPlane, wait_for
-from support.velero_stage import ACTION, PLUGIN_USER, RHCOS_ACTION, VeleroStage, open_velero
+from support.hosted_planes import Hosted, host
+from support.hosting import CLASS, HYPERSHIFT, make_claims, make_namespace, make_pod
+from support.kubernetes import ADMIN_GROUP, wait_for
+from support.plugin_rights import VELERO, Right, granted
+from support.request_counts import AuditEntry
+from support.velero import LOCATION, NODE
+from support.velero_stage import ACTION, PLUGIN_USER, RHCOS_ACTION, VeleroStage
 from support.watcher import watching
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.xdist_group("velero")]
@@ -22,7 +25,6 @@ pytestmark = [pytest.mark.kubernetes, pytest.mark.xdist_group("velero")]
 PLATFORMS = ("AWS", "Azure", "IBMCloud", "KubeVirt", "OpenStack", "Agent", "None")
 UNSUPPORTED = ("PowerVS", "GCP", "Moon")
 MEMBERS = ("data-etcd-0", "data-etcd-1", "data-etcd-2")
-AVAILABLE = "HighlyAvailable"
 LONG = "b" * 200
 WATCHER = "watcher"
 WRITING = {"create", "update", "patch", "delete", "deletecollection"}
@@ -32,32 +34,8 @@ NO_IMAGES = {"version": "v1", "volumePolicies": [{"conditions": {"pvcLabels": IM
 
 
 @pytest.fixture(scope="module")
-def stage(kubernetes: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VeleroStage]:
-    with open_velero(kubernetes, tmp_path_factory.mktemp("velero"), plugin=True) as found:
-        yield found
-
-
-@dataclass(frozen=True, slots=True)
-class Hosted:
-    """A namespace with a HostedControlPlane."""
-
-    stage: VeleroStage
-    namespace: str
-    claims: tuple[str, ...]
-
-    def play(self, *claims: str, **script: Any) -> None:
-        self.stage.actor.play(self.namespace, claims or self.claims, **script)
-
-    def back_up(self, name: str, **spec: Any) -> str:
-        self.stage.velero.back_up(name, self.namespace, **{"snapshotMoveData": True} | spec)
-        return name
-
-
-def host(stage: VeleroStage, platform: str = "AWS", *, claims: tuple[str, ...] = MEMBERS[:1], **options: Any) -> Hosted:
-    namespace = make_namespace(stage.plane)
-    policy = AVAILABLE if len(claims) > 2 else "SingleReplica"
-    make_control_plane(stage.plane, namespace, platform, policy=policy, **options)
-    return Hosted(stage, namespace, tuple(make_claims(stage.plane, namespace, *claims)))
+def stage(velero_with_plugin: VeleroStage) -> VeleroStage:
+    return velero_with_plugin
 
 
 def progress(stage: VeleroStage, backup: str) -> dict[str, Any]:
@@ -87,12 +65,15 @@ def test_a_backup_without_a_hosted_control_plane_does_not_notice_the_plugin(stag
 
 
 @pytest.fixture(scope="module")
-def begun(stage: VeleroStage) -> None:
-    """Backups that are left to themselves, all begun at once; each is a test's."""
-    for platform in (*PLATFORMS, *UNSUPPORTED):
-        host(stage, platform).back_up(f"on-{platform.lower()}")
-    for platform in ("AWS", "Azure"):
-        host(stage, platform).back_up(f"snapshots-{platform.lower()}", snapshotMoveData=False)
+def begun(stage: VeleroStage) -> dict[str, str]:
+    """Backups that are left to themselves, all begun at once; each is a test's. Those of platforms are one for many: returned is each platform's namespace."""
+    where: dict[str, str] = {}
+    for name, platforms in (("supported", PLATFORMS), ("unsupported", UNSUPPORTED)):
+        planes = [host(stage, platform, name=platform.lower()) for platform in platforms]
+        where |= dict(zip(platforms, (each.namespace for each in planes), strict=True))
+        stage.velero.back_up(name, *(each.namespace for each in planes), snapshotMoveData=True)
+    planes = [host(stage, platform) for platform in ("AWS", "Azure")]
+    stage.velero.back_up("snapshots", *(each.namespace for each in planes))
     failing = host(stage, claims=MEMBERS)
     failing.play(MEMBERS[2], walk=("Accepted", "Prepared", "Failed"), message="no room in the store")
     failing.back_up("failing")
@@ -113,71 +94,118 @@ def begun(stage: VeleroStage) -> None:
         machines = host(stage, "KubeVirt")
         make_claims(stage.plane, machines.namespace, "rhcos", labels=IMAGE)
         machines.back_up(name, **spec)
+    return where
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
-def test_a_backup_of_each_platform_is_completed_when_its_data_is_moved(
-    stage: VeleroStage, begun: None, platform: str
+def test_a_control_plane_of_each_platform_is_completed_when_its_data_is_moved(
+    stage: VeleroStage, begun: dict[str, str], platform: str
 ) -> None:
-    name = f"on-{platform.lower()}"
+    status = stage.velero.wait_for_phase("supported", "Completed")["status"]
 
-    status = stage.velero.wait_for_phase(name, "Completed", seconds=90)["status"]
-
-    assert (status["backupItemOperationsAttempted"], status["backupItemOperationsCompleted"]) == (2, 2)
-    assert status.get("errors", 0) == 0
-    told = progress(stage, name)
+    every = 2 * len(PLATFORMS)
+    assert (status["backupItemOperationsAttempted"], status["backupItemOperationsCompleted"]) == (every, every)
+    assert (status.get("errors", 0), status.get("warnings", 0)) == (0, 0)
+    told = stage.operations("supported", ACTION)[begun[platform]]["status"]
     assert (told["phase"], told["nCompleted"], told["nTotal"], told["operationUnits"]) == ("Completed", 1, 1, "volumes")
-    assert stage.upload_phases(name) == {MEMBERS[0]: "Completed"}
+    (upload,) = [
+        each for each in stage.velero.uploads("supported") if each["spec"]["sourceNamespace"] == begun[platform]
+    ]
+    assert (upload["spec"]["sourcePVC"], upload["status"]["phase"]) == (MEMBERS[0], "Completed")
 
 
 @pytest.mark.parametrize("platform", UNSUPPORTED)
 def test_a_platform_without_a_rule_fails_the_control_planes_item_and_says_so(
-    stage: VeleroStage, begun: None, platform: str
+    stage: VeleroStage, begun: dict[str, str], platform: str
 ) -> None:
-    name = f"on-{platform.lower()}"
+    status = stage.velero.wait_for_phase("unsupported", "PartiallyFailed")["status"]
 
-    status = stage.velero.wait_for_phase(name, "PartiallyFailed", seconds=90)["status"]
+    assert status["errors"] == len(UNSUPPORTED)
+    (said,) = [each for each in stage.errors_of("unsupported") if f"name: /{platform.lower()} " in each]
+    assert f"error validating DataMover: unsupported platform type {platform}" in said
+    phases = [each["status"]["phase"] for each in stage.velero.uploads("unsupported")]
+    assert phases == ["Completed"] * len(UNSUPPORTED), "the rest of the backup goes on"
 
-    assert status["errors"] == 1
-    assert f"unsupported platform type {platform}" in stage.log_of(name)
-    assert stage.upload_phases(name) == {MEMBERS[0]: "Completed"}, "the rest of the backup goes on"
+
+@pytest.fixture(scope="module")
+def held(stage: VeleroStage) -> dict[str, Hosted]:
+    """Backups that wait until a test lets them go on; all begun at once, of which each is a test's. They are returned by name."""
+    found = {name: host(stage, claims=MEMBERS) for name in ("members", "cancelled", "late")}
+    found["members"].play(MEMBERS[1], hold="Accepted")
+    found["cancelled"].play(hold="InProgress")
+    found["late"].play(hold="InProgress", deaf=True)
+    for name, spec in (("members", {}), ("cancelled", {}), ("late", {"itemOperationTimeout": "4s"})):
+        found[name].back_up(name, **spec)
+    leave_behind(stage, "late", found["late"])
+    found["twin"] = host(stage)
+    found["twin"].play(backup="twin", hold="InProgress")
+    found["twin"].back_up("twin")
+    found["twin"].back_up("twin-hourly")
+    return found
 
 
-def test_three_members_are_waited_for_by_name_until_the_last_is_moved(stage: VeleroStage) -> None:
-    hosted = host(stage, claims=MEMBERS)
-    hosted.play(MEMBERS[1], hold="Accepted")
-    name = hosted.back_up("members")
-    stage.velero.wait_for_phase(name, "WaitingForPluginOperations")
+def leave_behind(stage: VeleroStage, backup: str, hosted: Hosted) -> None:
+    """Make an upload and a PodVolumeBackup of a backup that Velero does not follow: of its own it waits for these, and cancels those."""
+    hosted.play("left", hold="InProgress")
+    hosted.play("left-upload", hold="New")
+    meta = stage.velero.backup(backup)["metadata"]
+    labels = {"velero.io/backup-name": backup, "velero.io/backup-uid": meta["uid"]}
+    pod = {"kind": "Pod", "namespace": hosted.namespace, "name": "etcd-0"}
+    copied = {"node": NODE, "pod": pod, "volume": "left", "repoIdentifier": "", "uploaderType": "kopia"}
+    moved = {
+        "snapshotType": "CSI",
+        "csiSnapshot": {"volumeSnapshot": "gone", "storageClass": CLASS},
+        "sourceNamespace": hosted.namespace,
+        "sourcePVC": "left-upload",
+        "operationTimeout": "10m",
+    }
+    for version, kind, spec in (("v1", "PodVolumeBackup", copied), ("v2alpha1", "DataUpload", moved)):
+        stage.plane.create(
+            {
+                "apiVersion": f"velero.io/{version}",
+                "kind": kind,
+                "metadata": {"name": f"{backup}-left", "namespace": stage.velero.namespace, "labels": labels},
+                "spec": spec | {"backupStorageLocation": LOCATION},
+            }
+        )
+
+
+def test_three_members_are_waited_for_by_name_until_the_last_is_moved(
+    stage: VeleroStage, held: dict[str, Hosted]
+) -> None:
+    stage.velero.wait_for_phase("members", "WaitingForPluginOperations")
 
     def two_are_moved() -> bool:
-        return stage.operation_now(name, ACTION)["status"].get("nCompleted") == 2
+        return stage.operation_now("members", ACTION)["status"].get("nCompleted") == 2
 
-    wait_for(two_are_moved, what="two of three")
-    told = stage.operation_now(name, ACTION)["status"]
+    wait_for(two_are_moved, what="two of three", seconds=60)
+    told = stage.operation_now("members", ACTION)["status"]
     assert (told["nTotal"], told["operationUnits"]) == (3, "volumes")
     assert MEMBERS[1] in told["description"]
     assert "Accepted" in told["description"]
 
-    hosted.play(MEMBERS[1], hold="")
-    stage.velero.wait_for_phase(name, "Completed")
-    assert (progress(stage, name)["nCompleted"], progress(stage, name)["nTotal"]) == (3, 3)
+    held["members"].play(MEMBERS[1], hold="")
+    stage.velero.wait_for_phase("members", "Completed")
+    assert (progress(stage, "members")["nCompleted"], progress(stage, "members")["nTotal"]) == (3, 3)
 
 
-@pytest.mark.parametrize("platform", ["AWS", "Azure"])
 def test_snapshots_that_stay_where_they_are_suffice_where_no_data_is_to_be_moved(
-    stage: VeleroStage, begun: None, platform: str
+    stage: VeleroStage, begun: dict[str, str]
 ) -> None:
-    name = f"snapshots-{platform.lower()}"
+    status = stage.velero.wait_for_phase("snapshots", "Completed")["status"]
 
-    status = stage.velero.wait_for_phase(name, "Completed")["status"]
-    assert status["csiVolumeSnapshotsCompleted"] == 1
-    assert progress(stage, name)["phase"] == "Completed"
+    assert status["csiVolumeSnapshotsCompleted"] == 2
+    told = {namespace: each["status"]["phase"] for namespace, each in stage.operations("snapshots", ACTION).items()}
+    assert list(told.values()) == ["Completed", "Completed"]
+    assert stage.velero.uploads("snapshots") == []
 
 
-def test_an_upload_that_fails_fails_the_control_plane_with_its_name_and_reason(stage: VeleroStage, begun: None) -> None:
+def test_an_upload_that_fails_fails_the_control_plane_with_its_name_and_reason(
+    stage: VeleroStage, begun: dict[str, str]
+) -> None:
     name = "failing"
 
-    status = stage.velero.wait_for_phase(name, "PartiallyFailed", seconds=90)["status"]
+    status = stage.velero.wait_for_phase(name, "PartiallyFailed")["status"]
     (upload,) = [each for each in stage.velero.uploads(name) if each["spec"]["sourcePVC"] == MEMBERS[2]]
     told = progress(stage, name)
     assert (told["phase"], status["backupItemOperationsFailed"]) == ("Failed", 2)
@@ -185,32 +213,38 @@ def test_an_upload_that_fails_fails_the_control_plane_with_its_name_and_reason(s
     assert upload["metadata"]["name"] in told["error"]
 
 
-def test_an_upload_that_its_user_cancels_fails_the_control_plane_at_once(stage: VeleroStage) -> None:
-    hosted = host(stage)
-    hosted.play(hold="InProgress")
-    name = hosted.back_up("cancelled")
-    stage.velero.wait_for_phase(name, "WaitingForPluginOperations")
+def test_an_upload_that_its_user_cancels_fails_the_control_plane_at_once(
+    stage: VeleroStage, held: dict[str, Hosted]
+) -> None:
+    stage.velero.wait_for_phase("cancelled", "WaitingForPluginOperations")
+    (upload,) = [each for each in stage.velero.uploads("cancelled") if each["spec"]["sourcePVC"] == MEMBERS[1]]
 
-    stage.cancel(stage.velero.uploads(name)[0])
+    stage.cancel(upload)
 
-    stage.velero.wait_for_phase(name, "PartiallyFailed")
-    told = progress(stage, name)
+    wait_for(
+        lambda: stage.operation_now("cancelled", ACTION)["status"]["phase"] == "Failed", what="the failure", seconds=60
+    )
+    assert set(stage.upload_phases("cancelled").values()) == {"InProgress", "Canceled"}, "the others are not waited for"
+    held["cancelled"].play(hold="")
+    stage.velero.wait_for_phase("cancelled", "PartiallyFailed")
+    told = progress(stage, "cancelled")
     assert told["phase"] == "Failed"
     assert "Canceled" in told["error"]
+    assert upload["metadata"]["name"] in told["error"]
 
 
-def test_a_backup_that_takes_too_long_is_cancelled_with_all_its_uploads(stage: VeleroStage) -> None:
-    hosted = host(stage, claims=MEMBERS)
-    hosted.play(hold="InProgress")
-    asked = len(stage.plane.audit(user=PLUGIN_USER))
+def test_a_backup_that_takes_too_long_is_cancelled_with_all_its_uploads_and_copies(
+    stage: VeleroStage, held: dict[str, Hosted]
+) -> None:
+    """Velero cancels the uploads that it follows, which take their time to end; the others are the plugin's."""
+    stage.velero.wait_for_phase("late", "PartiallyFailed")
 
-    name = hosted.back_up("late", itemOperationTimeout="4s")
-
-    stage.velero.wait_for_phase(name, "PartiallyFailed")
-    wait_for(lambda: set(stage.upload_phases(name).values()) == {"Canceled"}, what="the end of the uploads")
-    written = [each for each in stage.plane.audit(user=PLUGIN_USER)[asked:] if each.verb not in ("get", "list")]
-    assert {each.resource for each in written} <= {"datauploads"}
-    assert progress(stage, name)["phase"] == "Failed"
+    assert all(each["spec"].get("cancel") for each in stage.velero.uploads("late"))
+    assert "timed out" in progress(stage, "late")["error"]
+    wait_for(lambda: stage.copy_phases("late") == {"left": "Canceled"}, what="the end of the copy")
+    held["late"].play(deaf=False)
+    every = dict.fromkeys((*MEMBERS, "left-upload"), "Canceled")
+    wait_for(lambda: stage.upload_phases("late") == every, what="the end of the uploads")
 
 
 def test_velero_is_killed_while_it_waits_and_goes_on_where_it_was(stage: VeleroStage) -> None:
@@ -228,32 +262,30 @@ def test_velero_is_killed_while_it_waits_and_goes_on_where_it_was(stage: VeleroS
     assert progress(stage, name)["nCompleted"] == 3
 
 
-def test_two_backups_of_one_control_plane_do_not_see_each_other(stage: VeleroStage) -> None:
+def test_two_backups_of_one_control_plane_do_not_see_each_other(stage: VeleroStage, held: dict[str, Hosted]) -> None:
     """One's name begins with the other's, and both have uploads of the same claim at the same time."""
-    hosted = host(stage)
-    hosted.play(backup="twin", hold="InProgress")
-    first = hosted.back_up("twin")
-    stage.velero.wait_for_phase(first, "WaitingForPluginOperations")
+    stage.velero.wait_for_phase("twin", "WaitingForPluginOperations")
 
-    second = hosted.back_up("twin-hourly")
-    stage.velero.wait_for_phase(second, "Completed")
-    assert stage.velero.phase(first) == "WaitingForPluginOperations"
-    hosted.play(backup="twin", hold="", walk=("Accepted", "Prepared", "InProgress", "Failed"))
+    stage.velero.wait_for_phase("twin-hourly", "Completed")
+    assert stage.velero.phase("twin") == "WaitingForPluginOperations"
+    held["twin"].play(backup="twin", hold="", walk=("Accepted", "Prepared", "InProgress", "Failed"))
 
-    stage.velero.wait_for_phase(first, "PartiallyFailed")
-    assert (progress(stage, first)["phase"], progress(stage, second)["phase"]) == ("Failed", "Completed")
+    stage.velero.wait_for_phase("twin", "PartiallyFailed")
+    assert (progress(stage, "twin")["phase"], progress(stage, "twin-hourly")["phase"]) == ("Failed", "Completed")
 
 
-def test_names_of_two_hundred_characters_are_found_by_their_shortened_labels(stage: VeleroStage, begun: None) -> None:
-    stage.velero.wait_for_phase(LONG, "Completed", seconds=90)
+def test_names_of_two_hundred_characters_are_found_by_their_shortened_labels(
+    stage: VeleroStage, begun: dict[str, str]
+) -> None:
+    stage.velero.wait_for_phase(LONG, "Completed")
 
     assert (progress(stage, LONG)["nCompleted"], progress(stage, LONG)["nTotal"]) == (1, 1)
 
 
 def test_a_claim_whose_snapshot_is_never_taken_is_told_by_velero_and_not_waited_for_by_us(
-    stage: VeleroStage, begun: None
+    stage: VeleroStage, begun: dict[str, str]
 ) -> None:
-    stage.velero.wait_for_phase("untaken", "PartiallyFailed", seconds=90)
+    stage.velero.wait_for_phase("untaken", "PartiallyFailed")
 
     assert progress(stage, "untaken")["phase"] == "Completed"
     assert stage.upload_phases("untaken") == {}
@@ -263,11 +295,12 @@ def test_a_claim_whose_snapshot_is_never_taken_is_told_by_velero_and_not_waited_
     ("name", "uploads"), [("machines", {MEMBERS[0], "rhcos"}), ("machines-by-policy", {MEMBERS[0]})]
 )
 def test_images_of_virtual_machines_are_not_among_what_is_restored(
-    stage: VeleroStage, begun: None, name: str, uploads: set[str]
+    stage: VeleroStage, begun: dict[str, str], name: str, uploads: set[str]
 ) -> None:
     """Velero calls its own actions before ours: only its own policy keeps it from a snapshot of such a claim."""
-    stage.velero.wait_for_phase(name, "Completed", seconds=90)
+    stage.velero.wait_for_phase(name, "Completed")
 
+    assert progress(stage, name)["nTotal"] == 1, "an image is not counted"
     claims = [each for each in stage.items_of(name) if "/persistentvolumeclaims/namespaces/" in each]
     assert {each.rpartition("/")[2] for each in claims} == {f"{MEMBERS[0]}.json"}
     assert set(stage.upload_phases(name)) == uploads
@@ -290,11 +323,31 @@ def test_a_restore_brings_the_control_plane_as_it_was_and_no_pods_of_it(stage: V
     assert [each["metadata"]["name"] for each in pods] == ["mine"]
 
 
-def test_the_plugin_has_written_nothing_but_that_uploads_be_cancelled(stage: VeleroStage) -> None:
-    """Over all that the tests above made of it."""
-    written = [each for each in stage.plane.audit(user=PLUGIN_USER) if each.verb not in ("get", "list")]
+def test_the_plugin_uses_all_rights_that_its_page_names_and_wants_no_other(
+    stage: VeleroStage, begun: dict[str, str], held: dict[str, Hosted]
+) -> None:
+    """Over all that the tests above made of it: `stage` gives it what docs/velero-plugin.md shows, word for word, and no more."""
+    for name, phase in (("supported", "Completed"), ("snapshots", "Completed"), ("late", "PartiallyFailed")):
+        stage.velero.wait_for_phase(name, phase)
 
-    assert {(each.verb, each.resource) for each in written} <= {("patch", "datauploads")}
+    asked = stage.plane.audit(user=PLUGIN_USER)
+
+    assert [each for each in asked if each.code == 403] == []
+    rights = granted()
+    used = {
+        right
+        for right in rights
+        if any(right.allows(as_right(stage, each)) for each in asked if each.code in (200, 404))
+    }
+    assert rights - used == set(), "these are granted, and nothing uses them"
+    written = {(each.verb, each.resource) for each in asked if each.verb not in ("get", "list")}
+    assert written == {("patch", "datauploads"), ("patch", "podvolumebackups")}, "nothing else is ever written"
+
+
+def as_right(stage: VeleroStage, asked: AuditEntry) -> Right:
+    """Return what a request needs, with Velero's namespace as the page has it."""
+    namespace = VELERO if asked.namespace == stage.velero.namespace else asked.namespace
+    return Right(namespace, asked.group, asked.resource, asked.verb, asked.name)
 
 
 def followed(stage: VeleroStage, backup: str, state: str) -> dict[str, Any]:
@@ -309,15 +362,15 @@ def followed(stage: VeleroStage, backup: str, state: str) -> dict[str, Any]:
     return wait_for(said, what=f"{state} of {backup}", seconds=60)
 
 
-def test_the_watcher_says_of_each_backup_what_the_plugin_said(stage: VeleroStage, begun: None) -> None:
+def test_the_watcher_says_of_each_backup_what_the_plugin_said(stage: VeleroStage, begun: dict[str, str]) -> None:
     """Of those that were over before it came, and of one that it sees from its beginning."""
     kubeconfig = stage.plane.user_kubeconfig(WATCHER, [ADMIN_GROUP])
-    said = {f"on-{each.lower()}": "MOVED" for each in PLATFORMS}
-    said |= {f"on-{each.lower()}": "UNSUPPORTED" for each in UNSUPPORTED}
-    said |= {"failing": "FAILED", LONG: "MOVED"}
+    said = {"supported": "MOVED", "unsupported": "UNSUPPORTED", "failing": "FAILED", LONG: "MOVED"}
     with watching(kubeconfig, stage.velero.namespace):
         for backup, state in said.items():
-            followed(stage, backup, state)
+            planes = json.loads(followed(stage, backup, state)["data"]["status.json"])["controlPlanes"]
+            assert {each["state"] for each in planes} == {state}, planes
+            assert len(planes) == {"supported": len(PLATFORMS), "unsupported": len(UNSUPPORTED)}.get(backup, 1)
         hosted = host(stage, claims=MEMBERS)
         hosted.play(MEMBERS[2], hold="Accepted")
         name = hosted.back_up("watched")

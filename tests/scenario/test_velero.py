@@ -1,7 +1,7 @@
 """Velero itself, with its own plugin alone: what the scenarios of our plugin stand on is held to be true of it first.
 
-At the end with our plugin as it is delivered, put there as an init container does it. The scenarios of test_hosted_control_planes.py run the same code by
-this interpreter, which starts in less time.
+The cluster has no HostedControlPlanes, and does not even know them. Then our plugin is put beside Velero's: nothing may be any different. At the end it is there as
+it is delivered, put there as an init container does it. The scenarios of test_hosted_control_planes.py run the same code by this interpreter, which starts in less time.
 """
 
 import re
@@ -9,14 +9,16 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from support.hosting import make_claims, make_control_plane, make_namespace
+from support.hosting import HYPERSHIFT, make_claims, make_control_plane, make_namespace, make_running_pod
 from support.kubernetes import ADMIN_GROUP, ControlPlane, wait_for
 from support.one_file import one_file
 from support.velero import workload
-from support.velero_stage import ACTION, PLUGIN, RHCOS_ACTION, VeleroStage, open_velero
+from support.velero_definitions import define_hosted
+from support.velero_stage import ACTION, PLUGIN, PLUGIN_USER, RHCOS_ACTION, VeleroStage, add_plugin, open_velero
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.xdist_group("velero")]
 
@@ -74,8 +76,68 @@ def test_an_upload_that_fails_makes_the_backup_partially_failed(stage: VeleroSta
     assert "the store is full" in stage.log_of("failing") + stage.operations_of("failing")
 
 
+RESTORED = ("configmaps", "secrets", "services", "pods")
+
+
+def taken(stage: VeleroStage, namespace: str, name: str) -> tuple[list[bytes], dict[str, list[Any]]]:
+    """Back a namespace up and restore it into another one; return the entries of the archive, and what there is afterwards."""
+    stage.velero.back_up(name, namespace, snapshotVolumes=False)
+    status = stage.velero.wait_for_phase(name, "Completed")["status"]
+    assert (status.get("errors", 0), status.get("warnings", 0)) == (0, 0)
+    there = f"{namespace}-{name}"
+    volumes = ["persistentvolumeclaims", "persistentvolumes"]
+    restore = stage.restore(name, namespaceMapping={namespace: there}, excludedResources=volumes)
+    assert restore["status"]["phase"] == "Completed", restore["status"]
+    found = {kind: stage.plane.call("GET", f"/api/v1/namespaces/{there}/{kind}")[1]["items"] for kind in RESTORED}
+    lasting = {kind: [_lasting(each) for each in found[kind]] for kind in found}
+    return stage.entries_of(name), lasting
+
+
+def _lasting(found: dict[str, Any]) -> dict[str, Any]:
+    """Return of an object what does not differ from one restore to the next."""
+    labels = {key: value for key, value in (found["metadata"].get("labels") or {}).items() if "velero.io" not in key}
+    spec = {key: value for key, value in (found.get("spec") or {}).items() if not key.startswith("clusterIP")}
+    return {
+        "name": found["metadata"]["name"],
+        "labels": labels,
+        "annotations": found["metadata"].get("annotations"),
+        "spec": spec,
+        "data": found.get("data"),
+    }
+
+
+def test_where_there_is_no_hosted_control_plane_backups_and_restores_are_the_same_with_and_without_our_plugin(
+    stage: VeleroStage,
+) -> None:
+    """To the byte; with no definition of HostedControlPlane, and with one of which there is no object. The plugin asks the API server nothing."""
+    plane, namespace = stage.plane, make_namespace(stage.plane)
+    labels = {"hypershift.openshift.io/hosted-control-plane": "another", "kubevirt.io": "virt-launcher"}
+    make_claims(plane, namespace, "data", "rhcos")
+    make_running_pod(plane, namespace, "app-0", "data", "rhcos", labels=labels)
+    common = {"apiVersion": "v1", "metadata": {"name": "app", "namespace": namespace}}
+    plane.create(common | {"kind": "Secret", "stringData": {"key": "value"}})
+    plane.create(common | {"kind": "Service", "spec": {"selector": {"app": "app"}, "ports": [{"port": 80}]}})
+    asked = len(plane.audit())
+    without = taken(stage, namespace, "without")
+
+    add_plugin(plane, stage.velero)
+    stage.velero.restart()
+    undefined = taken(stage, namespace, "undefined")
+    define_hosted(plane)
+    stage.velero.restart()
+    assert ACTION in {name for name, _ in stage.velero.plugins_loaded()}
+    unused = taken(stage, namespace, "unused")
+
+    assert f"resources/pods/namespaces/{namespace}/app-0.json" in stage.items_of("without")
+    assert [each["name"] for each in without[1]["pods"]] == ["app-0"]
+    assert (undefined, unused) == (without, without)
+    assert plane.call("GET", f"/apis/{HYPERSHIFT}/hostedcontrolplanes")[1]["items"] == []
+    assert plane.audit(user=PLUGIN_USER, since=asked) == ()
+
+
 def test_our_plugin_as_one_file_is_loaded_and_asked_until_the_data_is_moved(stage: VeleroStage) -> None:
     file = one_file()
+    define_hosted(stage.plane)
     namespace = make_namespace(stage.plane)
     make_control_plane(stage.plane, namespace, "AWS")
     stage.actor.play(namespace, make_claims(stage.plane, namespace, "data-etcd-0"))

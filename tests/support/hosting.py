@@ -7,7 +7,7 @@ import secrets
 from typing import Any
 
 from support.kubernetes import ControlPlane, wait_for
-from support.velero import SNAPSHOT_CLASS_LABEL
+from support.velero import NODE, SNAPSHOT_CLASS_LABEL
 
 DRIVER = "csi.velero.test"
 CLASS = "velero-test"
@@ -92,3 +92,16 @@ def make_pod(plane: ControlPlane, namespace: str, name: str, *, labels: dict[str
     meta = {"name": name, "namespace": namespace, "labels": labels}
     spec = {"containers": [{"name": "main", "image": "example.com/main"}]}
     plane.create({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
+
+
+def make_running_pod(plane: ControlPlane, namespace: str, name: str, *claims: str, labels: dict[str, str] | None = None) -> None:  # fmt: skip
+    """Create a Pod that is said to run on the one node, with each claim in a volume of the claim's name."""
+    mounts = [{"name": claim, "mountPath": f"/{claim}"} for claim in claims]
+    volumes = [{"name": claim, "persistentVolumeClaim": {"claimName": claim}} for claim in claims]
+    containers = [{"name": "main", "image": "example.com/main", "volumeMounts": mounts}]
+    spec = {"nodeName": NODE, "containers": containers, "volumes": volumes, "automountServiceAccountToken": False}
+    meta = {"name": name, "namespace": namespace, "labels": labels or {}}
+    plane.create({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
+    path = f"/api/v1/namespaces/{namespace}/pods/{name}/status"
+    status, answer = plane.call("PATCH", path, {"status": {"phase": "Running"}}, kind="application/merge-patch+json")
+    assert status == 200, answer

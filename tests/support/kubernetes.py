@@ -410,15 +410,15 @@ def collection_path(manifest: Mapping[str, Any]) -> str:
     return f"{root}/namespaces/{namespace}/{plural}" if namespace else f"{root}/{plural}"
 
 
-def wait_for(condition: Any, *, seconds: float = 30, what: str = "the condition") -> Any:
-    """Poll a plain function until it returns something true, and return that. Raises TimeoutError."""
+def wait_for(condition: Any, *, seconds: float = 30, what: str = "the condition", pause: float = 0.05) -> Any:
+    """Poll a plain function, every `pause` seconds, until it returns something true, and return that. Raises TimeoutError."""
     deadline = time.monotonic() + seconds
     while True:
         if value := condition():
             return value
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what} did not come true in {seconds:.0f} s")
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 def _encode(data: bytes) -> str:

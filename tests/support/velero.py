@@ -17,17 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from support.kubernetes import BUILD_PROGRAM, ControlPlane, MissingPrograms, wait_for
 from support.programs import Program, ProgramError, Undertaker, free_ports
 from support.s3 import S3Server
 
 BUCKET = "velero"
 LOCATION = "default"
+NODE = "worker-1"
+"""Where the node-agent is said to run."""
 SNAPSHOT_CLASS_LABEL = "velero.io/csi-volumesnapshot-class"
 GROUP = "/apis/velero.io/v1"
 UPLOADS = "/apis/velero.io/v2alpha1"
+PAUSE = 0.2
+"""Seconds between two looks of a test: Velero itself looks every second at most, and each look is a connection."""
 ENDED = frozenset({"Completed", "PartiallyFailed", "Failed", "FailedValidation"})
 """The phases that a Backup, or a Restore, does not leave."""
 
@@ -62,57 +64,6 @@ def find_velero() -> VeleroPrograms:
         raise MissingPrograms(f"no Velero: {reason} (once, about 5 minutes)")
     built = Path(answer.stdout.strip())
     return VeleroPrograms(built / "velero", built / "velero-plugin-for-aws", built / "crds")
-
-
-HOSTED_CONTROL_PLANES: dict[str, Any] = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "hostedcontrolplanes.hypershift.openshift.io"},
-    "spec": {
-        "group": "hypershift.openshift.io",
-        "scope": "Namespaced",
-        "names": {
-            "plural": "hostedcontrolplanes",
-            "singular": "hostedcontrolplane",
-            "kind": "HostedControlPlane",
-            "shortNames": ["hcp"],
-        },
-        "versions": [
-            {
-                "name": "v1beta1",
-                "served": True,
-                "storage": True,
-                "subresources": {"status": {}},
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "properties": {
-                            name: {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-                            for name in ("spec", "status")
-                        },
-                    }
-                },
-            }
-        ],
-    },
-}
-"""As much of the definition of HostedControlPlane as is needed: every field is kept, none is checked."""
-
-
-def define(plane: ControlPlane, programs: VeleroPrograms) -> None:
-    """Create Velero's definitions and that of HostedControlPlane, where they are missing, and wait until they are served."""
-    files = sorted(programs.definitions.glob("*/*.yaml"))
-    wanted = [HOSTED_CONTROL_PLANES, *(yaml.safe_load(file.read_text(encoding="utf-8")) for file in files)]
-    for each in wanted:
-        path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        status, answer = plane.call("POST", path, each)
-        if status not in (201, 409):
-            raise ProgramError(f"{each['metadata']['name']}: {status} {answer}")
-    for each in wanted:
-        spec = each["spec"]
-        for version in (version["name"] for version in spec["versions"] if version["served"]):
-            served = f"/apis/{spec['group']}/{version}/{spec['names']['plural']}"
-            plane.api_server.wait_until(lambda served=served: plane.call("GET", served)[0] == 200, seconds=60)
 
 
 class Velero:
@@ -165,7 +116,7 @@ class Velero:
     # Life -------------------------------------------------------------------------------------------------------------
 
     def install(self) -> None:
-        """Create what an installation brings: the namespace, the rights, the storage location, its workloads, of which the node-agent says that it is ready."""
+        """Create what an installation brings: namespace, rights, storage location, workloads. Of these the node-agent says that it is ready, with a Pod on the one node."""
         self.plane.create_namespace(self.namespace)
         subjects = [{"kind": "ServiceAccount", "name": "velero", "namespace": self.namespace}]
         role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
@@ -187,9 +138,14 @@ class Velero:
         agents = f"/apis/apps/v1/namespaces/{self.namespace}/daemonsets/node-agent"
         ready = {"currentNumberScheduled": 1, "desiredNumberScheduled": 1, "numberMisscheduled": 0, "numberReady": 1}
         merge = "application/merge-patch+json"
-        status, answer = self.plane.call("PATCH", f"{agents}/status", {"status": ready}, kind=merge)
-        if status != 200:
-            raise ProgramError(f"node-agent: {status} {answer}")
+        spec = {"nodeName": NODE, "containers": _containers("node-agent")}
+        meta = {"name": "node-agent-1", "namespace": self.namespace, "labels": {"role": "node-agent"}}
+        self.plane.create({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
+        pod = f"/api/v1/namespaces/{self.namespace}/pods/node-agent-1"
+        for path, said in ((agents, ready), (pod, {"phase": "Running"})):
+            status, answer = self.plane.call("PATCH", f"{path}/status", {"status": said}, kind=merge)
+            if status != 200:
+                raise ProgramError(f"{path}: {status} {answer}")
 
     def location(self) -> dict[str, Any]:
         """Return the BackupStorageLocation: a bucket of the S3 server, by path, with the keys of the server's environment.
@@ -316,7 +272,7 @@ class Velero:
             assert phase in phases or phase not in ENDED, f"{name} is {phase}: {found['status']}\n{self.server.tail()}"
             return found if phase in phases else None
 
-        return wait_for(is_there, seconds=seconds, what=f"{' or '.join(phases)} of backup {name}")
+        return wait_for(is_there, seconds=seconds, what=f"{' or '.join(phases)} of backup {name}", pause=PAUSE)
 
     def uploads(self, backup: str) -> list[dict[str, Any]]:
         """Return the DataUploads of a Backup, by the UID in their label."""
@@ -371,13 +327,16 @@ def _children(pid: int) -> list[int]:
 def workload(kind: str, name: str, namespace: str, *, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return a Deployment or DaemonSet of Velero; `labels` are its own."""
     selected = {"name": name}
-    containers = [{"name": name, "image": "velero/velero:v1.18.3", "command": ["/velero"]}]
     return {
         "apiVersion": "apps/v1",
         "kind": kind,
         "metadata": {"name": name, "namespace": namespace, "labels": dict(labels or {})},
         "spec": {
             "selector": {"matchLabels": selected},
-            "template": {"metadata": {"labels": selected}, "spec": {"containers": containers}},
+            "template": {"metadata": {"labels": selected}, "spec": {"containers": _containers(name)}},
         },
     }
+
+
+def _containers(name: str) -> list[dict[str, Any]]:
+    return [{"name": name, "image": "velero/velero:v1.18.3", "command": ["/velero"]}]

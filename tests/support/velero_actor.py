@@ -1,4 +1,4 @@
-"""Two that a cluster with Velero has and a bare API server has not: the snapshot controller with its driver, and Velero's node-agent.
+"""Two that a cluster with Velero has and a bare API server has not: the snapshot controller with its driver, and Velero's node-agent, which moves and copies.
 
 Both are played by one thread that looks at the objects five times a second and brings each one step further, as far as the test's script of its claim lets it.
 All that it knows is in the objects, so that it can be late, and be started anew. It moves no data; what the real ones leave behind and take away is
@@ -16,21 +16,22 @@ from typing import Any
 
 from kubekit.words import timestamps
 from support.kubernetes import ControlPlane
+from support.velero import NODE
 
 INTERVAL = 0.2
 SNAPSHOTS = "/apis/snapshot.storage.k8s.io/v1"
 UPLOADS = "/apis/velero.io/v2alpha1"
+COPIES = "/apis/velero.io/v1"
 MERGE = "application/merge-patch+json"
 WALK = ("Accepted", "Prepared", "InProgress", "Completed")
 """The phases of an upload of which nothing is said."""
 ENDED = frozenset({"Completed", "Failed", "Canceled"})
 BYTES = 64 << 20
-NODE = "worker-1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """What becomes of the snapshot and the upload of one claim.
+    """What becomes of the snapshot and the upload of one claim, or of the copy of the volume that has the claim's name.
 
     `hold` is a phase in which the upload stays, `deaf` says that it is not cancelled when that is asked for, `message` is told with its last phase.
     """
@@ -55,6 +56,7 @@ class VeleroActor:
         self._plane = plane
         self._namespace = namespace
         self._driver = driver
+        self._classes: set[str] = set()
         self._scripts: dict[tuple[str, str, str], Script] = {}
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -89,10 +91,17 @@ class VeleroActor:
 
     def _work(self) -> None:
         try:
+            self._classes = {
+                each["metadata"]["name"]
+                for each in self._list(f"{SNAPSHOTS}/volumesnapshotclasses")
+                if each["driver"] == self._driver
+            }
             while not self._over.wait(INTERVAL):
                 self._take_snapshots()
                 for upload in self._list(f"{UPLOADS}/namespaces/{self._namespace}/datauploads"):
                     self._advance(upload)
+                for copy in self._list(f"{COPIES}/namespaces/{self._namespace}/podvolumebackups"):
+                    self._advance_copy(copy)
         except BaseException as failure:
             self.failure = failure
         finally:
@@ -105,14 +114,10 @@ class VeleroActor:
 
     def _take_snapshots(self) -> None:
         contents = {each["metadata"]["name"]: each for each in self._list(f"{SNAPSHOTS}/volumesnapshotcontents")}
-        snapshots = self._list(f"{SNAPSHOTS}/volumesnapshots")
-        ours = {
-            each["metadata"]["name"]
-            for each in self._list(f"{SNAPSHOTS}/volumesnapshotclasses")
-            if each["driver"] == self._driver
-        }
+        # of now: a content that is seen and whose snapshot is not would be taken for one that is left over
+        snapshots = self._list(f"{SNAPSHOTS}/volumesnapshots", of_now=True)
         for snapshot in snapshots:
-            if snapshot["spec"].get("volumeSnapshotClassName") in ours:
+            if snapshot["spec"].get("volumeSnapshotClassName") in self._classes:
                 self._take(snapshot, contents)
         living = {each["metadata"]["uid"] for each in snapshots}
         for name, content in contents.items():
@@ -126,7 +131,7 @@ class VeleroActor:
         name = source.get("volumeSnapshotContentName") or f"snapcontent-{meta['uid']}"
         script = self._script(meta["namespace"], claim, _backup(meta)) if claim else Script()
         if claim and name not in contents and not snapshot.get("status"):
-            self._ask("POST", f"{SNAPSHOTS}/volumesnapshotcontents", self._content(name, snapshot))
+            self._ask("POST", f"{SNAPSHOTS}/volumesnapshotcontents", self._content(name, snapshot), accepted=(201, 409))
         elif name not in contents:
             return
         said: dict[str, Any] = {"readyToUse": script.handle and script.ready and not script.error}
@@ -169,39 +174,41 @@ class VeleroActor:
     def _advance(self, upload: dict[str, Any]) -> None:
         """Bring an upload one phase further."""
         spec, status = upload["spec"], upload.get("status") or {}
-        phase = status.get("phase") or "New"
         script = self._script(spec["sourceNamespace"], spec["sourcePVC"], _backup(upload["metadata"]))
-        if phase in ENDED:
-            return
-        if spec.get("cancel") and not script.deaf:
-            follows = "Canceling" if phase == "InProgress" else "Canceled"
-        elif phase == script.hold:
-            return
-        else:
-            at = script.walk.index(phase) + 1 if phase in script.walk else 0
-            if at == len(script.walk):
-                return
-            follows = script.walk[at]
-        if follows == "Prepared" and not self._take_over(upload):
+        follows = _next_phase(spec, status, script)
+        if not follows or (follows == "Prepared" and not self._take_over(upload)):
             return
         if follows in ENDED:
             self._clear(upload)
-        change: dict[str, Any] = {"phase": follows}
-        if follows == "Accepted":
-            change |= {"acceptedByNode": NODE, "acceptedTimestamp": _now()}
-        elif follows == "Prepared":
-            change |= {"node": NODE}
-        elif follows == "InProgress":
+        nodes = {"Accepted": {"acceptedByNode": NODE}, "Prepared": {"node": NODE}}
+        self._tell(
+            f"{UPLOADS}/namespaces/{self._namespace}/datauploads", upload, follows, script, nodes.get(follows, {})
+        )
+
+    def _advance_copy(self, copy: dict[str, Any]) -> None:
+        """Bring a PodVolumeBackup one phase further. Its node is in its spec."""
+        spec = copy["spec"]
+        script = self._script(spec["pod"]["namespace"], spec["volume"], _backup(copy["metadata"]))
+        follows = _next_phase(spec, copy.get("status") or {}, script)
+        if follows:
+            self._tell(f"{COPIES}/namespaces/{self._namespace}/podvolumebackups", copy, follows, script, {})
+
+    def _tell(self, path: str, found: dict[str, Any], phase: str, script: Script, more: dict[str, Any]) -> None:
+        """Write a phase, and what goes with it."""
+        change: dict[str, Any] = {"phase": phase, **more}
+        if phase == "Accepted":
+            change |= {"acceptedTimestamp": _now()}
+        elif phase == "InProgress":
             change |= {"startTimestamp": _now(), "progress": {"totalBytes": BYTES, "bytesDone": BYTES // 2}}
-        elif follows in ENDED:
+        elif phase in ENDED:
             change |= {"completionTimestamp": _now()}
-            if follows == "Completed":
+            if phase == "Completed":
                 change |= {"snapshotID": "0123456789abcdef", "progress": {"totalBytes": BYTES, "bytesDone": BYTES}}
             if script.message:
                 change |= {"message": script.message}
-        name, version = upload["metadata"]["name"], upload["metadata"]["resourceVersion"]
-        path = f"{UPLOADS}/namespaces/{self._namespace}/datauploads/{name}"
-        self._ask("PATCH", path, {"metadata": {"resourceVersion": version}, "status": change}, accepted=(200, 404, 409))
+        name, version = found["metadata"]["name"], found["metadata"]["resourceVersion"]
+        body = {"metadata": {"resourceVersion": version}, "status": change}
+        self._ask("PATCH", f"{path}/{name}", body, accepted=(200, 404, 409))
 
     def _take_over(self, upload: dict[str, Any]) -> bool:
         """Take the snapshot over into Velero's namespace, and remove the one that Velero made, as soon as it can be used."""
@@ -247,8 +254,9 @@ class VeleroActor:
 
     # Talking ----------------------------------------------------------------------------------------------------------
 
-    def _list(self, path: str) -> list[dict[str, Any]]:
-        return self._ask("GET", path)[1]["items"]
+    def _list(self, path: str, *, of_now: bool = False) -> list[dict[str, Any]]:
+        """Return what the API server has in its cache, which costs etcd nothing. Where it is not to be of now it may be a little old: then a step comes twice, or later."""
+        return self._ask("GET", path if of_now else f"{path}?resourceVersion=0")[1]["items"]
 
     def _ask(self, method: str, path: str, body: Any = None, *, accepted: tuple[int, ...] = ()) -> tuple[int, Any]:
         """Ask on one connection that is kept: a new one each time costs the API server more than its answer."""
@@ -277,6 +285,19 @@ class VeleroActor:
 
 
 _SPEC: dict[str, Any] = {"source": {"persistentVolumeClaimName": ""}}
+
+
+def _next_phase(spec: dict[str, Any], status: dict[str, Any], script: Script) -> str:
+    """Return the phase that follows, or nothing where the present one stays."""
+    phase = status.get("phase") or "New"
+    if phase in ENDED:
+        return ""
+    if spec.get("cancel") and not script.deaf:
+        return "Canceling" if phase == "InProgress" else "Canceled"
+    if phase == script.hold:
+        return ""
+    at = script.walk.index(phase) + 1 if phase in script.walk else 0
+    return script.walk[at] if at < len(script.walk) else ""
 
 
 def _differs(status: dict[str, Any], error: str) -> bool:

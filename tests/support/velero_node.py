@@ -23,7 +23,8 @@ from support.place import Place
 from support.pods import signal_pod
 from support.programs import GO
 from support.store import ACCESS_KEY, SECRET_KEY
-from support.velero import ENDED, HOSTED_CONTROL_PLANES, LOCATION
+from support.velero import ENDED, LOCATION
+from support.velero_definitions import HOSTED_CONTROL_PLANES
 
 LONG = 300.0
 """Seconds for what takes Velero some Pods, one after the other, on a machine that has other work."""

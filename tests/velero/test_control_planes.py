@@ -363,3 +363,13 @@ def test_blocking_fails_the_item_when_an_upload_fails(cluster: VeleroCluster, ho
     configure(cluster, blocking="true")
     upload(cluster, "u", "Failed")
     assert refused(host.backup, ACTION, control_plane(cluster), backup()).startswith("error validating DataMover: ")
+
+
+def test_who_waits_within_the_item_logs_no_error_that_velero_would_count(cluster: VeleroCluster, host: VeleroHost):
+    """Velero counts lines of a backup's log by their level, and logs the error of the item itself."""
+    configure(cluster, blocking="true")
+    upload(cluster, "u", "Failed")
+    said = refused(host.backup, ACTION, control_plane(cluster), backup())
+    assert "dataUpload failed. Name: u Status: Failed" in said
+    assert host.says("VolumeSnapshotContent is done", "info")
+    assert host.messages("error") == []

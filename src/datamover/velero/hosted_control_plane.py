@@ -225,7 +225,8 @@ class BackUpHostedControlPlane:
         return Progress(completed=not waiting, description=said, started=begun.started, updated=begun.started)
 
     def _tell(self, verdict: Verdict, **fields: object) -> None:
-        level = "debug" if verdict.state is State.WAITING else "error" if verdict.error else "info"
+        """Log the document's lines, and none as an error: Velero counts those in a backup's log as errors of the backup, and logs the one that there is itself."""
+        level = "debug" if verdict.state is State.WAITING else "info"
         for line in verdict.log:
             self._log.write(level, line, platform=verdict.platform, **fields)
 

@@ -4,19 +4,17 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from datamover.api.hypershift import CONFIG_MAP, Key
 from datamover.velero.assembly import assemble
 from datamover.velero.logs import Log
 from datamover.velero.settings import Settings
 from datamover.verdicts.configuration import Configuration
-from support.parsing import read_documents
+from support.plugin_rights import PAGE, Right, granted, objects
 from support.velero_cluster import running_cluster
 from support.velero_host import VeleroHost, environment
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGE = (ROOT / "docs/velero-plugin.md").read_text(encoding="utf-8")
 CONTAINERFILE = (ROOT / "deploy/images/Containerfile").read_text(encoding="utf-8")
 FILE = "/plugins/datamover-velero-plugin"
 PLACE = re.search(r'ENTRYPOINT \["/plugins.*\nCMD \["(.+)"\]', CONTAINERFILE)
@@ -26,11 +24,6 @@ PLANES = "/apis/hypershift.openshift.io/v1beta1/namespaces/clusters-a/hostedcont
 SNAPSHOTS = "/apis/snapshot.storage.k8s.io/v1/namespaces/clusters-a/volumesnapshots"
 UPLOADS = "/apis/velero.io/v2alpha1/namespaces/velero/datauploads"
 COPIES = "/apis/velero.io/v1/namespaces/velero/podvolumebackups"
-
-
-def objects(kind: str) -> list[dict[str, Any]]:
-    texts = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    return [each for text in texts for each in read_documents(text) if each["kind"] == kind]
 
 
 # --- the image ---
@@ -84,39 +77,14 @@ def test_the_configuration_is_one_that_the_plugin_reads() -> None:
 # --- the rights ---
 
 
-class Right(NamedTuple):
-    """One thing that may be done; `namespace` is empty where it may be done everywhere, `name` where it may be done to each."""
-
-    namespace: str
-    group: str
-    resource: str
-    verb: str
-    name: str
-
-
-def granted() -> set[Right]:
-    return {
-        Right(role["metadata"].get("namespace", ""), group, resource, verb, name)
-        for role in (*objects("ClusterRole"), *objects("Role"))
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-        for name in rule.get("resourceNames", [""])
-    }
-
-
 def needed(method: str, path: str, rights: set[Right]) -> Right | None:
     """Return the right that a request uses, or None where there is none."""
     found = re.fullmatch(r"/apis?/(?:([^/]+\.[^/]+)/)?v\w+/(?:namespaces/([^/]+)/)?([^/]+)(?:/([^/]+))?", path)
     assert found, path
     group, namespace, resource, name = (part or "" for part in found.groups())
     verb = {"GET": "get" if name else "list", "PATCH": "patch"}[method]
-    for right in rights:
-        wanted = (right.namespace or namespace, right.group, right.resource, right.verb, right.name or name)
-        if wanted == (namespace, group, resource, verb, name):
-            return right
-    return None
+    asked = Right(namespace, group, resource, verb, name)
+    return next((right for right in rights if right.allows(asked)), None)
 
 
 def requests(place: Path) -> Iterator[tuple[str, str]]:
