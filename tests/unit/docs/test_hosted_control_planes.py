@@ -126,6 +126,16 @@ def test_what_is_kept_and_told_of_a_followed_backup_has_a_row() -> None:
     assert f"It holds {PLANES} control planes" in text
 
 
+def test_every_reason_has_a_row_among_the_reasons_and_a_word_among_the_failures() -> None:
+    text = (ROOT / "docs/reasons.md").read_text(encoding="utf-8")
+    of_backups = text.partition("## Of backups of hosted control planes\n")[2].partition("\n## ")[0]
+    assert first_cells(of_backups) == [f"`{each.value}`" for each in Reason]
+    failures = (ROOT / "docs/failures.md").read_text(encoding="utf-8")
+    told = failures.partition("\n## Backups of hosted control planes\n")[2].partition("\n## ")[0]
+    harmless = {Reason.MOVED, Reason.NOTHING_TO_MOVE, Reason.DEFECT}
+    assert not [each for each in Reason if each not in harmless and f"`{each.value}`" not in told]
+
+
 def test_the_moments_of_the_page_are_those_that_hold() -> None:
     text = section("Followed by the operator")
     assert (PATIENT.soon.seconds, PATIENT.interval.seconds) == (5, 30)
