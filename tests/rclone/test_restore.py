@@ -197,6 +197,31 @@ def test_objects_that_are_gone_other_or_longer_are_told_by_their_paths_and_all_o
     assert fingerprint(target) == before
 
 
+def test_one_flipped_byte_is_found_although_the_store_vouches_for_it(
+    container: Container, restores: Restores, s3: S3Server, tmp_path: Path
+) -> None:
+    data = container.data
+    (data / "plain").write_text("this is plain")
+    (data / "sparse").write_text("this is sparse")
+    os.truncate(data / "sparse", 2 << 20)
+    os.link(data / "plain", data / "twin")
+    before = fingerprint(data)
+    back_up(container)
+    kept = s3.objects()
+    flipped = bytearray(kept["sparse"])
+    flipped[1 << 20] = 1
+    s3.put({"plain": "THIS is plain", "twin": "THIS is plain", "sparse": bytes(flipped)})
+    target = tmp_path / "target"
+    failure = restores.refusal(target)
+    assert failure.reason == transfer.REASON_RESTORED_OTHERWISE
+    assert set(failure.problems) == {f"{name}: it has another checksum" for name in ("plain", "twin", "sparse")}
+    assert [name for name in os.listdir(target) if name != ".datamover-restore"] == []
+    s3.put({name: kept[name] for name in ("plain", "twin", "sparse")})
+    facts = restores.run(target)
+    assert (facts.resumed, facts.by_size) == (True, 0)
+    assert fingerprint(target) == before
+
+
 def test_a_store_that_is_down_ends_it_with_a_mark_and_it_goes_on_afterwards(
     container: Container, restores: Restores, s3: S3Server, tmp_path: Path
 ) -> None:

@@ -246,10 +246,14 @@ def every_line(path: str) -> Iterator[Entry]:
         raise ValueError("it is cut off: the end line is missing")
 
 
+class NoDigests(ValueError):  # noqa: N818 - it is the word for what it is
+    """A manifest for which nobody has looked for checksums: one of before, or of a run that did not come so far."""
+
+
 def digests(path: str) -> Iterator[tuple[bytes, bytes]]:
     """Yield key and MD5 (16 bytes) of what the run has proved. Of two lines about one key the last one counts.
 
-    Raises ValueError, at the latest at the end, when nobody has looked for them, or when some of them are missing.
+    Raises ValueError, at the latest at the end: NoDigests when nobody has looked for them, and when some of them are missing.
     """
     count = 0
     counted = None
@@ -260,7 +264,7 @@ def digests(path: str) -> Iterator[tuple[bytes, bytes]]:
             count += 1
             yield entry.key, bytes.fromhex(entry.md5)
     if counted is None:
-        raise ValueError("it has no checksums")
+        raise NoDigests("it has no checksums")
     if counted != count:
         raise ValueError(f"it has {count} checksums and says that they are {counted}")
 

@@ -1,0 +1,96 @@
+"""How far a restore is, at the terminal: one line that redraws itself, or a line now and then for pipes and logs."""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from datamover.api import amounts, transfer
+from datamover.cli.terminal import say
+
+_BAR: Final = 20
+"""Letters of a progress bar."""
+_INTERVAL: Final = 10.0
+"""Seconds between two lines where nothing redraws itself."""
+_DOING: Final = {
+    transfer.PROBING: "asking the store",
+    transfer.WALKING: "reading the manifest",
+    transfer.SYNCING: "restoring",
+    transfer.RECORDING: "setting attributes",
+}
+
+
+def describe(progress: transfer.Progress) -> str:
+    """Return how far it is, in words: percent, bytes, files, speed, and how long it may still take."""
+    doing = _DOING.get(progress.phase, progress.phase)
+    if progress.phase != transfer.SYNCING or not progress.total_files:
+        return doing
+    parts = [
+        f"{percent(progress)} %",
+        f"{amounts.size(progress.bytes)} of {amounts.size(progress.total_bytes)}",
+        f"{progress.files} of {amounts.count(progress.total_files, 'file')}",
+    ]
+    if progress.speed:
+        parts.append(f"{amounts.size(int(progress.speed))}/s")
+    if progress.eta is not None:
+        parts.append(f"{amounts.duration(progress.eta)} left")
+    if progress.trouble:
+        parts.append(f"waiting: {progress.trouble}")
+    return f"{doing}  {'  '.join(parts)}"
+
+
+def percent(progress: transfer.Progress) -> int:
+    """Return how much of the work is done, rounded down."""
+    done, total = progress.work
+    return 100 * done // total if total else 100
+
+
+class Meter:
+    """Shows lines of progress as they are told (`tell`), on a console; `quiet`: not at all."""
+
+    def __init__(self, console: Console, *, quiet: bool, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._quiet = quiet
+        self._monotonic = monotonic
+        self._shown = ("", -_INTERVAL)
+        live = not quiet and console.is_terminal and not console.is_dumb_terminal
+        self._live = Live(console=console, refresh_per_second=4, transient=True) if live else None
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.update(Text(""))
+            self._live.stop()
+
+    def tell(self, line: str) -> None:
+        """Take a line of progress."""
+        progress = transfer.read_progress(line)
+        if progress is None or self._quiet:
+            return
+        if self._live is not None:
+            self._live.update(self._bar(progress), refresh=True)
+            return
+        phase, moment = self._shown
+        now = self._monotonic()
+        key = progress.phase + progress.trouble
+        if key != phase or now - moment >= _INTERVAL:
+            self._shown = (key, now)
+            say(self._console, describe(progress))
+
+    def _bar(self, progress: transfer.Progress) -> Text:
+        if progress.phase != transfer.SYNCING:
+            return Text(describe(progress))
+        ascii_only = not (self._console.encoding or "").lower().startswith("utf")
+        full, empty = ("#", "-") if ascii_only else ("━", "╌")
+        done = _BAR * percent(progress) // 100
+        return Text(f"{full * done}{empty * (_BAR - done)} {describe(progress)}", no_wrap=True, overflow="ellipsis")
