@@ -43,7 +43,17 @@ UNSEEN = "unseen"
 COPY = "copy"
 DIGEST = "digest"
 DIGESTS = "digests"
+SKIPPED = "skipped"
 END = "end"
+
+SPECIAL_FILE = "special"
+"""Why something is not at the destination, or not in the manifest: it is a pipe, a socket or a device, which no object can be."""
+LOST_AND_FOUND = "lost+found"
+"""It is what a file system keeps at its top for itself."""
+UNREADABLE = "unreadable"
+"""It could not be read, or be looked at; the run deletes nothing and fails."""
+ATTRIBUTES = "attributes"
+"""Its extended attributes are longer than a line; all else is there."""
 
 _MD5 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{32}\Z")]
 _Id = Annotated[int, msgspec.Meta(ge=0, le=(1 << 32) - 1)]
@@ -70,7 +80,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True,
 
     `path` is UTF-8; where the name is not, `path` is for people and `raw` has the bytes (base64 in JSON). `mtime` in
     nanoseconds; `mode` the permission bits; `hardlink` the same word for all names of one file; `xattrs` with base64 values, ACLs
-    among them; `device` major and minor.
+    among them; `device` major and minor. `skipped` says why something is left out; a path of which nothing more is known has the type `skipped`.
     """
 
     type: str
@@ -89,6 +99,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True,
     sparse: bool = False
     entries: Count = 0
     md5: _MD5 | None = None
+    skipped: str | None = None
 
     @property
     def raw_path(self) -> bytes:
@@ -105,6 +116,11 @@ class Entry(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True,
 
 _decode_header = outside.Decoder(Header)
 _decode_entry = outside.Decoder(Entry, limit=outside.LINE_LIMIT)
+
+
+def skipped(raw: bytes, why: str) -> Entry:
+    """Return a line about a path of which nothing more is known."""
+    return msgspec.structs.replace(about(SKIPPED, raw), skipped=why)
 
 
 def about(kind: str, key: bytes) -> Entry:
@@ -133,7 +149,7 @@ class Writer:
         start = len(self._buffer)
         self._encode(entry, self._buffer, start)
         if len(self._buffer) - start > outside.LINE_LIMIT:  # nobody would read it again
-            self._encode(msgspec.structs.replace(entry, xattrs=None), self._buffer, start)
+            self._encode(msgspec.structs.replace(entry, xattrs=None, skipped=ATTRIBUTES), self._buffer, start)
             self.shortened.append(printing.readable(entry.raw_path))
         self._buffer += b"\n"
         self._entries += 1

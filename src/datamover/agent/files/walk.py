@@ -110,14 +110,16 @@ def walk(
                     raise
                 if frozen or not isinstance(error, _VANISHED):
                     _miss(tally, folder)
+                    add(manifest.skipped(folder, manifest.UNREADABLE))
                 continue
-            for item in _items(scan, tally, folder):
+            for item in _items(scan, tally, folder, add):
                 met += 1
                 if met % _CHECK_EVERY == 0:
                     tick()
                 path = folder + b"/" + item.name if folder else item.name
                 if not folder and item.name == LOST_AND_FOUND and item.is_dir(follow_symlinks=False):
                     tally.lost_and_found = True
+                    add(manifest.skipped(path, manifest.LOST_AND_FOUND))
                     continue
                 if not folder and item.name == _OWN_FOLDER:
                     tally.reserved = True
@@ -126,6 +128,7 @@ def walk(
                 except OSError as error:
                     if frozen or not isinstance(error, _VANISHED):
                         _miss(tally, path)
+                        add(manifest.skipped(path, manifest.UNREADABLE))
                     continue
                 add(entry)
                 if len(source) + 1 + len(path) >= _PATH_MAX:
@@ -228,7 +231,12 @@ def describe(source: bytes, key: bytes, *, follows: bool) -> manifest.Entry:
     return manifest.about(manifest.KEPT, key)
 
 
-def _items(scan: "os._ScandirIterator[bytes]", tally: Tally, folder: bytes) -> "Iterator[os.DirEntry[bytes]]":  # pyright: ignore[reportPrivateUsage] - typeshed has no public name
+def _items(
+    scan: "os._ScandirIterator[bytes]",  # pyright: ignore[reportPrivateUsage] - typeshed has no public name
+    tally: Tally,
+    folder: bytes,
+    add: Callable[[manifest.Entry], None],
+) -> "Iterator[os.DirEntry[bytes]]":
     """Yield a directory's items; one that cannot be read to its end counts as unreadable."""
     while True:
         try:
@@ -237,6 +245,7 @@ def _items(scan: "os._ScandirIterator[bytes]", tally: Tally, folder: bytes) -> "
             return
         except OSError:
             _miss(tally, folder)
+            add(manifest.skipped(folder, manifest.UNREADABLE))
             return
         yield item
 
@@ -257,6 +266,7 @@ def _entry(place: bytes, status: os.stat_result, path: bytes, tally: Tally) -> m
     hardlink: str | None = None
     device: str | None = None
     sparse = False
+    skipped: str | None = None
     size = 0
     if stat.S_ISREG(mode):
         kind = manifest.FILE
@@ -270,6 +280,7 @@ def _entry(place: bytes, status: os.stat_result, path: bytes, tally: Tally) -> m
             hardlink = f"{status.st_dev:x}:{status.st_ino:x}"
         if not os.access(place, os.R_OK, effective_ids=True):
             _miss(tally, path)
+            skipped = manifest.UNREADABLE
     elif stat.S_ISDIR(mode):
         kind = manifest.DIRECTORY
         tally.directories += 1
@@ -281,6 +292,7 @@ def _entry(place: bytes, status: os.stat_result, path: bytes, tally: Tally) -> m
         tally.bytes += size
     else:
         kind = _special(mode)
+        skipped = manifest.SPECIAL_FILE
         tally.special += 1
         _note(tally.special_names, path)
         if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
@@ -301,6 +313,7 @@ def _entry(place: bytes, status: os.stat_result, path: bytes, tally: Tally) -> m
         device=device,
         xattrs=None if target is not None else _xattrs(place),
         sparse=sparse,
+        skipped=skipped,
     )
 
 

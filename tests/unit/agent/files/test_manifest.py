@@ -311,7 +311,7 @@ def test_attributes_that_nobody_would_read_again_are_left_out_and_named(tmp_path
     writer.close()
     assert writer.shortened == ["much"]
     assert list(manifest.entries(str(tmp_path / "manifest"))) == [
-        Entry(type=manifest.FILE, path="much", size=3),
+        Entry(type=manifest.FILE, path="much", size=3, skipped=manifest.ATTRIBUTES),
         Entry(type=manifest.FILE, path="little", xattrs={"user.x": b"y"}),
     ]
 

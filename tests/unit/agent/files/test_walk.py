@@ -39,6 +39,7 @@ def test_files_and_links_become_objects_and_everything_is_described(tmp_path: Pa
     assert (tally.files, tally.symlinks, tally.directories, tally.special) == (1, 1, 2, 2)
     assert tally.bytes == 13
     assert sorted(tally.special_names) == ["fifo", "socket"]
+    assert {path for path, entry in entries.items() if entry.skipped == manifest.SPECIAL_FILE} == {"fifo", "socket"}
     assert {path: entry.type for path, entry in entries.items()} == {
         "": "top",
         "dir": "directory",
@@ -74,7 +75,9 @@ def test_lost_and_found_is_left_out_at_the_top_only(tmp_path: Path) -> None:
     tally, found, entries = go(tmp_path)
     assert tally.lost_and_found
     assert set(found) == {b"dir/lost+found/2"}
-    assert "lost+found" not in entries
+    assert entries["lost+found"] == manifest.Entry(
+        type=manifest.SKIPPED, path="lost+found", skipped=manifest.LOST_AND_FOUND
+    )
 
 
 def test_a_file_called_lost_and_found_is_a_file(tmp_path: Path) -> None:
