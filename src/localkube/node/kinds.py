@@ -7,17 +7,11 @@ from typing import Any
 
 from kubekit.words.core import ObjectReference, TypedLocalReference, VolumeResources
 from kubekit.words.meta import Model, ObjectMeta, Resource
+from kubekit.words.selectors import Selector
 from localkube.node.names import DRIVER, PATH_ATTRIBUTE
 from localkube.node.path_text import path_from_text
 
 Quantities = dict[str, str | int | float]
-
-
-class Selector(Model, frozen=True):
-    """A label selector."""
-
-    match_labels: dict[str, str] | None = None
-    match_expressions: tuple[dict[str, Any], ...] | None = None
 
 
 class ClaimSpec(Model, frozen=True):

@@ -1,11 +1,11 @@
 """Which volume fits a claim: the rules of Kubernetes' volume binder. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from kubekit.runtime.store import Store
 from kubekit.words.quantity import parse_quantity
-from localkube.node.kinds import Claim, NodeSelectorTerm, PersistentVolume, Selector
+from kubekit.words.selectors import requirement_holds, selects
+from localkube.node.kinds import Claim, NodeSelectorTerm, PersistentVolume
 
 
 def belongs_to(volume: PersistentVolume, claim: Claim) -> bool:
@@ -92,41 +92,6 @@ def matches_any(
 ) -> bool:
     """Tell whether one of the node selector terms holds. A term without any requirement matches nothing."""
     return any(_matches(term, labels, fields or {}) for term in terms)
-
-
-def selects(selector: Selector | None, labels: Mapping[str, str]) -> bool:
-    """Tell whether a label selector holds; no selector holds always."""
-    if selector is None:
-        return True
-    equal = all(labels.get(key) == value for key, value in (selector.match_labels or {}).items())
-    return equal and all(requirement_holds(r, labels) for r in selector.match_expressions or ())
-
-
-def requirement_holds(requirement: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Tell whether one `key operator values` holds. An unknown operator holds never."""
-    value = labels.get(requirement.get("key", ""))
-    values: list[str] = requirement.get("values") or []
-    match requirement.get("operator"):
-        case "In":
-            return value in values
-        case "NotIn":
-            return value not in values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case "Gt" | "Lt" as operator:
-            return _compares(value, values, greater=operator == "Gt")
-        case _:
-            return False
-
-
-def _compares(value: str | None, values: list[str], *, greater: bool) -> bool:
-    try:
-        left, right = int(value or ""), int(values[0])
-    except (ValueError, IndexError):
-        return False
-    return left > right if greater else left < right
 
 
 def _matches(term: NodeSelectorTerm, labels: Mapping[str, str], fields: Mapping[str, str]) -> bool:

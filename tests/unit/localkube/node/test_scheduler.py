@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from localkube.node.kinds import NODES, VOLUMES, Claim, Node, PersistentVolume, StorageClass
-from localkube.node.matching import find_match, requirement_holds
+from localkube.node.matching import find_match
 from localkube.node.names import DRIVER
 from localkube.node.pod_kinds import PODS, Pod
 from localkube.node.scheduler import AwaitBinding, Reserve, Select, Unschedulable, decide_claims, misfit
@@ -56,23 +56,6 @@ NO_MATCH = "node(s) didn't match Pod's node affinity/selector"
 )
 def test_a_pod_wants_the_node_or_it_is_said_why_not(made, why):
     assert misfit(made, node()) == why
-
-
-@pytest.mark.parametrize(
-    ("requirement", "holds"),
-    [
-        (expression("disk", "In", "ssd"), True),
-        (expression("none", "NotIn", "x"), True),
-        (expression("disk", "Exists"), True),
-        (expression("none", "DoesNotExist"), True),
-        (expression("size", "Gt", "4"), True),
-        (expression("size", "Lt", "4"), False),
-        (expression("disk", "Gt", "4"), False),
-        (expression("disk", "Like", "s*"), False),
-    ],
-)
-def test_requirements_are_evaluated(requirement, holds):
-    assert requirement_holds(requirement, {"disk": "ssd", "size": "5"}) is holds
 
 
 def claim(name="c", *, phase="Pending", volume=None, deleting=False, selected=None, cls="local"):
