@@ -16,7 +16,17 @@ from datamover.api.velero.phases import COLLECTED
 from datamover.api.velero.uploads import DATA_UPLOADS, POD_VOLUME_BACKUPS, DataUpload, PodVolumeBackup
 from datamover.verdicts.selection import content_name
 from datamover.verdicts.verdict import ClusterSnapshot, Kind, Unread
-from kubekit.client.errors import KubeError, NotFound, ServerError, TooManyRequests, TransportError
+from kubekit.client.errors import (
+    DecodeError,
+    Gone,
+    KubeError,
+    NotFound,
+    ServerError,
+    TooManyRequests,
+    TransportError,
+    Unauthorized,
+    UnfitObject,
+)
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PODS, Pod
 from kubekit.words.meta import Resource
 from kubekit.words.snapshot import VOLUME_SNAPSHOT_CONTENTS, VOLUME_SNAPSHOTS, VolumeSnapshot, VolumeSnapshotContent
@@ -34,6 +44,8 @@ _FRESH: Final = 5.0
 _SINGLY: Final = 32
 """So many contents are read one by one; of more, all of the cluster are listed."""
 _REASON_LIMIT: Final = 300
+
+_PASSING: Final = (TimeoutError, TransportError, ServerError, TooManyRequests, DecodeError, Unauthorized, Gone)
 
 T = TypeVar("T")
 
@@ -131,7 +143,7 @@ class Survey:
         return await asyncio.gather(*map(self._content, bound))
 
     async def _list(self, kind: str, resource: Resource[Any], namespace: str | None, labels: str | None) -> _Answer:
-        asked = self._client.list(resource, namespace=namespace, label_selector=labels)
+        asked = self._client.list(resource, namespace=namespace, label_selector=labels, whole=True)
         return await _answered(kind, asked, limit=_CONTENT_LIMIT if kind == Kind.CONTENT else ANSWER_LIMIT)
 
     async def _content(self, name: str) -> _Answer:
@@ -158,5 +170,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Tell whether another try may succeed: there was no answer, or one that says "not now"."""
-    return isinstance(error, (TimeoutError, TransportError, ServerError, TooManyRequests))
+    """Tell whether another try may succeed: there was no answer, one that says "not now", or one of whoever stands before the API server."""
+    if isinstance(error, UnfitObject):
+        return False
+    return isinstance(error, _PASSING)

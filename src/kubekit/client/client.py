@@ -28,7 +28,7 @@ from kubekit.client.codec import (
     decode_page,
     encode,
 )
-from kubekit.client.errors import Gone, KubeError, TransportError, api_error
+from kubekit.client.errors import Gone, KubeError, TransportError, UnfitObject, api_error
 from kubekit.client.retries import MAX_ATTEMPTS, pause, repeatable
 from kubekit.client.transport import Request, Response, Transport
 from kubekit.words.meta import Manifest, Resource
@@ -123,19 +123,33 @@ class Client:
         label_selector: str | None = None,
         field_selector: str | None = None,
         limit: int = PAGE_SIZE,
+        whole: bool = False,
     ) -> tuple[T, ...]:
-        """Return all objects of one consistent list. A list that expires half-way is read anew in one piece."""
+        """Return all objects of one consistent list. A list that expires half-way is read anew in one piece.
+
+        An object that does not fit its struct is left out; with `whole` it raises UnfitObject.
+        """
         try:
-            return await self._collect(resource, namespace, label_selector, field_selector, limit)
+            return await self._collect(resource, namespace, label_selector, field_selector, limit, whole)
         except Gone:
-            return await self._collect(resource, namespace, label_selector, field_selector, 0)
+            return await self._collect(resource, namespace, label_selector, field_selector, 0, whole)
 
     async def _collect(
-        self, resource: Resource[T], namespace: str | None, labels: str | None, fields: str | None, limit: int
+        self,
+        resource: Resource[T],
+        namespace: str | None,
+        labels: str | None,
+        fields: str | None,
+        limit: int,
+        whole: bool,
     ) -> tuple[T, ...]:
         items: list[T] = []
         pages = self.pages(resource, namespace=namespace, label_selector=labels, field_selector=fields, limit=limit)
         async for page in pages:
+            if whole and page.poison:
+                raise UnfitObject(
+                    f"{resource.kind} {page.poison[0].metadata.name or '(no name)'} cannot be read: {page.poison[0].problem}"
+                )
             items.extend(page.items)
         return tuple(items)
 

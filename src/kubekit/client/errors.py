@@ -5,6 +5,7 @@ KubeError
 │   └── TransportTimeout      no answer in time; the request may have taken effect
 ├── ConfigError               kubeconfig or in-cluster credentials cannot be used
 ├── DecodeError               an answer arrived that cannot be understood
+│   └── UnfitObject           one object of a list
 └── ApiError                  the server answered with an error (status, reason, message, details)
     ├── BadRequest            400
     ├── Unauthorized          401
@@ -40,6 +41,10 @@ class TransportTimeout(TransportError):  # noqa: N818 - reads as what happened
 
 class DecodeError(KubeError):
     """The answer is not what its type says. The message names the field and quotes no value."""
+
+
+class UnfitObject(DecodeError):  # noqa: N818 - reads as what came
+    """One object of a list is not what its type says, and stays so until somebody changes it."""
 
 
 class ConfigError(KubeError):

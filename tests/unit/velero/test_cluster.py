@@ -49,7 +49,7 @@ class Answers:
         return found[0]
 
     async def list(
-        self, resource: Resource[Any], *, namespace: str | None = None, label_selector: str | None = None
+        self, resource: Resource[Any], *, namespace: str | None = None, label_selector: str | None = None, whole: bool
     ) -> Any:
         self.asked.append(("list", resource.plural, namespace or "", label_selector or ""))
         return await self._answer(resource.plural)

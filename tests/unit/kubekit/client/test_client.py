@@ -19,6 +19,7 @@ from kubekit.client.errors import (
     TransportError,
     TransportTimeout,
     Unauthorized,
+    UnfitObject,
 )
 from kubekit.words.meta import Model, ObjectMeta, PartialObject, Resource
 from support.scripted_transport import ScriptedStream, ScriptedTransport, answer, failure, line
@@ -101,6 +102,14 @@ async def test_a_list_that_expires_between_pages_is_read_anew_in_one_piece():
     )
     assert [item.metadata.name for item in await client.list(THINGS, limit=1)] == ["a", "b"]
     assert transport.requests[-1].query == ()
+
+
+async def test_who_wants_the_whole_list_hears_of_an_object_that_does_not_fit():
+    client, *_ = connect(things(thing(), thing("bad", size="hunter2")), things(thing()))
+    with pytest.raises(UnfitObject, match="Thing bad cannot be read") as caught:
+        await client.list(THINGS, whole=True)
+    assert "hunter2" not in str(caught.value)
+    assert len(await client.list(THINGS, whole=True)) == 1
 
 
 async def test_a_poison_object_is_logged_once_per_version_and_left_out(caplog):
