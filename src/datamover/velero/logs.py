@@ -2,6 +2,9 @@
 
 The host takes `@message`, `@level` and `@timestamp` for strings without looking; another type in one of them would end the Velero server itself.
 It gives up on a line of 64 KiB. So everything is made a string here, and cut.
+
+While it collects a backup the host counts the lines of level error, ours among them, and calls the backup PartiallyFailed for one of them. So an error is
+only what fails the item or the operation anyhow; whatever else goes wrong, and whatever a library says, is a warning.
 """
 
 import logging
@@ -49,7 +52,7 @@ class Log:
         self.write("warn", message, **fields)
 
     def error(self, message: str, **fields: object) -> None:
-        """Say what has failed."""
+        """Say what fails the item, the operation or the program: the backup fails for it."""
         self.write("error", message, **fields)
 
     def write(self, level: str, message: str, **fields: object) -> None:
@@ -81,7 +84,7 @@ def _stamp(now: datetime) -> str:
 
 
 class Bridge(logging.Handler):
-    """Brings what libraries log by `logging` into the same lines."""
+    """Brings what libraries log by `logging` into the same lines; none of it is an error of a backup."""
 
     def __init__(self, log: Log) -> None:
         super().__init__()
@@ -97,7 +100,7 @@ class Bridge(logging.Handler):
 
 
 def _level(number: int) -> str:
-    for level, lowest in (("error", logging.ERROR), ("warn", logging.WARNING), ("info", logging.INFO)):
+    for level, lowest in (("warn", logging.WARNING), ("info", logging.INFO)):
         if number >= lowest:
             return level
     return "debug"
