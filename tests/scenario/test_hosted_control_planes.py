@@ -77,9 +77,11 @@ def begun(stage: VeleroStage) -> dict[str, str]:
     failing = host(stage, claims=MEMBERS)
     failing.play(MEMBERS[2], walk=("Accepted", "Prepared", "Failed"), message="no room in the store")
     failing.back_up("failing")
-    untaken = host(stage)
-    untaken.play(handle=False, error="quota of the array")
-    untaken.back_up("untaken", csiSnapshotTimeout="2s")
+    for name, claims in (("untaken", MEMBERS), ("untaken-alone", MEMBERS[2:])):
+        untaken = host(stage, claims=claims)
+        make_claims(stage.plane, untaken.namespace, "scratch", labels={"velero.io/exclude-from-backup": "true"})
+        untaken.play(MEMBERS[2], handle=False, error="quota of the array")
+        untaken.back_up(name, csiSnapshotTimeout="2s")
     host(stage, name="h" * 200).back_up(LONG)
     stage.plane.create(
         {
@@ -282,13 +284,20 @@ def test_names_of_two_hundred_characters_are_found_by_their_shortened_labels(
     assert (progress(stage, LONG)["nCompleted"], progress(stage, LONG)["nTotal"]) == (1, 1)
 
 
-def test_a_claim_whose_snapshot_is_never_taken_is_told_by_velero_and_not_waited_for_by_us(
-    stage: VeleroStage, begun: dict[str, str]
+@pytest.mark.parametrize(("name", "moved"), [("untaken", MEMBERS[:2]), ("untaken-alone", ())])
+def test_a_claim_whose_snapshot_is_never_taken_fails_the_control_plane_by_name(
+    stage: VeleroStage, begun: dict[str, str], name: str, moved: tuple[str, ...]
 ) -> None:
-    stage.velero.wait_for_phase("untaken", "PartiallyFailed")
+    """Velero gives up on it, has an error, and leaves nothing of it. What a label leaves out is not missed."""
+    status = stage.velero.wait_for_phase(name, "PartiallyFailed")["status"]
 
-    assert progress(stage, "untaken")["phase"] == "Completed"
-    assert stage.upload_phases("untaken") == {}
+    told = progress(stage, name)
+    assert (told["phase"], told.get("nCompleted", 0), told["nTotal"]) == ("Failed", len(moved), len(moved) + 1)
+    assert "giving up, VolumeSnapshot was not finished in the expected timeout" in told["error"]
+    assert f"nothing of claim {MEMBERS[2]};" in told["error"]
+    assert f"velero backup describe {name} --details" in told["error"]
+    assert status["errors"] > status["backupItemOperationsFailed"] == 1
+    assert stage.upload_phases(name) == dict.fromkeys(moved, "Completed")
 
 
 @pytest.mark.parametrize(
@@ -365,7 +374,7 @@ def followed(stage: VeleroStage, backup: str, state: str) -> dict[str, Any]:
 def test_the_watcher_says_of_each_backup_what_the_plugin_said(stage: VeleroStage, begun: dict[str, str]) -> None:
     """Of those that were over before it came, and of one that it sees from its beginning."""
     kubeconfig = stage.plane.user_kubeconfig(WATCHER, [ADMIN_GROUP])
-    said = {"supported": "MOVED", "unsupported": "UNSUPPORTED", "failing": "FAILED", LONG: "MOVED"}
+    said = {"supported": "MOVED", "unsupported": "UNSUPPORTED", "failing": "FAILED", "untaken": "FAILED", LONG: "MOVED"}
     with watching(kubeconfig, stage.velero.namespace):
         for backup, state in said.items():
             planes = json.loads(followed(stage, backup, state)["data"]["status.json"])["controlPlanes"]

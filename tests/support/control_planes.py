@@ -24,7 +24,7 @@ from datamover.api.velero.uploads import (
 from datamover.verdicts.configuration import Configuration
 from datamover.verdicts.validate import validate_data_mover
 from datamover.verdicts.verdict import ClusterSnapshot, Verdict
-from kubekit.words.core import ObjectReference, PersistentVolumeClaim
+from kubekit.words.core import ObjectReference, PersistentVolumeClaim, PersistentVolumeClaimStatus
 from kubekit.words.meta import ObjectMeta
 from kubekit.words.snapshot import (
     VolumeSnapshot,
@@ -200,6 +200,7 @@ def content(
     refers: ObjectReference | None = None,
     created: datetime = BEGAN,
     status: bool = True,
+    handle: str | None = None,
 ) -> VolumeSnapshotContent:
     """Return the driver's side of that snapshot."""
     own = ObjectReference(namespace=namespace, name=f"velero-{claim}-x", uid=f"s-{namespace}-{claim}")
@@ -207,7 +208,9 @@ def content(
         metadata=ObjectMeta(name=f"snapcontent-{namespace}-{claim}", creation_timestamp=seconds(created)),
         spec=VolumeSnapshotContentSpec(driver="d", volume_snapshot_ref=refers or own),
         status=VolumeSnapshotContentStatus(
-            ready_to_use=ready, error=VolumeSnapshotError(message=error) if error is not None else None
+            snapshot_handle=handle,
+            ready_to_use=ready,
+            error=VolumeSnapshotError(message=error) if error is not None else None,
         )
         if status
         else None,
@@ -220,11 +223,28 @@ def claim(
     namespace: str = HOSTED,
     labels: dict[str, str] | None = None,
     created: datetime | None = None,
+    annotations: dict[str, str] | None = None,
+    deleted: datetime | None = None,
+    phase: str | None = None,
 ) -> PersistentVolumeClaim:
-    """Return a claim of the control plane."""
-    made = seconds(created) if created is not None else None
-    meta = ObjectMeta(name=name, namespace=namespace, uid="uid-" + name, labels=labels, creation_timestamp=made)
-    return PersistentVolumeClaim(metadata=meta)
+    """Return a claim of the control plane; without a phase it has no status."""
+    meta = ObjectMeta(
+        name=name,
+        namespace=namespace,
+        uid="uid-" + name,
+        labels=labels,
+        annotations=annotations,
+        creation_timestamp=seconds(created) if created is not None else None,
+        deletion_timestamp=seconds(deleted) if deleted is not None else None,
+    )
+    return PersistentVolumeClaim(
+        metadata=meta, status=PersistentVolumeClaimStatus(phase=phase) if phase is not None else None
+    )
+
+
+def held(name: str = "data-etcd-0", *, created: datetime = BEGAN - timedelta(days=1), **others: Any) -> Any:
+    """Return a claim that had its volume when the backup began."""
+    return claim(name, created=created, phase="Bound", **others)
 
 
 def cluster(*objects: Any, **others: Any) -> ClusterSnapshot:

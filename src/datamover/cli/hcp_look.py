@@ -10,7 +10,7 @@ from datamover.api.hypershift import CONFIG_MAP, HOSTED_CONTROL_PLANES, HostedCo
 from datamover.api.velero.backup import BACKUPS, Backup
 from datamover.survey.control_plane import Survey
 from datamover.verdicts.configuration import Configuration, ConfigurationError
-from datamover.verdicts.selection import includes
+from datamover.verdicts.filters import includes
 from datamover.verdicts.validate import validate_data_mover
 from datamover.verdicts.verdict import Verdict
 from kubekit.client.client import Client

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from datamover.api import copy_trigger, names
 from datamover.api.cdi.names import FULL, READ_ON_CLAIMS
+from datamover.api.velero.names import SKIP_ANNOTATION
 from datamover.api.volsync.names import POPULATED_FOR_LABEL
 from datamover.volumes.handover import has_room
 from datamover.volumes.rebinding import is_found
@@ -81,8 +82,10 @@ def project_meta(meta: ObjectMeta) -> ObjectMeta:
 
 
 def _project_claim_meta(meta: ObjectMeta, spec: PersistentVolumeClaimSpec | None) -> ObjectMeta:
-    """Keep in addition the node that was found for a claim, where a populator has to know it: the driver is not ours to help. And that it is full of annotations."""
+    """Keep in addition the node that was found for a claim, where a populator has to know it: the driver is not ours to help. And that it is full of annotations, and that Velero skips it."""
     projected, node = project_meta(meta), meta.annotation(SELECTED_NODE)
+    if meta.annotation(SKIP_ANNOTATION) is not None:
+        projected = replace(projected, annotations={**(projected.annotations or {}), SKIP_ANNOTATION: "true"})
     if not has_room(meta):
         projected = replace(projected, annotations={**(projected.annotations or {}), FULL: "true"})
     populates = meta.label(POPULATED_FOR_LABEL) is not None or (spec is not None and spec.data_source_ref is not None)

@@ -22,7 +22,7 @@ from datamover.velero.items import Item, fits, read, reader
 from datamover.velero.logs import Log
 from datamover.verdicts import platform
 from datamover.verdicts.configuration import Configuration, ConfigurationError
-from datamover.verdicts.limits import operation_timeout
+from datamover.verdicts.limits import later, operation_timeout
 from datamover.verdicts.operation import Operation, decode
 from datamover.verdicts.selection import select, to_cancel
 from datamover.verdicts.validate import NO_NAMESPACE, validate_data_mover
@@ -68,8 +68,7 @@ class BackUpHostedControlPlane:
         namespace = hcp.metadata.namespace
         if not namespace:
             raise ActionError(_VALIDATING + NO_NAMESPACE)
-        from_pods = found.spec is not None and found.spec.default_volumes_to_fs_backup is True
-        if platform.rule_of(hcp.platform) is None and not from_pods:
+        if platform.rule_of(hcp.platform) is None and not found.copies_from_pods:
             raise ActionError(_VALIDATING + platform.unsupported(hcp.platform))
         configuration = self._configuration(self._velero(found), **_named(found, hcp))
         if configuration.blocking:
@@ -98,7 +97,7 @@ class BackUpHostedControlPlane:
         try:
             return self._progress(begun, found)
         except Exception as error:  # noqa: BLE001 - an error would end the operation as failed, and say of good data that they are not moved
-            self._log.error(f"fault in {NAME}: {error!r}", trace=traceback.format_exc()[-_TRACE:])
+            self._log.warning(f"fault in {NAME}: {error!r}", trace=traceback.format_exc()[-_TRACE:])
             sentence = (
                 f"this plugin has failed by a fault of its own: {type(error).__name__}: {clean(str(error), limit=200)}"
             )
@@ -152,7 +151,7 @@ class BackUpHostedControlPlane:
             raise ActionError(f"{len(failures)} of the uploads of {begun.namespace} go on: {'; '.join(failures)}")
 
     def _unfinished(self, backup: Backup, looked: Look, namespace: str) -> tuple[Target, ...]:
-        mine = select(backup, namespace=namespace, seen=looked.seen, now=self._now())
+        mine = select(backup, namespace=namespace, seen=looked.seen)
         return tuple(
             Target(
                 each.resource, each.metadata.namespace or self._velero(backup), each.metadata.name, each.metadata.uid
@@ -219,7 +218,8 @@ class BackUpHostedControlPlane:
 
         At the end of that time Velero itself would call the operation failed, and the backup with it.
         """
-        waiting = passing and self._now() < begun.started + operation_timeout(backup) / 2
+        end = later(begun.started, operation_timeout(backup) / 2)
+        waiting = passing and (end is None or self._now() < end)
         said = sentence if not waiting else f"{sentence}. {_LATER}"
         self._log.warning(f"It is not known whether the data is moved: {sentence}", namespace=begun.namespace)
         return Progress(completed=not waiting, description=said, started=begun.started, updated=begun.started)

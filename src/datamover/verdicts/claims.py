@@ -7,7 +7,7 @@ from datamover.api.hypershift import RHCOS_LABEL, HostedControlPlane
 from datamover.api.velero import names
 from datamover.api.velero.uploads import DataUpload, PodVolumeBackup
 from datamover.verdicts.readings import Reading, claim_uid_of, name
-from datamover.verdicts.verdict import SHOWN_LIMIT, Kind, Row
+from datamover.verdicts.verdict import SHOWN_LIMIT, Kind, Row, Wait
 from kubekit.words.core import PersistentVolumeClaim
 from kubekit.words.meta import ObjectMeta
 from kubekit.words.snapshot import VolumeSnapshot
@@ -31,11 +31,12 @@ class Claims:
     """The names of the claims of one namespace by their UIDs. What names no claim is a claim of its own, called after what names it."""
 
     def __init__(self, claims: Iterable[PersistentVolumeClaim], namespace: str) -> None:
-        self.all: Mapping[str, ObjectMeta] = {
-            each.metadata.name: each.metadata for each in claims if each.metadata.namespace == namespace
+        self.all: Mapping[str, PersistentVolumeClaim] = {
+            each.metadata.name: each for each in claims if each.metadata.namespace == namespace
         }
-        self.images = frozenset(meta.name for meta in self.all.values() if is_image(meta))
-        self._names = {meta.uid: meta.name for meta in self.all.values() if meta.uid}
+        metas = [each.metadata for each in self.all.values()]
+        self.images = frozenset(meta.name for meta in metas if is_image(meta))
+        self._names = {meta.uid: meta.name for meta in metas if meta.uid}
 
     def of_upload(self, upload: DataUpload) -> str:
         """Return the claim that an upload moves."""
@@ -71,12 +72,26 @@ def grouped(readings: Iterable[Reading]) -> Mapping[str, list[Reading]]:
 
 
 def rows_of(
-    by_claim: Mapping[str, Sequence[Reading]], *, finished: frozenset[str], claims: Claims, collected: bool
+    by_claim: Mapping[str, Sequence[Reading]],
+    *,
+    finished: frozenset[str],
+    claims: Claims,
+    lost: Sequence[Wait],
+    collected: bool,
 ) -> tuple[Row, ...]:
-    """Return a row for each claim, at most `SHOWN_LIMIT`: those that are unfinished first, then by name."""
+    """Return a row for each claim, at most `SHOWN_LIMIT`: those that are unfinished first, then by name. `lost` are those of which nothing is left."""
+    told = {wait.claim: wait for wait in lost}
     rows = [_row(readings, finished=key in finished) for key, readings in by_claim.items()]
-    rows += [_unseen(meta, collected=collected) for key, meta in claims.all.items() if key not in by_claim]
-    return tuple(sorted(rows, key=lambda row: (row.finished, row.kind == Kind.CLAIM, row.claim))[:SHOWN_LIMIT])
+    rows += [
+        _unseen(each.metadata, lost=told.get(name(key)), collected=collected)
+        for key, each in claims.all.items()
+        if key not in by_claim
+    ]
+    return tuple(
+        sorted(rows, key=lambda row: (row.finished, row.kind == Kind.CLAIM and row.claim not in told, row.claim))[
+            :SHOWN_LIMIT
+        ]
+    )
 
 
 def _row(readings: Sequence[Reading], *, finished: bool) -> Row:
@@ -101,9 +116,11 @@ def _row(readings: Sequence[Reading], *, finished: bool) -> Row:
     )
 
 
-def _unseen(meta: ObjectMeta, *, collected: bool) -> Row:
+def _unseen(meta: ObjectMeta, *, lost: Wait | None, collected: bool) -> Row:
     skipped = is_image(meta)
-    if skipped:
+    if lost is not None:
+        sentence = lost.sentence
+    elif skipped:
         sentence = "it holds an image of the operating system, which is made anew and does not count"
     elif collected:
         sentence = "nothing of it was snapshotted or moved: the backup does not have it, or what moved it is gone"

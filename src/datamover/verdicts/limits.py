@@ -21,15 +21,20 @@ _LONGEST: Final = 64
 """Characters of a timestamp."""
 
 
-def moment_at(text: str | None, *, now: datetime) -> datetime | None:
-    """Return the moment that a timestamp says, at the latest `now`; None for none, for garbage and for the future."""
+def stamp(text: str | None) -> datetime | None:
+    """Return the moment that a timestamp says; None for none and for garbage. For comparing stamps with each other: no clock of ours is in it."""
     if not text or len(text) > _LONGEST:
         return None
     try:
-        found = parse(text)
-        return min(found, now) if found <= now + SKEW else None
+        return parse(text)
     except (ValueError, OverflowError):
         return None
+
+
+def moment_at(text: str | None, *, now: datetime) -> datetime | None:
+    """Return the moment that a timestamp says, at the latest `now`; None for none, for garbage and for the future."""
+    found = stamp(text)
+    return min(found, now) if found is not None and found <= now + SKEW else None
 
 
 def span_of(text: str | None, *, default: timedelta) -> timedelta:

@@ -43,6 +43,11 @@ class Reading:
     started: datetime | None = None
     updated: datetime | None = None
 
+    @property
+    def is_snapshot(self) -> bool:
+        """Tell whether it is a snapshot, or the driver's side of one."""
+        return self.wait.kind in (Kind.SNAPSHOT, Kind.CONTENT)
+
 
 def name(text: str | None) -> str:
     """Return a name fit to be shown."""
@@ -190,6 +195,7 @@ def read_snapshot(snapshot: VolumeSnapshot, *, key: str, backup: str, limits: Li
         "VolumeSnapshot",
         snapshot.metadata,
         ready=bool(status and status.ready_to_use),
+        handle=bool(content_name(snapshot)),
         error=status.error if status is not None else None,
         key=key,
         backup=backup,
@@ -219,7 +225,7 @@ def read_content(
                 claim=name(key),
                 phase=MISSING if bound else NOT_BOUND,
                 since=created,
-                deadline=deadline,
+                deadline=_told(deadline, created, handle=False, limits=limits),
                 sentence=sentence,
             ),
             error=gave_up("volumeSnapshotContent") if late else "",
@@ -233,11 +239,22 @@ def read_content(
         "volumeSnapshotContent",
         content.metadata,
         ready=bool(status and status.ready_to_use),
+        handle=bool(status and status.snapshot_handle),
         error=status.error if status is not None else None,
         key=key,
         backup=backup,
         limits=limits,
     )
+
+
+def _told(deadline: datetime | None, created: datetime | None, *, handle: bool, limits: Limits) -> datetime | None:
+    """Return when a snapshot is given up: by Velero itself, as long as it collects, when it has no handle within `limits.snapshot`.
+
+    That is told, and fails nothing here: Velero has an error when it has done so.
+    """
+    if handle or limits.collected:
+        return deadline
+    return min((each for each in (later(created, limits.snapshot), deadline) if each is not None), default=None)
 
 
 def _read_snapshot(
@@ -246,6 +263,7 @@ def _read_snapshot(
     meta: ObjectMeta,
     *,
     ready: bool,
+    handle: bool,
     error: VolumeSnapshotError | None,
     key: str,
     backup: str,
@@ -264,7 +282,7 @@ def _read_snapshot(
         claim=name(key),
         phase=READY if ready else REFUSED if complaint else NOT_READY,
         since=created,
-        deadline=deadline,
+        deadline=None if ready else _told(deadline, created, handle=handle, limits=limits),
         sentence=sentence,
     )
     found = Reading(key=key, wait=wait, done=ready, started=created, updated=created)

@@ -8,19 +8,16 @@ have to name it in turn. What a restore makes anew has the labels of what was ba
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from fnmatch import fnmatchcase
-from typing import Final, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from datamover.api.velero import names
 from datamover.api.velero.backup import Backup
 from datamover.api.velero.phases import ENDED
 from datamover.api.velero.uploads import DATA_UPLOADS, POD_VOLUME_BACKUPS, DataUpload, PodVolumeBackup
-from datamover.verdicts.limits import SKEW, moment_at
+from datamover.verdicts.limits import SKEW, later, stamp
 from datamover.verdicts.verdict import ClusterSnapshot
 from kubekit.words.meta import HasMeta, ObjectMeta, Reference
 from kubekit.words.snapshot import VolumeSnapshot, VolumeSnapshotContent
-
-_PATTERN_LIMIT: Final = 253
 
 T = TypeVar("T", bound=HasMeta)
 
@@ -63,17 +60,17 @@ class Mark(NamedTuple):
         return meta.label(names.BACKUP_NAME_LABEL) == self.label
 
 
-def select(backup: Backup, *, namespace: str, seen: ClusterSnapshot, now: datetime) -> Selection:
+def select(backup: Backup, *, namespace: str, seen: ClusterSnapshot) -> Selection:
     """Return what belongs to the backup in the control plane's `namespace`. Each object is there once, in the order of names."""
     mark = Mark.of(backup)
-    begun = moment_at(backup.metadata.creation_timestamp, now=now)
-    ended = moment_at(backup.status.completion_timestamp if backup.status is not None else None, now=now)
+    begun = stamp(backup.metadata.creation_timestamp)
+    ended = stamp(backup.status.completion_timestamp if backup.status is not None else None)
     snapshots = _sorted(
         seen.snapshots,
         lambda each: (
             _is_snapshot_of(each.metadata, mark, namespace)
-            and not _is_older(each.metadata, begun, now)
-            and not _is_later(each.metadata, ended, now)
+            and not _is_older(each.metadata, begun)
+            and not _is_later(each.metadata, ended)
         ),
     )
     contents = {each.metadata.name: each for each in seen.contents}
@@ -124,35 +121,26 @@ def to_cancel(selection: Selection) -> tuple[Reference, ...]:
     )
 
 
-def includes(backup: Backup, namespace: str) -> bool:
-    """Tell whether a backup has this namespace in it: no list and `*` mean all, what is excluded is not."""
-    spec = backup.spec
-    included = (spec.included_namespaces if spec is not None else None) or (names.ALL_NAMESPACES,)
-    excluded = (spec.excluded_namespaces if spec is not None else None) or ()
-    return _matches(included, namespace) and not _matches(excluded, namespace)
-
-
-def _matches(patterns: Iterable[str], namespace: str) -> bool:
-    return any(
-        pattern == namespace or (len(pattern) <= _PATTERN_LIMIT and fnmatchcase(namespace, pattern))
-        for pattern in patterns
-    )
-
-
 def _is_snapshot_of(meta: ObjectMeta, mark: Mark, namespace: str) -> bool:
     return meta.namespace == namespace and meta.label(names.BACKUP_NAME_LABEL) == mark.label
 
 
-def _is_older(meta: ObjectMeta, begun: datetime | None, now: datetime) -> bool:
+def _is_older(meta: ObjectMeta, begun: datetime | None) -> bool:
     """Tell whether a snapshot was there before the backup was: the API server's clock says both."""
-    made = moment_at(meta.creation_timestamp, now=now)
+    made = stamp(meta.creation_timestamp)
     return made is not None and begun is not None and made < begun
 
 
-def _is_later(meta: ObjectMeta, ended: datetime | None, now: datetime) -> bool:
+def _is_later(meta: ObjectMeta, ended: datetime | None) -> bool:
     """Tell whether a snapshot was made after the backup had ended: a restore makes them anew, with the labels that they had. Two clocks say so."""
-    made = moment_at(meta.creation_timestamp, now=now)
-    return made is not None and ended is not None and made > ended + SKEW
+    made, end = stamp(meta.creation_timestamp), later(ended, SKEW)
+    return made is not None and end is not None and made > end
+
+
+def snapshot_of(upload: DataUpload) -> str:
+    """Return the name of the snapshot that an upload moves; empty where it says none."""
+    taken = upload.spec.csi_snapshot if upload.spec is not None else None
+    return (taken.volume_snapshot if taken is not None else None) or ""
 
 
 def content_name(snapshot: VolumeSnapshot) -> str:

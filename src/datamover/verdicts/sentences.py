@@ -1,19 +1,15 @@
 """The verdict in words: one sentence, and what is worth a warning. Pure."""
 
 from collections.abc import Collection, Sequence
-from typing import Final
 
 from datamover.api.amounts import count, size
 from datamover.api.outside import clean
-from datamover.verdicts.limits import moment_at
+from datamover.verdicts.filters import includes
+from datamover.verdicts.omissions import Omissions, left_out_warning, named
 from datamover.verdicts.platform import PLATFORMS
 from datamover.verdicts.readings import name, said
-from datamover.verdicts.selection import includes
 from datamover.verdicts.stages import Look
 from datamover.verdicts.verdict import Kind, Wait
-
-_NAMED: Final = 8
-"""So many claims are named; the table shows the others."""
 
 
 def waiting(*, completed: int, total: int, waits: Sequence[Wait]) -> str:
@@ -31,10 +27,10 @@ def waiting(*, completed: int, total: int, waits: Sequence[Wait]) -> str:
     return _sentence(f"{done}; waiting for {what}{claim} ({first.phase}): {first.sentence}", more)
 
 
-def moved(look: Look, *, seen: Collection[str], total: int, size_of_all: int) -> str:
-    """Return that all is moved, how, and that there are claims of which nothing was: it would be a half-truth without them. `seen` as in `warnings`."""
-    left_out = _left_out(look, seen)
-    others = f"; nothing was taken of {count(len(left_out), 'other claim')} ({_names(left_out)})" if left_out else ""
+def moved(look: Look, *, omissions: Omissions, total: int, size_of_all: int) -> str:
+    """Return that all is moved, how, and that there are claims of which nothing was: it would be a half-truth without them."""
+    left_out = omissions.left_out
+    others = f"; nothing was taken of {count(len(left_out), 'other claim')} ({named(left_out)})" if left_out else ""
     if look.uploads or look.pod_volume_backups:
         amount = f" ({size(size_of_all)})" if size_of_all else ""
         left = len({each.key for each in look.snapshots})
@@ -62,10 +58,12 @@ def nothing(look: Look) -> str:
     return f"{start}: the backup has left no snapshot, no upload and no pod volume backup of it"
 
 
-def unknown(look: Look) -> str:
-    """Return what cannot be read, and so not be told."""
+def unknown(look: Look, omissions: Omissions) -> str:
+    """Return what cannot be read, or why else it cannot be told."""
     kinds = "; ".join(f"{name(each.kind)}: {said(each.reason)}" for each in look.seen.unread)
-    return f"whether all is moved cannot be told, for this cannot be read: {kinds}"
+    unread = f"this cannot be read: {kinds}" if kinds else ""
+    why = "; ".join(filter(None, (omissions.doubt, unread)))
+    return f"whether all is moved cannot be told, for {why}"
 
 
 def unsupported(error: str) -> str:
@@ -80,17 +78,19 @@ def failed(error: str, *, waits: Sequence[Wait], completed: int, total: int) -> 
     return _sentence(f"{error}{why}", f"; {completed} of {count(total, 'volume')} moved")
 
 
-def warnings(look: Look, *, seen: Collection[str]) -> tuple[str, ...]:
+def warnings(look: Look, *, seen: Collection[str], omissions: Omissions) -> tuple[str, ...]:
     """Return what fails nothing, and should be known. `seen` are the claims of which something was snapshotted or moved."""
     found = [f"{name(each.kind)} cannot be read: {said(each.reason)}" for each in look.seen.unread]
     if look.limits.collected and len(seen) < look.minimum:
         found.append(
             f"the control plane has {count(look.minimum, 'member')} of etcd by its availability policy, but the backup has {count(len(seen), 'volume')} of it"
         )
-    if seen and (left := _left_out(look, seen)):
+    if seen and (left := left_out_warning(omissions)):
+        found.append(left)
+    if look.strangers:
         found.append(
-            f"nothing of {count(len(left), 'claim')} was snapshotted or moved ({_names(left)}): the backup's filters leave them out, or Velero has given up "
-            "on them, as its log says then"
+            f"{count(len(look.strangers), 'claim')} that the backup does not take in {'has' if len(look.strangers) == 1 else 'have'} a snapshot with its label all the same "
+            f"({named(sorted(look.strangers))}): Velero has not made it, and it does not count"
         )
     if look.asked and look.rule is not None and not look.rule.du_required and look.uploads:
         found.append("on this platform no upload is required; Velero makes them all the same, so they are waited for")
@@ -102,25 +102,6 @@ def warnings(look: Look, *, seen: Collection[str]) -> tuple[str, ...]:
             f"{count(images, 'image')} of an operating system {'is' if images == 1 else 'are'} moved as well, which nobody needs: a volume policy of Velero leaves such volumes out"
         )
     return tuple(found)
-
-
-def _left_out(look: Look, seen: Collection[str]) -> list[str]:
-    """Return the claims that were there when the backup began, and of which Velero, once it has processed all items, has left nothing."""
-    began = look.limits.began
-    if not look.limits.collected or began is None:
-        return []
-    made = {key: moment_at(meta.creation_timestamp, now=look.limits.now) for key, meta in look.claims.all.items()}
-    return sorted(
-        key
-        for key, moment in made.items()
-        if key not in seen and key not in look.images and moment is not None and moment <= began
-    )
-
-
-def _names(claims: Sequence[str]) -> str:
-    """Return the first of them."""
-    more = f" and {len(claims) - _NAMED} more" if len(claims) > _NAMED else ""
-    return f"{', '.join(map(name, claims[:_NAMED]))}{more}"
 
 
 def _sentence(text: str, end: str) -> str:

@@ -13,6 +13,7 @@ from functools import cached_property
 from datamover.api.hypershift import HostedControlPlane
 from datamover.api.velero.backup import Backup
 from datamover.verdicts.claims import Claims, is_image, minimum_of
+from datamover.verdicts.filters import is_left_out
 from datamover.verdicts.limits import Limits
 from datamover.verdicts.platform import Rule
 from datamover.verdicts.pods import Movers
@@ -24,7 +25,7 @@ from datamover.verdicts.readings import (
     read_snapshot,
     read_upload,
 )
-from datamover.verdicts.selection import Selection
+from datamover.verdicts.selection import Selection, snapshot_of
 from datamover.verdicts.verdict import ClusterSnapshot, Kind, Wait
 from kubekit.words.snapshot import VolumeSnapshot
 
@@ -56,6 +57,11 @@ class Look:
         return self.backup.spec is not None and self.backup.spec.snapshot_move_data is True
 
     @cached_property
+    def blind(self) -> bool:
+        """Whether uploads are asked for and cannot be read: then a snapshot may have one, which has the last word on it."""
+        return self.asked and Kind.UPLOAD in self.unread
+
+    @cached_property
     def minimum(self) -> int:
         """How many claims there have to be at least, as long as more may come."""
         return minimum_of(self.hcp)
@@ -71,8 +77,16 @@ class Look:
 
         Nobody restores them. Velero may take and move them all the same, for it does so before it asks whether the claim is backed up.
         """
-        labelled = (each for each in self.selection.snapshots if is_image(each.metadata))
-        return self.claims.images | {self.claims.of_snapshot(each) for each in labelled}
+        labelled = {
+            each.metadata.name: self.claims.of_snapshot(each)
+            for each in self.selection.snapshots
+            if is_image(each.metadata)
+        }
+        # whoever may make a snapshot can give it any label: a claim that is seen says itself what it is, and one that is not seen is an image if nothing
+        # that is left of it says otherwise
+        others = {self.claims.of_snapshot(each) for each in self.selection.snapshots if not is_image(each.metadata)}
+        others |= {self.claims.of_upload(each) for each in self.selection.uploads if snapshot_of(each) not in labelled}
+        return self.claims.images | (set(labelled.values()) - others - self.claims.all.keys())
 
     @cached_property
     def uploads(self) -> tuple[Reading, ...]:
@@ -108,13 +122,27 @@ class Look:
     @cached_property
     def loose(self) -> tuple[VolumeSnapshot, ...]:
         """The snapshots that no upload moves; but those of images."""
-        specs = [each.spec for each in self.selection.uploads]
-        taken = {spec.csi_snapshot.volume_snapshot for spec in specs if spec is not None and spec.csi_snapshot}
-        moved = {each.key for each in self.uploads}
+        taken = set(map(snapshot_of, self.selection.uploads))
+        done = {each.key for each in self.uploads} | self.images | self.strangers
         return tuple(
             each
             for each in self.selection.snapshots
-            if each.metadata.name not in taken and self.claims.of_snapshot(each) not in moved | self.images
+            if each.metadata.name not in taken and self.claims.of_snapshot(each) not in done
+        )
+
+    @cached_property
+    def strangers(self) -> frozenset[str]:
+        """Claims of which somebody else has made a snapshot with the label of this backup: those that it does not take in, or that there are not.
+
+        Velero makes the upload of a snapshot in the same step, or has an error. A namespace of which no claim is seen says nothing.
+        """
+        collected = self.limits.collected and not self.backup.had_errors
+        if not (collected and self.asked and self.claims.all) or Kind.UPLOAD in self.unread:
+            return frozenset()
+        claims = {self.claims.of_snapshot(each) for each in self.selection.snapshots}
+        claims -= set(map(self.claims.of_upload, self.selection.uploads)) | self.images
+        return frozenset(
+            each for each in claims if each not in self.claims.all or is_left_out(self.backup, self.claims.all[each])
         )
 
     @cached_property
@@ -198,6 +226,8 @@ def _stage(look: Look, readings: Iterable[Reading], *, moved: Iterable[Reading] 
     """Return how far a stage is; the claims of `moved` have it behind them."""
     found = tuple(readings)
     keys = {each.key for each in found} | {each.key for each in moved}
+    if look.blind:
+        found = tuple(replace(each, error="", timed_out=False) if each.is_snapshot else each for each in found)
     failed = next((each for each in found if each.error), None)
     enough = look.limits.collected or len(keys) >= look.minimum
     return Stage(

@@ -14,10 +14,12 @@ from datamover.api.velero.phases import BROKEN
 from datamover.verdicts import platform, sentences
 from datamover.verdicts.claims import grouped, rows_of
 from datamover.verdicts.configuration import Configuration
+from datamover.verdicts.filters import includes
 from datamover.verdicts.limits import Limits
+from datamover.verdicts.omissions import Omissions, lost_error, omissions_of
 from datamover.verdicts.platform import Strategy
 from datamover.verdicts.readings import DEADLINE, Reading, gave_up, name, said
-from datamover.verdicts.selection import includes, select
+from datamover.verdicts.selection import select
 from datamover.verdicts.stages import (
     Look,
     Stage,
@@ -59,8 +61,7 @@ def validate_data_mover(
     if missing or hcp is None or backup is None:
         return Verdict(state=State.FAILED, error=missing, description=missing, log=(missing,))
     rule = platform.rule_of(hcp.platform)
-    copies_from_pods = backup.spec is not None and backup.spec.default_volumes_to_fs_backup is True
-    if rule is None and not copies_from_pods:
+    if rule is None and not backup.copies_from_pods:
         error = platform.unsupported(hcp.platform)
         return Verdict(
             state=State.UNSUPPORTED,
@@ -74,11 +75,11 @@ def validate_data_mover(
         hcp=hcp,
         backup=backup,
         rule=rule,
-        selection=select(backup, namespace=hcp.metadata.namespace or "", seen=seen, now=limits.now),
+        selection=select(backup, namespace=hcp.metadata.namespace or "", seen=seen),
         seen=seen,
         limits=limits,
     )
-    if copies_from_pods:
+    if backup.copies_from_pods:
         return reconcile_pod_volume_backups(look)
     if rule is not None and rule.strategy is Strategy.AZURE:
         return reconcile_azure_data_mover(look)
@@ -154,16 +155,22 @@ def _verdict(look: Look, steps: list[_Step], *, prefix: str, log: list[str]) -> 
     error = ""
     if failed is not None:
         error = prefix + (f"{failed.wrap}: " if failed.wrap else "") + failed.stage.error
+    omissions = omissions_of(look, seen=by_claim.keys())
+    if lost := lost_error(look, omissions):
+        wrap = "" if look.backup.copies_from_pods else f"{_SNAPSHOTS}: "
+        error = error or f"{prefix}{wrap}{lost}"
     if look.backup.phase in BROKEN:
         error = error or _broken(look.backup)
-    waits = _waits(look, steps, failed)
-    state = _state(look, error=error, waits=waits, seen=seen, completed=completed)
+    total += len(omissions.lost)
+    waits = _waits(look, steps, failed, omissions)
+    undone = [each for each in readings if not each.done and not (look.blind and each.is_snapshot)]
+    state = _state(look, error=error, seen=seen, undone=bool(undone), completed=completed, doubt=omissions.doubt)
     bytes_total = min(sum(each.bytes_total for each in readings), INT64)
     description = {
         State.WAITING: lambda: sentences.waiting(completed=completed, total=total, waits=waits),
-        State.MOVED: lambda: sentences.moved(look, seen=by_claim.keys(), total=total, size_of_all=bytes_total),
+        State.MOVED: lambda: sentences.moved(look, omissions=omissions, total=total, size_of_all=bytes_total),
         State.NOTHING_TO_MOVE: lambda: sentences.nothing(look),
-        State.UNKNOWN: lambda: sentences.unknown(look),
+        State.UNKNOWN: lambda: sentences.unknown(look, omissions),
         State.FAILED: lambda: sentences.failed(error, waits=waits, completed=completed, total=total),
     }[state]()
     return Verdict(
@@ -177,9 +184,9 @@ def _verdict(look: Look, steps: list[_Step], *, prefix: str, log: list[str]) -> 
         error=clean(error, limit=MESSAGE_LIMIT),
         timed_out=failed is not None and failed.stage.timed_out,
         description=clean(description, limit=MESSAGE_LIMIT),
-        warnings=sentences.warnings(look, seen=by_claim.keys()),
+        warnings=sentences.warnings(look, seen=by_claim.keys(), omissions=omissions),
         waits=waits if state in (State.WAITING, State.FAILED) else (),
-        rows=rows_of(by_claim, finished=finished, claims=look.claims, collected=collected),
+        rows=rows_of(by_claim, finished=finished, claims=look.claims, lost=omissions.waits, collected=collected),
         log=_log(steps, log, error, collected=collected),
         started=min((each.started for each in readings if each.started is not None), default=look.limits.began),
         updated=max((each.updated for each in readings if each.updated is not None), default=look.limits.began),
@@ -195,7 +202,7 @@ def _is_moved(look: Look, readings: list[Reading]) -> bool:
     return not look.asked or (look.limits.collected and Kind.UPLOAD not in look.unread)
 
 
-def _state(look: Look, *, error: str, waits: tuple[Wait, ...], seen: int, completed: int) -> State:
+def _state(look: Look, *, error: str, seen: int, undone: bool, completed: int, doubt: str) -> State:
     if error:
         return State.FAILED
     if not seen and not includes(look.backup, look.hcp.metadata.namespace or ""):
@@ -203,28 +210,32 @@ def _state(look: Look, *, error: str, waits: tuple[Wait, ...], seen: int, comple
     if not look.limits.collected:
         return State.WAITING
     if completed < seen:
-        return State.WAITING if waits else State.UNKNOWN
-    if _hidden(look):
+        return State.WAITING if undone else State.UNKNOWN
+    if doubt or _hidden(look):
         return State.UNKNOWN
     return State.MOVED if seen else State.NOTHING_TO_MOVE
 
 
 def _hidden(look: Look) -> bool:
     """Tell whether a kind that cannot be read may hide something that is not moved."""
-    spec = look.backup.spec
-    from_pods = spec is not None and spec.default_volumes_to_fs_backup is True
-    if look.asked and Kind.UPLOAD in look.unread:
+    if look.blind:
         return True
-    if from_pods:
-        return Kind.POD_VOLUME_BACKUP in look.unread
-    takes_snapshots = spec is None or spec.snapshot_volumes is not False
-    return Kind.SNAPSHOT in look.unread and takes_snapshots and not look.uploads
+    spec, errors = look.backup.spec, look.backup.had_errors
+    # Velero waits for these as long as it collects, and has an error for each that fails
+    if Kind.POD_VOLUME_BACKUP in look.unread and (look.backup.copies_from_pods or errors):
+        return True
+    # of each snapshot that is to be moved it has made an upload, or has had an error
+    if Kind.SNAPSHOT not in look.unread or (look.asked and look.uploads and not errors):
+        return False
+    return spec is None or spec.snapshot_volumes is not False
 
 
-def _waits(look: Look, steps: list[_Step], failed: _Step | None) -> tuple[Wait, ...]:
+def _waits(look: Look, steps: list[_Step], failed: _Step | None, omissions: Omissions) -> tuple[Wait, ...]:
     """Return what is waited for in the order of the flow, what failed first; and Velero itself, as long as it collects."""
     ordered = sorted(steps, key=lambda step: step is not failed)
-    found = [wait for step in ordered for wait in step.stage.waits][:SHOWN_LIMIT]
+    found = [wait for step in ordered for wait in step.stage.waits]
+    found = [*found, *omissions.waits] if failed is not None else [*omissions.waits, *found]
+    found = found[:SHOWN_LIMIT]
     if not look.limits.collected and look.backup.phase not in BROKEN:
         phase = name(look.backup.phase)
         sentence = "Velero has not begun" if phase in ("", "New", "Queued", "ReadyToStart") else "Velero is still collecting what is backed up"  # fmt: skip

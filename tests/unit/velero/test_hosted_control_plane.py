@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -195,6 +196,36 @@ def test_a_fault_of_ours_fails_no_backup(action: BackUpHostedControlPlane, seen:
     moment.now = NOW + timedelta(hours=3)
     found = action.progress(operation, WAITING, Call())
     assert (found.completed, found.error) == (True, "")
+
+
+def test_nothing_is_logged_as_an_error_that_fails_nothing(seen: Seen, moment: Moment):
+    """While it collects Velero takes each line of level error for an error of the backup."""
+    read, write = os.pipe()
+    action = BackUpHostedControlPlane(seen, Log("trace", descriptor=write), namespace="v", now=lambda: moment.now)  # type: ignore[arg-type]
+    seen.data = UnreadableError("forbidden", passing=False)
+    operation = begin(action)
+    for trouble in (RuntimeError("a fault"), UnreadableError("trouble", passing=True), Look(HIDDEN, False)):
+        seen.look_ = trouble
+        for minutes in (0, 300):
+            moment.now = NOW + timedelta(minutes=minutes)
+            assert not action.progress(operation, backup("InProgress"), Call()).error
+    seen.platform = "GCP"
+    seen.look_ = Look(ClusterSnapshot(), False)
+    assert not action.progress(operation, WAITING, Call()).error
+    os.close(write)
+    with os.fdopen(read) as told:
+        levels = [json.loads(line)["@level"] for line in told]
+    assert levels
+    assert "error" not in levels
+
+
+def test_an_id_of_the_last_year_that_there_is_fails_nothing(action: BackUpHostedControlPlane, seen: Seen):
+    begun = decode(begin(action))
+    far = replace(begun, started=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)).encode()
+    for trouble in (UnreadableError("trouble", passing=True), RuntimeError("a fault")):
+        seen.look_ = trouble
+        found = action.progress(far, WAITING, Call())
+        assert (found.completed, found.error) == (False, "")
 
 
 def test_a_warning_is_told_once_it_is_over_and_not_at_every_look(seen: Seen, moment: Moment):

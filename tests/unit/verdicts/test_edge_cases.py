@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from datamover.api.hypershift import RHCOS_LABEL
 from datamover.api.velero.backup import Backup
 from datamover.verdicts.configuration import Configuration
+from datamover.verdicts.filters import includes
 from datamover.verdicts.operation import Operation, decode
-from datamover.verdicts.selection import includes, select, to_cancel
+from datamover.verdicts.selection import select, to_cancel
 from datamover.verdicts.validate import give_up
 from datamover.verdicts.verdict import Kind, State, Unread
 from kubekit.words.core import ContainerState, ContainerStateWaiting, ContainerStatus, Pod, PodCondition, PodStatus
@@ -249,7 +250,7 @@ def test_who_cancels_tells_all_that_have_not_ended_and_were_not_told(phase: str 
         upload(namespace="clusters-other", name="x", phase="InProgress"),
         pod_volume_backup(phase=phase, of=chosen),
     )
-    found = to_cancel(select(chosen, namespace=HOSTED, seen=seen, now=NOW))
+    found = to_cancel(select(chosen, namespace=HOSTED, seen=seen))
     going = phase not in ("Canceled", "Completed", "Failed")
     wanted = ["DataUpload"] * (going and not asked) + ["PodVolumeBackup"] * going
     assert [each.resource.kind for each in found] == wanted
@@ -413,12 +414,12 @@ def test_an_image_is_known_by_its_snapshot_where_claims_may_not_be_read() -> Non
 
 def test_who_cancels_reaches_images_too_and_only_what_carries_the_uid() -> None:
     seen = cluster(upload("rhcos", "InProgress"), claim("rhcos", labels=IMAGE))
-    assert [each.metadata.name for each in to_cancel(select(backup(), namespace=HOSTED, seen=seen, now=NOW))] == [
+    assert [each.metadata.name for each in to_cancel(select(backup(), namespace=HOSTED, seen=seen))] == [
         "test-backup-rhcos"
     ]
     named = {"velero.io/backup-name": "test-backup"}
     older = cluster(upload(phase="InProgress", labels=named))
-    assert to_cancel(select(backup(), namespace=HOSTED, seen=older, now=NOW)) == ()
+    assert to_cancel(select(backup(), namespace=HOSTED, seen=older)) == ()
 
 
 def test_a_claim_is_known_by_its_uid_where_the_upload_does_not_name_it() -> None:
@@ -550,6 +551,25 @@ def test_the_limit_counts_from_the_creation_of_each() -> None:
     found = judge(upload(), late, now=at(25))
     assert found.timed_out
     assert found.waits[0].deadline == at(25)
+
+
+def test_while_velero_collects_it_gives_up_on_a_snapshot_without_a_handle_long_before_its_operations() -> None:
+    """That is when it is told to be given up; it fails when Velero has done so."""
+    collects = backup("InProgress", csi_snapshot_timeout="10m0s")
+    for objects in (
+        (snapshot(ready=False), content(ready=False)),
+        (snapshot(ready=None, bound=False),),
+        (snapshot(ready=False),),
+    ):
+        found = judge(*objects, of=collects, configuration=UNSET, now=at(11))
+        assert (found.state, found.waits[0].deadline) == (State.WAITING, at(10))
+        assert judge(*objects, of=backup(move=False), configuration=UNSET).waits[0].deadline == at(240)
+    with_handle = (snapshot(ready=False), content(ready=False, handle="h"))
+    assert judge(*with_handle, of=collects, configuration=UNSET).waits[0].deadline == at(240)
+    sooner = Configuration.read({"dataUploadTimeout": "5"})
+    assert judge(snapshot(ready=False), content(ready=False), of=collects, configuration=sooner).waits[
+        0
+    ].deadline == at(5)
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-4h", "0s", "4 hours", "9" * 5000, "2562047h47m16.854775807s"])

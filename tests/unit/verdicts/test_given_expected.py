@@ -53,7 +53,7 @@ def look(*objects: Any, of: Backup | None = None, plane: HostedControlPlane | No
         hcp=target,
         backup=chosen,
         rule=rule_of(target.platform),
-        selection=select(chosen, namespace=target.metadata.namespace or "", seen=seen, now=limits.now),
+        selection=select(chosen, namespace=target.metadata.namespace or "", seen=seen),
         seen=seen,
         limits=limits,
     )

@@ -5,15 +5,19 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datamover.api.velero.phases import COLLECTED, ENDED, UNSUCCESSFUL
-from datamover.api.velero.uploads import DataUpload
+from datamover.api.velero.phases import COLLECTED, ENDED, UNSUCCESSFUL, WITH_ERRORS
+from datamover.api.velero.uploads import DataUpload, PodVolumeBackup
 from datamover.verdicts.configuration import Configuration
 from datamover.verdicts.verdict import SHOWN_LIMIT, Kind, State, Unread, Verdict
+from kubekit.words.core import PersistentVolumeClaim
+from kubekit.words.snapshot import VolumeSnapshot
 from support.control_planes import (
     at,
     backup,
+    claim,
     content,
     hcp,
+    held,
     judge,
     pod_volume_backup,
     snapshot,
@@ -40,7 +44,12 @@ CONTENTS = st.builds(lambda claim, ready, error, status: content(claim, ready=re
 POD_BACKUPS = st.builds(
     lambda pod, phase: pod_volume_backup(pod, phase, of=backup()), st.sampled_from(["etcd-0", "etcd-1"]), PHASES
 )
-OBJECTS = st.lists(st.one_of(UPLOADS, SNAPSHOTS, CONTENTS, POD_BACKUPS), max_size=8)
+KEPT = st.one_of(
+    st.builds(held, CLAIMS),
+    st.builds(lambda name: held(name, labels={"velero.io/exclude-from-backup": "true"}), CLAIMS),
+    st.builds(lambda name: claim(name, created=at(1), phase="Bound"), CLAIMS),
+)
+OBJECTS = st.lists(st.one_of(UPLOADS, SNAPSHOTS, CONTENTS, POD_BACKUPS, KEPT), max_size=8)
 OTHER = backup(name="test-backup-2", uid="another")
 FOREIGN = st.lists(
     st.one_of(
@@ -52,6 +61,7 @@ FOREIGN = st.lists(
         st.builds(lambda claim, ready: snapshot(claim, ready=ready, namespace="clusters-other"), CLAIMS, READY),
         st.builds(lambda claim, ready: content(claim, ready=ready, namespace="clusters-other"), CLAIMS, READY),
         st.builds(lambda phase: pod_volume_backup("etcd-9", phase, of=OTHER), PHASES),
+        st.builds(lambda name: held(name, namespace="clusters-other"), CLAIMS),
         st.builds(lambda phase: pod_volume_backup("etcd-9", phase, of=backup(), namespace="other"), PHASES),
     ),
     max_size=6,
@@ -65,6 +75,7 @@ CASES = st.fixed_dictionaries(
         "ha": st.booleans(),
         "minutes": MINUTES,
         "limit": st.booleans(),
+        "errors": st.sampled_from([{}, {"errors": 2}, {"errors": 2, "backup_item_operations_failed": 2}]),
         "unread": st.lists(
             st.sampled_from([Kind.UPLOAD, Kind.SNAPSHOT, Kind.CONTENT, Kind.POD_VOLUME_BACKUP]), max_size=2
         ),
@@ -75,7 +86,7 @@ CASES = st.fixed_dictionaries(
 def verdict(objects: list[Any], case: dict[str, Any]) -> Verdict:
     return judge(
         *objects,
-        of=backup(case["phase"], move=case["move"], fs=case["fs"]),
+        of=backup(case["phase"], move=case["move"], fs=case["fs"], status=case["errors"]),
         plane=hcp(case["platform"], ha=case["ha"]),
         now=at(case["minutes"]),
         configuration=Configuration.read({"dataUploadTimeout": "15"} if case["limit"] else {}),
@@ -139,7 +150,7 @@ def test_what_is_shown_is_bounded_and_counts_make_sense(objects: list[Any], case
     assert 0 < len(found.description) <= 1_024
     assert len(found.waits) <= SHOWN_LIMIT
     assert found.state is not State.WAITING or found.waits
-    assert found.state is not State.UNKNOWN or case["unread"]
+    assert found.state is not State.UNKNOWN or case["unread"] or (case["phase"] in WITH_ERRORS and not case["move"])
     assert all(row.bytes_done <= row.bytes_total for row in found.rows)
     assert sum(row.finished for row in found.rows) == found.completed
     if found.started is not None and found.updated is not None:
@@ -190,3 +201,67 @@ def test_uploads_that_cannot_be_read_are_never_taken_for_none(objects: list[Any]
         assert found.state not in (State.MOVED, State.NOTHING_TO_MOVE)
     if found.state is State.FAILED:
         assert verdict(seen, {**case, "unread": []}).state is State.FAILED
+
+
+def lost(objects: list[Any], case: dict[str, Any]) -> set[str]:
+    """Return the claims that had a volume when a backup with errors began, and of which it has nothing."""
+    if case["phase"] not in WITH_ERRORS or case["errors"].get("backup_item_operations_failed"):
+        return set()
+    once = last(objects)
+    kept = {each.metadata.name for each in once if isinstance(each, PersistentVolumeClaim) and held(each.metadata.name) == each}  # fmt: skip
+    moved = {each.spec.source_claim for each in once if isinstance(each, DataUpload)}
+    taken = {each.spec.source.persistent_volume_claim_name for each in once if isinstance(each, VolumeSnapshot)}
+    return kept - moved - taken
+
+
+@given(OBJECTS, CASES)
+def test_no_claim_is_missing_in_a_backup_with_errors_that_is_moved(objects: list[Any], case: dict[str, Any]) -> None:
+    found = verdict(objects, case)
+    missing = lost(objects, case)
+    if missing:
+        assert found.state not in (State.MOVED, State.NOTHING_TO_MOVE)
+    named = {wait.claim for wait in found.waits if wait.kind == Kind.CLAIM}
+    assert named <= missing
+    if not case["unread"] and case["move"]:
+        assert named == missing
+
+
+def left_by_velero(objects: list[Any], case: dict[str, Any]) -> list[Any]:
+    """Return what Velero may have left, of all that can be thought of.
+
+    Nobody makes an upload that was not asked for. Once all is collected each pod volume backup has ended, and each snapshot that is moved has its upload; else
+    Velero had errors.
+    """
+    if case["phase"] not in COLLECTED:
+        return [each for each in objects if case["move"] or not isinstance(each, DataUpload)]
+    errors = case["phase"] in WITH_ERRORS and not case["errors"].get("backup_item_operations_failed")
+    moved = {each.spec.source_claim for each in objects if isinstance(each, DataUpload)}
+    found: list[Any] = []
+    for each in objects:
+        if isinstance(each, DataUpload):
+            there = case["move"]
+        elif isinstance(each, PodVolumeBackup):
+            there = each.phase == "Completed" or (each.phase in UNSUCCESSFUL and errors)
+        elif isinstance(each, VolumeSnapshot):
+            there = errors or not case["move"] or each.spec.source.persistent_volume_claim_name in moved
+        else:
+            there = True
+        found += [each] if there else []
+    return found
+
+
+READS = {Kind.UPLOAD: DataUpload, Kind.POD_VOLUME_BACKUP: PodVolumeBackup, Kind.SNAPSHOT: VolumeSnapshot, Kind.CLAIM: PersistentVolumeClaim}  # fmt: skip
+
+
+@given(OBJECTS, CASES, st.sampled_from(sorted(READS)))
+def test_what_cannot_be_read_decides_nothing_that_it_would_not_decide(
+    objects: list[Any], case: dict[str, Any], kind: str
+) -> None:
+    """Neither a failure nor a success comes of it."""
+    objects = left_by_velero(objects, case)
+    whole = verdict(objects, {**case, "unread": []})
+    blind = verdict([each for each in objects if not isinstance(each, READS[kind])], {**case, "unread": [kind]})
+    if blind.state is State.FAILED:
+        assert whole.state is State.FAILED
+    if blind.state in (State.MOVED, State.NOTHING_TO_MOVE):
+        assert whole.state not in (State.WAITING, State.FAILED)

@@ -3,7 +3,9 @@
 from typing import Final
 
 from datamover.api.velero import names
+from datamover.api.velero.phases import WITH_ERRORS
 from kubekit.words.meta import Model, ObjectMeta, Resource
+from kubekit.words.selectors import Selector
 
 
 class BackupSpec(Model, frozen=True):
@@ -13,6 +15,10 @@ class BackupSpec(Model, frozen=True):
     excluded_namespaces: tuple[str, ...] | None = None
     included_resources: tuple[str, ...] | None = None
     excluded_resources: tuple[str, ...] | None = None
+    included_namespace_scoped_resources: tuple[str, ...] | None = None
+    excluded_namespace_scoped_resources: tuple[str, ...] | None = None
+    label_selector: Selector | None = None
+    or_label_selectors: tuple[Selector, ...] | None = None
     storage_location: str | None = None
     snapshot_volumes: bool | None = None
     snapshot_move_data: bool | None = None
@@ -23,13 +29,14 @@ class BackupSpec(Model, frozen=True):
 
 
 class BackupStatus(Model, frozen=True):
-    """How far Velero is. The counters are of all namespaces of the backup."""
+    """How far Velero is. The counters are of all namespaces of the backup; `volume_snapshots_…` are of volumes that are no CSI volumes."""
 
     phase: str | None = None
     start_timestamp: str | None = None
     completion_timestamp: str | None = None
     failure_reason: str | None = None
     validation_errors: tuple[str, ...] | None = None
+    volume_snapshots_attempted: int | None = None
     csi_volume_snapshots_attempted: int | None = None
     csi_volume_snapshots_completed: int | None = None
     backup_item_operations_attempted: int | None = None
@@ -50,6 +57,19 @@ class Backup(Model, frozen=True):
     def phase(self) -> str:
         """The phase; empty where nobody has looked at it."""
         return (self.status.phase if self.status is not None else None) or ""
+
+    @property
+    def had_errors(self) -> bool:
+        """Tell whether Velero had errors while it processed the items. Its phase says so too where an operation has failed afterwards: those are counted apart."""
+        status = self.status
+        if status is None or self.phase not in WITH_ERRORS:
+            return False
+        return status.errors is None or status.errors > (status.backup_item_operations_failed or 0)
+
+    @property
+    def copies_from_pods(self) -> bool:
+        """Tell whether volumes are copied out of running Pods unless something else is said of them."""
+        return self.spec is not None and self.spec.default_volumes_to_fs_backup is True
 
 
 class RestoreSpec(Model, frozen=True):

@@ -22,6 +22,9 @@ CLAIM_NAME_ANNOTATION: Final = "velero.io/pvc-name"
 SKIP_ANNOTATION: Final = "velero.io/skip-from-backup"
 """On an item that an action hands back: Velero leaves it out of the backup."""
 
+EXCLUDE_LABEL: Final = "velero.io/exclude-from-backup"
+"""With the value `true` on an object, or on a namespace: Velero leaves it out of backups."""
+
 ALL_NAMESPACES: Final = "*"
 
 LABEL_LIMIT: Final = 63

@@ -35,6 +35,14 @@ COLLECTED: Final = frozenset(
 """All items were processed: no further snapshot is taken, no further upload is made."""
 FINALIZING: Final = frozenset({BackupPhase.FINALIZING, BackupPhase.FINALIZING_PARTIALLY_FAILED})
 """Velero refuses new operations now."""
+WITH_ERRORS: Final = frozenset(
+    {
+        BackupPhase.WAITING_PARTIALLY_FAILED,
+        BackupPhase.FINALIZING_PARTIALLY_FAILED,
+        BackupPhase.PARTIALLY_FAILED,
+    }
+)
+"""All items were processed, and there were errors: then, or in the operations that follow."""
 BROKEN: Final = frozenset({BackupPhase.FAILED, BackupPhase.FAILED_VALIDATION})
 """It came to its end before all items were processed, for instance because Velero was restarted: nobody can restore from it."""
 

@@ -21,6 +21,7 @@ from datamover.reconcilers.hosted_control_plane.facts import Facts
 from datamover.reconcilers.hosted_control_plane.record import FollowedPlane, Record, build, change, fit, words_of
 from datamover.reconcilers.hosted_control_plane.standing import is_told, moment, stand
 from datamover.runs.wait import LITTLE
+from datamover.verdicts.claims import NOT_SEEN
 from datamover.verdicts.limits import moment_at
 from datamover.verdicts.verdict import Kind, State
 from kubekit.words.meta import ObjectMeta
@@ -80,8 +81,8 @@ def _yield_to(taken: ObjectMeta, facts: Facts) -> Decision:
 
 
 def _proofs(before: Record | None, after: Record, facts: Facts) -> Iterator[ProveListed]:
-    """Yield what has to be asked before something is called moved: the caches may not know the last upload yet, and nobody would look again."""
-    ended = {each.namespace for each in after.control_planes if State[each.state] in _PROVED and _ends(before, each)}
+    """Yield what has to be asked before something is called moved or lost: the caches may not know the last upload yet, and nobody would look again."""
+    ended = {each.namespace for each in after.control_planes if _is_concluded(before, each)}
     hidden = {each.kind for hosted in facts.planes or () for each in hosted.seen.unread}
     meta = facts.backup.metadata
     labels = f"{BACKUP_NAME_LABEL}={label_value(meta.name)}"
@@ -91,6 +92,15 @@ def _proofs(before: Record | None, after: Record, facts: Facts) -> Iterator[Prov
     if Kind.SNAPSHOT not in hidden:
         for namespace in sorted(ended):
             yield ProveListed(BACKED_UP_SNAPSHOTS, namespace, labels)
+
+
+def _is_concluded(before: Record | None, plane: FollowedPlane) -> bool:
+    """Tell whether it is said now, and said because there is nothing, or nothing else: all is moved, or a claim is lost."""
+    if State[plane.state] in _PROVED:
+        return _ends(before, plane)
+    old = before.plane(plane.place) if before is not None else None
+    fails = plane.state == State.FAILED.name and (old is None or old.state != plane.state)
+    return fails and any(volume.phase == NOT_SEEN for volume in plane.volumes)
 
 
 def _ends(before: Record | None, plane: FollowedPlane) -> bool:

@@ -19,8 +19,9 @@ from datamover.reconcilers.hosted_control_plane.standing import is_told, moment,
 from datamover.reconcilers.hosted_control_plane.turns import Turns
 from datamover.runs.facts import Unread as Absent
 from datamover.verdicts.configuration import Configuration, ConfigurationError
+from datamover.verdicts.filters import includes
 from datamover.verdicts.readings import name
-from datamover.verdicts.selection import content_name, includes
+from datamover.verdicts.selection import content_name
 from datamover.verdicts.verdict import ClusterSnapshot, Kind, Unread
 from kubekit.runtime.informer import Informer, State
 from kubekit.runtime.store import Key, key_of

@@ -20,7 +20,7 @@ from datamover.reconcilers.hosted_control_plane.facts import PATIENT, Facts, Pac
 from datamover.reconcilers.hosted_control_plane.gather import Around, gather
 from datamover.reconcilers.hosted_control_plane.record import read
 from datamover.reconcilers.hosted_control_plane.turns import Turns
-from datamover.verdicts.selection import includes
+from datamover.verdicts.filters import includes
 from kubekit.client.client import Client
 from kubekit.runtime.clock import Clock
 from kubekit.runtime.controller import Controller

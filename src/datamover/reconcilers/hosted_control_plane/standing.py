@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from datamover.api.hypershift import HostedControlPlane, HostedControlPlaneSpec, HostedPlatform
 from datamover.api.outside import clean
 from datamover.api.velero.backup import Backup
-from datamover.api.velero.phases import COLLECTED, ENDED, OVER, UploadPhase
+from datamover.api.velero.phases import COLLECTED, ENDED, FINALIZING, OVER, UploadPhase
 from datamover.reconcilers.hosted_control_plane.facts import Facts, Hosted, Pace
 from datamover.reconcilers.hosted_control_plane.record import SENTENCE, FollowedPlane, FollowedVolume, Record
 from datamover.verdicts.document import Volume, fields_of, volume_of
@@ -90,6 +90,8 @@ def _plane(hosted: Hosted, before: FollowedPlane | None, facts: Facts) -> Follow
         hcp=hosted.hcp, backup=backup, seen=hosted.seen, configuration=facts.configuration, now=facts.now
     )
     final = is_final(verdict, backup)
+    if before is not None and _is_only_gone(before, verdict, backup):
+        return replace(before, final=final, ended=seconds(_ended(backup, facts.now)) if final else None)
     known = {_key(each): each for each in before.volumes} if before is not None else {}
     found = fields_of(hosted.hcp, verdict)
     found |= {
@@ -106,6 +108,12 @@ def _plane(hosted: Hosted, before: FollowedPlane | None, facts: Facts) -> Follow
         final=final,
         ended=seconds(_ended(backup, facts.now)) if final else None,
     )
+
+
+def _is_only_gone(before: FollowedPlane, verdict: Verdict, backup: Backup) -> bool:
+    """Tell whether what had failed is no longer seen: Velero removes snapshots at the end of a backup, and that mends nothing."""
+    ends = backup.phase in FINALIZING or backup.phase in OVER
+    return before.state == State.FAILED.name and verdict.state in (State.NOTHING_TO_MOVE, State.UNKNOWN) and ends
 
 
 def is_final(verdict: Verdict, backup: Backup) -> bool:

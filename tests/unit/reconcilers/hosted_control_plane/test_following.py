@@ -24,6 +24,7 @@ from support.control_planes import (
     claim,
     content,
     hcp,
+    held,
     pod_volume_backup,
     snapshot,
     three,
@@ -155,6 +156,57 @@ def test_a_failure_is_counted_when_the_backup_is_over_for_until_then_it_may_come
     assert other.count("errors_total", platform="AWS", reason="Failed") == 1
     assert other.count("resources_total", platform="AWS", kind="DataUpload", result="failed") == 1
     assert other.reasons == ["Failed"]
+
+
+PARTLY = {"errors": 2}
+
+
+def test_a_claim_that_is_lost_fails_it_after_the_server_was_asked_for_what_the_caches_may_not_know() -> None:
+    world = Following(
+        upload("a"), held("a"), held("b"), of=backup("WaitingForPluginOperationsPartiallyFailed", status=PARTLY)
+    )
+    world.look(at(2))
+    assert [each.resource.plural for each in world.proved] == ["datauploads", "podvolumebackups", "volumesnapshots"]
+    assert world.reasons == ["Failed"]
+    assert "claim b" in world.told[0].message
+    world.look(at(3))
+    assert len(world.proved) == 3, "once"
+    world.put(backup("PartiallyFailed", status={**PARTLY, **ENDED}))
+    world.look(at(9))
+    assert world.record().final
+    assert world.count("errors_total", platform="AWS", reason="Failed") == 1
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [{"annotations": {"velero.io/skip-from-backup": "x"}}, {"labels": {"velero.io/exclude-from-backup": "true"}}],
+)
+def test_the_caches_keep_what_leaves_a_claim_out(marks: Any) -> None:
+    world = Following(
+        upload("a"), held("a"), held("b", **marks), of=backup("PartiallyFailed", status={**PARTLY, **ENDED})
+    )
+    world.look(at(9))
+    assert world.reasons == ["Moved"]
+
+
+@pytest.mark.parametrize("kept", [(), (snapshot("a"), content("a"))], ids=["all are removed", "one is still there"])
+def test_what_has_failed_stays_so_when_velero_removes_the_snapshots_at_the_end(kept: Any) -> None:
+    """Nothing of the backup was to be moved: what tells of it is gone with its end."""
+    taken = [each for name in ("a", "c") for each in (snapshot(name), content(name))]
+    phase = "WaitingForPluginOperationsPartiallyFailed"
+    world = Following(*taken, held("a"), held("b"), held("c"), of=backup(phase, move=False, status=PARTLY))
+    world.look(at(2))
+    assert world.record().control_planes[0].state == "FAILED"
+    for later in ("FinalizingPartiallyFailed", "PartiallyFailed"):
+        for each in taken:
+            world.remove(each)
+        world.put(*kept, backup(later, move=False, status={**PARTLY, **ENDED}))
+        world.look(at(8))
+    (plane,) = world.record().control_planes
+    assert (plane.state, plane.final) == ("FAILED", True)
+    assert "claim b" in plane.description
+    assert world.reasons == ["Failed"]
+    assert world.count("errors_total", platform="AWS", reason="Failed") == 1
 
 
 def test_a_timeout_comes_at_its_moment_without_a_change() -> None:
