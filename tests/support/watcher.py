@@ -13,6 +13,9 @@ from kubekit.client.client import Client
 from kubekit.client.config import load_config
 from kubekit.client.http import HttpTransport
 
+FAREWELL = 1.0
+"""Seconds in which TLS ends its connections, after they have been closed: what a loop leaves open at its end is told as a leak, in any later test."""
+
 
 @contextmanager
 def watching(kubeconfig: Path, velero: str) -> Iterator[None]:
@@ -39,6 +42,7 @@ def watching(kubeconfig: Path, velero: str) -> Iterator[None]:
             await operator.run(stop)
         finally:
             await transport.close()
+            await asyncio.sleep(FAREWELL)
 
     def run() -> None:
         try:
