@@ -2,11 +2,12 @@
 
 import base64
 import contextlib
+import gzip
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,10 +69,15 @@ class Said:
         return json.loads(self.output)
 
 
-def datamover(*arguments: str | bytes | Path, environ: Mapping[str, str] | None = None, timeout: float = 60) -> Said:
-    """Run the command line as a process, with nothing in its environment but what a process needs and `environ`."""
+def datamover(
+    *arguments: str | bytes | Path,
+    environ: Mapping[str, str] | None = None,
+    timeout: float = 60,
+    before: Sequence[str] = (),
+) -> Said:
+    """Run the command line as a process, with nothing in its environment but what a process needs and `environ`; `before` starts it."""
     done = subprocess.run(
-        [sys.executable, "-m", "datamover.cli.entry", *arguments],
+        [*before, sys.executable, "-m", "datamover.cli.entry", *arguments],
         env=environment({}) | {"PYTHONPATH": SOURCE, "LC_ALL": "C.UTF-8"} | dict(environ or {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -79,3 +85,24 @@ def datamover(*arguments: str | bytes | Path, environ: Mapping[str, str] | None 
         check=False,
     )
     return Said(done.returncode, done.stdout, done.stderr.decode("utf-8", "replace"))
+
+
+def compact(document: Mapping[str, object]) -> bytes:
+    """Return JSON as the agent writes it, without spaces."""
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def forge(run_id: str, folder: str, *lines: Mapping[str, object], **outcome: object) -> dict[str, bytes]:
+    """Return the records of a timestamped run with these lines in its manifest, as anybody with the key could write them; `outcome` changes that."""
+    source = {"cluster": "c", "namespace": "production", "pvc": "app-data"}
+    header = {"datamover": "manifest", "version": 1, "runId": run_id, "source": source, "copiedAt": folder}
+    body = [header, *lines, {"type": "end", "entries": len(lines)}]
+    place = f".datamover/runs/{run_id}"
+    told = {"datamover": "outcome", "version": 1, "runId": run_id, "succeeded": True, "timestamp": folder} | outcome
+    holder = compact({"runId": run_id, "timestamp": folder, "source": source})
+    return {
+        f"{place}/manifest.jsonl.gz": gzip.compress(b"".join(compact(line) + b"\n" for line in body)),
+        f"{place}/folder.json": holder,
+        f"{place}/outcome.json": compact(told),
+        f".datamover/claims/{folder}/{run_id}.json": holder,
+    }
