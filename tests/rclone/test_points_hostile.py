@@ -116,13 +116,20 @@ def test_names_and_words_that_play_tricks_are_shown_escaped(store: MemoryS3, tmp
 
 def bomb() -> bytes:
     squeeze = zlib.compressobj(9, zlib.DEFLATED, 31)
-    header = json.dumps({"datamover": "manifest", "version": 1, "runId": RUN, "source": {"pvc": "app-data"}}).encode()
+    header = json.dumps(
+        {
+            "datamover": "manifest",
+            "version": 1,
+            "runId": RUN,
+            "source": {"cluster": "c", "namespace": "production", "pvc": "app-data"},
+        }
+    ).encode()
     parts = [squeeze.compress(header + b"\n")] + [squeeze.compress(b"x" * (1 << 20)) for _ in range(300)]
     return b"".join([*parts, squeeze.flush()])
 
 
 MANIFESTS = {
-    "300 MB in 300 KB": (bomb, "more than 400 times its size"),
+    "300 MB in 300 KB": (bomb, "longer than 8388608 bytes|more than 400 times its size"),
     "a web page": (lambda: b"<html>", "cannot be unpacked"),
     "nothing": (lambda: b"", "is empty|is cut off"),
     "cut off": (lambda: forge(RUN, FOLDER, *[FILE | {"path": f"{n:x}" * 9} for n in range(999)])[f".datamover/runs/{RUN}/manifest.jsonl.gz"][:-40], "cut off"),

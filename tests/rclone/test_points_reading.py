@@ -1,5 +1,6 @@
 """The paths of a point, its files and its differences: real engine and servers, runs of the real agent."""
 
+import gzip
 import hashlib
 import os
 from pathlib import Path
@@ -197,3 +198,37 @@ def test_a_point_is_compared_with_another_one_and_with_a_directory(
         with difference.file_sums(str(tmp_path / "target")) as sums:
             assert list(difference.compare(new, there, sum_after=sums)) == []
         there.close()
+
+
+def test_checksums_of_the_manifest_find_what_has_the_size_alone(
+    container: Container, s3: S3Server, tmp_path: Path
+) -> None:
+    for name in ("whole", "flipped"):
+        (container.data / name).write_text("12345")
+    timestamped(container, 1)
+    s3.put({"2024-08-01-101500/flipped": "12346"})
+    with opened(s3.secret(), tmp_path / "scratch") as bucket:
+        point = bucket.choose("latest")
+        tree = read_tree(bucket, point)
+        flipped, whole = tree.find(b"flipped"), tree.find(b"whole")
+        assert flipped is not None
+        assert whole is not None
+        assert whole.md5 == hashlib.md5(b"12345").digest()
+        with pytest.raises(Failure, match="another checksum"):
+            objects.stream(bucket, point, flipped, write=lambda _: None)
+        taken = take(bucket, point, tree, b"", str(tmp_path / "target"))
+    assert (taken.files, taken.summed, taken.lost.count) == (1, 1, 1)
+
+
+def test_a_manifest_that_is_not_the_one_that_the_outcome_names_is_refused(
+    container: Container, s3: S3Server, tmp_path: Path
+) -> None:
+    (container.data / "a.txt").write_text("a")
+    run_id = timestamped(container, 1)
+    path = s3.directory / "backups/.datamover/runs" / run_id / "manifest.jsonl.gz"
+    path.write_bytes(path.read_bytes() + gzip.compress(b'{"type":"file","path":"more"}\n'))
+    with opened(s3.secret(), tmp_path / "scratch") as bucket:
+        point = bucket.choose("latest")
+        with pytest.raises(Failure, match="cut off or replaced since") as caught:
+            bucket.fetch_manifest(point)
+    assert caught.value.reason == transfer.REASON_RECORD_UNUSABLE

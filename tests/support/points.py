@@ -76,9 +76,12 @@ def datamover(
     before: Sequence[str] = (),
 ) -> Said:
     """Run the command line as a process, with nothing in its environment but what a process needs and `environ`; `before` starts it."""
+    around = environment({}) | {"PYTHONPATH": SOURCE, "LC_ALL": "C.UTF-8"} | dict(environ or {})
+    if before:  # it is measured, so the engine collects its garbage as it does for users
+        around = {name: value for name, value in around.items() if name not in GO}
     done = subprocess.run(
         [*before, sys.executable, "-m", "datamover.cli.entry", *arguments],
-        env=environment({}) | {"PYTHONPATH": SOURCE, "LC_ALL": "C.UTF-8"} | dict(environ or {}),
+        env=around,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=timeout,

@@ -19,7 +19,7 @@ from datamover.agent.errors import Failure
 from datamover.agent.files import manifest
 from datamover.agent.points import catalogue, choice
 from datamover.agent.points.catalogue import MIRROR, Point, Reading, Seen, build
-from datamover.agent.rclone import logs, process, records
+from datamover.agent.rclone import digests, logs, process, records
 from datamover.agent.rclone.access import prepare_engine
 from datamover.agent.rclone.destination import Destination
 from datamover.agent.rclone.options import Options
@@ -189,7 +189,10 @@ class Bucket:
                 raise Unusable(
                     f"it is of the volume {catalogue.clean_owner(header.source)}, and the run of {point.source}"
                 )
-            manifest.check_whole(path)
+            if point.manifest is None:
+                manifest.check_whole(path)
+            elif digests.seal(path) != point.manifest:
+                raise Unusable("it is not the one that the outcome of its run names: it was cut off or replaced since")
         except ValueError as why:
             raise Failure(
                 transfer.GUARD,

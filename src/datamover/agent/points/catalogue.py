@@ -50,7 +50,8 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     its ends: empty for a mirror. `moment` is the moment of the copy, `YYYY-MM-DD-HHMMSS` in UTC, as exactly as the records that were read tell it
     (the folder's name, the mirror's manifest, or the second in the run's id); empty where none does. `source` is whose volume it is, None while no
     record was read that says so. `files` and `bytes` are what the run left there, None where its outcome was not read. `verification` is what was
-    compared, as in an outcome. `manifest_bytes` is the size that the listing shows, `manifest` what the outcome says of it. All words are clean:
+    compared, as in an outcome. `manifest_bytes` is the size that the listing shows, `manifest`
+    what the outcome says of it, None where it is of an earlier version. All words are clean:
     they can be printed.
     """
 
@@ -69,6 +70,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     verification: str = ""
     finished_at: str = ""
     manifest_bytes: int = -1
+    manifest: records.Seal | None = None
 
     @property
     def name(self) -> str:
@@ -100,6 +102,7 @@ class Reading(msgspec.Struct, kw_only=True):
     """What the records of one run were found to say. `flaw` is why one of them cannot be used, `newer` that a later version wrote it."""
 
     outcome: transfer.Outcome | None = None
+    seal: records.Seal | None = None
     holder: records.ClaimRecord | None = None
     header: manifest.Header | None = None
     flaw: str = ""
@@ -234,6 +237,7 @@ def _build(run_id: str, *, seen: Seen, reading: Reading | None, standing: str) -
         verification=outcome.verification if outcome is not None else "",
         finished_at=outcome.finished_at if outcome is not None else "",
         manifest_bytes=seen.manifest_bytes(run_id),
+        manifest=found.seal,
     )
 
 
@@ -326,7 +330,12 @@ class _Version(msgspec.Struct, frozen=True):
     version: outside.Count = 1
 
 
+class _Sealed(msgspec.Struct, frozen=True):
+    manifest: records.Seal | None = None
+
+
 _decode_version = outside.Decoder(_Version)
+_decode_sealed = outside.Decoder(_Sealed)
 _decode_claim = outside.Decoder(records.ClaimRecord)
 
 
@@ -340,6 +349,7 @@ def take_outcome(raw: bytes, *, into: Reading) -> None:
         into.outcome = transfer.parse_outcome(raw)
         if into.outcome is None:
             raise Unusable("it is no outcome")  # noqa: TRY301 - told alike
+        into.seal = _decode_sealed(raw).manifest
     except Unusable as why:
         into.flaw = f"its {records.OUTCOME} cannot be used: {why}"
 

@@ -37,7 +37,7 @@ def stream(bucket: Bucket, point: Point, leaf: Leaf, *, write: Callable[[bytes],
     size = 0
     excess = False
     child = bucket.engine.start(
-        ["cat", "--files-from-raw", listed, files_place(bucket, point)],
+        ["cat", "--no-traverse", "--files-from-raw", listed, files_place(bucket, point)],
         environment=bucket.options.records,
         on_line=bucket.show,
     )

@@ -175,7 +175,15 @@ def _fetch(bucket: Bucket, point: Point, work: _Work, staging: str) -> None:
 
     def once() -> None:
         child = bucket.engine.start(
-            ["copy", "--files-from-raw", listed, "--ignore-checksum", files_place(bucket, point), staging],
+            [
+                "copy",
+                "--no-traverse",
+                "--files-from-raw",
+                listed,
+                "--ignore-checksum",
+                files_place(bucket, point),
+                staging,
+            ],
             environment=_environment(bucket.options.records),
             on_line=bucket.show,
         )

@@ -174,10 +174,13 @@ def read_tree(bucket: Bucket, point: Point) -> Tree:
     path = bucket.fetch_manifest(point)
     tree = Tree(f"{bucket.scratch}/tree-{os.urandom(4).hex()}")
     absent: list[bytes] = []
+    sums: list[tuple[bytes, bytes]] = []
 
     def settle() -> None:
         tree.drop(absent)
+        tree.prove(sums)
         absent.clear()
+        sums.clear()
 
     try:
         for entry in manifest.every_line(path):
@@ -187,8 +190,10 @@ def read_tree(bucket: Bucket, point: Point) -> Tree:
                 tree.add(entry)
             elif entry.type in {manifest.EXCLUDED, manifest.VANISHED}:
                 absent.append(entry.key)
-                if len(absent) >= _BATCH:
-                    settle()
+            elif entry.type == manifest.DIGEST and entry.md5 is not None:
+                sums.append((entry.key, bytes.fromhex(entry.md5)))
+            if len(absent) + len(sums) >= _BATCH:
+                settle()
         settle()
     except ValueError as why:
         tree.close()

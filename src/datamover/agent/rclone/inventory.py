@@ -104,7 +104,7 @@ class Inventory(Server):
         def once() -> None:
             child = self._engine.start(
                 [
-                    *("copy", "--files-from-raw", listed, "--no-check-dest", "--ignore-checksum"),
+                    *("copy", "--files-from-raw", listed, "--no-traverse", "--no-check-dest", "--ignore-checksum"),
                     *("--max-transfer", f"{count * limit + _PIECE}B", "--cutoff-mode", "hard"),
                     self.remote(),
                     folder,

@@ -17,7 +17,7 @@ from datamover.agent.points.choice import AS_OF, LATEST
 from datamover.agent.points.difference import Change, Sum
 from datamover.agent.points.tree import Leaf, Tree, read_tree
 from datamover.agent.printing import readable
-from datamover.cli.points.listing import leaf_to_json, point_to_json
+from datamover.cli.points.listing import encode_line, leaf_to_json, point_to_json
 from datamover.cli.points.place import Place
 from datamover.cli.points.work import Exit, perform, tell_notes
 from datamover.cli.terminal import warn
@@ -87,7 +87,7 @@ def _print_json(before: Point, after: dict[str, Any], changes: Iterator[Change])
             "before": _side(change.before),
             "after": _side(change.after),
         }
-        click.echo((b",\n" if count else b"\n") + msgspec.json.encode(document), nl=False)
+        click.echo((b",\n" if count else b"\n") + encode_line(document), nl=False)
         count += 1
     click.echo(f'\n],"exitCode":{int(Exit.DIFFERENT if count else Exit.DONE)}}}')
     return count

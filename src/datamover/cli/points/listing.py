@@ -1,5 +1,7 @@
 """What `datamover points` and `datamover ls` print."""
 
+import json
+import re
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -22,7 +24,9 @@ from datamover.cli.points.place import Place
 from datamover.cli.points.work import Exit, perform, tell_notes
 from datamover.cli.run_command import print_document
 from datamover.cli.terminal import open_console, say, warn
+from kubekit.words.text import SHAPELESS
 
+_TRICKS = re.compile(SHAPELESS)
 _KINDS = {
     manifest.FILE: stat.S_IFREG,
     manifest.DIRECTORY: stat.S_IFDIR,
@@ -161,12 +165,18 @@ def leaf_to_json(leaf: Leaf) -> dict[str, Any]:
     return found
 
 
+def encode_line(document: dict[str, Any]) -> bytes:
+    """Return JSON on one line; what could play tricks on a terminal comes escaped, as JSON can."""
+    text = msgspec.json.encode(document).decode()
+    return _TRICKS.sub(lambda found: json.dumps(found[0])[1:-1], text).encode()
+
+
 def _print_json(point: Point, leaves: Iterator[Leaf]) -> None:
     """Print one document, path by path: there may be millions."""
     head = msgspec.json.encode({"exitCode": Exit.DONE, "point": point_to_json(point)})
     click.echo(head[:-1] + b',"paths":[', nl=False)
     between = b"\n"
     for leaf in leaves:
-        click.echo(between + msgspec.json.encode(leaf_to_json(leaf)), nl=False)
+        click.echo(between + encode_line(leaf_to_json(leaf)), nl=False)
         between = b",\n"
     click.echo(b"\n]}")
