@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from datamover.api.hosted_control_plane import BACKED_UP_SNAPSHOTS, SELECTOR, STATUS_MAPS, StatusMap, status_name
 from datamover.api.hypershift import CONFIG_MAP, HOSTED_CONTROL_PLANES, HostedControlPlane
@@ -30,6 +30,9 @@ from kubekit.words.meta import HasMeta
 from kubekit.words.snapshot import VOLUME_SNAPSHOT_CONTENTS
 
 T = TypeVar("T", bound=HasMeta)
+
+_SURE: Final = 30.0
+"""Seconds after which a kind that was there is believed to be gone: an API server that begins says so of kinds that it is about to serve."""
 
 
 class Around:
@@ -233,11 +236,13 @@ def _configuration(around: Around) -> tuple[Configuration | None, tuple[str, ...
 
 
 def _unread(kinds: Iterable[tuple[str, Informer[Any]]]) -> tuple[Unread, ...] | None:
-    """Return the kinds that cannot be read; None while one of them is being read for the first time."""
+    """Return the kinds that cannot be read; None while one of them is being read for the first time, or may only not be served yet."""
     found: list[Unread] = []
     for kind, informer in kinds:
         outage = informer.outage
         if outage is not None and outage[0] in (State.ABSENT, State.FORBIDDEN):
+            if outage[0] is State.ABSENT and informer.synced.is_set() and outage[1] < _SURE:
+                return None
             found.append(Unread(kind, informer.problem or outage[0].value))
         elif not informer.synced.is_set():
             return None

@@ -468,6 +468,17 @@ def test_what_may_not_be_read_is_unknown_and_told_when_the_backup_is_over(monkey
     assert "DataUpload: datauploads is forbidden" in note_of(world)
 
 
+def test_a_kind_that_an_api_server_does_not_serve_for_a_moment_is_not_called_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """One that begins says of kinds that it is about to serve that they are not there; a backup that ends just then would be unknown for ever."""
+    world = Following(upload(), of=backup("Completed", status=ENDED))
+    monkeypatch.setattr(world.around.uploads, "_down_as", State.ABSENT)
+    monkeypatch.setattr(world.around.uploads, "_down_since", world.clock.monotonic() - 1)
+    assert decide(world.facts(at(9))) == REST
+    monkeypatch.setattr(world.around.uploads, "_down_since", world.clock.monotonic() - 31)
+    world.look(at(9))
+    assert world.reasons == ["Unknown"]
+
+
 def test_control_planes_that_may_not_be_read_are_told_by_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
     world = Following()
     assert note_of(world) == f"follows backups of hosted control planes in namespace {VELERO}"
