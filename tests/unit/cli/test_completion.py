@@ -44,6 +44,7 @@ OFFERED = {
             "plain,migrate",
             "plain,operator",
             "plain,points",
+            "plain,restore",
             "plain,run",
             "plain,state",
             "plain,upload",
