@@ -248,18 +248,23 @@ def without_a_snapshot_of_one(place: Place, velero: NodeVelero, watched: Watched
     assert status["errors"] >= 1
     assert velero.phases("untaken") == dict.fromkeys(MEMBERS, "Completed")
     assert not rows(follower.looks[-1])[UNTAKEN]["finished"]
-    told = velero.operation("untaken", ACTION)["status"]
-    for sentence in (told["description"], follower.looks[-1]["description"]):
-        assert f"nothing was taken of 1 other claim ({UNTAKEN})" in sentence, "others were moved, and this one was not"
+    told, last = velero.operation("untaken", ACTION)["status"], follower.looks[-1]
+    assert (told["phase"], last["state"]) == ("Failed", "FAILED"), "others were moved, and this one was not"
+    for sentence in (told["error"], last["error"], last["description"]):
+        assert "giving up, VolumeSnapshot was not finished in the expected timeout" in sentence
+        assert f"nothing of claim {UNTAKEN};" in sentence
+        assert "velero backup describe untaken --details" in sentence
+    assert (last["completed"], last["total"]) == (3, 4)
+    assert set(watched.reasons("untaken")) == {"Failed"}
     watched.demand_same("untaken", follower.looks[-1])
 
 
 def counted_as_told(watched: Watched) -> None:
-    """Of the four backups: each of the first three has three uploads, one of which a user has cancelled; the fourth has three of four."""
+    """Of the four backups: each of the first three has three uploads, one of which a user has cancelled; the fourth has three, and a volume without one."""
     ended = "reconciliation_duration_seconds_count"
-    assert watched.counted(ended, platform="AWS", result="MOVED") == 3
-    assert watched.counted(ended, platform="AWS", result="FAILED") == 1
-    assert watched.counted("errors_total", platform="AWS", reason="Failed") == 1
+    assert watched.counted(ended, platform="AWS", result="MOVED") == 2
+    assert watched.counted(ended, platform="AWS", result="FAILED") == 2
+    assert watched.counted("errors_total", platform="AWS", reason="Failed") == 2
     assert watched.counted("resources_total", platform="AWS", kind="DataUpload", result="completed") == 11
     assert watched.counted("resources_total", platform="AWS", kind="DataUpload", result="failed") == 1
     assert watched.counted("timeouts_total", platform="AWS") == 0
