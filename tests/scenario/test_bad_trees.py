@@ -30,7 +30,7 @@ def manifest_of(act: Act, mover: DataMover) -> dict[str, dict[str, Any]]:
     """Return path to entry of the manifest of a run."""
     raw = act.objects()[f".datamover/runs/{run_of(mover).id}/manifest.jsonl.gz"]
     entries = [json.loads(line) for line in gzip.decompress(raw).splitlines()[1:]]
-    return {entry["path"]: entry for entry in entries if "path" in entry}
+    return {entry["path"]: entry for entry in entries if "path" in entry and entry["type"] != "digest"}
 
 
 ODD_NAMES = {
