@@ -54,7 +54,7 @@ def failing_walk(container: Container, folder: str, error: str) -> dict[str, str
 def manifest_of(server: S3Server, run: str) -> list[dict[str, object]]:
     raw = server.objects(records=True)[f".datamover/runs/{run}/manifest.jsonl.gz"]
     lines = [json.loads(line) for line in gzip.decompress(raw).splitlines()]
-    return [line for line in lines if line.get("type") != "digest"]
+    return [line for line in lines if line.get("type") not in {"digest", "digests"}]
 
 
 FILES = {"state.db": "one", "dir/x": "x", "gone": "gone", "a": "a", "b": "b"}
