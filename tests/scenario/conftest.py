@@ -54,9 +54,9 @@ def cdi_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane
         made.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def velero_with_plugin(kubernetes: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VeleroStage]:
-    """A real Velero with our plugin, for all modules of the xdist group `velero`: its start costs more than a scenario.
+    """A real Velero with our plugin. It ends with the module: one that has something to wait for starts its plugins every second, for nobody.
 
     The plugin may do what its page in the docs says, and nothing else.
     """

@@ -20,7 +20,7 @@ from support.velero import LOCATION, NODE
 from support.velero_stage import ACTION, PLUGIN_USER, RHCOS_ACTION, VeleroStage
 from support.watcher import watching
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.xdist_group("velero")]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.xdist_group("velero"), pytest.mark.timeout(300)]
 
 PLATFORMS = ("AWS", "Azure", "IBMCloud", "KubeVirt", "OpenStack", "Agent", "None")
 UNSUPPORTED = ("PowerVS", "GCP", "Moon")

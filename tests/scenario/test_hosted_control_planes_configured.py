@@ -16,7 +16,7 @@ from support.plugin_rights import VELERO, objects
 from support.velero_actor import MERGE
 from support.velero_stage import ACTION, PLUGIN_USER, VeleroStage
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.xdist_group("velero")]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.xdist_group("velero"), pytest.mark.timeout(300)]
 
 CONFIG_MAP = "hypershift-oadp-plugin-config"
 MEMBERS = ("data-etcd-0", "data-etcd-1", "data-etcd-2")

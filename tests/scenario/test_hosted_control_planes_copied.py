@@ -13,7 +13,7 @@ from support.kubernetes import wait_for
 from support.velero_actor import MERGE
 from support.velero_stage import ACTION, VeleroStage
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.xdist_group("velero")]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.xdist_group("velero"), pytest.mark.timeout(300)]
 
 CLAIMS = ("data-etcd-0", "data-etcd-1")
 COPIED: dict[str, Any] = {"defaultVolumesToFsBackup": True, "snapshotMoveData": False}
