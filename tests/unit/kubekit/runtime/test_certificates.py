@@ -34,7 +34,11 @@ async def test_a_client_that_trusts_the_authority_gets_through(host):
     await handshake(context, PAIR.authority, host)
 
 
-@pytest.mark.parametrize(("trusted", "host"), [(OTHER.authority, HOSTS[0]), (PAIR.authority, "other.system.svc")])
+@pytest.mark.parametrize(
+    ("trusted", "host"),
+    [(OTHER.authority, HOSTS[0]), (PAIR.authority, "other.system.svc")],
+    ids=["another authority", "another name"],
+)
 async def test_a_client_that_trusts_another_one_or_wants_another_name_does_not(trusted, host):
     context = new_context()
     load_pair(context, certificate=PAIR.certificate, key=PAIR.key)
@@ -71,6 +75,8 @@ def test_what_was_made_is_read_again_as_it_was():
         (PAIR.authority, PAIR.key, PAIR.authority, HOSTS, "cannot be used"),
         (PAIR.certificate, PAIR.key + b" " * 20_000, PAIR.authority, HOSTS, "longer than"),
     ],
+    # keys are made anew in each worker, and all have to call a test the same
+    ids=["other key", "other authority", "other name", "no certificate", "no key", "authority", "too long"],
 )
 def test_what_does_not_belong_together_is_refused_and_not_quoted(certificate, key, authority, hosts, problem):
     with pytest.raises(CertificateError, match=problem) as caught:
