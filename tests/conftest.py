@@ -81,6 +81,16 @@ def namespace(kubernetes: ControlPlane) -> Iterator[str]:
             kubernetes.call("DELETE", path.format(name), {"propagationPolicy": "Background"})
 
 
+_ID_LIMIT = 300
+"""Characters of a value that a test is called by. pytest hands a test's name to all that it starts, in their environment, which has its limit too."""
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    if isinstance(val, str | bytes) and len(val) > _ID_LIMIT:
+        return f"{argname} of {len(val)}"
+    return None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "kubernetes" in getattr(item, "fixturenames", ()):
