@@ -250,10 +250,16 @@ def without_a_snapshot_of_one(place: Place, velero: NodeVelero, watched: Watched
     assert not rows(follower.looks[-1])[UNTAKEN]["finished"]
     told, last = velero.operation("untaken", ACTION)["status"], follower.looks[-1]
     assert (told["phase"], last["state"]) == ("Failed", "FAILED"), "others were moved, and this one was not"
-    for sentence in (told["error"], last["error"], last["description"]):
-        assert "giving up, VolumeSnapshot was not finished in the expected timeout" in sentence
-        assert f"nothing of claim {UNTAKEN};" in sentence
-        assert "velero backup describe untaken --details" in sentence
+    given_up = (
+        "giving up, VolumeSnapshot was not finished in the expected timeout",
+        f"nothing of claim {UNTAKEN};",
+        "velero backup describe untaken --details",
+    )
+    for sentence in (last["error"], last["description"]):
+        assert [each for each in given_up if each not in sentence] == [], sentence
+    # Velero asks once it has collected everything; whether it has removed the failed snapshot by then is chance, and the driver's words go with that.
+    quoting = "untaken" in told["error"] and words in told["error"]
+    assert quoting or all(each in told["error"] for each in given_up), told["error"]
     assert (last["completed"], last["total"]) == (3, 4)
     assert set(watched.reasons("untaken")) == {"Failed"}
     watched.demand_same("untaken", follower.looks[-1])

@@ -80,6 +80,11 @@ class Following:
             store = self.informer(type(each)).store
             store.put(replace(each, metadata=replace(each.metadata, resource_version=str(store.high_water + 1))))
 
+    def garble(self, obj: Any) -> None:
+        """Let the server's newest state of an object be one that cannot be read."""
+        store = self.informer(type(obj)).store
+        store.poison(replace(obj.metadata, resource_version=str(store.high_water + 1)))
+
     def remove(self, obj: Any) -> None:
         """Take an object out of the caches."""
         store = self.informer(type(obj)).store
@@ -104,6 +109,7 @@ class Following:
         self.live_until(now)
         obj = self._backup(name)
         plan = self.kind.decide(self.facts(now, name))
+        learned: Learned[Any, Any] = Learned()
         for step in plan.steps:
             match step:
                 case Create():
@@ -116,9 +122,10 @@ class Following:
                     self.proved.append(step)
                 case Emit():
                     self.told.append(step)
+                    learned = Learned(told=step)
                 case _:
                     raise AssertionError(f"nothing but its ConfigMap is written: {step}")
-        self.kind.report(Learned(), obj, now=now)
+        self.kind.report(learned, obj, now=now)
         return plan.wake_after
 
     def record(self, name: str = "test-backup") -> Record:

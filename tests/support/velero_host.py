@@ -80,13 +80,11 @@ class VeleroHost:
         """Lines that would have ended the host."""
         self.printed = b""
         """What came on standard output behind the first line."""
-        self.started_in = 0.0
         self.ended_in = 0.0
         self.killed = False
         self._stopped = False
 
     def __enter__(self) -> Self:
-        begun = time.monotonic()
         self.process = subprocess.Popen(
             self._command,
             env=self._environ,
@@ -111,7 +109,6 @@ class VeleroHost:
             self._readers.append(threading.Thread(target=self._read_output, daemon=True))
             self._readers[1].start()
             grpc.channel_ready_future(self.channel).result(timeout=10)
-            self.started_in = time.monotonic() - begun
             self._stdio = self.channel.unary_stream(
                 "/plugin.GRPCStdio/StreamStdio",
                 request_serializer=Empty.SerializeToString,

@@ -6,7 +6,7 @@ from typing import Final
 
 from datamover.api import names
 from datamover.api.reasons import NAME_TAKEN
-from datamover.api.velero.names import label_value
+from datamover.api.velero.names import EXCLUDE_LABEL, label_value
 from kubekit.words.meta import Model, ObjectMeta, Resource
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS, VolumeSnapshot
 
@@ -31,7 +31,7 @@ class DataKey:
 
 
 class Reason(StrEnum):
-    """Reasons of events on a Backup; those of warnings are also what errors are counted by."""
+    """Reasons of events on a Backup; what is counted goes by them."""
 
     MOVED = "Moved"
     NOTHING_TO_MOVE = "NothingToMove"
@@ -42,7 +42,7 @@ class Reason(StrEnum):
     STALLED = "Stalled"
     CONFIGURATION = "InvalidConfiguration"
     NAME_TAKEN = NAME_TAKEN
-    DEFECT = "OperatorDefect"
+    DEFECT = names.OPERATOR_DEFECT
 
 
 class StatusMap(Model, frozen=True):
@@ -74,6 +74,6 @@ def status_labels(backup: str) -> dict[str, str]:
         names.MANAGED_BY_LABEL: names.CREATED_BY_VALUE,
         names.PART_OF_LABEL: names.PART_OF_VALUE,
         names.COMPONENT_LABEL: COMPONENT,
-        names.VELERO_EXCLUDE_LABEL: "true",
+        EXCLUDE_LABEL: "true",
         BACKUP_LABEL: label_value(backup),
     }

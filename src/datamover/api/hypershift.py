@@ -25,7 +25,6 @@ PLATFORM_TYPES: Final = frozenset(value for name, value in vars(Platform).items(
 """All of them."""
 
 HIGHLY_AVAILABLE: Final = "HighlyAvailable"
-SINGLE_REPLICA: Final = "SingleReplica"
 
 
 class HostedPlatform(Model, frozen=True):
@@ -79,6 +78,4 @@ class Key:
     """Of our own: wait while the item is backed up, as the document draws it, and not only afterwards."""
 
 
-RESTORED_ANNOTATION: Final = "hypershift.openshift.io/restored-from-backup"
 RHCOS_LABEL: Final = "hypershift.openshift.io/is-kubevirt-rhcos"
-FS_BACKUP_LABEL: Final = "hypershift.openshift.io/fsbackup"

@@ -20,7 +20,9 @@ COMPONENT_COPY: Final = "point-in-time-copy"
 COMPONENT_MOVER: Final = "mover"
 OWNER_UID_LABEL: Final = f"{GROUP}/owner-uid"
 RUN_ID_LABEL: Final = f"{GROUP}/run-id"
-VELERO_EXCLUDE_LABEL: Final = "velero.io/exclude-from-backup"
+
+OPERATOR_DEFECT: Final = "OperatorDefect"
+"""The reason of an event that tells of a fault of ours, on an object whose status is another project's."""
 
 RETRY_ANNOTATION: Final = f"{GROUP}/retry"
 ADOPT_ANNOTATION: Final = f"{GROUP}/adopt-destination"

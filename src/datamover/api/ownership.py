@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from datamover.api import names
+from datamover.api.velero.names import EXCLUDE_LABEL
 from kubekit.words.meta import HasMeta, Manifest, ObjectMeta, Resource, owner_reference
 
 
@@ -60,5 +61,5 @@ def labels_of(metadata: ObjectMeta, *, run_id: str) -> dict[str, str]:
         names.PART_OF_LABEL: names.PART_OF_VALUE,
         names.OWNER_UID_LABEL: metadata.uid,
         names.RUN_ID_LABEL: run_id,
-        names.VELERO_EXCLUDE_LABEL: "true",
+        EXCLUDE_LABEL: "true",
     }

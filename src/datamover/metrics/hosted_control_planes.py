@@ -51,6 +51,7 @@ class HostedControlPlaneMetrics:
         )
         self._errors = count("errors", "Backups whose verdict is an error, by platform.", "platform", "reason")
         self._timeouts = count("timeouts", "Backups of which something was not finished in time, by platform.", "platform")  # fmt: skip
+        self._hindrances = count("hindrances", "What keeps backups from being followed as they should: refused writes, names that are taken, numbers that are none.", "reason")  # fmt: skip
         self._moved = show("volumes_moved", "Volumes that are moved, of a backup that is not over.")
         self._expected = show("volumes_expected", "Volumes that are to be moved, of a backup that is not over.")
         self._stalled = show("volumes_stalled", "Volumes of a backup that is not over of which nothing goes on although it is their turn.")  # fmt: skip
@@ -68,6 +69,10 @@ class HostedControlPlaneMetrics:
         self._moved.forget(key)
         self._expected.forget(key)
         self._stalled.forget(key)
+
+    def hindered(self, reason: str) -> None:
+        """Something keeps a backup from being followed as it should; `reason` is that of its event."""
+        self._hindrances.labels(reason).inc()
 
     def ended(
         self,

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from datamover.api import names, transfer
 from datamover.api.ownership import Owner
+from datamover.api.velero.names import EXCLUDE_LABEL
 from datamover.api.volsync import names as words
 from datamover.movers.defaults import NONE, MoverDefaults
 from datamover.movers.job import build_job
@@ -233,5 +234,5 @@ def temporary_labels(owner_uid: str, *, run_id: str) -> dict[str, str]:
         **lasting_labels(owner_uid),
         words.CLEANUP_LABEL: owner_uid,
         names.RUN_ID_LABEL: run_id,
-        names.VELERO_EXCLUDE_LABEL: "true",
+        EXCLUDE_LABEL: "true",
     }

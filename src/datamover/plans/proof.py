@@ -106,13 +106,7 @@ class Proof(Generic[T]):
     async def prove_pods(self, owner: ObjectMeta, step: ProvePods, attempts: Attempts) -> None:
         """Return when the server's Pods of an owner are those of the cache. Raises RefusedError when they may not be listed."""
         selector = f"{select_children(self._kind.created_by)},{OWNER_UID_LABEL}={step.owner or owner.uid}"
-        try:
-            pods = await self._client.list(PODS, namespace=owner.namespace, label_selector=selector)
-        except Forbidden as error:
-            raise RefusedError(describe(PODS, "list", None, owner.namespace, error, attempts)) from error
-        news = [pod.metadata.name for pod in pods if self._caches.observe(PODS, pod)]
-        if news:
-            raise Conflict(f"Pod {', '.join(news)} was not known so")
+        await self.prove_listed(ProveListed(PODS, owner.namespace or "", selector), attempts)
 
     async def prove_listed(self, step: ProveListed, attempts: Attempts) -> None:
         """Return when the server has no object with these labels that the cache does not know so. Raises RefusedError when they may not be listed."""

@@ -144,7 +144,7 @@ class Dispatch:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the host gets one sentence and this process goes on
             self._log.error(f"fault in {name}: {error!r}", trace=traceback.format_exc()[-900:])
-            raise ActionError(f"{name} has failed by a fault of its own: {type(error).__name__}: {error}") from None
+            raise ActionError(f"{name} has failed by a fault of its own: {type(error).__name__}") from None
         finally:
             call.end()
 

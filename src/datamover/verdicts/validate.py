@@ -10,7 +10,7 @@ from typing import Final
 from datamover.api.hypershift import HostedControlPlane
 from datamover.api.outside import INT64, clean
 from datamover.api.velero.backup import Backup
-from datamover.api.velero.phases import BROKEN
+from datamover.api.velero.phases import BROKEN, NOT_BEGUN
 from datamover.verdicts import platform, sentences
 from datamover.verdicts.claims import grouped, rows_of
 from datamover.verdicts.configuration import Configuration
@@ -238,7 +238,7 @@ def _waits(look: Look, steps: list[_Step], failed: _Step | None, omissions: Omis
     found = found[:SHOWN_LIMIT]
     if not look.limits.collected and look.backup.phase not in BROKEN:
         phase = name(look.backup.phase)
-        sentence = "Velero has not begun" if phase in ("", "New", "Queued", "ReadyToStart") else "Velero is still collecting what is backed up"  # fmt: skip
+        sentence = "Velero has not begun" if phase in NOT_BEGUN else "Velero is still collecting what is backed up"
         wait = Wait(
             kind=Kind.BACKUP,
             name=name(look.backup.metadata.name),

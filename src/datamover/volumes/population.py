@@ -2,6 +2,7 @@
 
 from datamover.api import names
 from datamover.api.ownership import Owner
+from datamover.api.velero.names import EXCLUDE_LABEL
 from datamover.api.volsync import names as volsync
 from datamover.volumes.binding import why_not_copied
 from datamover.volumes.prime import like
@@ -19,7 +20,7 @@ def owner_of(claim: PersistentVolumeClaim) -> Owner:
     labels = {
         names.CREATED_BY_LABEL: volsync.CREATED_BY_VALUE,
         volsync.POPULATED_FOR_LABEL: label_value(claim),
-        names.VELERO_EXCLUDE_LABEL: "true",
+        EXCLUDE_LABEL: "true",
     }
     return Owner(PERSISTENT_VOLUME_CLAIMS, claim.metadata, labels)
 

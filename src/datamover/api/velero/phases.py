@@ -21,6 +21,8 @@ class BackupPhase:
     DELETING: Final = "Deleting"
 
 
+NOT_BEGUN: Final = frozenset({"", BackupPhase.NEW, BackupPhase.QUEUED, BackupPhase.READY_TO_START})
+"""Velero has not begun with it."""
 COLLECTED: Final = frozenset(
     {
         BackupPhase.WAITING,

@@ -28,7 +28,6 @@ class CSISnapshot(Model, frozen=True):
 class DataUploadSpec(Model, frozen=True):
     """What is moved."""
 
-    snapshot_type: str | None = None
     csi_snapshot: CSISnapshot | None = None
     source_claim: str | None = field(default=None, name="sourcePVC")
     source_namespace: str | None = None
@@ -71,7 +70,6 @@ class PodVolumeBackupSpec(Model, frozen=True):
     node: str | None = None
     pod: ObjectReference | None = None
     volume: str | None = None
-    uploader_type: str | None = None
     cancel: bool | None = None
 
 

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from datamover.api.cdi import names
 from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume, DataVolumeStatus
 from datamover.api.cdi.definition import data_volume_crd
+from datamover.api.names import OPERATOR_DEFECT
 from datamover.plans.kind import Kind
 from datamover.plans.known import Known
 from datamover.plans.learned import Learned
@@ -26,7 +27,6 @@ from kubekit.runtime.store import Key, key_of
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.meta import HasMeta
 
-DEFECT: Final = "OperatorDefect"
 _BY_NAMESPACE: Final = "namespace"
 _COLLECTION: Final = "collection"
 """Who wants the objects that are watched by name: the kind as a whole."""
@@ -81,7 +81,7 @@ class CollectionKind(Kind[DataVolume, DataVolumeStatus, Facts]):
     def broken(self, obj: DataVolume, message: str, *, now: datetime) -> tuple[Step[DataVolumeStatus], ...]:
         """Return the event that tells of a defect of ours."""
         del obj, now
-        return (Emit("Warning", DEFECT, message, ACTION),)
+        return (Emit("Warning", OPERATOR_DEFECT, message, ACTION),)
 
     # Telling.
 

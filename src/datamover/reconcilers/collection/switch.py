@@ -11,11 +11,11 @@ from typing import Any, Final
 from datamover.api.cdi import names
 from datamover.api.cdi.config import CDIConfig
 from datamover.api.cdi.data_volume import DataVolume
+from datamover.api.names import OPERATOR_DEFECT
 from datamover.plans.kind import Kind
 from datamover.plans.known import UNKNOWN, Known
 from datamover.plans.steps import REST, Create, Emit, Patch, Plan, Step
 from datamover.reconcilers.collection.gather import CONFIG, SINCE_NAME, Around
-from datamover.reconcilers.collection.kind import DEFECT
 from datamover.reconcilers.collection.since import CLUSTER, read_record, renew, write_record
 from datamover.runs.facts import Unread
 from datamover.volumes.collection_time import find_lifetime
@@ -144,7 +144,7 @@ class SwitchKind(Kind[Namespace, Any, Facts]):
     def broken(self, obj: Namespace, message: str, *, now: datetime) -> tuple[Step[Any], ...]:
         """Return the event that tells of a defect of ours."""
         del obj, now
-        return (Emit("Warning", DEFECT, message, ACTION),)
+        return (Emit("Warning", OPERATOR_DEFECT, message, ACTION),)
 
     def connect(self, controller: Controller) -> None:
         """Look again when a lifetime is set, changed or taken back, and when somebody changes the record."""

@@ -15,15 +15,17 @@ _NORMAL: Final = frozenset({Reason.MOVED, Reason.NOTHING_TO_MOVE})
 
 
 def announce(before: Record | None, after: Record, *, misconfigured: bool) -> tuple[Emit, ...]:
-    """Return the events of a change: each end and each failure once, and each stall as it begins."""
+    """Return the events of a change: each end and each failure once, and each stall as it begins; warnings first, and no more than ten."""
     found: list[Emit] = []
     for plane in after.control_planes:
         old = before.plane(plane.place) if before is not None else None
         found += _of_plane(old, plane)
+    found.sort(key=lambda each: each.type == "Normal")
     told = before.notes if before is not None else ()
     if misconfigured and after.notes and told != after.notes:
-        found.append(_emit(Reason.CONFIGURATION, after.notes[0]))
-    return tuple(sorted(found, key=lambda each: each.type == "Normal")[:_MOST])
+        # the last one: that is what a kind learns to have been told, and counts
+        return (*found[: _MOST - 1], _emit(Reason.CONFIGURATION, after.notes[0]))
+    return tuple(found[:_MOST])
 
 
 def reason_of(plane: FollowedPlane) -> Reason | None:

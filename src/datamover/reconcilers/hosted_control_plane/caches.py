@@ -4,7 +4,7 @@ Projecting keeps name, namespace, UID and resourceVersion, and what verdicts rea
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -14,9 +14,11 @@ from datamover.api.velero import names
 from datamover.api.velero.backup import Backup
 from datamover.api.velero.phases import OVER, UploadPhase
 from datamover.api.velero.uploads import DataUpload, PodVolumeBackup
-from kubekit.words.core import Pod
+from kubekit.words.core import PersistentVolumeClaim, Pod
 from kubekit.words.meta import HasMeta, ObjectMeta
 from kubekit.words.snapshot import VolumeSnapshot, VolumeSnapshotContent
+
+T = TypeVar("T", Backup, DataUpload, PodVolumeBackup, VolumeSnapshot, VolumeSnapshotContent)
 
 BY_BACKUP: Final = "backup"
 BY_STATUS: Final = "status"
@@ -40,28 +42,8 @@ _LABELS: Final = frozenset(
 Upload = DataUpload | PodVolumeBackup
 
 
-def project_backup(found: Backup) -> Backup:
-    """Return a Backup as it is cached."""
-    return replace(found, metadata=_narrow(found.metadata))
-
-
-def project_upload(found: DataUpload) -> DataUpload:
-    """Return a DataUpload as it is cached."""
-    return replace(found, metadata=_narrow(found.metadata))
-
-
-def project_pod_volume_backup(found: PodVolumeBackup) -> PodVolumeBackup:
-    """Return a PodVolumeBackup as it is cached."""
-    return replace(found, metadata=_narrow(found.metadata))
-
-
-def project_snapshot(found: VolumeSnapshot) -> VolumeSnapshot:
-    """Return a VolumeSnapshot as it is cached."""
-    return replace(found, metadata=_narrow(found.metadata))
-
-
-def project_content(found: VolumeSnapshotContent) -> VolumeSnapshotContent:
-    """Return a VolumeSnapshotContent as it is cached."""
+def project(found: T) -> T:
+    """Return an object as it is cached."""
     return replace(found, metadata=_narrow(found.metadata))
 
 
@@ -74,8 +56,13 @@ def project_pod(found: Pod) -> Pod:
 
 def of_backup(found: HasMeta) -> Iterable[str]:
     """Return where an object is found that carries the mark of a backup: by the backup's name as labels have it, and by its UID."""
+    return marks_in(found.metadata)
+
+
+def marks_in(meta: ObjectMeta) -> Iterable[str]:
+    """Return the marks of a backup that an object's labels have."""
     for label in (names.BACKUP_NAME_LABEL, names.BACKUP_UID_LABEL):
-        value = found.metadata.label(label)
+        value = meta.label(label)
         if value:
             yield value
 
@@ -103,6 +90,19 @@ def of_upload(pod: Pod) -> Iterable[str]:
 def of_namespace(found: HasMeta) -> Iterable[str]:
     """Return the namespace of an object."""
     yield found.metadata.namespace or ""
+
+
+def standing_of(claim: PersistentVolumeClaim | None) -> object:
+    """Return what of a claim tells whether a backup takes it in."""
+    if claim is None:
+        return None
+    meta, status = claim.metadata, claim.status
+    return (
+        meta.labels,
+        meta.annotation(names.SKIP_ANNOTATION),
+        meta.terminating,
+        status.phase if status is not None else None,
+    )
 
 
 def if_moving(upload: Upload) -> Iterable[str]:

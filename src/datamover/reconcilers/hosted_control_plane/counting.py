@@ -7,7 +7,7 @@ from datamover.api.velero.phases import UNSUCCESSFUL
 from datamover.metrics.hosted_control_planes import Ended
 from datamover.reconcilers.hosted_control_plane.announcements import reason_of
 from datamover.reconcilers.hosted_control_plane.record import FollowedPlane, Record
-from datamover.reconcilers.hosted_control_plane.standing import moment
+from datamover.verdicts.limits import stamp
 from datamover.verdicts.readings import REFUSED
 from datamover.verdicts.verdict import Kind, State
 from kubekit.runtime.store import Key, key_of
@@ -28,6 +28,10 @@ class Meter(Protocol):
 
     def forget(self, namespace: str, backup: str) -> None:
         """It is over, or gone."""
+        ...
+
+    def hindered(self, reason: str) -> None:
+        """Something keeps a backup from being followed as it should."""
         ...
 
     def ended(
@@ -66,6 +70,10 @@ class Counts:
                 self._count(plane, began=record.began)
         self._keep(backup, record)
 
+    def hinder(self, reason: str) -> None:
+        """Count what keeps a backup from being followed as it should."""
+        self._meter.hindered(reason)
+
     def is_told(self, backup: ObjectMeta) -> bool:
         """Tell whether the end of a backup was written."""
         record = self._of(backup)
@@ -98,7 +106,7 @@ class Counts:
 
     def _count(self, plane: FollowedPlane, *, began: str | None) -> None:
         reason = reason_of(plane)
-        start, end = moment(began), moment(plane.ended)
+        start, end = stamp(began), stamp(plane.ended)
         self._meter.ended(
             plane.platform,
             result=State[plane.state].name,

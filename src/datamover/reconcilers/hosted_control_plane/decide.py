@@ -19,10 +19,10 @@ from datamover.plans.steps import REST, Create, Emit, Patch, Plan, ProveListed
 from datamover.reconcilers.hosted_control_plane.announcements import ACTION, announce
 from datamover.reconcilers.hosted_control_plane.facts import Facts
 from datamover.reconcilers.hosted_control_plane.record import FollowedPlane, Record, build, change, fit, words_of
-from datamover.reconcilers.hosted_control_plane.standing import is_told, moment, stand
+from datamover.reconcilers.hosted_control_plane.standing import is_told, stand
 from datamover.runs.wait import LITTLE
 from datamover.verdicts.claims import NOT_SEEN
-from datamover.verdicts.limits import moment_at
+from datamover.verdicts.limits import moment_at, stamp
 from datamover.verdicts.verdict import Kind, State
 from kubekit.words.meta import ObjectMeta
 
@@ -120,7 +120,7 @@ def _pause(before: Record | None, after: Record, facts: Facts) -> timedelta | No
 
 def _age(before: Record | None, facts: Facts) -> timedelta | None:
     """Return how long ago was written; None for never. A moment that is still to come is none."""
-    written = moment(before.updated) if before is not None else None
+    written = stamp(before.updated) if before is not None else None
     return facts.now - written if written is not None and written <= facts.now else None
 
 
@@ -198,7 +198,7 @@ def _moments(plane: FollowedPlane, facts: Facts) -> Iterator[float]:
     for volume in plane.volumes:
         if volume.finished:
             continue
-        since, deadline = moment(volume.progressed), moment(volume.deadline)
+        since, deadline = stamp(volume.progressed), stamp(volume.deadline)
         for limit in (since + facts.pace.stall if since is not None else None, deadline):
             left = (limit - facts.now).total_seconds() if limit is not None else 0.0
             if left > 0:

@@ -1,9 +1,10 @@
 """From the caches to one frozen Facts. Reads nothing but caches."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
+from datamover.api.amounts import count
 from datamover.api.hosted_control_plane import BACKED_UP_SNAPSHOTS, SELECTOR, STATUS_MAPS, StatusMap, status_name
 from datamover.api.hypershift import CONFIG_MAP, HOSTED_CONTROL_PLANES, HostedControlPlane
 from datamover.api.velero.backup import Backup
@@ -15,11 +16,12 @@ from datamover.reconcilers.cluster import View
 from datamover.reconcilers.hosted_control_plane import caches
 from datamover.reconcilers.hosted_control_plane.facts import PATIENT, Facts, Hosted, Pace
 from datamover.reconcilers.hosted_control_plane.record import PLANES, Record, read
-from datamover.reconcilers.hosted_control_plane.standing import is_told, moment, remembered
+from datamover.reconcilers.hosted_control_plane.standing import is_told, remembered
 from datamover.reconcilers.hosted_control_plane.turns import Turns
 from datamover.runs.facts import Unread as Absent
 from datamover.verdicts.configuration import Configuration, ConfigurationError
 from datamover.verdicts.filters import includes
+from datamover.verdicts.limits import stamp
 from datamover.verdicts.readings import name
 from datamover.verdicts.selection import content_name
 from datamover.verdicts.verdict import ClusterSnapshot, Kind, Unread
@@ -50,20 +52,20 @@ class Around:
             BACKED_UP_SNAPSHOTS,
             label_selector=BACKUP_NAME_LABEL,
             indexes={caches.BY_BACKUP: caches.of_backup},
-            project=caches.project_snapshot,
+            project=caches.project,
         )
-        self.contents = cluster.whole(VOLUME_SNAPSHOT_CONTENTS, project=caches.project_content)
+        self.contents = cluster.whole(VOLUME_SNAPSHOT_CONTENTS, project=caches.project)
         self.uploads = cluster.whole(
             DATA_UPLOADS,
             within=velero,
             indexes={caches.BY_BACKUP: caches.of_backup, caches.MOVING: caches.if_moving},
-            project=caches.project_upload,
+            project=caches.project,
         )
         self.pod_volume_backups = cluster.whole(
             POD_VOLUME_BACKUPS,
             within=velero,
             indexes={caches.BY_BACKUP: caches.of_backup, caches.MOVING: caches.if_moving},
-            project=caches.project_pod_volume_backup,
+            project=caches.project,
         )
         self.pods = cluster.whole(
             PODS, within=velero, indexes={caches.BY_UPLOAD: caches.of_upload}, project=caches.project_pod
@@ -121,6 +123,7 @@ def gather(
     planes = None
     chosen, left_off = _choose(backup, around, record)
     if unread is not None and configuration is not None and _is_readable(around.planes):
+        unread = (*unread, *_garbled(backup, chosen, around))
         planes = _look(backup, chosen, around, unread) if chosen else ()
     return Facts(
         now=now,
@@ -167,7 +170,7 @@ def _is_later(backup: Backup, plane: HostedControlPlane) -> bool:
     """Tell whether a control plane came when Velero had collected everything: a restore makes it anew, for instance."""
     if backup.phase not in COLLECTED and backup.phase not in OVER:
         return False
-    made, began = moment(plane.metadata.creation_timestamp), moment(backup.metadata.creation_timestamp)
+    made, began = stamp(plane.metadata.creation_timestamp), stamp(backup.metadata.creation_timestamp)
     return made is not None and began is not None and made > began
 
 
@@ -247,6 +250,24 @@ def _unread(kinds: Iterable[tuple[str, Informer[Any]]]) -> tuple[Unread, ...] | 
         elif not informer.synced.is_set():
             return None
     return tuple(found)
+
+
+def _garbled(backup: Backup, chosen: tuple[HostedControlPlane, ...], around: Around) -> Iterator[Unread]:
+    """Yield the kinds of which something cannot be understood that may belong to a backup: it is there, and nobody knows how it stands."""
+    marks = frozenset(caches.marks_of(backup))
+    namespaces = {each.metadata.namespace or "" for each in chosen}
+    informers: tuple[tuple[str, Informer[Any]], ...] = (
+        (Kind.SNAPSHOT, around.snapshots),
+        (Kind.UPLOAD, around.uploads),
+        (Kind.POD_VOLUME_BACKUP, around.pod_volume_backups),
+    )
+    for kind, informer in informers:
+        found = sum(not marks.isdisjoint(caches.marks_in(meta)) for meta in informer.store.poisoned().values())
+        if found:
+            yield Unread(kind, f"{count(found, 'object')} cannot be understood")
+    claims = sum((meta.namespace or "") in namespaces for meta in around.claims.store.poisoned().values())
+    if claims:
+        yield Unread(Kind.CLAIM, f"{count(claims, 'object')} cannot be understood")
 
 
 def _is_readable(informer: Informer[Any]) -> bool:

@@ -27,12 +27,13 @@ from kubekit.runtime.controller import Controller
 from kubekit.runtime.informer import Informer, State
 from kubekit.runtime.instruments import SILENCE, InformerInstruments
 from kubekit.runtime.store import Key, key_of
-from kubekit.words.core import Pod
+from kubekit.words.core import PersistentVolumeClaim, Pod
 from kubekit.words.meta import HasMeta
 from kubekit.words.snapshot import VolumeSnapshotContent
 
 _WATCHER: Final = "hosted-control-planes"
 """Who wants the plugin's ConfigMap to be watched: the kind as a whole."""
+_HINDRANCES: Final = frozenset({Reason.NAME_TAKEN.value, Reason.CONFIGURATION.value, Reason.DEFECT.value})
 
 
 class HostedControlPlaneKind(Kind[Backup, BackupStatus, Facts]):
@@ -57,7 +58,7 @@ class HostedControlPlaneKind(Kind[Backup, BackupStatus, Facts]):
             client,
             BACKUPS,
             namespace=around.velero,
-            project=caches.project_backup,
+            project=caches.project,
             indexes={
                 caches.OPEN: caches.if_open,
                 caches.BY_BACKUP: caches.marks_of,
@@ -100,8 +101,12 @@ class HostedControlPlaneKind(Kind[Backup, BackupStatus, Facts]):
     # Telling.
 
     def report(self, learned: Learned[Backup, BackupStatus], obj: Backup, *, now: datetime) -> None:
-        """Count what is written."""
-        del learned, now
+        """Count what is written, and what keeps it from being written or being right."""
+        del now
+        if learned.refusal is not None:
+            self._counts.hinder(learned.refusal.reason)
+        if learned.told is not None and learned.told.reason in _HINDRANCES:
+            self._counts.hinder(learned.told.reason)
         self._counts.follow(obj.metadata, read(self._around.status_of(obj), of=obj))
 
     # Coming and going.
@@ -184,11 +189,11 @@ class HostedControlPlaneKind(Kind[Backup, BackupStatus, Facts]):
             return ()  # its status changes all the time
         return self._including(found.metadata.namespace or "")
 
-    def _of_claim(self, old: HasMeta | None, new: HasMeta | None) -> Iterable[Key]:
-        """Claims that come and go. How far one is bound is no matter."""
+    def _of_claim(self, old: PersistentVolumeClaim | None, new: PersistentVolumeClaim | None) -> Iterable[Key]:
+        """Claims that come and go, or by which it is told now otherwise whether a backup takes them in."""
         found = new or old
         namespace = found.metadata.namespace or "" if found is not None else ""
-        if (old is not None and new is not None) or not self._around.planes.store.by_index(
+        if caches.standing_of(old) == caches.standing_of(new) or not self._around.planes.store.by_index(
             caches.BY_NAMESPACE, namespace
         ):
             return ()

@@ -17,11 +17,12 @@ from datamover.api.velero.phases import COLLECTED, ENDED, FINALIZING, OVER, Uplo
 from datamover.reconcilers.hosted_control_plane.facts import Facts, Hosted, Pace
 from datamover.reconcilers.hosted_control_plane.record import SENTENCE, FollowedPlane, FollowedVolume, Record
 from datamover.verdicts.document import Volume, fields_of, volume_of
+from datamover.verdicts.limits import stamp
 from datamover.verdicts.readings import name
 from datamover.verdicts.validate import validate_data_mover
 from datamover.verdicts.verdict import Kind, Row, State, Verdict
 from kubekit.words.meta import ObjectMeta
-from kubekit.words.timestamps import parse, seconds
+from kubekit.words.timestamps import seconds
 
 _FINAL: Final = frozenset({State.MOVED, State.NOTHING_TO_MOVE, State.UNSUPPORTED})
 """What does not become another thing by itself. A failure may: what was late arrives, and what is left may still be moved."""
@@ -36,7 +37,7 @@ def stand(facts: Facts) -> Record:
     before = facts.record or Record()
     planes = [_plane(each, before.plane((name(each.hcp.metadata.namespace), name(each.hcp.metadata.name))), facts) for each in facts.planes or ()]  # fmt: skip
     status = facts.backup.status
-    began = moment(status.start_timestamp if status is not None else None)
+    began = stamp(status.start_timestamp if status is not None else None)
     return Record(
         began=seconds(began) if began is not None else None,
         updated=seconds(facts.now),
@@ -61,8 +62,8 @@ def is_told(backup: Backup, record: Record | None, *, told: bool, now: datetime,
 
 def _is_recent(backup: Backup, *, now: datetime, pace: Pace) -> bool:
     """Tell whether a backup that is over came to its end here, and not long ago. Velero also lists those that another cluster has made."""
-    made = moment(backup.metadata.creation_timestamp)
-    ended = moment(backup.status.completion_timestamp if backup.status is not None else None) or made
+    made = stamp(backup.metadata.creation_timestamp)
+    ended = stamp(backup.status.completion_timestamp if backup.status is not None else None) or made
     return made is not None and ended is not None and ended >= made and now - ended <= pace.recent
 
 
@@ -72,14 +73,6 @@ def remembered(plane: FollowedPlane) -> HostedControlPlane:
         metadata=ObjectMeta(name=plane.name, namespace=plane.namespace),
         spec=HostedControlPlaneSpec(platform=HostedPlatform(type=plane.platform)),
     )
-
-
-def moment(text: str | None) -> datetime | None:
-    """Return a moment of a record; None for none and for what is none."""
-    try:
-        return parse(text) if text else None
-    except (ValueError, OverflowError):
-        return None
 
 
 def _plane(hosted: Hosted, before: FollowedPlane | None, facts: Facts) -> FollowedPlane:
@@ -130,7 +123,7 @@ def _volume(
     before = known.get(_key(now))
     since, stood = facts.now, False
     if before is not None and (before.phase, before.bytes_done) == (now.phase, now.bytes_done):
-        since, stood = moment(before.progressed) or facts.now, before.stalled
+        since, stood = stamp(before.progressed) or facts.now, before.stalled
     elif first and row.since is not None and row.phase in _TOLD_SINCE:
         since = row.since
     turn = _turn(row, facts.moved)
@@ -161,5 +154,5 @@ def _key(volume: Volume) -> tuple[str, str, str]:
 
 def _ended(backup: Backup, now: datetime) -> datetime:
     """Return when it ended: it may have been looked at later, after a restart."""
-    completed = moment(backup.status.completion_timestamp if backup.status is not None else None)
+    completed = stamp(backup.status.completion_timestamp if backup.status is not None else None)
     return min(completed, now) if completed is not None else now

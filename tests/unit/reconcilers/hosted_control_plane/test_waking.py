@@ -68,6 +68,9 @@ CHANGES: list[tuple[str, Callable[[], Any], set[str]]] = [
     ("a mover's Pod by its name", lambda: pod("test-backup-data-etcd-0"), MINE),
     ("a node-agent", lambda: pod("node-agent-1"), set()),
     ("a claim that comes", lambda: claim("data-etcd-9"), ALL),
+    ("a claim that is bound now", lambda: claim("data-etcd-0", phase="Bound"), ALL),
+    ("a claim that is left out now", lambda: claim("data-etcd-0", labels={"velero.io/exclude-from-backup": "true"}), ALL),
+    ("a claim that changes otherwise", lambda: claim("data-etcd-0", annotations={"shop/owner": "x"}), set()),
     ("a claim of a namespace without a control plane", lambda: claim(namespace="shop"), set()),
     ("a control plane that comes", lambda: hcp(name="another"), ALL),
     ("a control plane of no backup", lambda: hcp(namespace="shop"), set()),
@@ -78,7 +81,7 @@ CHANGES: list[tuple[str, Callable[[], Any], set[str]]] = [
 
 @pytest.mark.parametrize(("make", "woken"), [each[1:] for each in CHANGES], ids=[each[0] for each in CHANGES])
 async def test_a_change_wakes_whom_it_concerns(make: Callable[[], Any], woken: set[str]) -> None:
-    world = Following(upload(phase="InProgress", done=1, total=3), snapshot("data-etcd-0"))
+    world = Following(upload(phase="InProgress", done=1, total=3), snapshot("data-etcd-0"), claim())
     world.put(LONG, OVER)
     async with awake(world) as whom:
         world.put(make())
