@@ -1,6 +1,6 @@
 """The words between the operator and the agent in a mover container: environment, progress, outcome, exit codes.
 
-Only msgspec, the standard library and `outside` are imported, and nothing slow: the agent reads this at every start.
+Only msgspec, the standard library, `outside` and the struct of `restore` are imported, and nothing slow: the agent reads this at every start.
 
 Environment
     The documents' variables (Secret keys and `additionalEnv`) are in `REQUIRED_VARIABLES` and in the constants below it.
@@ -25,6 +25,7 @@ import msgspec
 
 from datamover.api import outside
 from datamover.api.outside import Count, Unusable, Whole
+from datamover.api.restore import Restored, clean_restored, shorten_restored
 
 # --- environment: the documents' names ---------------------------------------------------------------------------
 
@@ -485,7 +486,8 @@ class Outcome(
     `checksum`, `time` (size and time of change, where the store's ETags are no checksums), `size` (where it has no times either), or `user` when an `RCLONE_*` variable
     chose another way. `problems` names the first few paths concerned. `log` is the end of the engine's log for people, as far as
     the movers of a ReplicationSource or ReplicationDestination tell it: at most `LOG_LIMIT` bytes of whole lines.
-    `digest` tells the version of an object that was asked for without reading it. Times are RFC 3339 in UTC.
+    `digest` tells the version of an object that was asked for without reading it. `restored` is there in outcomes of restores only (see
+    `restoration`). Times are RFC 3339 in UTC.
     """
 
     version: Count = OUTCOME_VERSION
@@ -515,6 +517,12 @@ class Outcome(
     problems: tuple[str, ...] = ()
     log: str = ""
     digest: str = ""
+    restored: Restored | msgspec.UnsetType | None = msgspec.UNSET
+
+    @property
+    def restoration(self) -> Restored | None:
+        """What became of a restore; None in the outcome of anything else."""
+        return self.restored if isinstance(self.restored, Restored) else None
 
     @property
     def exit_code(self) -> int:
@@ -523,10 +531,15 @@ class Outcome(
 
 
 def encode_outcome(outcome: Outcome, *, limit: int = OUTCOME_LIMIT) -> bytes:
-    """Return the outcome as one line of JSON of at most `limit` bytes: first `problems`, then `log` by its first lines, then `message`, are cut."""
+    """Return the outcome as one line of JSON of at most `limit` bytes: first `problems`, then what a restore tells of losses, then `log` by its first
+    lines, then `message`, are cut.
+    """
     encoded = msgspec.json.encode(outcome)
     while len(encoded) > limit and outcome.problems:
         outcome = msgspec.structs.replace(outcome, problems=outcome.problems[: len(outcome.problems) // 2])
+        encoded = msgspec.json.encode(outcome)
+    while len(encoded) > limit and outcome.restoration and (less := shorten_restored(outcome.restoration)):
+        outcome = msgspec.structs.replace(outcome, restored=less)
         encoded = msgspec.json.encode(outcome)
     while len(encoded) > limit and outcome.log:
         outcome = msgspec.structs.replace(outcome, log=outcome.log.partition("\n")[2])
@@ -572,6 +585,7 @@ def parse_outcome(text: bytes | str | None) -> Outcome | None:
         finished_at=outside.clean(found.finished_at, limit=outside.NAME_LIMIT),
         problems=tuple(outside.clean(problem, limit=OUTCOME_LIMIT) for problem in found.problems),
         log=clean_log(found.log),
+        restored=msgspec.UNSET if found.restoration is None else clean_restored(found.restoration),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Final
 from datamover.api import reasons, transfer
 from datamover.api.fields import Fields
 from datamover.api.outside import Unusable
+from datamover.api.restore import Restored
 from datamover.api.transfer import Outcome, decode_outcome, parse_outcome
 from kubekit.words.core import ContainerStateTerminated, Pod
 
@@ -30,6 +31,12 @@ def read_outcome(pod: Pod, container: str) -> Outcome | None:
     """Return what the mover wrote into its termination message; None when it has not ended or wrote nothing readable."""
     ended = _end_of(pod, container)
     return decode_outcome(ended.message) if ended is not None else None
+
+
+def read_restored(pod: Pod, container: str) -> Restored | None:
+    """Return what a mover that restores says of its restore, after a failure too; None when it has not ended, wrote nothing readable, or says nothing of one."""
+    outcome = read_outcome(pod, container)
+    return outcome.restoration if outcome is not None else None
 
 
 def find_flaw(pods: tuple[Pod, ...], container: str) -> str | None:

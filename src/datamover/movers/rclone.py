@@ -61,7 +61,7 @@ def build_job(
     `read_only`: the claim can only be mounted so; the user's own volume always is (law L1). `image` replaces the default image
     where `sync` names none, and `pull_policy` the default policy for it. `defaults` are the operator's for how movers run.
     """
-    reference, policy = _image(sync.image, substitute=image, pull_policy=pull_policy)
+    reference, policy = choose_image(sync.image, substitute=image, pull_policy=pull_policy)
     mounted_read_only = read_only or sync.copy_method == transfer.DIRECT
     container: Manifest = {
         "name": CONTAINER,
@@ -84,7 +84,7 @@ def build_job(
     )
 
 
-def _image(chosen: Image | None, *, substitute: str | None, pull_policy: str | None) -> tuple[str, str]:
+def choose_image(chosen: Image | None, *, substitute: str | None, pull_policy: str | None) -> tuple[str, str]:
     """Return the image and its pull policy.
 
     The documented default names the original operator's image, which has no agent: an operator that brings its own image uses
@@ -113,8 +113,8 @@ def _environment(sync: RcloneSync) -> list[Manifest]:
         transfer.OBJECT: sync.object_name,
         transfer.COPY_METHOD: sync.copy_method,
         transfer.COPIED_AT: sync.copied_at or "",
-        transfer.ADOPT_DESTINATION: _flag(sync.adopt_destination),
-        transfer.ALLOW_EMPTY_SOURCE: _flag(sync.allow_empty_source),
+        transfer.ADOPT_DESTINATION: flag(sync.adopt_destination),
+        transfer.ALLOW_EMPTY_SOURCE: flag(sync.allow_empty_source),
         transfer.MAX_DELETE_PERCENT: str(sync.max_delete_percent),
         transfer.DEADLINE: str(sync.deadline_seconds or 0),
         transfer.ROOT: "/",
@@ -126,11 +126,12 @@ def _environment(sync: RcloneSync) -> list[Manifest]:
         transfer.OUTAGE_LIMIT: f"{transfer.DEFAULT_OUTAGE_LIMIT:g}",
     }
     return [
-        {"name": "ADD_TIMESTAMP_PREFIX", "value": _flag(sync.add_timestamp_prefix)},
+        {"name": "ADD_TIMESTAMP_PREFIX", "value": flag(sync.add_timestamp_prefix)},
         *(msgspec.to_builtins(variable) for variable in sync.environment),
         *({"name": name, "value": value} for name, value in ours.items()),
     ]
 
 
-def _flag(value: bool) -> str:
+def flag(value: bool) -> str:
+    """Return a switch as variables have it."""
     return "true" if value else "false"
