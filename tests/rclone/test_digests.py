@@ -212,3 +212,102 @@ def test_a_run_that_fails_proves_nothing_and_the_next_one_does(
         Records(store.objects(records=True), tmp_path).digests("run-2")
     run(container, 3)
     assert Records(store.objects(records=True), tmp_path).digests("run-3") == sums(FILES | {b"new": b"new"})
+
+
+def rewrite(container: Container, name: bytes, content: bytes) -> None:
+    """Change a file and keep its size."""
+    path = container.data / os.fsdecode(name)
+    assert len(content) == path.stat().st_size
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"plain", b"large", b"dir/new\nline;semi", b"latin-\xe9", b"link"],
+    ids=["plain", "in parts", "odd", "not UTF-8", "link"],
+)
+def test_a_store_that_forgets_an_overwrite_of_the_same_size_is_found_out(
+    store_container: tuple[MemoryS3, Container], name: bytes
+) -> None:
+    store, container = store_container
+    fill(container.data)
+    link = container.data / "link"
+    link.symlink_to("plain")
+    (container.data / "other").write_bytes(b"1")
+    run(container, 1)
+    if name == b"link":
+        link.unlink()
+        link.symlink_to("empty")
+    else:
+        rewrite(container, name, FILES[name][::-1])
+    rewrite(container, b"other", b"2")
+    shown = {b"link": "link.rclonelink", b"latin-\xe9": "latin-\\xe9"}.get(
+        name, names.key_of(name).decode("utf-8", "replace")
+    )
+    stored = {b"link": "link.rclonelink", b"latin-\xe9": "latin-\u201bE9"}.get(name, name.decode("utf-8", "replace"))
+    before = store.objects()[stored]
+    store.loses = lambda key: key == stored
+    # the second time the run that came to its end is not the latest; the third time another run has it on record
+    for number in (2, 2, 3):
+        ended = container.run(DATAMOVER_RUN_ID=f"run-{number}")
+        outcome = ended.outcome
+        assert outcome.reason == transfer.REASON_VERIFICATION_FAILED, ended.output
+        assert outcome.retryable
+        assert outcome.problems == (shown,)
+        assert "still has the older contents of 1 file(s) whose new ones were sent and acknowledged" in outcome.message
+        assert f"{RUNS}/run-{number}/outcome.json" not in store.objects(records=True)
+    store.loses = lambda _: False
+    run(container, 3)
+    assert store.objects()[stored] == (b"empty" if name == b"link" else before[::-1])
+
+
+def test_what_is_sent_again_as_it_was_is_not_held_against_the_store(any_container: Container, any_s3: S3Server) -> None:
+    container = any_container
+    fill(container.data, {b"touched": b"1", b"healed": b"22", b"replaced": b"333"})
+    run(container, 1)
+    os.utime(container.data / "touched", ns=(7, 7))
+    ended = run(container, 2)
+    assert "0 were moved" in ended.outcome.message, "its contents are the same, so it is not sent"
+    any_s3.put({"healed": "xx", "replaced": "yyy"})
+    os.utime(container.data / "replaced", ns=(8, 8))
+    ended = run(container, 3)
+    assert "2 were moved" in ended.outcome.message
+    assert any_s3.objects() == {"touched": b"1", "healed": b"22", "replaced": b"333"}
+    ended = run(container, 4, RCLONE_IGNORE_TIMES="true")
+    assert "3 were moved" in ended.outcome.message
+
+
+def test_what_a_run_that_failed_has_moved_and_is_again_as_it_was_is_no_older_object(
+    store_container: tuple[MemoryS3, Container],
+) -> None:
+    store, container = store_container
+    fill(container.data)
+    run(container, 1)
+    rewrite(container, b"plain", b"PLAIN")
+    (container.data / "new").write_bytes(b"new")
+    store.loses = lambda key: key == "new"
+    assert container.run(DATAMOVER_RUN_ID="run-2").outcome.problems == ("new (missing)",)
+    assert store.objects()["plain"] == b"PLAIN"
+    store.loses = lambda _: False
+    rewrite(container, b"plain", b"plain")
+    run(container, 3)
+    assert store.objects()["plain"] == b"plain"
+
+
+def test_of_a_live_source_what_changed_since_is_not_judged(store_container: tuple[MemoryS3, Container]) -> None:
+    store, container = store_container
+    fill(container.data)
+    run(container, 1, DATAMOVER_COPY_METHOD="Direct")
+    rewrite(container, b"plain", b"PLAIN")
+    store.loses = lambda key: key == "plain"
+    ended = container.run(DATAMOVER_RUN_ID="run-2", DATAMOVER_COPY_METHOD="Direct")
+    assert ended.outcome.reason == transfer.REASON_VERIFICATION_FAILED, ended.output
+    assert ended.outcome.problems == ("plain",)
+
+    def busy(method: str, key: str) -> None:
+        if (method, key) == ("PUT", "plain"):
+            os.utime(container.data / "plain", ns=(9, 9))
+
+    store.busy = busy
+    ended = container.run(DATAMOVER_RUN_ID="run-3", DATAMOVER_COPY_METHOD="Direct")
+    assert ended.outcome.succeeded, ended.output

@@ -135,7 +135,7 @@ class MemoryS3:
             digests = b"".join(hashlib.md5(parts[number]).digest() for number in sorted(parts))
             self.store(key, b"".join(parts[number] for number in sorted(parts)), metadata)
             etag = f"{hashlib.md5(digests).hexdigest()}-{len(parts)}"
-            if found := self.find(key):
+            if (found := self.find(key)) and not self.loses(key):
                 found.etag = etag
             return etag
 

@@ -393,7 +393,7 @@ class Attempt(ABC):
     def _compare(self, folder: str) -> Comparison:
         self.report.phase(transfer.VERIFYING)
         self._version.ask()
-        if self.proved_unchanged():
+        if self.proved_unchanged() and self.has_checksums():
             return Comparison()
         self.ledger.add_listed(self.after_listing(self.destination.list_all(folder, sums=self.proves)))
         comparison = compare(self.ledger, source=self.source, frozen=not self.settings.direct)
@@ -403,9 +403,18 @@ class Attempt(ABC):
             direct=self.settings.direct,
             deleted=self.deletions.count,
         )
+        failure = failure or self.check_replaced(folder)
         if failure:
             raise failure
         return comparison
+
+    def has_checksums(self) -> bool:
+        """Have the ledger know all checksums that the manifest is to have, as far as that needs no listing; tell whether it does."""
+        return True
+
+    def check_replaced(self, folder: str) -> Failure | None:
+        """Return what it means that objects in `folder` are still the older ones that were to be replaced, if any are."""
+        del folder
 
     def proved_unchanged(self) -> bool:
         """Tell whether the copy itself has just compared every checksum and had nothing to move or to be deleted afterwards."""

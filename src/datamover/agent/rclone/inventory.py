@@ -178,7 +178,7 @@ class Inventory(Server):
 
         def once() -> None:
             child = self._engine.start(
-                ["md5sum", "--files-from-raw", listed, source or self.remote()],
+                ["md5sum", "--no-traverse", "--files-from-raw", listed, source or self.remote()],
                 environment={"RCLONE_CHECKERS": "16"} | dict(environment or self._environment),
                 on_line=None,
                 output=output,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from datamover.agent import printing
 from datamover.agent.files import names
 from datamover.agent.rclone.renames import Renames
+from datamover.agent.rclone.replaced import Replaced
 from datamover.agent.rclone.spellings import LOSSY, Spellings
 from datamover.agent.rclone.table import (
     MIRRORED,
@@ -24,7 +25,7 @@ from datamover.agent.rclone.table import (
 )
 
 
-class Ledger(Renames, Spellings):
+class Ledger(Renames, Replaced, Spellings):
     """The whole table. Sizes in bytes; keys as the engine spells them."""
 
     # --- filling -------------------------------------------------------------------------------------------------

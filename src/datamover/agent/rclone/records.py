@@ -239,6 +239,13 @@ class State:
             run_id for run_id, run in self.runs.items() if run.begun and run.place == self.latest and self.latest
         )
 
+    def last_finished(self) -> str:
+        """Return the run at the highest place that came to its end; empty without one."""
+        return max(
+            ((run.place or 0, run_id) for run_id, run in self.runs.items() if run.begun and run.finished),
+            default=(0, ""),
+        )[1]
+
     def runs_before(self) -> list[str]:
         """Return the runs at the highest place below that one."""
         places = [run.place for run in self.runs.values() if run.begun and run.place and run.place < self.latest]

@@ -58,6 +58,16 @@ def test_the_latest_place_counts_not_the_order_of_names() -> None:
     )
     assert found.latest_runs() == ["a"]
     assert found.runs["c"].finished
+    assert found.last_finished() == "c"
+
+
+def test_the_last_run_that_ended_is_told_whatever_has_begun_since() -> None:
+    keys = [
+        f".datamover/runs/{run}/{name}"
+        for run, place, ended in (("a", 1, True), ("b", 2, True), ("c", 3, False))
+        for name in ("manifest.jsonl.gz", place_name(place), *(("outcome.json",) if ended else ()))
+    ]
+    assert state(*keys).last_finished() == "b"
 
 
 def test_runs_that_began_meanwhile_are_told() -> None:
