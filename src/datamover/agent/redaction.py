@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus, unquote
 
 import msgspec
 
-REDACTED = "[redacted]"
+from datamover.api.signed import REDACTED, redact_signed
 
 _SECRET_NAME = re.compile(
     r"SECRET|KEY|TOKEN|PASS|CREDENTIAL|AUTH|COOKIE|SIGNATURE|GRANT|MNEMONIC|SESSION_?ID|2FA|CONNECTION_STRING|_SAS(?:_|$)",
@@ -40,19 +40,6 @@ _PARAMETER = re.compile(
     r"(?i)[?&;](?:x-(?:amz|goog)-(?:signature|credential|security-token)|[\w-]*(?:signature|token|secret|password|passwd|key|credential|sig))=([^&;\s]+)"
 )
 _REMOTE = re.compile(r"""[,:]\s*([A-Za-z0-9_.-]+)\s*=\s*(?:"((?:[^"]|"")*)"|'((?:[^']|'')*)'|([^,:"']+))""")
-# Headers and query parameters that carry a signature or a token, as --dump prints them; what credentials are handed out in; and tokens that tell
-# by their form what they are.
-_SIGNED = re.compile(
-    r"(?P<kept>(?i:authorization|cookie|(?:x-[\w-]*|\b)(?:security-token|auth-token|metadata-token|customer-key))[\"']?\s*:\s*)[^\r\n]+"
-    r"|(?P<parameter>(?i:x-(?:amz|goog)-(?:signature|credential|security-token)|signature|awsaccesskeyid|webidentitytoken)=)[^\s&,\"'<]+"
-    r"|(?P<tag><(?:AccessKeyId|SecretAccessKey|SessionToken)>)[^<]+"
-    r"|(?P<field>\\?\"(?:AccessKeyId|SecretAccessKey|SessionToken|Token)\\?\"\s*:\s*\\?\")[^\"\\]+"
-    r"|(?P<user>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@\"'<>]+(?=@)"
-    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+"
-)
-
-_TELLTALE = ("authorization", "cookie", "token", "customer-key", "signature", "credential", "accesskey", "@", "eyj")
-"""Words, in small letters, of which each text that `_SIGNED` is for has one: it costs more than a line of the log is worth."""
 
 
 class Redactor:
@@ -81,10 +68,7 @@ class Redactor:
         found = self._find(text)
         if found:
             text = re.compile("|".join(map(re.escape, found))).sub(REDACTED, text)
-        small = text.lower()
-        if any(word in small for word in _TELLTALE):
-            text = _SIGNED.sub(_replace, text)
-        return text
+        return redact_signed(text)
 
     def _find(self, text: str) -> list[str]:
         """Return the forms in a text, the longest first. An expression with hundreds of alternatives would be tried at every letter."""
@@ -240,7 +224,3 @@ def _html_safe(text: str) -> Iterator[str]:
 def _unicode_escape(letter: str) -> str:
     units = letter.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
-
-
-def _replace(match: re.Match[str]) -> str:
-    return f"{next(filter(None, match.groups()), '')}{REDACTED}"

@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from datamover.api import reasons
 from datamover.api.names import FIELD_MANAGER
 from datamover.api.outside import clean
+from datamover.api.signed import redact_signed
 from datamover.plans.inquiry import inquire, locate, sample_log
 from datamover.plans.kind import HasStatus, Kind, Line
 from datamover.plans.learned import Failed, Learned, Written
@@ -275,7 +276,7 @@ class Actor(Generic[T, S]):
             raise RefusedError(replace(error.refusal, verb=ANNOTATE)) from error.__cause__
 
     def _emit(self, obj: T, step: Emit) -> None:
-        said = clean(step.message)  # it may quote a mover, a node or a name (law L11)
+        said = clean(redact_signed(step.message))  # it may quote a mover, a node or a name (laws L8 and L11)
         whose = step.about or Reference(self._kind.resource, obj.metadata)
         self._recorder.record(
             whose.metadata, whose.resource, step.type, step.reason, said, step.action, related=step.related

@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import Enum
 
 from datamover.api.outside import clean
+from datamover.api.signed import redact_signed
 from kubekit.words.meta import Condition
 from kubekit.words.timestamps import seconds
 
@@ -43,7 +44,7 @@ def merge(
             type=type_,
             status=status,
             reason=reason,
-            message=clean(message),
+            message=clean(redact_signed(message)),
             last_transition_time=since or seconds(now),
             observed_generation=generation,
         )

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from datamover.api.signed import redact_signed
 from kubekit.words.text import clean
 
 LINE_LIMIT = 48 * 1024
@@ -70,12 +71,16 @@ class Log:
 
 def compose(level: str, message: str, fields: dict[str, object], now: datetime) -> bytes:
     """Return one line with its end. Fields beyond twelve are left out, long texts are cut."""
-    words = {"@level": level, "@message": clean(message, limit=_MESSAGE_LIMIT), "@timestamp": _stamp(now)}
+    words = {
+        "@level": level,
+        "@message": clean(redact_signed(message), limit=_MESSAGE_LIMIT),
+        "@timestamp": _stamp(now),
+    }
     for name, value in list(fields.items())[:_FIELDS]:
-        words.setdefault(name, clean(str(value), limit=_FIELD_LIMIT))
+        words.setdefault(name, clean(redact_signed(str(value)), limit=_FIELD_LIMIT))
     line = msgspec.json.encode(words)
     if len(line) >= LINE_LIMIT:  # letters that take several bytes each
-        line = msgspec.json.encode({**words, "@message": clean(message, limit=_FIELD_LIMIT)})
+        line = msgspec.json.encode({**words, "@message": clean(redact_signed(message), limit=_FIELD_LIMIT)})
     return line + b"\n"
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from datamover.api.outside import clean
+from datamover.api.signed import redact_signed
 from datamover.api.velero import names
 from kubekit.words.core import Pod
 from kubekit.words.meta import ObjectMeta
@@ -53,4 +54,4 @@ def trouble_of(pod: Pod) -> str:
 
 
 def _said(reason: str | None, message: str | None) -> str:
-    return clean(": ".join(part for part in (reason, message) if part), limit=_SHOWN)
+    return clean(redact_signed(": ".join(part for part in (reason, message) if part)), limit=_SHOWN)

@@ -6,6 +6,7 @@ from typing import Final
 
 from datamover.api.amounts import size
 from datamover.api.outside import INT64, clean
+from datamover.api.signed import redact_signed
 from datamover.api.velero import names
 from datamover.api.velero.phases import ENDED, UNSUCCESSFUL, UploadPhase
 from datamover.api.velero.uploads import DataUpload, PodVolumeBackup, UploadProgress, UploadStatus
@@ -55,8 +56,8 @@ def name(text: str | None) -> str:
 
 
 def said(text: str | None) -> str:
-    """Return other people's words fit to stand in a sentence."""
-    return clean(text or "", limit=_SAID)
+    """Return other people's words fit to stand in a sentence: without what looks like a secret (law L8), for errors of a store quote what was asked."""
+    return clean(redact_signed(text or ""), limit=_SAID)
 
 
 def gave_up(what: str) -> str:

@@ -45,8 +45,12 @@ META = {
 
 
 class Quiet:
-    def record(self, *_: Any, **__: Any) -> None:
-        """Note nothing."""
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def record(self, metadata: Any, resource: Any, type_: str, reason: str, message: str, *_: Any, **__: Any) -> None:
+        """Note what is said."""
+        self.messages.append(message)
 
     async def sleep(self, seconds: float) -> None:
         del seconds
@@ -56,12 +60,12 @@ class Stage:
     """An actor for an errand, before a server that answers by a script."""
 
     def __init__(self, *script: Any) -> None:
-        self.server = ScriptedTransport(*script)
+        self.server, self.recorder = ScriptedTransport(*script), Quiet()
         client = Client(self.server, clock=Quiet(), jitter=lambda: 0.0)
         clock, (registry, metrics) = VirtualClock(), new_metrics()
         self.cluster = Cluster(client, clock=clock, children=(SECRET_METAS, SERVICES))
         kind = ErrandKind(Surroundings(client, self.cluster, "c", Options(), registry, metrics, clock))
-        self.actor = Actor(client, kind=kind, caches=self.cluster, recorder=Quiet())
+        self.actor = Actor(client, kind=kind, caches=self.cluster, recorder=self.recorder)
         self.made = 0
 
     def make(self) -> dict[str, bytes]:
@@ -332,3 +336,10 @@ async def test_the_last_event_is_learnt() -> None:
     one, other = (Emit("Normal", "Waiting", text, "Wait") for text in ("for this", "for that"))
     learned = await Stage().actor.act(OWNER, Plan((one, other)), Attempts())
     assert learned.told == other
+
+
+async def test_what_looks_like_a_secret_in_words_of_others_gets_into_no_event() -> None:
+    stage = Stage()
+    said = "GET https://key:hunter2@store/b?X-Amz-Signature=0badc0ffee refused"
+    await stage.act(Emit("Warning", "Waiting", said, "Wait"))
+    assert stage.recorder.messages == ["GET https://[redacted]@store/b?X-Amz-Signature=[redacted] refused"]

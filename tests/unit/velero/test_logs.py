@@ -88,3 +88,10 @@ def test_what_libraries_log_comes_in_the_same_form_and_is_never_an_error_of_the_
         ("warn", "end", "some.library"),
         ("debug", "detail", "some.library"),
     ]
+
+
+def test_what_looks_like_a_secret_does_not_get_into_the_log():
+    signed = "PUT https://key:hunter2@store/b?X-Amz-Signature=0badc0ffee: Authorization: Bearer topsecret"
+    line = compose("warning", signed, {"trace": signed}, NOW)
+    assert b"store/b" in line
+    assert not [secret for secret in (b"hunter2", b"0badc0ffee", b"topsecret") if secret in line]

@@ -232,3 +232,31 @@ def test_a_verdict_is_a_value(objects: Any) -> None:
     found = judge(*objects)
     assert found == replace(found)
     assert hash(found)
+
+
+SIGNED = (
+    "Put https://AKIA:hunter2@s3.example/b?X-Amz-Signature=0badc0ffee&partNumber=1: Authorization: Bearer topsecret"
+)
+QUOTED: dict[str, tuple[Any, ...]] = {
+    "an upload": (upload(phase="Failed", message=SIGNED),),
+    "an upload that goes on": (upload(phase="InProgress", message=SIGNED),),
+    "a copy of a Pod's volume": (pod_volume_backup(phase="Failed", message=SIGNED),),
+    "a snapshot": (snapshot(ready=False, error=SIGNED), content(ready=False, error=SIGNED)),
+}
+
+
+@pytest.mark.parametrize("kind", QUOTED)
+@pytest.mark.parametrize("minutes", [2, 300])
+def test_what_looks_like_a_secret_in_words_of_others_is_not_repeated(kind: str, minutes: float) -> None:
+    """Errors of a store quote the request, signature included; what a verdict says stands in an event that many may read (law L8)."""
+    found = judge(*QUOTED[kind], of=backup(fs=kind == "a copy of a Pod's volume"), now=at(minutes))
+    texts = str(found)
+    assert "s3.example" in texts, "the words themselves are quoted"
+    for secret in ("hunter2", "0badc0ffee", "topsecret"):
+        assert secret not in texts
+
+
+def test_a_backup_that_broke_off_repeats_no_secret() -> None:
+    found = judge(of=backup("Failed", status={"failure_reason": SIGNED}))
+    assert "s3.example" in found.error
+    assert "0badc0ffee" not in str(found)

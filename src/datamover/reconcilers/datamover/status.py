@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from datamover.api import amounts, names, reasons
 from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.outside import clean
+from datamover.api.signed import redact_signed
 from datamover.api.transfer import REASON_INTERNAL_ERROR, REASON_NEWER_BACKUP_EXISTS
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus, Run
 from datamover.plans.conditions import Said, State, merge
@@ -239,7 +240,7 @@ def _note(status: DataMoverStatus, stalled: Said, message: str, *, now: datetime
     """Return the status of a complete run with another `Stalled`."""
     wanted = {ConditionType.STALLED: stalled}
     conditions = merge(status.conditions or (), wanted, order=ORDER, now=now, generation=status.observed_generation)
-    return replace(status, message=clean(message), conditions=conditions)
+    return replace(status, message=clean(redact_signed(message)), conditions=conditions)
 
 
 def acknowledge(mover: DataMover) -> Plan:
@@ -277,7 +278,7 @@ def compose(
     """
     current = mover.status or DataMoverStatus()
     generation = mover.metadata.generation
-    message = clean(message)
+    message = clean(redact_signed(message))
     summary = dict(_SUMMARY[state])
     summary[ConditionType.COMPLETE] = "True" if state is State.DONE else "False"
     summary[ConditionType.FAILED] = "True" if state is State.FAILED else "False"
