@@ -1,5 +1,6 @@
 """Everything that a tree holds, to be compared, and what of it comes back from an object store."""
 
+import hashlib
 import os
 import pickle
 import shutil
@@ -9,10 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 NOBODY = 65534
+_LARGE = 64 << 20
 
 
 class Kept(NamedTuple):
-    """What one path has. `group` is the first name of a file with several names."""
+    """What one path has. `group` is the first name of a file with several names; `content` of a large file is its SHA-256."""
 
     mode: int
     uid: int
@@ -38,7 +40,7 @@ def fingerprint(root: Path) -> dict[bytes, Kept]:
         name = os.path.relpath(path, top)
         content = None
         if stat.S_ISREG(status.st_mode):
-            content = Path(os.fsdecode(path)).read_bytes()
+            content = _content(Path(os.fsdecode(path)), status.st_size)
         elif stat.S_ISLNK(status.st_mode):
             content = os.readlink(path)
         group = None
@@ -59,6 +61,13 @@ def fingerprint(root: Path) -> dict[bytes, Kept]:
             device=status.st_rdev,
         )
     return found
+
+
+def _content(path: Path, size: int) -> bytes:
+    if size <= _LARGE:
+        return path.read_bytes()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def bring_back(source: Path, target: Path) -> None:

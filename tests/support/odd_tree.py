@@ -7,7 +7,7 @@ from pathlib import Path
 from support.fidelity import Kept, fingerprint
 
 ACL = "system.posix_acl_access"
-_NAMED_USER = struct.pack("<I", 2) + b"".join(
+NAMED_USER = struct.pack("<I", 2) + b"".join(
     struct.pack("<HHI", tag, permissions, who)
     for tag, permissions, who in (
         (0x01, 6, 0xFFFFFFFF),
@@ -65,7 +65,7 @@ def make(root: Path) -> None:
     acl = root / "acl"
     acl.write_text("shared\n")
     try:
-        os.setxattr(acl, ACL, _NAMED_USER)
+        os.setxattr(acl, ACL, NAMED_USER)
     except OSError:  # a file system without them
         acl.unlink()
     if os.geteuid() == 0:

@@ -26,6 +26,7 @@ BITS_OF_OTHERS = (
 PRIVILEGED_ATTRIBUTES = "attributes that begin with security. or trusted. (--privileges sets them)"
 SOCKET = "what nobody can make, such as sockets; programs make them anew"
 SPECIAL = "pipes and devices (--special makes them)"
+DEVICE = "devices, which only root may make"
 
 
 def because(what: str, error: Exception) -> str:

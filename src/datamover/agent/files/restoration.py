@@ -12,6 +12,7 @@ Caveats: contents are not compared with the manifest; it has no checksums. Memor
 and of files that the run did not move (which may be missing).
 """
 
+import errno
 import os
 import stat
 import sys
@@ -257,8 +258,16 @@ class Restoration:
         kind = _DEVICES[entry.type]
         major, _, minor = (entry.device or "0:0").partition(":")
         device = os.makedev(int(major), int(minor))
-        with suppress(FileExistsError):
+        try:
             os.mknod(name, kind | 0o600, device, dir_fd=folder)
+        except FileExistsError:
+            pass
+        except PermissionError as error:
+            if kind == stat.S_IFIFO or error.errno != errno.EPERM:
+                raise
+            # as with owners: who lacks the right is told, and has all the rest
+            self._lost.add(losses.DEVICE, entry.raw_path)
+            return
         with opened(folder, name) as (leaf, status):
             if stat.S_IFMT(status.st_mode) != kind or (kind != stat.S_IFIFO and status.st_rdev != device):
                 raise Refused(losses.OTHER)

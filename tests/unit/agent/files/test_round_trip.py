@@ -192,7 +192,7 @@ def test_an_ordinary_user_gets_everything_but_what_only_root_may_give_and_each_k
         assert kinds == [
             "left out: owner or group, which only root may give away",
             "left out: set-user-ID and set-group-ID bits, which would give another one's rights, because owner or group did not come back",
-            "left out: everything, because: Operation not permitted",
+            "left out: devices, which only root may make",
         ], said
         assert "'null'" in said[2]
         lost = changed(before, fingerprint(target))
