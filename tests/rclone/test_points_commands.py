@@ -8,7 +8,7 @@ import pytest
 from rclone.test_points import mirror, timestamped
 from support.agent import Container
 from support.answering import Answering, Request, s3_error, web_page
-from support.points import datamover, write_secret
+from support.points import Said, datamover, forge, write_secret
 from support.s3 import S3Server
 
 READS = frozenset({"GET", "HEAD"})
@@ -73,6 +73,44 @@ def test_points_are_brought_and_compared(container: Container, s3: S3Server, sec
     changed = datamover("diff", "-o", "json", "--contents", "--secret", secret, first, f"{tmp_path}/whole")
     assert changed.document["exitCode"] == changed.code == 1
     assert [each["after"]["path"] for each in changed.document["changes"]] == ["sub/a.txt"]
+
+
+def test_equal_different_and_not_comparable_have_codes_of_their_own(s3: S3Server, secret: Path, tmp_path: Path) -> None:
+    lines = [
+        {"type": "file", "path": "plain", "size": 1, "mtime": 10**9, "mode": 0o644},
+        {"type": "fifo", "path": "pipe", "skipped": "special"},
+        {"type": "skipped", "path": "lost+found", "skipped": "lost+found"},
+    ]
+    run_id = "20240801101500-copy"
+    s3.put(forge(run_id, "2024-08-01-101500", *lines) | {"2024-08-01-101500/plain": b"x"})
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "plain").write_text("y")
+    os.utime(target / "plain", ns=(10**9,) * 2)
+
+    def diff(*more: str) -> Said:
+        return datamover("diff", "--contents", "--secret", secret, run_id, f"{target}/", *more)
+
+    said = diff()
+    assert (said.code, said.text) == (4, "")
+    assert "of 1 file only size and time were compared" in said.errors
+    assert "special (1 path): 'pipe'" in said.errors
+    told = diff("-o", "json").document
+    assert (told["exitCode"], told["result"], told["comparedBySizeAndTime"], told["notCompared"]) == (
+        *(4, "unproved"),
+        *(1, 0),
+    )
+    assert told["skipped"] == [{"kind": "special", "count": 1, "examples": ["pipe"]}]
+    os.utime(target / "plain", ns=(2 * 10**9,) * 2)
+    assert (diff().code, diff().text) == (4, "? plain  (perhaps contents)\n")
+
+    sum_of_x = "9dd4e461268c8034f5c8564e155c67a6"
+    proof = [{"type": "digest", "path": "plain", "md5": sum_of_x}, {"type": "digests", "entries": 1}]
+    s3.put(forge(run_id, "2024-08-01-101500", *lines, *proof))
+    assert (diff().code, diff().text) == (1, "~ plain  (contents)\n")
+    (target / "plain").write_text("x")
+    told = diff("-o", "json").document
+    assert (told["exitCode"], told["result"], told["changes"]) == (0, "equal", [])
 
 
 def test_keys_that_may_only_read_suffice_and_nothing_is_written(
@@ -154,6 +192,9 @@ def test_what_the_state_of_each_run_is_and_why(container: Container, s3: S3Serve
     assert "--disturbed" in said.errors
     said = datamover("cat", "--secret", secret, "--disturbed", "latest", "a.txt")
     assert (said.code, said.output) == (0, b"two!")
+    said = datamover("diff", "--secret", secret, "--disturbed", "latest", "latest")
+    assert (said.code, said.text) == (0, "")
+    assert said.errors.count(f"note: the run {copy} is passed over") == 1
     said = datamover("cat", "--secret", secret, copy, "a.txt")
     assert said.code == 2
     assert "is damaged: its outcome.json cannot be used" in said.errors

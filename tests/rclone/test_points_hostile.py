@@ -68,7 +68,7 @@ def test_names_that_lead_outside_are_left_out_and_told(store: MemoryS3, tmp_path
     said = ask(store, tmp_path, "ls", "-R", "latest")
     assert said.code == 0
     assert [line.split()[-1] for line in said.text.splitlines()] == ["good"]
-    assert "9 names in the manifest are no paths" in said.errors
+    assert said.errors.count(f"9 names in the manifest of {FOLDER} are no paths") == 1
     target = tmp_path / "deep/target"
     target.parent.mkdir()
     said = ask(store, tmp_path, "get", "latest", ".", target)

@@ -9,6 +9,7 @@ import pytest
 
 from datamover.agent.errors import Failure
 from datamover.agent.points import difference, objects
+from datamover.agent.points.difference import Compared
 from datamover.agent.points.taking import take
 from datamover.agent.points.tree import Leaf, read_tree
 from datamover.api import transfer
@@ -110,6 +111,34 @@ def test_nothing_is_replaced_unless_it_is_wanted(container: Container, s3: S3Ser
     assert {path.name: path.read_text() for path in target.iterdir()} == {"a.txt": "theirs", "b.txt": "b"}
 
 
+class Died(BaseException):
+    """The process is gone."""
+
+
+@pytest.mark.parametrize("step", ["symlink", "utime", "rename"])
+def test_a_death_while_a_link_is_replaced_leaves_the_old_file(
+    container: Container, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    os.symlink("theirs", container.data / "a")
+    timestamped(container, 1)
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target/a").write_text("mine")
+
+    def die(*_: object, **__: object) -> None:
+        raise Died
+
+    with opened(s3.secret(), tmp_path / "scratch") as bucket:
+        point = bucket.choose("latest")
+        tree = read_tree(bucket, point)
+        monkeypatch.setattr(os, step, die)
+        with pytest.raises(Died):
+            take(bucket, point, tree, b"a", str(tmp_path / "target"), overwrite=True)
+        monkeypatch.undo()
+        assert (tmp_path / "target/a").read_text() == "mine"
+        take(bucket, point, tree, b"a", str(tmp_path / "target"), overwrite=True)
+    assert os.readlink(tmp_path / "target/a") == "theirs"
+
+
 def test_no_folder_is_entered_through_a_link(container: Container, s3: S3Server, tmp_path: Path) -> None:
     (container.data / "sub").mkdir()
     (container.data / "sub/a.txt").write_text("theirs")
@@ -180,23 +209,24 @@ def test_a_point_is_compared_with_another_one_and_with_a_directory(
     with opened(s3.secret(), tmp_path / "scratch") as bucket:
         first, second = (bucket.choose(f"2024-08-0{day}-101500") for day in (1, 2))
         old, new = read_tree(bucket, first), read_tree(bucket, second)
-        found = {change.path: (change.kind, change.what) for change in difference.compare(old, new)}
+        compared = Compared()
+        changes = difference.compare(old, new, compared=compared)
+        found = {change.path: (change.kind, change.what) for change in changes}
         assert found == {
             b"changed": (difference.CHANGED, (difference.CONTENTS, difference.TIME)),
             b"gone": (difference.GONE, ()),
             b"new": (difference.NEW, ()),
             b"touched": (difference.CHANGED, (difference.MODE,)),
         }
-        assert [change.path for change in difference.compare(old, new, attributes=False)] == [
-            b"changed",
-            b"gone",
-            b"new",
-        ]
+        changes = difference.compare(old, new, compared=Compared(), attributes=False)
+        assert [change.path for change in changes] == [b"changed", b"gone", b"new"]
         take(bucket, second, new, b"", str(tmp_path / "target"))
         there = type(new)(str(tmp_path / "there"))
-        assert difference.read_directory(str(tmp_path / "target"), there).unreadable == 0
+        difference.read_directory(str(tmp_path / "target"), there)
         with difference.file_sums(str(tmp_path / "target")) as sums:
-            assert list(difference.compare(new, there, sum_after=sums)) == []
+            compared = Compared()
+            assert list(difference.compare(new, there, sum_after=sums, compared=compared)) == []
+            assert compared.result == difference.EQUAL
         there.close()
 
 

@@ -14,7 +14,7 @@ import pytest
 from datamover.api import transfer
 from support.agent import Container
 from support.fidelity import fingerprint
-from support.points import environment
+from support.points import datamover, environment, write_secret
 from support.s3 import S3Server
 
 ROOT = os.geteuid() == 0
@@ -142,3 +142,16 @@ def test_ended_in_the_middle_the_directory_is_marked_and_the_same_command_goes_o
     told = command.document("latest", target)
     assert (told["exitCode"], told["target"], told["resumed"]) == (0, "whole", True)
     assert fingerprint(target) == before
+
+
+def test_a_server_that_is_away_is_waited_for_and_that_is_said(s3: S3Server, tmp_path: Path) -> None:
+    given = s3.secret(BUCKET_PORT="1")
+    write_secret(tmp_path / "secret.yaml", given)
+    said = datamover(
+        *("restore", "--secret", tmp_path / "secret.yaml", "latest", tmp_path / "target"),
+        environ={"DATAMOVER_OUTAGE_LIMIT": "3"},
+    )
+    assert said.code == 3
+    assert said.text.splitlines()[0] == "asking the store"
+    assert said.errors.startswith("waiting: ")
+    assert not (tmp_path / "target").exists()

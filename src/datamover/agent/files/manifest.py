@@ -34,6 +34,7 @@ DIRECTORY = "directory"
 TOP = "top"
 """The volume's own top folder, without a path. A type of its own, so that readers of before pass over it."""
 SPECIAL = frozenset({"fifo", "socket", "character device", "block device", "unknown"})
+_PATHS = frozenset({FILE, LINK, DIRECTORY, TOP}) | SPECIAL
 STALE = "stale"
 KEPT = "kept"
 EXCLUDED = "excluded"
@@ -105,6 +106,16 @@ class Entry(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True,
     def raw_path(self) -> bytes:
         """The path's bytes."""
         return self.path.encode() if self.raw is None else self.raw
+
+    @property
+    def describes_path(self) -> bool:
+        """Whether it says what is at a path of the source, its top folder among them: no other line can be compared or restored."""
+        return self.type in _PATHS
+
+    @property
+    def target_bytes(self) -> bytes:
+        """Where a link leads, as the file system has it; empty where the manifest does not say it."""
+        return (self.target or "").encode() if self.raw_target is None else self.raw_target
 
     @property
     def key(self) -> bytes:
@@ -235,18 +246,11 @@ def entries(path: str, *, absent: set[bytes] | None = None) -> Iterator[Entry]:
     """Yield the lines of a manifest about paths of the source, its top folder among them, in their order. Raises ValueError as `load_known` does, at the latest at
     the end. `absent` is filled with the keys that the run did not move: excluded, or vanished.
     """
-    read_header(path)
-    ended = False
-    for number, line in enumerate(_lines(path)):
-        if number:
-            entry = _decode_entry(line)
-            ended = ended or entry.type == END
-            if entry.type in {FILE, LINK, DIRECTORY, TOP} or entry.type in SPECIAL:
-                yield entry
-            elif absent is not None and entry.type in {EXCLUDED, VANISHED}:
-                absent.add(entry.key)
-    if not ended:
-        raise ValueError("it is cut off: the end line is missing")
+    for entry in every_line(path):
+        if entry.describes_path:
+            yield entry
+        elif absent is not None and entry.type in {EXCLUDED, VANISHED}:
+            absent.add(entry.key)
 
 
 def every_line(path: str) -> Iterator[Entry]:

@@ -274,7 +274,7 @@ class Restoration:
             self._attributes.set(entry, leaf, status)
 
     def _make_link(self, entry: manifest.Entry, folder: int, name: bytes) -> None:
-        target = entry.raw_target if entry.raw_target is not None else (entry.target or "").encode()
+        target = entry.target_bytes
         if not target or b"\0" in target:
             raise Refused(losses.NO_TARGET)
         try:

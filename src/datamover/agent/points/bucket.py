@@ -45,7 +45,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
 
 class Bucket:
     """`<root>`, see the module. `settings` say where it is; `store` is the mover's own view of it, of which only the reading half may be used;
-    `engine` and `options` are for what reads files, and `show` takes the engine's log lines. `notes` are sentences for people about what was passed over.
+    `engine` and `options` are for what reads files, and `show` takes the engine's log lines. `tell` takes sentences for people about what was passed
+    over, left out or is unsafe, each of them once; `notes` keeps them.
 
     One thread uses it. What was read is kept, so it is a view of one moment.
     """
@@ -59,6 +60,7 @@ class Bucket:
         options: Options,
         scratch: str,
         show: Callable[[logs.Line], None] = lambda _: None,
+        tell: Callable[[str], None] = lambda _: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.settings = settings
@@ -68,6 +70,7 @@ class Bucket:
         self.options = options
         self.scratch = scratch
         self.notes: list[str] = []
+        self._tell = tell
         self._now = now
         self._seen: Seen | None = None
         self._read: dict[str, Reading] = {}
@@ -78,6 +81,12 @@ class Bucket:
     def root(self) -> str:
         """`bucket` or `bucket/prefix`, as people name it."""
         return self.settings.root
+
+    def note(self, sentence: str) -> None:
+        """Tell something beside the answer, if it was not told before."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+            self._tell(sentence)
 
     def look(self) -> Seen:
         """Return what a listing of the records shows. Raises Failure, also for what is no S3 server."""
@@ -141,7 +150,7 @@ class Bucket:
                 return point
             besides.add(point.run_id)
             if not late:
-                self.notes.append(f"the run {point.run_id} is passed over: it is {point.state}: {point.why}")
+                self.note(f"the run {point.run_id} is passed over: it is {point.state}: {point.why}")
             if len(besides) > _TRIES:
                 choice.demand_usable(point)
                 raise _too_many(besides)
@@ -286,14 +295,15 @@ def open_bucket(
     redact: Callable[[str], str] = str,
     say: Callable[[str], None] = lambda _: None,
     wait: Callable[[str], None] = lambda _: None,
+    tell: Callable[[str], None] = lambda _: None,
     advice: str = MOVERS_ADVICE,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Generator[Bucket]:
     """Give the bucket that the documented variables in `environ` name. Nothing is asked of the server yet.
 
     `scratch` is a directory of our own, which keeps what is fetched; `say` hears the engine's log lines, and `wait` what the server's
-    trouble is while it is waited for, an empty text when that is over; `advice` is where to put
-    a variable that is missing. Raises Misconfigured.
+    trouble is while it is waited for, an empty text when that is over; `tell` hears what people should know beside the answer (`Bucket.note`), the notices of
+    the settings first; `advice` is where to put a variable that is missing. Raises Misconfigured.
     """
     settings = read_store(environ, advice=advice)
     engine, options = prepare_engine(settings, environ, scratch=scratch, stop=stop, redact=redact)
@@ -310,7 +320,12 @@ def open_bucket(
         show=show,
         wait=wait,
     )
+    bucket = Bucket(
+        settings, store=store, engine=engine, options=options, scratch=scratch, show=show, tell=tell, now=now
+    )
     try:
-        yield Bucket(settings, store=store, engine=engine, options=options, scratch=scratch, show=show, now=now)
+        for notice in settings.notices:
+            bucket.note(notice)
+        yield bucket
     finally:
         store.close()

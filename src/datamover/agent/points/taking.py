@@ -18,6 +18,7 @@ import msgspec
 
 from datamover.agent.errors import Failure
 from datamover.agent.files import manifest
+from datamover.agent.files.flushing import flush_file_system
 from datamover.agent.files.handles import Refused, enter_parent
 from datamover.agent.files.losses import Losses, because
 from datamover.agent.points.bucket import Bucket
@@ -72,6 +73,8 @@ def take(bucket: Bucket, point: Point, tree: Tree, path: bytes, directory: str, 
         try:
             # by its descriptor: the name may lead elsewhere a moment later
             _fetch(bucket, point, work, f"/proc/{os.getpid()}/fd/{inner}")
+            if overwrite:  # also when the machine dies the old one goes only for a new one that is on the disk
+                flush_file_system(f"/proc/self/fd/{top}")
             return _Placing(work, top=top, staging=inner, overwrite=overwrite).run()
         finally:
             os.close(inner)
@@ -277,14 +280,15 @@ class _Placing:
 
     def _place_link(self, leaf: Leaf, name: bytes) -> None:
         entry = leaf.entry
-        target = entry.raw_target if entry.raw_target is not None else (entry.target or "").encode()
         self._make_folders_above(name)
-        with enter_parent(self._top, name) as (folder, last):
-            if self._overwrite:
-                with suppress(FileNotFoundError):
-                    os.unlink(last, dir_fd=folder)
-            os.symlink(target, last, dir_fd=folder)
-            os.utime(last, ns=(entry.mtime, entry.mtime), dir_fd=folder, follow_symlinks=False)
+        made = b"link-%s" % os.urandom(6).hex().encode()
+        os.symlink(entry.target_bytes, made, dir_fd=self._staging)
+        try:
+            os.utime(made, ns=(entry.mtime, entry.mtime), dir_fd=self._staging, follow_symlinks=False)
+            self._give_name(made, name, inner=self._staging)
+        except BaseException:
+            os.unlink(made, dir_fd=self._staging)
+            raise
         self._taken.links += 1
 
     def _place_file(self, leaf: Leaf, name: bytes) -> None:
@@ -292,13 +296,17 @@ class _Placing:
         with _arrived(self._staging, leaf.path) as (inner, source, handle):
             self._check(leaf, handle)
             _dress(handle, leaf)
-            with enter_parent(self._top, name) as (folder, last):
-                if self._overwrite:
-                    os.rename(source, last, src_dir_fd=inner, dst_dir_fd=folder)
-                else:
-                    _give_name(source, last, inner=inner, folder=folder)
+            self._give_name(source, name, inner=inner)
         self._taken.files += 1
         self._taken.bytes += leaf.entry.size
+
+    def _give_name(self, source: bytes, name: bytes, *, inner: int) -> None:
+        """Move what is whole to its place. What is replaced is there until the new one is (law L3)."""
+        with enter_parent(self._top, name) as (folder, last):
+            if self._overwrite:
+                os.rename(source, last, src_dir_fd=inner, dst_dir_fd=folder)
+            else:
+                _move_where_nothing_is(source, last, inner=inner, folder=folder)
 
     def _check(self, leaf: Leaf, handle: int) -> None:
         """Raise Refused when what came is not the file."""
@@ -327,8 +335,8 @@ def _arrived(staging: int, path: bytes) -> Generator[tuple[int, bytes, int]]:
         yield inner, source, handle
 
 
-def _give_name(source: bytes, name: bytes, *, inner: int, folder: int) -> None:
-    """Move a file where nothing is. Raises FileExistsError when something is."""
+def _move_where_nothing_is(source: bytes, name: bytes, *, inner: int, folder: int) -> None:
+    """Move a file or link. Raises FileExistsError when something is."""
     try:
         os.link(source, name, src_dir_fd=inner, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError:

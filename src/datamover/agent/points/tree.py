@@ -1,7 +1,8 @@
 """The paths of a point, or of a directory: one at a time, below a folder, or one by its path. In a file, so that memory is flat.
 
 Guarantees: what a manifest calls a path and is none (absolute, with `..`, empty between slashes, a NUL in it) is not among them; it is counted. Of
-two lines about one path the last one counts. What the run did not move (excluded, vanished) is not there. Memory stays below about 20 MiB.
+two lines about one path the last one counts. What the run did not move (excluded, vanished), or of which no more is known than that it was there
+(`lost+found`, what could not be read), is not among them either: `why_not` tells of it. Memory stays below about 20 MiB.
 Assumptions: one thread; the file is thrown away with its folder.
 """
 
@@ -21,13 +22,16 @@ from datamover.agent.points.catalogue import Point
 from datamover.api import transfer
 
 _BATCH = 1000
-_SCHEMA = """
-CREATE TABLE paths (
-  parent BLOB NOT NULL, name BLOB NOT NULL, line BLOB NOT NULL, md5 BLOB,
-  PRIMARY KEY (parent, name)
-) WITHOUT ROWID
-"""
+_SCHEMA = (
+    (
+        "CREATE TABLE paths (parent BLOB NOT NULL, name BLOB NOT NULL, line BLOB NOT NULL, md5 BLOB,"
+        " PRIMARY KEY (parent, name)) WITHOUT ROWID"
+    ),
+    "CREATE TABLE absent (path BLOB PRIMARY KEY, why TEXT NOT NULL) WITHOUT ROWID",
+)
 _EXAMPLES = 5
+_REASONS = frozenset({manifest.LOST_AND_FOUND, manifest.UNREADABLE, manifest.SPECIAL_FILE})
+"""Other words for why something was skipped are nobody's of ours, and may be as many as there are lines."""
 _decode = msgspec.json.Decoder(Entry).decode
 _encode = msgspec.json.encode
 
@@ -54,11 +58,13 @@ class Tree:
         self.refused = 0
         self.refused_names: list[str] = []
         self._batch: list[tuple[bytes, bytes, bytes, None]] = []
+        self._absent = False
         self._database = sqlite3.connect(path, isolation_level=None)
         with _room():
             for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-8192", "locking_mode=EXCLUSIVE"):
                 self._database.execute(f"PRAGMA {pragma}")
-            self._database.execute(_SCHEMA)
+            for table in _SCHEMA:
+                self._database.execute(table)
             self._database.execute("BEGIN")
 
     def close(self) -> None:
@@ -67,9 +73,11 @@ class Tree:
             self._database.close()
 
     def add(self, entry: Entry) -> None:
-        """Take a path in."""
+        """Take in a line that says what is at a path, or why nothing is known of it. Lines about anything else are passed over."""
         if entry.type == manifest.TOP:
             self.top = entry
+            return
+        if not entry.describes_path and entry.type != manifest.SKIPPED:
             return
         raw = entry.raw_path
         if not is_path(raw):
@@ -77,10 +85,18 @@ class Tree:
             if len(self.refused_names) < _EXAMPLES:
                 self.refused_names.append(printing.readable(raw))
             return
+        if entry.type == manifest.SKIPPED:
+            self._note_absent(raw, entry.skipped if entry.skipped in _REASONS else manifest.SKIPPED)
+            return
         parent, _, name = raw.rpartition(b"/")
         self._batch.append((parent, name, _encode(entry), None))
         if len(self._batch) >= _BATCH:
             self.flush()
+
+    def _note_absent(self, raw: bytes, why: str | None) -> None:
+        self._absent = True
+        with _room():
+            self._database.execute("INSERT OR REPLACE INTO absent VALUES (?, ?)", (raw, why))
 
     def flush(self) -> None:
         """Have all that was taken in found from now on."""
@@ -88,14 +104,15 @@ class Tree:
         with _room():
             self._database.executemany("INSERT OR REPLACE INTO paths VALUES (?, ?, ?, ?)", batch)
 
-    def drop(self, keys: Iterable[bytes]) -> None:
-        """Forget the files and links of these keys: the run did not move them."""
+    def drop(self, entries: Iterable[Entry]) -> None:
+        """Forget the files and links of the keys that these lines are about: the run did not move them."""
         self.flush()
-        for key in keys:
-            place = self._place(key)
+        for entry in entries:
+            place = self._place(entry.key)
             if place is not None:
                 with _room():
                     self._database.execute("DELETE FROM paths WHERE parent = ? AND name = ?", place)
+                self._note_absent(b"/".join(filter(None, place)), entry.type)
 
     def prove(self, sums: Iterable[tuple[bytes, bytes]]) -> None:
         """Note MD5 of objects by their keys."""
@@ -141,6 +158,18 @@ class Tree:
         ).fetchone()
         return found is not None
 
+    def why_not(self, raw: bytes) -> str:
+        """Return why nothing is known of a path, be it itself or a folder above it: `lost+found`, `unreadable`, `excluded`, `vanished`. Empty for others."""
+        if not self._absent:
+            return ""
+        parts = raw.split(b"/")
+        above = [b"/".join(parts[:count]) for count in range(len(parts), 0, -1)]
+        for path in above:
+            found = self._database.execute("SELECT why FROM absent WHERE path = ?", (path,)).fetchone()
+            if found is not None:
+                return str(found[0])
+        return ""
+
     def _place(self, key: bytes) -> tuple[bytes, bytes] | None:
         """Return parent and name of the file or link that has become an object of this key."""
         raw = names.raw_of(key)
@@ -170,10 +199,10 @@ def _room() -> Generator[None]:
 
 
 def read_tree(bucket: Bucket, point: Point) -> Tree:
-    """Return the paths of a point. Raises Failure when its manifest is not whole, or of another run."""
+    """Return the paths of a point; names that are none are noted. Raises Failure when its manifest is not whole, or of another run."""
     path = bucket.fetch_manifest(point)
     tree = Tree(f"{bucket.scratch}/tree-{os.urandom(4).hex()}")
-    absent: list[bytes] = []
+    absent: list[Entry] = []
     sums: list[tuple[bytes, bytes]] = []
 
     def settle() -> None:
@@ -184,14 +213,12 @@ def read_tree(bucket: Bucket, point: Point) -> Tree:
 
     try:
         for entry in manifest.every_line(path):
-            if entry.type in {manifest.FILE, manifest.LINK, manifest.DIRECTORY, manifest.TOP} or (
-                entry.type in manifest.SPECIAL
-            ):
-                tree.add(entry)
-            elif entry.type in {manifest.EXCLUDED, manifest.VANISHED}:
-                absent.append(entry.key)
+            if entry.type in {manifest.EXCLUDED, manifest.VANISHED}:
+                absent.append(entry)
             elif entry.type == manifest.DIGEST and entry.md5 is not None:
                 sums.append((entry.key, bytes.fromhex(entry.md5)))
+            else:
+                tree.add(entry)
             if len(absent) + len(sums) >= _BATCH:
                 settle()
         settle()
@@ -202,4 +229,8 @@ def read_tree(bucket: Bucket, point: Point) -> Tree:
             transfer.REASON_RECORD_UNUSABLE,
             f"The manifest of the run {point.run_id} cannot be used: {why}. Ask for another point.",
         ) from None
+    if tree.refused:
+        bucket.note(
+            f"{tree.refused} names in the manifest of {point.name} are no paths and are left out: {', '.join(tree.refused_names)}"
+        )
     return tree

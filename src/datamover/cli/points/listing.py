@@ -21,9 +21,9 @@ from datamover.agent.points.tree import Leaf, Tree, read_tree
 from datamover.agent.printing import readable
 from datamover.api.amounts import size
 from datamover.cli.points.place import Place
-from datamover.cli.points.work import Exit, perform, tell_notes
+from datamover.cli.points.work import Exit, perform
 from datamover.cli.run_command import print_document
-from datamover.cli.terminal import open_console, say, warn
+from datamover.cli.terminal import open_console, say
 from kubekit.words.text import SHAPELESS
 
 _TRICKS = re.compile(SHAPELESS)
@@ -114,12 +114,7 @@ def list_paths(place: Place, word: str, path: bytes, *, deep: bool, disturbed: b
 
     def work(bucket: Bucket) -> Exit:
         point = bucket.choose(word, source=place.source, disturbed=disturbed)
-        tell_notes(bucket)
         tree = read_tree(bucket, point)
-        if tree.refused:
-            warn(
-                f"note: {tree.refused} names in the manifest are no paths and are left out: {', '.join(tree.refused_names)}"
-            )
         leaves = _leaves(tree, path, point, deep=deep)
         if machine:
             _print_json(point, leaves)
@@ -143,7 +138,7 @@ def _leaves(tree: Tree, path: bytes, point: Point, *, deep: bool) -> Iterator[Le
 def _line(leaf: Leaf, *, below: bytes) -> str:
     entry = leaf.entry
     name = leaf.path.removeprefix(below + b"/") if below else leaf.path
-    target = entry.raw_target if entry.raw_target is not None else (entry.target or "").encode()
+    target = entry.target_bytes
     arrow = f" -> {readable(target)}" if entry.type == manifest.LINK else ""
     mode = stat.filemode(_KINDS.get(entry.type, 0) | entry.mode)
     return f"{mode} {f'{entry.uid}:{entry.gid}':>11} {entry.size:>14} {tell_time(entry.mtime)} {readable(name)}{arrow}"

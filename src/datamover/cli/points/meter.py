@@ -72,10 +72,18 @@ class Meter:
             self._live.update(Text(""))
             self._live.stop()
 
+    def begin(self) -> None:
+        """Show that the store is asked which points there are: the run that lines of progress are about is not chosen yet."""
+        self._show(transfer.Progress(run_id="", phase=transfer.PROBING))
+
     def tell(self, line: str) -> None:
         """Take a line of progress."""
         progress = transfer.read_progress(line)
-        if progress is None or self._quiet:
+        if progress is not None:
+            self._show(progress)
+
+    def _show(self, progress: transfer.Progress) -> None:
+        if self._quiet:
             return
         if self._live is not None:
             self._live.update(self._bar(progress), refresh=True)

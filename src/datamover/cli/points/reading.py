@@ -18,7 +18,7 @@ from datamover.api import transfer
 from datamover.api.amounts import size
 from datamover.cli.points.listing import point_to_json
 from datamover.cli.points.place import Place
-from datamover.cli.points.work import Exit, perform, tell_notes
+from datamover.cli.points.work import Exit, perform
 from datamover.cli.run_command import print_document
 from datamover.cli.terminal import open_console, say, warn
 
@@ -28,7 +28,6 @@ def print_file(place: Place, word: str, path: bytes, *, disturbed: bool) -> Exit
 
     def work(bucket: Bucket) -> Exit:
         point = bucket.choose(word, source=place.source, disturbed=disturbed)
-        tell_notes(bucket)
         tree = read_tree(bucket, point)
         leaf = tree.find(path)
         if leaf is None and not tree.has_children(path):
@@ -73,12 +72,9 @@ def bring(
 
     def work(bucket: Bucket) -> Exit:
         point = bucket.choose(word, source=place.source, disturbed=disturbed)
-        tell_notes(bucket)
         tree = read_tree(bucket, point)
         taken = take(bucket, point, tree, path, directory, overwrite=overwrite)
         code = Exit.DIFFERENT if taken.lost.count or tree.refused else Exit.DONE
-        if tree.refused:
-            warn(f"left out: {tree.refused} names in the manifest that are no paths: {', '.join(tree.refused_names)}")
         _tell(point, taken, directory, code=code, machine=machine)
         return code
 

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from datamover.cli.points.completion import complete_point
+from datamover.cli.points.arguments import disturbed_option, point_argument, read_path
 from datamover.cli.points.place import Place, bucket_options
 
 _EXIT_CODES = """
@@ -24,28 +24,14 @@ Exit codes:
 """
 
 
-def _read_path(context: click.Context, option: click.Parameter, text: str) -> bytes:
-    del context, option
-    from datamover.agent.restore.order import read_path
-
-    try:
-        return read_path(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 @click.command(epilog=_EXIT_CODES, short_help="Restore a point into a directory.")
 @bucket_options
-@click.option(
-    "--disturbed",
-    is_flag=True,
-    help="Take the last complete run of a mirror for `latest` although a later one has begun and not ended.",
-)
+@disturbed_option
 @click.option(
     "--path",
     metavar="SUB",
     default="",
-    callback=_read_path,
+    callback=read_path,
     help="Only this file or folder, at the place that it has in the volume.",
 )
 @click.option(
@@ -67,7 +53,7 @@ def _read_path(context: click.Context, option: click.Parameter, text: str) -> by
     show_default=True,
     help="Form of what is printed.",
 )
-@click.argument("point", shell_complete=complete_point)
+@point_argument
 @click.argument("directory", type=click.Path())
 def restore(
     place: Place,

@@ -29,7 +29,7 @@ from datamover.cli.manifests import ManifestError
 from datamover.cli.points.environment import ADVICE, read_environment
 from datamover.cli.points.meter import Meter
 from datamover.cli.points.place import Place
-from datamover.cli.points.work import Exit, exit_of
+from datamover.cli.points.work import Exit, Waiting, exit_of, tell_note
 from datamover.cli.run_command import print_document
 from datamover.cli.terminal import open_console, say, warn
 
@@ -74,18 +74,24 @@ class _Restore:
         with (
             _private_files(),
             scratch_folder("") as scratch,
-            open_bucket(environ, scratch=scratch, stop=self.stop, redact=redact, say=show, advice=ADVICE) as bucket,
+            open_bucket(
+                environ,
+                scratch=scratch,
+                stop=self.stop,
+                redact=redact,
+                say=show,
+                wait=Waiting(),
+                tell=tell_note,
+                advice=ADVICE,
+            ) as bucket,
             meter,
         ):
-            for notice in bucket.settings.notices:
-                warn(f"note: {notice}")
+            meter.begin()
             self._restore(bucket, scratch=scratch, meter=meter, show=show)
 
     def _restore(self, bucket: Bucket, *, scratch: str, meter: Meter, show: Any) -> None:
         request = self.request
         self.point = bucket.choose(request.point, source=request.place.source, disturbed=request.disturbed)
-        for note in bucket.notes:
-            warn(f"note: {note}")
         attempt = prepare_attempt(
             bucket,
             self.point,

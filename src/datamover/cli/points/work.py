@@ -29,6 +29,8 @@ class Exit(IntEnum):
     DIFFERENT = 1
     USAGE = 2
     UNREACHABLE = 3
+    UNPROVED = 4
+    """Nothing differs as far as it could be compared."""
     INTERRUPTED = 130
 
 
@@ -45,12 +47,11 @@ def perform(command: str, place: Place, work: Callable[[Bucket], Exit], *, machi
                 stop=Stop(grace=1.0),
                 redact=redact,
                 say=_say if place.verbose else _ignore,
-                wait=_Waiting(),
+                wait=Waiting(),
+                tell=tell_note,
                 advice=ADVICE,
             ) as bucket,
         ):
-            for notice in bucket.settings.notices:
-                warn(f"note: {notice}")
             return work(bucket)
     except Failure as failure:
         return _end(command, exit_of(failure), failure.message, reason=failure.reason, machine=machine)
@@ -73,10 +74,9 @@ def exit_of(failure: Failure) -> Exit:
     return Exit.USAGE if reached else Exit.UNREACHABLE
 
 
-def tell_notes(bucket: Bucket) -> None:
-    """Say what was passed over when a point was chosen."""
-    for note in bucket.notes:
-        warn(f"note: {note}")
+def tell_note(note: str) -> None:
+    """Say what people should know beside the answer: what was passed over, what is left out, what of the settings is unsafe."""
+    warn(f"note: {printable(note)}")
 
 
 def _end(command: str, code: Exit, message: str, *, reason: str, machine: bool) -> Exit:
@@ -96,13 +96,14 @@ def _ignore(line: str) -> None:
     """Say nothing."""
 
 
-class _Waiting:
-    """Says once what the server's trouble is."""
+class Waiting:
+    """Says once what the server's trouble is, as every command that waits for one does."""
 
     def __init__(self) -> None:
         self._told = ""
 
     def __call__(self, trouble: str) -> None:
+        """Take what is the trouble, an empty text when it is over."""
         if trouble and trouble != self._told:
             warn(f"waiting: {printable(trouble)}")
         self._told = trouble or self._told

@@ -156,6 +156,17 @@ def test_what_the_run_did_not_move_is_told_beside_the_entries(tmp_path: Path) ->
     assert absent == {b"a", b"l.rclonelink"}
 
 
+def test_where_a_link_leads_is_bytes(tmp_path: Path) -> None:
+    given = [
+        Entry(type=manifest.LINK, path="plain", target="ä"),
+        Entry(type=manifest.LINK, path="raw", target="shown", raw_target=b"\xff"),
+        Entry(type=manifest.LINK, path="empty", target="shown", raw_target=b""),
+        Entry(type=manifest.LINK, path="none"),
+    ]
+    path = write(tmp_path / "manifest", *given)
+    assert [entry.target_bytes for entry in manifest.entries(path)] == ["ä".encode(), b"\xff", b"", b""]
+
+
 MD5 = "0123456789abcdef0123456789abcdef"
 
 
