@@ -1,6 +1,7 @@
 # ruff: noqa: PTH102  # a start-up budget that pathlib would take a tenth of
-"""A directory of the attempt's own for what is temporary."""
+"""A directory of the attempt's own for what is temporary, and what it means that there is no room in it."""
 
+import errno
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -8,10 +9,41 @@ from contextlib import contextmanager
 from datamover.agent.errors import Failure
 from datamover.api import transfer
 
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Error numbers of a place without room."""
+
+
+@contextmanager
+def keeping(what: str, *, wants: str) -> Generator[None]:
+    """Do something for which the directory needs room. `what` is kept there, and of it `wants` is how much it takes, both for people. Raises
+    Failure where it has no room for it.
+    """
+    import sqlite3
+
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _no_room(what, wants, str(error)) from None
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise _no_room(what, wants, error.strerror or str(error)) from None
+
+
+def _no_room(what: str, wants: str, why: str) -> Failure:
+    return Failure(
+        transfer.NO_SPACE,
+        transfer.REASON_NO_LOCAL_SPACE,
+        f"{what} cannot be kept here: {why}. It wants {wants}: give TMPDIR a place with room.",
+    )
+
 
 @contextmanager
 def scratch_folder(config: str) -> Generator[str]:
-    """Give a directory of our own below `config`, or where temporary files go; it is gone afterwards. Raises Failure when there is no place."""
+    """Give a directory of our own below `config` (of a mover; empty for a command), or where temporary files go; it is gone afterwards.
+
+    Raises Failure when there is no place.
+    """
     import shutil
 
     name = f"datamover-{os.urandom(4).hex()}"
@@ -28,7 +60,12 @@ def scratch_folder(config: str) -> Generator[str]:
         raise Failure(
             transfer.CONFIG,
             transfer.REASON_INVALID_CONFIGURATION,
-            f"There is no place for temporary files: neither {config} nor /tmp can be written to. Mount an emptyDir at {transfer.CONFIG_PATH}.",
+            f"There is no place for temporary files: neither {config or os.environ.get('TMPDIR') or 'TMPDIR (it is not set)'} nor /tmp can be written to."
+            + (
+                f" Mount an emptyDir at {transfer.CONFIG_PATH}."
+                if config
+                else " Set TMPDIR to a directory that you may write to."
+            ),
         )
     try:
         yield path

@@ -8,8 +8,8 @@ followed. No privilege comes back unasked: set-user-ID and set-group-ID bits of 
 kernel's, and special files need a flag. Contents stay what they are. One thing that cannot be had keeps nothing else from coming back, and
 each kind of loss is told, once. Running it twice does no harm.
 Assumptions: Linux (`O_PATH`, /proc); nobody else writes to the directory meanwhile.
-Caveats: contents are not compared with the manifest; it has no checksums. Memory grows with the number of folders, of hard links,
-and of files that the run did not move (which may be missing).
+Caveats: contents are not compared with the manifest's checksums: `datamover restore` does that before it gives attributes. Memory grows with
+the number of folders, of hard links, and of files that the run did not move (which may be missing).
 """
 
 import errno

@@ -8,8 +8,8 @@ Assumptions: one thread; the file is thrown away with its folder.
 
 import os
 import sqlite3
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, suppress
 
 import msgspec
 
@@ -19,6 +19,7 @@ from datamover.agent.files import manifest, names
 from datamover.agent.files.manifest import Entry
 from datamover.agent.points.bucket import Bucket
 from datamover.agent.points.catalogue import Point
+from datamover.agent.scratch import keeping
 from datamover.api import transfer
 
 _BATCH = 1000
@@ -186,16 +187,8 @@ def is_path(raw: bytes) -> bool:
     return bool(raw) and b"\0" not in raw and all(part not in {b"", b".", b".."} for part in raw.split(b"/"))
 
 
-@contextmanager
-def _room() -> Generator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise Failure(
-            transfer.NO_SPACE,
-            transfer.REASON_NO_LOCAL_SPACE,
-            f"The list of paths cannot be kept here: {error}. It wants about 300 bytes a path: give TMPDIR a place with room.",
-        ) from None
+def _room() -> AbstractContextManager[None]:
+    return keeping("The list of paths", wants="about 300 bytes a path")
 
 
 def read_tree(bucket: Bucket, point: Point) -> Tree:

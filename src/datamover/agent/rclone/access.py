@@ -49,8 +49,8 @@ def _check_lists(environ: Mapping[str, str]) -> None:
             problems.append(f"{variable} names the file {path!r}, which cannot be read: {error.strerror}")
     if problems:
         raise Misconfigured(
-            f"The mover's environment is wrong: {'; '.join(problems)}. Mount the file into the mover's image, or give the rules themselves"
-            " (such as RCLONE_EXCLUDE)."
+            f"The environment is wrong: {'; '.join(problems)}. Name a file that is there (a mover's is mounted into its container), or give the rules"
+            " themselves (such as RCLONE_EXCLUDE)."
         )
 
 

@@ -20,17 +20,20 @@ from datamover.agent.errors import Failure
 from datamover.agent.files import manifest, names
 from datamover.agent.files.losses import Loss, Losses, is_whole
 from datamover.agent.files.restoration import Restoration
-from datamover.agent.restore import reasons, target
-from datamover.agent.restore.checking import FULL, Checker
+from datamover.agent.restore import candidate, reasons
+from datamover.agent.restore.checking import Checker
 from datamover.agent.restore.folding import fold_by
+from datamover.agent.restore.marker import APPLYING, INCOMPLETE, Marker, mark_of
 from datamover.agent.restore.order import Order, Origin
 from datamover.agent.restore.progress import Reporter
+from datamover.agent.restore.target import Target, claim
 from datamover.agent.restore.wanted import File, State, Wanted
+from datamover.agent.scratch import FULL
 from datamover.api import amounts, transfer
 
 _EXAMPLES = 5
 _LISTED = 1 << 20
-"""Bytes of the list of what did not come back."""
+"""Bytes from which the list of what did not come back only says how many more there are."""
 _SAVED = 500
 """Files after which the table is told where they are."""
 UNTOUCHED, MARKED, WHOLE = "untouched", "marked", "whole"
@@ -119,23 +122,22 @@ class Attempt:
     def run(self) -> None:
         """Restore; return when the directory is whole. Raises AgentError otherwise; `facts` tells what the directory is then."""
         self._report.phase(transfer.WALKING)
-        mark = target.mark_of(self._order, self._origin, now=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
-        seen = target.look(self._order.directory)
-        self._demand(target.judge(seen, self._order, mark))
+        mark = mark_of(self._order, self._origin, now=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+        seen = candidate.look(self._order.directory)
+        self._demand(candidate.judge(seen, self._order, mark))
         self._read_manifest()
         room = self._wanted.room
         self.facts.files, self.facts.bytes = room.files, room.bytes
         self.facts.by_size = self._wanted.unproved()
         if seen.marker is None:
-            self._demand(target.judge_room(seen, self._order, blocks=room.blocks, paths=room.paths))
-        place, marker = target.claim(self._order, mark)
-        self.facts.resumed = seen.marker is not None
+            self._demand(candidate.judge_room(seen, self._order, blocks=room.blocks, paths=room.paths))
+        place, marker = claim(self._order, mark)
+        self.facts.target, self.facts.resumed = MARKED, seen.marker is not None
         try:
-            if not self.facts.resumed:
-                self._demand_apart(place)
-            self.facts.target = MARKED
+            # whoever marked it may have died before this was asked
+            self._demand_apart(place)
             self._fill(place)
-            place.write(msgspec.structs.replace(marker, phase=target.APPLYING))
+            place.write(msgspec.structs.replace(marker, phase=APPLYING))
             lost, unkept = Losses(), Losses()
             restoration = self._restoration(place, lost, unkept)
             self._report.phase(transfer.RECORDING)
@@ -148,9 +150,13 @@ class Attempt:
             self.facts.notes += tuple(restoration.finish_top())
             self.facts.lost, self.facts.left_out = lost.kinds(), unkept.kinds()
         except OSError as error:
-            if error.errno not in FULL:
-                raise
-            raise reasons.full(error.strerror or "") from None
+            if error.errno in FULL:
+                raise reasons.full(error.strerror or "") from None
+            raise reasons.broken(self._order.directory, error) from None
+        except Failure as failure:
+            if self.facts.target == MARKED:
+                reasons.tell_mark(failure)
+            raise
         finally:
             place.close()
 
@@ -170,19 +176,24 @@ class Attempt:
                 f"{amounts.count(self._wanted.own, 'path')} of the point are those of an unfinished restore's own mark and are left out: the backup was made of such a directory",
             )
 
-    def _demand_apart(self, place: target.Target) -> None:
-        """Raise Failure, and take the mark away, when the file system would take some of the names for others."""
+    def _demand_apart(self, place: Target) -> None:
+        """Raise Failure when the file system would take some of the names for others. A mark of our own is taken away; one of an earlier attempt
+        stays, for nobody knows what that one has done.
+        """
         case, form = place.folds()
         fold = fold_by(case=case, form=form)
         if fold is None:
             return
         self._wanted.fold(self._origin.manifest, self._order, fold)
         pairs, count = self._wanted.collisions()
-        if count:
+        if not count:
+            return
+        if not self.facts.resumed:
             place.abandon()
-            raise reasons.colliding(self._order.directory, pairs, count)
+            self.facts.target = UNTOUCHED
+        raise reasons.colliding(self._order.directory, pairs, count, marked=self.facts.resumed)
 
-    def _fill(self, place: target.Target) -> None:
+    def _fill(self, place: Target) -> None:
         """Bring every file to its place."""
         checker = Checker(arrived=place.files, top=place.top, tick=self._check_stop)
         self._report.phase(transfer.SYNCING)
@@ -195,6 +206,8 @@ class Attempt:
             place.clear(place.aside)
         fetcher = self._make_fetcher(place.files, place.arrivals)
         self._fetch(State.WANTED, fetcher, checker)
+        self._fetch(State.FLAWED, fetcher, checker)
+        # each of them needs its first one in place; those whose first one is not are fetched
         self._link(checker)
         self._fetch(State.WANTED, fetcher, checker)
         self._fetch(State.FLAWED, fetcher, checker)
@@ -264,7 +277,7 @@ class Attempt:
         found: list[tuple[bytes, State, str]] = []
         for key, first, size in self._wanted.linked():
             self._check_stop()
-            failed = checker.join(names.raw_of(key), names.raw_of(first))
+            failed = first is None or checker.join(names.raw_of(key), names.raw_of(first))
             if not failed:
                 self.facts.linked += 1
                 self._count(size)
@@ -273,7 +286,7 @@ class Attempt:
                 self._settle(found)
         self._settle(found)
 
-    def _restoration(self, place: target.Target, lost: Losses, unkept: Losses) -> Restoration:
+    def _restoration(self, place: Target, lost: Losses, unkept: Losses) -> Restoration:
         """Return what gives everything its attributes, and makes folders, links and special files."""
         gone = self._wanted.count(State.LOST) > 0
 
@@ -299,7 +312,7 @@ class Attempt:
             aside=place.aside,
         )
 
-    def _judge_rest(self, place: target.Target, marker: target.Marker, lost: Losses) -> None:
+    def _judge_rest(self, place: Target, marker: Marker, lost: Losses) -> None:
         """Raise Failure when a path of the point is not there as it was."""
         whole = [loss for loss in lost.kinds() if is_whole(loss.kind)]
         count = self._wanted.count(State.LOST) + sum(loss.count for loss in whole)
@@ -307,16 +320,24 @@ class Attempt:
             return
         problems: list[str] = []
         lines = bytearray()
-        for key, flaw in self._wanted.lost():
-            line = f"{printing.readable(names.raw_of(key))}: {flaw}"
+        listed = 0
+        for line in self._lines(whole):
+            if len(lines) >= _LISTED:
+                break
             if len(problems) < _EXAMPLES:
                 problems.append(line)
-            if len(lines) < _LISTED:
-                lines += f"{line}\n".encode()
+            lines += f"{line}\n".encode()
+            listed += 1
+        if count > listed:
+            lines += f"... and {count - listed} more\n".encode()
+        place.note_problems(bytes(lines))
+        place.write(msgspec.structs.replace(marker, phase=INCOMPLETE))
+        raise reasons.otherwise(tuple(problems), count, said=self._said)
+
+    def _lines(self, whole: list[Loss]) -> Iterator[str]:
+        """Yield a line for each path that did not come back; of kinds of losses their examples."""
+        for key, flaw in self._wanted.lost():
+            yield f"{printing.readable(names.raw_of(key))}: {flaw}"
         for loss in whole:
             for example in loss.examples:
-                problems.append(f"{example}: {loss.kind}")
-                lines += f"{example}: {loss.kind}\n".encode()
-        place.note_problems(bytes(lines))
-        place.write(msgspec.structs.replace(marker, phase=target.INCOMPLETE))
-        raise reasons.otherwise(tuple(problems[:_EXAMPLES]), count, said=self._said)
+                yield f"{example}: {loss.kind}"

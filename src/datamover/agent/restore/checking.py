@@ -3,7 +3,6 @@
 Guarantees: what is compared is what is moved: one handle is read, and its name is moved only while it still is that file's.
 """
 
-import errno
 import os
 import stat
 from collections.abc import Callable
@@ -13,10 +12,9 @@ from hashlib import md5
 from datamover.agent.files import losses
 from datamover.agent.files.handles import Refused, enter_parent
 from datamover.agent.restore.wanted import File
+from datamover.agent.scratch import FULL
 
 CHUNK = 1 << 20
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""What no other file would fare better with."""
 MISSING = "it is not there"
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -54,7 +52,7 @@ class Checker:
             return refused.kind
         except OSError as error:
             if error.errno in FULL:
-                raise
+                raise  # no other file would fare better
             return f"it cannot be brought to its place: {error.strerror}"
         return ""
 

@@ -18,9 +18,10 @@ from datamover.agent.rclone.options import for_checking, without_filters
 from datamover.agent.rclone.server import Server
 from datamover.agent.rclone.sync import Sync
 from datamover.agent.restore import reasons
-from datamover.agent.restore.checking import CHUNK, FULL, MISSING
+from datamover.agent.restore.checking import CHUNK, MISSING
 from datamover.agent.restore.progress import Reporter
 from datamover.agent.restore.wanted import File
+from datamover.agent.scratch import FULL, keeping
 from datamover.api import transfer
 
 BATCH_FILES = 20_000
@@ -124,25 +125,20 @@ class Fetching:
         self._sync = Sync(
             engine, destination=self._store, report=report, show=show, outage_limit=outage_limit, grace=grace
         )
-        self.distrusts = not server.plain
-        """Whether the store's ETags are no checksums: then the engine does not judge by them what came, and the manifest alone does."""
+        self._distrusts = False
+        """Whether the store's ETags turned out to be no checksums: then the engine does not judge by them what came, and the manifest alone does."""
         self.said = ""
         """What the engine said last of objects that did not come."""
-
-    @property
-    def moved(self) -> tuple[int, int]:
-        """Number and bytes of the files that came."""
-        return self._sync.moved.files, self._sync.moved.bytes
 
     def fetch(self, files: Sequence[File]) -> None:
         """Bring these files. Raises Failure when none of the others could be brought either; what did not come is missing afterwards."""
         listed = f"{self._scratch}/wanted"
-        with open(listed, "wb") as out:  # noqa: PTH123 - a start-up budget
+        with keeping("The list of what is fetched", wants="the length of each path"), open(listed, "wb") as out:  # noqa: PTH123 - a start-up budget
             out.writelines(file.key + b"\n" for file in files)
         size = sum(file.size for file in files)
         chosen = _LARGE if size >= _LARGE_FILE * len(files) else _SMALL
         environment = chosen | self._environment | _SETTINGS | {"RCLONE_MAX_TRANSFER": f"{2 * size + _SLACK}B"}
-        if self.distrusts:
+        if self._distrusts:
             environment |= {"RCLONE_IGNORE_CHECKSUM": "true"}
         before = self._sync.moved.files
         try:
@@ -161,7 +157,7 @@ class Fetching:
                 raise
             self.said = failure.message
             if nothing and _CORRUPTED in failure.message:
-                self.distrusts = True
+                self._distrusts = True
 
     def fetch_sparse(self, file: File) -> str:
         """Bring one file without giving its holes any room; return what is wrong with it, empty for nothing."""

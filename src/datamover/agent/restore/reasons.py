@@ -1,11 +1,14 @@
 """What ends a restore early, in words: each failure has a reason, a sentence with the way out, and says what the target is now. Pure."""
 
+import errno
+
 from datamover.agent.errors import Failure
 from datamover.agent.printing import printable, quote_names
 from datamover.api import amounts, transfer
 
 UNTOUCHED = "The directory was not touched."
-MARKED = "The directory is neither what it was nor whole, and is marked as that (.datamover-restore): the same command goes on from there."
+MARK = ".datamover-restore"
+MARKED = f"The directory is neither what it was nor whole, and is marked as that ({MARK}): the same command goes on from there."
 
 
 def not_empty(directory: str, names: list[str]) -> Failure:
@@ -67,22 +70,39 @@ def too_small(directory: str, *, needed: int, free: int, files: bool = False) ->
     )
 
 
-def full(said: str) -> Failure:
-    """The room ended in the middle."""
+def tell_mark(failure: Failure) -> None:
+    """Say what the target is, where a failure of the store or of this machine does not."""
+    if MARK not in failure.message:
+        failure.message = f"{failure.message} {MARKED}"
+
+
+def full(said: str, *, marked: bool = True) -> Failure:
+    """The room ended in the middle, or when the directory was to be `marked`."""
     return Failure(
         transfer.NO_SPACE,
         transfer.REASON_TARGET_TOO_SMALL,
-        f"No space was left where the files go, or a quota was reached. Make room. {MARKED} ({printable(said)})",
+        f"No space was left where the files go, or a quota was reached. Make room. {MARKED if marked else UNTOUCHED} ({printable(said)})",
     )
 
 
-def colliding(directory: str, pairs: list[str], count: int) -> Failure:
-    """Paths that the target's file system takes for one another."""
+def broken(directory: str, error: OSError) -> Failure:
+    """The file system of the target failed in the middle."""
+    reason = transfer.REASON_TARGET_READ_ONLY if error.errno == errno.EROFS else transfer.REASON_TARGET_UNUSABLE
+    return Failure(
+        transfer.CONFIG,
+        reason,
+        f"Writing to {printable(directory)} failed: {printable(error.strerror or str(error))}. Look at its file system. {MARKED}",
+    )
+
+
+def colliding(directory: str, pairs: list[str], count: int, *, marked: bool) -> Failure:
+    """Paths that the target's file system takes for one another. `marked`: an attempt before this one has marked it."""
+    left = f"An earlier attempt has begun there ({MARK}): empty that directory, or remove it." if marked else UNTOUCHED
     return Failure(
         transfer.GUARD,
         transfer.REASON_NAME_COLLISION,
         f"The file system of {printable(directory)} takes {count} path(s) of the point for others, since it does not tell upper from lower case, or two spellings of one letter, apart:"
-        f" {quote_names(pairs, count)}. Restore onto a file system that does (ext4, xfs). {UNTOUCHED}",
+        f" {quote_names(pairs, count)}. Restore onto a file system that does (ext4, xfs). {left}",
         problems=tuple(pairs[:5]),
     )
 
@@ -112,7 +132,7 @@ def otherwise(problems: tuple[str, ...], count: int, *, said: str = "") -> Failu
         transfer.VERIFY,
         transfer.REASON_RESTORED_OTHERWISE,
         f"{count} path(s) of the point did not come back as they were, also when they were fetched once more: {quote_names(problems, count)}.{more} All the others did and were"
-        " compared. Look at the store: something deletes or changes objects there, or the mirror has gone on since. The directory is marked as not whole (.datamover-restore, with"
-        " the list in problems.txt); the same command tries what is missing again. To take it as it is, remove .datamover-restore.",
+        " compared. Look at the store: something deletes or changes objects there, or the mirror has gone on since. The directory is marked as not whole; the list is in its"
+        f" {MARK}/problems.txt. The same command tries what is missing again. To take it as it is, remove {MARK}.",
         problems=problems,
     )

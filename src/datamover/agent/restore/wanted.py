@@ -1,12 +1,13 @@
 """The files that a restore still has to bring, in a table of its own in the scratch directory: memory does not grow with their number.
 
-Guarantees: a manifest that lists a path that no file has, one path twice, or paths below one another that cannot both be, is refused before
-anything is made.
+Guarantees: a manifest that lists a path that no volume has, or one file twice, is refused before anything is made. What lists a file and
+something below it is not found here: one of them does not come back then, which is told.
 Assumptions: used from one thread; the file is thrown away with the attempt.
 """
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, suppress
 from enum import IntEnum
 from itertools import islice
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from datamover.agent import printing
 from datamover.agent.files import manifest, names
 from datamover.agent.restore import reasons
 from datamover.agent.restore.order import Order, is_own
+from datamover.agent.scratch import keeping
 
 SPARSE = 1 << 20
 """Bytes from which a file with holes is brought by itself, so that its holes never need room. Smaller ones get theirs when they are there."""
@@ -75,18 +77,25 @@ class Wanted:
 
     def __init__(self, path: str) -> None:
         self._database = sqlite3.connect(path, isolation_level=None)
-        # no journal and no sync: a crash of the machine loses the scratch directory anyway
-        for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-16384", "locking_mode=EXCLUSIVE"):
-            self._database.execute(f"PRAGMA {pragma}")
-        for table in _SCHEMA:
-            self._database.execute(table)
+        with _room():
+            # no journal and no sync: a crash of the machine loses the scratch directory anyway
+            for pragma in (
+                "journal_mode=OFF",
+                "synchronous=OFF",
+                "cache_size=-16384",
+                "locking_mode=EXCLUSIVE",
+            ):
+                self._database.execute(f"PRAGMA {pragma}")
+            for table in _SCHEMA:
+                self._database.execute(table)
         self.room = Room(0, 0, 0, 0)
         self.own = 0
         """Paths of the point that are those of a restore's own mark."""
 
     def close(self) -> None:
         """Close the file."""
-        self._database.close()
+        with suppress(sqlite3.Error):
+            self._database.close()
 
     # --- filling --------------------------------------------------------------------------------------------------
 
@@ -137,7 +146,8 @@ class Wanted:
     def collisions(self) -> tuple[list[str], int]:
         """Return the first paths that the target's file system takes for others, and how many there are."""
         clashing = "SELECT name FROM folded GROUP BY name HAVING count(*) > 1"
-        self._database.execute(f"CREATE TEMP TABLE clashing AS {clashing}")
+        with _room():
+            self._database.execute(f"CREATE TEMP TABLE clashing AS {clashing}")
         count = self._database.execute(
             "SELECT count(*) FROM folded WHERE name IN (SELECT name FROM clashing)"
         ).fetchone()[0]
@@ -159,14 +169,15 @@ class Wanted:
                 self._link(key, word)
             members.clear()
 
-        self._database.execute("BEGIN")
-        for entry in manifest.entries(path):
-            if entry.type == manifest.FILE and entry.hardlink is not None and order.wants(entry):
-                members.append((entry.key, entry.hardlink))
-                if len(members) >= _BATCH:
-                    flush()
-        flush()
-        self._database.execute("COMMIT")
+        with _room():
+            self._database.execute("BEGIN")
+            for entry in manifest.entries(path):
+                if entry.type == manifest.FILE and entry.hardlink is not None and order.wants(entry):
+                    members.append((entry.key, entry.hardlink))
+                    if len(members) >= _BATCH:
+                        flush()
+            flush()
+            self._database.execute("COMMIT")
         linked = self._database.execute(
             f"SELECT count(*), coalesce(sum((size + {_BLOCK - 1}) / {_BLOCK} * {_BLOCK}), 0) FROM files WHERE state = {State.LINKED:d} AND NOT sparse"  # noqa: S608 - a constant of this module
         ).fetchone()
@@ -223,10 +234,13 @@ class Wanted:
         found = self._database.execute(f"SELECT 1 FROM files WHERE key = ? AND state = {State.LOST:d}", (key,))  # noqa: S608 - a constant of this module
         return found.fetchone() is not None
 
-    def linked(self) -> Iterator[tuple[bytes, bytes, int]]:
-        """Yield key, first key and size of what is another name of a file."""
+    def linked(self) -> Iterator[tuple[bytes, bytes | None, int]]:
+        """Yield key, first key and size of what is another name of a file. The first key is None where that file is not in its place: what lies
+        there is not what the point has (law L4).
+        """
         yield from self._database.execute(
-            "SELECT key, first, size FROM files WHERE state = ? ORDER BY id", (int(State.LINKED),)
+            "SELECT f.key, (SELECT g.key FROM files AS g WHERE g.key = f.first AND g.state = ?), f.size FROM files AS f WHERE f.state = ? ORDER BY f.id",
+            (int(State.PLACED), int(State.LINKED)),
         )
 
     def settle(self, files: Iterable[tuple[bytes, State, str]]) -> None:
@@ -250,14 +264,18 @@ class Wanted:
 
     def _put(self, statement: str, rows: Iterable[tuple[bytes | str | int, ...]]) -> None:
         iterator = iter(rows)
-        self._database.execute("BEGIN")
-        try:
+        with _room():
+            self._database.execute("BEGIN")
             while batch := list(islice(iterator, _BATCH)):
-                self._database.executemany(statement, batch)
-        except sqlite3.IntegrityError:
-            raise reasons.hostile("it lists a path twice") from None
-        finally:
+                try:
+                    self._database.executemany(statement, batch)
+                except sqlite3.IntegrityError:
+                    raise reasons.hostile("it lists a path twice") from None
             self._database.execute("COMMIT")
+
+
+def _room() -> AbstractContextManager[None]:
+    return keeping("The list of files", wants="about 300 bytes a path")
 
 
 def _prove(entry: manifest.Entry, raw: bytes) -> None:

@@ -18,12 +18,6 @@ class Place:
     source: str = ""
     verbose: bool = False
 
-    @property
-    def options(self) -> str:
-        """The same options once more, for a line that people may copy."""
-        given = (("--secret", self.secret), ("--secret-name", self.secret_name), ("--prefix", self.prefix))
-        return "".join(f" {name} {value}" for name, value in given if value)
-
 
 def bucket_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that say where the bucket is, as the argument `place`."""

@@ -20,9 +20,9 @@ from datamover.agent.printing import printable, quote_names, readable
 from datamover.agent.redaction import Redactor
 from datamover.agent.restore import reasons
 from datamover.agent.restore.attempt import MARKED, Facts
+from datamover.agent.restore.candidate import look
 from datamover.agent.restore.entry import prepare_attempt
 from datamover.agent.restore.order import Order
-from datamover.agent.restore.target import look
 from datamover.agent.scratch import scratch_folder
 from datamover.api import amounts, transfer
 from datamover.cli.manifests import ManifestError

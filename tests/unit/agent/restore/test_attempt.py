@@ -1,17 +1,24 @@
 """Restoring into a directory: whole, once more after a kill at any step, and what is refused. Without an engine."""
 
+import errno
 import os
 import shutil
+import sqlite3
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from datamover.agent.errors import Failure, Stopped
 from datamover.agent.files import flushing, manifest
+from datamover.agent.restore import reasons
 from datamover.agent.restore.attempt import MARKED, UNTOUCHED, WHOLE
 from datamover.agent.restore.order import STATE
+from datamover.agent.restore.target import Target
+from datamover.agent.restore.wanted import File
 from datamover.api import transfer
 from support.fidelity import as_ordinary_user, fingerprint, give_away
 from support.restoring import Backup, killed_at
@@ -246,6 +253,150 @@ def test_too_little_room_is_told_before_anything_is_made(
     assert not (tmp_path / "target").exists()
 
 
+def full_for(monkeypatch: pytest.MonkeyPatch, name: str, *, after: int = 0) -> None:
+    """Let there be no room for a file or folder of this name, once it was made so often."""
+    made = 0
+
+    def wrapped(real: Callable[..., Any]) -> Callable[..., Any]:
+        def act(path: Any, *arguments: Any, **named: Any) -> Any:
+            nonlocal made
+            making = real is os.mkdir or bool(arguments and arguments[0] & os.O_CREAT)
+            if making and os.fsdecode(path) == name:
+                made += 1
+                if made > after:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(path, *arguments, **named)
+
+        return act
+
+    for function in ("open", "mkdir"):
+        monkeypatch.setattr(os, function, wrapped(getattr(os, function)))
+
+
+@pytest.mark.parametrize("name", ["target", "lock", "marker.json.new", "files", "aside"])
+def test_where_the_mark_has_no_room_nothing_is_left(
+    backup: Backup, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    with monkeypatch.context() as patch:
+        full_for(patch, str(tmp_path / name) if name == "target" else name)
+        failure, state = backup.refusal(tmp_path / "target")
+    assert (failure.reason, state) == (transfer.REASON_TARGET_TOO_SMALL, UNTOUCHED)
+    assert "The directory was not touched." in failure.message
+    assert list(tmp_path.glob("target/*")) == []
+    backup.restore(tmp_path / "target")
+    assert fingerprint(tmp_path / "target") == fingerprint(source)
+
+
+def test_where_a_mark_is_already_and_there_is_no_room_it_stays_and_that_is_said(
+    backup: Backup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unfinished(backup, tmp_path / "target")
+    full_for(monkeypatch, "marker.json.new", after=1)  # one is made to see whose it is
+    failure, _ = backup.refusal(tmp_path / "target")
+    assert failure.reason == transfer.REASON_TARGET_TOO_SMALL
+    assert "the same command goes on from there" in failure.message
+    assert (tmp_path / "target" / MARK / "marker.json").exists()
+
+
+def unfinished(backup: Backup, target: Path) -> None:
+    """Leave a restore that was ended while files came."""
+
+    def end(file: object) -> None:
+        raise Stopped(transfer.INTERRUPTED)
+
+    before, backup.shop.before = backup.shop.before, end
+    with pytest.raises(Stopped):
+        backup.restore(target)
+    backup.shop.before = before
+
+
+def test_whatever_fails_behind_the_mark_is_told_as_marked(
+    backup: Backup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Target) -> tuple[bool, bool]:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Target, "folds", fail)
+        failure, state = backup.refusal(tmp_path / "target")
+    assert (failure.reason, state) == (transfer.REASON_TARGET_READ_ONLY, MARKED)
+    assert "Read-only file system. Look at its file system. The directory is neither" in failure.message
+
+    def down(file: object) -> None:
+        raise Failure(transfer.NETWORK, transfer.REASON_SERVER_UNREACHABLE, "It does not answer.")
+
+    backup.shop.before = down
+    failure, state = backup.refusal(tmp_path / "target")
+    assert (failure.message, state) == (f"It does not answer. {reasons.MARKED}", MARKED)
+
+
+@pytest.mark.parametrize("resumed", [False, True], ids=["first", "resumed"])
+def test_a_file_system_that_takes_names_for_others_is_refused_also_when_it_was_marked_before(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: bool
+) -> None:
+    (source / "Readme").touch()
+    (source / "README").touch()
+    backup = Backup(source, tmp_path)
+    target = tmp_path / "target"
+    if resumed:
+        unfinished(backup, target)
+    monkeypatch.setattr(Target, "folds", lambda _: (True, False))
+    failure, state = backup.refusal(target)
+    assert (failure.reason, state) == (transfer.REASON_NAME_COLLISION, MARKED if resumed else UNTOUCHED)
+    assert set(failure.problems) == {"README", "Readme"}
+    assert (target / MARK).exists() == resumed
+    assert ("empty that directory" in failure.message) == resumed
+
+
+def test_a_full_place_for_temporary_files_is_told_as_that(
+    backup: Backup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def small(path: str, **how: Any) -> sqlite3.Connection:
+        database = connect(path, **how)
+        database.execute("PRAGMA max_page_count = 1")
+        return database
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", small)
+    with pytest.raises(Failure) as caught:
+        backup.attempt(tmp_path / "target")
+    assert (caught.value.failure_class, caught.value.reason) == (transfer.NO_SPACE, transfer.REASON_NO_LOCAL_SPACE)
+    assert "give TMPDIR a place with room" in caught.value.message
+    assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize("pages", [8, 12, 24, 40])
+def test_a_place_for_temporary_files_that_fills_up_later_is_told_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: int
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(1500):
+        (source / f"{number}-{'x' * 100}").touch()
+    backup = Backup(source, tmp_path)
+    attempt = backup.attempt(tmp_path / "target")
+    attempt._wanted._database.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(Failure) as caught:
+        attempt.run()
+    attempt.close()
+    assert caught.value.reason == transfer.REASON_NO_LOCAL_SPACE
+    assert "It wants about 300 bytes a path" in caught.value.message
+    assert not (tmp_path / "target").exists()
+
+
+def test_the_list_of_what_did_not_come_is_that_of_the_last_attempt(backup: Backup, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    kept = dict(backup.shop.objects)
+    backup.shop.objects.clear()
+    failure, _ = backup.refusal(target)
+    listed = (target / MARK / "problems.txt").read_text().splitlines()
+    assert len(listed) == len(kept)
+    assert f"{MARK}/problems.txt" in failure.message
+    backup.shop.objects |= kept
+    unfinished(backup, target)
+    assert not (target / MARK / "problems.txt").exists()
+
+
 # --- stores ---------------------------------------------------------------------------------------------------------
 
 
@@ -296,6 +447,55 @@ def test_the_attributes_of_a_file_that_did_not_come_are_not_given_to_what_lies_i
     failure, _ = backup.refusal(target, overwrite=True)
     assert failure.reason == transfer.REASON_RESTORED_OTHERWISE
     assert stat.S_IMODE((target / "secret").stat().st_mode) == 0o604
+
+
+def test_no_name_is_joined_to_a_file_whose_own_content_did_not_come(backup: Backup, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    (target / "folder").mkdir(parents=True)
+    for name in ("folder/first", "second"):
+        (target / name).write_bytes(b"old bytes")
+        del backup.shop.objects[name.encode()]
+    failure, state = backup.refusal(target, overwrite=True)
+    assert (failure.reason, state) == (transfer.REASON_RESTORED_OTHERWISE, MARKED)
+    assert {line.partition(":")[0] for line in failure.problems} == {"folder/first", "second"}
+
+
+@pytest.mark.parametrize("gone", ["first", "second"])
+def test_of_two_names_of_one_file_either_object_brings_its_own(
+    backup: Backup, source: Path, tmp_path: Path, gone: str
+) -> None:
+    pair = {b"second": b"folder/first", b"folder/first": b"second"}
+    first = next(entry.key for entry in manifest.entries(str(backup.manifest)) if entry.key in pair)
+    target = tmp_path / "target"
+    target.joinpath(first.decode()).parent.mkdir(parents=True)
+    target.joinpath(first.decode()).write_bytes(b"old bytes")
+    if gone == "second":
+        # its object is not even asked for
+        del backup.shop.objects[pair[first]]
+        backup.restore(target, overwrite=True)
+        assert fingerprint(target) == fingerprint(source)
+        return
+    del backup.shop.objects[first]
+    failure, _ = backup.refusal(target, overwrite=True)
+    assert {line.partition(":")[0] for line in failure.problems} == {first.decode()}
+    assert (target / pair[first].decode()).read_bytes() == b"one inode"
+
+
+def test_a_first_name_that_comes_at_the_second_try_has_its_other_names_joined(
+    backup: Backup, source: Path, tmp_path: Path
+) -> None:
+    good = dict(backup.shop.objects)
+    for name in (b"second", b"folder/first"):
+        backup.shop.objects[name] = b"x"
+
+    def mend(file: File) -> None:
+        if file.key in backup.shop.asked:
+            backup.shop.objects[file.key] = good[file.key]
+
+    backup.shop.before = mend
+    facts = backup.restore(tmp_path / "target").facts
+    assert facts.linked == 1
+    assert fingerprint(tmp_path / "target") == fingerprint(source)
 
 
 # --- parts ----------------------------------------------------------------------------------------------------------

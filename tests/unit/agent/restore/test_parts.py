@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 
 from datamover.agent.files import manifest
+from datamover.agent.restore.candidate import look
 from datamover.agent.restore.entry import known_sums
 from datamover.agent.restore.folding import fold_by
 from datamover.agent.restore.order import Order, read_path
-from datamover.agent.restore.target import look
 from datamover.agent.restore.wanted import State, Wanted
 from datamover.api import transfer
 from datamover.cli.points.meter import Meter, describe
