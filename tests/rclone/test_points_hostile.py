@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from rclone.test_hostile import MEASURING, page
-from support.answering import Answering, Reply, Request
+from support.answering import Answering, Endless, Reply, Request
 from support.memory_s3 import MemoryS3
 from support.points import Said, datamover, forge, write_secret
 
@@ -190,6 +190,21 @@ def test_a_listing_that_never_ends_is_ended(store: MemoryS3, tmp_path: Path, key
         assert said.document["reason"] == "ServerUnreachable", said.errors
         assert said.code == 3
     assert peak(tmp_path) < 400 * MEBIBYTE
+
+
+def test_an_object_without_end_fills_no_disk(store: MemoryS3, tmp_path: Path) -> None:
+    lines = [FILE | {"path": name} for name in ("a", "endless", "z")]
+    store.put(forge(RUN, FOLDER, *lines) | {f"{FOLDER}/{name}": b"x" for name in ("a", "endless", "z")})
+    target = tmp_path / "target"
+    with Endless(int(store.secret()["BUCKET_PORT"]), lambda request: "/endless" in request.path) as server:
+        secret = write_secret(tmp_path / "secret.yaml", store.secret(BUCKET_PORT=str(server.port)))
+        said = datamover("get", "--secret", secret, "latest", ".", target, "-o", "json")
+        assert said.code == 1, said.errors
+        assert "endless" in "".join(said.document["leftOut"])
+        assert "endless" not in os.listdir(target)
+        assert server.sent < 1 << 30
+        said = datamover("cat", "--secret", secret, "latest", "endless")
+    assert (said.code, len(said.output)) == (1, 1)
 
 
 class Crowd:

@@ -10,8 +10,10 @@ import pytest
 from datamover.agent.errors import Failure
 from datamover.agent.points import difference, objects
 from datamover.agent.points.difference import Compared
-from datamover.agent.points.taking import take
 from datamover.agent.points.tree import Leaf, read_tree
+from datamover.agent.restore import reasons
+from datamover.agent.restore.fetching import Fetching
+from datamover.agent.restore.taking import take
 from datamover.api import transfer
 from rclone.test_points import mirror, timestamped
 from support.agent import Container
@@ -180,6 +182,25 @@ def test_an_object_that_is_another_one_by_now_is_told(container: Container, s3: 
         taken = take(bucket, point, tree, b"", str(tmp_path / "target"))
     assert (taken.files, taken.lost.count) == (1, 3)
     assert [path.name for path in (tmp_path / "target").iterdir()] == ["whole"]
+
+
+def test_a_directory_that_is_full_is_told_and_left_as_it_was(
+    container: Container, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (container.data / "a.txt").write_text("12345")
+    timestamped(container, 1)
+
+    def fill_up(*_: object) -> None:
+        raise reasons.full("no space left on device")
+
+    monkeypatch.setattr(Fetching, "fetch", fill_up)
+    with opened(s3.secret(), tmp_path / "scratch") as bucket:
+        point = bucket.choose("latest")
+        with pytest.raises(Failure, match=r"No space was left .* Nothing was written") as caught:
+            take(bucket, point, read_tree(bucket, point), b"", str(tmp_path / "target"))
+    assert (caught.value.reason, caught.value.failure_class) == (transfer.REASON_NO_LOCAL_SPACE, transfer.NO_SPACE)
+    assert ".datamover-restore" not in caught.value.message
+    assert not (tmp_path / "target").exists()
 
 
 def test_bytes_with_another_checksum_are_told(container: Container, s3: S3Server, tmp_path: Path) -> None:

@@ -191,6 +191,16 @@ def _room() -> AbstractContextManager[None]:
     return keeping("The list of paths", wants="about 300 bytes a path")
 
 
+def no_such_path(path: bytes, point: Point) -> Failure:
+    """Return what it means that a point has no such path."""
+    return Failure(
+        transfer.NOT_FOUND,
+        transfer.REASON_PATH_NOT_FOUND,
+        f"The point {point.name} has no path '{printing.readable(path)}'. `datamover ls {point.run_id}` shows what is there.",
+        problems=(printing.readable(path),),
+    )
+
+
 def read_tree(bucket: Bucket, point: Point) -> Tree:
     """Return the paths of a point; names that are none are noted. Raises Failure when its manifest is not whole, or of another run."""
     path = bucket.fetch_manifest(point)

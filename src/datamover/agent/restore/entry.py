@@ -37,7 +37,7 @@ def prepare_attempt(
     origin = Origin(
         run_id=point.run_id,
         place=bucket.root,
-        folder=f"{point.folder}/" if point.folder else "",
+        folder=_folder(point),
         manifest=bucket.fetch_manifest(point),
     )
     report = Reporter(point.run_id, write=say, tell=tell, monotonic=time.monotonic)
@@ -47,18 +47,8 @@ def prepare_attempt(
             say(logs.written(line))
 
     def fetcher(into: int, path: str) -> Fetching:
-        return Fetching(
-            engine=bucket.engine,
-            server=bucket.store,
-            environment=bucket.options.data,
-            folder=origin.folder,
-            into=into,
-            path=path,
-            scratch=scratch,
-            report=report,
-            show=show,
-            outage_limit=bucket.settings.outage_limit,
-            grace=grace,
+        return make_fetching(
+            bucket, point, into=into, path=path, report=report, scratch=scratch, show=show, grace=grace
         )
 
     return Attempt(
@@ -71,6 +61,37 @@ def prepare_attempt(
         check_stop=stop.check,
         scratch=scratch,
     )
+
+
+def make_fetching(
+    bucket: Bucket,
+    point: Point,
+    *,
+    into: int,
+    path: str,
+    report: Reporter,
+    scratch: str,
+    show: Callable[[logs.Line], None],
+    grace: float,
+) -> Fetching:
+    """Return what brings files of a point into a folder; see `Fetching`."""
+    return Fetching(
+        engine=bucket.engine,
+        server=bucket.store,
+        environment=bucket.options.data,
+        folder=_folder(point),
+        into=into,
+        path=path,
+        scratch=scratch,
+        report=report,
+        show=show,
+        outage_limit=bucket.settings.outage_limit,
+        grace=grace,
+    )
+
+
+def _folder(point: Point) -> str:
+    return f"{point.folder}/" if point.folder else ""
 
 
 def known_sums(path: str) -> Iterator[tuple[bytes, str]]:

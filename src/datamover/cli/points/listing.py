@@ -16,8 +16,7 @@ from rich.text import Text
 from datamover.agent.files import manifest
 from datamover.agent.points.bucket import Bucket, Catalogue
 from datamover.agent.points.catalogue import Point
-from datamover.agent.points.taking import no_such_path
-from datamover.agent.points.tree import Leaf, Tree, read_tree
+from datamover.agent.points.tree import Leaf, Tree, no_such_path, read_tree
 from datamover.agent.printing import readable
 from datamover.api.amounts import size
 from datamover.cli.points.place import Place

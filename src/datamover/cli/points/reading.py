@@ -11,9 +11,9 @@ from datamover.agent.files import manifest
 from datamover.agent.points.bucket import Bucket
 from datamover.agent.points.catalogue import Point
 from datamover.agent.points.objects import stream
-from datamover.agent.points.taking import Taken, no_such_path, take
-from datamover.agent.points.tree import Leaf, read_tree
+from datamover.agent.points.tree import Leaf, no_such_path, read_tree
 from datamover.agent.printing import printable, readable
+from datamover.agent.restore.taking import Taken, take
 from datamover.api import transfer
 from datamover.api.amounts import size
 from datamover.cli.points.listing import point_to_json

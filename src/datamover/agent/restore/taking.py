@@ -3,7 +3,8 @@ extended attributes, hard links and special files do not come.
 
 Guarantees: nothing outside the directory is touched, whatever the manifest says and whatever links are there: no link is followed, no folder
 entered through one. Nothing that is there is replaced unless that is wanted, and then by a rename. Each file is compared with the manifest
-before it takes its name: in size, and in MD5 where there is one. No set-user-ID or set-group-ID bit comes.
+before it takes its name: in size, and in MD5 where there is one. No set-user-ID or set-group-ID bit comes. What an object has beyond its file's
+size does not fill the disk (see `fetching`).
 Assumptions: Linux; nobody else writes to the directory meanwhile.
 Caveats: what is under way lies in a folder `.datamover-get-…` in the directory, which a kill leaves behind. The whole of it needs room at once.
 """
@@ -11,7 +12,8 @@ Caveats: what is under way lies in a folder `.datamover-get-…` in the director
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Generator, Iterator, Mapping
+import time
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 import msgspec
@@ -23,9 +25,12 @@ from datamover.agent.files.handles import Refused, enter_parent
 from datamover.agent.files.losses import Losses, because
 from datamover.agent.points.bucket import Bucket
 from datamover.agent.points.catalogue import Point
-from datamover.agent.points.objects import files_place
-from datamover.agent.points.tree import Leaf, Tree
+from datamover.agent.points.tree import Leaf, Tree, no_such_path
 from datamover.agent.printing import quote_names, readable
+from datamover.agent.restore.entry import make_fetching
+from datamover.agent.restore.fetching import BATCH_BYTES, BATCH_FILES, Fetching
+from datamover.agent.restore.progress import Reporter
+from datamover.agent.restore.wanted import File
 from datamover.api import transfer
 
 _CHUNK = 1 << 20
@@ -71,8 +76,7 @@ def take(bucket: Bucket, point: Point, tree: Tree, path: bytes, directory: str, 
         os.mkdir(staging, 0o700, dir_fd=top)
         inner = os.open(staging, _FOLDER, dir_fd=top)
         try:
-            # by its descriptor: the name may lead elsewhere a moment later
-            _fetch(bucket, point, work, f"/proc/{os.getpid()}/fd/{inner}")
+            _fetch(bucket, point, work, inner)
             if overwrite:  # also when the machine dies the old one goes only for a new one that is on the disk
                 flush_file_system(f"/proc/self/fd/{top}")
             return _Placing(work, top=top, staging=inner, overwrite=overwrite).run()
@@ -86,16 +90,6 @@ def take(bucket: Bucket, point: Point, tree: Tree, path: bytes, directory: str, 
         raise
     finally:
         os.close(top)
-
-
-def no_such_path(path: bytes, point: Point) -> Failure:
-    """Return what it means that a point has no such path."""
-    return Failure(
-        transfer.NOT_FOUND,
-        transfer.REASON_PATH_NOT_FOUND,
-        f"The point {point.name} has no path '{readable(path)}'. `datamover ls {point.run_id}` shows what is there.",
-        problems=(readable(path),),
-    )
 
 
 class _Work:
@@ -156,12 +150,15 @@ def _demand_room(work: _Work, top: int, directory: str) -> None:
     status = os.fstatvfs(top)
     free = status.f_bavail * status.f_frsize
     if wanted > free:
-        raise Failure(
-            transfer.NO_SPACE,
-            transfer.REASON_NO_LOCAL_SPACE,
-            f"{wanted} bytes are to come, and {readable(os.fsencode(directory))} has room for {free}. Nothing was written. Name a directory with more room,"
-            " or a part of the point.",
-        )
+        raise _no_room(f"{wanted} bytes are to come, and {readable(os.fsencode(directory))} has room for {free}")
+
+
+def _no_room(why: str) -> Failure:
+    return Failure(
+        transfer.NO_SPACE,
+        transfer.REASON_NO_LOCAL_SPACE,
+        f"{why}. Nothing was written. Name a directory with more room, or a part of the point.",
+    )
 
 
 def _is_folder(status: os.stat_result) -> bool:
@@ -170,41 +167,47 @@ def _is_folder(status: os.stat_result) -> bool:
     return S_ISDIR(status.st_mode)
 
 
-def _fetch(bucket: Bucket, point: Point, work: _Work, staging: str) -> None:
+def _fetch(bucket: Bucket, point: Point, work: _Work, inner: int) -> None:
     """Bring the objects of all files into the folder, as they are called in the point. What does not come is found out afterwards."""
-    listed = bucket.list_keys(leaf.entry.key for leaf, _ in work.leaves() if leaf.entry.type == manifest.FILE)
-    if not os.path.getsize(listed):  # noqa: PTH202 - as everywhere in the agent
-        return
-
-    def once() -> None:
-        child = bucket.engine.start(
-            [
-                "copy",
-                "--no-traverse",
-                "--files-from-raw",
-                listed,
-                "--ignore-checksum",
-                files_place(bucket, point),
-                staging,
-            ],
-            environment=_environment(bucket.options.records),
-            on_line=bucket.show,
-        )
-        code = child.wait()
-        failure = bucket.store.explain(child.errors, code) if code else None
-        if failure is not None and failure.failure_class not in {
-            transfer.VERIFY,
-            transfer.NOT_FOUND,
-            transfer.SOURCE_CHANGED,
-        }:
-            raise failure
-
-    bucket.store.patiently(once)
+    fetching = make_fetching(
+        bucket,
+        point,
+        into=inner,
+        # by its descriptor: the name may lead elsewhere a moment later
+        path=f"/proc/{os.getpid()}/fd/{inner}/",
+        report=Reporter(point.run_id, write=_ignore, tell=_ignore, monotonic=time.monotonic),
+        scratch=bucket.scratch,
+        show=bucket.show,
+        grace=bucket.engine.stop.grace,
+    )
+    batch: list[File] = []
+    size = 0
+    for leaf, _ in work.leaves():
+        if leaf.entry.type != manifest.FILE:
+            continue
+        if len(batch) >= BATCH_FILES or (batch and size + leaf.entry.size > BATCH_BYTES):
+            _bring(fetching, batch)
+            batch, size = [], 0
+        batch.append(File(leaf.entry.key, leaf.entry.size, leaf.md5.hex() if leaf.md5 is not None else ""))
+        size += leaf.entry.size
+    if batch:
+        _bring(fetching, batch)
+    if fetching.said:
+        bucket.note(fetching.said)
 
 
-def _environment(records: Mapping[str, str]) -> dict[str, str]:
-    # no links are made in there: an object that holds one is a file like any other
-    return {"RCLONE_TRANSFERS": "16", "RCLONE_CHECKERS": "16"} | dict(records) | {"RCLONE_LOCAL_NO_SET_MODTIME": "true"}
+def _bring(fetching: Fetching, batch: list[File]) -> None:
+    try:
+        fetching.fetch(batch)
+    except Failure as failure:
+        if failure.failure_class != transfer.NO_SPACE:
+            raise
+        # a restore marks its directory then; this leaves nothing behind
+        raise _no_room("No space was left where the files go, or a quota was reached") from None
+
+
+def _ignore(line: str) -> None:
+    """Tell nobody: it is over soon."""
 
 
 class _Placing:
