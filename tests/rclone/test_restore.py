@@ -1,6 +1,7 @@
 """A backup by the real agent, restored from bucket and key alone with the real engine, compared to the last attribute."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from datamover.agent.restore import entry
 from datamover.agent.restore.attempt import MARKED, WHOLE, Attempt, Facts, Limits
 from datamover.agent.restore.entry import LIMITS, prepare_attempt
 from datamover.agent.restore.order import Order
+from datamover.agent.restore.progress import Reporter
 from datamover.agent.restore.wanted import File
 from datamover.api import transfer
 from support.agent import Container
@@ -64,15 +66,16 @@ class Restores:
         environ = {"DATAMOVER_OUTAGE_LIMIT": "20"} | (secret or self.server.secret())
         place = self.scratch / f"scratch-{len(list(self.scratch.iterdir()))}"
         with opened(environ, place) as bucket:
+            point = bucket.choose(word)
             attempt = prepare_attempt(
                 bucket,
-                bucket.choose(word),
+                point,
                 Order(directory=str(directory), **order),
                 stop=self.stop,
                 grace=5,
                 scratch=str(place),
                 say=self.said.append,
-                tell=self.told.append,
+                report=Reporter(point.run_id, write=self.said.append, tell=self.told.append, monotonic=time.monotonic),
                 limits=self.limits,
             )
             self.facts = attempt.facts

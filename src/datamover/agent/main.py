@@ -51,6 +51,8 @@ def _choose_engine(arguments: list[str]) -> shell.Engine | None:
             from datamover.agent.rsync.tls import entry
         case ["importer"]:
             from datamover.agent.importer import entry
+        case ["restore"]:
+            from datamover.agent.restore import entry
         case ["restic", *actions]:
             from datamover.agent.restic.entry import engine_for
 
@@ -61,13 +63,13 @@ def _choose_engine(arguments: list[str]) -> shell.Engine | None:
 
 
 _USAGE = """\
-Usage: datamover-agent [rclone|rsync|rsync-tls|importer]
+Usage: datamover-agent [rclone|rsync|rsync-tls|importer|restore]
        datamover-agent restic [unlock] backup [prune]
        datamover-agent restic restore
        datamover-agent apply-manifest MANIFEST DIRECTORY
 
-One attempt to move one volume (or, with `importer`, to fill the disk of a DataVolume): with rclone to a DataMover's destination, or with the engine that is named. It takes no options:
-everything is environment, as the operator gives it to a mover's container.
+One attempt to move one volume (or, with `importer`, to fill the disk of a DataVolume; with `restore`, to bring a point of a bucket back into a volume): with rclone to a
+DataMover's destination, or with the engine that is named. It takes no options: everything is environment, as the operator gives it to a mover's container.
 
   DATAMOVER_ROOT         where /data and /config are to be found, / by default
   BUCKET_HOST, BUCKET_PORT, BUCKET_NAME, TLS_HOST, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY

@@ -11,6 +11,7 @@ import msgspec
 from datamover.agent import printing
 from datamover.agent.errors import Failure, Stopped
 from datamover.api import outside, transfer
+from datamover.api.restore import clean_restored
 
 
 class Rest(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +49,9 @@ def clean(told: transfer.Outcome, redact: Callable[[str], str]) -> transfer.Outc
         destination=outside.clean(printing.printable(redact(told.destination)), limit=transfer.OUTCOME_LIMIT),
         problems=printing.shorten(printing.printable(redact(problem)) for problem in told.problems),
         log=transfer.clean_log("\n".join(printing.printable(redact(line)) for line in told.log.splitlines())),
+        restored=told.restored
+        if told.restoration is None
+        else clean_restored(told.restoration, tidy=lambda word: printing.printable(redact(word))),
     )
 
 

@@ -10,6 +10,7 @@ Progress is that of `transfer`. In the outcome `files` and `bytes` are what of t
 `reason` and `class` are those of `transfer`; after a success in which there was nothing to restore (`onMissing: Empty`) `restored.empty` is true.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -91,11 +92,13 @@ class Restored(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=Tr
     notes: tuple[str, ...] = ()
 
 
-def clean_restored(found: Restored) -> Restored:
-    """Return the same with words that can be printed and that are not too long; a target that is not known counts as `MARKED`."""
+def clean_restored(found: Restored, *, tidy: Callable[[str], str] = str) -> Restored:
+    """Return the same with words that can be printed and that are not too long; a target that is not known counts as `MARKED`. `tidy` is done to each
+    word before.
+    """
 
     def word(text: str) -> str:
-        return outside.clean(text, limit=outside.NAME_LIMIT)
+        return outside.clean(tidy(text), limit=outside.NAME_LIMIT)
 
     def losses(given: tuple[Loss, ...]) -> tuple[Loss, ...]:
         return tuple(Loss(word(loss.kind), loss.count, word(loss.example)) for loss in given[:_KINDS])
@@ -109,7 +112,7 @@ def clean_restored(found: Restored) -> Restored:
         target=outside.known(found.target, TARGETS, otherwise=MARKED),
         losses=losses(found.losses),
         left_out=losses(found.left_out),
-        notes=tuple(outside.clean(note, limit=_NOTE_LIMIT) for note in found.notes[:_KINDS]),
+        notes=tuple(outside.clean(tidy(note), limit=_NOTE_LIMIT) for note in found.notes[:_KINDS]),
     )
 
 
@@ -137,6 +140,6 @@ def tell_comparison(*, by_checksum: int, by_size: int) -> str:
     return f"{by_checksum} compared with the manifest by checksum, {by_size} by size alone, for it has none of them"
 
 
-def tell_losses(found: Restored) -> str:
+def tell_losses(losses: Sequence[Loss]) -> str:
     """Return how many losses of which kinds there are, in one sentence without its full stop; empty where nothing was lost."""
-    return "; ".join(f"{amounts.count(loss.count, 'path')} lost {loss.kind}" for loss in found.losses)
+    return "; ".join(f"{amounts.count(loss.count, 'path')} lost {loss.kind}" for loss in losses)

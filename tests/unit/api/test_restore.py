@@ -113,7 +113,7 @@ def test_comparison(by_checksum: int, by_size: int, told: str) -> None:
 
 
 def test_losses() -> None:
-    assert tell_losses(Restored()) == ""
-    assert tell_losses(RESTORED) == (
+    assert tell_losses(()) == ""
+    assert tell_losses(LOSSES) == (
         "7 paths lost owner or group, which only root may give away; 1 path lost the time, which became another one"
     )

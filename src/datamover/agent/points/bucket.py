@@ -180,6 +180,22 @@ class Bucket:
             choice.demand_usable(settled)
         return settled
 
+    def has_none_of(self, source: str) -> bool:
+        """Tell whether no run here is of `source` (`NAMESPACE/PVC`; empty: any), nor may be. Of each run it is read whose it is. Raises Failure.
+
+        Whatever its state: a run whose records are damaged, lost or not finished is no proof that there was no backup.
+        """
+        seen = self.look()
+        order = seen.order()
+        self._gather(order, outcomes=False)
+        points = build(order, seen=seen, read=self._read)
+        # a mirror is of one volume, and only the manifest of its last complete run is looked into
+        mirrored = next((point.volume for point in points if point.run_id == seen.standing()), "")
+        if seen.has_unrecorded or (seen.is_mirror and not mirrored):
+            return False
+        volumes = [point.volume or (mirrored if point.kind == MIRROR else "") for point in points]
+        return not any(not source or volume in {"", source} for volume in volumes)
+
     def fetch_manifest(self, point: Point) -> str:
         """Return the path of a point's manifest, brought here: whole, of a version that is known, and this run's own.
 

@@ -148,6 +148,16 @@ class Seen:
         """The runs that have records."""
         return self._state.runs
 
+    @property
+    def is_mirror(self) -> bool:
+        """Whether the root is, or was, a volume's mirror."""
+        return self._state.owned
+
+    @property
+    def has_unrecorded(self) -> bool:
+        """Whether there are claims of folders by runs that have no records, or no more."""
+        return any(run_id not in self.runs for run_id in self._claims)
+
     def claimed(self, run_id: str) -> str:
         """Return the folder that a run alone claims; empty where that is not certain."""
         found = self._claims.get(run_id, ())

@@ -26,7 +26,9 @@ _NOTE = "The directory that this lies in is being restored and is not whole. The
 
 
 class Marker(msgspec.Struct, frozen=True, kw_only=True):
-    """Which restore is under way in a target. `path` is for people and for comparing, `begun` RFC 3339."""
+    """Which restore is under way in a target. `path` is for people and for comparing, `begun` RFC 3339, `restore` the id of the order that chose the
+    point (`Order.restore`).
+    """
 
     version: Count = VERSION
     note: str = _NOTE
@@ -36,6 +38,7 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
     begun: str = ""
     phase: str = FETCHING
+    restore: str = ""
 
     def is_same(self, other: "Marker") -> bool:
         """Tell whether both are the same restore, whatever has become of it."""
@@ -48,7 +51,12 @@ _decode_marker = outside.Decoder(Marker)
 def mark_of(order: Order, origin: Origin, *, now: str) -> Marker:
     """Return what marks a target of this restore."""
     return Marker(
-        run=origin.run_id, place=origin.place, folder=origin.folder, path=printing.readable(order.path), begun=now
+        run=origin.run_id,
+        place=origin.place,
+        folder=origin.folder,
+        path=printing.readable(order.path),
+        begun=now,
+        restore=order.restore,
     )
 
 

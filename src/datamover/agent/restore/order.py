@@ -10,7 +10,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What is wanted. `directory` is the target; `path` (raw, without slashes at its ends) what of the point is wanted, empty for all of it.
 
     `overwrite`: what is at a path of the point is replaced, everything else in the directory stays. `privileges` and `special` as
-    `apply-manifest` has them: set-ID bits and the kernel's own attributes; pipes and devices.
+    `apply-manifest` has them: set-ID bits and the kernel's own attributes; pipes and devices. `restore` is the id of the restore itself, the same for
+    all attempts of one; empty for a command, where the user says each time what is wanted.
     """
 
     directory: str
@@ -18,6 +19,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     overwrite: bool = False
     privileges: bool = False
     special: bool = False
+    restore: str = ""
 
     def wants(self, entry: manifest.Entry) -> bool:
         """Tell whether a line of the manifest is about what is wanted, or about a folder on the way to it."""

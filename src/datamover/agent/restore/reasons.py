@@ -10,6 +10,8 @@ UNTOUCHED = "The directory was not touched."
 MARK = ".datamover-restore"
 MARKED = f"The directory is neither what it was nor whole, and is marked as that ({MARK}): the same command goes on from there."
 
+LEFT = "The target holds a part of it, and is marked as neither what it was nor whole (.datamover-restore): empty it, that folder included, and restore anew."
+
 
 def not_empty(directory: str, names: list[str]) -> Failure:
     """There is something in the target."""

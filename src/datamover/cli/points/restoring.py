@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from datamover.agent.restore.attempt import MARKED, Facts
 from datamover.agent.restore.candidate import look
 from datamover.agent.restore.entry import prepare_attempt
 from datamover.agent.restore.order import Order
+from datamover.agent.restore.progress import Reporter
 from datamover.agent.scratch import scratch_folder
 from datamover.api import amounts, transfer
 from datamover.cli.manifests import ManifestError
@@ -100,7 +102,7 @@ class _Restore:
             grace=_GRACE,
             scratch=scratch,
             say=show,
-            tell=meter.tell,
+            report=Reporter(self.point.run_id, write=show, tell=meter.tell, monotonic=time.monotonic),
         )
         self.facts = attempt.facts
         try:
