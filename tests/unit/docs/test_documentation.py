@@ -15,7 +15,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
-from datamover.api import reasons, transfer, upload
+from datamover.api import reasons, restore, transfer, upload
 from datamover.api.cdi.names import PopulationReason
 from datamover.api.definitions import crds, data_volume_crds, replication_crds
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
@@ -62,7 +62,7 @@ REPLICATION_REASONS = {
 COLLECTION_REASONS = {reason.value for reason in Reason} | {COLLECTED, GIVEN_BACK}
 VARIABLES = {
     value
-    for name, value in vars(transfer).items()
+    for name, value in (vars(transfer) | vars(restore)).items()
     if name.isupper() and isinstance(value, str) and re.fullmatch(r"[A-Z][A-Z_]{5,}", value)
 }
 

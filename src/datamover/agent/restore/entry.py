@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -34,7 +34,8 @@ from datamover.agent.restore.marker import mark_of
 from datamover.agent.restore.order import Order, Origin
 from datamover.agent.restore.progress import Reporter
 from datamover.agent.restore.settings import ADVICE, Settings, read_settings
-from datamover.agent.shell import Surroundings, Task
+from datamover.agent.restore.target import claim
+from datamover.agent.shell import Surroundings, Task, rfc3339
 from datamover.api import amounts, transfer
 from datamover.api import restore as words
 
@@ -101,6 +102,7 @@ class _Restore:
             redact=given.redact,
             say=given.say,
             wait=self.report.wait,
+            tell=lambda note: given.say(f"Note: {note}."),
             advice=ADVICE,
         ) as bucket:
             self._version = Version(bucket.engine, environment=bucket.options.records, show=bucket.show)
@@ -144,13 +146,9 @@ class _Restore:
         self._empty = True
 
     def _restore(self, bucket: Bucket, point: Point, seen: candidate.Seen) -> None:
-        settings, given = self._settings, self._given
-        order = settings.order
-        again = False
+        settings, given, order = self._settings, self._given, self._settings.order
         if seen.names and seen.marker is None and not seen.flaw and not order.overwrite:
-            again = _is_done(order, bucket.fetch_manifest(point))
-            if again:
-                order = msgspec.structs.replace(order, overwrite=True)
+            _take_up(order, origin_of(bucket, point))
         attempt = prepare_attempt(
             bucket,
             point,
@@ -170,7 +168,6 @@ class _Restore:
             raise
         finally:
             attempt.close()
-            attempt.facts.resumed = attempt.facts.resumed or again
 
     # --- telling ------------------------------------------------------------------------------------------------------
 
@@ -239,11 +236,15 @@ def _is_exact(word: str) -> bool:
     return word != words.LATEST and (is_timestamp(word) or is_run_id(word))
 
 
-def _is_done(order: Order, path: str) -> bool:
+def _take_up(order: Order, origin: Origin) -> None:
+    """Mark a target once more that already has all of the point: then it is one of this restore's again, and no stranger's. Raises Failure."""
     try:
-        return is_alike(order.directory, order, path)
+        if not is_alike(order.directory, order, origin.manifest):
+            return
     except ValueError:
-        return False  # the attempt says what is wrong with it
+        return  # the attempt says what is wrong with it
+    place, _ = claim(msgspec.structs.replace(order, overwrite=True), mark_of(order, origin, now=rfc3339(datetime.now(UTC))))
+    place.close()
 
 
 def _lost_point(failure: Failure, run: str) -> Failure:
@@ -277,12 +278,7 @@ def prepare_attempt(
 
     Raises Failure when the manifest cannot be had.
     """
-    origin = Origin(
-        run_id=point.run_id,
-        place=bucket.root,
-        folder=_folder(point),
-        manifest=bucket.fetch_manifest(point),
-    )
+    origin = origin_of(bucket, point)
 
     def show(line: logs.Line) -> None:
         if line.stats is None and logs.shown(line, level=bucket.options.level):
@@ -334,6 +330,16 @@ def make_fetching(
 
 def _folder(point: Point) -> str:
     return f"{point.folder}/" if point.folder else ""
+
+
+def origin_of(bucket: Bucket, point: Point) -> Origin:
+    """Return where a point comes from, with its manifest on this machine. Raises Failure when that cannot be had."""
+    return Origin(
+        run_id=point.run_id,
+        place=bucket.root,
+        folder=_folder(point),
+        manifest=bucket.fetch_manifest(point),
+    )
 
 
 def known_sums(path: str) -> Iterator[tuple[bytes, str]]:

@@ -63,8 +63,7 @@ def _is_same(entry: manifest.Entry, status: os.stat_result, leads: bytes) -> boo
     if entry.type == manifest.DIRECTORY:
         return stat.S_ISDIR(status.st_mode)
     if entry.type == manifest.LINK:
-        target = entry.raw_target if entry.raw_target is not None else (entry.target or "").encode()
-        return stat.S_ISLNK(status.st_mode) and leads == target
+        return stat.S_ISLNK(status.st_mode) and leads == entry.target_bytes
     return not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode))
 
 

@@ -20,7 +20,7 @@ ADVICE = "put it into the Secret of the bucket, or beside it into the restore's 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a restore is told from outside. Times in seconds. `point` is a word for one, `source` the `NAMESPACE/PVC` that it must be of, empty
-    for any; `may_be_missing`: a bucket that has nothing of that source is no failure.
+    for any; `may_be_missing`: a bucket that has nothing of that source is no failure. `notices` are not those of the store.
     """
 
     run_id: str
@@ -75,7 +75,7 @@ def read_settings(environ: Mapping[str, str], *, run_id: str) -> Settings:
         may_be_missing=on_missing == words.EMPTY,
         deadline=deadline,
         grace=grace,
-        notices=(*read.notices, *store.notices),
+        notices=tuple(read.notices),
     )
 
 
