@@ -243,7 +243,9 @@ def _take_up(order: Order, origin: Origin) -> None:
             return
     except ValueError:
         return  # the attempt says what is wrong with it
-    place, _ = claim(msgspec.structs.replace(order, overwrite=True), mark_of(order, origin, now=rfc3339(datetime.now(UTC))))
+    place, _ = claim(
+        msgspec.structs.replace(order, overwrite=True), mark_of(order, origin, now=rfc3339(datetime.now(UTC)))
+    )
     place.close()
 
 
