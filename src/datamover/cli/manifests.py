@@ -117,7 +117,9 @@ def _read_file(path: str, *, stdin: TextIO) -> list[Source]:
         if document.value is not None:
             sources += _unfold(document.value, f"{name}, line {document.line}, document {number}")
     if not sources:
-        raise ManifestError(f"{name}: holds no object: write a DataMover and its Secret into it, or leave it out")
+        raise ManifestError(
+            f"{name}: holds no object: write into it what is wanted, such as a DataMover and its Secret, or leave it out"
+        )
     return sources
 
 

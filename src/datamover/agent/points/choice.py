@@ -61,7 +61,8 @@ def _moment(text: str, *, now: datetime) -> str:
             return f"{datetime.fromisoformat(text):%Y-%m-%d}-235959"
         if is_timestamp(text):
             return text
-        seconds = read_period(text)
+        # the engine takes a number alone for seconds; whoever writes 20240806 means a day
+        seconds = None if text.isdecimal() else read_period(text)
         if seconds is not None:
             return write_timestamp(now - timedelta(seconds=seconds))
         found = datetime.fromisoformat(text)
@@ -190,7 +191,7 @@ def _none(
 
 def _unusable_word(text: str, advice: str) -> Failure:
     word = outside.clean(printable(text), limit=outside.NAME_LIMIT)
-    return Failure(transfer.CONFIG, transfer.REASON_INVALID_CONFIGURATION, f"{word!r} names no point: {advice}.")
+    return Failure(transfer.CONFIG, transfer.REASON_INVALID_CONFIGURATION, f"'{word}' names no point: {advice}.")
 
 
 def _list(words: Sequence[str]) -> str:

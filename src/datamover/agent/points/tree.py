@@ -191,12 +191,14 @@ def _room() -> AbstractContextManager[None]:
     return keeping("The list of paths", wants="about 300 bytes a path")
 
 
-def no_such_path(path: bytes, point: Point) -> Failure:
+def no_such_path(path: bytes, point: Point, tree: Tree) -> Failure:
     """Return what it means that a point has no such path."""
+    why = tree.why_not(path)
+    left_out = f" Its run left it out ({why})." if why else ""
     return Failure(
         transfer.NOT_FOUND,
         transfer.REASON_PATH_NOT_FOUND,
-        f"The point {point.name} has no path '{printing.readable(path)}'. `datamover ls {point.run_id}` shows what is there.",
+        f"The point {point.name} has no path '{printing.readable(path)}'.{left_out} `datamover ls {point.run_id}` shows what is there.",
         problems=(printing.readable(path),),
     )
 

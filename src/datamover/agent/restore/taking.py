@@ -31,7 +31,7 @@ from datamover.agent.restore.entry import make_fetching
 from datamover.agent.restore.fetching import BATCH_BYTES, BATCH_FILES, Fetching
 from datamover.agent.restore.progress import Reporter
 from datamover.agent.restore.wanted import File
-from datamover.api import transfer
+from datamover.api import amounts, transfer
 
 _CHUNK = 1 << 20
 _PERMISSIONS = 0o777
@@ -59,12 +59,14 @@ class Taken(msgspec.Struct):
 def take(bucket: Bucket, point: Point, tree: Tree, path: bytes, directory: str, *, overwrite: bool = False) -> Taken:
     """Bring the file, link or folder at `path` (the empty one: all) below `directory`, which is made when it is not there, under its last name.
 
-    Raises Failure when the point has no such path, when something would be replaced that should not be, and when there is no room: then nothing is
+    Raises Failure when the point has no such path, or a special file there, when something would be replaced that should not be, and when there is no room: then nothing is
     written. Raises OSError when the directory cannot be used.
     """
     leaf = tree.find(path)
     if leaf is None and not tree.has_children(path):
-        raise no_such_path(path, point)
+        raise no_such_path(path, point, tree)
+    if leaf is not None and leaf.entry.type in manifest.SPECIAL:
+        raise _no_contents(leaf)
     work = _Work(tree, path, leaf)
     made = _make_directory(directory)
     top = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -90,6 +92,16 @@ def take(bucket: Bucket, point: Point, tree: Tree, path: bytes, directory: str, 
         raise
     finally:
         os.close(top)
+
+
+def _no_contents(leaf: Leaf) -> Failure:
+    name = readable(leaf.path)
+    return Failure(
+        transfer.NOT_FOUND,
+        transfer.REASON_PATH_NOT_FOUND,
+        f"'{name}' is no file, but a {leaf.entry.type}: a store has nothing of it. Nothing was written. `datamover restore --special` makes pipes and devices anew.",
+        problems=(name,),
+    )
 
 
 class _Work:
@@ -150,7 +162,9 @@ def _demand_room(work: _Work, top: int, directory: str) -> None:
     status = os.fstatvfs(top)
     free = status.f_bavail * status.f_frsize
     if wanted > free:
-        raise _no_room(f"{wanted} bytes are to come, and {readable(os.fsencode(directory))} has room for {free}")
+        raise _no_room(
+            f"{amounts.size(wanted)} are to come, and {readable(os.fsencode(directory))} has room for {amounts.size(free)}"
+        )
 
 
 def _no_room(why: str) -> Failure:

@@ -4,6 +4,7 @@ ManifestError    the file cannot be used; the message names it and the fix, neve
 """
 
 import base64
+import os
 from collections.abc import Mapping
 from typing import Final, TextIO, cast
 
@@ -49,6 +50,10 @@ def read_environment(place: Place, environ: Mapping[str, str], *, stdin: TextIO)
 def read_secret(file: str, *, name: str | None, stdin: TextIO) -> dict[str, str]:
     """Return the keys of a Secret as variables: `data` decoded, `stringData` over it, as a cluster stores it. Raises ManifestError."""
     shown = "standard input" if file == "-" else file
+    if not file:
+        raise ManifestError("--secret names no file: give the one with the backup's Secret, or leave the option out")
+    if file != "-" and os.path.isdir(file):  # noqa: PTH112 - a name of any bytes
+        raise ManifestError(f"{shown}: is a directory: name the file in it that holds the backup's Secret")
     secrets = [
         source.manifest
         for source in read_manifests((file,), stdin=stdin, namespace="default")

@@ -130,7 +130,7 @@ def _leaves(tree: Tree, path: bytes, point: Point, *, deep: bool) -> Iterator[Le
     if leaf is not None and leaf.entry.type not in {manifest.DIRECTORY, manifest.TOP}:
         return iter((leaf,))
     if leaf is None and not tree.has_children(path):
-        raise no_such_path(path, point)
+        raise no_such_path(path, point, tree)
     return tree.below(path, deep=deep)
 
 

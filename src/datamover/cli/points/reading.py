@@ -15,7 +15,7 @@ from datamover.agent.points.tree import Leaf, no_such_path, read_tree
 from datamover.agent.printing import printable, readable
 from datamover.agent.restore.taking import Taken, take
 from datamover.api import transfer
-from datamover.api.amounts import size
+from datamover.api.amounts import count, size
 from datamover.cli.points.listing import point_to_json
 from datamover.cli.points.place import Place
 from datamover.cli.points.work import Exit, perform
@@ -31,7 +31,7 @@ def print_file(place: Place, word: str, path: bytes, *, disturbed: bool) -> Exit
         tree = read_tree(bucket, point)
         leaf = tree.find(path)
         if leaf is None and not tree.has_children(path):
-            raise no_such_path(path, point)
+            raise no_such_path(path, point, tree)
         _demand_file(leaf, path)
         assert leaf is not None
         sys.stdout.flush()
@@ -101,7 +101,7 @@ def _tell(point: Point, taken: Taken, directory: str, *, code: Exit, machine: bo
     console = open_console()
     say(
         console,
-        f"{taken.files} files, {size(taken.bytes)}, {taken.links} links and {taken.folders} folders of {point.name} are in"
+        f"{count(taken.files, 'file')}, {size(taken.bytes)}, {count(taken.links, 'link')} and {count(taken.folders, 'folder')} of {point.name} are in"
         f" {readable(os.fsencode(directory))}; checksums of {taken.summed} were compared, of the others the size",
     )
     for line in lost:

@@ -31,7 +31,7 @@ from datamover.cli.manifests import ManifestError
 from datamover.cli.points.environment import ADVICE, read_environment
 from datamover.cli.points.meter import Meter
 from datamover.cli.points.place import Place
-from datamover.cli.points.work import Exit, Waiting, exit_of, tell_note
+from datamover.cli.points.work import Exit, Waiting, describe_error, exit_of, tell_note
 from datamover.cli.run_command import print_document
 from datamover.cli.terminal import open_console, say, warn
 
@@ -131,9 +131,8 @@ def perform(request: Request) -> int:
         except ManifestError as error:
             return _end(restore, Exit.USAGE, transfer.REASON_INVALID_CONFIGURATION, str(error))
         except OSError as error:
-            why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             code = Exit.DIFFERENT if restore.facts.target == MARKED else Exit.USAGE
-            return _end(restore, code, transfer.REASON_INVALID_CONFIGURATION, why)
+            return _end(restore, code, transfer.REASON_INVALID_CONFIGURATION, describe_error(error))
     if request.machine:
         _print(restore, Exit.DONE, transfer.REASON_SUCCEEDED, _summary(restore))
     else:

@@ -11,7 +11,7 @@ import msgspec
 from datamover.agent.children import Stop
 from datamover.agent.errors import Failure, Stopped
 from datamover.agent.points.bucket import Bucket, open_bucket
-from datamover.agent.printing import printable
+from datamover.agent.printing import printable, readable
 from datamover.agent.redaction import Redactor
 from datamover.agent.scratch import scratch_folder
 from datamover.api import transfer
@@ -60,10 +60,18 @@ def perform(command: str, place: Place, work: Callable[[Bucket], Exit], *, machi
     except BrokenPipeError:
         raise
     except OSError as error:
-        why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        return _end(command, Exit.USAGE, why, reason=transfer.REASON_INVALID_CONFIGURATION, machine=machine)
+        return _end(
+            command, Exit.USAGE, describe_error(error), reason=transfer.REASON_INVALID_CONFIGURATION, machine=machine
+        )
     except (KeyboardInterrupt, Stopped):
         return _end(command, Exit.INTERRUPTED, "interrupted", reason=transfer.REASON_INTERRUPTED, machine=machine)
+
+
+def describe_error(error: OSError) -> str:
+    """Return what the operating system refused, and of which file, as people can read it."""
+    if error.filename is None or isinstance(error.filename, int):
+        return str(error)
+    return f"{readable(os.fsencode(error.filename)) or 'an empty name'}: {error.strerror}"
 
 
 def exit_of(failure: Failure) -> Exit:
