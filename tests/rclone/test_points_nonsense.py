@@ -169,10 +169,11 @@ def test_a_store_that_cannot_be_reached_ends_each_command_with_three(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    secret = write_secret(tmp_path / "s.yaml", NOWHERE)
+    secret = write_secret(tmp_path / "s.yaml", NOWHERE | {"RCLONE_NO_SUCH_OPTION": "x"})
     said = run(command, "--secret", secret, *COMMANDS[command])
     assert said.code == 3
-    (line,) = (each for each in said.errors.splitlines() if not each.startswith("waiting: "))
+    note, line = (each for each in said.errors.splitlines() if not each.startswith("waiting: "))
+    assert note.startswith("note: RCLONE_NO_SUCH_OPTION is no variable")
     assert line.startswith(f"datamover {command}: ")
     assert "The server at http://127.0.0.1:1 cannot be reached" in line
     assert os.listdir(tmp_path) == ["s.yaml"]

@@ -46,7 +46,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
 class Bucket:
     """`<root>`, see the module. `settings` say where it is; `store` is the mover's own view of it, of which only the reading half may be used;
     `engine` and `options` are for what reads files, and `show` takes the engine's log lines. `tell` takes sentences for people about what was passed
-    over, left out or is unsafe, each of them once; `notes` keeps them.
+    over or is left out, each of them once; `notes` keeps them.
 
     One thread uses it. What was read is kept, so it is a view of one moment.
     """
@@ -318,8 +318,7 @@ def open_bucket(
     """Give the bucket that the documented variables in `environ` name. Nothing is asked of the server yet.
 
     `scratch` is a directory of our own, which keeps what is fetched; `say` hears the engine's log lines, and `wait` what the server's
-    trouble is while it is waited for, an empty text when that is over; `tell` hears what people should know beside the answer (`Bucket.note`), the notices of
-    the settings first; `advice` is where to put a variable that is missing. Raises Misconfigured.
+    trouble is while it is waited for, an empty text when that is over; `tell` hears what people should know beside the answer (`Bucket.note`); `advice` is where to put a variable that is missing. Raises Misconfigured.
     """
     settings = read_store(environ, advice=advice)
     engine, options = prepare_engine(settings, environ, scratch=scratch, stop=stop, redact=redact)
@@ -336,12 +335,9 @@ def open_bucket(
         show=show,
         wait=wait,
     )
-    bucket = Bucket(
-        settings, store=store, engine=engine, options=options, scratch=scratch, show=show, tell=tell, now=now
-    )
     try:
-        for notice in settings.notices:
-            bucket.note(notice)
-        yield bucket
+        yield Bucket(
+            settings, store=store, engine=engine, options=options, scratch=scratch, show=show, tell=tell, now=now
+        )
     finally:
         store.close()

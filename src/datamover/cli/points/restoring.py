@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,23 +14,20 @@ from rich.console import Console
 from datamover.agent.children import Stop
 from datamover.agent.errors import Failure, Stopped
 from datamover.agent.files.losses import Loss
-from datamover.agent.points.bucket import Bucket, open_bucket
+from datamover.agent.points.bucket import Bucket
 from datamover.agent.points.catalogue import Point  # noqa: TC001 - beside the other names of that room
 from datamover.agent.printing import printable, quote_names, readable
-from datamover.agent.redaction import Redactor
 from datamover.agent.restore import reasons
 from datamover.agent.restore.attempt import MARKED, Facts
 from datamover.agent.restore.candidate import look
 from datamover.agent.restore.entry import prepare_attempt
 from datamover.agent.restore.order import Order
 from datamover.agent.restore.progress import Reporter
-from datamover.agent.scratch import scratch_folder
 from datamover.api import amounts, transfer
 from datamover.cli.manifests import ManifestError
-from datamover.cli.points.environment import ADVICE, read_environment
 from datamover.cli.points.meter import Meter
 from datamover.cli.points.place import Place
-from datamover.cli.points.work import Exit, Waiting, describe_error, exit_of, tell_note
+from datamover.cli.points.work import Exit, Say, describe_error, exit_of, open_place
 from datamover.cli.run_command import print_document
 from datamover.cli.terminal import open_console, say, warn
 
@@ -64,34 +60,13 @@ class _Restore:
     def run(self) -> None:
         """Restore. Raises AgentError, ManifestError, OSError."""
         request = self.request
-        environ = read_environment(request.place, os.environ, stdin=sys.stdin)
-        redact = Redactor(environ)
         meter = Meter(self.console, quiet=request.machine)
         look(request.order.directory)  # a directory that cannot be used is told before anything is asked of the store
-
-        def show(line: str) -> None:
-            if request.place.verbose:
-                warn(printable(redact(line)))
-
-        with (
-            _private_files(),
-            scratch_folder("") as scratch,
-            open_bucket(
-                environ,
-                scratch=scratch,
-                stop=self.stop,
-                redact=redact,
-                say=show,
-                wait=Waiting(),
-                tell=tell_note,
-                advice=ADVICE,
-            ) as bucket,
-            meter,
-        ):
+        with _private_files(), open_place(request.place, stop=self.stop) as (bucket, say), meter:
             meter.begin()
-            self._restore(bucket, scratch=scratch, meter=meter, show=show)
+            self._restore(bucket, meter=meter, show=say)
 
-    def _restore(self, bucket: Bucket, *, scratch: str, meter: Meter, show: Any) -> None:
+    def _restore(self, bucket: Bucket, *, meter: Meter, show: Say) -> None:
         request = self.request
         self.point = bucket.choose(request.point, source=request.place.source, disturbed=request.disturbed)
         attempt = prepare_attempt(
@@ -100,7 +75,7 @@ class _Restore:
             request.order,
             stop=self.stop,
             grace=_GRACE,
-            scratch=scratch,
+            scratch=bucket.scratch,
             say=show,
             report=Reporter(self.point.run_id, write=show, tell=meter.tell, monotonic=time.monotonic),
         )

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any
 
@@ -34,24 +35,43 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
+Say = Callable[[str], None]
+
+
+@contextmanager
+def open_place(place: Place, *, stop: Stop) -> Generator[tuple[Bucket, Say]]:
+    """Give the bucket that was said on the command line, and what takes lines of the engine, which are shown if they are asked for. What people should
+    know beside the answer is told, and what is waited for, in the same way by every command. Raises ManifestError, AgentError, OSError.
+    """
+    environ = read_environment(place, os.environ, stdin=sys.stdin)
+    redact = Redactor(environ)
+
+    def say(line: str) -> None:
+        if place.verbose:
+            warn(printable(redact(line)))
+
+    with (
+        scratch_folder("") as scratch,
+        open_bucket(
+            environ,
+            scratch=scratch,
+            stop=stop,
+            redact=redact,
+            say=say,
+            wait=_Waiting(),
+            tell=_tell_note,
+            advice=ADVICE,
+        ) as bucket,
+    ):
+        for notice in bucket.settings.notices:
+            _tell_note(notice)
+        yield bucket, say
+
+
 def perform(command: str, place: Place, work: Callable[[Bucket], Exit], *, machine: bool = False) -> Exit:
     """Open the bucket, do the work and return the exit code. With `machine` a document is printed for whatever goes wrong."""
     try:
-        environ = read_environment(place, os.environ, stdin=sys.stdin)
-        redact = Redactor(environ)
-        with (
-            scratch_folder("") as scratch,
-            open_bucket(
-                environ,
-                scratch=scratch,
-                stop=Stop(grace=1.0),
-                redact=redact,
-                say=_say if place.verbose else _ignore,
-                wait=Waiting(),
-                tell=tell_note,
-                advice=ADVICE,
-            ) as bucket,
-        ):
+        with open_place(place, stop=Stop(grace=1.0)) as (bucket, _):
             return work(bucket)
     except Failure as failure:
         return _end(command, exit_of(failure), failure.message, reason=failure.reason, machine=machine)
@@ -82,8 +102,8 @@ def exit_of(failure: Failure) -> Exit:
     return Exit.USAGE if reached else Exit.UNREACHABLE
 
 
-def tell_note(note: str) -> None:
-    """Say what people should know beside the answer: what was passed over, what is left out, what of the settings is unsafe."""
+def _tell_note(note: str) -> None:
+    """Say what people should know beside the answer: what was passed over, what is left out, what of the settings has no effect."""
     warn(f"note: {printable(note)}")
 
 
@@ -96,15 +116,7 @@ def _end(command: str, code: Exit, message: str, *, reason: str, machine: bool) 
     return code
 
 
-def _say(line: str) -> None:
-    warn(printable(line))
-
-
-def _ignore(line: str) -> None:
-    """Say nothing."""
-
-
-class Waiting:
+class _Waiting:
     """Says once what the server's trouble is, as every command that waits for one does."""
 
     def __init__(self) -> None:
