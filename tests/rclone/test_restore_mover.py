@@ -56,6 +56,8 @@ def refused(ended: Ended, reason: str, *, code: int, target: str = words.UNTOUCH
     assert (ended.outcome.reason, ended.code) == (reason, code), ended.output
     assert ended.outcome.exit_code == code
     assert restored(ended).target == target
+    assert "--" not in ended.outcome.message, "options are a command's"
+    assert "command" not in ended.outcome.message
 
 
 def arrived(target: Path) -> int:
@@ -316,7 +318,7 @@ def test_no_point(container: Container, job: Container, s3: S3Server) -> None:
     assert ended.code == 0, ended.output
     assert (restored(ended).empty, restored(ended).target, restored(ended).point) == (True, "untouched", "")
     assert ended.outcome.message == (
-        "There is no backup of production/app-data at backups, and that is allowed: the volume stays empty."
+        "There is no backup of production/app-data at backups, and that is allowed: the volume is left as it is."
     )
     assert names(job.data) == []
     fill(container)

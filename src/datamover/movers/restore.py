@@ -74,7 +74,7 @@ def build_job(
     movers run.
     """
     reference, policy = choose_image(asked.image, substitute=image, pull_policy=pull_policy)
-    mover = fill(asked.mover, defaults)
+    mover = _keep_groups(fill(asked.mover, defaults))
     container: Manifest = {
         "name": CONTAINER,
         "image": reference,
@@ -96,6 +96,16 @@ def build_job(
         defaults=defaults,
         deadline_seconds=asked.deadline_seconds,
     )
+
+
+def _keep_groups(mover: Mover) -> Mover:
+    """Let the node give the volume its group once. With `Always` it would do so for each Pod anew: to what has come back already, and to the mark of
+    the Pod before, which is then no longer the mover's own.
+    """
+    chosen = mover.security_context
+    if chosen is None or chosen.fs_group_change_policy is None:
+        return mover
+    return msgspec.structs.replace(mover, security_context=msgspec.structs.replace(chosen, fs_group_change_policy=None))
 
 
 def _capabilities(asked: Restore, mover: Mover) -> tuple[str, ...]:

@@ -100,6 +100,15 @@ def test_another_user_has_no_capability() -> None:
     assert pod(made)["securityContext"]["runAsUser"] == 26
 
 
+def test_groups_are_given_once() -> None:
+    """Whatever was chosen: another Pod must find files and mark as the one before has left them."""
+    made = job(
+        mover=Mover(security_context=PodSecurityContext(run_as_user=26, fs_group=26, fs_group_change_policy="Always"))
+    )
+    context = pod(made)["securityContext"]
+    assert (context["fsGroup"], context["fsGroupChangePolicy"]) == (26, "OnRootMismatch")
+
+
 def test_environment() -> None:
     made = job(
         point="as-of:2h",

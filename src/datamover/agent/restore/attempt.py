@@ -30,14 +30,13 @@ from datamover.agent.restore.target import Target, claim
 from datamover.agent.restore.wanted import File, State, Wanted
 from datamover.agent.scratch import FULL
 from datamover.api import amounts, transfer
+from datamover.api.restore import MARKED, UNTOUCHED, WHOLE
 
 _EXAMPLES = 5
 _LISTED = 1 << 20
 """Bytes from which the list of what did not come back only says how many more there are."""
 _SAVED = 500
 """Files after which the table is told where they are."""
-UNTOUCHED, MARKED, WHOLE = "untouched", "marked", "whole"
-"""What the directory is: as it was before; plainly marked as neither that nor whole; whole."""
 
 
 class Fetcher(Protocol):

@@ -35,6 +35,7 @@ from datamover.agent.restore.order import Order, Origin
 from datamover.agent.restore.progress import Reporter
 from datamover.agent.restore.settings import ADVICE, Settings, read_settings
 from datamover.agent.restore.target import claim
+from datamover.agent.restore.wording import name_fields
 from datamover.agent.shell import Surroundings, Task, rfc3339
 from datamover.api import amounts, transfer
 from datamover.api import restore as words
@@ -71,7 +72,7 @@ def _run(settings: Settings, given: Surroundings) -> transfer.Outcome:
         )
 
     result = given.conclude(to_the_end, so_far=restore.so_far, trouble=lambda: restore.report.trouble)
-    return outcome.clean(result, given.redact)
+    return outcome.clean(msgspec.structs.replace(result, message=name_fields(result.message)), given.redact)
 
 
 class _Restore:
@@ -211,7 +212,7 @@ class _Restore:
         facts, point, settings = self._facts, self._point, self._settings
         if point is None:
             of = f" of {settings.source}" if settings.source else ""
-            return f"There is no backup{of} at {settings.store.root}, and that is allowed: the volume stays empty."
+            return f"There is no backup{of} at {settings.store.root}, and that is allowed: the volume is left as it is."
         path = f"{printing.readable(settings.order.path)!r} of " if settings.order.path else ""
         of = f" of {point.volume}" if point.volume else ""
         compared = words.tell_comparison(by_checksum=facts.files - facts.by_size, by_size=facts.by_size)
@@ -261,7 +262,9 @@ def _lost_point(failure: Failure, run: str) -> Failure:
 
 
 def _shorten(lost: tuple[Loss, ...]) -> tuple[words.Loss, ...]:
-    return tuple(words.Loss(loss.kind, loss.count, loss.examples[0] if loss.examples else "") for loss in lost)
+    return tuple(
+        words.Loss(name_fields(loss.kind), loss.count, loss.examples[0] if loss.examples else "") for loss in lost
+    )
 
 
 def prepare_attempt(

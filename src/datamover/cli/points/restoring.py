@@ -18,12 +18,13 @@ from datamover.agent.points.bucket import Bucket
 from datamover.agent.points.catalogue import Point  # noqa: TC001 - beside the other names of that room
 from datamover.agent.printing import printable, quote_names, readable
 from datamover.agent.restore import reasons
-from datamover.agent.restore.attempt import MARKED, Facts
+from datamover.agent.restore.attempt import Facts
 from datamover.agent.restore.candidate import look
 from datamover.agent.restore.entry import prepare_attempt
 from datamover.agent.restore.order import Order
 from datamover.agent.restore.progress import Reporter
 from datamover.api import amounts, transfer
+from datamover.api.restore import MARKED, tell_comparison
 from datamover.cli.manifests import ManifestError
 from datamover.cli.points.meter import Meter
 from datamover.cli.points.place import Place
@@ -129,19 +130,8 @@ def _summary(restore: _Restore) -> str:
     what = f"'{readable(path)}' of " if path else ""
     of = f" of {point.volume}" if point and point.volume else ""
     name = f"{point.name}{of}" if point else ""
-    return f"Restored {what}{name} into {printable(restore.request.order.directory)}: {amounts.count(facts.files, 'file')} ({amounts.size(facts.bytes)}), {_compared(facts)}."
-
-
-def _compared(facts: Facts) -> str:
-    """Return what was compared with what, and no more than was done (law L4)."""
-    if not facts.files:
-        return "no file to compare"
-    if not facts.by_size:
-        return "every one compared with the manifest by its checksum"
-    rest = facts.files - facts.by_size
-    if not rest:
-        return "every one compared with the manifest by its size alone, for that has no checksums of them"
-    return f"{rest} compared with the manifest by checksum, {facts.by_size} by size alone, for it has none of them"
+    compared = tell_comparison(by_checksum=facts.files - facts.by_size, by_size=facts.by_size)
+    return f"Restored {what}{name} into {printable(restore.request.order.directory)}: {amounts.count(facts.files, 'file')} ({amounts.size(facts.bytes)}), {compared}."
 
 
 def _tell(console: Console, restore: _Restore) -> None:
