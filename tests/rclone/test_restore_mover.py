@@ -95,6 +95,19 @@ def test_whole(container: Container, job: Container, stamped: str | None) -> Non
     assert transfer.decode_outcome(ended.output.splitlines()[-1]) == outcome, "the last line as well"
 
 
+def test_volume_behind_a_link(container: Container, job: Container, tmp_path: Path) -> None:
+    """A node that keeps volumes as directories mounts them by links; what is a link in the volume is none of them."""
+    before = fill(container)
+    back_up(container)
+    volume = tmp_path / "volume"
+    job.data.rename(volume)
+    job.data.symlink_to(volume)
+    ended = job.run()
+    assert ended.code == 0, ended.output
+    assert fingerprint(volume) == before
+    assert job.data.is_symlink()
+
+
 def test_progress(container: Container, job: Container) -> None:
     """Lines as a backup's mover prints them, of the restore's own run."""
     fill(container)
@@ -126,16 +139,22 @@ def test_choices(container: Container, job: Container) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root, and setpriv")
-def test_losses(container: Container, job: Container) -> None:
-    """What only root can give is told by kind, and is no failure."""
-    fill(container)
+@pytest.mark.parametrize("theirs", [False, True], ids=["own", "group"])
+def test_losses(container: Container, job: Container, theirs: bool) -> None:
+    """Nobody, in a volume of his own or in one that he has by its group alone, as a node gives it: what only root can give is told by kind, and is
+    no failure. Killed, it goes on.
+    """
+    before = fill(container)
     os.chown(container.data / "folder/03", 1234, 4321)
     os.mkfifo(container.data / "pipe")
     back_up(container)
     (job.root / "dev/termination-log").touch()
     for path in (job.root, *job.root.rglob("*")):
         os.chown(path, 65534, 65534)
-    # nobody, but for the way to the test's own folders, which only root may go
+    if theirs:
+        os.chown(job.data, 0, 65534)
+        job.data.chmod(0o2770)
+    # but for the way to the test's own folders, which only root may go
     reading = "+dac_read_search"
     job.wrapper = [
         "setpriv",
@@ -145,14 +164,20 @@ def test_losses(container: Container, job: Container) -> None:
         f"--inh-caps={reading}",
         f"--ambient-caps={reading}",
     ]
+    interrupt(job, signal.SIGKILL)
     ended = job.run()
     assert ended.code == 0, ended.output
     told = restored(ended)
-    assert told.target == "whole"
+    assert (told.target, told.resumed) == ("whole", True)
     lost = {loss.kind: (loss.count, loss.example) for loss in told.losses}
     assert lost["owner or group, which only root may give away"][0] >= 13
     assert [(loss.count, loss.example) for loss in told.left_out] == [(1, "pipe")]
     assert "Not all of their attributes came back: " in ended.outcome.message
+    after = fingerprint(job.data)
+    assert after.keys() == before.keys()
+    for name, kept in before.items():
+        if name != b".":
+            assert (after[name].content, after[name].mode) == (kept.content, kept.mode), name
 
 
 # --- interrupted ----------------------------------------------------------------------------------------------------
@@ -242,6 +267,12 @@ def test_ended_unheard(container: Container, job: Container) -> None:
     assert again.code == 0, again.output
     told = restored(again)
     assert (told.resumed, told.kept_files, again.outcome.transferred_files, told.target) == (True, 12, 0, "whole")
+    assert fingerprint(job.data) == before
+    # nor does it matter how much of the mark it could take away
+    (job.data / STATE).mkdir(mode=0o700)
+    (job.data / STATE / "lock").touch()
+    assert job.run().code == 0
+    assert names(job.data) == ["folder", "link"]
     assert fingerprint(job.data) == before
     (job.data / "folder/another").write_text("a stranger's")
     refused(job.run(), transfer.REASON_TARGET_NOT_EMPTY, code=24)

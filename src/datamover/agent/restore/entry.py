@@ -82,6 +82,8 @@ class _Restore:
         self.report = Reporter(settings.run_id, write=given.say, tell=given.tell, monotonic=time.monotonic)
         self._settings = settings
         self._given = given
+        # where nodes are directories, a mount is a link, and the operator's word all the same: nothing within the volume is followed
+        self._order = msgspec.structs.replace(settings.order, directory=os.path.realpath(settings.order.directory))
         self._facts = Facts()
         self._point: Point | None = None
         self._empty = False
@@ -91,9 +93,9 @@ class _Restore:
 
     def run(self) -> None:
         """Restore. Raises AgentError, and whatever nobody expects."""
-        settings, given = self._settings, self._given
+        given = self._given
         os.umask(_PRIVATE)  # nobody else reads what has not got its mode yet
-        seen = _look(settings.order)  # a target that cannot be used is told before anything is asked of the store
+        seen = _look(self._order)  # a target that cannot be used is told before anything is asked of the store
         self._begun = seen.marker is not None or bool(seen.flaw)
         self.report.phase(transfer.PROBING)
         with open_bucket(
@@ -139,7 +141,7 @@ class _Restore:
 
     def _demand_empty(self) -> None:
         """Raise Failure where the target is not as empty as it is promised to be."""
-        order = self._settings.order
+        order = self._order
         nothing = Origin(run_id="", place="", folder="", manifest="")
         failure = candidate.judge(candidate.look(order.directory), order, mark_of(order, nothing, now=""))
         if failure is not None:
@@ -147,7 +149,7 @@ class _Restore:
         self._empty = True
 
     def _restore(self, bucket: Bucket, point: Point, seen: candidate.Seen) -> None:
-        settings, given, order = self._settings, self._given, self._settings.order
+        settings, given, order = self._settings, self._given, self._order
         if seen.names and seen.marker is None and not seen.flaw and not order.overwrite:
             _take_up(order, origin_of(bucket, point))
         attempt = prepare_attempt(
