@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -281,3 +283,36 @@ def test_an_answer_that_nobody_reads_to_its_end_ends_soon(store: MemoryS3, tmp_p
         process.stdout.close()
         errors = process.stderr.read()
         assert (process.wait(timeout=60), errors) == (0, b"")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["cat", "get"])
+def test_interrupted_in_the_middle_nothing_is_left(
+    store: MemoryS3, tmp_path: Path, command: str, number: signal.Signals
+) -> None:
+    store.put(forge(RUN, FOLDER, *LINES) | {f"{FOLDER}/plain": b"x"})
+    asked, over = threading.Event(), threading.Event()
+
+    def stand_still(method: str, key: str) -> None:
+        if method == "GET" and key.endswith("/plain"):
+            asked.set()
+            over.wait(60)
+
+    store.busy = stand_still
+    secret = write_secret(tmp_path / "s.yaml", store.secret())
+    target = tmp_path / "target"
+    start = [sys.executable, "-m", "datamover.cli.entry", command, "--secret", str(secret), "latest", "plain"]
+    if command == "get":
+        start.append(str(target))
+    around = environment({}) | {"PYTHONPATH": SOURCE}
+    try:
+        with subprocess.Popen(start, env=around, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert asked.wait(60)
+            process.send_signal(number)
+            output, errors = process.communicate(
+                timeout=60
+            )  # it ends when nobody has its streams any more: so has the engine
+    finally:
+        over.set()
+    assert (process.returncode, output, errors.decode()) == (130, b"", f"datamover {command}: interrupted\n")
+    assert not target.exists() or os.listdir(target) == []
