@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from datamover.agent.points.tree import Leaf, read_tree
 from datamover.agent.restore import reasons
 from datamover.agent.restore.fetching import Fetching
 from datamover.agent.restore.taking import take
+from datamover.agent.restore.wanted import File
 from datamover.api import transfer
 from rclone.test_points import mirror, timestamped
 from support.agent import Container
@@ -201,6 +203,28 @@ def test_a_directory_that_is_full_is_told_and_left_as_it_was(
     assert (caught.value.reason, caught.value.failure_class) == (transfer.REASON_NO_LOCAL_SPACE, transfer.NO_SPACE)
     assert ".datamover-restore" not in caught.value.message
     assert not (tmp_path / "target").exists()
+
+
+def test_what_is_waited_for_while_files_come_is_told(
+    container: Container, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (container.data / "a.txt").write_text("12345")
+    timestamped(container, 1)
+    fetch = Fetching.fetch
+
+    def fetch_late(self: Fetching, files: Sequence[File]) -> None:
+        self._report.wait("the server is away")
+        self._report.wait("")
+        fetch(self, files)
+
+    monkeypatch.setattr(Fetching, "fetch", fetch_late)
+    heard: list[str] = []
+    with opened(s3.secret(), tmp_path / "scratch") as bucket:
+        bucket.wait = heard.append
+        point = bucket.choose("latest")
+        take(bucket, point, read_tree(bucket, point), b"", str(tmp_path / "target"))
+    assert heard[:2] == ["the server is away", ""]
+    assert set(heard[2:]) <= {""}
 
 
 def test_bytes_with_another_checksum_are_told(container: Container, s3: S3Server, tmp_path: Path) -> None:

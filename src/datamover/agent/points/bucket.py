@@ -45,7 +45,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
 
 class Bucket:
     """`<root>`, see the module. `settings` say where it is; `store` is the mover's own view of it, of which only the reading half may be used;
-    `engine` and `options` are for what reads files, and `show` takes the engine's log lines. `tell` takes sentences for people about what was passed
+    `engine` and `options` are for what reads files, and `show` takes the engine's log lines. `wait` takes what the
+    server's trouble is while it is waited for. `tell` takes sentences for people about what was passed
     over or is left out, each of them once; `notes` keeps them.
 
     One thread uses it. What was read is kept, so it is a view of one moment.
@@ -60,6 +61,7 @@ class Bucket:
         options: Options,
         scratch: str,
         show: Callable[[logs.Line], None] = lambda _: None,
+        wait: Callable[[str], None] = lambda _: None,
         tell: Callable[[str], None] = lambda _: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -70,6 +72,7 @@ class Bucket:
         self.options = options
         self.scratch = scratch
         self.notes: list[str] = []
+        self.wait = wait
         self._tell = tell
         self._now = now
         self._seen: Seen | None = None
@@ -337,7 +340,15 @@ def open_bucket(
     )
     try:
         yield Bucket(
-            settings, store=store, engine=engine, options=options, scratch=scratch, show=show, tell=tell, now=now
+            settings,
+            store=store,
+            engine=engine,
+            options=options,
+            scratch=scratch,
+            show=show,
+            wait=wait,
+            tell=tell,
+            now=now,
         )
     finally:
         store.close()

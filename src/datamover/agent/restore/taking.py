@@ -183,13 +183,19 @@ def _is_folder(status: os.stat_result) -> bool:
 
 def _fetch(bucket: Bucket, point: Point, work: _Work, inner: int) -> None:
     """Bring the objects of all files into the folder, as they are called in the point. What does not come is found out afterwards."""
+
+    def tell(line: str) -> None:
+        progress = transfer.read_progress(line)
+        if progress is not None:
+            bucket.wait(progress.trouble)
+
     fetching = make_fetching(
         bucket,
         point,
         into=inner,
         # by its descriptor: the name may lead elsewhere a moment later
         path=f"/proc/{os.getpid()}/fd/{inner}/",
-        report=Reporter(point.run_id, write=_ignore, tell=_ignore, monotonic=time.monotonic),
+        report=Reporter(point.run_id, write=_ignore, tell=tell, monotonic=time.monotonic),
         scratch=bucket.scratch,
         show=bucket.show,
         grace=bucket.engine.stop.grace,
@@ -221,7 +227,7 @@ def _bring(fetching: Fetching, batch: list[File]) -> None:
 
 
 def _ignore(line: str) -> None:
-    """Tell nobody: it is over soon."""
+    """Show nothing: it is over soon."""
 
 
 class _Placing:
