@@ -5,9 +5,10 @@ Signatures are not looked at.
 """
 
 import base64
+import contextlib
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -35,7 +36,8 @@ class MemoryS3:
     """The bucket `backups`; a context. `seen` are the requests, as method and key.
 
     `versioned`: nothing that was there is ever gone. `loses` says of which keys an upload is taken and forgotten, `changes` what becomes of
-    the bytes of one; `etag` what the store calls contents; `busy` is called with method and key before each request is served.
+    the bytes of one; `etag` what the store calls contents; `busy` is called with method and key before each request is served. `gives` may return
+    pieces that are given of an object in the place of its contents, without a length.
     """
 
     def __init__(self, *, versioned: bool = False) -> None:
@@ -44,6 +46,7 @@ class MemoryS3:
         self.changes: Callable[[str, bytes], bytes] = lambda _, content: content
         self.etag: Callable[[bytes], str] = lambda content: hashlib.md5(content).hexdigest()
         self.busy: Callable[[str, str], None] = lambda _, __: None
+        self.gives: Callable[[str], Iterable[bytes] | None] = lambda _: None
         self.seen: list[tuple[str, str]] = []
         self.versions: dict[str, list[Version]] = {}
         self._uploads: dict[str, tuple[str, dict[int, bytes], dict[str, str]]] = {}
@@ -252,6 +255,10 @@ def _handler(store: MemoryS3) -> type[BaseHTTPRequestHandler]:
             if found is None or found.content is None:
                 self._fail(404, "NoSuchKey")
                 return
+            pieces = store.gives(key) if self.command == "GET" else None
+            if pieces is not None:
+                self._pour(pieces, found.etag)
+                return
             content, code = found.content, 200
             if wanted := self.headers.get("Range"):
                 first, _, last = wanted.removeprefix("bytes=").partition("-")
@@ -264,6 +271,16 @@ def _handler(store: MemoryS3) -> type[BaseHTTPRequestHandler]:
                 Last_Modified=_HTTP_DATE,
                 **{name.replace("-", "_"): value for name, value in found.metadata.items()},
             )
+
+        def _pour(self, pieces: Iterable[bytes], etag: str) -> None:
+            self.close_connection = True
+            self.send_response(200)
+            for name, value in (("ETag", f'"{etag}"'), ("Last-Modified", _HTTP_DATE), ("Connection", "close")):
+                self.send_header(name, value)
+            self.end_headers()
+            with contextlib.suppress(OSError):  # whoever asked has had enough
+                for piece in pieces:
+                    self.wfile.write(piece)
 
         def _put(self, key: str, query: dict[str, str], body: bytes, metadata: dict[str, str]) -> None:
             if source := self.headers.get("x-amz-copy-source"):

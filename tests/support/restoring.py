@@ -58,6 +58,9 @@ class Shop:
             self.before(file)
             self._bring(file)
 
+    def why_missing(self, file: File) -> str:
+        return ""
+
     def fetch_sparse(self, file: File) -> str:
         self.before(file)
         self._bring(file)

@@ -149,6 +149,13 @@ class Child:
         """The exit code, None as long as the process runs."""
         return self._process.poll()
 
+    def limit_files(self, size: int) -> None:
+        """Let the process write no file beyond `size` bytes; it gets an error where it tries (EFBIG). For right after the start."""
+        import resource
+
+        with suppress(ProcessLookupError):  # it has ended
+            resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, size))
+
     def ended_within(self, seconds: float) -> bool:
         """Wait for the end of the process, at most so long; return whether it has ended. Its output must go to a file."""
         if self._process.poll() is None:

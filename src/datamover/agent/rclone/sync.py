@@ -86,13 +86,14 @@ class Sync:
         apart: Callable[[str], None] | None = None,
         removed: Callable[[str], None] | None = None,
         arriving: bool = False,
+        largest: int | None = None,
         verb: str = "copy",
     ) -> None:
         """Copy `source`, of `total` files where that is known by then, to `target`. Raises Failure when anything did not arrive.
 
         `by_size` gets the names of files that were taken for unchanged by their size alone, `uploaded` those that were moved, with their
         sizes, `removed` those that arrived otherwise and were removed again, and `apart` those that an engine which may replace nothing (`--immutable`) found to have changed. `arriving`: what is moved is
-        not yet where it shall be, and does not count. `verb`: `sync` deletes at the target what the source does not have.
+        not yet where it shall be, and does not count. `largest`: no file is written beyond so many bytes. `verb`: `sync` deletes at the target what the source does not have.
         """
         last: list[logs.Line] = []
         watch = _Watch(
@@ -109,6 +110,8 @@ class Sync:
             environment = dict(environment) | {"RCLONE_LOG_LEVEL": "DEBUG"}
         child = self._engine.start([verb, *extra, source, target], environment=environment, on_line=None)
         child.errors.replaces_nothing = apart is not None
+        if largest is not None:
+            child.limit_files(largest)
 
         differing = 0
 

@@ -21,7 +21,7 @@ from datamover.agent.files import manifest, names
 from datamover.agent.files.losses import Loss, Losses, is_whole
 from datamover.agent.files.restoration import Restoration
 from datamover.agent.restore import candidate, reasons
-from datamover.agent.restore.checking import Checker
+from datamover.agent.restore.checking import MISSING, Checker
 from datamover.agent.restore.folding import fold_by
 from datamover.agent.restore.marker import APPLYING, INCOMPLETE, Marker, mark_of
 from datamover.agent.restore.order import Order, Origin
@@ -46,6 +46,10 @@ class Fetcher(Protocol):
 
     def fetch(self, files: list[File]) -> None:
         """Bring these into the folder where files arrive."""
+        ...
+
+    def why_missing(self, file: File) -> str:
+        """Return why one of these has not come, empty where that is not known."""
         ...
 
     def fetch_sparse(self, file: File) -> str:
@@ -237,7 +241,7 @@ class Attempt:
         while batch := self._wanted.next_batch(state, files=self._limits.files, size=self._limits.bytes):
             self._check_stop()
             fetcher.fetch(batch)
-            self._place(batch, worse, checker)
+            self._place(batch, worse, fetcher, checker)
         while file := self._wanted.next_sparse(state):
             self._check_stop()
             # what came was compared while it came
@@ -245,11 +249,13 @@ class Attempt:
             self._note(file, flaw)
             self._settle([(file.key, worse if flaw else State.PLACED, flaw)])
 
-    def _place(self, batch: list[File], worse: State, checker: Checker) -> None:
+    def _place(self, batch: list[File], worse: State, fetcher: Fetcher, checker: Checker) -> None:
         found: list[tuple[bytes, State, str]] = []
         for file in batch:
             self._check_stop()
             flaw = checker.place(file)
+            if flaw == MISSING:
+                flaw = fetcher.why_missing(file) or flaw
             self._note(file, flaw)
             found.append((file.key, worse if flaw else State.PLACED, flaw))
             if len(found) >= _SAVED:

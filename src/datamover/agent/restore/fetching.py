@@ -1,8 +1,9 @@
 """Bringing exactly the wanted objects into the folder where files arrive: by lists, with the engine. Files with large holes one by one.
 
 Guarantees: the engine writes regular files, below a handle of ours, in a folder that nobody else may enter; it makes no link and is given no
-name that leads anywhere else. What an object has beyond what its file had is not taken in without end. A stop, an outage and a full disk end
-it; what one object alone does not give is left to the comparison afterwards.
+name that leads anywhere else. An object that has more than its file had takes no more room than the largest file that is brought with it (files of
+like sizes are brought together), or 1 MiB, and all of them together not more than they should and 256 MiB beyond twice that. A stop, an outage and a full disk end it; what one object alone does not give is
+left to the comparison afterwards.
 """
 
 import os
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import md5
 
 from datamover.agent.errors import Failure
-from datamover.agent.files import holes
+from datamover.agent.files import holes, names
 from datamover.agent.files.handles import Refused, enter_parent
 from datamover.agent.rclone import classify, logs, process
 from datamover.agent.rclone.options import for_checking, without_filters
@@ -43,6 +44,10 @@ _SOFT = frozenset(
 )
 """What may be one object's alone; whether anything came of the others shows."""
 _CORRUPTED = "corrupted on transfer"
+_BEYOND = "file too large"
+"""What the engine says, as an error, of a file beyond the limit that it was given."""
+_LEAST = 1 << 20
+"""Bytes that any file may have: the engine writes small ones of its own."""
 _TOO_BIG = "remaining disk space"
 """What the engine says of a file for which it cannot reserve the room."""
 _NOT_OURS = (
@@ -122,8 +127,9 @@ class Fetching:
         self._scratch = scratch
         self._report = report
         self._show = show
+        self._beyond: set[bytes] = set()
         self._sync = Sync(
-            engine, destination=self._store, report=report, show=show, outage_limit=outage_limit, grace=grace
+            engine, destination=self._store, report=report, show=self._hear, outage_limit=outage_limit, grace=grace
         )
         self._distrusts = False
         """Whether the store's ETags turned out to be no checksums: then the engine does not judge by them what came, and the manifest alone does."""
@@ -141,6 +147,7 @@ class Fetching:
         if self._distrusts:
             environment |= {"RCLONE_IGNORE_CHECKSUM": "true"}
         before = self._sync.moved.files
+        self._beyond.clear()
         try:
             self._sync.copy(
                 self._server.remote(self._folder),
@@ -148,6 +155,7 @@ class Fetching:
                 environment=environment,
                 extra=["--files-from-raw", listed],
                 total=lambda: len(files),
+                largest=max(_LEAST, *(file.size for file in files)),
             )
         except Failure as failure:
             if failure.failure_class not in _SOFT or failure.reason == transfer.REASON_OUT_OF_MEMORY:
@@ -158,6 +166,15 @@ class Fetching:
             self.said = failure.message
             if nothing and _CORRUPTED in failure.message:
                 self._distrusts = True
+
+    def why_missing(self, file: File) -> str:
+        """Return why one of the files that were to be brought last has not come, empty where that is not known."""
+        return _more_than(file) if names.logged(file.key) in self._beyond else ""
+
+    def _hear(self, line: logs.Line) -> None:
+        if line.level == "error" and _BEYOND in line.msg and line.object:
+            self._beyond.add(line.object.encode("utf-8", "replace"))
+        self._show(line)
 
     def fetch_sparse(self, file: File) -> str:
         """Bring one file without giving its holes any room; return what is wrong with it, empty for nothing."""
@@ -210,7 +227,7 @@ class Fetching:
                         got += len(piece)
                         self._report.arrived(got, speed=0.0)
                         if got > file.size:
-                            return f"it has more than {file.size} bytes"
+                            return _more_than(file)
                     out.truncate(got)
         except Refused as refused:
             return refused.kind
@@ -241,6 +258,10 @@ class Fetching:
 def _plain(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the engine's environment without the user's own choice of files, comparison and links: what comes is what the manifest says."""
     return {name: value for name, value in for_checking(without_filters(environment)).items() if name not in _NOT_OURS}
+
+
+def _more_than(file: File) -> str:
+    return f"it has more than {file.size} bytes"
 
 
 def _write(handle: int, data: bytes, offset: int) -> None:

@@ -21,6 +21,8 @@ from datamover.agent.scratch import keeping
 SPARSE = 1 << 20
 """Bytes from which a file with holes is brought by itself, so that its holes never need room. Smaller ones get theirs when they are there."""
 _BLOCK = 4096
+_SIZES = (1 << 20, 64 << 20, 1 << 62)
+"""What is not larger than one of these is brought together: the engine may write no file beyond the largest one that it brings."""
 _BATCH = 2000
 _EXAMPLES = 5
 _SCHEMA = (
@@ -203,16 +205,22 @@ class Wanted:
             yield File(key, size, md5 or "")
 
     def next_batch(self, state: State, *, files: int, size: int) -> list[File]:
-        """Return the next files in this state that are fetched together: at most so many, and of so many bytes, but at least one."""
+        """Return the next files in this state that are fetched together: at most so many, and of so many bytes, but at least one. Small ones come
+        first.
+        """
         found: list[File] = []
         left = size
-        for key, length, md5 in self._database.execute(
-            "SELECT key, size, md5 FROM files WHERE state = ? AND sparse = 0 ORDER BY id LIMIT ?", (int(state), files)
-        ):
-            if found and length > left:
+        for largest in _SIZES:
+            for key, length, md5 in self._database.execute(
+                "SELECT key, size, md5 FROM files WHERE state = ? AND sparse = 0 AND size <= ? ORDER BY id LIMIT ?",
+                (int(state), largest, files),
+            ):
+                if found and length > left:
+                    break
+                left -= length
+                found.append(File(key, length, md5 or ""))
+            if found:
                 break
-            left -= length
-            found.append(File(key, length, md5 or ""))
         return found
 
     def next_sparse(self, state: State) -> File | None:

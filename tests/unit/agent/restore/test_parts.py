@@ -91,6 +91,21 @@ def test_what_a_run_did_not_move_is_not_wanted_and_holes_need_no_room(tmp_path: 
     wanted.close()
 
 
+def test_small_files_are_brought_before_large_ones_and_never_together(tmp_path: Path) -> None:
+    sizes = {"large": 65 << 20, "a": 1 << 20, "medium": (1 << 20) + 1, "b": 0, "huge": 1 << 40}
+    path = written(
+        tmp_path / "manifest", *(manifest.Entry(type=manifest.FILE, path=name, size=sizes[name]) for name in sizes)
+    )
+    wanted = Wanted(str(tmp_path / "table"))
+    wanted.load(path, Order(directory="x"), tick=lambda: None)
+    batches: list[list[bytes]] = []
+    while batch := wanted.next_batch(State.WANTED, files=9, size=1 << 30):
+        batches.append([file.key for file in batch])
+        wanted.settle([(file.key, State.PLACED, "") for file in batch])
+    assert batches == [[b"a", b"b"], [b"medium"], [b"large"], [b"huge"]]
+    wanted.close()
+
+
 def test_looking_changes_nothing(tmp_path: Path) -> None:
     assert not look(str(tmp_path / "new")).there
     assert not list(tmp_path.iterdir())
