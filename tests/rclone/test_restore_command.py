@@ -14,6 +14,7 @@ import pytest
 from datamover.api import transfer
 from support.agent import Container
 from support.fidelity import fingerprint
+from support.memory_s3 import MemoryS3
 from support.points import datamover, environment, write_secret
 from support.s3 import S3Server
 
@@ -24,20 +25,18 @@ MARK = ".datamover-restore"
 
 
 class Command:
-    """The command line over one bucket."""
+    """The command line over one bucket; `changes` are other keys of its Secret, and variables of ours."""
 
-    def __init__(self, server: S3Server, folder: Path) -> None:
-        self.server = server
-        self.secret = folder / "secret.yaml"
-        self.secret.write_text(
-            json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": server.secret()})
-        )
+    def __init__(self, server: S3Server | MemoryS3, folder: Path, **changes: str) -> None:
+        self.ours = {name: value for name, value in changes.items() if name.startswith("DATAMOVER_")}
+        theirs = {name: value for name, value in changes.items() if name not in self.ours}
+        self.secret = write_secret(folder / "secret.yaml", server.secret(**theirs))
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[bytes]:
         source = str(Path(transfer.__file__).parents[2])
         return subprocess.Popen(
             [sys.executable, "-m", "datamover.cli.main", "restore", "--secret", self.secret, *arguments],
-            env=environment({}, PYTHONPATH=source, HOME=str(self.secret.parent)),
+            env=environment(self.ours, PYTHONPATH=source, HOME=str(self.secret.parent)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -8,6 +8,7 @@ left to the comparison afterwards.
 
 import os
 import select
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import md5
 
@@ -43,6 +44,8 @@ _SOFT = frozenset(
     }
 )
 """What may be one object's alone; whether anything came of the others shows."""
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
+"""Seconds between two tries at a server that cannot be reached."""
 _CORRUPTED = "corrupted on transfer"
 _BEYOND = "file too large"
 """What the engine says, as an error, of a file beyond the limit that it was given."""
@@ -116,6 +119,7 @@ class Fetching:
         show: Callable[[logs.Line], None],
         outage_limit: float,
         grace: float,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._server = server
@@ -128,8 +132,18 @@ class Fetching:
         self._report = report
         self._show = show
         self._beyond: set[bytes] = set()
+        self._outage_limit = outage_limit
+        self._monotonic = monotonic
+        self._advanced = monotonic()
+        self._heard = 0
         self._sync = Sync(
-            engine, destination=self._store, report=report, show=self._hear, outage_limit=outage_limit, grace=grace
+            engine,
+            destination=self._store,
+            report=report,
+            show=self._hear,
+            outage_limit=outage_limit,
+            grace=grace,
+            monotonic=monotonic,
         )
         self._distrusts = False
         """Whether the store's ETags turned out to be no checksums: then the engine does not judge by them what came, and the manifest alone does."""
@@ -137,7 +151,29 @@ class Fetching:
         """What the engine said last of objects that did not come."""
 
     def fetch(self, files: Sequence[File]) -> None:
-        """Bring these files. Raises Failure when none of the others could be brought either; what did not come is missing afterwards."""
+        """Bring these files. While the server cannot be reached it is tried again, until the outage limit has passed since the last file came.
+
+        Raises Failure when none of the others could be brought either; what did not come is missing afterwards.
+        """
+        self._advanced, wait = self._monotonic(), _FIRST_WAIT
+        while True:
+            came = self._sync.moved.files
+            try:
+                self._bring(files)
+            except Failure as failure:
+                if failure.failure_class != transfer.NETWORK or not failure.retryable:
+                    raise
+                wait = _FIRST_WAIT if self._sync.moved.files > came else wait
+                if self._monotonic() - self._advanced + wait > self._outage_limit:
+                    raise
+                self._report.wait(failure.message)
+            else:
+                self._report.wait("")
+                return
+            self._engine.stop.pause(wait)
+            wait = min(2 * wait, _LONGEST_WAIT)
+
+    def _bring(self, files: Sequence[File]) -> None:
         listed = f"{self._scratch}/wanted"
         with keeping("The list of what is fetched", wants="the length of each path"), open(listed, "wb") as out:  # noqa: PTH123 - a start-up budget
             out.writelines(file.key + b"\n" for file in files)
@@ -172,6 +208,8 @@ class Fetching:
         return _more_than(file) if names.logged(file.key) in self._beyond else ""
 
     def _hear(self, line: logs.Line) -> None:
+        if self._sync.moved.files != self._heard:
+            self._heard, self._advanced = self._sync.moved.files, self._monotonic()
         if line.level == "error" and _BEYOND in line.msg and line.object:
             self._beyond.add(line.object.encode("utf-8", "replace"))
         self._show(line)

@@ -16,6 +16,8 @@ _BAR: Final = 20
 """Letters of a progress bar."""
 _INTERVAL: Final = 10.0
 """Seconds between two lines where nothing redraws itself."""
+_STALLED: Final = 20.0
+"""Seconds without a byte after which it stands still; the server was asked then whether it is there."""
 _DOING: Final = {
     transfer.PROBING: "asking the store",
     transfer.WALKING: "reading the manifest",
@@ -24,8 +26,8 @@ _DOING: Final = {
 }
 
 
-def describe(progress: transfer.Progress) -> str:
-    """Return how far it is, in words: percent, bytes, files, speed, and how long it may still take."""
+def describe(progress: transfer.Progress, *, still: float = 0.0) -> str:
+    """Return how far it is, in words: percent, bytes, files, speed, and how long it may still take. `still`: seconds since anything came."""
     doing = _DOING.get(progress.phase, progress.phase)
     if progress.phase != transfer.SYNCING or not progress.total_files:
         return doing
@@ -34,9 +36,12 @@ def describe(progress: transfer.Progress) -> str:
         f"{amounts.size(progress.bytes)} of {amounts.size(progress.total_bytes)}",
         f"{progress.files} of {amounts.count(progress.total_files, 'file')}",
     ]
-    if progress.speed:
+    stalled = still >= _STALLED and not progress.trouble
+    if stalled:
+        parts.append(f"stalled for {amounts.duration(int(still))}: the store answers, and nothing comes")
+    elif progress.speed:
         parts.append(f"{amounts.size(int(progress.speed))}/s")
-    if progress.eta is not None:
+    if progress.eta is not None and not stalled:
         parts.append(f"{amounts.duration(progress.eta)} left")
     if progress.trouble:
         parts.append(f"waiting: {progress.trouble}")
@@ -57,6 +62,8 @@ class Meter:
         self._quiet = quiet
         self._monotonic = monotonic
         self._shown = ("", -_INTERVAL)
+        self._done: tuple[str, int, int] = ("", 0, 0)
+        self._moved = monotonic()
         live = not quiet and console.is_terminal and not console.is_dumb_terminal
         self._live = Live(console=console, refresh_per_second=4, transient=True) if live else None
 
@@ -85,20 +92,26 @@ class Meter:
     def _show(self, progress: transfer.Progress) -> None:
         if self._quiet:
             return
+        now = self._monotonic()
+        done = (progress.phase, progress.files, progress.bytes)
+        if done != self._done or progress.trouble:
+            self._done, self._moved = done, now
+        still = now - self._moved
         if self._live is not None:
-            self._live.update(self._bar(progress), refresh=True)
+            self._live.update(self._bar(progress, still), refresh=True)
             return
         phase, moment = self._shown
-        now = self._monotonic()
-        key = progress.phase + progress.trouble
+        key = f"{progress.phase}{progress.trouble}{still >= _STALLED}"
         if key != phase or now - moment >= _INTERVAL:
             self._shown = (key, now)
-            say(self._console, describe(progress))
+            say(self._console, describe(progress, still=still))
 
-    def _bar(self, progress: transfer.Progress) -> Text:
+    def _bar(self, progress: transfer.Progress, still: float) -> Text:
         if progress.phase != transfer.SYNCING:
             return Text(describe(progress))
         ascii_only = not (self._console.encoding or "").lower().startswith("utf")
         full, empty = ("#", "-") if ascii_only else ("━", "╌")
         done = _BAR * percent(progress) // 100
-        return Text(f"{full * done}{empty * (_BAR - done)} {describe(progress)}", no_wrap=True, overflow="ellipsis")
+        return Text(
+            f"{full * done}{empty * (_BAR - done)} {describe(progress, still=still)}", no_wrap=True, overflow="ellipsis"
+        )

@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -133,8 +134,6 @@ def test_progress_is_told_in_words() -> None:
 
 
 def test_a_pipe_gets_a_line_for_each_phase_and_one_now_and_then() -> None:
-    import msgspec
-
     now = [0.0]
     out = io.StringIO()
     meter = Meter(Console(file=out, width=200), quiet=False, monotonic=lambda: now[0])
@@ -145,3 +144,26 @@ def test_a_pipe_gets_a_line_for_each_phase_and_one_now_and_then() -> None:
         meter.tell(msgspec.json.encode(progress(phase=transfer.RECORDING)).decode())
         meter.tell("something else")
     assert [line.split()[0] for line in out.getvalue().splitlines()] == ["restoring", "restoring", "setting"]
+
+
+def test_what_stands_still_is_told_from_what_is_slow_and_from_a_server_that_is_away() -> None:
+    now = [0.0]
+    out = io.StringIO()
+    meter = Meter(Console(file=out, width=200), quiet=False, monotonic=lambda: now[0])
+
+    def tell(moment: float, **changes: object) -> str:
+        now[0] = moment
+        before = len(out.getvalue())
+        meter.tell(msgspec.json.encode(progress(speed=9.0, eta=60, **changes)).decode())
+        return out.getvalue()[before:]
+
+    tell(0.0)
+    assert "9 B/s" in tell(19.0)
+    said = tell(20.0)
+    assert "stalled for 20s: the store answers, and nothing comes" in said
+    assert "left" not in said
+    assert "9 B/s" not in said
+    assert "9 B/s" in tell(40.0, bytes=(3 << 20) + 1)  # one byte is slow
+    said = tell(70.0, bytes=(3 << 20) + 1, trouble="no answer")
+    assert "waiting: no answer" in said
+    assert "stalled" not in said
