@@ -135,8 +135,8 @@ class Fetching:
         self._outage_limit = outage_limit
         self._monotonic = monotonic
         self._advanced = monotonic()
-        self._heard = 0
-        self._sync = Sync(
+        self._heard: int = 0
+        self._sync: Sync = Sync(
             engine,
             destination=self._store,
             report=report,
