@@ -36,14 +36,15 @@ class MemoryS3:
     """The bucket `backups`; a context. `seen` are the requests, as method and key.
 
     `versioned`: nothing that was there is ever gone. `loses` says of which keys an upload is taken and forgotten, `changes` what becomes of
-    the bytes of one; `etag` what the store calls contents; `busy` is called with method and key before each request is served. `gives` may return
-    pieces that are given of an object in the place of its contents, without a length.
+    the bytes of one, `copies` what of one that it copies itself (None: it cannot); `etag` what the store calls contents; `busy` is called with method
+    and key before each request is served. `gives` may return pieces that are given of an object in the place of its contents, without a length.
     """
 
     def __init__(self, *, versioned: bool = False) -> None:
         self.versioned = versioned
         self.loses: Callable[[str], bool] = lambda _: False
         self.changes: Callable[[str, bytes], bytes] = lambda _, content: content
+        self.copies: Callable[[str, bytes], bytes | None] = lambda _, content: content
         self.etag: Callable[[bytes], str] = lambda content: hashlib.md5(content).hexdigest()
         self.busy: Callable[[str, str], None] = lambda _, __: None
         self.gives: Callable[[str], Iterable[bytes] | None] = lambda _: None
@@ -288,7 +289,11 @@ def _handler(store: MemoryS3) -> type[BaseHTTPRequestHandler]:
                 if found is None or found.content is None:
                     self._fail(404, "NoSuchKey")
                     return
-                etag = store.store(key, found.content, metadata or found.metadata)
+                copied = store.copies(key, found.content)
+                if copied is None:
+                    self._fail(501, "NotImplemented")
+                    return
+                etag = store.store(key, copied, metadata or found.metadata)
                 self._answer(
                     200,
                     f"<CopyObjectResult><ETag>&quot;{etag}&quot;</ETag><LastModified>{_DATE}</LastModified></CopyObjectResult>",

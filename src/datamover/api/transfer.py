@@ -479,7 +479,8 @@ class Outcome(
 
     `failure_class` (JSON `class`) is null after a success, else one of `FAILURE_CLASSES`; `reason` is a CamelCase constant;
     `message` a sentence for people that says what to do. `files` and `bytes` are what the source holds and the destination
-    should now hold; `transferred_*` what this attempt moved. `deleted` counts objects removed from a mirror.
+    should now hold; `transferred_*` what this attempt moved, `copied_*` what the
+    store itself copied from an older copy of the volume instead; the rest was there. `deleted` counts objects removed from a mirror.
     `verified` is null when verification was not asked for, or had nothing to compare; `verification` is the method (`checksums`, `download`,
     `sample:5%`; empty in outcomes of movers that knew one only), `checked_files` how many files were compared with a checksum that the
     store had recorded, `read_files` how many were read back. `comparison` says how unchanged files were recognised:
@@ -503,6 +504,8 @@ class Outcome(
     bytes: Count = 0
     transferred_files: Count = 0
     transferred_bytes: Count = 0
+    copied_files: Count = 0
+    copied_bytes: Count = 0
     deleted: Count = 0
     skipped_special: Count = 0
     symlinks: Count = 0

@@ -17,7 +17,7 @@ def test_the_json_of_an_outcome_has_the_agreed_names() -> None:
     encoded = json.loads(encode_outcome(Outcome(run_id="r", failure_class="network", reason="ServerUnreachable")))
     assert set(encoded) == {
         "datamover", "version", "runId", "succeeded", "class", "reason", "message", "retryable", "destination", "timestamp", "files",
-        "bytes", "transferredFiles", "transferredBytes", "deleted", "skippedSpecial", "symlinks", "verified", "verification", "checkedFiles", "readFiles", "comparison", "engine",
+        "bytes", "transferredFiles", "transferredBytes", "copiedFiles", "copiedBytes", "deleted", "skippedSpecial", "symlinks", "verified", "verification", "checkedFiles", "readFiles", "comparison", "engine",
         "startedAt", "finishedAt", "problems", "log", "digest",
     }  # fmt: skip
     assert encoded["class"] == "network"

@@ -153,6 +153,10 @@ class Attempt(ABC):
     def announce(self, manifest_path: str) -> None:
         """Put the intent to the destination."""
 
+    def prepare(self, folder: str) -> None:
+        """Do what spares moving, when the intent is at the destination."""
+        del folder
+
     def complete(self, folder: str) -> Iterable[manifest.Entry]:
         """Do what remains when everything has arrived; return what the manifest is to say of it."""
         del folder
@@ -179,6 +183,8 @@ class Attempt(ABC):
             writer.close()
         try:
             self.announce(path)
+            self.report.phase(transfer.SYNCING)
+            self.prepare(folder)
             self._copy(folder)
             comparison = self._compare(folder)
             self._amend(path, comparison, timeout=None)
@@ -365,7 +371,6 @@ class Attempt(ABC):
         return [word for _, path in given for word in ("--exclude-from", path)]
 
     def _copy(self, folder: str) -> None:
-        self.report.phase(transfer.SYNCING)
         environment = self.data_environment()
         # whoever chose it: the engine falls back to the size alone where an object has no checksum
         by_checksum = is_on(environment, "RCLONE_CHECKSUM") and not self.options.size_only

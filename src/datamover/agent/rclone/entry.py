@@ -59,6 +59,7 @@ def _attempt(settings: Settings, options: Options, engine: process.Engine, given
     def so_far() -> transfer.Outcome:
         files, size = attempt.ledger.sources()
         moved_files, moved_bytes = attempt.moving.moved
+        copied_files, copied_bytes = attempt.ledger.taken_over()
         return msgspec.structs.replace(
             given.begun,
             run_id=settings.run_id,
@@ -70,6 +71,8 @@ def _attempt(settings: Settings, options: Options, engine: process.Engine, given
             bytes=size,
             transferred_files=moved_files,
             transferred_bytes=moved_bytes,
+            copied_files=copied_files,
+            copied_bytes=copied_bytes,
             deleted=attempt.deletions.count + attempt.moving.removed,
             skipped_special=attempt.tally.special,
             symlinks=attempt.tally.symlinks,

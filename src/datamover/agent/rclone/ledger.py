@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from datamover.agent import printing
 from datamover.agent.files import names
+from datamover.agent.rclone.older import Older
 from datamover.agent.rclone.renames import Renames
 from datamover.agent.rclone.replaced import Replaced
 from datamover.agent.rclone.spellings import LOSSY, Spellings
@@ -25,7 +26,7 @@ from datamover.agent.rclone.table import (
 )
 
 
-class Ledger(Renames, Replaced, Spellings):
+class Ledger(Older, Renames, Replaced, Spellings):
     """The whole table. Sizes in bytes; keys as the engine spells them."""
 
     # --- filling -------------------------------------------------------------------------------------------------

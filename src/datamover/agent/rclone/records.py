@@ -94,6 +94,22 @@ class ClaimRecord(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omi
     created_at: str = ""
 
 
+class _Ended(msgspec.Struct, frozen=True):
+    """As much of an outcome as says that a manifest is the one of a run that ended well."""
+
+    succeeded: bool = False
+    manifest: Seal | None = None
+
+
+def read_seal(raw: bytes) -> Seal | None:
+    """Return what the manifest of a run is told by that ended well; None for other outcomes, those of earlier versions, and what cannot be decoded."""
+    try:
+        found = _decode_ended(raw)
+    except Unusable:
+        return None
+    return found.manifest if found.succeeded else None
+
+
 def read_owner(raw: bytes, *, place: str) -> OwnerRecord:
     """Return an owner marker; `place` is the object's name for people. Raises Failure when it cannot be one."""
     try:
@@ -146,6 +162,7 @@ def held_folder(raw: bytes) -> str:
 
 
 _decode_owner = outside.Decoder(OwnerRecord)
+_decode_ended = outside.Decoder(_Ended)
 _decode_claim = outside.Decoder(ClaimRecord)
 
 

@@ -78,6 +78,16 @@ def about_extra(count: int, names: list[str]) -> list[str]:
     return [f"{count} object(s) in the folder are not of this copy: {', '.join(names)}"] if count else []
 
 
+def about_taken_over(count: int, size: int, *, folder: str) -> list[str]:
+    """Return what the store has copied itself from the copy in `folder`; `size` in bytes."""
+    if not count:
+        return []
+    were = "was" if count == 1 else "were"
+    return [
+        f"{amounts.count(count, 'unchanged file')} ({amounts.size(size)}) {were} copied within the store from {folder}"
+    ]
+
+
 def about_deletions(deletions: Deletions) -> list[str]:
     """Return what was not deleted although it seemed to be gone."""
     if not deletions.spared:

@@ -20,6 +20,7 @@ Columns of a path (its key, see `names`):
 `arrivals` how many files the engine logged so as moved, and `moved` their bytes: one, but where its log spells several alike (U+FFFD)
 `removed`  the engine removed what had arrived of it, because it was not what had been sent
 `stood`    the listing after the run has the MD5 of an earlier run, although the engine logged that it moved the file
+`older`    an older copy has it as it is now: 1 by size and time of change, 2 with a checksum, 3 the store has copied it from there
 `paired`   an old object that is a new one's earlier name, or that new one
 `spared`   it seemed to be gone from the source and yet must not be deleted
 `odd`      the engine cannot be told to delete it and nothing else: no file's path becomes its key, or two objects are listed by it
@@ -55,7 +56,7 @@ CREATE TABLE paths (
   after INTEGER, digest BLOB, uploaded INTEGER NOT NULL DEFAULT 0, paired INTEGER NOT NULL DEFAULT 0,
   spared INTEGER NOT NULL DEFAULT 0, doomed INTEGER NOT NULL DEFAULT 0,
   announced INTEGER NOT NULL DEFAULT 0, odd INTEGER NOT NULL DEFAULT 0, arrivals INTEGER NOT NULL DEFAULT 0,
-  moved INTEGER NOT NULL DEFAULT 0, removed INTEGER NOT NULL DEFAULT 0, stood INTEGER NOT NULL DEFAULT 0
+  moved INTEGER NOT NULL DEFAULT 0, removed INTEGER NOT NULL DEFAULT 0, stood INTEGER NOT NULL DEFAULT 0, older INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID
 """
 _BATCH = 2000

@@ -10,7 +10,7 @@ import msgspec
 
 from datamover.agent import printing
 from datamover.agent.files import manifest
-from datamover.agent.rclone import claims, records, remarks
+from datamover.agent.rclone import claims, older_copy, records, remarks
 from datamover.agent.rclone.attempt import Attempt, Equipment
 from datamover.agent.rclone.verify import not_of_this_copy
 
@@ -25,6 +25,7 @@ class Timestamped(Attempt):
         self._held = False
         self._recorded: list[str] = []
         self._extra = 0
+        self._older = ""
         self._extra_names: list[str] = []
 
     def begin(self) -> None:
@@ -121,6 +122,29 @@ class Timestamped(Attempt):
             contents[records.HOLDER] = self._claim_record(self.facts.timestamp or self.settings.timestamp)
         self.destination.put(self.run_folder, contents)
 
+    def prepare(self, folder: str) -> None:
+        """Take over what has not changed since the last copy of this volume, where that is worth the requests."""
+        wanted = self.ledger.worth(smallest=older_copy.SMALLEST)
+        # of a live source nothing is judged by its time of change, and without checksums nobody could tell what was copied
+        if wanted < older_copy.WORTH or self.settings.direct or not self.proves:
+            return
+        found = older_copy.find_copy(
+            self.destination, owner=self.settings.owner, besides=folder.rstrip("/"), say=self.say
+        )
+        if found is None:
+            return
+        older_copy.take_over(
+            found,
+            ledger=self.ledger,
+            sync=self.sync,
+            destination=self.destination,
+            folder=folder,
+            environment=self.data_environment(),
+            scratch=self.scratch,
+            say=self.say,
+        )
+        self._older = found.folder
+
     def proved_unchanged(self) -> bool:
         """Return also that nothing is to be found by listing the folder only: what does not belong there, where verification was asked for, and
         checksums. There is no run before to have them from.
@@ -140,4 +164,5 @@ class Timestamped(Attempt):
 
     def remarks(self) -> list[str]:
         """Return also what lies in the folder and is not of this copy."""
-        return super().remarks() + remarks.about_extra(self._extra, self._extra_names)
+        taken = remarks.about_taken_over(*self.ledger.taken_over(), folder=self._older)
+        return super().remarks() + taken + remarks.about_extra(self._extra, self._extra_names)

@@ -163,6 +163,8 @@ def test_nothing_slow_is_imported_at_the_start() -> None:
         "datamover.api.amounts",
         "datamover.api.credentials",
         "datamover.api.outside",
+        "datamover.api.restore",
+        "datamover.api.signed",
         "datamover.api.transfer",
     }
 
