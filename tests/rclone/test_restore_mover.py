@@ -354,7 +354,8 @@ def test_no_point(container: Container, job: Container, s3: S3Server) -> None:
     assert names(job.data) == []
     fill(container)
     back_up(container, DATAMOVER_OWNER_PVC="other")
-    assert restored(job.run(**allowed)).empty, "what is of another volume does not count"
+    back_up(container, run="20240802143052-run", at="2024-08-02-143052", DATAMOVER_OWNER_PVC="other")
+    assert restored(job.run(**allowed)).empty, "what is of another volume does not count, nor what is of it no more"
     refused(
         job.run(**{words.ON_MISSING: words.EMPTY, words.POINT: "2020-01-01-000000"}),
         transfer.REASON_POINT_NOT_FOUND,
@@ -457,6 +458,38 @@ def test_secrets(container: Container, job: Container) -> None:
     refused(ended, transfer.REASON_PATH_NOT_FOUND, code=23)
     assert secret not in ended.output
     assert secret.encode() not in ended.message
+
+
+@pytest.mark.parametrize("run", ["../x", "latest", "another"])
+def test_mark_of_a_stranger(container: Container, job: Container, run: str) -> None:
+    """Whoever may write into the volume may say that it is this restore's, and of which run: only a run of the volume that was asked for is taken."""
+    fill(container)
+    back_up(container, ADD_TIMESTAMP_PREFIX="true")
+    back_up(
+        container, run="another", at="2024-08-02-143052", ADD_TIMESTAMP_PREFIX="true", DATAMOVER_OWNER_PVC="secrets"
+    )
+    (job.data / STATE).mkdir(mode=0o700)
+    mark = {"run": run, "place": "backups", "folder": "2024-08-02-143052/", "restore": RESTORE}
+    (job.data / STATE / "marker.json").write_text(json.dumps(mark))
+    ended = job.run(**{words.SOURCE: "production/app-data"})
+    assert ended.code in {23, 24}, ended.output
+    assert restored(ended).target == words.MARKED
+    assert names(job.data) == [STATE]
+
+
+def test_choice_of_files(container: Container, job: Container) -> None:
+    """Variables by which a backup leaves files out leave none out of what the point has."""
+    before = fill(container)
+    back_up(container)
+    ended = job.run(
+        RCLONE_EXCLUDE="/folder/**",
+        RCLONE_MAX_SIZE="1k",
+        RCLONE_MAX_AGE="1s",
+        ADD_TIMESTAMP_PREFIX="true",
+        VERIFY_BACKUP="download",
+    )
+    assert ended.code == 0, ended.output
+    assert fingerprint(job.data) == before
 
 
 def test_mark_of_another_format(container: Container, job: Container) -> None:

@@ -125,8 +125,10 @@ def pod_security_context(chosen: PodSecurityContext | None) -> Manifest:
 def container_security_context(chosen: PodSecurityContext | None, *, capabilities: Sequence[str] = ()) -> Manifest:
     """Return the container's security context: no capability but those asked for."""
     root = chosen is not None and chosen.run_as_user == 0
-    # Without it root, which has lost all capabilities, could not read files of mode 0600 of other users.
-    added = dict.fromkeys((*(("DAC_READ_SEARCH",) if root else ()), *capabilities))
+    # Without it root, which has lost all capabilities, could not read files of mode 0600 of other users. The other one, which also lets write, is
+    # admitted where this one is not (baseline Pod Security).
+    reading = root and "DAC_OVERRIDE" not in capabilities
+    added = dict.fromkeys((*(("DAC_READ_SEARCH",) if reading else ()), *capabilities))
     return {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,

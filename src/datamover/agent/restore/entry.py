@@ -123,6 +123,8 @@ class _Restore:
         """Return the point; None where there is none, and that is allowed. Raises Failure."""
         settings = self._settings
         begun = seen.marker if seen.marker is not None and seen.marker.restore == settings.run_id else None
+        if begun is not None and not is_run_id(begun.run):
+            begun = None  # no restore has written that: it will be refused as one that is not known
         word = begun.run if begun is not None and not _is_exact(settings.point) else settings.point
         try:
             return bucket.choose(word, source=settings.source, disturbed=settings.disturbed)
