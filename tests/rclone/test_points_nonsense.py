@@ -261,12 +261,15 @@ def test_names_with_tricks_are_escaped_in_each_answer(store: MemoryS3, tmp_path:
         (("get", "latest", "plain", f"{here}none/none"), 2),
         (("get", "latest", "plain", ""), 2),
         (("restore", "latest", here), 2),
+        (("restore", "latest", tmp_path / "r0", "--path", f"none{EVIL}"), 2),
+        (("restore", "latest", tmp_path / "r0", "--path", f"{EVIL}/../x"), 2),
         (("restore", "latest", tmp_path / "r", "--path", f"d{EVIL}"), 1),
         (("restore", "latest", tmp_path / "r2", "--path", f"d{EVIL}", "-o", "json"), 1),
     ):
         said = run(arguments[0], "--secret", secret, *arguments[1:])
         assert said.code == code, (arguments, said.text, said.errors)
         assert "b'" not in said.errors  # names as they are shown, not as Python writes them
+        assert "\\\\" not in said.errors
 
 
 def test_an_answer_that_nobody_reads_to_its_end_ends_soon(store: MemoryS3, tmp_path: Path) -> None:

@@ -135,27 +135,6 @@ class Hiding(Answering):
         await writer.drain()
 
 
-class Endless(Answering):
-    """Gives bytes without end for what `endless` is true of, whatever it says of their size when it is asked. `sent` counts them."""
-
-    _MOST = 8 << 30
-
-    def __init__(self, target: int, endless: Callable[[Request], bool]) -> None:
-        super().__init__(target, lambda request: None)
-        self._endless = endless
-        self.sent = 0
-
-    async def _pass_back(self, request: Request, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if request.method != "GET" or not self._endless(request):
-            await super()._pass_back(request, upstream, writer)
-            return
-        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nLast-Modified: Tue, 06 Aug 2024 14:30:52 GMT\r\n\r\n")
-        while self.sent < self._MOST:
-            writer.write(bytes(1 << 20))
-            await writer.drain()
-            self.sent += 1 << 20
-
-
 _FRAMING = re.compile(rb"(?i)(content-length|transfer-encoding):")
 
 

@@ -217,7 +217,7 @@ class _Restore:
         if point is None:
             of = f" of {settings.source}" if settings.source else ""
             return f"There is no backup{of} at {settings.store.root}, and that is allowed: the volume is left as it is."
-        path = f"{printing.readable(settings.order.path)!r} of " if settings.order.path else ""
+        path = f"'{printing.readable(settings.order.path)}' of " if settings.order.path else ""
         of = f" of {point.volume}" if point.volume else ""
         compared = words.tell_comparison(by_checksum=facts.files - facts.by_size, by_size=facts.by_size)
         kept = f" {amounts.count(facts.kept, 'file')} of them had been there already and right." if facts.kept else ""

@@ -63,5 +63,5 @@ def read_path(text: str) -> bytes:
     if raw in {b"", b"."}:
         return b""
     if any(part in {b"", b".", b".."} for part in raw.split(b"/")) or b"\0" in raw:
-        raise ValueError(f"{printing.readable(raw)!r} is no path within a volume: write it as `datamover ls` shows it")
+        raise ValueError(f"'{printing.readable(raw)}' is no path within a volume: write it as `datamover ls` shows it")
     return raw

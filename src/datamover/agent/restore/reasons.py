@@ -26,7 +26,7 @@ def not_empty(directory: str, names: list[str]) -> Failure:
 
 def unfinished(directory: str, *, run: str, place: str, begun: str, path: str) -> Failure:
     """Another restore has begun there and not ended."""
-    what = f"of {path!r} " if path else ""
+    what = f"of '{path}' " if path else ""
     return Failure(
         transfer.GUARD,
         transfer.REASON_TARGET_UNFINISHED,
@@ -123,7 +123,7 @@ def no_such_path(path: str) -> Failure:
     return Failure(
         transfer.NOT_FOUND,
         transfer.REASON_PATH_NOT_FOUND,
-        f"The point has no {path!r}. `datamover ls POINT` shows what it has; names are as they were, upper and lower case. {UNTOUCHED}",
+        f"The point has no '{path}'. `datamover ls POINT` shows what it has; names are as they were, upper and lower case. {UNTOUCHED}",
     )
 
 

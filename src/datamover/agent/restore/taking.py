@@ -13,7 +13,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 import msgspec
@@ -30,12 +30,14 @@ from datamover.agent.printing import quote_names, readable
 from datamover.agent.restore.entry import make_fetching
 from datamover.agent.restore.fetching import BATCH_BYTES, BATCH_FILES, Fetching
 from datamover.agent.restore.progress import Reporter
-from datamover.agent.restore.wanted import File
+from datamover.agent.restore.wanted import SIZES, File
 from datamover.api import amounts, transfer
 
 _CHUNK = 1 << 20
 _PERMISSIONS = 0o777
 _EXAMPLES = 5
+_REMEMBERED = 10_000
+"""Objects that are longer than they should be of which the names are kept; of more it is said that they did not come."""
 _MISSING = "what has no object at the destination any more"
 _OTHER_SIZE = "what has another size at the destination than in the manifest"
 _OTHER_SUM = "what has another checksum at the destination than in the manifest"
@@ -78,10 +80,10 @@ def take(bucket: Bucket, point: Point, tree: Tree, path: bytes, directory: str, 
         os.mkdir(staging, 0o700, dir_fd=top)
         inner = os.open(staging, _FOLDER, dir_fd=top)
         try:
-            _fetch(bucket, point, work, inner)
+            longer = _fetch(bucket, point, work, inner)
             if overwrite:  # also when the machine dies the old one goes only for a new one that is on the disk
                 flush_file_system(f"/proc/self/fd/{top}")
-            return _Placing(work, top=top, staging=inner, overwrite=overwrite).run()
+            return _Placing(work, top=top, staging=inner, overwrite=overwrite, longer=longer).run()
         finally:
             os.close(inner)
             shutil.rmtree(staging, ignore_errors=True, dir_fd=top)
@@ -181,8 +183,10 @@ def _is_folder(status: os.stat_result) -> bool:
     return S_ISDIR(status.st_mode)
 
 
-def _fetch(bucket: Bucket, point: Point, work: _Work, inner: int) -> None:
-    """Bring the objects of all files into the folder, as they are called in the point. What does not come is found out afterwards."""
+def _fetch(bucket: Bucket, point: Point, work: _Work, inner: int) -> set[bytes]:
+    """Bring the objects of all files into the folder, as they are called in the point; return the keys of the first that have more bytes than their
+    files had and did not come for that. What else does not come is found out afterwards.
+    """
 
     def tell(line: str) -> None:
         progress = transfer.read_progress(line)
@@ -200,20 +204,32 @@ def _fetch(bucket: Bucket, point: Point, work: _Work, inner: int) -> None:
         show=bucket.show,
         grace=bucket.engine.stop.grace,
     )
-    batch: list[File] = []
-    size = 0
-    for leaf, _ in work.leaves():
-        if leaf.entry.type != manifest.FILE:
-            continue
-        if len(batch) >= BATCH_FILES or (batch and size + leaf.entry.size > BATCH_BYTES):
-            _bring(fetching, batch)
-            batch, size = [], 0
-        batch.append(File(leaf.entry.key, leaf.entry.size, leaf.md5.hex() if leaf.md5 is not None else ""))
-        size += leaf.entry.size
-    if batch:
+    longer: set[bytes] = set()
+    for batch in _batches(work):
         _bring(fetching, batch)
+        longer.update(file.key for file in batch if len(longer) < _REMEMBERED and fetching.why_missing(file))
     if fetching.said:
         bucket.note(fetching.said)
+    return longer
+
+
+def _batches(work: _Work) -> Iterator[list[File]]:
+    """Yield the files that are brought together: those of like sizes, because the engine may write none beyond the largest of them."""
+    least = -1
+    for largest in SIZES:
+        batch: list[File] = []
+        size = 0
+        for leaf, _ in work.leaves():
+            if leaf.entry.type != manifest.FILE or not least < leaf.entry.size <= largest:
+                continue
+            if len(batch) >= BATCH_FILES or (batch and size + leaf.entry.size > BATCH_BYTES):
+                yield batch
+                batch, size = [], 0
+            batch.append(File(leaf.entry.key, leaf.entry.size, leaf.md5.hex() if leaf.md5 is not None else ""))
+            size += leaf.entry.size
+        if batch:
+            yield batch
+        least = largest
 
 
 def _bring(fetching: Fetching, batch: list[File]) -> None:
@@ -233,11 +249,12 @@ def _ignore(line: str) -> None:
 class _Placing:
     """Gives what came its names."""
 
-    def __init__(self, work: _Work, *, top: int, staging: int, overwrite: bool) -> None:
+    def __init__(self, work: _Work, *, top: int, staging: int, overwrite: bool, longer: Collection[bytes]) -> None:
         self._work = work
         self._top = top
         self._staging = staging
         self._overwrite = overwrite
+        self._longer = longer
         self._taken = Taken()
         self._made: set[bytes] = set()
 
@@ -315,6 +332,8 @@ class _Placing:
         self._taken.links += 1
 
     def _place_file(self, leaf: Leaf, name: bytes) -> None:
+        if leaf.entry.key in self._longer:
+            raise Refused(_OTHER_SIZE)
         self._make_folders_above(name)
         with _arrived(self._staging, leaf.path) as (inner, source, handle):
             self._check(leaf, handle)

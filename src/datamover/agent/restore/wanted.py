@@ -21,7 +21,7 @@ from datamover.agent.scratch import keeping
 SPARSE = 1 << 20
 """Bytes from which a file with holes is brought by itself, so that its holes never need room. Smaller ones get theirs when they are there."""
 _BLOCK = 4096
-_SIZES = (1 << 20, 64 << 20, 1 << 62)
+SIZES = (1 << 20, 64 << 20, 1 << 62)
 """What is not larger than one of these is brought together: the engine may write no file beyond the largest one that it brings."""
 _BATCH = 2000
 _EXAMPLES = 5
@@ -210,7 +210,7 @@ class Wanted:
         """
         found: list[File] = []
         left = size
-        for largest in _SIZES:
+        for largest in SIZES:
             for key, length, md5 in self._database.execute(
                 "SELECT key, size, md5 FROM files WHERE state = ? AND sparse = 0 AND size <= ? ORDER BY id LIMIT ?",
                 (int(state), largest, files),
@@ -289,6 +289,6 @@ def _room() -> AbstractContextManager[None]:
 def _prove(entry: manifest.Entry, raw: bytes) -> None:
     """Raise Failure for a path that no walk of a volume finds."""
     if not raw or raw.startswith(b"/") or b"\0" in raw or any(part in {b"", b".", b".."} for part in raw.split(b"/")):
-        raise reasons.hostile(f"it lists {printing.readable(raw)!r}, which is no path within a volume")
+        raise reasons.hostile(f"it lists '{printing.readable(raw)}', which is no path within a volume")
     if entry.type in {manifest.FILE, manifest.LINK} and not names.is_canonical(entry.key):
-        raise reasons.hostile(f"it lists {printing.readable(raw)!r}, which no file's path becomes at a store")
+        raise reasons.hostile(f"it lists '{printing.readable(raw)}', which no file's path becomes at a store")
