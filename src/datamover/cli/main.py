@@ -17,6 +17,7 @@ from datamover.cli.needs import demand_world
 from datamover.cli.operator_command import operator
 from datamover.cli.points.commands import COMMANDS
 from datamover.cli.points.restore_command import restore
+from datamover.cli.points.verify_command import verify
 from datamover.cli.upload_command import upload
 from datamover.cli.upload_files import UploadFile, UploadType
 from datamover.cli.volumes import Volume, VolumeType
@@ -179,7 +180,7 @@ def run(
 main.add_command(operator)
 main.add_command(upload)
 main.add_command(hcp)
-for _command in (*COMMANDS, restore):
+for _command in (*COMMANDS, restore, verify):
     main.add_command(_command)
 
 

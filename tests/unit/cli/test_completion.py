@@ -48,6 +48,7 @@ OFFERED = {
             "plain,run",
             "plain,state",
             "plain,upload",
+            "plain,verify",
         ],
     ),
     "a command that is begun": (("lo",), ["plain,local"]),

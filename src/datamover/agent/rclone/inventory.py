@@ -1,4 +1,4 @@
-# ruff: noqa: PTH202, PTH123  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
+# ruff: noqa: PTH108, PTH202, PTH123  # bytes paths, which pathlib lacks, and a start-up budget that it would take a tenth of
 """What lies at the destination: listings, objects asked for by name, their checksums.
 
 Guarantees: everything here may be done twice; a listing ends (see `listing`).
@@ -19,16 +19,29 @@ _SLOWEST_LISTING = 500
 _CHECKSUM = re.compile(rb"([0-9a-f]{32})  (.+)", re.DOTALL)
 _PIECE = 1 << 20
 """Bytes that the engine may have taken in before it counts them."""
+_OF_ONE = frozenset({transfer.NOT_FOUND, transfer.DENIED, transfer.VERIFY, transfer.INTERNAL, transfer.SOURCE_CHANGED})
+"""What may be one object's trouble alone."""
 _LIST = ("--recursive", "--files-only", "--separator", ";", "--format")
 
 
 class Inventory(Server):
     """See the module."""
 
-    def start_listing(self, path: str = "", *, patient: bool = True, sums: bool = False) -> Listing:
-        """Begin to list all below `path`, with `sums` their MD5 as well. Without `patient` the engine does not try again by itself, so that errors come at once."""
+    def start_listing(
+        self,
+        path: str = "",
+        *,
+        patient: bool = True,
+        sums: bool = False,
+        extra: Sequence[str] = (),
+        changes: Mapping[str, str] | None = None,
+    ) -> Listing:
+        """Begin to list all below `path`, with `sums` their MD5 as well, with `extra` flags and `changes` of the engine's environment. Without
+        `patient` the engine does not try again by itself, so that errors come at once.
+        """
         retries = {} if patient else {"RCLONE_LOW_LEVEL_RETRIES": "1"}
-        return self._start_lsf(self.remote(path), environment=self._environment | retries, sums=sums)
+        environment = self._environment | retries | dict(changes or {})
+        return self._start_lsf(self.remote(path), environment=environment, sums=sums, extra=extra)
 
     def start_local_listing(self, path: str, *, environment: Mapping[str, str], extra: Sequence[str]) -> Listing:
         """Begin to list what the engine itself would move from a local directory, under the user's filters and `extra` flags."""
@@ -42,11 +55,18 @@ class Inventory(Server):
             lambda: self.finish(self._start_lsf(self.remote(), environment=environment), patience=patience)
         )
 
-    def list_all(self, path: str = "", *, sums: bool = False) -> Listing:
+    def list_all(
+        self,
+        path: str = "",
+        *,
+        sums: bool = False,
+        extra: Sequence[str] = (),
+        changes: Mapping[str, str] | None = None,
+    ) -> Listing:
         """Return all below `path`, with `sums` their MD5 as well: the listing has it of all that came in one piece, and for each other object the
-        engine sends one more request (HEAD).
+        engine sends one more request (HEAD). `extra` and `changes` as for `start_listing`.
         """
-        return self.patiently(lambda: self.finish(self.start_listing(path, sums=sums)))
+        return self.patiently(lambda: self.finish(self.start_listing(path, sums=sums, extra=extra, changes=changes)))
 
     def find(self, keys: Iterable[bytes]) -> Listing:
         """Return which of these objects are there, each asked for by its name: what a listing leaves out is found as well."""
@@ -197,3 +217,47 @@ class Inventory(Server):
                 for line in file:
                     if match := _CHECKSUM.fullmatch(line.rstrip(b"\n")):
                         yield match[2], match[1]
+
+    def read_back(
+        self,
+        keys: Sequence[bytes],
+        *,
+        folder: str,
+        environment: Mapping[str, str],
+        told: Callable[[logs.Line], None],
+    ) -> tuple[dict[bytes, bytes], Failure | None]:
+        """Read these objects below `folder` from their first byte to their last; return their MD5 (16 bytes) by key, and what went wrong with those that
+        could not be read. `told` hears how far it is. Raises Failure for what would be the same for all.
+        """
+        listed, output = self._file("asked"), self._file("read")
+        with open(listed, "wb") as file:
+            file.writelines(key + b"\n" for key in keys)
+
+        def on_line(line: logs.Line) -> None:
+            told(line)
+            self._show(line)
+
+        def once() -> Failure | None:
+            child = self._engine.start(
+                ["md5sum", "--download", "--no-traverse", "--files-from-raw", listed, self.remote(folder)],
+                environment={"RCLONE_CHECKERS": "16"} | dict(environment) | {"RCLONE_STATS": "1s"},
+                on_line=None,
+                output=output,
+            )
+            try:
+                code = child.follow(on_line)
+            finally:
+                child.close()
+            failure = self.explain(child.errors, code) if code else None
+            if failure is not None and failure.failure_class not in _OF_ONE:
+                raise failure
+            return failure
+
+        trouble = self.patiently(once)
+        found: dict[bytes, bytes] = {}
+        with open(output, "rb") as file:
+            for line in file:
+                if match := _CHECKSUM.fullmatch(line.rstrip(b"\n")):
+                    found[match[2]] = bytes.fromhex(match[1].decode())
+        os.unlink(output)
+        return found, trouble

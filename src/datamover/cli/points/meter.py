@@ -1,4 +1,4 @@
-"""How far a restore is, at the terminal: one line that redraws itself, or a line now and then for pipes and logs."""
+"""How far a restore or a verification is, at the terminal: one line that redraws itself, or a line now and then for pipes and logs."""
 
 import time
 from collections.abc import Callable
@@ -22,14 +22,17 @@ _DOING: Final = {
     transfer.PROBING: "asking the store",
     transfer.WALKING: "reading the manifest",
     transfer.SYNCING: "restoring",
+    transfer.VERIFYING: "reading back",
     transfer.RECORDING: "setting attributes",
 }
+_COUNTED: Final = frozenset({transfer.SYNCING, transfer.VERIFYING})
+"""What is told in percent."""
 
 
 def describe(progress: transfer.Progress, *, still: float = 0.0) -> str:
     """Return how far it is, in words: percent, bytes, files, speed, and how long it may still take. `still`: seconds since anything came."""
     doing = _DOING.get(progress.phase, progress.phase)
-    if progress.phase != transfer.SYNCING or not progress.total_files:
+    if progress.phase not in _COUNTED or not progress.total_files:
         return doing
     parts = [
         f"{percent(progress)} %",
@@ -107,7 +110,7 @@ class Meter:
             say(self._console, describe(progress, still=still))
 
     def _bar(self, progress: transfer.Progress, still: float) -> Text:
-        if progress.phase != transfer.SYNCING:
+        if progress.phase not in _COUNTED:
             return Text(describe(progress))
         ascii_only = not (self._console.encoding or "").lower().startswith("utf")
         full, empty = ("#", "-") if ascii_only else ("━", "╌")

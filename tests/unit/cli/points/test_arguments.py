@@ -6,8 +6,9 @@ from click.testing import CliRunner
 
 from datamover.cli.points.commands import COMMANDS
 from datamover.cli.points.restore_command import restore
+from datamover.cli.points.verify_command import verify
 
-WITH_A_POINT = {command.name: command for command in (*COMMANDS, restore) if command.name != "points"}
+WITH_A_POINT = {command.name: command for command in (*COMMANDS, restore, verify) if command.name != "points"}
 
 
 @pytest.mark.parametrize("name", WITH_A_POINT)
