@@ -171,6 +171,31 @@ def test_many_runs_of_the_engine_are_one_restore(container: Container, restores:
     assert fingerprint(tmp_path / "target") == before
 
 
+def test_the_engine_is_given_no_limit_with_which_it_may_stand_still(
+    container: Container, restores: Restores, s3: S3Server, tmp_path: Path
+) -> None:
+    (container.data / "file").write_text("content")
+    back_up(container)
+    seen: list[dict[str, str]] = []
+    real = entry.Fetching.fetch
+
+    def fetch(self: entry.Fetching, files: list[File]) -> None:
+        copy = self._sync.copy
+
+        def spied(*arguments: Any, environment: dict[str, str], **how: Any) -> None:
+            seen.append(environment)
+            copy(*arguments, environment=environment, **how)
+
+        self._sync.copy = spied
+        real(self, files)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(entry.Fetching, "fetch", fetch)
+        restores.run(tmp_path / "target", secret=s3.secret(RCLONE_MAX_TRANSFER="1G"))
+    assert seen
+    assert not [name for environment in seen for name in environment if name.startswith("RCLONE_MAX_TRANSFER")]
+
+
 # --- stores that are not what they were -----------------------------------------------------------------------------
 
 

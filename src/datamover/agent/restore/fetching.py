@@ -31,7 +31,6 @@ BATCH_BYTES = 16 << 30
 """What is brought by one run of the engine. Lists and listings of it are in its memory, and what it brought is compared while the kernel
 still has it in its own.
 """
-_SLACK = 256 << 20
 _LOOK_SECONDS = 0.5
 _SOFT = frozenset(
     {
@@ -70,7 +69,6 @@ _SETTINGS = {
     "RCLONE_NO_UPDATE_MODTIME": "true",
     "RCLONE_CHECKSUM": "true",
     "RCLONE_FAST_LIST": "true",
-    "RCLONE_CUTOFF_MODE": "HARD",
 }
 _SMALL = {"RCLONE_TRANSFERS": "32", "RCLONE_CHECKERS": "32", "RCLONE_BUFFER_SIZE": "0"}
 _LARGE = {"RCLONE_TRANSFERS": "8", "RCLONE_CHECKERS": "32"}
@@ -179,7 +177,9 @@ class Fetching:
             out.writelines(file.key + b"\n" for file in files)
         size = sum(file.size for file in files)
         chosen = _LARGE if size >= _LARGE_FILE * len(files) else _SMALL
-        environment = chosen | self._environment | _SETTINGS | {"RCLONE_MAX_TRANSFER": f"{2 * size + _SLACK}B"}
+        # no RCLONE_MAX_TRANSFER: with that rclone 1.75 may stand still for ever. Its statistics lock the list of transfers and then want the lock of a
+        # file, whose reader holds that and asks for the bytes so far, which waits for the end of another transfer, which wants the list.
+        environment = chosen | self._environment | _SETTINGS
         if self._distrusts:
             environment |= {"RCLONE_IGNORE_CHECKSUM": "true"}
         before = self._sync.moved.files
