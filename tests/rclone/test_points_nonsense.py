@@ -163,6 +163,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "get": ("latest", "a", "target"),
     "diff": ("latest", "./"),
     "restore": ("latest", "target"),
+    "verify": ("latest",),
 }
 
 
@@ -260,6 +261,8 @@ def test_names_with_tricks_are_escaped_in_each_answer(store: MemoryS3, tmp_path:
         (("get", "latest", f"d{EVIL}", here), 1),
         (("get", "latest", "plain", f"{here}none/none"), 2),
         (("get", "latest", "plain", ""), 2),
+        (("verify", "latest"), 1),
+        (("verify", "latest", "-o", "json"), 1),
         (("restore", "latest", here), 2),
         (("restore", "latest", tmp_path / "r0", "--path", f"none{EVIL}"), 2),
         (("restore", "latest", tmp_path / "r0", "--path", f"{EVIL}/../x"), 2),

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -289,3 +290,30 @@ def test_what_cannot_be_read_back_is_named_and_where_nothing_can_be_it_is_no_fin
         said = datamover("verify", "--secret", secret, "--method", "download", "latest")
         assert (said.code, said.text) == (2, "")
         assert "AccessDenied" in said.errors
+
+
+def test_a_server_that_hangs_while_it_is_read_from_ends_the_command(tmp_path: Path) -> None:
+    over = threading.Event()
+    with MemoryS3() as store:
+        container = Container(tmp_path / "container", store.secret())
+        fill(container.data, {b"a": b"1", b"b": b"22"})
+        timestamped(container, 1)
+        secret = write_secret(tmp_path / "secret.yaml", store.secret())
+        hangs: list[str] = []
+
+        def busy(method: str, key: str) -> None:
+            if method == "GET" and key.startswith("2024"):
+                hangs.append(key)
+            if hangs:
+                over.wait(60)
+
+        store.busy = busy
+        try:
+            said = datamover(
+                *("verify", "--secret", secret, "--method", "download", "latest"),
+                environ={"DATAMOVER_OUTAGE_LIMIT": "2"},
+            )
+        finally:
+            over.set()
+        assert said.code == 3, said.errors
+        assert "The server has not answered for" in said.errors

@@ -21,6 +21,8 @@ _PIECE = 1 << 20
 """Bytes that the engine may have taken in before it counts them."""
 _OF_ONE = frozenset({transfer.NOT_FOUND, transfer.DENIED, transfer.VERIFY, transfer.INTERNAL, transfer.SOURCE_CHANGED})
 """What may be one object's trouble alone."""
+_GRACE = 1.0
+"""Seconds that a command gets to end by itself which only reads."""
 _LIST = ("--recursive", "--files-only", "--separator", ";", "--format")
 
 
@@ -233,22 +235,36 @@ class Inventory(Server):
         with open(listed, "wb") as file:
             file.writelines(key + b"\n" for key in keys)
 
-        def on_line(line: logs.Line) -> None:
-            told(line)
-            self._show(line)
-
         def once() -> Failure | None:
+            outage = self._begin_outage()
+            dead: Failure | None = None
+            before = (-1, -1)
             child = self._engine.start(
                 ["md5sum", "--download", "--no-traverse", "--files-from-raw", listed, self.remote(folder)],
                 environment={"RCLONE_CHECKERS": "16"} | dict(environment) | {"RCLONE_STATS": "1s"},
                 on_line=None,
                 output=output,
             )
+
+            def on_line(line: logs.Line) -> None:
+                nonlocal before, dead
+                told(line)
+                self._show(line)
+                if line.stats is None or dead is not None:
+                    return
+                state = (line.stats.bytes, line.stats.transfers)
+                if state != before:
+                    before = state
+                    outage.advance()
+                elif dead := outage.look():
+                    child.end(grace=_GRACE)
+
             try:
                 code = child.follow(on_line)
             finally:
+                outage.close()
                 child.close()
-            failure = self.explain(child.errors, code) if code else None
+            failure = dead or (self.explain(child.errors, code) if code else None)
             if failure is not None and failure.failure_class not in _OF_ONE:
                 raise failure
             return failure

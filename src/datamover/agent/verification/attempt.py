@@ -227,7 +227,9 @@ class Attempt:
         self._report.phase(transfer.VERIFYING)
         environment = for_checking(without_filters(self._bucket.options.data))
         files = done = 0
-        while batch := self._objects.next_batch(objects=self._batch, size=_BATCH_BYTES):
+        last = b""
+        while batch := self._objects.next_batch(objects=self._batch, size=_BATCH_BYTES, behind=last):
+            last = batch[-1][0]
 
             def told(line: logs.Line, files: int = files, done: int = done) -> None:
                 if line.stats is not None:

@@ -192,13 +192,13 @@ class Objects:
 
     # --- asking --------------------------------------------------------------------------------------------------
 
-    def next_batch(self, *, objects: int, size: int) -> list[tuple[bytes, int, bytes]]:
-        """Return key, size and MD5 of what is read back next: at most so many, and of so many bytes, but at least one."""
+    def next_batch(self, *, objects: int, size: int, behind: bytes = b"") -> list[tuple[bytes, int, bytes]]:
+        """Return key, size and MD5 of what is read back next, `behind` a key: at most so many, and of so many bytes, but at least one."""
         found: list[tuple[bytes, int, bytes]] = []
         left = size
         for row in self._database.execute(
-            f"SELECT key, size, md5 FROM objects WHERE turn = {Turn.WANTED:d} ORDER BY key LIMIT ?",  # noqa: S608 - a constant of this module
-            (objects,),
+            f"SELECT key, size, md5 FROM objects WHERE turn = {Turn.WANTED:d} AND key > ? ORDER BY key LIMIT ?",  # noqa: S608 - a constant of this module
+            (behind, objects),
         ):
             if found and row[1] > left:
                 break
