@@ -9,7 +9,7 @@ CLUSTER_WORKERS ?= 5
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-cluster lint format bench crds protos manifests kubernetes s3 velero plugin prometheus engines databases images cluster-programs cluster-up cluster-down cluster-status lock clean
+.PHONY: help setup demo test test-fast test-cluster lint format bench bench-full crds protos manifests kubernetes s3 velero plugin prometheus engines databases images cluster-programs cluster-up cluster-down cluster-status lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,8 +53,13 @@ lint: $(READY) ## Check style, types, import rules and generated files
 format: $(READY) ## Format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-bench: $(READY) kubernetes ## Measure, in ratios against a peer in the same run (bench/README.md)
+bench: $(READY) kubernetes s3 engines ## Measure, in ratios against a peer in the same run (bench/README.md)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@$(BIN)/python -m bench
+
+bench-full: $(READY) s3 engines ## Measure restores of 5,000 files and 512 MiB against rclone and restic, and memory of 50,000 files: half an hour
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@$(BIN)/python -m bench --full --only restore && $(BIN)/python -m bench --full --only memory
 
 crds: $(READY) ## Generate deploy/crds, and the chart's copy, from the types
 	@$(BIN)/python tools/definitions.py deploy/crds && cp -r deploy/crds/. deploy/charts/datamover/files/crds/ \
@@ -129,6 +134,7 @@ lock: ## Pin the newest packages that pyproject.toml allows, and Debian's engine
 	uv pip compile requirements/plugin.in --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/plugin.txt
 	uv pip compile requirements/images.in --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/images.txt
 	uv pip compile requirements/go.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/go.txt
+	uv pip compile requirements/bench.in --constraint requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/bench.txt
 	$(PYTHON) tools/engines.py lock
 
 clean: ## Remove the virtual environment and caches of this folder

@@ -25,6 +25,9 @@ def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench")
     parser.add_argument("--quick", action="store_true", help="100 objects where it is otherwise up to 10,000")
+    parser.add_argument(
+        "--full", action="store_true", help="restores of 5,000 files and 512 MiB, memory of 50,000 files"
+    )
     parser.add_argument("--only", default="", help="run only benchmarks whose name holds this word")
     arguments = parser.parse_args()
     counts = (100,) if arguments.quick else (100, 1000, 10000)
@@ -74,6 +77,20 @@ def main() -> None:
             measure_engine = replication.measure_restic if engine == "restic" else replication.measure_rclone
             size = {"files": 200, "large": 8} if arguments.quick else {"files": 5000, "large": 512}
             results[label] = _report(label, measure_engine(**size))
+    if arguments.only in "restore digests":
+        from bench import plots, restore
+
+        size = {"files": 5000, "large": 512} if arguments.full else {"files": 200, "large": 16}
+        results["restore"] = _report("restore", restore.measure(**size))
+        results["restore digests"] = _report("restore digests", restore.measure_digests(**size))
+        picture = _place().with_suffix(".png")
+        drawn = plots.draw_restores(results["restore"], picture)
+        print(f"  drew {picture}" if drawn else "  no picture: pip install --require-hashes -r requirements/bench.txt")
+    if arguments.only in "memory":
+        from bench import memory
+
+        few, many = (10_000, 50_000) if arguments.full else (1_000, 5_000)
+        results["memory"] = _report("memory", memory.measure(few=few, many=many))
     _save(results)
 
 
@@ -92,10 +109,15 @@ def _report(label: str, figures: dict[str, Any]) -> dict[str, Any]:
     return figures
 
 
-def _save(results: dict[str, dict[str, Any]]) -> None:
+def _place() -> Path:
+    """Return a path for a file of this moment."""
     place = Path(__file__).parent / "results"
     place.mkdir(exist_ok=True)
-    path = place / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.json"
+    return place / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.json"
+
+
+def _save(results: dict[str, dict[str, Any]]) -> None:
+    path = _place()
     document = {"machine": platform.platform(), "python": platform.python_version(), "results": results}
     path.write_text(json.dumps(document, indent=2) + "\n")
     print(f"\nwrote {path}")

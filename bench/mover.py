@@ -161,20 +161,24 @@ def _agent(base: Path, secret: Mapping[str, str], prefix: str) -> float:
     return took
 
 
-def _put(server: S3Server, path: Path, key: str) -> float:
-    """Send one file as one stream, signed, its content unsigned; return the seconds."""
-    host, target = f"127.0.0.1:{server.port}", f"/{BUCKET}/{key}"
-    headers = dict(
-        sign(
-            "PUT",
-            authority=host,
-            target=target,
-            key=server.access_key,
-            secret=server.secret_key,
-            region="us-east-1",
-            moment=datetime.now(UTC),
-        )
+def sign_request(server: S3Server, method: str, key: str, *, port: int) -> tuple[str, str, dict[str, str]]:
+    """Return host, target and headers of a request for one object, its content unsigned."""
+    host, target = f"127.0.0.1:{port}", f"/{BUCKET}/{key}"
+    headers = sign(
+        method,
+        authority=host,
+        target=target,
+        key=server.access_key,
+        secret=server.secret_key,
+        region="us-east-1",
+        moment=datetime.now(UTC),
     )
+    return host, target, dict(headers)
+
+
+def _put(server: S3Server, path: Path, key: str) -> float:
+    """Send one file as one stream; return the seconds."""
+    host, target, headers = sign_request(server, "PUT", key, port=server.port)
     headers["Content-Length"] = str(path.stat().st_size)
     begun = time.monotonic()
     connection = http.client.HTTPConnection(host, blocksize=1 << 20)

@@ -1,14 +1,17 @@
 """Processes that are measured: started, watched through /proc, and stopped by pid."""
 
 import os
+import resource
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+Cost = tuple[float, float]
+"""Seconds of the clock and of the processor."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -80,3 +83,18 @@ def settle(pid: int, *, quiet: float = 2.0, limit: float = 120.0) -> float:
         elif time.monotonic() - since >= quiet:
             return since - begun
     return limit
+
+
+def run(command: Sequence[str | Path], environment: Mapping[str, str], *, folder: Path | None = None) -> Cost:
+    """Run a program to its end; return what it cost. Raises RuntimeError with the end of what it said when it fails."""
+    begun, used = time.monotonic(), used_by_children()
+    done = subprocess.run(command, env=dict(environment), cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{command[:4]} ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return time.monotonic() - begun, used_by_children() - used
+
+
+def used_by_children() -> float:
+    """Return the seconds of the processor that our children, and theirs, took so far."""
+    found = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return found.ru_utime + found.ru_stime

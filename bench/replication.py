@@ -9,18 +9,16 @@ made, so that each command on one repository may take a quarter of a second long
 """
 
 import os
-import resource
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.mover import make_files
+from bench.processes import Cost, run
 from datamover.api import transfer
 from engines import find_engines
 from support.s3 import find_rclone
@@ -29,8 +27,6 @@ _ROUNDS = 3
 _PASSWORD = "bench"
 _CONFIG = "[store]\ntype = local\n"
 
-Cost = tuple[float, float]
-"""Seconds of the clock and of the processor."""
 Measure = Callable[[Path], Cost]
 
 
@@ -43,7 +39,7 @@ def measure_restic(*, files: int, large: int) -> dict[str, Any]:
 
     def prepare(place: Path) -> None:
         ours = place / "root/mnt/repository"
-        _run([str(program), "init"], common | {"RESTIC_REPOSITORY": str(ours), "HOME": str(place)})
+        run([str(program), "init"], common | {"RESTIC_REPOSITORY": str(ours), "HOME": str(place)})
         shutil.copytree(ours, place / "bare")
 
     def bare(place: Path) -> Cost:
@@ -57,7 +53,7 @@ def measure_restic(*, files: int, large: int) -> dict[str, Any]:
             ["backup", "--host", "volsync", "--exclude", "lost+found", "."],
             ["forget", "--host", "volsync", "--keep-last", "1"],
         )
-        return _sum(_run([str(program), *step], environment, folder=place / "root/data") for step in steps)
+        return _sum(run([str(program), *step], environment, folder=place / "root/data") for step in steps)
 
     def mover(place: Path) -> Cost:
         environment = common | {
@@ -93,7 +89,7 @@ def measure_rclone(*, files: int, large: int) -> dict[str, Any]:
             "lost+found/**",
         ]
         steps = (["sync", *sync, data, target], ["copyto", rights, f"{target}/permissions.facl"])
-        return _sum(_run([program, *step], environment) for step in steps)
+        return _sum(run([program, *step], environment) for step in steps)
 
     def mover(place: Path) -> Cost:
         environment = common | {
@@ -149,21 +145,7 @@ def _agent(arguments: Sequence[str], environment: Mapping[str, str], place: Path
     """Return the cost of a mover with the environment that its Job would have."""
     source = str(Path(transfer.__file__).parents[2])
     own = {"PYTHONPATH": source, transfer.ROOT: str(place / "root"), transfer.RUN_ID: "bench", "HOME": str(place)}
-    return _run([sys.executable, "-m", "datamover.agent.main", *arguments], {**environment, **own})
-
-
-def _run(command: Sequence[str], environment: Mapping[str, str], *, folder: Path | None = None) -> Cost:
-    begun, used = time.monotonic(), _used()
-    done = subprocess.run(command, env=dict(environment), cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"{command[:4]} ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return time.monotonic() - begun, _used() - used
-
-
-def _used() -> float:
-    """Return the seconds of the processor that our children, and theirs, took so far."""
-    found = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return found.ru_utime + found.ru_stime
+    return run([sys.executable, "-m", "datamover.agent.main", *arguments], {**environment, **own})
 
 
 def _sum(costs: Iterable[Cost]) -> Cost:
