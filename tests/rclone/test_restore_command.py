@@ -28,7 +28,7 @@ class Command:
     """The command line over one bucket; `changes` are other keys of its Secret, and variables of ours."""
 
     def __init__(self, server: S3Server | MemoryS3, folder: Path, **changes: str) -> None:
-        self.ours = {name: value for name, value in changes.items() if name.startswith("DATAMOVER_")}
+        self.ours = {name: value for name, value in changes.items() if name.startswith(("DATAMOVER_", "TMPDIR"))}
         theirs = {name: value for name, value in changes.items() if name not in self.ours}
         self.secret = write_secret(folder / "secret.yaml", server.secret(**theirs))
 

@@ -58,20 +58,21 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", place], check=True)
 
 
+def fill(filler: Path) -> None:
+    """Let a file take all the room that there is."""
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return
+
+
 def test_a_disk_that_fills_up_in_the_middle_leaves_a_mark_and_room_ends_it(
     store: MemoryS3, small_disk: Path, tmp_path: Path
 ) -> None:
     filler, target = small_disk / "filler", small_disk / "target"
-
-    def fill() -> None:
-        with filler.open("wb", buffering=0) as file:
-            try:
-                while True:
-                    file.write(bytes(4096))
-            except OSError:
-                return
-
-    at_file(store, 5, fill)
+    at_file(store, 5, lambda: fill(filler))
     command = Command(store, tmp_path)
     told = command.document("latest", target)
     assert (told["exitCode"], told["reason"], told["target"]) == (1, transfer.REASON_TARGET_TOO_SMALL, "marked"), told
@@ -81,6 +82,16 @@ def test_a_disk_that_fills_up_in_the_middle_leaves_a_mark_and_room_ends_it(
     told = command.document("latest", target)
     assert (told["exitCode"], told["target"], told["resumed"]) == (0, "whole", True)
     assert whole(target)
+
+
+def test_a_full_place_for_temporary_files_is_told_as_that_and_touches_nothing(
+    store: MemoryS3, small_disk: Path, tmp_path: Path
+) -> None:
+    fill(small_disk / "filler")
+    told = Command(store, tmp_path, TMPDIR=str(small_disk)).document("latest", tmp_path / "target")
+    assert (told["exitCode"], told["reason"], told["target"]) == (2, transfer.REASON_NO_LOCAL_SPACE, "untouched"), told
+    assert "TMPDIR" in told["message"]
+    assert not (tmp_path / "target").exists()
 
 
 def test_a_disk_for_reading_alone_is_refused_as_that(store: MemoryS3, small_disk: Path, tmp_path: Path) -> None:

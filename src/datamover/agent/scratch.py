@@ -1,4 +1,4 @@
-# ruff: noqa: PTH102  # a start-up budget that pathlib would take a tenth of
+# ruff: noqa: PTH102, PTH108  # a start-up budget that pathlib would take a tenth of
 """A directory of the attempt's own for what is temporary, and what it means that there is no room in it."""
 
 import errno
@@ -11,6 +11,26 @@ from datamover.api import transfer
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Error numbers of a place without room."""
+
+
+_PROBE = 1 << 16
+"""Bytes for which there has to be room beside what was written."""
+
+
+def prove_room(path: str) -> None:
+    """Raise Failure where there is no room beside a file that another program has written: what it could not write is missing there, and not every
+    program says so.
+    """
+    with keeping("What the engine lists", wants="about 100 bytes an object"):
+        probe = f"{path}.room"
+        handle = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            left = _PROBE
+            while left:
+                left -= os.write(handle, bytes(left))
+        finally:
+            os.close(handle)
+            os.unlink(probe)
 
 
 @contextmanager
@@ -34,7 +54,7 @@ def _no_room(what: str, wants: str, why: str) -> Failure:
     return Failure(
         transfer.NO_SPACE,
         transfer.REASON_NO_LOCAL_SPACE,
-        f"{what} cannot be kept here: {why}. It wants {wants}: give TMPDIR a place with room.",
+        f"{what} cannot be kept here: {why}. It wants {wants}: give TMPDIR a place with room, or a mover's node more ephemeral storage.",
     )
 
 

@@ -60,7 +60,7 @@ def test_no_room_is_told_with_what_it_takes(error: Exception) -> None:
     assert caught.value.reason == transfer.REASON_NO_LOCAL_SPACE
     assert (
         caught.value.message
-        == f"The list cannot be kept here: {str(error).removeprefix('[Errno 28] ')}. It wants 300 bytes: give TMPDIR a place with room."
+        == f"The list cannot be kept here: {str(error).removeprefix('[Errno 28] ')}. It wants 300 bytes: give TMPDIR a place with room, or a mover's node more ephemeral storage."
     )
 
 

@@ -291,7 +291,8 @@ CAUSES = (
         ),
         statuses=(507,),
         words=r"no space left on device|quota exceeded|(storage|transaction) cap exceeded",
-        pattern=r"no space left on device|ENOSPC|disk quota exceeded",
+        # the last ones are the engine's own words for a local file that it cannot reserve the room of
+        pattern=r"no space left on device|ENOSPC|disk quota exceeded|file too big for remaining disk space",
     ),
     Cause(
         failure_class=transfer.NETWORK,

@@ -23,7 +23,7 @@ _OUT_OF_MEMORY = (
     "RCLONE_TRANSFERS and RCLONE_CHECKERS in spec.additionalEnv."
 )
 _ERROR_LEVELS = frozenset({"emergency", "alert", "critical", "error"})
-_LOCAL_WRITE = re.compile(r"(open|write|create|mkdir) \S+: no space left", re.IGNORECASE)
+_LOCAL_WRITE = re.compile(r"(open|write|create|mkdir) \S+: no space left|preallocate: file too big", re.IGNORECASE)
 # what the engine says before its log is set up, and when it breaks down
 _EARLY = re.compile(r"panic:|fatal error:|\d{4}/\d\d/\d\d [\d:]+ (ERROR|CRITICAL|ALERT|EMERGENCY|Fatal)")
 _MISSING = re.compile(r"object not found|NoSuchKey|StatusCode: 404")
@@ -124,7 +124,7 @@ class Errors:
             return Failure(
                 transfer.NO_SPACE,
                 transfer.REASON_NO_LOCAL_SPACE,
-                f"No space left on device in the mover's own scratch space (/config or /tmp): give it more. ({_brief(text)})",
+                f"No space left on device in the scratch space (a mover's own /config or /tmp, TMPDIR of a command): give it more. ({_brief(text)})",
             )
         chosen = told.get(cause.reason, cause.sentence)
         sentence = chosen.format(place=place, bucket=bucket, endpoint=endpoint) + _sent_on(text, endpoint)

@@ -13,6 +13,7 @@ from datamover.agent import children
 from datamover.agent.children import Stop
 from datamover.agent.errors import Failure
 from datamover.agent.rclone import classify, logs
+from datamover.agent.scratch import prove_room
 from datamover.api import transfer
 
 LineHandler = Callable[[logs.Line], None]
@@ -52,9 +53,21 @@ class Child(children.Child):
         stop: Stop,
         on_line: LineHandler | None,
         redact: Callable[[str], str] = str,
+        output: str = "",
     ) -> None:
+        """`output` is the file that its standard output goes to, if any."""
         self.errors = classify.Errors(redact)
+        self._written = output
         super().__init__(process, stop=stop, on_line=None if on_line is None else self._reading(on_line))
+
+    def finish(self, *, timeout: float | None = None) -> int:
+        """Wait like `wait`, also when the attempt is to end. Raises Failure where what it wrote had no room: the engine does not look whether a
+        list of its was written, and ends as if all were in it (laws L3 and L4).
+        """
+        code = super().finish(timeout=timeout)
+        if not code and self._written:
+            prove_room(self._written)
+        return code
 
     def follow(self, on_line: LineHandler, *, wanted: Sequence[bytes] | None = None) -> int:
         """Handle every line of the log in this thread until the process ends; return its exit code.
@@ -113,4 +126,6 @@ class Engine:
             output=output,
             folder=folder,
         )
-        return Child(process, stop=stop, on_line=on_line, redact=self.redact)
+        # what is no file of ours is somebody's pipe, whose reader sees its end
+        written = "" if output is None or output.startswith(("/proc/", "/dev/")) else output
+        return Child(process, stop=stop, on_line=on_line, redact=self.redact, output=written)

@@ -50,8 +50,6 @@ _BEYOND = "file too large"
 """What the engine says, as an error, of a file beyond the limit that it was given."""
 _LEAST = 1 << 20
 """Bytes that any file may have: the engine writes small ones of its own."""
-_TOO_BIG = "remaining disk space"
-"""What the engine says of a file for which it cannot reserve the room."""
 _NOT_OURS = (
     "RCLONE_LINKS",
     "RCLONE_LOCAL_LINKS",
@@ -85,7 +83,7 @@ class Store:
     def explain(self, errors: classify.Errors, code: int, *, total: int | None = None) -> Failure:
         """Return what errors of the engine mean."""
         failure = self._server.explain(errors, code, total=total)
-        if failure.failure_class == transfer.NO_SPACE or _TOO_BIG in failure.message:
+        if failure.failure_class == transfer.NO_SPACE:
             return reasons.full(failure.message.rpartition("(")[2].rstrip(")"))
         return failure
 

@@ -114,6 +114,11 @@ def tell(*texts: str, level: str = "error", code: int = 1) -> Failure:
         (S3.format(403, "api error QuotaExceeded: UnknownError"), transfer.NO_SPACE, transfer.REASON_NO_SPACE),
         ("write /config/datamover-1/x: no space left on device", transfer.NO_SPACE, transfer.REASON_NO_LOCAL_SPACE),
         (
+            "Failed to copyto: preallocate: file too big for remaining disk space",
+            transfer.NO_SPACE,
+            transfer.REASON_NO_LOCAL_SPACE,
+        ),
+        (
             "failed to open source object: open /data/x: permission denied",
             transfer.SOURCE_UNREADABLE,
             transfer.REASON_SOURCE_UNREADABLE,

@@ -1,5 +1,6 @@
 """Child processes, with a shell in the engine's place."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -39,6 +40,31 @@ def test_output_errors_and_code_of_a_short_command(engine: Engine) -> None:
     assert child.output == b"out\n"
     assert [line.msg for line in lines] == ["AccessDenied"]
     assert child.errors.amount(transfer.DENIED) == 1
+
+
+def test_a_list_for_which_there_was_no_room_is_no_list_although_the_engine_ends_well(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(handle: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for script, ends in (("echo a", 0), ("exit 3", 3)):
+        child = engine.start(["-c", script], environment=ENVIRONMENT, on_line=_ignore, output=str(tmp_path / "out"))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", refuse)
+            if ends:  # what it says of itself goes first
+                assert child.wait() == ends
+                continue
+            with pytest.raises(Failure) as caught:
+                child.wait()
+        assert caught.value.reason == transfer.REASON_NO_LOCAL_SPACE
+    child = engine.start(["-c", "echo a"], environment=ENVIRONMENT, on_line=_ignore, output=str(tmp_path / "out"))
+    assert child.wait() == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def _ignore(line: "Line") -> None:
+    """Show nothing."""
 
 
 def test_much_on_both_pipes_blocks_nobody(engine: Engine) -> None:
