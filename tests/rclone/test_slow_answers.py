@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from datamover.agent.rclone import options
-from datamover.agent.rclone.periods import read_period
 from datamover.api import transfer
+from datamover.api.periods import read_period
 from support.agent import Container
 from support.proxy import Proxy
 from support.s3 import S3Server, find_rclone

@@ -467,7 +467,14 @@ def with_facts(known: Any, **changes: Any) -> Any:
 def gather(mover: DataMover, **given: Any) -> FlatFacts:
     """What is gathered, to be read flat."""
     found = gathering.gather(mover, **given)
-    return FlatFacts(found.mover, found.run, secret=found.secret, clone_name=found.clone_name, sharers=found.sharers)
+    return FlatFacts(
+        found.mover,
+        found.run,
+        secret=found.secret,
+        clone_name=found.clone_name,
+        sharers=found.sharers,
+        restorers=found.restorers,
+    )
 
 
 def decide(known: Facts, *, now: datetime, settings: Settings) -> Plan:

@@ -52,8 +52,10 @@ def crd(
     """
     fields = cast("inspect.StructType", inspect.type_info(resource.type)).fields
     properties = {
-        # The server must not add defaults to the status: it is the operator's alone.
-        field.encode_name: _schema(field.type, rules, defaults=field.encode_name != "status")
+        # The server must not add defaults to the status, nor judge it: it is the operator's alone.
+        field.encode_name: _schema(field.type, rules, defaults=True)
+        if field.encode_name != "status"
+        else _schema(field.type, {}, defaults=False)
         for field in fields
         if field.encode_name != "metadata" and field.name not in never_on_the_wire(resource.type)
     }

@@ -8,14 +8,14 @@ from datamover.api.cdi.definition import (
     data_volume_crd,
     storage_profile_crd,
 )
-from datamover.api.v1alpha1.definition import data_mover_crd
+from datamover.api.v1alpha1.definition import data_mover_crd, data_mover_restore_crd
 from datamover.api.volsync.definition import replication_destination_crd, replication_source_crd
 from kubekit.words.meta import Manifest
 
 
 def crds() -> tuple[Manifest, ...]:
     """Return the definitions of our own kinds."""
-    return (data_mover_crd(),)
+    return (data_mover_crd(), data_mover_restore_crd())
 
 
 def replication_crds() -> tuple[Manifest, ...]:

@@ -33,6 +33,9 @@ RETRY_ADVICE: Final = " To try again: "
 
 CLONE_PREFIX: Final = "restored-"  # (documents)
 JOB_PREFIX: Final = "verify-"  # (documents)
+RESTORE_PREFIX: Final = "restore-"
+RESTORED_BY_ANNOTATION: Final = f"{GROUP}/restored-by"
+"""On a claim that a DataMoverRestore has made: the UID of that one. The claim belongs to nobody but its user."""
 
 LEASE_NAME: Final = "190add0e.a-cup-of.coffee"
 OPERATOR_NAMESPACE: Final = "datamover-operator-system"
@@ -58,8 +61,19 @@ class Phase:
     TERMINAL: Final = frozenset({COMPLETED, FAILED})
 
 
+class RestorePhase:
+    """`status.phase` of a DataMoverRestore: for people; automation reads the conditions."""
+
+    NONE: Final = ""
+    PREPARING: Final = "Preparing"
+    RESTORING: Final = "Restoring"
+    CLEANING_UP: Final = "CleaningUp"
+    COMPLETED: Final = Phase.COMPLETED
+    FAILED: Final = Phase.FAILED
+
+
 class ConditionType:
-    """Condition types of a DataMover. `Ready`, `Reconciling` and `Stalled` follow kstatus."""
+    """Condition types of a DataMover and of a DataMoverRestore. `Ready`, `Reconciling` and `Stalled` follow kstatus."""
 
     READY: Final = "Ready"
     RECONCILING: Final = "Reconciling"
@@ -69,6 +83,7 @@ class ConditionType:
     COPY_TRIGGERED: Final = "CopyTriggered"
     CLONE_READY: Final = "CloneReady"
     SYNCHRONIZED: Final = "Synchronized"
+    RESTORED: Final = "Restored"
     VERIFIED: Final = "Verified"
     CLEANED_UP: Final = "CleanedUp"
 

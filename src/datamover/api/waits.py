@@ -12,6 +12,7 @@ from typing import Final
 from datamover.api import reasons, transfer
 from datamover.api.names import ConditionType, Phase
 from datamover.api.v1alpha1.datamover import DataMoverStatus
+from datamover.api.v1alpha1.restore import DataMoverRestoreStatus
 from datamover.api.volsync import names as volsync
 from datamover.api.volsync.common import CommonStatus
 from datamover.api.volsync.names import EventReason, Synchronizing, WaitReason
@@ -83,6 +84,16 @@ WAITS: Final[Mapping[str, Wait]] = {
     reasons.CLASS_CANNOT_CLONE: _PERSON,
     reasons.BLOCK_NOT_SUPPORTED: _PERSON,
     reasons.NAME_TAKEN: _PERSON,
+    reasons.DATA_MOVER_NOT_FOUND: _PERSON,
+    reasons.SOURCE_BEING_RESTORED: _QUIET,
+    reasons.TARGET_NOT_FOUND: _PERSON,
+    reasons.TARGET_TERMINATING: _PERSON,
+    reasons.TARGET_NOT_BOUND: _QUIET,
+    reasons.TARGET_IN_USE: _PERSON,
+    reasons.TARGET_EXISTS: _PERSON,
+    reasons.TARGET_LOST: _PERSON,
+    reasons.TARGET_NOT_WRITABLE: _PERSON,
+    reasons.TARGET_BEING_RESTORED: _EITHER,
     reasons.CLONE_PROVISIONING_FAILED: _QUIET,
     reasons.MOVER_CANNOT_START: _EITHER,
     reasons.MOVER_UNSCHEDULABLE: _QUIET,
@@ -111,8 +122,8 @@ _WANTED: Final = PLANNED | {reasons.SUSPENDED}
 _SYNCED: Final = frozenset({Phase.CLEANING_UP, Phase.COMPLETED})
 
 
-def find_hold(status: DataMoverStatus) -> Condition | None:
-    """Return the condition that holds up a DataMover, with its reason and since when; None when nothing does. A failed run is held up as well."""
+def find_hold(status: DataMoverStatus | DataMoverRestoreStatus) -> Condition | None:
+    """Return the condition that holds up a DataMover or a restore, with its reason and since when; None when nothing does. A failed run is held up as well."""
     stalled, ready = status.condition(ConditionType.STALLED), status.condition(ConditionType.READY)
     if stalled is not None and stalled.status == "True":
         return stalled

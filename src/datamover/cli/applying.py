@@ -15,7 +15,8 @@ from typing import Final
 import msgspec
 
 from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume
-from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
+from datamover.api.v1alpha1.datamover import DataMover
+from datamover.api.v1alpha1.restore import DataMoverRestore
 from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS
 from datamover.api.volsync.replication_source import REPLICATION_SOURCES
 from datamover.cli import fillings
@@ -94,7 +95,7 @@ async def apply(
 ) -> dict[Name, Wanted]:
     """Apply everything, and return what is to be waited for. `kept` are the objects that there were before this world began.
 
-    A DataMover whose run was over, or whose copy of the volume is too old, is created anew, as one would with kubectl; one that was
+    A DataMover or DataMoverRestore whose run was over, or whose copy of the volume is too old, is created anew, as one would with kubectl; one that was
     interrupted goes on. A ReplicationSource or -Destination is never created anew, for its cache, its volume and its images would go
     with it: its status is made to say that it was never synchronised, and so it is due, whatever its trigger. A DataVolume is filled once, and
     one that was collected is not made again.
@@ -128,13 +129,13 @@ def name_in(source: Source) -> Name:
 async def _apply_runnable(client: Client, source: Source, found: Runnable | None, decision: GoOn | Begin) -> Wanted:
     """Apply an object so that it runs as was decided."""
     name, begins = name_in(source), isinstance(decision, Begin)
-    if isinstance(found, DataMover) and begins:
+    if isinstance(found, DataMover | DataMoverRestore) and begins:
         await _remove(client, source, found)
     applied: Runnable = await client.apply(name.resource, source.manifest, field_manager=_MANAGER)
     if isinstance(found, DataVolume) and fillings.has_failed(found):
         await _forget_worker(client, found)
         return Wanted(applied.metadata.uid, version_of(applied.metadata), is_stale=True)
-    if found is None or isinstance(found, DataMover | DataVolume):
+    if found is None or isinstance(found, DataMover | DataMoverRestore | DataVolume):
         return Wanted(applied.metadata.uid, version_of(applied.metadata))
     if not begins:
         return Wanted(applied.metadata.uid, version_of(applied.metadata), status_of(found).last_sync_time)
@@ -219,10 +220,10 @@ async def _forget_worker(client: Client, volume: DataVolume) -> None:
 
 
 async def _remove(client: Client, source: Source, found: Runnable) -> None:
-    """Remove the DataMover of the run before, and wait until it is gone. Raises ManifestError when it stays."""
+    """Remove the object of the run before, and wait until it is gone. Raises ManifestError when it stays."""
     meta = source.manifest["metadata"]
     with suppress(NotFound, Conflict):
-        await client.delete(DATA_MOVERS, meta["name"], namespace=meta["namespace"], uid=found.metadata.uid)
+        await client.delete(name_in(source).resource, meta["name"], namespace=meta["namespace"], uid=found.metadata.uid)
     end = time.monotonic() + _REMOVAL
     while time.monotonic() < end:
         now = await _find(client, name_in(source))
@@ -232,7 +233,7 @@ async def _remove(client: Client, source: Source, found: Runnable) -> None:
         await asyncio.sleep(_TICK)
     held = ", ".join(found.metadata.finalizers or ()) or "nothing known"
     raise ManifestError(
-        f"{source.place}: the DataMover {meta['name']} of the run before does not go away (held by {held}): "
+        f"{source.place}: the {source.manifest['kind']} {meta['name']} of the run before does not go away (held by {held}): "
         "whoever set that must let it go; until then give this one another name"
     )
 

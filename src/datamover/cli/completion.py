@@ -96,7 +96,16 @@ class CompletedGroup(click.Group):
                 document: dict[str, Any] = {
                     "exitCode": error.exit_code,
                     "error": error.format_message(),
-                    **dict.fromkeys(("dataMovers", "dataVolumes", "replicationSources", "replicationDestinations"), ()),
+                    **dict.fromkeys(
+                        (
+                            "dataMovers",
+                            "dataMoverRestores",
+                            "dataVolumes",
+                            "replicationSources",
+                            "replicationDestinations",
+                        ),
+                        (),
+                    ),
                 }
                 click.echo(json.dumps(document, indent=2))
             raise _fitted(error) from error

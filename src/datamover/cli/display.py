@@ -16,6 +16,7 @@ from rich.text import Text
 from datamover.api.cdi.data_volume import DataVolume
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
+from datamover.api.v1alpha1.restore import DataMoverRestore, DataMoverRestoreStatus
 from datamover.cli import fillings, synchronisations
 from datamover.cli.outcome import Shown, show
 from datamover.cli.resuming import copied_at, tell_moment
@@ -147,12 +148,15 @@ def progress_table(movers: Iterable[Runnable]) -> Table:
 
 
 def print_summary(console: Console, objects: Sequence[Runnable]) -> None:
-    """Print what is shown at the end: a table of DataMovers, one of DataVolumes, and one of the others with the end of their movers' logs."""
+    """Print what is shown at the end: a table of DataMovers, one of restores, one of DataVolumes, and one of the others with the end of their movers' logs."""
     movers = [obj for obj in objects if isinstance(obj, DataMover)]
+    restores = [obj for obj in objects if isinstance(obj, DataMoverRestore)]
     volumes = [obj for obj in objects if isinstance(obj, DataVolume)]
-    others = [obj for obj in objects if not isinstance(obj, DataMover | DataVolume)]
+    others = [obj for obj in objects if not isinstance(obj, DataMover | DataMoverRestore | DataVolume)]
     if movers or not objects:
         _print_movers(console, movers)
+    if restores:
+        _print_restores(console, restores)
     if volumes:
         console.print(filling_table(volumes))
     if not others:
@@ -164,6 +168,34 @@ def print_summary(console: Console, objects: Sequence[Runnable]) -> None:
             say(console, f"{shown.name}: {shown.message}")
         for line in logs.splitlines():
             say(console, f"  {line}", style="dim")
+
+
+def _print_restores(console: Console, restores: Sequence[DataMoverRestore]) -> None:
+    """A table, and of each that is complete what it says of what came back."""
+    console.print(restore_table(restores))
+    for restore in restores:
+        shown = show(restore)
+        if shown.phase == Phase.COMPLETED:
+            say(console, f"{shown.name}: {shown.message}")
+
+
+def restore_table(restores: Iterable[DataMoverRestore]) -> Table:
+    """Return what is shown at the end of restores."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("NAME", "PHASE", "FILES", "SIZE", "POINT", "CLAIM"):
+        right = "right" if heading in ("FILES", "SIZE") else "left"
+        table.add_column(heading, justify=right, overflow="fold", no_wrap=heading == "POINT")
+    for restore in restores:
+        shown, run = show(restore), (restore.status or DataMoverRestoreStatus()).run
+        table.add_row(
+            shown.name,
+            Text(shown.phase, style=_style(shown)),
+            "" if run is None or run.files is None else str(run.files),
+            "" if run is None or run.bytes is None else size(run.bytes),
+            Text((run.copied or "") if run is not None else ""),
+            Text(restore.spec.target.claim_name if restore.spec is not None else ""),
+        )
+    return table
 
 
 def filling_table(volumes: Iterable[DataVolume]) -> Table:
@@ -258,9 +290,9 @@ def _style(shown: Shown) -> str:
 
 
 def _bar(mover: Runnable, shown: Shown) -> "str | _Bar":
-    if not isinstance(mover, DataMover):
+    if not isinstance(mover, DataMover | DataMoverRestore):
         return shown.progress
-    run = (mover.status or DataMoverStatus()).run
+    run = mover.status.run if mover.status is not None else None
     if run is None or not run.total_bytes or not shown.progress:
         return shown.progress
     return _Bar(min(_BAR, _BAR * (run.bytes or 0) // run.total_bytes), shown.progress)

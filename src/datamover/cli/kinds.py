@@ -9,9 +9,13 @@ from datamover.cli.population import population_kinds
 from datamover.cli.replication import replication_kinds
 from datamover.cli.surroundings import AnyKind, MakeKind, Surroundings
 from datamover.metrics.datamover import DataMoverMetrics
+from datamover.metrics.restores import RestoreMetrics
 from datamover.reconcilers.datamover.caches import Caches
 from datamover.reconcilers.datamover.facts import Settings
 from datamover.reconcilers.datamover.kind import DataMoverKind
+from datamover.reconcilers.restore import caches as restores
+from datamover.reconcilers.restore.facts import Settings as RestoreSettings
+from datamover.reconcilers.restore.kind import RestoreKind
 from datamover.runs.facts import Patience
 
 
@@ -35,7 +39,26 @@ def data_movers(around: Surroundings) -> AnyKind:
     return DataMoverKind(caches=caches, meter=DataMoverMetrics(around.registry), settings=settings)
 
 
-KINDS: Final[tuple[MakeKind, ...]] = (data_movers,)
+def data_mover_restores(around: Surroundings) -> AnyKind:
+    """Return the kind DataMoverRestore."""
+    options = around.options
+    caches = restores.Caches(
+        around.client,
+        cluster=around.cluster,
+        clock=around.clock,
+        namespace=options.namespace,
+        metrics=around.metrics,
+    )
+    settings = RestoreSettings(
+        mover_image=options.mover_image,
+        mover_pull_policy=options.mover_pull_policy,
+        mover_defaults=options.mover_defaults,
+        patience=Patience(sample=options.progress_interval),
+    )
+    return RestoreKind(caches=caches, meter=RestoreMetrics(around.registry), settings=settings)
+
+
+KINDS: Final[tuple[MakeKind, ...]] = (data_movers, data_mover_restores)
 """What the operator reconciles always. Another kind joins here."""
 
 REPLICATION_KINDS: Final[tuple[MakeKind, ...]] = (*replication_kinds(), *population_kinds())

@@ -69,7 +69,7 @@ def main() -> None:
     """
 
 
-@main.command(epilog=_EXIT_CODES, short_help="Run DataMovers, replication, DataVolumes without a cluster.")
+@main.command(epilog=_EXIT_CODES, short_help="Run backups, restores, replication, disks without a cluster.")
 @click.option(
     "-f",
     "--filename",
@@ -154,7 +154,7 @@ def run(
     output: str,
     verbose: bool,
 ) -> None:
-    """Run DataMovers, ReplicationSources, ReplicationDestinations and DataVolumes on this machine, without a cluster.
+    """Run DataMovers, DataMoverRestores, ReplicationSources, ReplicationDestinations and DataVolumes on this machine, without a cluster.
 
     Applies the manifests to an embedded Kubernetes API, clones the volumes, runs the movers as processes, waits, and shows how far they
     are. A second run moves only what has changed. Disks that are filled stay in the state directory.
@@ -246,7 +246,7 @@ def up(
     "named",
     metavar="NAME",
     multiple=True,
-    help="Forget this DataMover, ReplicationSource, ReplicationDestination or DataVolume, be it [KIND/][NAMESPACE/]NAME, and remove what its runs "
+    help="Forget this DataMover, DataMoverRestore, ReplicationSource, ReplicationDestination or DataVolume, be it [KIND/][NAMESPACE/]NAME, and remove what its runs "
     "left here: copies, caches, what a destination has received into a volume of its own, and the disk of a DataVolume. May be repeated.",
 )
 @click.option(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
+from datamover.api.v1alpha1.restore import DATA_MOVER_RESTORES
 from datamover.cli.documents import DocumentError, read_documents
 from datamover.cli.namespaces import NAMESPACE_RULE, is_namespace
 from datamover.cli.runnables import RUNNABLES
@@ -60,7 +61,7 @@ def read_manifests(paths: tuple[str, ...], *, stdin: TextIO, namespace: str) -> 
 
 
 def runnables(sources: tuple[Source, ...]) -> tuple[Source, ...]:
-    """Return those of the objects that are run: DataMovers, ReplicationSources, ReplicationDestinations and DataVolumes."""
+    """Return those of the objects that are run: DataMovers, DataMoverRestores, ReplicationSources, ReplicationDestinations and DataVolumes."""
     return tuple(source for source in sources if is_runnable(source.manifest))
 
 
@@ -155,7 +156,7 @@ def _unfold(document: Any, place: str) -> list[Source]:
     known = RUNNABLES.get(manifest["kind"])
     if known is not None and manifest["apiVersion"] != known.api_version:
         raise ManifestError(f"{place}: {known.kind} has apiVersion {manifest['apiVersion']}: it is {known.api_version}")
-    if known is DATA_MOVERS:
+    if known is DATA_MOVERS or known is DATA_MOVER_RESTORES:
         _check_variables(manifest, place)
     if manifest["kind"] == "Secret":
         _check_secret(manifest, place)

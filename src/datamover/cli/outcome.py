@@ -15,14 +15,15 @@ from datamover.api import amounts
 from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume
 from datamover.api.copy_trigger import TRIGGER_ANNOTATION
 from datamover.api.names import RETRY_ADVICE, ConditionType, Phase
-from datamover.api.reasons import COPY_TRIGGER_TIMED_OUT, COPY_TRIGGER_WAITING, SOURCE_NOT_FOUND
+from datamover.api.reasons import COPY_TRIGGER_TIMED_OUT, COPY_TRIGGER_WAITING, SOURCE_NOT_FOUND, TARGET_NOT_FOUND
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus, Run
+from datamover.api.v1alpha1.restore import DATA_MOVER_RESTORES, DataMoverRestore, DataMoverRestoreStatus
 from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS
 from datamover.api.volsync.replication_source import REPLICATION_SOURCES
 from datamover.api.waits import EndedBy, are_data_safe
 from datamover.cli import fillings, synchronisations
 from datamover.cli.patience import ended_by, held_by
-from datamover.cli.runnables import Name, Replication, Runnable, kind_of, name_of
+from datamover.cli.runnables import Name, Ours, Replication, Runnable, kind_of, name_of
 
 _ASIDE = re.compile(r" ?\([^()]*kubectl[^()]*\)")
 _CLAUSES = re.compile(r"(?<=[.;:]) ")
@@ -68,7 +69,9 @@ def show(obj: Runnable) -> Shown:
     """Return what is shown of an object."""
     match obj:
         case DataMover():
-            return _show_mover(obj)
+            return _show_ours(obj, obj.status or DataMoverStatus())
+        case DataMoverRestore():
+            return _show_ours(obj, obj.status or DataMoverRestoreStatus())
         case DataVolume():
             return _show_volume(obj)
         case _:
@@ -102,14 +105,13 @@ def _show_volume(volume: DataVolume) -> Shown:
     )
 
 
-def _show_mover(mover: DataMover) -> Shown:
-    status = mover.status or DataMoverStatus()
+def _show_ours(obj: Ours, status: DataMoverStatus | DataMoverRestoreStatus) -> Shown:
     ready = status.condition(ConditionType.READY)
     stalled = status.condition(ConditionType.STALLED)
     return Shown(
-        kind=DATA_MOVERS.kind,
-        name=mover.metadata.name,
-        namespace=mover.metadata.namespace or "",
+        kind=kind_of(obj),
+        name=obj.metadata.name,
+        namespace=obj.metadata.namespace or "",
         phase=status.phase or "Pending",
         reason=ready.reason if ready else "",
         message=for_here(status.message or ""),
@@ -139,7 +141,13 @@ def explain(obj: Runnable) -> str | None:
     """Return why an object is not Completed and how to go on from here; None when it is."""
     if held_by(obj) in (COPY_TRIGGER_WAITING, COPY_TRIGGER_TIMED_OUT):
         return _join(show(obj).message, _NO_TRIGGER)
-    return _explain_mover(obj) if isinstance(obj, DataMover) else _explain_other(obj)
+    match obj:
+        case DataMover():
+            return _explain_mover(obj)
+        case DataMoverRestore():
+            return _explain_restore(obj)
+        case _:
+            return _explain_other(obj)
 
 
 def _explain_other(obj: Replication | DataVolume) -> str | None:
@@ -182,6 +190,18 @@ def _explain_mover(mover: DataMover) -> str | None:
     return _join(why, *hints)
 
 
+def _explain_restore(restore: DataMoverRestore) -> str | None:
+    status = restore.status
+    if status is None or status.phase == Phase.COMPLETED or not status.message:
+        return None
+    why, reason = for_here(status.message), held_by(restore)
+    if RETRY_ADVICE in status.message or reason is None:
+        return why
+    if reason == TARGET_NOT_FOUND and restore.spec is not None:
+        return _missing_volume(why, restore.spec.target.claim_name)
+    return _join(why, *(["That may come right by itself."] if ended_by(reason) is not EndedBy.PERSON else []))
+
+
 def _describe_data(run: Run | None) -> str:
     """Return the sentence that the files of a run are at the destination, with their number where that is known."""
     where = f" at {run.destination}" if run is not None and run.destination else " at the destination"
@@ -221,6 +241,7 @@ def plain(text: str) -> str:
 
 LISTS = {
     DATA_MOVERS.kind: "dataMovers",
+    DATA_MOVER_RESTORES.kind: "dataMoverRestores",
     DATA_VOLUMES.kind: "dataVolumes",
     REPLICATION_SOURCES.kind: "replicationSources",
     REPLICATION_DESTINATIONS.kind: "replicationDestinations",

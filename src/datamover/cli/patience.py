@@ -12,6 +12,7 @@ from datamover.api import reasons
 from datamover.api.cdi.data_volume import DataVolume
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover
+from datamover.api.v1alpha1.restore import DataMoverRestore
 from datamover.api.waits import EndedBy, find_hold, find_wait
 from datamover.cli import fillings, synchronisations
 from datamover.cli.runnables import Name, Runnable
@@ -38,7 +39,7 @@ def held_by(mover: Runnable) -> str | None:
     """Return the reason why an unfinished run waits, or None when it works."""
     if isinstance(mover, DataVolume):
         return fillings.hold_of(mover)
-    if not isinstance(mover, DataMover):
+    if not isinstance(mover, DataMover | DataMoverRestore):
         return synchronisations.hold_of(mover)
     status = mover.status
     if status is None or status.phase in Phase.TERMINAL:
@@ -90,6 +91,6 @@ class Patience:
 def _has_ended(mover: Runnable) -> bool:
     if isinstance(mover, DataVolume):
         return fillings.phase_of(mover) in Phase.TERMINAL
-    if not isinstance(mover, DataMover):
+    if not isinstance(mover, DataMover | DataMoverRestore):
         return synchronisations.phase_of(mover) in Phase.TERMINAL
     return mover.status is not None and mover.status.phase in Phase.TERMINAL

@@ -7,9 +7,10 @@ from typing import Final
 from datamover.api.cdi.data_volume import DataVolume
 from datamover.api.names import CopyMethod, Phase
 from datamover.api.v1alpha1.datamover import DataMover
+from datamover.api.v1alpha1.restore import DataMoverRestore
 from datamover.cli import synchronisations
 from datamover.cli.durations import tell_duration
-from datamover.cli.runnables import Replication, Runnable
+from datamover.cli.runnables import Ours, Replication, Runnable
 from kubekit.words import timestamps
 
 DEFAULT_MAX_COPY_AGE: Final = timedelta(hours=12)
@@ -46,7 +47,7 @@ Decision = GoOn | Begin
 
 def copied_at(mover: Runnable | None) -> datetime | None:
     """Return the time of a run's copy: that of its beginning, a little before the copy. None without a run, and where no copy is made."""
-    if isinstance(mover, DataVolume):
+    if isinstance(mover, DataVolume | DataMoverRestore):
         return None
     if mover is not None and not isinstance(mover, DataMover):
         return synchronisations.begun_at(mover)
@@ -82,7 +83,7 @@ def decide(kept: Kept, *, now: datetime, max_copy_age: timedelta) -> Decision:
             f"the run that was interrupted has a copy of the volume of {tell_moment(copied)}, {tell_duration(age)} ago. That is older than "
             f"--max-copy-age {tell_duration(max_copy_age)}: it is given up, and a new run takes a fresh copy"
         )
-    if not isinstance(kept.before, DataMover) and not synchronisations.is_copied(kept.before):
+    if not isinstance(kept.before, DataMover | DataMoverRestore) and not synchronisations.is_copied(kept.before):
         return GoOn()
     return GoOn(
         f"goes on with the run that was interrupted, from its copy of the volume of {tell_moment(copied)}, {tell_duration(age)} ago. "
@@ -95,13 +96,21 @@ def tell_moment(moment: datetime) -> str:
     return timestamps.seconds(moment).replace("T", " ")
 
 
-def _is_over(obj: DataMover | Replication) -> bool:
-    return _phase(obj) in Phase.TERMINAL if isinstance(obj, DataMover) else synchronisations.is_over(obj)
+def _is_over(obj: Ours | Replication) -> bool:
+    return (
+        _phase(obj) in Phase.TERMINAL
+        if isinstance(obj, DataMover | DataMoverRestore)
+        else synchronisations.is_over(obj)
+    )
 
 
-def _has_failed(obj: DataMover | Replication) -> bool:
-    return _phase(obj) == Phase.FAILED if isinstance(obj, DataMover) else synchronisations.has_failed(obj)
+def _has_failed(obj: Ours | Replication) -> bool:
+    return (
+        _phase(obj) == Phase.FAILED
+        if isinstance(obj, DataMover | DataMoverRestore)
+        else synchronisations.has_failed(obj)
+    )
 
 
-def _phase(mover: DataMover) -> str:
+def _phase(mover: Ours) -> str:
     return (mover.status.phase if mover.status is not None else None) or Phase.NONE

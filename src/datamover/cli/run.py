@@ -15,6 +15,7 @@ from datamover.api.cdi.config import CDI_CONFIGS
 from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover
+from datamover.api.v1alpha1.restore import DataMoverRestore
 from datamover.cli import fillings, synchronisations
 from datamover.cli.applying import Checked, apply, check, name_in
 from datamover.cli.display import Display
@@ -186,9 +187,13 @@ def _is_old(obj: Runnable, kept: Runnable | None) -> bool:
         return False
     if isinstance(kept, DataVolume):
         return fillings.phase_of(kept) in Phase.TERMINAL
-    if isinstance(kept, DataMover):
+    if isinstance(kept, DataMover | DataMoverRestore):
         return kept.status is not None and kept.status.phase in Phase.TERMINAL
-    return not isinstance(obj, DataMover | DataVolume) and kept.status == obj.status and synchronisations.is_over(kept)
+    return (
+        not isinstance(obj, DataMover | DataMoverRestore | DataVolume)
+        and kept.status == obj.status
+        and synchronisations.is_over(kept)
+    )
 
 
 class _Work:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datamover.api.cdi.data_volume import DataVolume
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover
+from datamover.api.v1alpha1.restore import DataMoverRestore
 from datamover.cli import fillings, synchronisations
 from datamover.cli.applying import Wanted
 from datamover.cli.outcome import show
@@ -80,7 +81,7 @@ class Watched:
 def _is_of_this_run(obj: Runnable, wanted: Wanted) -> bool:
     if isinstance(obj, DataVolume):
         return not wanted.is_stale or version_of(obj.metadata) > wanted.version
-    if isinstance(obj, DataMover):
+    if isinstance(obj, DataMover | DataMoverRestore):
         return True
     last = status_of(obj).last_sync_time
     gone_on = wanted.ended_before is not None and last == wanted.ended_before

@@ -63,12 +63,17 @@ Copiers = Callable[[str, str], Iterable[tuple[str, Sharer]]]
 """From namespace and name of a claim to the objects of a kind that copy it now: the UID of each, and what it has told."""
 
 
+Writers = Callable[[str, str], Iterable[str]]
+"""From namespace and name of a claim to what writes it now, in words such as `DataMoverRestore back`."""
+
+
 class Cluster:
     """What is watched for all kinds together.
 
     `created_by` are the values of the created-by label of all their children. `children` are what these are, beside claims, snapshots and
     Jobs with their Pods. A cluster that does not let us watch those holds up nobody: a child that is not seen is met when it is made.
-    Kinds that copy claims add themselves to `copiers`: all of them share the copy triggers of a claim.
+    Kinds that copy claims add themselves to `copiers`: all of them share the copy triggers of a claim. Kinds that write claims of users add
+    themselves to `restorers`, so that nobody copies what is half there.
     """
 
     def __init__(
@@ -125,6 +130,7 @@ class Cluster:
         )
         self.namespaces: NamedInformers[PartialObject] = NamedInformers(client, NAMESPACE_METAS, clock=clock)
         self.copiers: list[Copiers] = []
+        self.restorers: list[Writers] = []
         self._by_name: dict[Resource[Any], NamedInformers[Any]] = {}
         self._whole: dict[tuple[Resource[Any], str | None, str | None], Informer[Any]] = {}
         self._client, self._clock, self._namespace, self._metrics = client, clock, namespace, metrics
@@ -301,6 +307,10 @@ class View:
         namespace, name = source.metadata.namespace or "", source.metadata.name
         found = (each for copiers in self.cluster.copiers for each in copiers(namespace, name))
         return tuple(sharer for other, sharer in found if other != uid)
+
+    def restorers(self, namespace: str, claim: str) -> tuple[str, ...]:
+        """What restores into a claim now, or has left it half restored."""
+        return tuple(each for restorers in self.cluster.restorers for each in restorers(namespace, claim))
 
     def snapshot_classes(self) -> tuple[VolumeSnapshotClass, ...] | None:
         """All VolumeSnapshotClasses; None when the cluster has no snapshot API."""

@@ -115,6 +115,8 @@ def _complete(order: Order, facts: RunFacts) -> Verdict:
 
 def _judge_clean(order: Order, *, ours: bool, retained: str | None) -> Said:
     """Return whether the copy is gone, or why it is not. `ours`: it is still there, without the label that lets us delete it."""
+    if order.copy.direct and order.job_is_temporary:
+        return "True", reasons.CLEANED_UP, "the Job is gone"
     if order.copy.direct:
         return "True", reasons.NO_CLONE_NEEDED, "there was no clone"
     if order.copy.temporary and ours:
@@ -131,8 +133,10 @@ def _judge_clean(order: Order, *, ours: bool, retained: str | None) -> Said:
 def _doomed(order: Order, facts: RunFacts) -> list[_Child]:
     """What has served its purpose and is ours: by owner UID and by label (law L2)."""
     candidates: list[tuple[Resource[Any], HasMeta | None]] = []
+    if order.job_is_temporary:
+        candidates.append((JOBS, facts.job))
     if order.copy.temporary and not order.copy.direct:
-        candidates += [(JOBS, facts.job), (PERSISTENT_VOLUME_CLAIMS, facts.claim)]
+        candidates.append((PERSISTENT_VOLUME_CLAIMS, facts.claim))
     if order.copy.by_snapshot:
         candidates.append((VOLUME_SNAPSHOTS, facts.snapshot))
     return [(resource, child) for resource, child in candidates if order.owner.owns(child)]

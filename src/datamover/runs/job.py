@@ -75,15 +75,19 @@ def hold(order: Order, facts: RunFacts) -> Answer:
         if refusal is not None:
             return refused(refusal, action="Suspend")
         stop = (suspend(job.metadata, yes=True),)
-    field = order.fields.suspend
+    told = suspended(order.fields.suspend)
+    return replace(told, before=stop, wake_after=closing.wake_after if closing is not None else None)
+
+
+def suspended(field: str) -> Verdict:
+    """Return that nothing is begun, because somebody wishes so by this field."""
+    event = Emit("Normal", reasons.SUSPENDED, f"suspended by {field}", "Suspend")
     return Verdict(
         State.SUSPENDED,
         reasons.SUSPENDED,
         f"suspended: set {field} to false to go on",
         "Suspend",
-        before=stop,
-        events=(Emit("Normal", reasons.SUSPENDED, f"suspended by {field}", "Suspend"),),
-        wake_after=closing.wake_after if closing is not None else None,
+        events=(event,),
     )
 
 

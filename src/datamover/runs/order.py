@@ -102,12 +102,16 @@ class Readable:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """The mover's Job: its name, the container in it that moves the data, how to build it, and its deadline in seconds, if any."""
+    """The mover's Job: its name, the container in it that moves the data, how to build it, and its deadline in seconds, if any.
+
+    `temporary` tells that the Job goes when the data are moved where there is no copy that it would go with.
+    """
 
     job: str
     container: str
     build: Callable[[Readable], Manifest]
     deadline: int | None = None
+    temporary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,11 @@ class Order:
     record: Record
     fields: Fields
     unheard: Mapping[str, Unheard] = field(default_factory=dict[str, Unheard])
+
+    @property
+    def job_is_temporary(self) -> bool:
+        """Whether the Job goes when the data are moved."""
+        return self.transfer.temporary if self.copy.direct else self.copy.temporary
 
     @property
     def transfer(self) -> Transfer:

@@ -27,8 +27,10 @@ def prove_copy_gone(order: Order, facts: RunFacts) -> tuple[ProveGone, ...]:
 def prove_clean(order: Order, facts: RunFacts) -> tuple[ProveGone, ...]:
     """Return what makes sure that nothing temporary is left."""
     gone: list[_Absent] = []
+    if order.job_is_temporary:
+        gone.append((JOBS, order.transfer.job, facts.job))
     if order.copy.temporary and not order.copy.direct:
-        gone += [(JOBS, order.transfer.job, facts.job), _claim(order, facts)]
+        gone.append(_claim(order, facts))
         gone.append((PERSISTENT_VOLUMES, facts.known.seen.volume, None))
     return _prove(order, facts, (*gone, *_snapshots(order, facts)))
 

@@ -109,8 +109,8 @@ def test_a_wrong_command_line_ends_with_two_and_says_what_is_wrong(case: str) ->
 def test_the_definitions_are_printed_as_they_are_shipped() -> None:
     printed = CliRunner().invoke(main, ["crds"]).output
     assert list(yaml.safe_load_all(printed)) == list(crds())
-    shipped = Path(__file__).parents[3] / "deploy" / "crds" / "datamovers.yaml"
-    assert shipped.read_text() == printed
+    shipped = Path(__file__).parents[3] / "deploy" / "crds"
+    assert "".join((shipped / f"{each}.yaml").read_text() for each in ("datamovers", "datamoverrestores")) == printed
 
 
 @pytest.mark.parametrize("error", [WorldError("in use"), StartError("no cluster"), OSError(28, "No space left")])
@@ -142,6 +142,7 @@ def test_json_is_all_that_standard_output_has(tmp_path: Path, monkeypatch: pytes
         "exitCode": 3,
         "state": str(tmp_path / "state"),
         "dataMovers": [{"name": "nightly", "namespace": "default", "status": {}}],
+        "dataMoverRestores": [],
         "dataVolumes": [],
         "replicationSources": [],
         "replicationDestinations": [],
@@ -372,6 +373,7 @@ def test_a_usage_error_is_json_where_json_was_asked_for() -> None:
             "exitCode": 2,
             "error": "Missing option '-f' / '--filename'.",
             "dataMovers": [],
+            "dataMoverRestores": [],
             "dataVolumes": [],
             "replicationSources": [],
             "replicationDestinations": [],

@@ -211,17 +211,20 @@ def test_an_image_is_named_by_tag_or_by_digest(render: Any) -> None:
 
 def test_definitions_may_be_managed_elsewhere_or_go_with_the_release(render: Any) -> None:
     assert not of_kind(render("crds.install=false"), "CustomResourceDefinition")
-    (definition,) = of_kind(render("crds.keep=false"), "CustomResourceDefinition")
-    assert definition["metadata"]["annotations"] == {DEFINITION_VERSION: __version__}
+    for definition in of_kind(render("crds.keep=false"), "CustomResourceDefinition"):
+        assert definition["metadata"]["annotations"] == {DEFINITION_VERSION: __version__}
+
+
+OURS = {"datamovers", "datamoverrestores"}
 
 
 @pytest.mark.parametrize(
     ("settings", "kinds"),
     [
-        ((), {"datamovers"}),
-        (("replication.crds.install=true",), {"datamovers"}),
-        ((REPLICATION,), {"datamovers", "replicationsources", "replicationdestinations"}),
-        ((REPLICATION, "replication.crds.install=false"), {"datamovers"}),
+        ((), OURS),
+        (("replication.crds.install=true",), OURS),
+        ((REPLICATION,), OURS | {"replicationsources", "replicationdestinations"}),
+        ((REPLICATION, "replication.crds.install=false"), OURS),
         ((REPLICATION, "crds.install=false"), set[str]()),
     ],
 )

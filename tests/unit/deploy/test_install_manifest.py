@@ -47,31 +47,36 @@ def test_no_object_looks_like_one_that_the_operator_made() -> None:
     assert all(names.CREATED_BY_LABEL not in (each["metadata"].get("labels") or {}) for each in OBJECTS)
 
 
-def test_the_definition_is_ours_and_helm_keeps_it() -> None:
-    (found,) = [each for each in OBJECTS if each["kind"] == "CustomResourceDefinition"]
-    assert found["metadata"].pop("annotations") == {
+@pytest.mark.parametrize("plural", ["datamovers", "datamoverrestores"])
+def test_the_definition_is_ours_and_helm_keeps_it(plural: str) -> None:
+    definitions = [each for each in OBJECTS if each["kind"] == "CustomResourceDefinition"]
+    (found,) = [dict(each) for each in definitions if each["spec"]["names"]["plural"] == plural]
+    assert found["metadata"]["annotations"] == {
         "helm.sh/resource-policy": "keep",
         "datamover.a-cup-of.coffee/definition-version": __version__,
     }
-    assert found == read_yaml((ROOT / "deploy/crds/datamovers.yaml").read_text(encoding="utf-8")), "run `make crds`"
+    found["metadata"] = {key: value for key, value in found["metadata"].items() if key != "annotations"}
+    assert found == read_yaml((ROOT / f"deploy/crds/{plural}.yaml").read_text(encoding="utf-8")), "run `make crds`"
 
 
 def test_what_kubernetes_1_29_does_not_know_can_be_left_out_as_documented() -> None:
     page = (ROOT / "docs/install.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"^(sed .*selectableFields.*) deploy/install.yaml > install-1.29.yaml$", page, re.MULTILINE)
     done = subprocess.run(shlex.split(command), input=TEXT, capture_output=True, text=True, check=True)
-    (found,) = [each for each in read_documents(done.stdout) if each and each["kind"] == "CustomResourceDefinition"]
-    (whole,) = [each for each in OBJECTS if each["kind"] == "CustomResourceDefinition"]
-    versions = [
-        {key: value for key, value in v.items() if key != "selectableFields"} for v in whole["spec"]["versions"]
-    ]
-    assert found["spec"] == {**whole["spec"], "versions": versions}
+    definitions = [each for each in read_documents(done.stdout) if each and each["kind"] == "CustomResourceDefinition"]
+    wholes = [each for each in OBJECTS if each["kind"] == "CustomResourceDefinition"]
+    assert wholes
+    for found, whole in zip(definitions, wholes, strict=True):
+        versions = [
+            {key: value for key, value in v.items() if key != "selectableFields"} for v in whole["spec"]["versions"]
+        ]
+        assert found["spec"] == {**whole["spec"], "versions": versions}
 
 
 def test_what_is_to_be_kept_is_told_by_a_label_from_what_may_go() -> None:
     label = "app.kubernetes.io/managed-by"
     kept = [each["kind"] for each in OBJECTS if label not in (each["metadata"].get("labels") or {})]
-    assert sorted(kept) == ["CustomResourceDefinition", "Namespace"]
+    assert sorted(kept) == ["CustomResourceDefinition", "CustomResourceDefinition", "Namespace"]
 
 
 # --- Pods ---------------------------------------------------------------------------------------------------------

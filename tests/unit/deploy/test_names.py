@@ -34,12 +34,16 @@ def test_names_follow_the_release_and_are_never_too_long(render: Any, release: s
     assert all(len(value) <= 63 for each in objects for value in (each["metadata"].get("labels") or {}).values())
 
 
-def test_two_releases_of_different_names_share_only_the_definition_and_the_documented_service(render: Any) -> None:
+def test_two_releases_of_different_names_share_only_the_definitions_and_the_documented_service(render: Any) -> None:
     first, second = (
         {(each["kind"], each["metadata"]["name"]) for each in render(release=release, namespace="n")}
         for release in ("one", "two")
     )
-    assert {name for _, name in first & second} == {"datamovers.datamover.a-cup-of.coffee", "operator-metrics-service"}
+    assert {name for _, name in first & second} == {
+        "datamovers.datamover.a-cup-of.coffee",
+        "datamoverrestores.datamover.a-cup-of.coffee",
+        "operator-metrics-service",
+    }
 
 
 def test_long_names_that_differ_late_stay_different(render: Any) -> None:

@@ -33,6 +33,7 @@ from datamover.metrics.images import ImageMetrics
 from datamover.metrics.objects import ObjectFamily
 from datamover.metrics.population import PopulationMetrics
 from datamover.metrics.replication import ReplicationMetrics
+from datamover.metrics.restores import RestoreMetrics
 from datamover.metrics.runtime import RuntimeMetrics
 from datamover.metrics.summaries import ObjectSummary
 from datamover.metrics.webhook import WebhookMetrics
@@ -509,6 +510,7 @@ def our_families() -> dict[str, Family]:
     registry = Recording()
     RuntimeMetrics(registry)
     DataMoverMetrics(registry)
+    RestoreMetrics(registry)
     ReplicationMetrics(registry, now=lambda: 0.0)
     PopulationMetrics(registry)
     ImageMetrics(registry)

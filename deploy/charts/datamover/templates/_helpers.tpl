@@ -166,10 +166,10 @@ where it is a registry: it has a dot or a port, or is localhost.
 {{/* What is needed of kinds that live in namespaces. The reason for each rule is in docs/permissions.md. */}}
 {{- define "datamover.namespacedRules" -}}
 - apiGroups: [datamover.a-cup-of.coffee]
-  resources: [datamovers]
+  resources: [datamovers, datamoverrestores]
   verbs: [get, list, watch]
 - apiGroups: [datamover.a-cup-of.coffee]
-  resources: [datamovers/status]
+  resources: [datamovers/status, datamoverrestores/status]
   verbs: [update]
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
@@ -277,7 +277,7 @@ where it is a registry: it has a dot or a port, or is localhost.
   verbs: [list, watch]
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
-  resourceNames: [datamovers.datamover.a-cup-of.coffee]
+  resourceNames: [datamovers.datamover.a-cup-of.coffee, datamoverrestores.datamover.a-cup-of.coffee]
   verbs: [get, list, watch]
 {{- if not .Values.clusterId }}
 - apiGroups: [""]

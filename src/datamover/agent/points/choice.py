@@ -9,25 +9,19 @@ as-of:TIME          the newest whose copy is not later: RFC 3339, a date (its en
 it is said why it cannot be.
 """
 
-import re
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import msgspec
 
-from datamover.agent.environment import is_run_id, is_timestamp, write_timestamp
+from datamover.agent.environment import is_run_id, is_timestamp
 from datamover.agent.errors import Failure
 from datamover.agent.points.catalogue import COMPLETE, DISTURBED, INCOMPLETE, NEWER_FORMAT, SUPERSEDED, Point
 from datamover.agent.printing import printable
-from datamover.agent.rclone.periods import read_period
 from datamover.api import outside, transfer
+from datamover.api.points import AS_OF, FORMS, LATEST, read_moment
 
-LATEST: Final = "latest"
-AS_OF: Final = "as-of:"
-FORMS: Final = "write latest, YYYY-MM-DD-HHMMSS, a run's id, or as-of:TIME"
-
-_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _WAY_OUT: Final = "`datamover points` lists what is there"
 _NAMED: Final = 8
 
@@ -57,23 +51,9 @@ def read_word(text: str, *, now: datetime) -> Word:
 
 def _moment(text: str, *, now: datetime) -> str:
     try:
-        if _DATE.fullmatch(text):
-            return f"{datetime.fromisoformat(text):%Y-%m-%d}-235959"
-        if is_timestamp(text):
-            return text
-        # the engine takes a number alone for seconds; whoever writes 20240806 means a day
-        seconds = None if text.isdecimal() else read_period(text)
-        if seconds is not None:
-            return write_timestamp(now - timedelta(seconds=seconds))
-        found = datetime.fromisoformat(text)
-        if found.tzinfo is not None:
-            return write_timestamp(found.astimezone(UTC))
-    except (ValueError, OverflowError):
-        pass
-    raise _unusable_word(
-        f"{AS_OF}{text}",
-        "write a moment with its zone (2024-08-06T14:30:00Z), a date (2024-08-06, its end in UTC) or an age (2h, 3d)",
-    )
+        return read_moment(text, now=now)
+    except ValueError as error:
+        raise _unusable_word(f"{AS_OF}{text}", str(error)) from None
 
 
 def choose(

@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 import msgspec
 
 from datamover.agent.rclone.engine_options import engine_variables
-from datamover.agent.rclone.periods import read_period
 from datamover.agent.rclone.settings import Store
 from datamover.api import credentials, outside, transfer
 from datamover.api.outside import Unusable
+from datamover.api.periods import read_period
 
 _REMOTE = f"RCLONE_CONFIG_{transfer.REMOTE.upper()}_"
 _BACKEND = "RCLONE_S3_"

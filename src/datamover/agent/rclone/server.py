@@ -12,9 +12,9 @@ from datamover.agent.errors import Failure
 from datamover.agent.rclone import causes, classify, logs, process, records
 from datamover.agent.rclone.options import ENGINE_TIMEOUT
 from datamover.agent.rclone.outage import Outage
-from datamover.agent.rclone.periods import read_period
 from datamover.agent.rclone.settings import Store
 from datamover.api import transfer
+from datamover.api.periods import read_period
 
 T = TypeVar("T")
 

@@ -6,9 +6,9 @@ import msgspec
 
 from datamover.agent.environment import Reader, is_run_id, lasts
 from datamover.agent.errors import Misconfigured
-from datamover.agent.rclone.periods import read_period
 from datamover.agent.rclone_conf import variables
 from datamover.api import rclone_conf, transfer
+from datamover.api.periods import read_period
 
 _MORE_VOLUMES = "/mnt/"
 

@@ -58,7 +58,9 @@ def prepare(environ: Mapping[str, str], *, now: datetime, token: str) -> Task:
 
 
 def _run(settings: Settings, given: Surroundings) -> transfer.Outcome:
-    restore = _Restore(settings, given)
+    mounted = os.path.realpath(settings.order.directory)  # the embedded node mounts by a link
+    there = msgspec.structs.replace(settings, order=msgspec.structs.replace(settings.order, directory=mounted))
+    restore = _Restore(there, given)
 
     def to_the_end() -> transfer.Outcome:
         try:

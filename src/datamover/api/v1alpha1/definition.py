@@ -1,10 +1,11 @@
-"""What the definition (CRD) of DataMover says beyond its types: rules, columns, names. Pure."""
+"""What the definitions (CRDs) of DataMover and DataMoverRestore say beyond their types: rules, columns, names. Pure."""
 
 from typing import Any
 
 from datamover.api import pods
 from datamover.api.crd import Rules, crd, generated_once
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMoverSpec
+from datamover.api.v1alpha1.restore import DATA_MOVER_RESTORES, DataMoverRestoreSpec, NewClaim, RestoreSource
 from kubekit.words.meta import Manifest
 
 RULES: Rules = {
@@ -72,5 +73,79 @@ def data_mover_crd() -> Manifest:
         columns=PRINTER_COLUMNS,
         selectable_fields=SELECTABLE_FIELDS,
         short_names=("dm",),
+        categories=("datamover", "backup"),
+    )
+
+
+RESTORE_RULES: Rules = {
+    RestoreSource: (
+        (
+            "has(self.dataMover) != has(self.bucket)",
+            "source names exactly one of dataMover and bucket: remove the other one, or name one",
+        ),
+    ),
+    NewClaim: (
+        (
+            "!has(self.accessModes) || self.accessModes.all(mode, mode in ['ReadWriteOnce', 'ReadWriteMany', 'ReadWriteOncePod'])",
+            "accessModes are ReadWriteOnce, ReadWriteMany or ReadWriteOncePod: into a claim that can only be read nothing is restored",
+        ),
+    ),
+    DataMoverRestoreSpec: (
+        (
+            "!has(self.path) || !(self.path.startsWith('/') || self.path.matches('(^|/)[.][.](/|$)'))",
+            "path is a path within the volume, without a slash at its beginning and without ..: write it as `datamover ls` shows it",
+        ),
+    ),
+    **pods.RULES,
+}
+
+RESTORE_COLUMNS: tuple[dict[str, Any], ...] = (
+    {
+        "name": "Phase",
+        "type": "string",
+        "jsonPath": ".status.phase",
+        "description": "Where the restore is; empty before it begins.",
+    },
+    {
+        "name": "Reason",
+        "type": "string",
+        "jsonPath": '.status.conditions[?(@.type=="Ready")].reason',
+        "description": "What is going on, what is waited for, or why it failed.",
+    },
+    {
+        "name": "Progress",
+        "type": "string",
+        "jsonPath": ".status.run.progress",
+        "description": "Share restored and time left.",
+    },
+    {
+        "name": "Point",
+        "type": "string",
+        "jsonPath": ".status.run.copied",
+        "description": "Moment of the copy that is restored.",
+    },
+    {
+        "name": "Age",
+        "type": "date",
+        "jsonPath": ".metadata.creationTimestamp",
+        "description": "Since the object was created.",
+    },
+    {"name": "Claim", "type": "string", "priority": 1, "jsonPath": ".spec.target.claimName"},
+    {"name": "Target", "type": "string", "priority": 1, "jsonPath": ".status.run.target"},
+    {"name": "Files", "type": "integer", "priority": 1, "jsonPath": ".status.run.files"},
+    {"name": "Bytes", "type": "integer", "format": "int64", "priority": 1, "jsonPath": ".status.run.bytes"},
+    {"name": "Message", "type": "string", "priority": 1, "jsonPath": ".status.message"},
+)
+
+
+@generated_once
+def data_mover_restore_crd() -> Manifest:
+    """Return the CustomResourceDefinition of DataMoverRestore."""
+    return crd(
+        DATA_MOVER_RESTORES,
+        rules=RESTORE_RULES,
+        columns=RESTORE_COLUMNS,
+        selectable_fields=SELECTABLE_FIELDS,
+        short_names=("dmr",),
         categories=("datamover", "backup"),
     )

@@ -16,6 +16,7 @@ import msgspec
 from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume
 from datamover.api.names import Phase
 from datamover.api.v1alpha1.datamover import DataMover
+from datamover.api.v1alpha1.restore import DataMoverRestore
 from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS
 from datamover.cli import fillings, synchronisations
 from datamover.cli.embedded.state import NODE, WorldError, forget_losses, held, read_identity, restore_for_reading
@@ -139,7 +140,7 @@ def _describe(obj: Runnable, copies: Collection[Copy]) -> KeptRun:
     left = tuple(copy for copy in copies if copy.owner == str(name))
     if isinstance(obj, DataVolume):
         return KeptRun(name, fillings.phase_of(obj), obj.metadata.creation_timestamp or "", left)
-    if not isinstance(obj, DataMover):
+    if not isinstance(obj, DataMover | DataMoverRestore):
         status = status_of(obj)
         return KeptRun(
             name, synchronisations.phase_of(obj), status.last_sync_start_time or status.last_sync_time or "", left

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from datamover.api.cdi.data_volume import DataVolume
 from datamover.api.v1alpha1.datamover import DataMover
+from datamover.api.v1alpha1.restore import DataMoverRestore
+from datamover.api.v1alpha1.restore_validation import check_spec as check_restore
 from datamover.api.v1alpha1.validation import check_spec
 from datamover.cli.applying import apply, check, name_in
 from datamover.cli.embedded.state import WorldError, restore_for_reading
@@ -75,6 +77,8 @@ def _tell(obj: Runnable, place: str, *, directories: Mapping[str, str], secrets:
         return f"would fill its disk from {describe_source(obj.spec) or 'nothing'}"
     if isinstance(obj, DataMover):
         return _tell_mover(obj, place, directories=directories, secrets=secrets)
+    if isinstance(obj, DataMoverRestore):
+        return _tell_restore(obj, place, directories=directories, secrets=secrets)
     return _tell_replication(obj, place, directories=directories, secrets=secrets)
 
 
@@ -91,6 +95,22 @@ def _tell_mover(mover: DataMover, place: str, *, directories: Mapping[str, str],
         *([] if spec.secret_name in secrets else [f"the Secret {spec.secret_name} is not among the manifests"]),
     ]
     return f"would back up {source or spec.source_pvc}{_but(lacks)}"
+
+
+def _tell_restore(
+    restore: DataMoverRestore, place: str, *, directories: Mapping[str, str], secrets: Collection[str]
+) -> str:
+    spec = restore.spec
+    finding = check_restore(spec, now=SystemClock().now()) if spec is not None else None
+    if spec is None or finding is not None:
+        name = restore.metadata.name
+        raise ManifestError(f"{place}: DataMoverRestore {name}: {finding.message if finding else 'it has no spec'}")
+    claim, bucket = spec.target.claim_name, spec.source.bucket
+    target = directories.get(claim, "")
+    lacks = [] if target or spec.target.create is not None else [f"no --volume {claim}=DIR stands for its claim"]
+    if bucket is not None and bucket.secret_name not in secrets:
+        lacks.append(f"the Secret {bucket.secret_name} is not among the manifests")
+    return f"would restore {spec.point} into {target or claim}{_but(lacks)}"
 
 
 def _tell_replication(obj: Replication, place: str, *, directories: Mapping[str, str], secrets: Collection[str]) -> str:

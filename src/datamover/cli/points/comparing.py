@@ -13,11 +13,11 @@ from datamover.agent.environment import is_timestamp
 from datamover.agent.points import difference
 from datamover.agent.points.bucket import Bucket
 from datamover.agent.points.catalogue import Point
-from datamover.agent.points.choice import AS_OF, LATEST
 from datamover.agent.points.difference import Change, Compared, Sum
 from datamover.agent.points.tree import Leaf, Tree, read_tree
 from datamover.agent.printing import readable
 from datamover.api.amounts import count
+from datamover.api.points import AS_OF, LATEST
 from datamover.cli.points.listing import encode_line, leaf_to_json, point_to_json
 from datamover.cli.points.place import Place
 from datamover.cli.points.work import Exit, perform

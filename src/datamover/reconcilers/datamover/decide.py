@@ -7,9 +7,11 @@ The state is derived from facts: the recorded run, the children that exist, and 
        └─ something missing: a condition says what; goes on when it appears
 """
 
+from typing import Final
+
 from msgspec.structs import replace
 
-from datamover.api import names
+from datamover.api import names, reasons
 from datamover.api.names import CopyMethod, Phase
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec, DataMoverStatus, Run
 from datamover.plans.steps import REST
@@ -27,6 +29,9 @@ from datamover.runs.order import Order
 from datamover.runs.proof import prove_copy_gone
 from datamover.runs.verdict import Rest, blocked
 from datamover.volumes.naming import clone_name
+
+_LOOK_AGAIN: Final = 15.0
+"""Seconds after which it is looked again whether a restore into the source is over."""
 
 
 def decide(facts: Facts, *, settings: Settings) -> Plan:
@@ -60,7 +65,10 @@ def _begin(facts: Facts, spec: DataMoverSpec, run: Run, *, clone: str) -> Plan:
         return tell(mover, Rest(), now=now)  # the Secret's own watch brings us back
     obstacle = find_obstacle(facts, spec)
     if obstacle is not None:
-        return tell(mover, blocked(obstacle.reason, obstacle.message, action="Preflight"), now=now)
+        # a restore is another controller's: nothing tells us when it is over
+        wake = _LOOK_AGAIN if obstacle.reason == reasons.SOURCE_BEING_RESTORED else None
+        told = blocked(obstacle.reason, obstacle.message, action="Preflight", wake_after=wake)
+        return tell(mover, told, now=now)
     return begin(mover, run, clone=None if run.copy_method == CopyMethod.DIRECT else clone, now=now)
 
 

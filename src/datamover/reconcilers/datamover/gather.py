@@ -26,6 +26,10 @@ class View(runs.View, Protocol):
         """The owners but this one that copy a claim whose user triggers copies."""
         ...
 
+    def restorers(self, namespace: str, claim: str) -> tuple[str, ...]:
+        """What restores into a claim now, or has left it half restored."""
+        ...
+
     def clone_holders(self, namespace: str, name: str) -> tuple[DataMover, ...]:
         """The DataMovers whose status names this clone."""
         ...
@@ -48,7 +52,15 @@ def gather(mover: DataMover, *, view: View, known: Known, now: datetime, patienc
         patience=patience,
     )
     secret = view.secret(mover.metadata.namespace or "", spec.secret_name)
-    return Facts(mover, facts, secret=secret, clone_name=name, sharers=view.sharers(facts.source, mover.metadata.uid))
+    return Facts(
+        mover,
+        facts,
+        secret=secret,
+        clone_name=name,
+        sharers=view.sharers(facts.source, mover.metadata.uid),
+        # a run that is recorded goes on: what it copies is its own copy
+        restorers=view.restorers(mover.metadata.namespace or "", spec.source_pvc) if run is None else (),
+    )
 
 
 def _clone_name(mover: DataMover, spec: DataMoverSpec, *, view: View, now: datetime) -> str | None:

@@ -6,7 +6,6 @@ and stay. A condition keeps its transition time while its status stays the same,
 message quotes (a mover, a node, a driver, a name), a status holds clean text only (law L11).
 """
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
@@ -20,21 +19,14 @@ from datamover.api.signed import redact_signed
 from datamover.api.transfer import REASON_INTERNAL_ERROR, REASON_NEWER_BACKUP_EXISTS
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus, Run
 from datamover.plans.conditions import Said, State, merge
-from datamover.plans.steps import Effect, Emit, ProveStatus, WriteStatus
+from datamover.plans.steps import Effect, Emit, WriteStatus
 from datamover.reconcilers.datamover.order import PHASES
 from datamover.reconcilers.datamover.plan import Plan, Step
 from datamover.reconcilers.datamover.record import update_run
-from datamover.runs.verdict import Answer, Facet, News, Rest, Verdict
+from datamover.reconcilers.summary import arrange, is_news, summarise
+from datamover.runs.verdict import Answer, Facet, Rest, Verdict
 from kubekit.words.text import MESSAGE_LIMIT
 from kubekit.words.timestamps import seconds
-
-_SUMMARY: Final[Mapping[State, Mapping[str, str]]] = {
-    State.WORKING: {ConditionType.READY: "False", ConditionType.RECONCILING: "True", ConditionType.STALLED: "False"},
-    State.BLOCKED: {ConditionType.READY: "False", ConditionType.RECONCILING: "False", ConditionType.STALLED: "True"},
-    State.SUSPENDED: {ConditionType.READY: "False", ConditionType.RECONCILING: "False", ConditionType.STALLED: "False"},
-    State.DONE: {ConditionType.READY: "True", ConditionType.RECONCILING: "False", ConditionType.STALLED: "False"},
-    State.FAILED: {ConditionType.READY: "False", ConditionType.RECONCILING: "False", ConditionType.STALLED: "True"},
-}
 
 _CONDITIONS: Final[Mapping[Facet, str]] = {
     Facet.TRIGGER: ConditionType.COPY_TRIGGERED,
@@ -50,7 +42,6 @@ _GOING_ON: Final = {
     Phase.CLEANING_UP: reasons.CLEANING_UP,
 }
 """What a run in this phase is doing, when nothing else is known of it."""
-_NUMBER: Final = re.compile(r"\d+")
 
 # What a run answers.
 
@@ -74,14 +65,8 @@ def tell(mover: DataMover, answer: Answer, *, now: datetime) -> Plan:
         restored=answer.renamed.claim if answer.renamed is not None else None,
         said={_CONDITIONS[facet]: said for facet, said in answer.facets.items()},
     )
-    written: tuple[Step, ...] = ()
-    if status is not None and _is_news(mover, status, answer):
-        written = (WriteStatus(status, cause=answer.cause),)
-    events = (*_announce(answer, message), *answer.events) if written or answer.after else ()
-    if answer.after and (answer.fenced or not written):
-        # Nothing is told before the effect, so who decided on a stale status has to be refused in another way.
-        return Plan((*answer.before, ProveStatus(), *answer.after, *written, *events), answer.wake_after)
-    return Plan((*answer.before, *written, *answer.after, *events), answer.wake_after)
+    news = status is not None and is_news(current, status, answer)
+    return arrange(answer, status, message, news=news)
 
 
 def _tell_parts(mover: DataMover, rest: Rest, *, now: datetime) -> tuple[Step, ...]:
@@ -94,40 +79,10 @@ def _tell_parts(mover: DataMover, rest: Rest, *, now: datetime) -> tuple[Step, .
     return (WriteStatus(replace(status, conditions=conditions)), *rest.events)
 
 
-def _is_news(mover: DataMover, status: DataMoverStatus, verdict: Verdict) -> bool:
-    """Tell whether people would learn anything from a status that differs from the one that is there (law L9)."""
-    current = mover.status or DataMoverStatus()
-    if verdict.news is News.CHANGED:
-        return True
-    if verdict.news is News.HALTED:
-        going = current.condition(ConditionType.RECONCILING)
-        return going is None or going.status != "True"
-    for type_ in (ConditionType.READY, ConditionType.STALLED):
-        was, will = current.condition(type_), status.condition(type_)
-        if was is None or will is None or (was.status, was.reason) != (will.status, will.reason):
-            return True
-    if (current.observed_generation, current.run) != (status.observed_generation, status.run):
-        return True
-    return verdict.news is News.WORDS and _shape(current.message) != _shape(status.message)
-
-
-def _shape(message: str | None) -> str:
-    return _NUMBER.sub("0", clean(message or ""))
-
-
 def _state_of(current: DataMoverStatus, verdict: Verdict) -> State:
     """A run that has failed stays failed while it waits to be tried again."""
     waits = verdict.state is State.BLOCKED and current.phase == Phase.FAILED
     return State.FAILED if waits else verdict.state
-
-
-def _announce(verdict: Verdict, message: str) -> tuple[Emit, ...]:
-    """Return the event of a state: what is going on needs none."""
-    if verdict.announced:
-        return ()
-    if verdict.state in (State.BLOCKED, State.FAILED):
-        return (Emit("Warning", verdict.reason, message, verdict.action),)
-    return (Emit("Normal", verdict.reason, message, verdict.action),) if verdict.state is State.DONE else ()
 
 
 def _say(mover: DataMover, run: Run | None, verdict: Verdict) -> str:
@@ -279,11 +234,7 @@ def compose(
     current = mover.status or DataMoverStatus()
     generation = mover.metadata.generation
     message = clean(redact_signed(message))
-    summary = dict(_SUMMARY[state])
-    summary[ConditionType.COMPLETE] = "True" if state is State.DONE else "False"
-    summary[ConditionType.FAILED] = "True" if state is State.FAILED else "False"
-    wanted: dict[str, Said] = {type_: (status, reason, message) for type_, status in summary.items()}
-    wanted.update(said or {})
+    wanted = {**summarise(state, reason, message), **(said or {})}
     new_phase = current.phase if phase is None else phase
     run = current.run if run is None else run
     if run is not None and run.progress is not None and state is not State.WORKING:

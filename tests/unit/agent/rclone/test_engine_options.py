@@ -28,9 +28,9 @@ from datamover.agent.rclone.engine_options import (
 )
 from datamover.agent.rclone.options import engine_options as environments
 from datamover.agent.rclone.options import for_checking
-from datamover.agent.rclone.periods import read_period
 from datamover.agent.rclone.settings import read_settings
 from datamover.api import transfer
+from datamover.api.periods import read_period
 from support.s3 import find_rclone
 
 PAGE = Path(__file__).resolve().parents[4] / "docs" / "mover.md"

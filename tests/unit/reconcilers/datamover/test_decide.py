@@ -117,6 +117,10 @@ DECISIONS = {
         facts(source=None),
         ["status - SourceNotFound", "event Warning SourceNotFound"],
     ),
+    "the source is being restored: waits": (
+        facts(restorers=("DataMoverRestore back",)),
+        ["status - SourceBeingRestored", "event Warning SourceBeingRestored"],
+    ),
     "suspended before it began": (
         facts(mover(suspend=True)),
         ["status - Suspended", "event Normal Suspended"],

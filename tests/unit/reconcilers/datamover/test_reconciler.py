@@ -658,6 +658,7 @@ class TestMissingRights:
         }
         elsewhere = {
             ("update", "datamovers/status of datamover.a-cup-of.coffee"),
+            ("update", "datamoverrestores/status of datamover.a-cup-of.coffee"),
             ("create", "events of events.k8s.io"),
             ("patch", "events of events.k8s.io"),
         }

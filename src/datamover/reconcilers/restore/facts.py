@@ -1,0 +1,36 @@
+"""Everything that one decision about a DataMoverRestore may know, frozen."""
+
+from dataclasses import dataclass
+
+from datamover.api.v1alpha1.datamover import DataMover
+from datamover.api.v1alpha1.restore import DataMoverRestore
+from datamover.movers.defaults import NONE, MoverDefaults
+from datamover.runs.facts import PATIENT, Patience, RunFacts, Unread
+from kubekit.words.core import SecretKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One DataMoverRestore, and what is known of its run, whose `source` is the claim that is restored into.
+
+    `mover` is the DataMover that the spec names, `secret` the Secret of the bucket; both count only before the restore is recorded. `before` are the
+    names of other restores of the same claim that come first.
+    """
+
+    restore: DataMoverRestore
+    run: RunFacts
+    mover: DataMover | Unread = Unread.NOT_SYNCED
+    secret: SecretKeys | Unread = Unread.NOT_SYNCED
+    before: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator was started with: `mover_image` replaces the documented default image, and `mover_pull_policy` its policy;
+    `mover_defaults` say how movers run whose object does not.
+    """
+
+    mover_image: str | None = None
+    mover_pull_policy: str | None = None
+    mover_defaults: MoverDefaults = NONE
+    patience: Patience = PATIENT

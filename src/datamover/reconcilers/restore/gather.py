@@ -1,0 +1,102 @@
+"""From the caches to one frozen Facts. Reads nothing but caches, so that a reconcile costs the API server no read."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Protocol
+
+from datamover.api.names import RestorePhase
+from datamover.api.v1alpha1.datamover import DataMover
+from datamover.api.v1alpha1.restore import DataMoverRestore, DataMoverRestoreSpec
+from datamover.plans.known import Known
+from datamover.reconcilers.restore.facts import Facts
+from datamover.reconcilers.restore.order import copy_of, job_name
+from datamover.reconcilers.restore.target import is_made_by
+from datamover.runs import gather as runs
+from datamover.runs.facts import PATIENT, Patience, RunFacts, Unread
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, SecretKeys
+
+
+class View(runs.View, Protocol):
+    """The caches, read by name."""
+
+    def secret(self, namespace: str, name: str) -> SecretKeys | Unread:
+        """What is known of a Secret."""
+        ...
+
+    def mover(self, namespace: str, name: str) -> DataMover | Unread:
+        """What is known of a DataMover."""
+        ...
+
+    def rivals(self, namespace: str, claim: str) -> tuple[DataMoverRestore, ...]:
+        """The restores into a claim."""
+        ...
+
+
+def gather(
+    restore: DataMoverRestore, *, view: View, known: Known, now: datetime, patience: Patience = PATIENT
+) -> Facts:
+    """Return what there is to know about one DataMoverRestore."""
+    spec, status = restore.spec, restore.status
+    if spec is None:
+        return Facts(restore, RunFacts(now, known=known, patience=patience))
+    namespace = restore.metadata.namespace or ""
+    run = status.run if status is not None else None
+    claim = run.claim if run is not None else spec.target.claim_name
+    name = (run.job_name if run is not None else None) or job_name(claim)
+    facts = runs.gather_run(restore.metadata, copy_of(claim), name, view=view, known=known, now=now, patience=patience)
+    refusal = facts.known.refusal
+    made = refusal is not None and refusal.target == (PERSISTENT_VOLUME_CLAIMS.kind, claim)
+    if made and facts.source is not None and is_made_by(restore, facts.source):
+        facts = replace(facts, known=replace(facts.known, refusal=None))  # it is there, whoever's answer was lost
+    mover, secret = _read_source(spec, namespace, view=view) if run is None else (Unread.MISSING, Unread.MISSING)
+    return Facts(restore, facts, mover=mover, secret=secret, before=_who_comes_first(restore, claim, view=view))
+
+
+def secret_of(spec: DataMoverRestoreSpec, mover: DataMover | Unread) -> str | None:
+    """Return the name of the bucket's Secret; None while nobody can tell it."""
+    if spec.source.bucket is not None:
+        return spec.source.bucket.secret_name
+    return mover.spec.secret_name if isinstance(mover, DataMover) and mover.spec is not None else None
+
+
+def _read_source(
+    spec: DataMoverRestoreSpec, namespace: str, *, view: View
+) -> tuple[DataMover | Unread, SecretKeys | Unread]:
+    mover: DataMover | Unread = Unread.MISSING
+    if spec.source.data_mover:
+        mover = view.mover(namespace, spec.source.data_mover)
+    name = secret_of(spec, mover)
+    return mover, view.secret(namespace, name) if name else Unread.NOT_SYNCED
+
+
+def _who_comes_first(restore: DataMoverRestore, claim: str, *, view: View) -> tuple[str, ...]:
+    """Return the restores into the same claim that this one has to wait for, as far as their statuses say so."""
+    others = view.rivals(restore.metadata.namespace or "", claim)
+    return tuple(
+        sorted(
+            other.metadata.name
+            for other in others
+            if other.metadata.uid != restore.metadata.uid and _comes_before(other, restore)
+        )
+    )
+
+
+def _comes_before(other: DataMoverRestore, restore: DataMoverRestore) -> bool:
+    """The one whose mover was started comes first, then the older one of those that have begun."""
+    at, own = _place(other), _place(restore)
+    return at > 0 and (-at, _age(other)) < (-own, _age(restore))
+
+
+def _place(restore: DataMoverRestore) -> int:
+    """Return 2 when its mover may write, 1 when it prepares for that, 0 when it does neither."""
+    status = restore.status
+    if status is None or status.run is None:
+        return 0
+    if status.phase in (RestorePhase.RESTORING, RestorePhase.CLEANING_UP):
+        return 2
+    held = restore.metadata.terminating or (restore.spec is not None and restore.spec.suspend)
+    return 1 if status.phase == RestorePhase.PREPARING and not held else 0
+
+
+def _age(restore: DataMoverRestore) -> tuple[str, str]:
+    return restore.metadata.creation_timestamp or "", restore.metadata.uid

@@ -1,0 +1,177 @@
+"""The kind DataMoverRestore: what the reconciler of any kind needs of it."""
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime
+
+from datamover.api.names import ConditionType, RestorePhase
+from datamover.api.transfer import REASON_INTERNAL_ERROR
+from datamover.api.v1alpha1.definition import data_mover_restore_crd
+from datamover.api.v1alpha1.restore import DATA_MOVER_RESTORES, DataMoverRestore, DataMoverRestoreStatus
+from datamover.plans.kind import Kind, Line
+from datamover.plans.known import Known, Seen
+from datamover.plans.learned import Learned
+from datamover.reconcilers.cluster import find_owner
+from datamover.reconcilers.restore.caches import Caches, claim_of
+from datamover.reconcilers.restore.decide import decide
+from datamover.reconcilers.restore.facts import Facts, Settings
+from datamover.reconcilers.restore.gather import gather, secret_of
+from datamover.reconcilers.restore.plan import Plan, Step
+from datamover.reconcilers.restore.report import Meter, report_failure, report_status
+from datamover.reconcilers.restore.status import says_same, tell
+from datamover.runs.facts import Unread
+from datamover.runs.verdict import blocked
+from kubekit.runtime.controller import Controller
+from kubekit.runtime.store import Key
+from kubekit.words.core import PersistentVolume, PersistentVolumeClaim
+from kubekit.words.meta import HasMeta
+from kubekit.words.storage import StorageClass
+
+_ENDS = frozenset({RestorePhase.COMPLETED, RestorePhase.FAILED})
+
+
+class RestoreKind(Kind[DataMoverRestore, DataMoverRestoreStatus, Facts]):
+    """Reads from `caches`, counts into `meter`. A cluster that was set up before there were restores has no definition of it."""
+
+    resource = DATA_MOVER_RESTORES
+    optional = True
+
+    def __init__(self, *, caches: Caches, meter: Meter, settings: Settings) -> None:
+        self.objects = caches.restores
+        self.definition = data_mover_restore_crd()
+        self._caches = caches
+        self._meter = meter
+        self._settings = settings
+
+    # Deciding.
+
+    def gather(self, obj: DataMoverRestore, *, known: Known, now: datetime) -> Facts:
+        """Return what there is to know about a restore."""
+        return gather(obj, view=self._caches, known=known, now=now, patience=self._settings.patience)
+
+    def decide(self, facts: Facts) -> Plan:
+        """Return what to do next."""
+        return decide(facts, settings=self._settings)
+
+    def broken(self, obj: DataMoverRestore, message: str, *, now: datetime) -> tuple[Step, ...]:
+        """Return the steps that tell of a defect of ours."""
+        return tell(obj, blocked(REASON_INTERNAL_ERROR, message, action="Reconcile"), now=now).steps
+
+    def seen(self, facts: Facts) -> Seen:
+        """Return which children there were."""
+        return facts.run.known.seen
+
+    # What a status says.
+
+    def is_over(self, obj: DataMoverRestore) -> bool:
+        """Tell whether the restore has ended."""
+        return obj.status is not None and obj.status.phase in _ENDS
+
+    def stage(self, status: DataMoverRestoreStatus | None) -> str:
+        """Return the phase."""
+        return (status.phase if status is not None else None) or RestorePhase.NONE
+
+    def says_same(self, one: DataMoverRestoreStatus | None, other: DataMoverRestoreStatus | None) -> bool:
+        """Tell whether two statuses differ in nothing but times."""
+        return says_same(one or DataMoverRestoreStatus(), other or DataMoverRestoreStatus())
+
+    # Telling.
+
+    def headline(self, before: DataMoverRestoreStatus | None, status: DataMoverRestoreStatus) -> Line | None:
+        """Return the phase that begins, and why."""
+        if self.stage(status) == self.stage(before):
+            return None
+        ready = status.condition(ConditionType.READY)
+        reason = f" ({ready.reason})" if ready is not None else ""
+        level = logging.WARNING if status.phase == RestorePhase.FAILED else logging.INFO
+        return Line(f"restore {status.phase}{reason}: {status.message or ''}", level)
+
+    def occasion(self, obj: DataMoverRestore) -> str:
+        """Return that it is the clean-up."""
+        return "cleanup: " if self.stage(obj.status) == RestorePhase.CLEANING_UP else ""
+
+    def is_told(self, obj: DataMoverRestore) -> bool:
+        """A failure is told with its phase."""
+        return self.stage(obj.status) == RestorePhase.FAILED
+
+    def report(
+        self, learned: Learned[DataMoverRestore, DataMoverRestoreStatus], obj: DataMoverRestore, *, now: datetime
+    ) -> None:
+        """Count what was written, and what could not be done."""
+        status = obj.status
+        for each in learned.written:
+            report_status(each.before, each.status, meter=self._meter, now=now, cause=each.cause)
+            status = each.status
+        if learned.failed is not None:
+            report_failure(obj.metadata, status, learned.failed, meter=self._meter)
+
+    # Coming and going.
+
+    def connect(self, controller: Controller) -> None:
+        """Wake a restore when its claim, its Job, a class, its source, or another restore into its claim changes."""
+        cluster = self._caches.cluster
+        controller.watch(self._caches.restores, self._of_rival)
+        controller.watch(cluster.claims, self._of_claim)
+        controller.watch(cluster.volumes, self._of_volume)
+        controller.watch(cluster.classes, self._of_class)
+        controller.watch(cluster.jobs, self._of_child)
+        controller.watch(cluster.pods, self._of_child)
+        self._caches.movers.add_handler(lambda key: _add_all(controller, self._caches.restores_of_mover(key)))
+        cluster.secrets.add_handler(lambda key: _add_all(controller, self._of_secret(key)))
+
+    def notice(self, key: Key, obj: DataMoverRestore) -> None:
+        """Watch what it takes from others as long as it has not begun; afterwards all of that is recorded."""
+        spec, status = obj.spec, obj.status
+        waiting = spec is not None and (status is None or status.run is None) and not obj.metadata.terminating
+        if spec is None or not waiting:
+            self.forget(key)
+            return
+        mover = spec.source.data_mover
+        self._caches.movers.want((DATA_MOVER_RESTORES.kind, key), (Key(key.namespace, mover),) if mover else ())
+        secret = secret_of(spec, self._caches.mover(key.namespace, mover) if mover else Unread.MISSING)
+        self._caches.cluster.secrets.want(
+            (DATA_MOVER_RESTORES.kind, key), (Key(key.namespace, secret),) if secret else ()
+        )
+
+    def forget(self, key: Key) -> None:
+        """End the watches of what it takes from others."""
+        self._caches.movers.want((DATA_MOVER_RESTORES.kind, key), ())
+        self._caches.cluster.secrets.want((DATA_MOVER_RESTORES.kind, key), ())
+
+    # Whom a change concerns.
+
+    def _of_rival(self, old: DataMoverRestore | None, new: DataMoverRestore | None) -> Iterable[Key]:
+        """What another restore does into the same claim matters to those that wait for it."""
+        found = new or old
+        if found is None or (old is not None and new is not None and self.stage(old.status) == self.stage(new.status)):
+            return ()
+        claim = claim_of(found)
+        return tuple(self._caches.restores_of_claim(found.metadata.namespace or "", claim)) if claim else ()
+
+    def _of_claim(self, old: PersistentVolumeClaim | None, new: PersistentVolumeClaim | None) -> Iterable[Key]:
+        found = new or old
+        if found is None:
+            return ()
+        return self._caches.restores_of_claim(found.metadata.namespace or "", found.metadata.name)
+
+    def _of_volume(self, old: PersistentVolume | None, new: PersistentVolume | None) -> Iterable[Key]:
+        if old is not None or new is None or new.spec is None or new.spec.claim_ref is None:
+            return ()
+        claim = new.spec.claim_ref
+        return self._caches.restores_of_claim(claim.namespace or "", claim.name or "")
+
+    def _of_class(self, old: StorageClass | None, new: StorageClass | None) -> Iterable[Key]:
+        del old, new
+        return self._caches.unfinished()
+
+    def _of_child(self, old: HasMeta | None, new: HasMeta | None) -> Iterable[Key]:
+        return find_owner(DATA_MOVER_RESTORES, new or old, by_uid=self._caches.restore_of_uid)
+
+    def _of_secret(self, key: Key) -> Iterable[Key]:
+        """Which Secret a restore needs may be a DataMover's word, so all are woken that have not begun: they are few."""
+        return (each for each in self._caches.unfinished() if each.namespace == key.namespace)
+
+
+def _add_all(controller: Controller, keys: Iterable[Key]) -> None:
+    for key in keys:
+        controller.queue.add(key)

@@ -1,0 +1,128 @@
+"""A DataMoverRestore as an order: a run that reads no copy, because its mover writes the claim itself. Pure."""
+
+from typing import Final
+
+from datamover.api import reasons
+from datamover.api.fields import Fields
+from datamover.api.names import RESTORE_PREFIX, ConditionType, CopyMethod, RestorePhase
+from datamover.api.ownership import Owner, labels_of
+from datamover.api.v1alpha1.restore import (
+    DATA_MOVER_RESTORES,
+    DataMoverRestore,
+    DataMoverRestoreSpec,
+    DataMoverRestoreStatus,
+    RestoreRun,
+)
+from datamover.movers.restore import CONTAINER, Restore, build_job
+from datamover.reconcilers.restore.facts import Settings
+from datamover.runs.order import Copy, Order, Readable, Transfer
+from datamover.runs.record import Amounts, Record, Stage
+from datamover.volumes.naming import JOB_NAME_LIMIT, shorten
+from kubekit.words.meta import Manifest
+from kubekit.words.timestamps import folder, moment_of, parse
+
+FIELDS: Final = Fields(
+    kind=DATA_MOVER_RESTORES.kind,
+    source="spec.target.claimName",
+    storage_class="spec.target.create.storageClassName",
+    snapshot_class="nothing",
+    method="nothing",
+    image="spec.image",
+    pull_secrets="spec.mover.imagePullSecrets",
+    memory="spec.mover.resources.limits.memory",
+    deadline="spec.deadlineSeconds",
+    suspend="spec.suspend",
+    keeps="it is the user's",
+    verify="nothing: a restore always compares",
+)
+PHASES: Final = {
+    Stage.COPYING: RestorePhase.PREPARING,
+    Stage.COPIED: RestorePhase.PREPARING,
+    Stage.MOVING: RestorePhase.RESTORING,
+    Stage.CLEANING: RestorePhase.CLEANING_UP,
+    Stage.DONE: RestorePhase.COMPLETED,
+}
+"""The phase of each stage. A restore that failed is at none of them."""
+_STAGES: Final = {
+    RestorePhase.PREPARING: Stage.COPYING,
+    RestorePhase.RESTORING: Stage.MOVING,
+    RestorePhase.CLEANING_UP: Stage.CLEANING,
+    RestorePhase.COMPLETED: Stage.DONE,
+}
+
+
+def job_name(claim: str) -> str:
+    """Return `restore-<claim>`, at most 63 characters: of two restores into one claim only one can have its Job (law L7)."""
+    return shorten(f"{RESTORE_PREFIX}{claim}", JOB_NAME_LIMIT)
+
+
+def copy_of(claim: str) -> Copy:
+    """Return that there is no copy: the mover uses the claim itself."""
+    return Copy(CopyMethod.DIRECT, claim, None, temporary=False)
+
+
+def order_of(restore: DataMoverRestore, spec: DataMoverRestoreSpec, run: RestoreRun, *, settings: Settings) -> Order:
+    """Return what is asked for. What the run has recorded counts, not what the spec says now (law L6)."""
+    name = run.job_name or job_name(run.claim)
+    owner = owner_of(restore, run)
+
+    def build(readable: Readable) -> Manifest:
+        return build_job(
+            owner,
+            _asked(restore, spec, run),
+            name=name,
+            claim=readable.claim,
+            image=settings.mover_image,
+            pull_policy=settings.mover_pull_policy,
+            defaults=settings.mover_defaults,
+        )
+
+    return Order(
+        owner,
+        copy_of(run.claim),
+        (Transfer(name, CONTAINER, build, deadline=spec.deadline_seconds, temporary=True),),
+        _record_of(restore.status or DataMoverRestoreStatus(), run),
+        FIELDS,
+    )
+
+
+def owner_of(restore: DataMoverRestore, run: RestoreRun) -> Owner:
+    """Return whose the Job is."""
+    return Owner(DATA_MOVER_RESTORES, restore.metadata, labels_of(restore.metadata, run_id=run.id))
+
+
+def _asked(restore: DataMoverRestore, spec: DataMoverRestoreSpec, run: RestoreRun) -> Restore:
+    return Restore(
+        run_id=run.id,
+        namespace=restore.metadata.namespace or "",
+        object_name=restore.metadata.name,
+        secret_name=run.secret_name,
+        point=run.wanted,
+        source=run.source or "",
+        path=run.path or "",
+        overwrite=spec.overwrite,
+        on_missing=spec.on_missing,
+        disturbed=spec.disturbed,
+        privileges=spec.privileges,
+        special=spec.special,
+        environment=(*(run.environment or ()), *(spec.additional_env or ())),
+        deadline_seconds=spec.deadline_seconds,
+        image=spec.image,
+        mover=spec.mover,
+    )
+
+
+def _record_of(status: DataMoverRestoreStatus, run: RestoreRun) -> Record:
+    ready, going = status.condition(ConditionType.READY), status.condition(ConditionType.RECONCILING)
+    reason = ready.reason if ready is not None else ""
+    begun = moment_of(run.started, default=None)
+    return Record(
+        stage=_STAGES.get(status.phase or RestorePhase.NONE, Stage.COPYING),
+        begun=folder(parse(run.started)) if run.started and begun is not None else "",
+        # what runs calls it
+        reason=reasons.RUN_RECORDED if reason == reasons.PREPARING else reason,
+        halted=going is not None and going.status != "True",
+        since=status.phase_started,
+        attempts=run.attempts,
+        amounts=Amounts(run.bytes, run.total_bytes, run.files, run.total_files),
+    )

@@ -1,0 +1,103 @@
+"""The restore as a DataMoverRestore's status records it. Pure."""
+
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from datamover.api import names, points, transfer
+from datamover.api.pods import EnvVar
+from datamover.api.transfer import Outcome
+from datamover.api.v1alpha1.datamover import DataMover
+from datamover.api.v1alpha1.restore import DataMoverRestore, DataMoverRestoreSpec, RestoreRun
+from datamover.plans.conditions import State
+from datamover.reconcilers.restore.order import job_name
+from datamover.runs.progress import describe_progress
+from datamover.runs.record import Stage
+from datamover.runs.verdict import Tally, Verdict
+from kubekit.words.timestamps import compact, seconds
+
+
+def new_run(
+    restore: DataMoverRestore, spec: DataMoverRestoreSpec, *, mover: DataMover | None, now: datetime
+) -> RestoreRun:
+    """Return the record of a restore that begins now, with all that is taken from `mover`, which may be gone later.
+
+    Raises ValueError when the spec names no source, or its point is none: nobody begins before it was checked.
+    """
+    meta, bucket = restore.metadata, spec.source.bucket
+    if mover is not None and mover.spec is not None:
+        secret, environment = mover.spec.secret_name, mover.spec.additional_env or ()
+        source: str | None = f"{meta.namespace}/{mover.spec.source_pvc}"
+    elif bucket is not None:
+        secret, source = bucket.secret_name, bucket.source
+        environment = (
+            () if bucket.prefix is None else (EnvVar(name=transfer.CUSTOM_PATH_PREFIX, value=_literal(bucket.prefix)),)
+        )
+    else:
+        raise ValueError("a restore without a source has no run")
+    return RestoreRun(
+        id=f"{compact(now)}-{meta.uid.replace('-', '')[:12]}",
+        claim=spec.target.claim_name,
+        secret_name=secret,
+        wanted=points.settle(spec.point, now=now),
+        source=source,
+        path=spec.path or None,
+        environment=environment or None,
+        job_name=job_name(spec.target.claim_name),
+        retry=meta.annotation(names.RETRY_ANNOTATION),
+        started=seconds(now),
+    )
+
+
+def update_run(run: RestoreRun, verdict: Verdict, *, claim: str | None, now: datetime) -> RestoreRun:
+    """Return the run with what a verdict has to record. `claim` is the UID of the claim that the mover is started with."""
+    if verdict.tally is not None:
+        run = _count(run, verdict.tally)
+    if verdict.job is not None:
+        run = replace(run, job_name=verdict.job)
+    if verdict.stage is Stage.MOVING and run.claim_uid is None:
+        run = replace(run, claim_uid=claim)
+    if verdict.state in (State.DONE, State.FAILED):
+        run = replace(run, finished=seconds(now))
+    return run
+
+
+def _count(run: RestoreRun, tally: Tally) -> RestoreRun:
+    run = replace(run, attempts=run.attempts if tally.attempts is None else tally.attempts, progress=None)
+    if tally.outcome is not None:
+        return _record_outcome(run, tally.outcome)
+    progress = tally.progress
+    if progress is None:
+        return run
+    return replace(
+        run,
+        bytes=progress.bytes,
+        total_bytes=progress.total_bytes,
+        files=progress.files,
+        total_files=progress.total_files,
+        progress=describe_progress(progress),
+    )
+
+
+def _record_outcome(run: RestoreRun, outcome: Outcome) -> RestoreRun:
+    """Return the run with what the mover reported. Of one that failed the amounts are what there was to do, not what is done."""
+    found = outcome.restoration
+    done = outcome.succeeded
+    return replace(
+        run,
+        point=(found.point if found is not None else "") or run.point,
+        copied=(found.moment if found is not None else "") or run.copied,
+        target=found.target if found is not None else run.target,
+        destination=outcome.destination or run.destination,
+        bytes=outcome.bytes if done else max(run.bytes or 0, outcome.transferred_bytes),
+        files=outcome.files if done else max(run.files or 0, outcome.transferred_files),
+        total_bytes=outcome.bytes or run.total_bytes,
+        total_files=outcome.files or run.total_files,
+        transferred_bytes=outcome.transferred_bytes,
+        transferred_files=outcome.transferred_files,
+    )
+
+
+def _literal(text: str) -> str:
+    """A variable's value may refer to others by $(NAME): a prefix is meant as it is written."""
+    return text.replace("$", "$$")

@@ -1,0 +1,81 @@
+"""What a written status of a DataMoverRestore means for the metrics (law L10)."""
+
+from datetime import datetime
+from typing import Protocol
+
+from datamover.api import reasons
+from datamover.api.names import ConditionType, RestorePhase
+from datamover.api.v1alpha1.restore import DataMoverRestore, DataMoverRestoreStatus
+from datamover.api.waits import PLANNED
+from datamover.plans.learned import Failed
+from datamover.plans.steps import ProveStatus, WriteStatus
+from kubekit.client.errors import Forbidden
+from kubekit.words.meta import ObjectMeta
+from kubekit.words.timestamps import moment_of
+
+_ENDS = frozenset({RestorePhase.COMPLETED, RestorePhase.FAILED})
+
+
+class Meter(Protocol):
+    """What is needed of `datamover.metrics`. Durations in seconds, sizes in bytes."""
+
+    def started(self, *, namespace: str) -> None:
+        """A restore was recorded, or is tried again."""
+        ...
+
+    def ended(self, *, namespace: str, succeeded: bool, seconds: float) -> None:
+        """A restore ended, so long after it was recorded."""
+        ...
+
+    def restored(self, *, namespace: str, size: int, files: int, attempts: int) -> None:
+        """A restore brought back so much."""
+        ...
+
+    def error(self, *, error_type: str, phase: str, namespace: str) -> None:
+        """Something stands in the way."""
+        ...
+
+
+def report_status(
+    restore: DataMoverRestore, new: DataMoverRestoreStatus, *, meter: Meter, now: datetime, cause: str | None = None
+) -> None:
+    """Count what has changed between the status that was there and the one that was written."""
+    old = restore.status or DataMoverRestoreStatus()
+    namespace = restore.metadata.namespace or ""
+    before, after = old.phase or RestorePhase.NONE, new.phase or RestorePhase.NONE
+    if after == RestorePhase.PREPARING and before != after:
+        meter.started(namespace=namespace)
+    if after in _ENDS and before not in _ENDS:
+        began = moment_of(new.run.started if new.run is not None else None, default=now.timestamp())
+        took = max(0.0, now.timestamp() - began)
+        meter.ended(namespace=namespace, succeeded=after == RestorePhase.COMPLETED, seconds=took)
+    if after == RestorePhase.COMPLETED != before and new.run is not None:
+        run = new.run
+        meter.restored(namespace=namespace, size=run.bytes or 0, files=run.files or 0, attempts=run.attempts)
+    _report_obstacle(old, new, namespace=namespace, meter=meter, cause=cause)
+
+
+def report_failure(
+    meta: ObjectMeta,
+    status: DataMoverRestoreStatus | None,
+    failed: Failed[DataMoverRestoreStatus],
+    *,
+    meter: Meter,
+) -> None:
+    """Count a step that did not go through, where the status does not tell it."""
+    if isinstance(failed.step, WriteStatus | ProveStatus) and isinstance(failed.error, Forbidden):
+        phase = (status.phase if status else None) or RestorePhase.NONE
+        meter.error(error_type=reasons.STATUS_FORBIDDEN, phase=phase, namespace=meta.namespace or "")
+
+
+def _report_obstacle(
+    old: DataMoverRestoreStatus, new: DataMoverRestoreStatus, *, namespace: str, meter: Meter, cause: str | None
+) -> None:
+    phase = new.phase or RestorePhase.NONE
+    if cause is not None:
+        meter.error(error_type=cause, phase=phase, namespace=namespace)
+    stalled, was = new.condition(ConditionType.STALLED), old.condition(ConditionType.STALLED)
+    if stalled is None or stalled.status != "True" or stalled.reason in PLANNED:
+        return
+    if was is None or was.status != "True" or was.reason != stalled.reason:
+        meter.error(error_type=stalled.reason, phase=phase, namespace=namespace)

@@ -1,0 +1,280 @@
+"""What is said of a DataMoverRestore: the only module that composes its status. Pure.
+
+`tell` turns the verdict of a run into a plan, and decides whether people would learn anything from writing it (law L9). Of what came back, and of
+what was compared, the mover's own account is told: a restore is not the mirror image of a backup in that (law L4).
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace as replace_verdict
+from datetime import datetime
+from typing import Final
+
+from msgspec.structs import replace
+
+from datamover.api import amounts, names, reasons
+from datamover.api.names import ConditionType, RestorePhase
+from datamover.api.outside import clean
+from datamover.api.restore import Restored, tell_comparison, tell_losses
+from datamover.api.signed import redact_signed
+from datamover.api.transfer import REASON_INTERNAL_ERROR, Outcome
+from datamover.api.v1alpha1.restore import DataMoverRestore, DataMoverRestoreStatus, RestoreRun
+from datamover.plans.conditions import Said, State, merge
+from datamover.plans.steps import Emit, WriteStatus
+from datamover.reconcilers.restore.order import PHASES
+from datamover.reconcilers.restore.plan import Plan, Step
+from datamover.reconcilers.restore.record import update_run
+from datamover.reconcilers.summary import arrange, is_news, summarise
+from datamover.runs.verdict import Answer, Facet, Rest, Verdict
+from kubekit.words.text import MESSAGE_LIMIT
+from kubekit.words.timestamps import seconds
+
+_CONDITIONS: Final[Mapping[Facet, str]] = {
+    Facet.MOVE: ConditionType.RESTORED,
+    Facet.CHECK: ConditionType.VERIFIED,
+    Facet.CLEAN: ConditionType.CLEANED_UP,
+}
+_REASONS: Final = {reasons.SYNCHRONIZING: reasons.RESTORING, reasons.SYNCHRONIZED: reasons.RESTORED}
+"""What a restore calls what runs of every kind do."""
+_GOING_ON: Final = {
+    RestorePhase.PREPARING: reasons.PREPARING,
+    RestorePhase.RESTORING: reasons.JOB_CREATED,
+    RestorePhase.CLEANING_UP: reasons.CLEANING_UP,
+}
+"""What a restore in this phase is doing, when nothing else is known of it."""
+
+# What a run answers.
+
+
+def tell(restore: DataMoverRestore, answer: Answer, *, now: datetime, claim: str | None = None) -> Plan:
+    """Return the plan: what the run does next, with the status that says so where that is news. `claim` is the UID of the claim."""
+    if isinstance(answer, Rest):
+        return Plan((*_heal(restore, now=now), *answer.steps), answer.wake_after)
+    verdict = replace_verdict(answer, reason=_REASONS.get(answer.reason, answer.reason))
+    current = restore.status or DataMoverRestoreStatus()
+    run = update_run(current.run, verdict, claim=claim, now=now) if current.run is not None else None
+    message = _say(restore, run, verdict)
+    status = compose(
+        restore,
+        now=now,
+        state=_state_of(current, verdict),
+        reason=verdict.reason,
+        message=message,
+        phase=RestorePhase.FAILED
+        if verdict.state is State.FAILED
+        else PHASES[verdict.stage]
+        if verdict.stage
+        else None,
+        run=run,
+        said={_CONDITIONS[facet]: said for facet, said in _parts_of(verdict).items() if facet in _CONDITIONS},
+    )
+    return arrange(verdict, status, message, news=status is not None and is_news(current, status, verdict))
+
+
+def _parts_of(verdict: Verdict) -> Mapping[Facet, Said]:
+    """Return what is said of single parts: of what the mover has told, in its words."""
+    outcome = verdict.tally.outcome if verdict.tally is not None else None
+    found = outcome.restoration if outcome is not None else None
+    parts = {
+        facet: (status, _REASONS.get(reason, reason), message)
+        for facet, (status, reason, message) in verdict.facets.items()
+    }
+    if outcome is None or found is None or Facet.MOVE not in parts or parts[Facet.MOVE][0] != "True":
+        return parts
+    return {**parts, Facet.MOVE: _judge_restoration(outcome, found), Facet.CHECK: _judge_comparison(found)}
+
+
+def _judge_restoration(outcome: Outcome, found: Restored) -> Said:
+    if found.empty:
+        return "True", reasons.NOTHING_TO_RESTORE, outcome.message or "the bucket has no backup of the source"
+    if found.losses:
+        return "True", reasons.RESTORED_WITH_LOSSES, f"what comes back is there, but {tell_losses(found.losses)}"
+    return "True", reasons.RESTORED, outcome.message or "the point is restored"
+
+
+def _judge_comparison(found: Restored) -> Said:
+    told = tell_comparison(by_checksum=found.by_checksum, by_size=found.by_size)
+    if found.by_size:
+        return "False", reasons.SIZES_COMPARED, told
+    return ("True", reasons.VERIFIED, told) if found.by_checksum else ("False", reasons.NOTHING_VERIFIED, told)
+
+
+def _state_of(current: DataMoverRestoreStatus, verdict: Verdict) -> State:
+    """One that has failed stays failed while it waits to be tried again."""
+    waits = verdict.state is State.BLOCKED and current.phase == RestorePhase.FAILED
+    return State.FAILED if waits else verdict.state
+
+
+def _say(restore: DataMoverRestore, run: RestoreRun | None, verdict: Verdict) -> str:
+    if verdict.state is State.FAILED:
+        return _with_advice(restore, verdict)
+    return _describe_success(restore, run) if verdict.state is State.DONE and run is not None else verdict.message
+
+
+def _with_advice(restore: DataMoverRestore, verdict: Verdict) -> str:
+    """Nothing is deleted after a failure: say how to try again."""
+    meta = restore.metadata
+    hint = (
+        f".{names.RETRY_ADVICE}kubectl -n {meta.namespace} annotate datamoverrestore {meta.name} "
+        f'{names.RETRY_ANNOTATION}="$(date +%s)" --overwrite'
+    )
+    return clean(verdict.message.rstrip("."), limit=MESSAGE_LIMIT - len(hint)) + hint
+
+
+def _describe_success(restore: DataMoverRestore, run: RestoreRun) -> str:
+    told = (restore.status or DataMoverRestoreStatus()).condition(ConditionType.RESTORED)
+    if told is not None and told.reason == reasons.NOTHING_TO_RESTORE:
+        return f"nothing to restore: {told.message}"
+    amount = (
+        f"{amounts.count(run.files, 'file')}, {amounts.size(run.bytes or 0)}" if run.files is not None else "the data"
+    )
+    of = f" of {run.source}" if run.source else ""
+    at = f" at {run.copied}" if run.copied else ""
+    lost = f"; {told.message}" if told is not None and told.reason == reasons.RESTORED_WITH_LOSSES else ""
+    unknown = "" if run.files is not None else ", unverified: the mover left no outcome that can be read"
+    return f"{amount}{of}{at} restored into {run.claim}{unknown}{lost}"
+
+
+def _heal(restore: DataMoverRestore, *, now: datetime) -> tuple[Step, ...]:
+    """Return a status that no longer says that the operator fails at this restore: it has just decided."""
+    status = restore.status
+    stalled = status.condition(ConditionType.STALLED) if status is not None else None
+    if status is None or stalled is None or stalled.status != "True" or stalled.reason != REASON_INTERNAL_ERROR:
+        return ()
+    reason = _GOING_ON.get(status.phase or RestorePhase.NONE)
+    if reason is None:
+        return ()  # before it begins the preflight has the word, and at its end the reason is the mover's own
+    healed = compose(
+        restore, now=now, state=State.WORKING, reason=reason, message="the operator goes on with this restore"
+    )
+    return (WriteStatus(healed),) if healed is not None else ()
+
+
+# What a restore says of itself: that it begins, and what can still be said when it is over.
+
+
+def begin(restore: DataMoverRestore, run: RestoreRun, *, now: datetime) -> Plan:
+    """Record a restore before its first effect (law L6)."""
+    status = compose(
+        restore,
+        now=now,
+        state=State.WORKING,
+        reason=reasons.PREPARING,
+        message=f"PersistentVolumeClaim {run.claim} is prepared",
+        phase=RestorePhase.PREPARING,
+        run=run,
+    )
+    return Plan((WriteStatus(status),) if status is not None else ())
+
+
+def begin_again(restore: DataMoverRestore, run: RestoreRun, *, now: datetime) -> Plan:
+    """Record that a failed restore is tried again."""
+    message = "trying again, as the retry annotation asks"
+    status = compose(
+        restore,
+        now=now,
+        state=State.WORKING,
+        reason=reasons.RETRYING,
+        message=message,
+        phase=RestorePhase.PREPARING,
+        run=run,
+        said={ConditionType.RESTORED: ("Unknown", reasons.RETRYING, "trying again")},
+    )
+    if status is None:
+        return Plan()
+    return Plan((WriteStatus(status), Emit("Normal", reasons.RETRYING, message, "Retry")))
+
+
+def settle(restore: DataMoverRestore, answer: Answer, *, now: datetime) -> Plan:
+    """One that is complete stays so. Beside that is told what came late and cannot be removed, until it can be."""
+    status = restore.status or DataMoverRestoreStatus()
+    if isinstance(answer, Verdict):
+        noted = _note(status, ("True", answer.reason, answer.message), answer.message, now=now)
+        if noted != status:
+            return Plan(
+                (WriteStatus(noted), Emit("Warning", answer.reason, answer.message, answer.action)), answer.wake_after
+            )
+        return Plan(acknowledge(restore).steps, answer.wake_after)
+    done, stalled = status.condition(ConditionType.COMPLETE), status.condition(ConditionType.STALLED)
+    if done is not None and stalled is not None and stalled.reason == reasons.CLEANUP_FAILED and not answer.steps:
+        return Plan((WriteStatus(_note(status, ("False", done.reason, done.message), done.message, now=now)),))
+    return Plan((*answer.steps, *acknowledge(restore).steps), answer.wake_after)
+
+
+def _note(status: DataMoverRestoreStatus, stalled: Said, message: str, *, now: datetime) -> DataMoverRestoreStatus:
+    wanted = {ConditionType.STALLED: stalled}
+    conditions = merge(status.conditions or (), wanted, order=ORDER, now=now, generation=status.observed_generation)
+    return replace(status, message=clean(redact_signed(message)), conditions=conditions)
+
+
+def acknowledge(restore: DataMoverRestore) -> Plan:
+    """A change of the spec after the end changes nothing, and is seen. After a success it says so."""
+    status, generation = restore.status or DataMoverRestoreStatus(), restore.metadata.generation
+    if status.observed_generation in {None, generation}:
+        return Plan()
+    conditions = tuple(replace(c, observed_generation=generation) for c in status.conditions or ())
+    seen = replace(status, observed_generation=generation, conditions=conditions)
+    if status.phase == RestorePhase.COMPLETED:
+        message = "the restore is over, so the change of the spec has no effect: create another DataMoverRestore"
+        seen = replace(seen, message=message)
+    return Plan((WriteStatus(seen),))
+
+
+# The status itself.
+
+
+def compose(
+    restore: DataMoverRestore,
+    *,
+    now: datetime,
+    state: State,
+    reason: str,
+    message: str,
+    phase: str | None = None,
+    run: RestoreRun | None = None,
+    said: Mapping[str, Said] | None = None,
+) -> DataMoverRestoreStatus | None:
+    """Return the status to write, or None when it is the one that is there. `phase` and `run` keep their present value when None."""
+    current = restore.status or DataMoverRestoreStatus()
+    generation = restore.metadata.generation
+    message = clean(redact_signed(message))
+    wanted = {**summarise(state, reason, message), **(said or {})}
+    new_phase = current.phase if phase is None else phase
+    run = current.run if run is None else run
+    if run is not None and run.progress is not None and state is not State.WORKING:
+        run = replace(run, progress=None)
+    composed = DataMoverRestoreStatus(
+        phase=new_phase,
+        message=message,
+        observed_generation=generation,
+        phase_started=current.phase_started if new_phase == current.phase and current.phase_started else seconds(now),
+        run=run,
+        conditions=merge(current.conditions or (), wanted, order=ORDER, now=now, generation=generation),
+    )
+    return None if composed == current else composed
+
+
+def says_same(one: DataMoverRestoreStatus, other: DataMoverRestoreStatus) -> bool:
+    """Tell whether two statuses differ in nothing but times."""
+    return _timeless(one) == _timeless(other)
+
+
+def _timeless(status: DataMoverRestoreStatus) -> DataMoverRestoreStatus:
+    run = status.run
+    return replace(
+        status,
+        phase_started=None,
+        run=replace(run, finished=None if run.finished is None else "") if run is not None else None,
+        conditions=tuple(replace(condition, last_transition_time=None) for condition in status.conditions or ()),
+    )
+
+
+ORDER: Final = (
+    ConditionType.READY,
+    ConditionType.RECONCILING,
+    ConditionType.STALLED,
+    ConditionType.RESTORED,
+    ConditionType.VERIFIED,
+    ConditionType.CLEANED_UP,
+    ConditionType.COMPLETE,
+    ConditionType.FAILED,
+)
