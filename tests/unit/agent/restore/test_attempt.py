@@ -14,7 +14,7 @@ import pytest
 
 from datamover.agent.errors import Failure, Stopped
 from datamover.agent.files import flushing, manifest
-from datamover.agent.restore import reasons
+from datamover.agent.restore import attempt, reasons
 from datamover.agent.restore.attempt import MARKED, UNTOUCHED, WHOLE
 from datamover.agent.restore.order import STATE
 from datamover.agent.restore.target import Target
@@ -382,6 +382,19 @@ def test_a_place_for_temporary_files_that_fills_up_later_is_told_too(
     assert caught.value.reason == transfer.REASON_NO_LOCAL_SPACE
     assert "It wants about 300 bytes a path" in caught.value.message
     assert not (tmp_path / "target").exists()
+
+
+def test_a_list_that_would_be_too_long_says_how_many_more_there_are(
+    backup: Backup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt, "_LISTED", 1)
+    count = len(backup.shop.objects)
+    backup.shop.objects.clear()
+    failure, _ = backup.refusal(tmp_path / "target")
+    assert failure.message.startswith(f"{count} path(s) of the point did not come back")
+    first, more = (tmp_path / "target" / MARK / "problems.txt").read_text().splitlines()
+    assert first == f"{failure.problems[0]}"
+    assert more == f"... and {count - 1} more"
 
 
 def test_the_list_of_what_did_not_come_is_that_of_the_last_attempt(backup: Backup, tmp_path: Path) -> None:
