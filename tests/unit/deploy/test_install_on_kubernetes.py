@@ -34,6 +34,7 @@ PAGE = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
 OPERATOR = "datamover-operator-system"
 ACCOUNT = "datamover-operator-controller-manager"
 DEFINITION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/datamovers.datamover.a-cup-of.coffee"
+RESTORES = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/datamoverrestores.datamover.a-cup-of.coffee"
 DEPLOYMENTS = f"/apis/apps/v1/namespaces/{OPERATOR}/deployments"
 MOVERS = "/apis/datamover.a-cup-of.coffee/v1alpha1/namespaces/default/datamovers"
 MOVER = {
@@ -111,14 +112,15 @@ def cluster(helm: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clu
 
 @pytest.fixture(autouse=True)
 def uninstalled(cluster: Cluster) -> Iterator[None]:
-    """After each test, neither a release nor the definition is there."""
+    """After each test, neither a release nor a definition is there."""
     yield
     for each in json.loads(cluster.run("list", "--all-namespaces", "--output", "json").stdout):
         cluster.uninstall(each["name"], namespace=each["namespace"])
     if cluster.plane.call("GET", DEFINITION)[0] == 200:  # while it is not served, its finalizer fails, and tries seldom
         cluster.plane.api_server.wait_until(lambda: served(cluster), seconds=30)
-    cluster.plane.call("DELETE", DEFINITION)
-    cluster.plane.api_server.wait_until(lambda: cluster.plane.call("GET", DEFINITION)[0] == 404, seconds=60)
+    for each in (DEFINITION, RESTORES):
+        cluster.plane.call("DELETE", each)
+        cluster.plane.api_server.wait_until(lambda: cluster.plane.call("GET", each)[0] == 404, seconds=60)  # noqa: B023 - waited for here
 
 
 def documented(heading: str) -> list[str]:

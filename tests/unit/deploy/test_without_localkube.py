@@ -92,7 +92,8 @@ def test_what_needs_no_embedded_world_works_without_it(installed: Path, tmp_path
 
 def test_the_definitions_are_printed_without_it(installed: Path, tmp_path: Path) -> None:
     done = run(installed, tmp_path, "crds")
-    assert done.stdout == (ROOT / "deploy/crds/datamovers.yaml").read_text()
+    shipped = [(ROOT / f"deploy/crds/{plural}.yaml").read_text() for plural in ("datamovers", "datamoverrestores")]
+    assert done.stdout == "".join(shipped)
 
 
 @pytest.mark.parametrize("name", COMMANDS_OF_THE_WORLD)
