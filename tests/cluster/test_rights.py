@@ -24,7 +24,8 @@ ONLY_AFTER_FAULTS: set[Right] = {
     ("rbac.authorization.k8s.io", "roles", "get"),
     ("batch", "jobs", "get"),  # whose a Job is that is there already
     ("batch", "jobs", "patch"),  # a run that is suspended half-way
-    ("datamover.a-cup-of.coffee", "datamovers", "get"),  # after a conflict
+    ("datamover.a-cup-of.coffee", "datamoverrestores", "get"),  # after a conflict
+    ("datamover.a-cup-of.coffee", "datamovers", "get"),
     ("populator.storage.k8s.io", "volumepopulators", "get"),  # whose it is that is there already
     # a kind that was not served is asked for again after a minute, and the scenario has it for a moment
     ("populator.storage.k8s.io", "volumepopulators", "list"),

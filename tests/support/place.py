@@ -35,7 +35,7 @@ def class_for(phase: str) -> str:
     return "rig-slow" if phase == Phase.CREATING_CLONE else DEFAULT_CLASS
 
 
-OWNERS = "datamovers,replicationsources,replicationdestinations"
+OWNERS = "datamoverrestores,datamovers,replicationsources,replicationdestinations"
 """The kinds that the operator makes other objects for."""
 TREE: dict[str, bytes] = {
     "hello.txt": b"hello\n",
