@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from datamover.api import transfer
 from support.agent import Container, Ended
 from support.memory_s3 import MemoryS3
 from support.s3 import S3Server
@@ -119,6 +120,26 @@ def test_a_store_that_does_not_copy_what_it_says_costs_time_alone(tmp_path: Path
     assert {name: there[f"{FIRST}/{name}"] for name in LARGE} == LARGE, "the older copy is as it was"
     if lie == "cannot copy":
         assert "could not be copied within the store, so they are sent" in second.output
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_a_store_that_copies_and_then_forgets_what_is_sent_over_it_is_found_out(tmp_path: Path, attempts: int) -> None:
+    """The file has other contents, of the same size and time: what the store has copied is replaced, or the run fails (law L4)."""
+    with MemoryS3() as store:
+        container = Container(tmp_path / "container", store.secret())
+        fill(container, LARGE)
+        copy(container, FIRST)
+        keep_times(container.data / "db/large", bytes(7 * MIB))
+        store.loses = lambda key: key == f"{SECOND}/db/large" and key in store.versions
+        for _ in range(attempts):
+            ended = container.run(
+                ADD_TIMESTAMP_PREFIX="true", DATAMOVER_TIMESTAMP=SECOND, DATAMOVER_RUN_ID=f"run-{SECOND}"
+            )
+            assert ended.outcome.reason == transfer.REASON_VERIFICATION_FAILED, ended.output
+            assert "db/large" in ended.outcome.message
+        store.loses = lambda _: False
+        assert copy(container, SECOND).outcome.succeeded
+        assert store.objects()[f"{SECOND}/db/large"] == bytes(7 * MIB)
 
 
 def test_records_that_lie_cost_time_alone(tmp_path: Path) -> None:

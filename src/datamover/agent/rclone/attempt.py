@@ -27,6 +27,7 @@ from datamover.agent.rclone import digests, guards, logs, process, profile, reco
 from datamover.agent.rclone.changes import has_changed
 from datamover.agent.rclone.deleting import Deletions
 from datamover.agent.rclone.destination import Destination
+from datamover.agent.rclone.forgotten import find_forgotten
 from datamover.agent.rclone.ledger import Ledger
 from datamover.agent.rclone.listing import Listing
 from datamover.agent.rclone.live import is_on
@@ -408,7 +409,7 @@ class Attempt(ABC):
             direct=self.settings.direct,
             deleted=self.deletions.count,
         )
-        failure = failure or self.check_replaced(folder)
+        failure = failure or self._check_replaced(folder)
         if failure:
             raise failure
         return comparison
@@ -417,9 +418,24 @@ class Attempt(ABC):
         """Have the ledger know all checksums that the manifest is to have, as far as that needs no listing; tell whether it does."""
         return True
 
-    def check_replaced(self, folder: str) -> Failure | None:
-        """Return what it means that objects in `folder` are still the older ones that were to be replaced, if any are."""
-        del folder
+    def earlier_manifest(self) -> str:
+        """Return the manifest of the run that wrote what this one may have replaced; empty where it cannot be had."""
+        return ""
+
+    def _check_replaced(self, folder: str) -> Failure | None:
+        """Return what it means that objects in `folder` are still the older ones that were to be replaced, if any are: by the checksums that an earlier run
+        recorded of those.
+        """
+        self.moving.flush()
+        if not self.proves or not self.ledger.may_have_replaced():
+            return None
+        with suppress(ValueError):  # of an earlier version, or damaged: then there is nothing to go by
+            if path := self.earlier_manifest():
+                self.ledger.mark_stood(manifest.digests(path))
+        forgotten = find_forgotten(
+            self.ledger, source=self.source, frozen=not self.settings.direct, tick=self.stop.check
+        )
+        return forgotten.failure(place=self.destination.remote(folder), deleted=self.deletions.count)
 
     def proved_unchanged(self) -> bool:
         """Tell whether the copy itself has just compared every checksum and had nothing to move or to be deleted afterwards."""

@@ -18,7 +18,6 @@ from datamover.agent.files import manifest, walk
 from datamover.agent.rclone import digests, guards, records, remarks
 from datamover.agent.rclone.attempt import Attempt, Equipment
 from datamover.agent.rclone.deleting import tell_deletions
-from datamover.agent.rclone.forgotten import find_forgotten
 from datamover.agent.rclone.listing import Listing
 from datamover.agent.rclone.loss_check import LossCheck
 from datamover.agent.rclone.rivals import Rivals
@@ -397,20 +396,7 @@ class Mirror(Attempt):
         """Take them from the run before: no file has changed since, and all were just compared."""
         return not self.proves or digests.carry(self.ledger, manifest_path=self._finished_manifest)
 
-    def check_replaced(self, folder: str) -> Failure | None:
-        """Hold what was moved over older objects against the checksums that an earlier run recorded of those."""
-        self.moving.flush()
-        if not self.proves or not self.ledger.may_have_replaced():
-            return None
-        with suppress(ValueError):  # of an earlier version, or damaged: then there is nothing to go by
-            if path := self._last_manifest():
-                self.ledger.mark_stood(manifest.digests(path))
-        forgotten = find_forgotten(
-            self.ledger, source=self.source, frozen=not self.settings.direct, tick=self.stop.check
-        )
-        return forgotten.failure(place=self.destination.remote(folder), deleted=self.deletions.count)
-
-    def _last_manifest(self) -> str:
+    def earlier_manifest(self) -> str:
         """Return the manifest of the last run that came to its end; empty where it cannot be had. Others may have begun since, and this run itself."""
         run_id = self._before.last_finished()
         if self._finished_manifest or not run_id:

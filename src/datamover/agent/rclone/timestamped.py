@@ -25,7 +25,7 @@ class Timestamped(Attempt):
         self._held = False
         self._recorded: list[str] = []
         self._extra = 0
-        self._older = ""
+        self._older: older_copy.Copy | None = None
         self._extra_names: list[str] = []
 
     def begin(self) -> None:
@@ -128,13 +128,11 @@ class Timestamped(Attempt):
         # of a live source nothing is judged by its time of change, and without checksums nobody could tell what was copied
         if wanted < older_copy.WORTH or self.settings.direct or not self.proves:
             return
-        found = older_copy.find_copy(
-            self.destination, owner=self.settings.owner, besides=folder.rstrip("/"), say=self.say
-        )
-        if found is None:
+        self._find_older(folder)
+        if self._older is None:
             return
         older_copy.take_over(
-            found,
+            self._older,
             ledger=self.ledger,
             sync=self.sync,
             destination=self.destination,
@@ -143,7 +141,17 @@ class Timestamped(Attempt):
             scratch=self.scratch,
             say=self.say,
         )
-        self._older = found.folder
+
+    def _find_older(self, folder: str) -> None:
+        self._older = older_copy.find_copy(
+            self.destination, owner=self.settings.owner, besides=folder.rstrip("/"), say=self.say
+        )
+
+    def earlier_manifest(self) -> str:
+        """Return that of the copy from which the store has copied, perhaps for an earlier attempt: what it copied may have been sent all the same."""
+        if self._older is None:
+            self._find_older(self.facts.timestamp or "")
+        return self._older.manifest if self._older is not None else ""
 
     def proved_unchanged(self) -> bool:
         """Return also that nothing is to be found by listing the folder only: what does not belong there, where verification was asked for, and
@@ -164,5 +172,7 @@ class Timestamped(Attempt):
 
     def remarks(self) -> list[str]:
         """Return also what lies in the folder and is not of this copy."""
-        taken = remarks.about_taken_over(*self.ledger.taken_over(), folder=self._older)
+        taken = remarks.about_taken_over(
+            *self.ledger.taken_over(), folder=self._older.folder if self._older is not None else ""
+        )
         return super().remarks() + taken + remarks.about_extra(self._extra, self._extra_names)

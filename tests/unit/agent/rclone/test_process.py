@@ -189,6 +189,7 @@ def test_nothing_slow_is_imported_at_the_start() -> None:
         "datamover.api.amounts",
         "datamover.api.credentials",
         "datamover.api.outside",
+        "datamover.api.periods",
         "datamover.api.restore",
         "datamover.api.signed",
         "datamover.api.transfer",
