@@ -115,8 +115,9 @@ async def test_what_stands_still_is_told_and_not_given_up(world: Open) -> None:
     async with world(pace=QUICK) as found:
         found.begin()
         await found.host()
-        backup = await found.back_up(phase="WaitingForPluginOperations")
+        backup = await found.back_up()
         await found.upload(backup, MEMBERS[0], "InProgress", done=1, total=2)
+        await found.back_up(phase="WaitingForPluginOperations")  # as Velero does: nothing new comes after that
         await found.until(lambda said: said["controlPlanes"][0]["volumes"][0].get("stalled"))
         await found.until_told("Stalled")
         assert count(found, "volumes_stalled", namespace=found.hosted, backup="nightly") == 1
@@ -166,8 +167,9 @@ async def test_two_backups_at_once_know_their_own(world: Open) -> None:
         await found.host()
         names = ("nightly", "x" * 200)
         for name in names:
-            backup = await found.back_up(name, "WaitingForPluginOperations")
+            backup = await found.back_up(name)
             await found.upload(backup, MEMBERS[0], "Completed" if name == "nightly" else "InProgress")
+            await found.back_up(name, "WaitingForPluginOperations")
         await found.until_state("MOVED")
         await found.until_state("WAITING", names[1])
         await found.until_told("Moved")

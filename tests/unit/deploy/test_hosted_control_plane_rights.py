@@ -158,8 +158,9 @@ async def test_an_operator_with_the_charts_rights_follows_a_backup_and_is_refuse
     async with backup_world(velero_plane, rights=grant) as world:
         world.begin()
         await world.host()
-        backup = await world.back_up(phase="WaitingForPluginOperations")
+        backup = await world.back_up()
         await world.upload(backup, "data-etcd-0", "InProgress")
+        await world.back_up(phase="WaitingForPluginOperations")
         await world.until_state("WAITING")
         await world.upload(backup, "data-etcd-0", "Completed")
         await world.until_state("MOVED")
