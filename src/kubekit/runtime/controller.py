@@ -92,6 +92,11 @@ class Controller:
         informer.add_handler(handle)
         self._watched.append((informer, map))
 
+    def wake(self, keys: Iterable[Key]) -> None:
+        """Have these objects looked at."""
+        for key in keys:
+            self.queue.add(key)
+
     async def run(self) -> None:
         """Work until the queue is shut down or this is cancelled; it can then be run again."""
         self._active = True

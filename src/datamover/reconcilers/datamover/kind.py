@@ -1,14 +1,12 @@
 """The kind DataMover: what the reconciler of any kind needs of it."""
 
-import logging
 from collections.abc import Iterable
 from datetime import datetime
 
-from datamover.api.names import ConditionType, Phase
+from datamover.api.names import Phase
 from datamover.api.transfer import REASON_INTERNAL_ERROR
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus
 from datamover.api.v1alpha1.definition import data_mover_crd
-from datamover.plans.kind import Kind, Line
 from datamover.plans.known import Known, Seen
 from datamover.plans.learned import Learned
 from datamover.reconcilers.cluster import find_owner
@@ -19,7 +17,8 @@ from datamover.reconcilers.datamover.gather import gather
 from datamover.reconcilers.datamover.plan import Plan, Step
 from datamover.reconcilers.datamover.report import Meter, report_failure, report_present, report_status
 from datamover.reconcilers.datamover.standing import source_of
-from datamover.reconcilers.datamover.status import says_same, tell
+from datamover.reconcilers.datamover.status import tell
+from datamover.reconcilers.once import OnceKind
 from datamover.runs.verdict import blocked
 from kubekit.runtime.controller import Controller
 from kubekit.runtime.store import Key, key_of
@@ -29,10 +28,11 @@ from kubekit.words.snapshot import VolumeSnapshotClass
 from kubekit.words.storage import StorageClass
 
 
-class DataMoverKind(Kind[DataMover, DataMoverStatus, Facts]):
+class DataMoverKind(OnceKind[DataMover, DataMoverStatus, Facts]):
     """Reads from `caches`, counts into `meter`."""
 
     resource = DATA_MOVERS
+    title = "phase"
 
     def __init__(self, *, caches: Caches, meter: Meter, settings: Settings) -> None:
         self.objects = caches.movers
@@ -59,38 +59,7 @@ class DataMoverKind(Kind[DataMover, DataMoverStatus, Facts]):
         """Return which children there were."""
         return facts.run.known.seen
 
-    # What a status says.
-
-    def is_over(self, obj: DataMover) -> bool:
-        """Tell whether the run has ended."""
-        return obj.status is not None and obj.status.phase in Phase.TERMINAL
-
-    def stage(self, status: DataMoverStatus | None) -> str:
-        """Return the phase."""
-        return (status.phase if status is not None else None) or Phase.NONE
-
-    def says_same(self, one: DataMoverStatus | None, other: DataMoverStatus | None) -> bool:
-        """Tell whether two statuses differ in nothing but times."""
-        return says_same(one or DataMoverStatus(), other or DataMoverStatus())
-
     # Telling.
-
-    def headline(self, before: DataMoverStatus | None, status: DataMoverStatus) -> Line | None:
-        """Return the phase that begins, and why."""
-        if self.stage(status) == self.stage(before):
-            return None
-        ready = status.condition(ConditionType.READY)
-        reason = f" ({ready.reason})" if ready is not None else ""
-        level = logging.WARNING if status.phase == Phase.FAILED else logging.INFO
-        return Line(f"phase {status.phase}{reason}: {status.message or ''}", level)
-
-    def occasion(self, obj: DataMover) -> str:
-        """Return that it is the clean-up, in the word that the documents look for."""
-        return "cleanup: " if self.stage(obj.status) == Phase.CLEANING_UP else ""
-
-    def is_told(self, obj: DataMover) -> bool:
-        """A failure is told with its phase."""
-        return self.stage(obj.status) == Phase.FAILED
 
     def report(self, learned: Learned[DataMover, DataMoverStatus], obj: DataMover, *, now: datetime) -> None:
         """Count what was written, and what could not be done."""
@@ -113,7 +82,7 @@ class DataMoverKind(Kind[DataMover, DataMoverStatus, Facts]):
         controller.watch(cluster.jobs, self._of_child)
         controller.watch(cluster.pods, self._of_child)
         controller.watch(cluster.snapshots, self._of_child)
-        cluster.secrets.add_handler(lambda key: _add_all(controller, self._caches.movers_of_secret(key)))
+        cluster.secrets.add_handler(lambda key: controller.wake(self._caches.movers_of_secret(key)))
 
     def survey(self) -> None:
         """Set the gauges of all DataMovers before anybody can read one of them: what stands of one depends on others of its claim, and a failure
@@ -182,8 +151,3 @@ class DataMoverKind(Kind[DataMover, DataMoverStatus, Facts]):
 
 def _policy(volume: PersistentVolume) -> str | None:
     return volume.spec.persistent_volume_reclaim_policy if volume.spec else None
-
-
-def _add_all(controller: Controller, keys: Iterable[Key]) -> None:
-    for key in keys:
-        controller.queue.add(key)

@@ -9,8 +9,8 @@ from datamover.api.names import CopyMethod
 from datamover.api.transfer import Outcome
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec, Run
 from datamover.plans.conditions import State
-from datamover.runs.progress import describe_progress
-from datamover.runs.verdict import Tally, Verdict
+from datamover.reconcilers.summary import count
+from datamover.runs.verdict import Verdict
 from datamover.volumes.naming import clone_name, job_name
 from kubekit.words.timestamps import compact, folder, seconds
 
@@ -35,7 +35,7 @@ def new_run(mover: DataMover, spec: DataMoverSpec, *, clone: str, now: datetime)
 def update_run(run: Run, verdict: Verdict, *, now: datetime) -> Run:
     """Return the run with what a verdict has to record."""
     if verdict.tally is not None:
-        run = _count(run, verdict.tally)
+        run = count(run, verdict.tally, take=_record_outcome)
     if verdict.job is not None:
         run = replace(run, job_name=verdict.job)
     if verdict.copied is not None:
@@ -45,23 +45,6 @@ def update_run(run: Run, verdict: Verdict, *, now: datetime) -> Run:
     if verdict.state in (State.DONE, State.FAILED):
         run = replace(run, finished=seconds(now))
     return run
-
-
-def _count(run: Run, tally: Tally) -> Run:
-    run = replace(run, attempts=run.attempts if tally.attempts is None else tally.attempts, progress=None)
-    if tally.outcome is not None:
-        return _record_outcome(run, tally.outcome)
-    progress = tally.progress
-    if progress is None:
-        return run
-    return replace(
-        run,
-        bytes=progress.bytes,
-        total_bytes=progress.total_bytes,
-        files=progress.files,
-        total_files=progress.total_files,
-        progress=describe_progress(progress),
-    )
 
 
 def _record_outcome(run: Run, outcome: Outcome) -> Run:

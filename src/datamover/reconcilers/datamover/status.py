@@ -12,21 +12,18 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from datamover.api import amounts, names, reasons
+from datamover.api import amounts, reasons
 from datamover.api.names import ConditionType, CopyMethod, Phase
-from datamover.api.outside import clean
-from datamover.api.signed import redact_signed
-from datamover.api.transfer import REASON_INTERNAL_ERROR, REASON_NEWER_BACKUP_EXISTS
+from datamover.api.transfer import REASON_NEWER_BACKUP_EXISTS
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus, Run
 from datamover.plans.conditions import Said, State, merge
 from datamover.plans.steps import Effect, Emit, WriteStatus
+from datamover.reconcilers import summary
 from datamover.reconcilers.datamover.order import PHASES
 from datamover.reconcilers.datamover.plan import Plan, Step
 from datamover.reconcilers.datamover.record import update_run
-from datamover.reconcilers.summary import arrange, is_news, summarise
+from datamover.reconcilers.summary import advise, advise_retry, arrange, is_broken, is_news, state_of
 from datamover.runs.verdict import Answer, Facet, Rest, Verdict
-from kubekit.words.text import MESSAGE_LIMIT
-from kubekit.words.timestamps import seconds
 
 _CONDITIONS: Final[Mapping[Facet, str]] = {
     Facet.TRIGGER: ConditionType.COPY_TRIGGERED,
@@ -43,6 +40,10 @@ _GOING_ON: Final = {
 }
 """What a run in this phase is doing, when nothing else is known of it."""
 
+_OVER: Final = (
+    "the run is over, so the change of the spec has no effect: delete the DataMover and create it anew to run again"
+)
+
 # What a run answers.
 
 
@@ -57,7 +58,7 @@ def tell(mover: DataMover, answer: Answer, *, now: datetime) -> Plan:
     status = compose(
         mover,
         now=now,
-        state=_state_of(current, answer),
+        state=state_of(current, answer),
         reason=answer.reason,
         message=message,
         phase=Phase.FAILED if answer.state is State.FAILED else PHASES[answer.stage] if answer.stage else None,
@@ -73,16 +74,12 @@ def _tell_parts(mover: DataMover, rest: Rest, *, now: datetime) -> tuple[Step, .
     """Return a status in which nothing but the conditions of some parts is another, and the events that go with it."""
     status = mover.status or DataMoverStatus()
     wanted = {_CONDITIONS[facet]: said for facet, said in rest.facets.items()}
-    conditions = merge(status.conditions or (), wanted, order=ORDER, now=now, generation=mover.metadata.generation)
+    conditions = merge(
+        status.conditions or (), wanted, order=summary.ORDER, now=now, generation=mover.metadata.generation
+    )
     if not wanted or conditions == status.conditions:
         return ()
     return (WriteStatus(replace(status, conditions=conditions)), *rest.events)
-
-
-def _state_of(current: DataMoverStatus, verdict: Verdict) -> State:
-    """A run that has failed stays failed while it waits to be tried again."""
-    waits = verdict.state is State.BLOCKED and current.phase == Phase.FAILED
-    return State.FAILED if waits else verdict.state
 
 
 def _say(mover: DataMover, run: Run | None, verdict: Verdict) -> str:
@@ -94,15 +91,9 @@ def _say(mover: DataMover, run: Run | None, verdict: Verdict) -> str:
 def _with_advice(mover: DataMover, verdict: Verdict) -> str:
     """Nothing is deleted after a failure: say what is kept, and how to try again (documents)."""
     kept = f" The clone {verdict.kept} is kept." if verdict.kept is not None else ""
-    meta = mover.metadata
     # the same copy would be refused again, and the message says what helps
-    again = (
-        ""
-        if verdict.reason == REASON_NEWER_BACKUP_EXISTS
-        else f'{names.RETRY_ADVICE}kubectl -n {meta.namespace} annotate datamover {meta.name} {names.RETRY_ANNOTATION}="$(date +%s)" --overwrite'
-    )
-    hint = f".{kept}{again}"
-    return clean(verdict.message.rstrip("."), limit=MESSAGE_LIMIT - len(hint)) + hint
+    again = "" if verdict.reason == REASON_NEWER_BACKUP_EXISTS else advise_retry("datamover", mover.metadata)
+    return advise(verdict.message, f".{kept}{again}")
 
 
 def _describe_success(run: Run) -> str:
@@ -118,8 +109,7 @@ def _describe_success(run: Run) -> str:
 def _heal(mover: DataMover, *, now: datetime) -> tuple[Step, ...]:
     """Return a status that no longer says that the operator fails at this DataMover: it has just decided."""
     status = mover.status
-    stalled = status.condition(ConditionType.STALLED) if status is not None else None
-    if status is None or stalled is None or stalled.status != "True" or stalled.reason != REASON_INTERNAL_ERROR:
+    if status is None or not is_broken(status):
         return ()
     reason = _GOING_ON.get(status.phase or Phase.NONE)
     if reason is None:
@@ -177,38 +167,14 @@ def begin_again(
 
 
 def settle(mover: DataMover, answer: Answer, *, now: datetime) -> Plan:
-    """A run that is complete stays so. Beside that is told what came late and cannot be removed, until it can be."""
-    status = mover.status or DataMoverStatus()
-    if isinstance(answer, Verdict):
-        noted = _note(status, ("True", answer.reason, answer.message), answer.message, now=now)
-        if noted != status:
-            event = Emit("Warning", answer.reason, answer.message, answer.action)
-            return Plan((WriteStatus(noted), event), answer.wake_after)
-        return Plan(acknowledge(mover).steps, answer.wake_after)
-    done, stalled = status.condition(ConditionType.COMPLETE), status.condition(ConditionType.STALLED)
-    if done is not None and stalled is not None and stalled.reason == reasons.CLEANUP_FAILED and not answer.steps:
-        return Plan((WriteStatus(_note(status, ("False", done.reason, done.message), done.message, now=now)),))
-    return Plan((*answer.steps, *acknowledge(mover).steps), answer.wake_after)
-
-
-def _note(status: DataMoverStatus, stalled: Said, message: str, *, now: datetime) -> DataMoverStatus:
-    """Return the status of a complete run with another `Stalled`."""
-    wanted = {ConditionType.STALLED: stalled}
-    conditions = merge(status.conditions or (), wanted, order=ORDER, now=now, generation=status.observed_generation)
-    return replace(status, message=clean(redact_signed(message)), conditions=conditions)
+    """One that is complete stays so (`summary.settle`)."""
+    current = mover.status or DataMoverStatus()
+    return summary.settle(current, answer, generation=mover.metadata.generation, over=_OVER, now=now)
 
 
 def acknowledge(mover: DataMover) -> Plan:
-    """A change of the spec after the end changes nothing, and is seen. After a success it says so: re-run by creating the object anew."""
-    status, generation = mover.status or DataMoverStatus(), mover.metadata.generation
-    if status.observed_generation in {None, generation}:  # None: written by the original operator
-        return Plan()
-    conditions = tuple(replace(c, observed_generation=generation) for c in status.conditions or ())
-    seen = replace(status, observed_generation=generation, conditions=conditions)
-    if status.phase == Phase.COMPLETED:
-        message = "the run is over, so the change of the spec has no effect: delete the DataMover and create it anew to run again"
-        seen = replace(seen, message=message)
-    return Plan((WriteStatus(seen),))
+    """A change of the spec after the end changes nothing, and is seen (`summary.acknowledge`)."""
+    return summary.acknowledge(mover.status or DataMoverStatus(), generation=mover.metadata.generation, over=_OVER)
 
 
 # The status itself.
@@ -232,49 +198,17 @@ def compose(
     it will be done, is said only as long as it works.
     """
     current = mover.status or DataMoverStatus()
-    generation = mover.metadata.generation
-    message = clean(redact_signed(message))
-    wanted = {**summarise(state, reason, message), **(said or {})}
-    new_phase = current.phase if phase is None else phase
-    run = current.run if run is None else run
-    if run is not None and run.progress is not None and state is not State.WORKING:
-        run = replace(run, progress=None)
-    composed = DataMoverStatus(
-        phase=new_phase,
-        restored_pvc_name=current.restored_pvc_name if restored is None else (restored or None),
+    if restored is not None:
+        current = replace(current, restored_pvc_name=restored or None)
+    composed = summary.compose(
+        current,
+        generation=mover.metadata.generation,
+        now=now,
+        state=state,
+        reason=reason,
         message=message,
-        observed_generation=generation,
-        phase_started=current.phase_started if new_phase == current.phase and current.phase_started else seconds(now),
+        phase=phase,
         run=run,
-        conditions=merge(current.conditions or (), wanted, order=ORDER, now=now, generation=generation),
+        said=said,
     )
-    return None if composed == current else composed
-
-
-def says_same(one: DataMoverStatus, other: DataMoverStatus) -> bool:
-    """Tell whether two statuses differ in nothing but times."""
-    return _timeless(one) == _timeless(other)
-
-
-def _timeless(status: DataMoverStatus) -> DataMoverStatus:
-    run = status.run
-    return replace(
-        status,
-        phase_started=None,
-        run=replace(run, finished=None if run.finished is None else "") if run is not None else None,
-        conditions=tuple(replace(condition, last_transition_time=None) for condition in status.conditions or ()),
-    )
-
-
-ORDER: Final = (
-    ConditionType.READY,
-    ConditionType.RECONCILING,
-    ConditionType.STALLED,
-    ConditionType.COPY_TRIGGERED,
-    ConditionType.CLONE_READY,
-    ConditionType.SYNCHRONIZED,
-    ConditionType.VERIFIED,
-    ConditionType.CLEANED_UP,
-    ConditionType.COMPLETE,
-    ConditionType.FAILED,
-)
+    return None if composed == (mover.status or DataMoverStatus()) else composed

@@ -138,8 +138,7 @@ class HostedControlPlaneKind(Kind[Backup, BackupStatus, Facts]):
         controller.watch(around.statuses, self._of_status)
 
         def wake() -> None:
-            for key in {*self._open(), *self._undecided}:
-                controller.queue.add(key)
+            controller.wake({*self._open(), *self._undecided})
 
         def look_for_the_others(state: State) -> None:
             """What is installed together with Backups is served a moment later, and would otherwise be looked for once a minute."""

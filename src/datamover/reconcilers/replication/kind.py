@@ -159,9 +159,9 @@ class ReplicationKind(Kind[Any, Any, Facts]):
         for resource in CHILDREN:
             controller.watch(cluster.children(resource), self._of_child)
         controller.watch(self.objects, self._of_destination)
-        cluster.secrets.add_handler(lambda key: _add_all(controller, self._of_reference("Secret", key)))
-        cluster.config_maps.add_handler(lambda key: _add_all(controller, self._of_reference("ConfigMap", key)))
-        cluster.namespaces.add_handler(lambda key: _add_all(controller, self._in_namespace(key.name)))
+        cluster.secrets.add_handler(lambda key: controller.wake(self._of_reference("Secret", key)))
+        cluster.config_maps.add_handler(lambda key: controller.wake(self._of_reference("ConfigMap", key)))
+        cluster.namespaces.add_handler(lambda key: controller.wake(self._in_namespace(key.name)))
 
     def survey(self) -> None:
         """Set the gauges of all objects before anybody can read one of them."""
@@ -320,8 +320,3 @@ def _reference_index(obj: Replication) -> Iterable[str]:
 def _timeless(status: Any) -> Any:
     conditions = tuple(replace(each, last_transition_time=None) for each in status.conditions or ())
     return replace(status, conditions=conditions)
-
-
-def _add_all(controller: Controller, keys: Iterable[Key]) -> None:
-    for key in keys:
-        controller.queue.add(key)

@@ -1,24 +1,23 @@
 """The kind DataMoverRestore: what the reconciler of any kind needs of it."""
 
-import logging
 from collections.abc import Iterable
 from datetime import datetime
 
-from datamover.api.names import ConditionType, RestorePhase
+from datamover.api.names import RestorePhase
 from datamover.api.transfer import REASON_INTERNAL_ERROR
 from datamover.api.v1alpha1.definition import data_mover_restore_crd
 from datamover.api.v1alpha1.restore import DATA_MOVER_RESTORES, DataMoverRestore, DataMoverRestoreStatus
-from datamover.plans.kind import Kind, Line
 from datamover.plans.known import Known, Seen
 from datamover.plans.learned import Learned
 from datamover.reconcilers.cluster import find_owner
+from datamover.reconcilers.once import OnceKind
 from datamover.reconcilers.restore.caches import Caches, claim_of
 from datamover.reconcilers.restore.decide import decide
 from datamover.reconcilers.restore.facts import Facts, Settings
 from datamover.reconcilers.restore.gather import gather, secret_of
 from datamover.reconcilers.restore.plan import Plan, Step
 from datamover.reconcilers.restore.report import Meter, report_failure, report_status
-from datamover.reconcilers.restore.status import says_same, tell
+from datamover.reconcilers.restore.status import tell
 from datamover.runs.facts import Unread
 from datamover.runs.verdict import blocked
 from kubekit.runtime.controller import Controller
@@ -30,10 +29,11 @@ from kubekit.words.storage import StorageClass
 _ENDS = frozenset({RestorePhase.COMPLETED, RestorePhase.FAILED})
 
 
-class RestoreKind(Kind[DataMoverRestore, DataMoverRestoreStatus, Facts]):
+class RestoreKind(OnceKind[DataMoverRestore, DataMoverRestoreStatus, Facts]):
     """Reads from `caches`, counts into `meter`. A cluster that was set up before there were restores has no definition of it."""
 
     resource = DATA_MOVER_RESTORES
+    title = "restore"
     optional = True
 
     def __init__(self, *, caches: Caches, meter: Meter, settings: Settings) -> None:
@@ -61,38 +61,7 @@ class RestoreKind(Kind[DataMoverRestore, DataMoverRestoreStatus, Facts]):
         """Return which children there were."""
         return facts.run.known.seen
 
-    # What a status says.
-
-    def is_over(self, obj: DataMoverRestore) -> bool:
-        """Tell whether the restore has ended."""
-        return obj.status is not None and obj.status.phase in _ENDS
-
-    def stage(self, status: DataMoverRestoreStatus | None) -> str:
-        """Return the phase."""
-        return (status.phase if status is not None else None) or RestorePhase.NONE
-
-    def says_same(self, one: DataMoverRestoreStatus | None, other: DataMoverRestoreStatus | None) -> bool:
-        """Tell whether two statuses differ in nothing but times."""
-        return says_same(one or DataMoverRestoreStatus(), other or DataMoverRestoreStatus())
-
     # Telling.
-
-    def headline(self, before: DataMoverRestoreStatus | None, status: DataMoverRestoreStatus) -> Line | None:
-        """Return the phase that begins, and why."""
-        if self.stage(status) == self.stage(before):
-            return None
-        ready = status.condition(ConditionType.READY)
-        reason = f" ({ready.reason})" if ready is not None else ""
-        level = logging.WARNING if status.phase == RestorePhase.FAILED else logging.INFO
-        return Line(f"restore {status.phase}{reason}: {status.message or ''}", level)
-
-    def occasion(self, obj: DataMoverRestore) -> str:
-        """Return that it is the clean-up."""
-        return "cleanup: " if self.stage(obj.status) == RestorePhase.CLEANING_UP else ""
-
-    def is_told(self, obj: DataMoverRestore) -> bool:
-        """A failure is told with its phase."""
-        return self.stage(obj.status) == RestorePhase.FAILED
 
     def report(
         self, learned: Learned[DataMoverRestore, DataMoverRestoreStatus], obj: DataMoverRestore, *, now: datetime
@@ -116,8 +85,8 @@ class RestoreKind(Kind[DataMoverRestore, DataMoverRestoreStatus, Facts]):
         controller.watch(cluster.classes, self._of_class)
         controller.watch(cluster.jobs, self._of_child)
         controller.watch(cluster.pods, self._of_child)
-        self._caches.movers.add_handler(lambda key: _add_all(controller, self._caches.restores_of_mover(key)))
-        cluster.secrets.add_handler(lambda key: _add_all(controller, self._of_secret(key)))
+        self._caches.movers.add_handler(lambda key: controller.wake(self._caches.restores_of_mover(key)))
+        cluster.secrets.add_handler(lambda key: controller.wake(self._of_secret(key)))
 
     def notice(self, key: Key, obj: DataMoverRestore) -> None:
         """Watch what it takes from others as long as it has not begun; afterwards all of that is recorded."""
@@ -170,8 +139,3 @@ class RestoreKind(Kind[DataMoverRestore, DataMoverRestoreStatus, Facts]):
     def _of_secret(self, key: Key) -> Iterable[Key]:
         """Which Secret a restore needs may be a DataMover's word, so all are woken that have not begun: they are few."""
         return (each for each in self._caches.unfinished() if each.namespace == key.namespace)
-
-
-def _add_all(controller: Controller, keys: Iterable[Key]) -> None:
-    for key in keys:
-        controller.queue.add(key)

@@ -11,9 +11,9 @@ from datamover.api.v1alpha1.datamover import DataMover
 from datamover.api.v1alpha1.restore import DataMoverRestore, DataMoverRestoreSpec, RestoreRun
 from datamover.plans.conditions import State
 from datamover.reconcilers.restore.order import job_name
-from datamover.runs.progress import describe_progress
+from datamover.reconcilers.summary import count
 from datamover.runs.record import Stage
-from datamover.runs.verdict import Tally, Verdict
+from datamover.runs.verdict import Verdict
 from kubekit.words.timestamps import compact, seconds
 
 
@@ -52,7 +52,7 @@ def new_run(
 def update_run(run: RestoreRun, verdict: Verdict, *, claim: str | None, now: datetime) -> RestoreRun:
     """Return the run with what a verdict has to record. `claim` is the UID of the claim that the mover is started with."""
     if verdict.tally is not None:
-        run = _count(run, verdict.tally)
+        run = count(run, verdict.tally, take=_record_outcome)
     if verdict.job is not None:
         run = replace(run, job_name=verdict.job)
     if verdict.stage is Stage.MOVING and run.claim_uid is None:
@@ -60,23 +60,6 @@ def update_run(run: RestoreRun, verdict: Verdict, *, claim: str | None, now: dat
     if verdict.state in (State.DONE, State.FAILED):
         run = replace(run, finished=seconds(now))
     return run
-
-
-def _count(run: RestoreRun, tally: Tally) -> RestoreRun:
-    run = replace(run, attempts=run.attempts if tally.attempts is None else tally.attempts, progress=None)
-    if tally.outcome is not None:
-        return _record_outcome(run, tally.outcome)
-    progress = tally.progress
-    if progress is None:
-        return run
-    return replace(
-        run,
-        bytes=progress.bytes,
-        total_bytes=progress.total_bytes,
-        files=progress.files,
-        total_files=progress.total_files,
-        progress=describe_progress(progress),
-    )
 
 
 def _record_outcome(run: RestoreRun, outcome: Outcome) -> RestoreRun:

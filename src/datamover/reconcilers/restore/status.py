@@ -9,24 +9,19 @@ from dataclasses import replace as replace_verdict
 from datetime import datetime
 from typing import Final
 
-from msgspec.structs import replace
-
-from datamover.api import amounts, names, reasons
+from datamover.api import amounts, reasons
 from datamover.api.names import ConditionType, RestorePhase
-from datamover.api.outside import clean
 from datamover.api.restore import Restored, tell_comparison, tell_losses
-from datamover.api.signed import redact_signed
-from datamover.api.transfer import REASON_INTERNAL_ERROR, Outcome
+from datamover.api.transfer import Outcome
 from datamover.api.v1alpha1.restore import DataMoverRestore, DataMoverRestoreStatus, RestoreRun
-from datamover.plans.conditions import Said, State, merge
+from datamover.plans.conditions import Said, State
 from datamover.plans.steps import Emit, WriteStatus
+from datamover.reconcilers import summary
 from datamover.reconcilers.restore.order import PHASES
 from datamover.reconcilers.restore.plan import Plan, Step
 from datamover.reconcilers.restore.record import update_run
-from datamover.reconcilers.summary import arrange, is_news, summarise
+from datamover.reconcilers.summary import advise, advise_retry, arrange, is_broken, is_news, state_of
 from datamover.runs.verdict import Answer, Facet, Rest, Verdict
-from kubekit.words.text import MESSAGE_LIMIT
-from kubekit.words.timestamps import seconds
 
 _CONDITIONS: Final[Mapping[Facet, str]] = {
     Facet.MOVE: ConditionType.RESTORED,
@@ -42,6 +37,8 @@ _GOING_ON: Final = {
 }
 """What a restore in this phase is doing, when nothing else is known of it."""
 
+_OVER: Final = "the restore is over, so the change of the spec has no effect: create another DataMoverRestore"
+
 # What a run answers.
 
 
@@ -56,7 +53,7 @@ def tell(restore: DataMoverRestore, answer: Answer, *, now: datetime, claim: str
     status = compose(
         restore,
         now=now,
-        state=_state_of(current, verdict),
+        state=state_of(current, verdict),
         reason=verdict.reason,
         message=message,
         phase=RestorePhase.FAILED
@@ -98,12 +95,6 @@ def _judge_comparison(found: Restored) -> Said:
     return ("True", reasons.VERIFIED, told) if found.by_checksum else ("False", reasons.NOTHING_VERIFIED, told)
 
 
-def _state_of(current: DataMoverRestoreStatus, verdict: Verdict) -> State:
-    """One that has failed stays failed while it waits to be tried again."""
-    waits = verdict.state is State.BLOCKED and current.phase == RestorePhase.FAILED
-    return State.FAILED if waits else verdict.state
-
-
 def _say(restore: DataMoverRestore, run: RestoreRun | None, verdict: Verdict) -> str:
     if verdict.state is State.FAILED:
         return _with_advice(restore, verdict)
@@ -112,12 +103,7 @@ def _say(restore: DataMoverRestore, run: RestoreRun | None, verdict: Verdict) ->
 
 def _with_advice(restore: DataMoverRestore, verdict: Verdict) -> str:
     """Nothing is deleted after a failure: say how to try again."""
-    meta = restore.metadata
-    hint = (
-        f".{names.RETRY_ADVICE}kubectl -n {meta.namespace} annotate datamoverrestore {meta.name} "
-        f'{names.RETRY_ANNOTATION}="$(date +%s)" --overwrite'
-    )
-    return clean(verdict.message.rstrip("."), limit=MESSAGE_LIMIT - len(hint)) + hint
+    return advise(verdict.message, f".{advise_retry('datamoverrestore', restore.metadata)}")
 
 
 def _describe_success(restore: DataMoverRestore, run: RestoreRun) -> str:
@@ -137,8 +123,7 @@ def _describe_success(restore: DataMoverRestore, run: RestoreRun) -> str:
 def _heal(restore: DataMoverRestore, *, now: datetime) -> tuple[Step, ...]:
     """Return a status that no longer says that the operator fails at this restore: it has just decided."""
     status = restore.status
-    stalled = status.condition(ConditionType.STALLED) if status is not None else None
-    if status is None or stalled is None or stalled.status != "True" or stalled.reason != REASON_INTERNAL_ERROR:
+    if status is None or not is_broken(status):
         return ()
     reason = _GOING_ON.get(status.phase or RestorePhase.NONE)
     if reason is None:
@@ -185,38 +170,16 @@ def begin_again(restore: DataMoverRestore, run: RestoreRun, *, now: datetime) ->
 
 
 def settle(restore: DataMoverRestore, answer: Answer, *, now: datetime) -> Plan:
-    """One that is complete stays so. Beside that is told what came late and cannot be removed, until it can be."""
-    status = restore.status or DataMoverRestoreStatus()
-    if isinstance(answer, Verdict):
-        noted = _note(status, ("True", answer.reason, answer.message), answer.message, now=now)
-        if noted != status:
-            return Plan(
-                (WriteStatus(noted), Emit("Warning", answer.reason, answer.message, answer.action)), answer.wake_after
-            )
-        return Plan(acknowledge(restore).steps, answer.wake_after)
-    done, stalled = status.condition(ConditionType.COMPLETE), status.condition(ConditionType.STALLED)
-    if done is not None and stalled is not None and stalled.reason == reasons.CLEANUP_FAILED and not answer.steps:
-        return Plan((WriteStatus(_note(status, ("False", done.reason, done.message), done.message, now=now)),))
-    return Plan((*answer.steps, *acknowledge(restore).steps), answer.wake_after)
-
-
-def _note(status: DataMoverRestoreStatus, stalled: Said, message: str, *, now: datetime) -> DataMoverRestoreStatus:
-    wanted = {ConditionType.STALLED: stalled}
-    conditions = merge(status.conditions or (), wanted, order=ORDER, now=now, generation=status.observed_generation)
-    return replace(status, message=clean(redact_signed(message)), conditions=conditions)
+    """One that is complete stays so (`summary.settle`)."""
+    current = restore.status or DataMoverRestoreStatus()
+    return summary.settle(current, answer, generation=restore.metadata.generation, over=_OVER, now=now)
 
 
 def acknowledge(restore: DataMoverRestore) -> Plan:
-    """A change of the spec after the end changes nothing, and is seen. After a success it says so."""
-    status, generation = restore.status or DataMoverRestoreStatus(), restore.metadata.generation
-    if status.observed_generation in {None, generation}:
-        return Plan()
-    conditions = tuple(replace(c, observed_generation=generation) for c in status.conditions or ())
-    seen = replace(status, observed_generation=generation, conditions=conditions)
-    if status.phase == RestorePhase.COMPLETED:
-        message = "the restore is over, so the change of the spec has no effect: create another DataMoverRestore"
-        seen = replace(seen, message=message)
-    return Plan((WriteStatus(seen),))
+    """A change of the spec after the end changes nothing, and is seen (`summary.acknowledge`)."""
+    return summary.acknowledge(
+        restore.status or DataMoverRestoreStatus(), generation=restore.metadata.generation, over=_OVER
+    )
 
 
 # The status itself.
@@ -235,46 +198,15 @@ def compose(
 ) -> DataMoverRestoreStatus | None:
     """Return the status to write, or None when it is the one that is there. `phase` and `run` keep their present value when None."""
     current = restore.status or DataMoverRestoreStatus()
-    generation = restore.metadata.generation
-    message = clean(redact_signed(message))
-    wanted = {**summarise(state, reason, message), **(said or {})}
-    new_phase = current.phase if phase is None else phase
-    run = current.run if run is None else run
-    if run is not None and run.progress is not None and state is not State.WORKING:
-        run = replace(run, progress=None)
-    composed = DataMoverRestoreStatus(
-        phase=new_phase,
+    composed = summary.compose(
+        current,
+        generation=restore.metadata.generation,
+        now=now,
+        state=state,
+        reason=reason,
         message=message,
-        observed_generation=generation,
-        phase_started=current.phase_started if new_phase == current.phase and current.phase_started else seconds(now),
+        phase=phase,
         run=run,
-        conditions=merge(current.conditions or (), wanted, order=ORDER, now=now, generation=generation),
+        said=said,
     )
-    return None if composed == current else composed
-
-
-def says_same(one: DataMoverRestoreStatus, other: DataMoverRestoreStatus) -> bool:
-    """Tell whether two statuses differ in nothing but times."""
-    return _timeless(one) == _timeless(other)
-
-
-def _timeless(status: DataMoverRestoreStatus) -> DataMoverRestoreStatus:
-    run = status.run
-    return replace(
-        status,
-        phase_started=None,
-        run=replace(run, finished=None if run.finished is None else "") if run is not None else None,
-        conditions=tuple(replace(condition, last_transition_time=None) for condition in status.conditions or ()),
-    )
-
-
-ORDER: Final = (
-    ConditionType.READY,
-    ConditionType.RECONCILING,
-    ConditionType.STALLED,
-    ConditionType.RESTORED,
-    ConditionType.VERIFIED,
-    ConditionType.CLEANED_UP,
-    ConditionType.COMPLETE,
-    ConditionType.FAILED,
-)
+    return None if composed == (restore.status or DataMoverRestoreStatus()) else composed

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from datamover.api.names import ConditionType, Phase
 from datamover.plans.conditions import State, merge
-from datamover.reconcilers.datamover.status import ORDER, compose
+from datamover.reconcilers.datamover.status import compose
+from datamover.reconcilers.summary import ORDER
 from support import builders
 from support.builders import CREATED, NOW
 
