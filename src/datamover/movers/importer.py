@@ -11,11 +11,11 @@ from typing import Final
 import msgspec
 
 from datamover.api import importer as words
-from datamover.api import transfer
 from datamover.api.ownership import Owner
 from datamover.api.pods import Mover, PodSecurityContext
 from datamover.movers import job
 from datamover.movers.defaults import NONE, MoverDefaults, fill
+from datamover.movers.environment import flag, literal, of_agent
 from datamover.movers.pod import Mount, RawDevice, build_pod_spec
 from datamover.movers.replication import secret_mount, secret_variable
 from kubekit.words.meta import Manifest
@@ -126,26 +126,23 @@ def _environment(owner: Owner, asked: Import) -> list[Manifest]:
         words.URL: asked.url,
         words.REGION: asked.region,
         words.EXTRA_HEADERS: msgspec.json.encode(list(asked.headers)).decode() if asked.headers else "",
-        words.INSECURE_SKIP_VERIFY: _flag(asked.any_certificate),
+        words.INSECURE_SKIP_VERIFY: flag(asked.any_certificate),
         words.CHECKSUM: asked.checksum,
         words.CONTENT_TYPE: asked.content_type,
         words.VOLUME_MODE: _mode(asked.block),
         words.SOURCE_VOLUME_MODE: _mode(asked.source_block),
         words.TARGET_SIZE: str(asked.size),
-        words.PREALLOCATION: _flag(asked.preallocation),
-        words.POLL: _flag(asked.poll),
+        words.PREALLOCATION: flag(asked.preallocation),
+        words.POLL: flag(asked.poll),
         words.QEMU_IMG: "",  # found on the image's PATH
-        transfer.RUN_ID: asked.run_id,
-        transfer.OWNER_NAMESPACE: owner.metadata.namespace or "",
-        transfer.OBJECT: owner.metadata.name,
-        transfer.DEADLINE: str(asked.deadline_seconds or 0),
-        transfer.ROOT: "/",
-        transfer.GRACE_PERIOD: f"{transfer.DEFAULT_GRACE_PERIOD:g}",
-        transfer.OUTAGE_LIMIT: f"{transfer.DEFAULT_OUTAGE_LIMIT:g}",
+        **of_agent(
+            run_id=asked.run_id,
+            namespace=owner.metadata.namespace or "",
+            object_name=owner.metadata.name,
+            deadline_seconds=asked.deadline_seconds,
+        ),
     }
-    # a variable's value may refer to others by $(NAME), which a URL never means
-    literal = ({"name": name, "value": value.replace("$", "$$")} for name, value in ours.items())
-    return [*asked.environment, *credentials, *literal]
+    return [*asked.environment, *credentials, *literal(ours)]
 
 
 def _volumes(asked: Import) -> tuple[list[Mount], list[RawDevice]]:
@@ -182,7 +179,3 @@ def _volumes(asked: Import) -> tuple[list[Mount], list[RawDevice]]:
 
 def _mode(block: bool) -> str:
     return words.BLOCK if block else words.FILESYSTEM
-
-
-def _flag(value: bool) -> str:
-    return "true" if value else "false"

@@ -11,6 +11,7 @@ from datamover.api.pods import EnvVar, Image, Mover
 from datamover.api.validation import image_reference
 from datamover.movers import job
 from datamover.movers.defaults import NONE, MoverDefaults, fill
+from datamover.movers.environment import flag, literal, of_agent, of_rclone
 from datamover.movers.pod import build_pod_spec, config_mount, data_mount
 from kubekit.words.meta import Manifest
 
@@ -105,33 +106,24 @@ def _environment(sync: RcloneSync) -> list[Manifest]:
     DATAMOVER_ROOT or DATAMOVER_GRACE_PERIOD would otherwise be honoured.
     """
     ours: dict[str, str] = {
-        transfer.RUN_ID: sync.run_id,
         transfer.TIMESTAMP: sync.timestamp,
         transfer.OWNER_CLUSTER: sync.cluster,
-        transfer.OWNER_NAMESPACE: sync.namespace,
         transfer.OWNER_PVC: sync.source,
-        transfer.OBJECT: sync.object_name,
         transfer.COPY_METHOD: sync.copy_method,
         transfer.COPIED_AT: sync.copied_at or "",
         transfer.ADOPT_DESTINATION: flag(sync.adopt_destination),
         transfer.ALLOW_EMPTY_SOURCE: flag(sync.allow_empty_source),
         transfer.MAX_DELETE_PERCENT: str(sync.max_delete_percent),
-        transfer.DEADLINE: str(sync.deadline_seconds or 0),
-        transfer.ROOT: "/",
-        transfer.RCLONE: "",  # found on the image's PATH
-        transfer.ALLOW_COMMANDS: ",".join(
-            dict.fromkeys(each.name for each in sync.environment if transfer.runs_programs(each.name))
+        **of_rclone(sync.environment),
+        **of_agent(
+            run_id=sync.run_id,
+            namespace=sync.namespace,
+            object_name=sync.object_name,
+            deadline_seconds=sync.deadline_seconds,
         ),
-        transfer.GRACE_PERIOD: f"{transfer.DEFAULT_GRACE_PERIOD:g}",
-        transfer.OUTAGE_LIMIT: f"{transfer.DEFAULT_OUTAGE_LIMIT:g}",
     }
     return [
         {"name": "ADD_TIMESTAMP_PREFIX", "value": flag(sync.add_timestamp_prefix)},
         *(msgspec.to_builtins(variable) for variable in sync.environment),
-        *({"name": name, "value": value} for name, value in ours.items()),
+        *literal(ours),
     ]
-
-
-def flag(value: bool) -> str:
-    """Return a switch as variables have it."""
-    return "true" if value else "false"

@@ -13,6 +13,7 @@ from datamover.api.ownership import Owner
 from datamover.api.velero.names import EXCLUDE_LABEL
 from datamover.api.volsync import names as words
 from datamover.movers.defaults import NONE, MoverDefaults
+from datamover.movers.environment import flag, literal, of_agent
 from datamover.movers.job import build_job
 from datamover.movers.pod import NOBODY, Mount
 from kubekit.words.meta import Manifest
@@ -185,22 +186,21 @@ def _root_identity(identity: Manifest) -> Manifest:
 def _environment(movement: Movement, engine: Engine) -> list[Manifest]:
     """The engine's variables first, then ours, every one of them: what a Secret's key could otherwise set."""
     ours = {
-        transfer.RUN_ID: movement.run_id,
-        transfer.OWNER_NAMESPACE: movement.owner.metadata.namespace or "",
-        transfer.OBJECT: movement.owner.metadata.name,
-        transfer.ALLOW_EMPTY_SOURCE: "true" if movement.allow_empty_source else "false",
-        transfer.DEADLINE: str(movement.deadline_seconds or 0),
-        transfer.ROOT: "/",
+        transfer.ALLOW_EMPTY_SOURCE: flag(movement.allow_empty_source),
         transfer.RCLONE: "",  # found on the image's PATH
-        transfer.GRACE_PERIOD: f"{transfer.DEFAULT_GRACE_PERIOD:g}",
-        transfer.OUTAGE_LIMIT: f"{transfer.DEFAULT_OUTAGE_LIMIT:g}",
+        **of_agent(
+            run_id=movement.run_id,
+            namespace=movement.owner.metadata.namespace or "",
+            object_name=movement.owner.metadata.name,
+            deadline_seconds=movement.deadline_seconds,
+        ),
     }
     return [
         *engine.environment,
         {"name": "PRIVILEGED_MOVER", "value": "1" if movement.privileged or engine.root else "0"},
         *([{"name": "DEBUG_MOVER", "value": "1"}] if movement.debug else []),
         *movement.environment,
-        *({"name": name, "value": value} for name, value in ours.items()),
+        *literal(ours),
     ]
 
 

@@ -16,8 +16,9 @@ from datamover.api.ownership import Owner
 from datamover.api.pods import EnvVar, Image, Mover
 from datamover.movers import job
 from datamover.movers.defaults import NONE, MoverDefaults, fill
+from datamover.movers.environment import flag, literal, of_agent, of_rclone
 from datamover.movers.pod import build_pod_spec, config_mount, data_mount
-from datamover.movers.rclone import choose_image, flag
+from datamover.movers.rclone import choose_image
 from kubekit.words.meta import Manifest
 
 CONTAINER: Final = words.CONTAINER
@@ -130,20 +131,12 @@ def _environment(asked: Restore) -> list[Manifest]:
         words.DISTURBED: flag(asked.disturbed),
         words.PRIVILEGES: flag(asked.privileges),
         words.SPECIAL: flag(asked.special),
-        transfer.RUN_ID: asked.run_id,
-        transfer.OWNER_NAMESPACE: asked.namespace,
-        transfer.OBJECT: asked.object_name,
-        transfer.DEADLINE: str(asked.deadline_seconds or 0),
-        transfer.ROOT: "/",
-        transfer.RCLONE: "",  # found on the image's PATH
-        transfer.ALLOW_COMMANDS: ",".join(
-            dict.fromkeys(each.name for each in asked.environment if transfer.runs_programs(each.name))
+        **of_rclone(asked.environment),
+        **of_agent(
+            run_id=asked.run_id,
+            namespace=asked.namespace,
+            object_name=asked.object_name,
+            deadline_seconds=asked.deadline_seconds,
         ),
-        transfer.GRACE_PERIOD: f"{transfer.DEFAULT_GRACE_PERIOD:g}",
-        transfer.OUTAGE_LIMIT: f"{transfer.DEFAULT_OUTAGE_LIMIT:g}",
     }
-    return [
-        *(msgspec.to_builtins(variable) for variable in asked.environment),
-        # a variable's value may refer to others by $(NAME), which a path of a point never means (law L8)
-        *({"name": name, "value": value.replace("$", "$$")} for name, value in ours.items()),
-    ]
+    return [*(msgspec.to_builtins(variable) for variable in asked.environment), *literal(ours)]
