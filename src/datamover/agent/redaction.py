@@ -1,4 +1,5 @@
-"""Keeping secrets out of everything that is said (law L8). Pure; the only place that knows what a secret is and how it may be written.
+"""Keeping secrets out of everything that is said (law L8). Pure; the only place that knows how a secret may be written. What is one, `api.variables`
+knows.
 
 Text is redacted where it comes in (each line of the engine, each answer to a small request), because later it is cut and quoted, and half of a
 secret is one as well; and once more where it goes out.
@@ -7,39 +8,17 @@ secret is one as well; and once more where it goes out.
 import binascii
 import re
 from collections.abc import Iterator, Mapping
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import quote, quote_plus
 
 import msgspec
 
 from datamover.api.signed import REDACTED, redact_signed
+from datamover.api.variables import SHORTEST, find_secrets
 
-_SECRET_NAME = re.compile(
-    r"SECRET|KEY|TOKEN|PASS|CREDENTIAL|AUTH|COOKIE|SIGNATURE|GRANT|MNEMONIC|SESSION_?ID|2FA|CONNECTION_STRING|_SAS(?:_|$)",
-    re.IGNORECASE,
-)
-_HEADERS = re.compile(r"HEADER", re.IGNORECASE)
-_PROXY = re.compile(r"PROXY$", re.IGNORECASE)
-_PLACES = frozenset(
-    {
-        "AWS_WEB_IDENTITY_TOKEN_FILE",
-        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-        "AWS_SHARED_CREDENTIALS_FILE",
-    }
-)
-"""Variables whose names look like a secret's, and whose values say where one is."""
-_SHORTEST = 4
 _SHORTEST_CODED = 5
 """Letters of base64 that are looked for: fewer would be found in ordinary words."""
 _MANY = 300
 """Forms above which a text is walked through once, letter by letter."""
-_HARMLESS = frozenset({"true", "false", "none", "null", "auto"})
-
-_PARAMETER = re.compile(
-    r"(?i)[?&;](?:x-(?:amz|goog)-(?:signature|credential|security-token)|[\w-]*(?:signature|token|secret|password|passwd|key|credential|sig))=([^&;\s]+)"
-)
-_REMOTE = re.compile(r"""[,:]\s*([A-Za-z0-9_.-]+)\s*=\s*(?:"((?:[^"]|"")*)"|'((?:[^']|'')*)'|([^,:"']+))""")
 
 
 class Redactor:
@@ -61,7 +40,7 @@ class Redactor:
         self._starts: dict[str, list[str]] = {}
         if len(forms) > _MANY:
             for form in self._forms:
-                self._starts.setdefault(form[:_SHORTEST], []).append(form)
+                self._starts.setdefault(form[:SHORTEST], []).append(form)
 
     def __call__(self, text: str) -> str:
         """Return the text without secrets."""
@@ -75,24 +54,9 @@ class Redactor:
         if not self._starts:
             return [form for form in self._forms if form in text]
         starts = self._starts
-        places = ((at, starts.get(text[at : at + _SHORTEST], ())) for at in range(len(text) - _SHORTEST + 1))
+        places = ((at, starts.get(text[at : at + SHORTEST], ())) for at in range(len(text) - SHORTEST + 1))
         found = {form for at, forms in places for form in forms if text.startswith(form, at)}
         return sorted(found, key=len, reverse=True)
-
-
-def find_secrets(environ: Mapping[str, str]) -> set[str]:
-    """Return the secrets in an environment: values, or what is secret in a value."""
-    found: set[str] = set()
-    for name, raw in environ.items():
-        value = raw.strip()
-        if _HEADERS.search(name):
-            found |= set(_in_headers(value))
-        elif _SECRET_NAME.search(name) and name not in _PLACES:
-            found |= {value, *(line.strip() for line in value.splitlines()), *texts_in(value)}
-        found |= set(_in_address(value, whole=bool(_PROXY.search(name))))
-        found |= set(_in_remote(value))
-        found |= {part for match in _PARAMETER.findall(value) for part in (match, unquote(match))}
-    return {secret for secret in found if len(secret) >= _SHORTEST and secret.lower() not in _HARMLESS}
 
 
 def written_forms(secret: str) -> set[str]:
@@ -115,70 +79,7 @@ def written_forms(secret: str) -> set[str]:
     for amp, quote_mark, apostrophe in (("&amp;", "&quot;", "&#39;"), ("&amp;", "&#34;", "&#39;"), ("&amp;", '"', "'")):
         text = secret.replace("&", amp).replace("<", "&lt;").replace(">", "&gt;")
         forms.add(text.replace('"', quote_mark).replace("'", apostrophe))
-    return {form for form in forms if len(form) >= _SHORTEST}
-
-
-def texts_in(value: str) -> Iterator[str]:
-    """Yield the texts of a JSON object, such as a token, of which each is secret by itself."""
-    if not value.lstrip().startswith("{"):
-        return
-    try:
-        found = msgspec.json.decode(value, type=dict[str, object])
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return
-    yield from (text for text in found.values() if isinstance(text, str))
-
-
-def _in_remote(value: str) -> Iterator[str]:
-    """Yield the secret parameters of a remote of rclone's, such as `:s3,secret_access_key="…":bucket`."""
-    for name, *written in _REMOTE.findall(value) if "," in value and "=" in value else ():
-        if _SECRET_NAME.search(name):
-            double, single, plain = written
-            yield from (double.replace('""', '"'), single.replace("''", "'"), plain)
-
-
-def _in_headers(value: str) -> Iterator[str]:
-    """Yield the values of `Name: value` in a list as CSV has it, and what is in them. Whatever cannot be taken apart is secret as a whole."""
-    yield value
-    for piece in re.split(r'[",\n]', value):
-        yield piece.strip()
-        _, colon, content = piece.partition(":")
-        # rclone's lists have a comma between name and value as well
-        content = content.strip() if colon else piece.strip()
-        yield content
-        if "cookie" in value.lower():
-            yield content.partition("=")[2]
-        scheme, _, credentials = content.partition(" ")
-        if credentials:
-            yield credentials.strip()
-        if scheme.lower() == "basic":
-            yield from _in_basic(credentials.strip())
-
-
-def _in_basic(text: str) -> Iterator[str]:
-    try:
-        plain = binascii.a2b_base64(text).decode("utf-8", "replace")
-    except (binascii.Error, ValueError):
-        return
-    yield plain
-    yield plain.partition(":")[2]
-
-
-def _in_address(value: str, *, whole: bool) -> Iterator[str]:
-    """Yield user and password of an address such as `https://user:password@host`; `whole` where it is one for sure."""
-    if "@" not in value:
-        return
-    # what is before the last @ of the part with the host; a password may hold any letter, also where it should have been encoded
-    start = value.find("//") + 2 if "//" in value else 0
-    user = value[start : value.rfind("@")]
-    if not whole and (":" not in user or "\n" in user):
-        return
-    name, _, password = user.partition(":")
-    for part in (user, password, name if whole and not password else ""):
-        yield part
-        yield unquote(part)
-        # what takes the address apart may stop inside of a password, and quote where
-        yield from re.split(r"[/?#@:\s]", part)
+    return {form for form in forms if len(form) >= SHORTEST}
 
 
 def _percent_forms(secret: str) -> Iterator[str]:
@@ -202,14 +103,14 @@ def _base64_forms(raw: bytes) -> Iterator[str]:
             yield part
             yield part.translate(_URL_SAFE)
             yield quote(part, safe="")
-    if len(raw) >= _SHORTEST:
+    if len(raw) >= SHORTEST:
         yield binascii.hexlify(raw).decode()
     try:
         plain = binascii.a2b_base64(raw, strict_mode=True)
     except binascii.Error:
         return
     text = plain.decode("utf-8", "replace")
-    if len(text) >= _SHORTEST and text.isprintable():
+    if len(text) >= SHORTEST and text.isprintable():
         yield text
 
 

@@ -70,6 +70,7 @@ class RestorePhase:
     CLEANING_UP: Final = "CleaningUp"
     COMPLETED: Final = Phase.COMPLETED
     FAILED: Final = Phase.FAILED
+    TERMINAL: Final = Phase.TERMINAL
 
 
 class ConditionType:

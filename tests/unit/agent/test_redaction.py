@@ -9,7 +9,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from datamover.agent.redaction import REDACTED, Redactor, find_secrets
+from datamover.agent.redaction import REDACTED, Redactor
+from datamover.api.variables import find_secrets
 
 KEY = "AKIAIOSFODNN7EXAMPLE"
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCY=EXAMPLEKEY"

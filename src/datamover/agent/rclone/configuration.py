@@ -15,10 +15,11 @@ from datamover.agent.errors import Misconfigured, killed_at_once
 from datamover.agent.printing import printable, shorten
 from datamover.agent.rclone import engine_options, logs, options, process
 from datamover.agent.rclone.classify import KILLED
-from datamover.agent.redaction import Redactor, texts_in
+from datamover.agent.redaction import Redactor
 from datamover.agent.shell import Surroundings
 from datamover.api import outside, rclone_conf, transfer
 from datamover.api.outside import Unusable
+from datamover.api.variables import texts_in
 
 _PATIENCE = 60.0
 _OF_SECRET = f"{rclone_conf.CONFIG_KEY} in the Secret that rcloneConfig names"

@@ -83,7 +83,7 @@ class Caches(View):
         return tuple(
             key_of(restore.metadata)
             for restore in self.restores.store.list()
-            if (restore.status.phase if restore.status else None) not in (RestorePhase.COMPLETED, RestorePhase.FAILED)
+            if (restore.status.phase if restore.status else None) not in RestorePhase.TERMINAL
         )
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from datamover.api.names import RestorePhase
 from datamover.api.transfer import REASON_INTERNAL_ERROR
 from datamover.api.v1alpha1.definition import data_mover_restore_crd
 from datamover.api.v1alpha1.restore import DATA_MOVER_RESTORES, DataMoverRestore, DataMoverRestoreStatus
@@ -25,8 +24,6 @@ from kubekit.runtime.store import Key
 from kubekit.words.core import PersistentVolume, PersistentVolumeClaim
 from kubekit.words.meta import HasMeta
 from kubekit.words.storage import StorageClass
-
-_ENDS = frozenset({RestorePhase.COMPLETED, RestorePhase.FAILED})
 
 
 class RestoreKind(OnceKind[DataMoverRestore, DataMoverRestoreStatus, Facts]):

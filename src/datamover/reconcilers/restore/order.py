@@ -43,12 +43,8 @@ PHASES: Final = {
     Stage.DONE: RestorePhase.COMPLETED,
 }
 """The phase of each stage. A restore that failed is at none of them."""
-_STAGES: Final = {
-    RestorePhase.PREPARING: Stage.COPYING,
-    RestorePhase.RESTORING: Stage.MOVING,
-    RestorePhase.CLEANING_UP: Stage.CLEANING,
-    RestorePhase.COMPLETED: Stage.DONE,
-}
+_STAGES: Final = {phase: stage for stage, phase in reversed(PHASES.items())}
+"""The stage of each phase: of two in one phase the earlier."""
 
 
 def job_name(claim: str) -> str:

@@ -10,12 +10,17 @@ from datamover.api import reasons
 from datamover.api.v1alpha1.datamover import DataMover
 from datamover.api.v1alpha1.restore import DataMoverRestoreSpec
 from datamover.api.v1alpha1.restore_validation import check_spec
+from datamover.api.validation import quote
+from datamover.api.variables import carries_secret
 from datamover.reconcilers.restore.facts import Facts
 from datamover.reconcilers.restore.gather import secret_of
 from datamover.reconcilers.restore.target import check_target
 from datamover.reconcilers.secrets import check_secret
 from datamover.runs.facts import Unread
 from datamover.volumes.binding import Obstacle
+
+_SHOWN: Final = 5
+"""Names of variables that a message has at most."""
 
 Check = Callable[[Facts, DataMoverRestoreSpec], Obstacle | None]
 
@@ -42,6 +47,22 @@ def _check_mover(facts: Facts, spec: DataMoverRestoreSpec) -> Obstacle | None:
     )
 
 
+def _check_literals(facts: Facts, spec: DataMoverRestoreSpec) -> Obstacle | None:
+    """What is taken from a DataMover is recorded, and a status is read by many who may read no Secret (law L8)."""
+    taken = facts.mover.spec.additional_env or () if isinstance(facts.mover, DataMover) and facts.mover.spec else ()
+    plain = [each.name for each in taken if each.value and carries_secret(each.name, each.value)]
+    if not plain:
+        return None
+    shown = ", ".join(map(quote, plain[:_SHOWN])) + (f" and {len(plain) - _SHOWN} more" if len(plain) > _SHOWN else "")
+    return Obstacle(
+        reasons.INVALID_ENVIRONMENT,
+        f"DataMover {spec.source.data_mover} has credentials as plain values in its spec.additionalEnv ({shown}), and what a restore takes from there is "
+        "recorded in its status: put them into its Secret, or take them from one by valueFrom.secretKeyRef. Or name spec.source.bucket, and what else is "
+        "needed in spec.additionalEnv of the restore, which is not recorded",
+        waits=True,
+    )
+
+
 def _check_target(facts: Facts, spec: DataMoverRestoreSpec) -> Obstacle | None:
     return check_target(facts, spec.target.claim_name)
 
@@ -63,6 +84,7 @@ def _check_secret(facts: Facts, spec: DataMoverRestoreSpec) -> Obstacle | None:
 CHECKS: Final[tuple[Check, ...]] = (
     _check_spec,  # what the definition's own schema cannot see
     _check_mover,  # the DataMover that is named is there
+    _check_literals,  # nothing that is secret would be recorded
     _check_target,  # the claim is there or can be made, and takes files
     _check_secret,  # the mover is given what it needs to reach the bucket
 )

@@ -13,8 +13,6 @@ from kubekit.client.errors import Forbidden
 from kubekit.words.meta import ObjectMeta
 from kubekit.words.timestamps import moment_of
 
-_ENDS = frozenset({RestorePhase.COMPLETED, RestorePhase.FAILED})
-
 
 class Meter(Protocol):
     """What is needed of `datamover.metrics`. Durations in seconds, sizes in bytes."""
@@ -45,7 +43,7 @@ def report_status(
     before, after = old.phase or RestorePhase.NONE, new.phase or RestorePhase.NONE
     if after == RestorePhase.PREPARING and before != after:
         meter.started(namespace=namespace)
-    if after in _ENDS and before not in _ENDS:
+    if after in RestorePhase.TERMINAL and before not in RestorePhase.TERMINAL:
         began = moment_of(new.run.started if new.run is not None else None, default=now.timestamp())
         took = max(0.0, now.timestamp() - began)
         meter.ended(namespace=namespace, succeeded=after == RestorePhase.COMPLETED, seconds=took)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from datamover.api import names
 from datamover.api.names import RestorePhase as Phase
-from datamover.api.pods import EnvVar
+from datamover.api.pods import EnvVar, EnvVarSource, KeySelector
 from datamover.api.restore import Loss, Restored
 from datamover.api.v1alpha1.restore import Bucket, RestoreSource, RestoreTarget
 from datamover.plans.known import Diagnosis, Refusal
@@ -107,6 +107,8 @@ MADE = claim(made_by=MOVER_UID)
 PENDING = claim(phase="Pending")
 ON_USE = builders.storage_class(volume_binding_mode="WaitForFirstConsumer")
 DENIED = Refusal("PermissionMissing", "no right", target=("PersistentVolumeClaim", CLAIM))
+HUNTER = EnvVar(name="RCLONE_CRYPT_PASSWORD", value="hunter22")
+REFERRED = replace(HUNTER, value=None, value_from=EnvVarSource(secret_key_ref=KeySelector(name="other", key="word")))
 BEGUN = ["status Preparing Preparing"]
 STARTED = ["status Restoring JobCreated", f"create Job {JOB}", "event Normal JobCreated"]
 CLEANED = ["status CleaningUp CleaningUp", f"delete Job {JOB}"]
@@ -128,6 +130,15 @@ DECISIONS: dict[str, tuple[Facts, list[str]]] = {
     ),
     "the DataMover is not read yet": (facts(restore(source=FROM_MOVER), mover=Unread.NOT_SYNCED), []),
     "the DataMover is there": (facts(restore(source=FROM_MOVER), mover=builders.data_mover()), BEGUN),
+    "the DataMover has a credential as a plain value": (
+        facts(restore(source=FROM_MOVER), mover=builders.data_mover(additional_env=(HUNTER,))),
+        waits("InvalidEnvironment"),
+    ),
+    "the DataMover takes its credential from a Secret": (
+        facts(restore(source=FROM_MOVER), mover=builders.data_mover(additional_env=(REFERRED,))),
+        BEGUN,
+    ),
+    "a credential of the restore's own is recorded nowhere": (facts(restore(additional_env=(HUNTER,))), BEGUN),
     "the Secret is missing": (facts(secret=Unread.MISSING), waits("SecretNotFound")),
     "the Secret lacks a key": (facts(secret=builders.secret_keys(keys=("BUCKET_NAME",))), waits("SecretKeyMissing")),
     "the Secret is not read yet": (facts(secret=Unread.NOT_SYNCED), []),
@@ -288,7 +299,7 @@ def test_laws_hold(case: str) -> None:
 def test_what_was_told_is_not_told_again(case: str) -> None:
     known, _ = DECISIONS[case]
     written = [step.status for step in decide(known).steps if isinstance(step, WriteStatus)]
-    if not written or known.restore.status is None:
+    if not written:
         return
     again = replace_facts(known, restore=replace(known.restore, status=written[-1]))
     assert written[-1] not in [step.status for step in decide(again).steps if isinstance(step, WriteStatus)]
@@ -300,6 +311,14 @@ def test_a_restore_records_what_it_takes_from_a_data_mover() -> None:
     (step,) = decide(known).steps
     assert isinstance(step, WriteStatus)
     assert step.status.run == run(source="default/app-data", path="etc", environment=(prefix,))
+
+
+def test_no_credential_is_written_down() -> None:
+    named = decide(facts(restore(source=FROM_MOVER), mover=builders.data_mover(additional_env=(HUNTER,))))
+    own = decide(facts(restore(additional_env=(HUNTER,))))
+    assert "RCLONE_CRYPT_PASSWORD" in repr(named), "which one it is"
+    assert "hunter22" not in repr(named)
+    assert "hunter22" not in repr(own)
 
 
 def test_an_age_becomes_a_moment_when_it_is_recorded() -> None:
