@@ -25,8 +25,8 @@ from datamover.cli import kinds, patience
 from datamover.cli import run as command
 from datamover.cli.display import NoDisplay
 from datamover.cli.embedded.world import EmbeddedWorld, WorldOptions
+from datamover.cli.exits import Exit
 from datamover.cli.manifests import read_manifests
-from datamover.cli.outcome import Exit
 from datamover.cli.volumes import Volume
 from datamover.runs.facts import Patience
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS

@@ -23,10 +23,11 @@ from datamover.cli.display import choose_display, print_summary, size
 from datamover.cli.embedded.restic import ResticMissing, provide_restic
 from datamover.cli.embedded.state import WorldError
 from datamover.cli.embedded.world import EmbeddedWorld
+from datamover.cli.exits import Exit
 from datamover.cli.interrupts import Interrupts
 from datamover.cli.manifests import Source, read_manifests
 from datamover.cli.options import StartError
-from datamover.cli.outcome import Exit, explain
+from datamover.cli.outcome import explain
 from datamover.cli.run import RunOptions, RunResult, run
 from datamover.cli.terminal import open_console, say
 from datamover.cli.volumes import Volume

@@ -29,8 +29,8 @@ def main() -> None:
 
 
 def _run() -> int:
+    from datamover.cli.exits import Exit
     from datamover.cli.main import main as command
-    from datamover.cli.outcome import Exit
     from datamover.cli.terminal import Streams
 
     streams = Streams()

@@ -16,8 +16,7 @@ from datamover.cli import logs
 from datamover.cli.durations import tell_duration
 from datamover.cli.hcp_look import Explained, ExplainError, Explanation, explain
 from datamover.cli.loop import start
-from datamover.cli.run_command import print_document
-from datamover.cli.terminal import open_console, say, warn
+from datamover.cli.terminal import open_console, print_document, say, warn
 from datamover.verdicts.document import explain_plane
 from datamover.verdicts.verdict import Row, State
 from kubekit.client.client import Client

@@ -13,8 +13,7 @@ from rich.text import Text
 from datamover.cli import logs
 from datamover.cli.loop import start
 from datamover.cli.migration import MigrationError, Other, Survey, survey, take_over
-from datamover.cli.run_command import print_document
-from datamover.cli.terminal import open_console, say, warn
+from datamover.cli.terminal import open_console, print_document, say, warn
 from kubekit.client.client import Client
 from kubekit.client.config import load_config
 from kubekit.client.errors import KubeError

@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,22 +21,12 @@ from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIO
 from datamover.api.volsync.replication_source import REPLICATION_SOURCES
 from datamover.api.waits import EndedBy, are_data_safe
 from datamover.cli import fillings, synchronisations
+from datamover.cli.exits import Exit
 from datamover.cli.patience import ended_by, held_by
 from datamover.cli.runnables import Name, Ours, Replication, Runnable, kind_of, name_of
 
 _ASIDE = re.compile(r" ?\([^()]*kubectl[^()]*\)")
 _CLAUSES = re.compile(r"(?<=[.;:]) ")
-
-
-class Exit(IntEnum):
-    """Exit codes of `datamover run`, documented in docs/cli.md."""
-
-    COMPLETED = 0
-    FAILED = 1
-    USAGE = 2
-    BLOCKED = 3
-    TIMEOUT = 4
-    INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,10 @@ from datamover.cli.embedded.world import (
     find_directory,
     start_world,
 )
+from datamover.cli.exits import Exit
 from datamover.cli.manifests import ManifestError, Source, find_claim_size, is_runnable, runnables
 from datamover.cli.options import Options
-from datamover.cli.outcome import Exit, exit_code
+from datamover.cli.outcome import exit_code
 from datamover.cli.patience import DEFAULT_PATIENCE, Patience
 from datamover.cli.resuming import DEFAULT_MAX_COPY_AGE
 from datamover.cli.runnables import Name, Runnable, name_of

@@ -11,13 +11,14 @@ from datamover.cli import logs
 from datamover.cli.display import choose_display, print_summary
 from datamover.cli.embedded.rehearsal import rehearse
 from datamover.cli.embedded.state import WorldError
+from datamover.cli.exits import Exit
 from datamover.cli.loop import start
 from datamover.cli.manifests import ManifestError, read_manifests
 from datamover.cli.options import StartError
-from datamover.cli.outcome import Exit, error_to_json, explain, to_json
+from datamover.cli.outcome import error_to_json, explain, to_json
 from datamover.cli.request import check_request
 from datamover.cli.run import RunOptions, RunResult, run
-from datamover.cli.terminal import open_console, say, warn
+from datamover.cli.terminal import open_console, print_document, say, warn
 
 ROOT_WARNING = (
     "datamover: warning: this runs as root, and so does all that the manifests and the keys of their Secrets ask for: "
@@ -103,14 +104,3 @@ def _end(request: Request, state: Path, code: Exit, sentence: str) -> Exit:
     if request.machine:
         print_document(error_to_json(sentence.removeprefix("datamover: "), code=code, state=os.fspath(state)))
     return code
-
-
-def print_document(document: bytes) -> None:
-    """Print JSON as UTF-8, whatever the locale is: that is what JSON is."""
-    sys.stdout.flush()
-    binary = getattr(sys.stdout, "buffer", None)
-    if binary is None:
-        sys.stdout.write(f"{document.decode()}\n")
-        return
-    binary.write(document + b"\n")
-    binary.flush()

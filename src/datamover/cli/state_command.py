@@ -12,10 +12,10 @@ from datamover.cli import logs
 from datamover.cli.display import size
 from datamover.cli.embedded.inventory import Inventory, choose, choose_volumes, free, inventory_to_json, take_inventory
 from datamover.cli.embedded.state import WorldError
+from datamover.cli.exits import Exit
 from datamover.cli.loop import start
-from datamover.cli.outcome import Exit, error_to_json
-from datamover.cli.run_command import print_document
-from datamover.cli.terminal import open_console, say, warn
+from datamover.cli.outcome import error_to_json
+from datamover.cli.terminal import open_console, print_document, say, warn
 
 
 @dataclass(frozen=True, slots=True)

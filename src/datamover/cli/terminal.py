@@ -139,3 +139,14 @@ def fit(console: Console, line: str) -> tuple[str, ...]:
 def warn(line: str) -> None:
     """Say something on standard error."""
     say(open_console(stderr=True), line)
+
+
+def print_document(document: bytes) -> None:
+    """Print JSON as UTF-8, whatever the locale is: that is what JSON is."""
+    sys.stdout.flush()
+    binary = getattr(sys.stdout, "buffer", None)
+    if binary is None:
+        sys.stdout.write(f"{document.decode()}\n")
+        return
+    binary.write(document + b"\n")
+    binary.flush()

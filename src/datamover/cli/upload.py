@@ -14,8 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 from datamover.cli import logs, uploading
 from datamover.cli.display import size
 from datamover.cli.loop import start
-from datamover.cli.run_command import print_document
-from datamover.cli.terminal import open_console, say, warn
+from datamover.cli.terminal import open_console, print_document, say, warn
 from datamover.cli.upload_file import File
 from datamover.cli.uploading import Done, Errand, Exit, Keys, UploadError
 from kubekit.client.client import Client

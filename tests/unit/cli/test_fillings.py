@@ -16,8 +16,9 @@ from datamover.api.names import Phase
 from datamover.cli import fillings
 from datamover.cli.applying import Wanted
 from datamover.cli.display import LineDisplay, print_summary, progress_table
+from datamover.cli.exits import Exit
 from datamover.cli.manifests import ManifestError, Source, read_manifests
-from datamover.cli.outcome import Exit, exit_code, explain, show, to_json
+from datamover.cli.outcome import exit_code, explain, show, to_json
 from datamover.cli.patience import PERSON_PATIENCE, Patience
 from datamover.cli.request import check_request
 from datamover.cli.resuming import GoOn, Kept, copied_at, decide

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from datamover import __version__
 from datamover.api.definitions import crds
 from datamover.cli.embedded.state import WorldError
+from datamover.cli.exits import Exit
 from datamover.cli.main import main
 from datamover.cli.options import (
     DataVolumeOptions,
@@ -23,7 +24,6 @@ from datamover.cli.options import (
     ReplicationOptions,
     StartError,
 )
-from datamover.cli.outcome import Exit
 from datamover.cli.run import RunResult
 from datamover.reconcilers.collection.facts import Machines
 from datamover.reconcilers.hosted_control_plane.facts import PATIENT

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from datamover.api.names import RETRY_ADVICE
-from datamover.cli.outcome import Exit, exit_code, explain, for_here, show, to_json
+from datamover.cli.exits import Exit
+from datamover.cli.outcome import exit_code, explain, for_here, show, to_json
 from support.builders import data_mover, run, status
 
 

@@ -13,8 +13,8 @@ from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.cli.applying import Wanted
 from datamover.cli.display import NoDisplay
 from datamover.cli.embedded.world import EmbeddedWorld
+from datamover.cli.exits import Exit
 from datamover.cli.manifests import ManifestError, Source, read_manifests
-from datamover.cli.outcome import Exit
 from datamover.cli.request import check_request
 from datamover.cli.run import RunOptions, RunResult, _wait, run
 from datamover.cli.runnables import name_of

@@ -14,7 +14,8 @@ from datamover.api.volsync.replication_destination import ReplicationDestination
 from datamover.api.volsync.replication_source import ReplicationSource
 from datamover.cli.applying import Wanted
 from datamover.cli.display import LineDisplay, print_summary
-from datamover.cli.outcome import Exit, exit_code, explain, show, to_json
+from datamover.cli.exits import Exit
+from datamover.cli.outcome import exit_code, explain, show, to_json
 from datamover.cli.patience import PERSON_PATIENCE, Patience
 from datamover.cli.resuming import Begin, GoOn, Kept, decide
 from datamover.cli.runnables import name_of

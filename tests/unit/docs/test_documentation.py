@@ -23,8 +23,8 @@ from datamover.api.v1alpha1.definition import data_mover_crd
 from datamover.api.v1alpha1.validation import check_spec
 from datamover.api.volsync.names import EventReason, Synchronizing, WaitReason
 from datamover.api.waits import WAITS, EndedBy
+from datamover.cli.exits import Exit
 from datamover.cli.main import main
-from datamover.cli.outcome import Exit
 from datamover.metrics.datamover import DataMoverMetrics
 from datamover.metrics.datavolumes import CollectionMetrics, ModeMetrics
 from datamover.metrics.exposition import new_registry

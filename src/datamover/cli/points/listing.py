@@ -21,8 +21,7 @@ from datamover.agent.printing import readable
 from datamover.api.amounts import size
 from datamover.cli.points.place import Place
 from datamover.cli.points.work import Exit, perform
-from datamover.cli.run_command import print_document
-from datamover.cli.terminal import open_console, say
+from datamover.cli.terminal import open_console, print_document, say
 from kubekit.words.text import SHAPELESS
 
 _TRICKS = re.compile(SHAPELESS)

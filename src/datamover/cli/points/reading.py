@@ -19,8 +19,7 @@ from datamover.api.amounts import count, size
 from datamover.cli.points.listing import point_to_json
 from datamover.cli.points.place import Place
 from datamover.cli.points.work import Exit, perform
-from datamover.cli.run_command import print_document
-from datamover.cli.terminal import open_console, say, warn
+from datamover.cli.terminal import open_console, print_document, say, warn
 
 
 def print_file(place: Place, word: str, path: bytes, *, disturbed: bool) -> Exit:

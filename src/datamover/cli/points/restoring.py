@@ -29,8 +29,7 @@ from datamover.cli.manifests import ManifestError
 from datamover.cli.points.meter import Meter
 from datamover.cli.points.place import Place
 from datamover.cli.points.work import Exit, Say, describe_error, exit_of, open_place
-from datamover.cli.run_command import print_document
-from datamover.cli.terminal import open_console, say, warn
+from datamover.cli.terminal import open_console, print_document, say, warn
 
 _GRACE: Final = 10.0
 """Seconds that the engine gets to end by itself."""

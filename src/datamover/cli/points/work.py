@@ -19,8 +19,7 @@ from datamover.api import transfer
 from datamover.cli.manifests import ManifestError
 from datamover.cli.points.environment import ADVICE, read_environment
 from datamover.cli.points.place import Place
-from datamover.cli.run_command import print_document
-from datamover.cli.terminal import warn
+from datamover.cli.terminal import print_document, warn
 
 
 class Exit(IntEnum):
