@@ -18,7 +18,7 @@ def test_nothing_of_a_cluster_is_loaded_and_nothing_that_has_one() -> None:
     strange = (
         "localkube",
         "kubekit.client",
-        "kubekit.runtime",
+        "kubekit.runtime.informer",
         "datamover.reconcilers",
         "datamover.cli.run",
         "datamover.cli.embedded",
