@@ -193,6 +193,7 @@ def test_nothing_slow_is_imported_at_the_start() -> None:
         "datamover.api.restore",
         "datamover.api.signed",
         "datamover.api.transfer",
+        "datamover.api.variables",
     }
 
 
