@@ -4,10 +4,12 @@ from typing import Final
 
 from datamover.api import names, reasons
 from datamover.plans.conditions import State
+from datamover.plans.steps import Delete, Effect
 from datamover.runs.facts import RunFacts
 from datamover.runs.order import Order
 from datamover.runs.verdict import Facet, Tally, Verdict
 from datamover.volumes.binding import is_lost
+from kubekit.words.batch import JOBS, Job
 
 COPY_LOST: Final = "the clone was deleted before its data were moved, and another copy would be of another moment"
 
@@ -42,6 +44,17 @@ def lost_copy(order: Order, facts: RunFacts, *, also: str = "") -> Verdict:
         f"the source is intact. {after}"
     )
     return failed(order, facts, reasons.CLONE_VOLUME_LOST, message + also)
+
+
+def stop_mover(order: Order, facts: RunFacts, job: Job) -> tuple[tuple[Effect, ...], str]:
+    """Return the steps that end a Job whose run has failed without it, and what is to be said of it: it would wait, or write, for ever.
+
+    While its deletion is refused the run ends all the same, and says that the Job is still there.
+    """
+    refusal = facts.refused()
+    if refusal is not None:
+        return (), f". Its Job is still there: {refusal.message}"
+    return ((Delete(JOBS, job.metadata),) if order.owner.owns(job) else ()), ""
 
 
 def _kept(order: Order, facts: RunFacts) -> str | None:

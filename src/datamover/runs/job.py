@@ -9,11 +9,11 @@ from datamover.api import reasons
 from datamover.api.transfer import Outcome
 from datamover.movers.outcomes import find_hindrance, has_ended, is_running, newest, read_outcome
 from datamover.plans.conditions import State
-from datamover.plans.steps import Delete, Effect, Emit, suspend
+from datamover.plans.steps import Effect, Emit, suspend
 from datamover.runs.attempts import count_attempts, name_cause, newest_first
 from datamover.runs.ending import end
 from datamover.runs.facts import RunFacts
-from datamover.runs.failure import lost_copy
+from datamover.runs.failure import lost_copy, stop_mover
 from datamover.runs.order import Order
 from datamover.runs.progress import follow_progress
 from datamover.runs.proof import prove_copy_gone
@@ -54,7 +54,7 @@ def follow(order: Order, facts: RunFacts) -> Answer:
     ended = end(order, facts, job)
     if ended is not None:
         return ended
-    if job.spec is not None and job.spec.suspend:
+    if is_suspended(job):
         return _resume(facts, job)
     lost, due = find_lost(facts)
     if lost:
@@ -91,8 +91,13 @@ def suspended(field: str) -> Verdict:
     )
 
 
+def is_suspended(job: Job) -> bool:
+    """Tell whether a Job is to have no Pods until it is resumed."""
+    return job.spec is not None and bool(job.spec.suspend)
+
+
 def _is_active(job: Job) -> bool:
-    return not (job.spec and job.spec.suspend) and not job.ended
+    return not is_suspended(job) and not job.ended
 
 
 def _enter(job: Job) -> Answer:
@@ -144,9 +149,7 @@ def _is_copy_lost(order: Order, facts: RunFacts) -> bool:
 
 def _lose_copy(order: Order, facts: RunFacts, job: Job) -> Answer:
     """The copy, or its volume, went before the mover could start: stop the Job, which would wait for it for ever."""
-    refusal = facts.refused()
-    also = f". Its Job is still there: {refusal.message}" if refusal is not None else ""
-    stop: tuple[Effect, ...] = (Delete(JOBS, job.metadata),) if order.owner.owns(job) and refusal is None else ()
+    stop, also = stop_mover(order, facts, job)
     return replace(lost_copy(order, facts, also=also), before=(*prove_copy_gone(order, facts), *stop))
 
 

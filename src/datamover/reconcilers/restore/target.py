@@ -10,15 +10,17 @@ from datamover.api import names, reasons
 from datamover.api.names import PART_OF_LABEL, PART_OF_VALUE
 from datamover.api.v1alpha1.restore import DataMoverRestore, NewClaim, RestoreRun
 from datamover.movers.outcomes import has_ended
-from datamover.plans.steps import Create, Inquire, ProveGone, writers_of
+from datamover.plans.steps import Create, Effect, Inquire, ProveGone, ProvePods, writers_of
 from datamover.reconcilers.restore.facts import Facts
 from datamover.reconcilers.restore.order import FIELDS
 from datamover.runs.facts import RunFacts
-from datamover.runs.failure import failed
+from datamover.runs.failure import failed, stop_mover
+from datamover.runs.job import is_suspended
 from datamover.runs.order import Order
 from datamover.runs.verdict import Answer, News, Rest, Verdict, blocked, refused, working
 from datamover.runs.wait import LITTLE, about, wait_for
 from datamover.volumes.binding import Obstacle, binds_on_use, is_bound, is_lost, is_read_only
+from kubekit.words.batch import JOBS, Job
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim
 from kubekit.words.meta import Manifest
 
@@ -137,24 +139,37 @@ def prepare(order: Order, facts: Facts, run: RestoreRun) -> Answer | None:
 
 
 def check_kept(order: Order, facts: Facts, run: RestoreRun) -> Verdict | None:
-    """Return the end of a restore whose claim is another one by now, or going: nobody would have what it brings. None while it is the same."""
-    claim, job = facts.run.source, facts.run.job
-    name = run.claim
+    """Return the end of a restore whose claim is another one by now, or going: nobody would have what it brings. None while it is the same.
+
+    A Pod that has the claim keeps it from going. Where none has it nothing is begun any more: no Pod starts with a claim that is going.
+    """
+    claim, job, name = facts.run.source, facts.run.job, run.claim
+    ours = job if job is not None and order.owner.holds(job) else None
     if claim is None or (run.claim_uid is not None and claim.metadata.uid != run.claim_uid):
-        message = (
-            f"PersistentVolumeClaim {name} was deleted while it was restored into, and what had come back went with it"
-        )
         gone = ProveGone(PERSISTENT_VOLUME_CLAIMS, name, namespace=order.owner.metadata.namespace, uid=run.claim_uid)
-        return _fail(order, facts.run, message, gone)
-    if claim.metadata.terminating and job is not None and job.ended:
+        begun = ours is not None or run.attempts > 0 or facts.run.strays
+        # its start is recorded before the Job is made: in between, and while the Job has no Pod, nothing is written
+        lost = (
+            f"PersistentVolumeClaim {name} was deleted while it was restored into, and what had come back went with it"
+            if begun
+            else f"PersistentVolumeClaim {name} was deleted before the mover was made that was to restore into it"
+        )
+        return _fail(order, facts.run, lost, ours, gone)
+    if claim.metadata.terminating and (ours is None or ours.ended or is_suspended(ours)):
         message = f"PersistentVolumeClaim {name} is being deleted, and what has come back goes with it"
-        return _fail(order, facts.run, message)
+        return _fail(order, facts.run, message, ours)
     return None
 
 
-def _fail(order: Order, facts: RunFacts, message: str, *before: ProveGone) -> Verdict:
-    found = failed(order, facts, reasons.TARGET_LOST, message)
-    return replace(found, before=before)
+def _fail(order: Order, facts: RunFacts, message: str, job: Job | None, *before: ProveGone) -> Verdict:
+    """End the restore, and its mover with it: that may hold the old claim, or write into the new one. One that has ended is kept for its log."""
+    stop: tuple[Effect, ...] = ()
+    if job is None:
+        stop = (ProveGone(JOBS, order.transfer.job), ProvePods(order.owner.uid))
+    elif not job.ended and not job.metadata.terminating:
+        stop, also = stop_mover(order, facts, job)
+        message += also
+    return replace(failed(order, facts, reasons.TARGET_LOST, message), before=(*before, *stop))
 
 
 def _check_turn(order: Order, facts: Facts, name: str) -> Answer | None:

@@ -111,6 +111,8 @@ HUNTER = EnvVar(name="RCLONE_CRYPT_PASSWORD", value="hunter22")
 REFERRED = replace(HUNTER, value=None, value_from=EnvVarSource(secret_key_ref=KeySelector(name="other", key="word")))
 BEGUN = ["status Preparing Preparing"]
 STARTED = ["status Restoring JobCreated", f"create Job {JOB}", "event Normal JobCreated"]
+LOST = ["status Failed TargetLost", "event Warning TargetLost"]
+KEPT = Refusal("PermissionMissing", "no right to delete it", target=("Job", JOB), verb="delete")
 CLEANED = ["status CleaningUp CleaningUp", f"delete Job {JOB}"]
 
 DECISIONS: dict[str, tuple[Facts, list[str]]] = {
@@ -214,11 +216,39 @@ DECISIONS: dict[str, tuple[Facts, list[str]]] = {
     ),
     "the claim is gone while it is restored into": (
         at(Phase.RESTORING, claim=None, job=RUNNING),
-        [f"confirm PersistentVolumeClaim {CLAIM}", "status Failed TargetLost", "event Warning TargetLost"],
+        [f"confirm PersistentVolumeClaim {CLAIM}", f"delete Job {JOB}", *LOST],
     ),
     "the claim is another one by now": (
         at(Phase.RESTORING, claim=claim(uid="another"), job=COMPLETE),
-        [f"confirm PersistentVolumeClaim {CLAIM}", "status Failed TargetLost", "event Warning TargetLost"],
+        [f"confirm PersistentVolumeClaim {CLAIM}", *LOST],
+    ),
+    "the claim is another one by now, and the mover still runs": (
+        at(Phase.RESTORING, claim=claim(uid="another"), job=RUNNING),
+        [f"confirm PersistentVolumeClaim {CLAIM}", f"delete Job {JOB}", *LOST],
+    ),
+    "the claim is another one by now, and the mover is going": (
+        at(Phase.RESTORING, claim=claim(uid="another"), job=job(active=1, deletion_timestamp=CREATED)),
+        [f"confirm PersistentVolumeClaim {CLAIM}", *LOST],
+    ),
+    "the claim is another one by now, and the mover may not be deleted": (
+        at(Phase.RESTORING, claim=claim(uid="another"), job=RUNNING, refusal=KEPT),
+        [f"confirm PersistentVolumeClaim {CLAIM}", *LOST],
+    ),
+    "the claim was replaced before the mover was made": (
+        at(Phase.RESTORING, claim=claim(uid="another")),
+        [f"confirm PersistentVolumeClaim {CLAIM}", f"confirm Job {JOB}", "recount", *LOST],
+    ),
+    "the claim was replaced, and another restore has the Job of that name": (
+        at(Phase.RESTORING, claim=claim(uid="another"), job=job(OTHER_UID, active=1)),
+        [f"confirm PersistentVolumeClaim {CLAIM}", f"confirm Job {JOB}", "recount", *LOST],
+    ),
+    "the claim is going, and there is no mover": (
+        at(Phase.RESTORING, claim=claim(deletion_timestamp=CREATED)),
+        [f"confirm Job {JOB}", "recount", *LOST],
+    ),
+    "the claim is going, and the mover is to go on": (
+        at(Phase.RESTORING, claim=claim(deletion_timestamp=CREATED), job=job(suspend=True)),
+        [f"delete Job {JOB}", *LOST],
     ),
     "the claim is going, and the mover still runs": (
         at(Phase.RESTORING, claim=claim(deletion_timestamp=CREATED), job=RUNNING),
@@ -226,7 +256,7 @@ DECISIONS: dict[str, tuple[Facts, list[str]]] = {
     ),
     "the claim is going, and the mover has ended": (
         at(Phase.RESTORING, claim=claim(deletion_timestamp=CREATED), job=COMPLETE),
-        ["status Failed TargetLost", "event Warning TargetLost"],
+        LOST,
     ),
     "the mover is done: the Job goes": (
         at(Phase.RESTORING, job=COMPLETE, pods=(pod(COMPLETE, phase="Succeeded", outcome=outcome()),)),
@@ -419,6 +449,22 @@ def test_a_failure_says_how_to_try_again() -> None:
     status = told(at(Phase.RESTORING, job=FAILED, pods=(last,)))
     assert 'annotate datamoverrestore back datamover.a-cup-of.coffee/retry="$(date +%s)"' in status.message
     assert status.condition("Restored").status == "False"
+
+
+LOSSES = {
+    "while the mover runs": ({"job": RUNNING}, RECORDED, "deleted while it was restored into"),
+    "after an attempt": ({}, replace(RECORDED, attempts=1), "deleted while it was restored into"),
+    "while a Pod is alive": ({"strays": (pod(RUNNING),)}, RECORDED, "deleted while it was restored into"),
+    "before the Job was made": ({}, RECORDED, "deleted before the mover was made that was to restore into it."),
+    "and the Job stays": ({"job": RUNNING, "refusal": KEPT}, RECORDED, "Its Job is still there: no right to delete it"),
+}
+
+
+@pytest.mark.parametrize("case", LOSSES)
+def test_of_a_claim_that_is_lost_nothing_is_told_that_did_not_happen(case: str) -> None:
+    known, recorded, words = LOSSES[case]
+    status = told(at(Phase.RESTORING, said={"run": recorded}, claim=claim(uid="another"), **known))
+    assert words in status.message
 
 
 def test_the_claim_of_a_started_mover_is_recorded() -> None:
