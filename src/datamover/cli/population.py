@@ -2,21 +2,30 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from weakref import WeakKeyDictionary
 
-from datamover.api.volsync.names import CREATED_BY_VALUE
+from datamover.api.volsync.names import CREATED_BY_VALUE, GROUP, POPULATOR_NAME, PopulatorReason
 from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS
 from datamover.cli.surroundings import Surroundings
 from datamover.plans.kind import Kind
 from datamover.reconcilers.cluster import Cluster, View
 from datamover.reconcilers.population.kind import PopulationKind
-from datamover.reconcilers.population.registration import RegistrationKind
 from datamover.reconcilers.population.release import ReleaseKind
+from datamover.reconcilers.registration import Registration, RegistrationKind
 from kubekit.runtime.definition_gate import DefinitionGate
 from kubekit.runtime.gate import Gate
+from kubekit.words.populator import SourceKind
 
 AnyKind = Kind[Any, Any, Any]
+
+REGISTRATION: Final = Registration(
+    POPULATOR_NAME,
+    SourceKind(group=GROUP, kind=REPLICATION_DESTINATIONS.kind),
+    reason=PopulatorReason.ERROR,
+    controller="volume-populator",
+)
+"""How the cluster is told that claims are filled from ReplicationDestinations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,12 @@ def population_kinds() -> tuple[MakePopulation, ...]:
         return ReleaseKind(around.client, view=View(around.cluster))
 
     def register(around: Surroundings) -> AnyKind:
-        return RegistrationKind(around.client, view=View(around.cluster), clock=around.clock)
+        return RegistrationKind(
+            around.client,
+            registration=REGISTRATION,
+            view=View(around.cluster),
+            clock=around.clock,
+            created_by=(CREATED_BY_VALUE,),
+        )
 
     return tuple(MakePopulation(each, gates) for each in (fill, release, register))

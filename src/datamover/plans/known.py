@@ -111,6 +111,12 @@ class Known:
     told: Emit | None = None
     """The last event that was recorded: kept for kinds that speak by events alone, so that they say it once (law L9)."""
 
+    def untold(self, event: Emit) -> tuple[Emit, ...]:
+        """Return the event unless it is what was said last. The related object does not count: its version changes."""
+        last = self.told
+        same = last is not None and (last.type, last.reason, last.message) == (event.type, event.reason, event.message)
+        return () if same else (event,)
+
 
 UNKNOWN: Final = Known()
 """Nothing was learnt yet."""

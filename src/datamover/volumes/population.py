@@ -75,14 +75,22 @@ def find_shortage(claim: PersistentVolumeClaim, image: VolumeSnapshot) -> str | 
 
 
 def find_fault(name: str | None, storage_class: StorageClass | None) -> str | None:
-    """Return why no driver can fill a claim of the class `name`, in words that follow "it is not filled: "; None when one can."""
+    """Return why no driver can fill a claim of the class `name` from a snapshot, in words that follow "it is not filled: "; None when one can."""
+    fault = find_class_fault(name, storage_class)
+    if fault is not None or storage_class is None:
+        return fault
+    why = why_not_copied(storage_class.provisioner)
+    if why is not None:
+        return f"StorageClass {name} ({storage_class.provisioner}) restores no snapshots: {why}; create the claim with a class of a CSI driver"
+    return None
+
+
+def find_class_fault(name: str | None, storage_class: StorageClass | None) -> str | None:
+    """Return why no driver makes a volume for a claim of the class `name`, in such words; None when one does."""
     if name is None:
         return "it names no StorageClass and the cluster has no default one; set spec.storageClassName"
     if not name:
         return 'its spec.storageClassName is "", so that no driver makes a volume for it; create it with a class of a CSI driver'
     if storage_class is None:
         return f"StorageClass {name} does not exist; create it, or create the claim with one that does"
-    why = why_not_copied(storage_class.provisioner)
-    if why is not None:
-        return f"StorageClass {name} ({storage_class.provisioner}) restores no snapshots: {why}; create the claim with a class of a CSI driver"
     return None

@@ -1,5 +1,6 @@
 """Handing the volume of a temporary claim over to the claim that it was filled for: whose a volume is, and what keeps it from being handed over. Pure."""
 
+from enum import Enum
 from typing import Final
 
 from kubekit.words.core import BOUND_BY_CONTROLLER, PROVISIONED_BY, PersistentVolume, PersistentVolumeClaim
@@ -24,6 +25,25 @@ def is_going(volume: PersistentVolume) -> bool:
     """Tell whether a volume is lost to whoever wants it: it is deleted, or its claim was."""
     phase = volume.status.phase if volume.status is not None else None
     return volume.metadata.terminating or phase in _GOING
+
+
+class Standing(Enum):
+    """Where a volume is on its way from a temporary claim to the one that it was filled for."""
+
+    READY = "it is the temporary claim's, and can be handed over"
+    GIVEN = "it is handed over; Kubernetes binds it, or has bound it"
+    GOING = "it is lost to both: it is deleted, or its claim was"
+    TAKEN = "it names another claim"
+
+
+def standing_of(volume: PersistentVolume, prime: PersistentVolumeClaim, *, target: PersistentVolumeClaim) -> Standing:
+    """Return how far the volume of a temporary claim is handed over. Claims are told by their UIDs: a successor of the same name counts as another one."""
+    holder = holder_of(volume)
+    if holder == target.metadata.uid:
+        return Standing.GIVEN
+    if is_going(volume):
+        return Standing.GOING
+    return Standing.READY if holder == prime.metadata.uid else Standing.TAKEN
 
 
 def is_older(volume: PersistentVolume, other: HasMeta) -> bool:

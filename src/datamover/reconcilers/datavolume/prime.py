@@ -23,7 +23,7 @@ from datamover.runs.facts import Unread
 from datamover.volumes.binding import Obstacle, binds_on_use, is_bound, is_lost
 from datamover.volumes.population import node_of
 from datamover.volumes.prime import build_prime_of
-from datamover.volumes.rebinding import holder_of, is_going
+from datamover.volumes.rebinding import Standing, standing_of
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolume, PersistentVolumeClaim
 
 Decision = Plan[Any]
@@ -37,7 +37,12 @@ def fill_by_rebinding(
     if prime is not None and not is_made_by(claim, prime):
         message = f"PersistentVolumeClaim {prime.metadata.name} exists and is not of this operator's making: delete it"
         return say(facts, None, reasons.NAME_TAKEN, message)
-    if prime is not None and _is_given_away(facts, claim):
+    volume = facts.prime_volume
+    if (
+        prime is not None
+        and isinstance(volume, PersistentVolume)
+        and standing_of(volume, prime, target=claim) is Standing.GIVEN
+    ):
         return REST  # Kubernetes is about to bind it
     if isinstance(filling, Obstacle):
         return say(facts, None, filling.reason, filling.message)
@@ -78,11 +83,6 @@ def _make_prime(facts: Facts, claim: PersistentVolumeClaim) -> Decision:
     return Plan((Create(PERSISTENT_VOLUME_CLAIMS, manifest),))
 
 
-def _is_given_away(facts: Facts, claim: PersistentVolumeClaim) -> bool:
-    volume = facts.prime_volume
-    return isinstance(volume, PersistentVolume) and holder_of(volume) == claim.metadata.uid
-
-
 def _hand_over(facts: Facts, claim: PersistentVolumeClaim, prime: PersistentVolumeClaim) -> Decision:
     """The worker has said that all is on the disk: the volume becomes the claim's."""
     volume, name = facts.prime_volume, claim.metadata.name
@@ -90,7 +90,8 @@ def _hand_over(facts: Facts, claim: PersistentVolumeClaim, prime: PersistentVolu
         return say(facts, None, reasons.PERMISSION_MISSING, MAY_NOT_READ)
     if not isinstance(volume, PersistentVolume) or not is_bound(prime):
         return REST  # its watch is late
-    if is_going(volume):
+    standing = standing_of(volume, prime, target=claim)
+    if standing is Standing.GOING:
         told = Emit(
             "Warning",
             Reason.CLAIM_LOST,
@@ -98,7 +99,7 @@ def _hand_over(facts: Facts, claim: PersistentVolumeClaim, prime: PersistentVolu
             ACTION,
         )
         return Plan((*stop(facts, claim), Delete(PERSISTENT_VOLUME_CLAIMS, prime.metadata), told))
-    if holder_of(volume) != prime.metadata.uid:
+    if standing is Standing.TAKEN:
         message = f"PersistentVolume {volume.metadata.name}, which was made for {name}, is somebody else's now: look who has taken it, and delete {prime.metadata.name} to begin anew"
         return say(facts, None, Reason.VOLUME_TAKEN, message)
     return Plan((Rebind(volume.metadata, claim.metadata, {names.POPULATED: claim.metadata.uid}),))

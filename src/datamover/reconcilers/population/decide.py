@@ -10,10 +10,11 @@ from datamover.api.volsync.names import POPULATED_FROM_ANNOTATION, PopulatorReas
 from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS, Image, ReplicationDestination
 from datamover.plans.known import Diagnosis
 from datamover.plans.refusals import grant, right
-from datamover.plans.steps import REST, Annotate, Create, Delete, Emit, Inquire, Patch, Plan, Rebind, Step
+from datamover.plans.steps import REST, Create, Delete, Emit, Inquire, Patch, Plan, Rebind, Step
 from datamover.reconcilers.population.facts import Facts
 from datamover.reconcilers.population.gather import destination_of
 from datamover.runs.facts import Unread
+from datamover.runs.relocation import give_node_back
 from datamover.runs.wait import LITTLE, age_of
 from datamover.volumes.binding import binds_on_use, is_bound, is_foreign, is_lost, is_snapshot_ready
 from datamover.volumes.population import (
@@ -26,11 +27,10 @@ from datamover.volumes.population import (
     node_of,
     owner_of,
 )
-from datamover.volumes.rebinding import holder_of, is_going
+from datamover.volumes.rebinding import Standing, holder_of, standing_of
 from kubekit.words.core import (
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
-    SELECTED_NODE,
     PersistentVolume,
     PersistentVolumeClaim,
     PersistentVolumeClaimStatus,
@@ -202,18 +202,12 @@ def _await_volume(facts: Facts, prime: PersistentVolumeClaim) -> Decision:
 
 
 def _choose_another_node(facts: Facts, prime: PersistentVolumeClaim) -> Decision:
-    """The driver has taken the node away, for it can make no volume there. The scheduler chooses for the user's claim, so that one loses it too."""
-    claim, node = facts.claim, node_of(facts.claim)
+    """The driver has taken the node away, for it can make no volume there."""
+    node, steps = node_of(facts.claim), give_node_back(facts.claim, prime)
     if node is None:
-        return Plan((Delete(PERSISTENT_VOLUME_CLAIMS, prime.metadata),))
+        return Plan(steps)
     message = f"the driver could make no volume on node {node}: the scheduler chooses another one"
-    return Plan(
-        (
-            Annotate(PERSISTENT_VOLUME_CLAIMS, claim.metadata, {SELECTED_NODE: None}),
-            Delete(PERSISTENT_VOLUME_CLAIMS, prime.metadata),
-            *_tell(facts, PopulatorReason.NOT_BOUND, message),
-        )
-    )
+    return Plan((*steps, *_tell(facts, PopulatorReason.NOT_BOUND, message)))
 
 
 def _hand_over(facts: Facts, prime: PersistentVolumeClaim) -> Decision:
@@ -221,14 +215,17 @@ def _hand_over(facts: Facts, prime: PersistentVolumeClaim) -> Decision:
     claim, volume = facts.claim, facts.volume
     if volume is Unread.FORBIDDEN:
         return _refuse(facts, _lacks("get", PERSISTENT_VOLUMES, facts))
-    if not isinstance(volume, PersistentVolume) or _is_handed_over(facts):
-        return REST  # its watch is late, or Kubernetes is about to bind it
+    if not isinstance(volume, PersistentVolume):
+        return REST  # its watch is late
+    standing = standing_of(volume, prime, target=claim)
+    if standing is Standing.GIVEN:
+        return REST  # Kubernetes is about to bind it
     named = claim.spec.volume_name if claim.spec is not None else None
     if named and named != volume.metadata.name:
         return REST  # it is being bound to another volume: this one goes when it is
-    if is_going(volume):
+    if standing is Standing.GOING:
         return _begin_anew(facts, prime, f"has lost its volume {volume.metadata.name}")
-    if holder_of(volume) != prime.metadata.uid:
+    if standing is Standing.TAKEN:
         return _refuse(facts, f"PersistentVolume {volume.metadata.name}, which was made for it, is somebody else's now")
     if is_foreign(volume):
         return _refuse(
@@ -347,10 +344,4 @@ def _tell(
     type_: Literal["Normal", "Warning"] = "Warning",
     related: Reference | None = None,
 ) -> tuple[Emit, ...]:
-    event = Emit(type_, reason, message, ACTION, related)
-    return () if _is_same(facts.known.told, event) else (event,)
-
-
-def _is_same(one: Emit | None, other: Emit) -> bool:
-    """Compare without the related object, whose version changes."""
-    return one is not None and (one.type, one.reason, one.message) == (other.type, other.reason, other.message)
+    return facts.known.untold(Emit(type_, reason, message, ACTION, related))

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from datamover.api.volsync.names import PopulatorReason, in_use_label
+from datamover.cli.population import REGISTRATION
 from datamover.plans.known import UNKNOWN, Refusal
 from datamover.plans.steps import Create, Emit, Patch
-from datamover.reconcilers.population import registration, release
+from datamover.reconcilers import registration
+from datamover.reconcilers.population import release
 from datamover.runs.facts import Unread
 from kubekit.words.apiextensions import CustomResourceDefinition, CustomResourceDefinitionStatus
 from kubekit.words.meta import Condition, ObjectMeta
@@ -47,7 +49,7 @@ def definition(established: str | None = "True", **meta: Any) -> CustomResourceD
 
 
 def test_we_are_registered_where_nobody_is() -> None:
-    (step,) = registration.decide(registration.Registered(definition(), Unread.MISSING)).steps
+    (step,) = registration.decide(registration.Registered(definition(), REGISTRATION, Unread.MISSING)).steps
     assert isinstance(step, Create)
     assert step.manifest["metadata"] == {"name": "volsync-replicationdestination"}
     assert step.manifest["sourceKind"] == {"group": "volsync.backube", "kind": "ReplicationDestination"}
@@ -65,12 +67,12 @@ def test_we_are_registered_where_nobody_is() -> None:
     ],
 )
 def test_nothing_is_done_while_it_is_not_known_or_of_no_use(found: Any, crd: Any) -> None:
-    assert registration.decide(registration.Registered(crd, found)).steps == ()
+    assert registration.decide(registration.Registered(crd, REGISTRATION, found)).steps == ()
 
 
 def test_somebody_elses_under_our_name_is_told_once_and_not_touched() -> None:
     theirs = VolumePopulator(source_kind=SourceKind(group="example.com", kind="Thing"))
-    facts = registration.Registered(definition(), theirs)
+    facts = registration.Registered(definition(), REGISTRATION, theirs)
     (event,) = registration.decide(facts).steps
     assert isinstance(event, Emit)
     assert event.reason == PopulatorReason.ERROR
@@ -80,7 +82,7 @@ def test_somebody_elses_under_our_name_is_told_once_and_not_touched() -> None:
 
 def test_a_refusal_is_told_and_waited_out() -> None:
     known = dataclasses.replace(UNKNOWN, refusal=Refusal("PermissionMissing", "no right", retry_after=9))
-    plan = registration.decide(registration.Registered(definition(), Unread.MISSING, known))
+    plan = registration.decide(registration.Registered(definition(), REGISTRATION, Unread.MISSING, known))
     assert plan.wake_after == 9
     (event,) = plan.steps
     assert isinstance(event, Emit)

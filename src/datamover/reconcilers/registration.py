@@ -1,15 +1,14 @@
-"""Saying to the cluster that claims are filled from ReplicationDestinations: a VolumePopulator, where the cluster knows that kind.
+"""Saying to the cluster that claims are filled from objects of a kind: a VolumePopulator, where the cluster knows that word.
 
 Who validates claims' data sources warns of claims whose kind nobody has registered. The object that is looked at is the definition of
 VolumePopulator: with it comes the need, and without it nothing is done.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from datamover.api.volsync.names import CREATED_BY_VALUE, GROUP, POPULATOR_NAME, PopulatorReason
-from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS
 from datamover.plans.kind import Kind
 from datamover.plans.known import UNKNOWN, Known
 from datamover.plans.steps import REST, Create, Emit, Plan, Step
@@ -28,22 +27,34 @@ from kubekit.words.apiextensions import (
 from kubekit.words.meta import Manifest
 from kubekit.words.populator import VOLUME_POPULATORS, SourceKind, VolumePopulator
 
-_SOURCE: Final = SourceKind(group=GROUP, kind=REPLICATION_DESTINATIONS.kind)
 _ACTION: Final = "Register"
 
 
 @dataclass(frozen=True, slots=True)
+class Registration:
+    """What is registered: under which `name`, the kind that claims are filled from, and the `reason` of events about it. `controller` is what is
+    said of whoever does it in logs and metrics.
+    """
+
+    name: str
+    source: SourceKind
+    reason: str
+    controller: str
+
+
+@dataclass(frozen=True, slots=True)
 class Registered:
-    """The definition, and what is registered under our name."""
+    """The definition, what is to be registered, and what is registered under that name."""
 
     definition: CustomResourceDefinition
+    wanted: Registration
     populator: VolumePopulator | Unread
     known: Known = UNKNOWN
 
 
 def decide(facts: Registered) -> Plan[CustomResourceDefinitionStatus]:
     """Register, unless it is done."""
-    found, status = facts.populator, facts.definition.status
+    found, wanted, status = facts.populator, facts.wanted, facts.definition.status
     served = status is None or any(
         each.type == "Established" and each.status == "True" for each in status.conditions or ()
     )
@@ -53,36 +64,39 @@ def decide(facts: Registered) -> Plan[CustomResourceDefinitionStatus]:
     if refusal is not None and refusal.fresh:
         return Plan(_tell(facts, refusal.message), refusal.retry_after)
     if found is Unread.MISSING:
-        return Plan((Create(VOLUME_POPULATORS, build_populator()),))
-    if isinstance(found, VolumePopulator) and found.source_kind != _SOURCE:
-        return Plan(_tell(facts, f"VolumePopulator {POPULATOR_NAME} is of another kind than {_SOURCE.kind}: delete it"))
+        return Plan((Create(VOLUME_POPULATORS, build_populator(wanted)),))
+    if isinstance(found, VolumePopulator) and found.source_kind != wanted.source:
+        return Plan(
+            _tell(facts, f"VolumePopulator {wanted.name} is of another kind than {wanted.source.kind}: delete it")
+        )
     return REST
 
 
-def build_populator() -> Manifest:
+def build_populator(wanted: Registration) -> Manifest:
     """Return the VolumePopulator."""
     return {
         "apiVersion": VOLUME_POPULATORS.api_version,
         "kind": VOLUME_POPULATORS.kind,
-        "metadata": {"name": POPULATOR_NAME},
-        "sourceKind": {"group": _SOURCE.group, "kind": _SOURCE.kind},
+        "metadata": {"name": wanted.name},
+        "sourceKind": {"group": wanted.source.group, "kind": wanted.source.kind},
     }
 
 
 def _tell(facts: Registered, message: str) -> tuple[Emit, ...]:
-    event = Emit("Warning", PopulatorReason.ERROR, message, _ACTION)
-    return () if facts.known.told == event else (event,)
+    return facts.known.untold(Emit("Warning", facts.wanted.reason, message, _ACTION))
 
 
 class RegistrationKind(Kind[CustomResourceDefinition, CustomResourceDefinitionStatus, Registered]):
     """Looks at one definition."""
 
     resource = CUSTOM_RESOURCE_DEFINITIONS
-    created_by = (CREATED_BY_VALUE,)
-    name = "volume-populator"
     speaks_by_events = True
 
-    def __init__(self, client: Client, *, view: View, clock: Clock) -> None:
+    def __init__(
+        self, client: Client, *, registration: Registration, view: View, clock: Clock, created_by: Collection[str]
+    ) -> None:
+        self.name = registration.controller
+        self.created_by = created_by
         self.objects = Informer(
             client,
             CUSTOM_RESOURCE_DEFINITIONS,
@@ -90,14 +104,15 @@ class RegistrationKind(Kind[CustomResourceDefinition, CustomResourceDefinitionSt
             optional=True,
             clock=clock,
         )
+        self._wanted = registration
         self._view = view
         self._populators = view.cluster.by_name(VOLUME_POPULATORS)
 
     def gather(self, obj: CustomResourceDefinition, *, known: Known, now: datetime) -> Registered:
         """Return what is registered."""
         del now
-        found = self._view.named(VOLUME_POPULATORS, "", POPULATOR_NAME)
-        return Registered(obj, found, known)
+        found = self._view.named(VOLUME_POPULATORS, "", self._wanted.name)
+        return Registered(obj, self._wanted, found, known)
 
     def decide(self, facts: Registered) -> Plan[CustomResourceDefinitionStatus]:
         """Return what to do next."""
@@ -108,7 +123,7 @@ class RegistrationKind(Kind[CustomResourceDefinition, CustomResourceDefinitionSt
     ) -> tuple[Step[CustomResourceDefinitionStatus], ...]:
         """Return the event that tells of a defect of ours."""
         del obj, now
-        return (Emit("Warning", PopulatorReason.ERROR, message, _ACTION),)
+        return (Emit("Warning", self._wanted.reason, message, _ACTION),)
 
     def connect(self, controller: Controller) -> None:
         """Look again when what is registered changes."""
@@ -117,9 +132,9 @@ class RegistrationKind(Kind[CustomResourceDefinition, CustomResourceDefinitionSt
 
     def notice(self, key: Key, obj: CustomResourceDefinition) -> None:
         """Watch what is registered while its kind is served."""
-        wanted = () if obj.metadata.terminating else (Key("", POPULATOR_NAME),)
-        self._populators.want((RegistrationKind, key), wanted)
+        wanted = () if obj.metadata.terminating else (Key("", self._wanted.name),)
+        self._populators.want((self.name, key), wanted)
 
     def forget(self, key: Key) -> None:
         """End the watch."""
-        self._populators.want((RegistrationKind, key), ())
+        self._populators.want((self.name, key), ())
