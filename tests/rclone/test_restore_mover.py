@@ -270,7 +270,7 @@ def test_ended_unheard(container: Container, job: Container) -> None:
     again = job.run()
     assert again.code == 0, again.output
     told = restored(again)
-    assert (told.resumed, told.kept_files, again.outcome.transferred_files, told.target) == (True, 12, 0, "whole")
+    assert (told.resumed, told.kept_files, again.outcome.transferred_files, told.target) == (False, 12, 0, "whole")
     assert fingerprint(job.data) == before
     # nor does it matter how much of the mark it could take away
     (job.data / STATE).mkdir(mode=0o700)

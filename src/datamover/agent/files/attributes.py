@@ -14,10 +14,10 @@ from contextlib import suppress
 from datamover.agent.files import holes, losses, manifest
 from datamover.agent.files.losses import Losses, because
 
-_SET_ID = stat.S_ISUID | stat.S_ISGID
-_PRIVILEGED = ("security.", "trusted.")
-_ACCESS = "system.posix_acl_access"
-_DEFAULT = "system.posix_acl_default"
+SET_ID = stat.S_ISUID | stat.S_ISGID
+PRIVILEGED = ("security.", "trusted.")
+ACCESS_ACL = "system.posix_acl_access"
+DEFAULT_ACL = "system.posix_acl_default"
 _ACL_VERSION = 2
 _OWN_GROUP = 0x04
 
@@ -45,12 +45,12 @@ class AttributeSetter:
             self._try("holes", entry, lambda: _punch(place))
         mode = stat.S_IMODE(entry.mode)
         if not self._set_attributes(entry, place):
-            mode = _without_acl(mode, (entry.xattrs or {}).get(_ACCESS, b""))
+            mode = _without_acl(mode, (entry.xattrs or {}).get(ACCESS_ACL, b""))
         folder = entry.type in {
             manifest.DIRECTORY,
             manifest.TOP,
         }  # of one, the group's bit only says to which group new files belong
-        plain = mode if folder else mode & ~_SET_ID
+        plain = mode if folder else mode & ~SET_ID
         now = os.fstat(leaf)  # what is right already may be somebody else's, who alone could set it
         allowed = stat.S_IMODE(now.st_mode) == plain or self._try("the mode", entry, lambda: os.chmod(place, plain))  # noqa: PTH101
         timed = now.st_mtime_ns == entry.mtime or self._try(
@@ -95,18 +95,18 @@ class AttributeSetter:
         """
         there = True
         given = entry.xattrs or {}
-        for name in (_ACCESS, _DEFAULT):
-            if name not in given and (name == _ACCESS or entry.type in {manifest.DIRECTORY, manifest.TOP}):
+        for name in (ACCESS_ACL, DEFAULT_ACL):
+            if name not in given and (name == ACCESS_ACL or entry.type in {manifest.DIRECTORY, manifest.TOP}):
                 with suppress(OSError):
                     os.removexattr(place, name)
         for name, value in given.items():
-            if not name.startswith(_PRIVILEGED):
+            if not name.startswith(PRIVILEGED):
                 there = self._set_attribute(entry, place, name, value) and there
         return there
 
     def _set_privileged(self, entry: manifest.Entry, place: str) -> None:
         for name, value in (entry.xattrs or {}).items():
-            if name.startswith(_PRIVILEGED):
+            if name.startswith(PRIVILEGED):
                 if self._privileges:
                     self._set_attribute(entry, place, name, value)
                 else:
@@ -117,7 +117,7 @@ class AttributeSetter:
             os.setxattr(place, name, value)
         except (OSError, ValueError) as error:
             self._lost.add(because("attributes", error), entry.raw_path, name)
-            return name != _ACCESS
+            return name != ACCESS_ACL
         return True
 
     def _own(self, entry: manifest.Entry, leaf: int, status: os.stat_result, give: Callable[[int, int], None]) -> bool:
@@ -136,9 +136,9 @@ class AttributeSetter:
 
     def _allowed(self, entry: manifest.Entry, mode: int, *, owned: bool) -> int:
         """Return the mode without bits that would give rights which nobody asked for, or other rights than they gave."""
-        if mode & _SET_ID and not (self._privileges and owned):
+        if mode & SET_ID and not (self._privileges and owned):
             self._lost.add(losses.BITS_OF_OTHERS if self._privileges else losses.PRIVILEGED_BITS, entry.raw_path)
-            return mode & ~_SET_ID
+            return mode & ~SET_ID
         return mode
 
     def _look(self, entry: manifest.Entry, leaf: int, *, mode: int | None, timed: bool) -> None:

@@ -311,7 +311,7 @@ def _entry(place: bytes, status: os.stat_result, path: bytes, tally: Tally) -> m
         raw_target=raw_target,
         hardlink=hardlink,
         device=device,
-        xattrs=None if target is not None else _xattrs(place),
+        xattrs=None if target is not None else extended_attributes(place) or None,
         sparse=sparse,
         skipped=skipped,
     )
@@ -336,12 +336,12 @@ def _special(mode: int) -> str:
     return "unknown"
 
 
-def _xattrs(path: bytes) -> dict[str, bytes] | None:
-    """Return the extended attributes that may be read, ACLs among them; None for none, which is nearly always."""
+def extended_attributes(path: bytes | str) -> dict[str, bytes]:
+    """Return the extended attributes of what is at a path (a link itself) that may be read, ACLs among them."""
     try:
         found = os.listxattr(path, follow_symlinks=False)
     except OSError:
-        return None  # not supported here, or not ours to see
+        return {}  # not supported here, or not ours to see
     values: dict[str, bytes] = {}
     for name in found:
         if name not in _SKIPPED_XATTRS:
@@ -349,4 +349,4 @@ def _xattrs(path: bytes) -> dict[str, bytes] | None:
                 values[name] = os.getxattr(path, name, follow_symlinks=False)
             except OSError:
                 continue
-    return values or None
+    return values

@@ -9,6 +9,7 @@ but by the manifest's folders and hard links.
 Assumptions: Linux; nobody else writes below the target meanwhile (who does reaches nothing outside, but may disturb what is restored).
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Protocol
@@ -23,6 +24,7 @@ from datamover.agent.files.restoration import Restoration
 from datamover.agent.restore import candidate, reasons
 from datamover.agent.restore.checking import MISSING, Checker
 from datamover.agent.restore.folding import fold_by
+from datamover.agent.restore.likeness import is_alike
 from datamover.agent.restore.marker import APPLYING, INCOMPLETE, Marker, mark_of
 from datamover.agent.restore.order import Order, Origin
 from datamover.agent.restore.progress import Reporter
@@ -127,15 +129,27 @@ class Attempt:
         self._report.phase(transfer.WALKING)
         mark = mark_of(self._order, self._origin, now=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
         seen = candidate.look(self._order.directory)
-        self._demand(candidate.judge(seen, self._order, mark))
+        refusal = candidate.judge(seen, self._order, mark)
+        if not (self._order.restore and refusal is not None and refusal.reason == transfer.REASON_TARGET_NOT_EMPTY):
+            self._demand(refusal)
         self._read_manifest()
         room = self._wanted.room
         self.facts.files, self.facts.bytes = room.files, room.bytes
         self.facts.by_size = self._wanted.unproved()
-        if seen.marker is None:
-            self._demand(candidate.judge_room(seen, self._order, blocks=room.blocks, paths=room.paths))
-        place, marker = claim(self._order, mark)
-        self.facts.target, self.facts.resumed = MARKED, seen.marker is not None
+        order = self._order
+        if refusal is not None:
+            # without a mark it is a stranger's, or this restore has ended and nobody heard of it
+            if not self._is_done():
+                raise refusal
+            if not seen.marked:
+                self.facts.target, self.facts.kept = WHOLE, self._placed
+                return
+            self._placed = self._placed_bytes = 0
+            order = msgspec.structs.replace(order, overwrite=True)
+        elif seen.marker is None:
+            self._demand(candidate.judge_room(seen, order, blocks=room.blocks, paths=room.paths))
+        place, marker = claim(order, mark)
+        self.facts.target, self.facts.resumed = MARKED, seen.marker is not None or refusal is not None
         try:
             # whoever marked it may have died before this was asked
             self._demand_apart(place)
@@ -162,6 +176,27 @@ class Attempt:
             raise
         finally:
             place.close()
+
+    def _is_done(self) -> bool:
+        """Tell whether the target, without a mark, has all of the point as this restore leaves it, and nothing else. Nothing is changed."""
+        lost, unkept = Losses(), Losses()
+        top = candidate.open_top(self._order.directory)
+        try:
+            if not is_alike(top, self._order, self._origin.manifest, lost=lost, unkept=unkept, tick=self._check_stop):
+                return False
+            self._report.phase(transfer.SYNCING)
+            self._report.begin(files=self.facts.files, size=self.facts.bytes)
+            checker = Checker(arrived=top, top=top, tick=self._check_stop)
+            for file in self._wanted.every():
+                self._check_stop()
+                if not checker.is_there(file, ours=False):
+                    return False
+                self._count(file.size)
+                self._report.settled(files=self._placed, size=self._placed_bytes)
+        finally:
+            os.close(top)
+        self.facts.lost, self.facts.left_out = lost.kinds(), unkept.kinds()
+        return True
 
     def _demand(self, failure: Failure | None) -> None:
         if failure is not None:

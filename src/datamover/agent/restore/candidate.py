@@ -18,12 +18,13 @@ _EXAMPLES = 5
 
 
 class Seen(NamedTuple):
-    """What a look at a target showed: whether it is there, the first names of what is in it, the mark of a restore that has not ended, why
-    a mark cannot be read, and what is free of its file system (bytes, and files where that is known).
+    """What a look at a target showed: whether it is there, the first names of what is in it, whether it has a mark or the rest of one, the mark of a restore
+    that has not ended, why a mark cannot be read, and what is free of its file system (bytes, and files where that is known).
     """
 
     there: bool
     names: list[str]
+    marked: bool
     marker: Marker | None
     flaw: str
     free: int
@@ -68,7 +69,7 @@ def look(directory: str) -> Seen:
             raise reasons.no_directory(directory, f"{parent}, in which it would be made: {error.strerror}") from None
         try:
             _prove_writable(directory, top)
-            return Seen(False, [], None, "", *_free(top))
+            return Seen(False, [], False, None, "", *_free(top))
         finally:
             os.close(top)
     except (OSError, ValueError) as error:
@@ -115,7 +116,7 @@ def look_into(directory: str, top: int) -> Seen:
             elif len(found) < _EXAMPLES:
                 found.append(printing.readable(raw))
     marker, flaw = read_marker(top) if marked else (None, "")
-    return Seen(True, found, marker, flaw, *_free(top))
+    return Seen(True, found, marked, marker, flaw, *_free(top))
 
 
 def _prove_writable(directory: str, top: int) -> None:

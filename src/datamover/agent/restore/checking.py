@@ -56,11 +56,13 @@ class Checker:
             return f"it cannot be brought to its place: {error.strerror}"
         return ""
 
-    def is_there(self, file: File) -> bool:
-        """Tell whether a file of an earlier attempt is at its place and is what the manifest says."""
+    def is_there(self, file: File, *, ours: bool = True) -> bool:
+        """Tell whether a file is at its place and is what the manifest says. `ours`: an earlier attempt may have put it there, so that a mode which keeps
+        us out is changed; else nothing is.
+        """
         try:
             with enter_parent(self._top, file.raw) as (folder, name):
-                handle = _open_readable(name, folder)
+                handle = _open_readable(name, folder) if ours else os.open(name, _READ, dir_fd=folder)
                 try:
                     return not self._compare(handle, file)
                 finally:

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
@@ -29,14 +29,12 @@ from datamover.agent.rclone.version import Version
 from datamover.agent.restore import candidate, reasons
 from datamover.agent.restore.attempt import UNTOUCHED, Attempt, Facts, Limits
 from datamover.agent.restore.fetching import BATCH_BYTES, BATCH_FILES, Fetching
-from datamover.agent.restore.likeness import is_alike
 from datamover.agent.restore.marker import mark_of
 from datamover.agent.restore.order import Order, Origin
 from datamover.agent.restore.progress import Reporter
 from datamover.agent.restore.settings import ADVICE, Settings, read_settings
-from datamover.agent.restore.target import claim
 from datamover.agent.restore.wording import name_fields
-from datamover.agent.shell import Surroundings, Task, rfc3339
+from datamover.agent.shell import Surroundings, Task
 from datamover.api import amounts, transfer
 from datamover.api import restore as words
 
@@ -117,7 +115,7 @@ class _Restore:
                 if self._point is None:
                     self._demand_empty()
                 else:
-                    self._restore(bucket, self._point, seen)
+                    self._restore(bucket, self._point)
             finally:
                 self._notes = tuple(bucket.notes)
 
@@ -152,14 +150,12 @@ class _Restore:
             raise failure
         self._empty = True
 
-    def _restore(self, bucket: Bucket, point: Point, seen: candidate.Seen) -> None:
-        settings, given, order = self._settings, self._given, self._order
-        if seen.names and seen.marker is None and not seen.flaw and not order.overwrite:
-            _take_up(order, origin_of(bucket, point))
+    def _restore(self, bucket: Bucket, point: Point) -> None:
+        settings, given = self._settings, self._given
         attempt = prepare_attempt(
             bucket,
             point,
-            order,
+            self._order,
             stop=given.stop,
             grace=settings.grace,
             scratch=given.scratch,
@@ -241,19 +237,6 @@ def _look(order: Order) -> candidate.Seen:
 def _is_exact(word: str) -> bool:
     """Tell whether a word means one certain run, so that it means the same next time."""
     return word != words.LATEST and (is_timestamp(word) or is_run_id(word))
-
-
-def _take_up(order: Order, origin: Origin) -> None:
-    """Mark a target once more that already has all of the point: then it is one of this restore's again, and no stranger's. Raises Failure."""
-    try:
-        if not is_alike(order.directory, order, origin.manifest):
-            return
-    except ValueError:
-        return  # the attempt says what is wrong with it
-    place, _ = claim(
-        msgspec.structs.replace(order, overwrite=True), mark_of(order, origin, now=rfc3339(datetime.now(UTC)))
-    )
-    place.close()
 
 
 def _lost_point(failure: Failure, run: str) -> Failure:
