@@ -473,7 +473,6 @@ def gather(mover: DataMover, **given: Any) -> FlatFacts:
         secret=found.secret,
         clone_name=found.clone_name,
         sharers=found.sharers,
-        restorers=found.restorers,
     )
 
 

@@ -11,7 +11,7 @@ from datamover.plans.steps import Create, Delete, Emit, ProvePods
 from datamover.runs.facts import RunFacts
 from datamover.runs.failure import COPY_LOST, failed, lost_copy
 from datamover.runs.order import OPEN, Order, Passage, Readable
-from datamover.runs.preflight import check_copyable, check_source, find_snapshot_class
+from datamover.runs.preflight import check_copyable, check_restored, check_source, find_snapshot_class, tell
 from datamover.runs.proof import prove_copy_gone
 from datamover.runs.record import Stage
 from datamover.runs.removal import await_pods, await_removal
@@ -44,7 +44,8 @@ def take_copy(order: Order, facts: RunFacts) -> Answer:
     if refusal is not None:
         return refused(refusal, action="Create")
     if order.copy.direct:
-        return start_mover(order, facts, order.copy.source)
+        written = check_restored(order.copy, order.fields, facts)
+        return start_mover(order, facts, order.copy.source) if written is None else _blocked(written)
     if _is_name_taken(order, facts):
         return _take_spare_name(order, facts)
     left_over = _remove_left_over(order, facts)
@@ -323,7 +324,10 @@ def _take_spare_name(order: Order, facts: RunFacts) -> Answer:
 
 
 def _check(order: Order, facts: RunFacts) -> Obstacle | None:
-    found = check_source(order.copy, order.fields, facts)
+    taken = order.copy.by_snapshot and order.owner.holds(facts.snapshot)
+    found = check_source(order.copy, order.fields, facts) or (
+        None if taken else check_restored(order.copy, order.fields, facts)
+    )
     if found is not None:
         return found
     found = check_copyable(order.copy, order.fields, facts)
@@ -340,4 +344,4 @@ def _at_work(reason: str, message: str) -> Verdict:
 
 
 def _blocked(obstacle: Obstacle | None) -> Answer:
-    return blocked(obstacle.reason, obstacle.message, action="Clone") if obstacle is not None else Rest()
+    return tell(obstacle, action="Clone") if obstacle is not None else Rest()

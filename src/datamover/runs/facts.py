@@ -49,7 +49,8 @@ class RunFacts:
 
     `claim`, `snapshot` and `job` are the objects of the recorded (or next) names, whoever owns them. `claim_class` is the class that the
     copy is of, or is to be. `snapshot_classes` is None when the cluster has no snapshot API. `volumes` are the PersistentVolumes whose
-    claim is the copy. `strays` are the owner's Pods whose Job is gone: they may still move data.
+    claim is the copy. `strays` are the owner's Pods whose Job is gone: they may still move data. `restorers` are what writes the source now, or has
+    left it half restored, in words.
     """
 
     now: datetime
@@ -64,6 +65,7 @@ class RunFacts:
     job: Job | None = None
     pods: tuple[Pod, ...] = ()
     strays: tuple[Pod, ...] = ()
+    restorers: tuple[str, ...] = ()
     known: Known = UNKNOWN
     patience: Patience = PATIENT
 

@@ -74,8 +74,11 @@ def gather_run(
     known: Known,
     now: datetime,
     patience: Patience = PATIENT,
+    restorers: tuple[str, ...] = (),
 ) -> RunFacts:
-    """Return what there is to know about the run of an object. `job_name` is None before there is a run."""
+    """Return what there is to know about the run of an object. `job_name` is None before there is a run. `restorers` are told of a source alone: a
+    restore writes it itself.
+    """
     namespace = owner.namespace or ""
     source = view.claim(namespace, copy.source)
     source_class = _class_of(source, view)
@@ -105,6 +108,7 @@ def gather_run(
         job=job,
         pods=pods,
         strays=tuple(pod for pod in view.pods_of_mover(namespace, owner.uid) if pod not in pods),
+        restorers=restorers,
         known=replace(
             known,
             refusal=_standing(known.refusal, children, uid=owner.uid),

@@ -15,6 +15,7 @@ from datamover.runs.ending import end
 from datamover.runs.facts import RunFacts
 from datamover.runs.failure import lost_copy, stop_mover
 from datamover.runs.order import Order
+from datamover.runs.preflight import check_restored, tell
 from datamover.runs.progress import follow_progress
 from datamover.runs.proof import prove_copy_gone
 from datamover.runs.record import Stage
@@ -55,7 +56,7 @@ def follow(order: Order, facts: RunFacts) -> Answer:
     if ended is not None:
         return ended
     if is_suspended(job):
-        return _resume(facts, job)
+        return _resume(order, facts, job)
     lost, due = find_lost(facts)
     if lost:
         return blocked(reasons.MOVER_NODE_LOST, describe_lost(order, lost), action="Synchronize")
@@ -106,8 +107,11 @@ def _enter(job: Job) -> Answer:
     return replace(told, stage=Stage.MOVING, job=job.metadata.name)
 
 
-def _resume(facts: RunFacts, job: Job) -> Answer:
-    """The run is no longer suspended: let the Job go on, and say so."""
+def _resume(order: Order, facts: RunFacts, job: Job) -> Answer:
+    """The run is no longer suspended: let the Job go on, and say so. What reads the source itself begins to read it anew."""
+    written = check_restored(order.copy, order.fields, facts) if order.copy.direct else None
+    if written is not None:
+        return tell(written, action="Resume")
     refusal = facts.refused(patch=True)
     if refusal is not None:
         return refused(refusal, action="Resume")

@@ -11,9 +11,13 @@ from datamover.api import reasons
 from datamover.api.fields import Fields
 from datamover.runs.facts import RunFacts, Unread
 from datamover.runs.order import Copy
+from datamover.runs.verdict import Verdict, blocked
 from datamover.volumes.binding import Obstacle, check_class, choose_snapshot_class
 from datamover.volumes.binding import check_source as judge_source
 from kubekit.words.snapshot import VolumeSnapshotClass
+
+_LOOK_AGAIN: Final = 15.0
+"""Seconds after which it is looked again whether a restore into the source is over."""
 
 Check = Callable[[Copy, Fields, RunFacts], Obstacle | None]
 
@@ -57,6 +61,24 @@ def check_copyable(copy: Copy, fields: Fields, facts: RunFacts) -> Obstacle | No
     )
 
 
+def check_restored(copy: Copy, fields: Fields, facts: RunFacts) -> Obstacle | None:
+    """Return who writes the source now: a copy would be half of one thing and half of another, and replace a whole backup (law L1)."""
+    del fields
+    if not facts.restorers:
+        return None
+    return Obstacle(
+        reasons.SOURCE_BEING_RESTORED,
+        f"PersistentVolumeClaim {copy.source} is restored into by {facts.restorers[0]}; it is not read until that is complete, or deleted",
+        waits=True,
+    )
+
+
+def tell(obstacle: Obstacle, *, action: str) -> Verdict:
+    """Return that this is waited for. A restore is another controller's: nothing tells us when it is over."""
+    wake = _LOOK_AGAIN if obstacle.reason == reasons.SOURCE_BEING_RESTORED else None
+    return blocked(obstacle.reason, obstacle.message, action=action, wake_after=wake)
+
+
 def check_snapshots(copy: Copy, fields: Fields, facts: RunFacts) -> Obstacle | None:
     """Return why no snapshot of the source can be taken, or not yet."""
     chosen = find_snapshot_class(copy, fields, facts) if copy.by_snapshot else None
@@ -78,4 +100,5 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_source,  # the claim is there, has its volume, and holds files
     check_copyable,  # the driver of its class copies volumes, and made this one
     check_snapshots,  # the cluster has snapshots, and a class to take one with
+    check_restored,  # nobody is writing it
 )

@@ -7,11 +7,9 @@ The state is derived from facts: the recorded run, the children that exist, and 
        └─ something missing: a condition says what; goes on when it appears
 """
 
-from typing import Final
-
 from msgspec.structs import replace
 
-from datamover.api import names, reasons
+from datamover.api import names
 from datamover.api.names import CopyMethod, Phase
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec, DataMoverStatus, Run
 from datamover.plans.steps import REST
@@ -26,12 +24,10 @@ from datamover.runs.again import can_read_again, make_room
 from datamover.runs.cleanup import collect
 from datamover.runs.job import hold
 from datamover.runs.order import Order
+from datamover.runs.preflight import tell as tell_obstacle
 from datamover.runs.proof import prove_copy_gone
-from datamover.runs.verdict import Rest, blocked
+from datamover.runs.verdict import Rest
 from datamover.volumes.naming import clone_name
-
-_LOOK_AGAIN: Final = 15.0
-"""Seconds after which it is looked again whether a restore into the source is over."""
 
 
 def decide(facts: Facts, *, settings: Settings) -> Plan:
@@ -65,10 +61,7 @@ def _begin(facts: Facts, spec: DataMoverSpec, run: Run, *, clone: str) -> Plan:
         return tell(mover, Rest(), now=now)  # the Secret's own watch brings us back
     obstacle = find_obstacle(facts, spec)
     if obstacle is not None:
-        # a restore is another controller's: nothing tells us when it is over
-        wake = _LOOK_AGAIN if obstacle.reason == reasons.SOURCE_BEING_RESTORED else None
-        told = blocked(obstacle.reason, obstacle.message, action="Preflight", wake_after=wake)
-        return tell(mover, told, now=now)
+        return tell(mover, tell_obstacle(obstacle, action="Preflight"), now=now)
     return begin(mover, run, clone=None if run.copy_method == CopyMethod.DIRECT else clone, now=now)
 
 

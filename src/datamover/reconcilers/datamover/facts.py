@@ -13,8 +13,7 @@ from kubekit.words.core import SecretKeys
 class Facts:
     """One DataMover, and what is known of its run. `clone_name` is the recorded name of the clone, or the next one; None without a clone.
 
-    `sharers` are the other owners that copy the same source, where its user says by triggers when they may. `restorers` are what writes the source
-    now, before there is a run.
+    `sharers` are the other owners that copy the same source, where its user says by triggers when they may.
     """
 
     mover: DataMover
@@ -22,7 +21,6 @@ class Facts:
     secret: SecretKeys | Unread = Unread.NOT_SYNCED
     clone_name: str | None = None
     sharers: tuple[Sharer, ...] = ()
-    restorers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

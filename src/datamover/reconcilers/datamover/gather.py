@@ -50,6 +50,7 @@ def gather(mover: DataMover, *, view: View, known: Known, now: datetime, patienc
         known=known,
         now=now,
         patience=patience,
+        restorers=view.restorers(mover.metadata.namespace or "", (run.source if run else None) or spec.source_pvc),
     )
     secret = view.secret(mover.metadata.namespace or "", spec.secret_name)
     return Facts(
@@ -58,8 +59,6 @@ def gather(mover: DataMover, *, view: View, known: Known, now: datetime, patienc
         secret=secret,
         clone_name=name,
         sharers=view.sharers(facts.source, mover.metadata.uid),
-        # a run that is recorded goes on: what it copies is its own copy
-        restorers=view.restorers(mover.metadata.namespace or "", spec.source_pvc) if run is None else (),
     )
 
 

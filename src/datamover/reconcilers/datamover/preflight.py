@@ -7,7 +7,6 @@ appears.
 from collections.abc import Callable
 from typing import Final
 
-from datamover.api import reasons
 from datamover.api.v1alpha1.datamover import DataMoverSpec
 from datamover.api.v1alpha1.validation import check_spec
 from datamover.reconcilers.datamover.facts import Facts
@@ -35,17 +34,6 @@ def _check_copy(facts: Facts, spec: DataMoverSpec) -> Obstacle | None:
     return runs.find_obstacle(copy, FIELDS, facts.run)
 
 
-def _check_restored(facts: Facts, spec: DataMoverSpec) -> Obstacle | None:
-    """What is half restored would replace a whole backup."""
-    if not facts.restorers:
-        return None
-    return Obstacle(
-        reasons.SOURCE_BEING_RESTORED,
-        f"PersistentVolumeClaim {spec.source_pvc} is restored into by {facts.restorers[0]}; the run begins when that is complete, or deleted",
-        waits=True,
-    )
-
-
 def _check_secret(facts: Facts, spec: DataMoverSpec) -> Obstacle | None:
     return check_secret(
         spec.secret_name,
@@ -58,7 +46,6 @@ def _check_secret(facts: Facts, spec: DataMoverSpec) -> Obstacle | None:
 
 CHECKS: Final[tuple[Check, ...]] = (
     _check_spec,  # what the definition's own schema cannot see
-    _check_copy,  # the source is there, and its driver can copy it
-    _check_restored,  # nobody is writing it: a copy would be half of one thing and half of another
+    _check_copy,  # the source is there, its driver can copy it, and nobody restores into it
     _check_secret,  # the mover is given what it needs to reach the destination
 )

@@ -49,6 +49,10 @@ class View(runs.View, Protocol):
         """The owners, of any kind, but the one with this UID, that copy a claim whose user triggers copies."""
         ...
 
+    def restorers(self, namespace: str, claim: str) -> tuple[str, ...]:
+        """What restores into a claim now, or has left it half restored."""
+        ...
+
     def children_of(self, owner_uid: str) -> tuple[tuple[Resource[Any], HasMeta], ...]:
         """The Jobs, claims and snapshots of ours that an owner controls."""
         ...
@@ -69,7 +73,11 @@ def gather(
     if isinstance(ask, str):
         return Facts(obj, ask, RunFacts(now, known=known, patience=patience))
     namespace, uid = obj.metadata.namespace or "", obj.metadata.uid
-    run = runs.gather_run(obj.metadata, copy_of(ask), job_of(ask), view=view, known=known, now=now, patience=patience)
+    copy = copy_of(ask)
+    restorers = view.restorers(namespace, copy.source) if ask.is_source else ()
+    run = runs.gather_run(
+        obj.metadata, copy, job_of(ask), view=view, known=known, now=now, patience=patience, restorers=restorers
+    )
     run = replace(run, job=conclude(run.job, run.pods))
     if not ask.is_source:
         # An image is taken of what a destination has written, so snapshots matter although its run makes no copy.

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from datamover.api.names import RestorePhase
-from datamover.api.restore import MARKED
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.api.v1alpha1.restore import DATA_MOVER_RESTORES, DataMoverRestore
 from datamover.reconcilers.cluster import Cluster, View
 from datamover.reconcilers.projection import project_conditions, project_meta, share
+from datamover.reconcilers.restore.turn import Place, has_left_half, place_of
 from datamover.runs.facts import Unread
 from kubekit.client.client import Client
 from kubekit.runtime.clock import Clock
@@ -17,7 +17,6 @@ from kubekit.runtime.informer import Informer
 from kubekit.runtime.instruments import SILENCE, InformerInstruments
 from kubekit.runtime.store import Key, key_of
 
-_AT_WORK = frozenset({RestorePhase.PREPARING, RestorePhase.RESTORING})
 _BY_CLAIM = "claim"
 _BY_MOVER = "mover"
 _BY_UID = "uid"
@@ -63,10 +62,10 @@ class Caches(View):
 
     def _restorers(self, namespace: str, claim: str) -> Iterable[str]:
         """The restores that write a claim or are about to, and those that have left it as neither what it was nor whole."""
+        found = self.claim(namespace, claim)
+        uid = found.metadata.uid if found is not None else None
         for restore in self.rivals(namespace, claim):
-            status = restore.status
-            half = status is not None and status.run is not None and status.run.target == MARKED
-            if status is not None and (status.phase in _AT_WORK or (status.phase == RestorePhase.FAILED and half)):
+            if place_of(restore) is not Place.AWAY or has_left_half(restore, claim_uid=uid):
                 yield f"{DATA_MOVER_RESTORES.kind} {restore.metadata.name}"
 
     def restores_of_mover(self, key: Key) -> Iterable[Key]:

@@ -95,7 +95,7 @@ def _retry(facts: Facts, order: Order, run: RestoreRun) -> Plan:
     in_the_way = make_room(order, facts.run)
     if in_the_way is not None:
         return tell(restore, in_the_way, now=now)
-    again = replace(run, retry=wish, finished=None, progress=None, attempts=0, claim_uid=None)
+    again = replace(run, retry=wish, finished=None, progress=None, attempts=0)
     return begin_again(restore, again, now=now)
 
 

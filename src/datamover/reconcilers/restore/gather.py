@@ -4,13 +4,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-from datamover.api.names import RestorePhase
 from datamover.api.v1alpha1.datamover import DataMover
 from datamover.api.v1alpha1.restore import DataMoverRestore, DataMoverRestoreSpec
 from datamover.plans.known import Known
 from datamover.reconcilers.restore.facts import Facts
 from datamover.reconcilers.restore.order import copy_of, job_name
 from datamover.reconcilers.restore.target import is_made_by
+from datamover.reconcilers.restore.turn import comes_before
 from datamover.runs import gather as runs
 from datamover.runs.facts import PATIENT, Patience, RunFacts, Unread
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, SecretKeys
@@ -76,27 +76,6 @@ def _who_comes_first(restore: DataMoverRestore, claim: str, *, view: View) -> tu
         sorted(
             other.metadata.name
             for other in others
-            if other.metadata.uid != restore.metadata.uid and _comes_before(other, restore)
+            if other.metadata.uid != restore.metadata.uid and comes_before(other, restore)
         )
     )
-
-
-def _comes_before(other: DataMoverRestore, restore: DataMoverRestore) -> bool:
-    """The one whose mover was started comes first, then the older one of those that have begun."""
-    at, own = _place(other), _place(restore)
-    return at > 0 and (-at, _age(other)) < (-own, _age(restore))
-
-
-def _place(restore: DataMoverRestore) -> int:
-    """Return 2 when its mover may write, 1 when it prepares for that, 0 when it does neither."""
-    status = restore.status
-    if status is None or status.run is None:
-        return 0
-    if status.phase in (RestorePhase.RESTORING, RestorePhase.CLEANING_UP):
-        return 2
-    held = restore.metadata.terminating or (restore.spec is not None and restore.spec.suspend)
-    return 1 if status.phase == RestorePhase.PREPARING and not held else 0
-
-
-def _age(restore: DataMoverRestore) -> tuple[str, str]:
-    return restore.metadata.creation_timestamp or "", restore.metadata.uid

@@ -17,6 +17,7 @@ from datamover.reconcilers.restore.gather import gather, secret_of
 from datamover.reconcilers.restore.plan import Plan, Step
 from datamover.reconcilers.restore.report import Meter, report_failure, report_status
 from datamover.reconcilers.restore.status import tell
+from datamover.reconcilers.restore.turn import place_of
 from datamover.runs.facts import Unread
 from datamover.runs.verdict import blocked
 from kubekit.runtime.controller import Controller
@@ -109,7 +110,7 @@ class RestoreKind(OnceKind[DataMoverRestore, DataMoverRestoreStatus, Facts]):
     def _of_rival(self, old: DataMoverRestore | None, new: DataMoverRestore | None) -> Iterable[Key]:
         """What another restore does into the same claim matters to those that wait for it."""
         found = new or old
-        if found is None or (old is not None and new is not None and self.stage(old.status) == self.stage(new.status)):
+        if found is None or (old is not None and new is not None and place_of(old) is place_of(new)):
             return ()
         claim = claim_of(found)
         return tuple(self._caches.restores_of_claim(found.metadata.namespace or "", claim)) if claim else ()

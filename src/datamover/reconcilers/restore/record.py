@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from datamover.api import names, points, transfer
 from datamover.api.pods import EnvVar
+from datamover.api.restore import MARKED
 from datamover.api.transfer import Outcome
 from datamover.api.v1alpha1.datamover import DataMover
 from datamover.api.v1alpha1.restore import DataMoverRestore, DataMoverRestoreSpec, RestoreRun
@@ -55,8 +56,8 @@ def update_run(run: RestoreRun, verdict: Verdict, *, claim: str | None, now: dat
         run = count(run, verdict.tally, take=_record_outcome)
     if verdict.job is not None:
         run = replace(run, job_name=verdict.job)
-    if verdict.stage is Stage.MOVING and run.claim_uid is None:
-        run = replace(run, claim_uid=claim)
+    if verdict.stage is Stage.MOVING and claim is not None:
+        run = replace(run, claim_uid=claim, target=_doubt(run.target))
     if verdict.state in (State.DONE, State.FAILED):
         run = replace(run, finished=seconds(now))
     return run
@@ -79,6 +80,11 @@ def _record_outcome(run: RestoreRun, outcome: Outcome) -> RestoreRun:
         transferred_bytes=outcome.transferred_bytes,
         transferred_files=outcome.transferred_files,
     )
+
+
+def _doubt(target: str | None) -> str | None:
+    """From when a mover is started nobody knows what the claim is, until it says so; that it is marked stays."""
+    return target if target == MARKED else None
 
 
 def _literal(text: str) -> str:

@@ -89,6 +89,8 @@ def describe(plan: Plan) -> list[str]:
 
 CLEANS = {"delete_pvc_after_backup": True}
 SNAPSHOT = {"copy_method": "Snapshot", "run": run(copy_method="Snapshot")}
+DIRECT = {"copy_method": "Direct", "run": run(copy_method="Direct"), "restored_pvc_name": None}
+RESTORERS = ("DataMoverRestore back",)
 RUNNING = builders.job(active=1)
 LOST = builders.clone(phase="Lost")
 EMPTY = builders.persistent_volume(driver=None)
@@ -118,8 +120,28 @@ DECISIONS = {
         ["status - SourceNotFound", "event Warning SourceNotFound"],
     ),
     "the source is being restored: waits": (
-        facts(restorers=("DataMoverRestore back",)),
+        facts(restorers=RESTORERS),
         ["status - SourceBeingRestored", "event Warning SourceBeingRestored"],
+    ),
+    "the source is being restored before it is copied": (
+        at(Phase.CREATING_CLONE, restorers=RESTORERS),
+        ["status CreatingClonedPVC SourceBeingRestored", "event Warning SourceBeingRestored"],
+    ),
+    "the source is being restored before its snapshot": (
+        at(Phase.CREATING_CLONE, spec=SNAPSHOT, restorers=RESTORERS),
+        ["status CreatingClonedPVC SourceBeingRestored", "event Warning SourceBeingRestored"],
+    ),
+    "the source is being restored before it is read": (
+        at(Phase.CREATING_POD, spec=DIRECT, restorers=RESTORERS),
+        ["status CreatingPod SourceBeingRestored", "event Warning SourceBeingRestored"],
+    ),
+    "the source is being restored when reading it is to go on": (
+        at(Phase.CREATING_POD, spec=DIRECT, job=builders.job(suspend=True), restorers=RESTORERS),
+        ["status CreatingPod SourceBeingRestored", "event Warning SourceBeingRestored"],
+    ),
+    "the source is being restored, and there is a copy": (
+        at(Phase.CREATING_CLONE, clone=builders.clone(), restorers=RESTORERS),
+        ["status ClonedPVCReady CloneBound"],
     ),
     "suspended before it began": (
         facts(mover(suspend=True)),
@@ -189,7 +211,7 @@ DECISIONS = {
     "Direct: the Job at once": (
         at(
             Phase.CREATING_POD,
-            spec={"copy_method": "Direct", "run": run(copy_method="Direct"), "restored_pvc_name": None},
+            spec=DIRECT,
         ),
         ["recount", "status CreatingPod JobCreated", f"create Job {JOB}", "event Normal JobCreated"],
     ),

@@ -1,5 +1,7 @@
 """What others learn of restores: which claims are being written, or were left half restored."""
 
+from typing import Any
+
 import pytest
 
 from datamover.api.names import RestorePhase as Phase
@@ -7,24 +9,45 @@ from datamover.api.v1alpha1.restore import DataMoverRestore
 from datamover.reconcilers.cluster import Cluster, View
 from datamover.reconcilers.restore.caches import Caches
 from kubekit.runtime.store import Key
+from support.builders import CREATED
 from support.clock import VirtualClock
-from support.restores import CLAIM, FROM_MOVER, restore, run, status
+from support.restores import CLAIM, FROM_MOVER, claim, restore, run, status
 
 TOLD = ("DataMoverRestore back",)
-WRITING = {
-    "not begun": (None, ()),
-    "prepares": (status(Phase.PREPARING), TOLD),
-    "writes": (status(Phase.RESTORING), TOLD),
-    "cleans up": (status(Phase.CLEANING_UP), ()),
-    "complete": (status(Phase.COMPLETED), ()),
-    "failed, and touched nothing": (status(Phase.FAILED, run=run(target="untouched")), ()),
-    "failed half-way": (status(Phase.FAILED, run=run(target="marked")), TOLD),
+HELD: dict[str, Any] = {"suspend": True}
+GOING: dict[str, Any] = {"deletion_timestamp": CREATED}
+
+
+def left(target: str | None = None, *, phase: str = Phase.FAILED, claim_uid: str | None = f"uid-of-{CLAIM}") -> Any:
+    """What a restore says whose mover was started with a claim, and what it recorded of it."""
+    return status(phase, run=run(target=target, claim_uid=claim_uid))
+
+
+WRITING: dict[str, tuple[Any, dict[str, Any], tuple[str, ...]]] = {
+    "not begun": (None, {}, ()),
+    "prepares": (status(Phase.PREPARING), {}, TOLD),
+    "held before it begins": (status(Phase.PREPARING), HELD, ()),
+    "going before it begins": (status(Phase.PREPARING), GOING, ()),
+    "writes": (status(Phase.RESTORING), {}, TOLD),
+    "held while it writes": (status(Phase.RESTORING), HELD, TOLD),
+    "going while it writes": (status(Phase.RESTORING), GOING, TOLD),
+    "cleans up": (status(Phase.CLEANING_UP), {}, TOLD),
+    "complete": (left("whole", phase=Phase.COMPLETED), {}, ()),
+    "complete, and nobody said what it left": (left(phase=Phase.COMPLETED), {}, ()),
+    "failed before its mover": (left(claim_uid=None), {}, ()),
+    "failed, and touched nothing": (left("untouched"), {}, ()),
+    "failed when all was there": (left("whole"), {}, ()),
+    "failed half-way": (left("marked"), {}, TOLD),
+    "killed without a word": (left(), {}, TOLD),
+    "failed half-way in a claim that is gone": (left("marked", claim_uid="another"), {}, ()),
+    "killed without a word, and held before it is tried again": (left(phase=Phase.PREPARING), HELD, TOLD),
 }
 
 
 def shelf(*restores: DataMoverRestore) -> tuple[Cluster, Caches]:
     cluster = Cluster(None, clock=VirtualClock())  # type: ignore[arg-type]
     caches = Caches(None, cluster=cluster, clock=VirtualClock())  # type: ignore[arg-type]
+    cluster.claims.store.observe(claim())
     for each in restores:
         caches.restores.store.observe(each)
     return cluster, caches
@@ -32,8 +55,8 @@ def shelf(*restores: DataMoverRestore) -> tuple[Cluster, Caches]:
 
 @pytest.mark.parametrize("case", WRITING)
 def test_who_writes_a_claim_is_told_to_whoever_copies_it(case: str) -> None:
-    said, expected = WRITING[case]
-    cluster, _ = shelf(restore(status=said))
+    said, fields, expected = WRITING[case]
+    cluster, _ = shelf(restore(status=said, **fields))
     assert View(cluster).restorers("default", CLAIM) == expected
     assert View(cluster).restorers("elsewhere", CLAIM) == ()
 
