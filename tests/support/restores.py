@@ -162,7 +162,7 @@ def facts(obj: DataMoverRestore | None = None, **known: Any) -> Facts:
     }
     if "claim" in given:
         given["source"] = given.pop("claim")
-    own = {key: given.pop(key) for key in ("mover", "secret", "before") if key in given}
+    own = {key: given.pop(key) for key in ("mover", "secret", "before", "copies") if key in given}
     learnt = {key: given.pop(key) for key in Known.__slots__ if key in given}
     return Facts(obj or restore(), RunFacts(NOW, known=Known(**learnt), **given), **own)
 

@@ -65,13 +65,21 @@ async def _find_users(client: Client, step: Inquire) -> str | None:
 
 
 async def _find_writers(client: Client, step: Inquire) -> str | None:
-    """Return the Pods that write a claim, or may soon: those that have not ended, on a node or not, unless the node mounts it for reading only."""
+    """Return the Pods that write a claim, or may soon: those that have not ended, on a node or not, unless the node mounts it for reading only.
+
+    Movers count that only read it: what they back up would be half of what is written.
+    """
     try:
         pods = await client.list(POD_MOUNTS, namespace=step.target.namespace)
     except KubeError:
         return None
     alive = (pod for pod in pods if (pod.status and pod.status.phase) not in _ENDED)
-    return _name([pod for pod in alive if pod.writes(step.target.name)])
+    name = step.target.name
+    return _name([pod for pod in alive if pod.writes(name) or (_is_mover(pod) and pod.mounts(name))])
+
+
+def _is_mover(pod: PodMounts) -> bool:
+    return pod.metadata.label(names.OWNER_UID_LABEL) is not None
 
 
 def _name(users: list[PodMounts]) -> str:

@@ -13,7 +13,7 @@ from datamover.api.copy_trigger import is_used
 from datamover.api.ownership import select_children
 from datamover.reconcilers.projection import project_claim, project_partial, project_volume
 from datamover.runs.facts import Unread
-from datamover.volumes.binding import is_bound
+from datamover.volumes.binding import is_bound, is_snapshot_ready
 from datamover.volumes.copy_trigger import Sharer
 from kubekit.client.client import Client
 from kubekit.runtime.clock import Clock
@@ -312,6 +312,16 @@ class View:
         """What restores into a claim now, or has left it half restored."""
         return tuple(each for restorers in self.cluster.restorers for each in restorers(namespace, claim))
 
+    def copies(self, namespace: str, claim: str) -> tuple[str, ...]:
+        """The copies of a claim that are being made and are not there yet, in words: claims that a driver clones, and snapshots of ours."""
+        cloned = [f"PersistentVolumeClaim {copy.metadata.name}" for of, copy in self.clones(namespace) if of == claim]
+        taken = [
+            f"VolumeSnapshot {each.metadata.name}"
+            for each in self.cluster.snapshots.store.list()
+            if each.metadata.namespace == namespace and _source_of(each) == claim and not is_snapshot_ready(each)
+        ]
+        return tuple(sorted((*cloned, *taken)))
+
     def snapshot_classes(self) -> tuple[VolumeSnapshotClass, ...] | None:
         """All VolumeSnapshotClasses; None when the cluster has no snapshot API."""
         classes = self.cluster.snapshot_classes
@@ -364,6 +374,11 @@ def find_owner(
             return (Key(meta.namespace or "", reference.name),)
     uid = meta.label(names.OWNER_UID_LABEL)
     return by_uid(uid) if uid else ()
+
+
+def _source_of(snapshot: VolumeSnapshot) -> str | None:
+    source = snapshot.spec.source if snapshot.spec is not None else None
+    return source.persistent_volume_claim_name if source is not None else None
 
 
 def _controller_index(child: HasMeta) -> Iterable[str]:

@@ -212,6 +212,10 @@ class PodMounts(Model, frozen=True):
             return False
         return any(source.claim_name == claim for source in self._claims())
 
+    def mounts(self, claim: str) -> bool:
+        """Tell whether the Pod has a volume of this claim, wherever it runs or will run."""
+        return any(source.claim_name == claim for source in self._claims())
+
     def writes(self, claim: str) -> bool:
         """Tell whether the Pod has a volume of this claim that it may write, wherever it runs or will run."""
         return any(source.claim_name == claim and not source.read_only for source in self._claims())

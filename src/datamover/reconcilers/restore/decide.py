@@ -22,7 +22,7 @@ from datamover.reconcilers.restore.plan import Plan
 from datamover.reconcilers.restore.preflight import find_obstacle
 from datamover.reconcilers.restore.record import new_run
 from datamover.reconcilers.restore.status import acknowledge, begin, begin_again, settle, tell
-from datamover.reconcilers.restore.target import check_kept, prepare
+from datamover.reconcilers.restore.target import check_free, check_kept, prepare
 from datamover.runs.advance import advance
 from datamover.runs.again import make_room
 from datamover.runs.cleanup import collect
@@ -80,9 +80,10 @@ def _go_on(order: Order, facts: Facts, run: RestoreRun) -> Answer:
             return replace_verdict(answer, before=(ProvePods(order.owner.uid), *answer.before))
         return answer
     if order.record.stage is Stage.MOVING:
-        lost = check_kept(order, facts, run)
-        if lost is not None:
-            return lost
+        # a Job that is to be made, or to go on, meets whoever has come to the claim meanwhile
+        answer = check_kept(order, facts, run) or check_free(order, facts, run)
+        if answer is not None:
+            return answer
     return advance(order, facts.run)
 
 

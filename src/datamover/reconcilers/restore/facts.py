@@ -14,7 +14,7 @@ class Facts:
     """One DataMoverRestore, and what is known of its run, whose `source` is the claim that is restored into.
 
     `mover` is the DataMover that the spec names, `secret` the Secret of the bucket; both count only before the restore is recorded. `before` are the
-    names of other restores of the same claim that come first.
+    names of other restores of the same claim that come first. `copies` are what is being made of the claim and is not there yet, in words.
     """
 
     restore: DataMoverRestore
@@ -22,6 +22,7 @@ class Facts:
     mover: DataMover | Unread = Unread.NOT_SYNCED
     secret: SecretKeys | Unread = Unread.NOT_SYNCED
     before: tuple[str, ...] = ()
+    copies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,10 @@ class View(runs.View, Protocol):
         """The restores into a claim."""
         ...
 
+    def copies(self, namespace: str, claim: str) -> tuple[str, ...]:
+        """The copies of a claim that are being made and are not there yet, in words."""
+        ...
+
 
 def gather(
     restore: DataMoverRestore, *, view: View, known: Known, now: datetime, patience: Patience = PATIENT
@@ -49,7 +53,14 @@ def gather(
     if made and facts.source is not None and is_made_by(restore, facts.source):
         facts = replace(facts, known=replace(facts.known, refusal=None))  # it is there, whoever's answer was lost
     mover, secret = _read_source(spec, namespace, view=view) if run is None else (Unread.MISSING, Unread.MISSING)
-    return Facts(restore, facts, mover=mover, secret=secret, before=_who_comes_first(restore, claim, view=view))
+    return Facts(
+        restore,
+        facts,
+        mover=mover,
+        secret=secret,
+        before=_who_comes_first(restore, claim, view=view),
+        copies=view.copies(namespace, claim),
+    )
 
 
 def secret_of(spec: DataMoverRestoreSpec, mover: DataMover | Unread) -> str | None:

@@ -135,7 +135,16 @@ def prepare(order: Order, facts: Facts, run: RestoreRun) -> Answer | None:
             subject=f"PersistentVolumeClaim {name} does not get ready",
             action=ACTION,
         )
-    return _check_users(facts.run, claim)
+    return _check_users(facts, claim)
+
+
+def check_free(order: Order, facts: Facts, run: RestoreRun) -> Answer | None:
+    """Return who has the claim where no mover is at work on it, though its start is recorded; None where one is, or may be."""
+    job, claim = facts.run.job, facts.run.source
+    if job is not None and order.owner.holds(job) and (job.ended or job.metadata.terminating or not is_suspended(job)):
+        return None
+    busy = _check_job(order, facts.run, run.claim)
+    return busy if busy is not None or claim is None else _check_users(facts, claim)
 
 
 def check_kept(order: Order, facts: Facts, run: RestoreRun) -> Verdict | None:
@@ -174,14 +183,9 @@ def _fail(order: Order, facts: RunFacts, message: str, job: Job | None, *before:
 
 def _check_turn(order: Order, facts: Facts, name: str) -> Answer | None:
     """Two movers must never write one claim: the Job's name is the claim's, so that the server lets only one of two have it (law L7)."""
-    job = facts.run.job
-    if job is not None and not order.owner.holds(job):
-        whose = next((f"{each.kind} {each.name}" for each in job.metadata.owner_references or ()), "somebody else")
-        message = (
-            f"PersistentVolumeClaim {name} is restored into by Job {job.metadata.name} of {whose}; this restore begins when that Job is gone: when {whose} "
-            "is complete, or deleted"
-        )
-        return blocked(reasons.TARGET_BEING_RESTORED, message, action=ACTION, wake_after=_LOOK_AGAIN)
+    busy = _check_job(order, facts.run, name)
+    if busy is not None:
+        return busy
     if facts.before:
         first = facts.before[0]
         message = (
@@ -189,6 +193,18 @@ def _check_turn(order: Order, facts: Facts, name: str) -> Answer | None:
             "wait, or delete the other one"
         )
         return blocked(reasons.TARGET_BEING_RESTORED, message, action=ACTION)
+    return None
+
+
+def _check_job(order: Order, facts: RunFacts, name: str) -> Verdict | None:
+    job = facts.job
+    if job is not None and not order.owner.holds(job):
+        whose = next((f"{each.kind} {each.name}" for each in job.metadata.owner_references or ()), "somebody else")
+        message = (
+            f"PersistentVolumeClaim {name} is restored into by Job {job.metadata.name} of {whose}; this restore begins when that Job is gone: when {whose} "
+            "is complete, or deleted"
+        )
+        return blocked(reasons.TARGET_BEING_RESTORED, message, action=ACTION, wake_after=_LOOK_AGAIN)
     return None
 
 
@@ -202,10 +218,20 @@ def _make(facts: Facts, name: str) -> Answer:
     return Rest((Create(PERSISTENT_VOLUME_CLAIMS, build_claim(facts.restore, name, spec.target.create)),))
 
 
-def _check_users(facts: RunFacts, claim: PersistentVolumeClaim) -> Answer | None:
-    """An application that writes while it is restored into would find half of it, and leave something that is in no backup."""
-    if any(not has_ended(pod) for pod in facts.strays):
+def _check_users(known: Facts, claim: PersistentVolumeClaim) -> Answer | None:
+    """An application that writes while it is restored into would find half of it, and leave something that is in no backup.
+
+    A copy that is being made of it would have half of it as well, and so would a backup that reads the claim itself (law L1).
+    """
+    facts = known.run
+    if any(not has_ended(pod) for pod in (*facts.strays, *facts.pods)):
         return None  # a Pod of ours: what is next tells of it
+    if known.copies:
+        message = (
+            f"PersistentVolumeClaim {claim.metadata.name} is being copied: {known.copies[0]} is not there yet. The restore begins when it is; delete it "
+            "where it does not get there"
+        )
+        return blocked(reasons.TARGET_IN_USE, message, action=ACTION, wake_after=_LOOK_AGAIN)
     name, found = claim.metadata.name, about(facts, writers_of(claim.metadata.uid))
     if found is None or found.age > (_FRESH if found.text == "" else _LOOK_AGAIN):
         return Rest((Inquire(PERSISTENT_VOLUME_CLAIMS.kind, claim.metadata, writers=True),), _LOOK_AGAIN)

@@ -3,12 +3,15 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from datamover.api.names import RestorePhase as Phase
 from datamover.api.v1alpha1.restore import DataMoverRestore
 from datamover.reconcilers.cluster import Cluster, View
 from datamover.reconcilers.restore.caches import Caches
 from kubekit.runtime.store import Key
+from kubekit.words.core import TypedLocalReference
+from support import builders
 from support.builders import CREATED
 from support.clock import VirtualClock
 from support.restores import CLAIM, FROM_MOVER, claim, restore, run, status
@@ -67,6 +70,19 @@ def test_a_change_of_a_data_mover_or_a_claim_finds_the_restores_that_name_it() -
     assert list(caches.restores_of_mover(Key("default", "nightly"))) == back
     assert list(caches.restores_of_claim("default", CLAIM)) == back
     assert list(caches.restores_of_mover(Key("default", "another"))) == []
+
+
+def test_what_is_still_being_copied_of_a_claim_is_told() -> None:
+    cluster, caches = shelf()
+    for name, phase, source in (("pending", "Pending", CLAIM), ("there", "Bound", CLAIM), ("other", "Pending", "app")):
+        copy = builders.clone(name=name, phase=phase)
+        of = TypedLocalReference(kind="PersistentVolumeClaim", name=source)
+        cluster.claims.store.observe(replace(copy, spec=replace(copy.spec, data_source=of)))
+    for name, ready in (("taken", False), ("ready", True)):
+        cluster.snapshots.store.observe(builders.volume_snapshot(name=name, ready_to_use=ready))
+    assert caches.copies("default", CLAIM) == ("PersistentVolumeClaim pending",)
+    assert caches.copies("default", "app-data") == ("VolumeSnapshot taken",)
+    assert caches.copies("elsewhere", CLAIM) == ()
 
 
 def test_a_recorded_claim_is_the_one_that_counts() -> None:

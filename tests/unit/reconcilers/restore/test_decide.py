@@ -172,6 +172,10 @@ DECISIONS: dict[str, tuple[Facts, list[str]]] = {
     "it is asked who uses the claim": (at(Phase.PREPARING), [f"ask who writes {CLAIM}"]),
     "what was learnt of that is old": (at(Phase.PREPARING, diagnosis=unused(age=6.0)), [f"ask who writes {CLAIM}"]),
     "the claim is in use": (at(Phase.PREPARING, diagnosis=unused(text="Pod web-0")), waits("TargetInUse", "Preparing")),
+    "the claim is being copied": (
+        at(Phase.PREPARING, copies=("PersistentVolumeClaim copy",), diagnosis=unused()),
+        waits("TargetInUse", "Preparing"),
+    ),
     "nobody may see who uses the claim": (
         at(Phase.PREPARING, diagnosis=unused(text=None)),
         waits("TargetInUse", "Preparing"),
@@ -211,8 +215,44 @@ DECISIONS: dict[str, tuple[Facts, list[str]]] = {
         ["sample mover-1"],
     ),
     "the Job is gone: another one, when no Pod is left": (
-        at(Phase.RESTORING, said={"reason": "Restoring", "run": replace(RECORDED, attempts=1)}),
+        at(
+            Phase.RESTORING,
+            said={"reason": "Restoring", "run": replace(RECORDED, attempts=1)},
+            diagnosis=unused(),
+        ),
         ["recount", "status Restoring JobCreated", f"create Job {JOB}", "event Warning JobLost"],
+    ),
+    "the Job is gone: it is asked once more who uses the claim": (
+        at(Phase.RESTORING, said={"run": replace(RECORDED, attempts=1)}),
+        [f"ask who writes {CLAIM}"],
+    ),
+    "the Job is gone, and somebody has come to the claim": (
+        at(Phase.RESTORING, said={"run": replace(RECORDED, attempts=1)}, diagnosis=unused(text="Pod web-0")),
+        waits("TargetInUse", "Restoring"),
+    ),
+    "the Job is gone, and the claim is being copied": (
+        at(Phase.RESTORING, copies=("PersistentVolumeClaim copy",), diagnosis=unused()),
+        waits("TargetInUse", "Restoring"),
+    ),
+    "the Job is gone, and another restore has its name": (
+        at(Phase.RESTORING, job=job(OTHER_UID), diagnosis=unused()),
+        waits("TargetBeingRestored", "Restoring"),
+    ),
+    "it is to go on: it is asked once more who uses the claim": (
+        at(Phase.RESTORING, job=job(suspend=True)),
+        [f"ask who writes {CLAIM}"],
+    ),
+    "it is to go on, and somebody has come to the claim": (
+        at(Phase.RESTORING, job=job(suspend=True), diagnosis=unused(text="Pod web-0")),
+        waits("TargetInUse", "Restoring"),
+    ),
+    "it is to go on, and nobody uses the claim": (
+        at(Phase.RESTORING, said={"reason": "Suspended"}, job=job(suspend=True), diagnosis=unused()),
+        [f"resume {JOB}", "status Restoring JobCreated"],
+    ),
+    "it is to go on before its own Pod has ended": (
+        at(Phase.RESTORING, said={"reason": "Suspended"}, job=job(suspend=True), pods=(pod(RUNNING),)),
+        [f"resume {JOB}", "status Restoring JobCreated"],
     ),
     "the claim is gone while it is restored into": (
         at(Phase.RESTORING, claim=None, job=RUNNING),
