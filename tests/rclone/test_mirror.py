@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from datamover.api import transfer
 from support.agent import Container
 from support.s3 import S3Server
@@ -216,6 +218,24 @@ def test_our_own_folder_in_the_source_is_refused(container: Container, s3: S3Ser
     ended = container.run()
     assert ended.outcome.reason == transfer.REASON_RESERVED_NAME
     assert s3.objects(records=True) == {}
+
+
+@pytest.mark.parametrize("stamped", ["false", "true"])
+def test_a_half_restored_source_is_refused_and_nothing_is_written(
+    container: Container, s3: S3Server, stamped: str
+) -> None:
+    fill(container.data, {".datamover-restore/marker.json": "{}"} | THREE)
+    ended = container.run(ADD_TIMESTAMP_PREFIX=stamped, RCLONE_EXCLUDE="/.datamover-restore/**")
+    assert ended.code == 24
+    assert (ended.outcome.failure_class, ended.outcome.reason) == (
+        transfer.GUARD,
+        transfer.REASON_SOURCE_UNFINISHED,
+    )
+    assert "remove .datamover-restore" in ended.outcome.message
+    assert s3.objects(records=True) == {}
+    (container.data / ".datamover-restore/marker.json").unlink()
+    (container.data / ".datamover-restore").rmdir()
+    assert container.run(ADD_TIMESTAMP_PREFIX=stamped).code == 0
 
 
 def test_lost_and_found_is_left_out_even_unreadable(container: Container, s3: S3Server) -> None:

@@ -72,6 +72,16 @@ def test_a_second_sync_deletes_what_is_gone_and_moves_only_what_changed(tmp_path
     assert "# file: data/c/d\n" in place.files()[ACLS].decode()
 
 
+def test_a_half_restored_volume_is_refused(tmp_path: Path) -> None:
+    there = local_place(tmp_path / "remote")
+    make(there.folder, ["good"])
+    source = Mover(tmp_path / "source", there, source=True)
+    make(source.data, [".datamover-restore/marker.json", "half"])
+    outcome = source.run().outcome
+    assert (outcome.failure_class, outcome.reason) == (transfer.GUARD, transfer.REASON_SOURCE_UNFINISHED)
+    assert set(there.files()) == {"good"}
+
+
 GUARDED = [
     # what the volume has, what the remote has, allowed, whether it is refused
     ([], ["x"], False, True),

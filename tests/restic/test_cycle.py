@@ -50,6 +50,15 @@ def empty(mover: Mover) -> None:
     mover.data.mkdir()
 
 
+def test_a_half_restored_volume_is_refused(mover: Mover) -> None:
+    fill(mover.data)
+    (mover.data / ".datamover-restore").mkdir()
+    outcome = mover.act("backup").outcome
+    assert (outcome.failure_class, outcome.reason) == (transfer.GUARD, transfer.REASON_SOURCE_UNFINISHED)
+    (mover.data / ".datamover-restore").rmdir()
+    assert mover.act("backup").code == 0
+
+
 def test_a_volume_comes_back_bit_for_bit(mover: Mover) -> None:
     fill(mover.data)
     before = everything(mover.data)

@@ -69,6 +69,15 @@ def test_everything_arrives_as_it_is_and_what_the_source_has_not_goes(
         wait_gone(each.root)
 
 
+def test_a_half_restored_source_is_refused(source: Container, destination: Container, port: int) -> None:
+    (source.data / ".datamover-restore").mkdir()
+    (destination.data / "precious").touch()
+    with listening(destination, port):
+        outcome = source.run(**to(port)).outcome
+        assert (outcome.failure_class, outcome.reason) == (transfer.GUARD, transfer.REASON_SOURCE_UNFINISHED)
+    assert [path.name for path in destination.data.iterdir()] == ["precious"]
+
+
 def test_two_thousand_small_files_arrive_and_progress_is_told(
     source: Container, destination: Container, port: int
 ) -> None:

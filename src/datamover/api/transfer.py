@@ -176,6 +176,8 @@ REMOTE: Final = "s3generic"
 """Name of the rclone remote; users override its options with `RCLONE_CONFIG_S3GENERIC_*`."""
 STATE_FOLDER: Final = ".datamover"
 """Folder below `<root>` for owner marker, manifests, outcomes and claims. Never mirrored into, never mirrored away."""
+RESTORE_MARK: Final = ".datamover-restore"
+"""Folder at the top of a volume, or directory, that is being restored: while it is there, that is neither what it was nor whole."""
 
 # --- classes of failure ------------------------------------------------------------------------------------------
 
@@ -235,6 +237,7 @@ REASON_NO_SPACE: Final = "NoSpaceLeft"
 REASON_NO_LOCAL_SPACE: Final = "NoLocalSpaceLeft"
 REASON_SOURCE_CHANGED: Final = "SourceChanged"
 REASON_SOURCE_UNREADABLE: Final = "SourceUnreadable"
+REASON_SOURCE_UNFINISHED: Final = "SourceUnfinished"
 REASON_NAME_TOO_LONG: Final = "NameTooLong"
 REASON_NAME_COLLISION: Final = "NameCollision"
 REASON_NAME_REFUSED: Final = "NameRefused"

@@ -23,6 +23,7 @@ import msgspec
 from datamover.agent import printing
 from datamover.agent.errors import AgentError, Failure
 from datamover.agent.files import manifest, names, walk
+from datamover.agent.files.unfinished import refuse_unfinished
 from datamover.agent.rclone import digests, guards, logs, process, profile, records, remarks
 from datamover.agent.rclone.changes import has_changed
 from datamover.agent.rclone.deleting import Deletions
@@ -263,6 +264,7 @@ class Attempt(ABC):
                 transfer.REASON_SOURCE_NOT_FOUND,
                 f"The source {self.settings.data} cannot be read: {error.strerror}. Look at the Pod's volume mounts and at the rights of its user.",
             ) from None
+        refuse_unfinished(os.fsdecode(self.source), volume=self.settings.data)
 
     def _choose(self, writer: manifest.Writer, prefix_size: int) -> None:
         """Take the engine's own idea of the source, where the user has chosen what goes; names that stay need not be fit."""

@@ -16,6 +16,7 @@ from datamover.agent.errors import Failure
 from datamover.agent.excerpt import Excerpt
 from datamover.agent.files.emptiness import has_content, has_file
 from datamover.agent.files.flushing import flush_file_system
+from datamover.agent.files.unfinished import refuse_unfinished
 from datamover.agent.files.walk import Tally
 from datamover.agent.rclone import logs, process
 from datamover.agent.rclone.options import keeps_links, wanted_level
@@ -114,6 +115,7 @@ class Attempt:
 
     def _send(self) -> None:
         settings = self._settings
+        refuse_unfinished(settings.mount, volume=settings.volume)
         folder = f"{self._given.scratch}/beside"
         os.mkdir(folder)  # noqa: PTH102 - as everywhere in the agent
         self.report.phase(transfer.WALKING)

@@ -21,6 +21,7 @@ import msgspec
 from datamover.agent.errors import Failure
 from datamover.agent.files.emptiness import has_file
 from datamover.agent.files.flushing import flush_file_system
+from datamover.agent.files.unfinished import refuse_unfinished
 from datamover.agent.restic import classify, locks, messages
 from datamover.agent.restic.choices import choose_snapshot
 from datamover.agent.restic.messages import Lock, Message
@@ -103,6 +104,7 @@ class Attempt:
         self._done.append("Stale locks were removed.")
 
     def _backup(self) -> None:
+        refuse_unfinished(self._settings.data)
         if self._is_empty():
             self._empty = True
             self._say(

@@ -4,6 +4,7 @@ import msgspec
 
 from datamover.agent import printing
 from datamover.agent.files import manifest
+from datamover.api import transfer
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +47,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     manifest: str
 
 
-STATE = b".datamover-restore"
+STATE = transfer.RESTORE_MARK.encode()
 """The folder in a target that marks it as unfinished, and holds what is on its way."""
 
 

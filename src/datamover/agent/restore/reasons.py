@@ -7,10 +7,10 @@ from datamover.agent.printing import printable, quote_names
 from datamover.api import amounts, transfer
 
 UNTOUCHED = "The directory was not touched."
-MARK = ".datamover-restore"
+MARK = transfer.RESTORE_MARK
 MARKED = f"The directory is neither what it was nor whole, and is marked as that ({MARK}): the same command goes on from there."
 
-LEFT = "The target holds a part of it, and is marked as neither what it was nor whole (.datamover-restore): empty it, that folder included, and restore anew."
+LEFT = f"The target holds a part of it, and is marked as neither what it was nor whole ({MARK}): empty it, that folder included, and restore anew."
 
 
 def not_empty(directory: str, names: list[str]) -> Failure:
@@ -31,7 +31,7 @@ def unfinished(directory: str, *, run: str, place: str, begun: str, path: str) -
         transfer.GUARD,
         transfer.REASON_TARGET_UNFINISHED,
         f"{printable(directory)} holds an unfinished restore {what}of run {run} from {place}, begun {begun}. Run that one again to finish it; or empty the directory, its"
-        " .datamover-restore included, and begin anew; or name another directory. Nothing was changed.",
+        f" {MARK} included, and begin anew; or name another directory. Nothing was changed.",
     )
 
 
@@ -40,8 +40,8 @@ def damaged_mark(directory: str, why: str) -> Failure:
     return Failure(
         transfer.GUARD,
         transfer.REASON_TARGET_UNFINISHED,
-        f"{printable(directory)} has a .datamover-restore, so a restore into it has not ended, but which one cannot be told: {why}. Empty the directory,"
-        " .datamover-restore included, or name another one. Nothing was changed.",
+        f"{printable(directory)} has a {MARK}, so a restore into it has not ended, but which one cannot be told: {why}. Empty the directory,"
+        f" {MARK} included, or name another one. Nothing was changed.",
     )
 
 

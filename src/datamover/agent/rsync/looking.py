@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from datamover.agent.errors import Failure
 from datamover.agent.files.emptiness import has_file
+from datamover.agent.files.unfinished import refuse_unfinished
 from datamover.agent.rsync import passes
 from datamover.agent.rsync.process import Ended, Rsync
 from datamover.agent.rsync.sentences import refuse_empty
@@ -11,10 +12,12 @@ from datamover.api import transfer
 
 
 def look(folder: str, *, tick: Callable[[], None]) -> tuple[list[bytes], bool]:
-    """Return the names in the volume's top folder that are to be sent, and whether there is any file in the volume. Raises Failure.
+    """Return the names in the volume's top folder that are to be sent, and whether there is any file in the volume. Raises Failure, also for one
+    that is half restored.
 
     `tick` is called every now and then; it may raise.
     """
+    refuse_unfinished(folder)
     try:
         return passes.list_root(folder), has_file(folder, tick=tick)
     except OSError as error:

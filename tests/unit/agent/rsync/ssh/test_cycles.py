@@ -349,6 +349,13 @@ def test_an_empty_source_does_not_empty_a_destination(
     assert not (destination.data / "precious").exists()
 
 
+def test_a_half_restored_source_is_refused(source: Side, destination: Side, client: Client, listening: Running) -> None:
+    (source.data / ".datamover-restore").mkdir()
+    (destination.data / "precious").write_text("x")
+    failed(source.run(), transfer.GUARD, transfer.REASON_SOURCE_UNFINISHED)
+    assert [path.name for path in destination.data.iterdir()] == ["precious"]
+
+
 def test_a_source_of_empty_folders_deletes_no_file_of_a_destination(
     source: Side, destination: Side, client: Client, listening: Running
 ) -> None:
