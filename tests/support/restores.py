@@ -80,6 +80,11 @@ def run(**fields: Any) -> RestoreRun:
         "wanted": "latest",
         "job_name": JOB,
         "started": CREATED,
+        "overwrite": False,
+        "on_missing": "Fail",
+        "disturbed": False,
+        "privileges": False,
+        "special": False,
     }
     return RestoreRun(**{**given, **fields})
 

@@ -27,6 +27,7 @@ TARGET_TERMINATING: Final = "TargetTerminating"
 TARGET_NOT_BOUND: Final = "TargetNotBound"
 TARGET_IN_USE: Final = "TargetInUse"
 TARGET_BEING_RESTORED: Final = "TargetBeingRestored"
+TARGET_REFUSED: Final = "TargetRefused"
 
 COPY_TRIGGER_WAITING: Final = "SrcPVCWaitingForCopyTrigger"
 COPY_TRIGGER_TIMED_OUT: Final = "SrcPVCTimeoutWaitingForCopyTrigger"

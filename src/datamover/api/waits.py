@@ -94,6 +94,7 @@ WAITS: Final[Mapping[str, Wait]] = {
     reasons.TARGET_LOST: _PERSON,
     reasons.TARGET_NOT_WRITABLE: _PERSON,
     reasons.TARGET_BEING_RESTORED: _EITHER,
+    reasons.TARGET_REFUSED: _EITHER,  # as with a clone
     reasons.CLONE_PROVISIONING_FAILED: _QUIET,
     reasons.MOVER_CANNOT_START: _EITHER,
     reasons.MOVER_UNSCHEDULABLE: _QUIET,

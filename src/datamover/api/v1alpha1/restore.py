@@ -87,7 +87,9 @@ class RestoreTarget(Model, frozen=True):
 
 
 class DataMoverRestoreSpec(Model, frozen=True):
-    """What to restore, and where to. What is changed when the restore has begun has no effect on it, but for suspend."""
+    """What to restore, and where to. When the restore has begun, source, target, point and path are decided; overwrite, onMissing, disturbed, privileges
+    and special as well, until a retry is asked for. additionalEnv, image, deadlineSeconds and mover are read when a mover is made, suspend at any time.
+    """
 
     source: Annotated[RestoreSource, doc("What to restore from.")]
     target: Annotated[RestoreTarget, doc("The claim that is restored into.")]
@@ -165,6 +167,11 @@ class RestoreRun(Model, frozen=True):
     environment: Annotated[tuple[EnvVar, ...] | None, doc("What of the source goes into the mover's environment.")] = (
         None
     )
+    overwrite: Annotated[bool | None, doc("Whether a claim that is not empty may be restored into.")] = None
+    on_missing: Annotated[str | None, doc("What it means that the bucket has no backup of the source.")] = None
+    disturbed: Annotated[bool | None, doc("Whether the point may be one that a later run has begun to replace.")] = None
+    privileges: Annotated[bool | None, doc("Whether set-ID bits and privileged attributes come back.")] = None
+    special: Annotated[bool | None, doc("Whether pipes and device nodes come back.")] = None
     claim_uid: Annotated[str | None, doc("UID of the claim when the mover was started.")] = None
     job_name: Annotated[str | None, doc("The mover's Job.")] = None
     point: Annotated[str | None, doc("The run that was restored.")] = None

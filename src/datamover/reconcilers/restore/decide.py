@@ -20,7 +20,7 @@ from datamover.reconcilers.restore.facts import Facts, Settings
 from datamover.reconcilers.restore.order import FIELDS, order_of
 from datamover.reconcilers.restore.plan import Plan
 from datamover.reconcilers.restore.preflight import find_obstacle
-from datamover.reconcilers.restore.record import new_run
+from datamover.reconcilers.restore.record import decide_anew, new_run
 from datamover.reconcilers.restore.status import acknowledge, begin, begin_again, settle, tell
 from datamover.reconcilers.restore.target import check_free, check_kept, prepare
 from datamover.runs.advance import advance
@@ -47,7 +47,7 @@ def decide(facts: Facts, *, settings: Settings) -> Plan:
     if status.phase == RestorePhase.COMPLETED:
         return settle(restore, collect(order, facts.run), now=now)
     if status.phase == RestorePhase.FAILED:
-        return _retry(facts, order, run)
+        return _retry(facts, spec, order, run)
     if spec.suspend:
         return tell(restore, hold(order, facts.run), now=now)
     return tell(restore, _go_on(order, facts, run), now=now, claim=_uid_of(facts))
@@ -87,8 +87,11 @@ def _go_on(order: Order, facts: Facts, run: RestoreRun) -> Answer:
     return advance(order, facts.run)
 
 
-def _retry(facts: Facts, order: Order, run: RestoreRun) -> Plan:
-    """A new value of the retry annotation does the same restore again: same id, so that it goes on from what is there (law L6)."""
+def _retry(facts: Facts, spec: DataMoverRestoreSpec, order: Order, run: RestoreRun) -> Plan:
+    """A new value of the retry annotation does the same restore again: same id, so that it goes on from what is there (law L6).
+
+    Of what the spec says whoever asks for it may have corrected what the failure was about, such as `overwrite`.
+    """
     restore, now = facts.restore, facts.run.now
     wish = _wish(restore, run)
     if wish is None:
@@ -96,7 +99,7 @@ def _retry(facts: Facts, order: Order, run: RestoreRun) -> Plan:
     in_the_way = make_room(order, facts.run)
     if in_the_way is not None:
         return tell(restore, in_the_way, now=now)
-    again = replace(run, retry=wish, finished=None, progress=None, attempts=0)
+    again = replace(decide_anew(run, spec), retry=wish, finished=None, progress=None, attempts=0)
     return begin_again(restore, again, now=now)
 
 

@@ -43,8 +43,8 @@ PHASES: Final = {
     Stage.DONE: RestorePhase.COMPLETED,
 }
 """The phase of each stage. A restore that failed is at none of them."""
-_STAGES: Final = {phase: stage for stage, phase in reversed(PHASES.items())}
-"""The stage of each phase: of two in one phase the earlier."""
+_STAGES: Final = {phase: stage for stage, phase in PHASES.items() if stage is not Stage.COPIED}
+"""The stage of each phase. There is no copy, so none is ready."""
 
 
 def job_name(claim: str) -> str:
@@ -96,11 +96,12 @@ def _asked(restore: DataMoverRestore, spec: DataMoverRestoreSpec, run: RestoreRu
         point=run.wanted,
         source=run.source or "",
         path=run.path or "",
-        overwrite=spec.overwrite,
-        on_missing=spec.on_missing,
-        disturbed=spec.disturbed,
-        privileges=spec.privileges,
-        special=spec.special,
+        # a version before has recorded none of these
+        overwrite=spec.overwrite if run.overwrite is None else run.overwrite,
+        on_missing=spec.on_missing if run.on_missing is None else run.on_missing,
+        disturbed=spec.disturbed if run.disturbed is None else run.disturbed,
+        privileges=spec.privileges if run.privileges is None else run.privileges,
+        special=spec.special if run.special is None else run.special,
         environment=(*(run.environment or ()), *(spec.additional_env or ())),
         deadline_seconds=spec.deadline_seconds,
         image=spec.image,

@@ -36,7 +36,7 @@ def new_run(
         )
     else:
         raise ValueError("a restore without a source has no run")
-    return RestoreRun(
+    begun = RestoreRun(
         id=f"{compact(now)}-{meta.uid.replace('-', '')[:12]}",
         claim=spec.target.claim_name,
         secret_name=secret,
@@ -47,6 +47,21 @@ def new_run(
         job_name=job_name(spec.target.claim_name),
         retry=meta.annotation(names.RETRY_ANNOTATION),
         started=seconds(now),
+    )
+    return decide_anew(begun, spec)
+
+
+def decide_anew(run: RestoreRun, spec: DataMoverRestoreSpec) -> RestoreRun:
+    """Return the run with what the spec says now of what may happen to data: decided when it begins and when somebody asks for a retry, not when a
+    mover happens to be made again (law L6).
+    """
+    return replace(
+        run,
+        overwrite=spec.overwrite,
+        on_missing=spec.on_missing,
+        disturbed=spec.disturbed,
+        privileges=spec.privileges,
+        special=spec.special,
     )
 
 

@@ -28,7 +28,11 @@ _CONDITIONS: Final[Mapping[Facet, str]] = {
     Facet.CHECK: ConditionType.VERIFIED,
     Facet.CLEAN: ConditionType.CLEANED_UP,
 }
-_REASONS: Final = {reasons.SYNCHRONIZING: reasons.RESTORING, reasons.SYNCHRONIZED: reasons.RESTORED}
+_REASONS: Final = {
+    reasons.SYNCHRONIZING: reasons.RESTORING,
+    reasons.SYNCHRONIZED: reasons.RESTORED,
+    reasons.CLONE_FORBIDDEN: reasons.TARGET_REFUSED,  # the one claim that a restore makes is no clone
+}
 """What a restore calls what runs of every kind do."""
 _GOING_ON: Final = {
     RestorePhase.PREPARING: reasons.PREPARING,

@@ -155,6 +155,10 @@ DECISIONS: dict[str, tuple[Facts, list[str]]] = {
         at(Phase.PREPARING, spec={"target": NEW}, claim=None, refusal=DENIED),
         waits("PermissionMissing", "Preparing"),
     ),
+    "making the claim is refused by a quota": (
+        at(Phase.PREPARING, spec={"target": NEW}, claim=None, refusal=replace_facts(DENIED, reason="CloneForbidden")),
+        waits("TargetRefused", "Preparing"),
+    ),
     "the claim that was made is asked about": (
         at(Phase.PREPARING, spec={"target": NEW}, claim=MADE),
         [f"ask who writes {CLAIM}"],
@@ -365,14 +369,21 @@ def test_laws_hold(case: str) -> None:
             assert step.target.owned_by(known.restore.metadata.uid)
 
 
-@pytest.mark.parametrize("case", DECISIONS)
+TELLING = [case for case, (_, expected) in DECISIONS.items() if any(words.startswith("status ") for words in expected)]
+
+
+@pytest.mark.parametrize("case", TELLING)
 def test_what_was_told_is_not_told_again(case: str) -> None:
     known, _ = DECISIONS[case]
-    written = [step.status for step in decide(known).steps if isinstance(step, WriteStatus)]
-    if not written:
-        return
-    again = replace_facts(known, restore=replace(known.restore, status=written[-1]))
-    assert written[-1] not in [step.status for step in decide(again).steps if isinstance(step, WriteStatus)]
+    written = told(known)
+    again = replace_facts(known, restore=replace(known.restore, status=written))
+    assert written not in [step.status for step in decide(again).steps if isinstance(step, WriteStatus)]
+
+
+@pytest.mark.parametrize("case", [case for case in DECISIONS if case not in TELLING])
+def test_what_is_no_news_is_not_told(case: str) -> None:
+    known, _ = DECISIONS[case]
+    assert not [step for step in decide(known).steps if isinstance(step, WriteStatus | Emit)]
 
 
 def test_a_restore_records_what_it_takes_from_a_data_mover() -> None:
@@ -401,7 +412,8 @@ def test_the_mover_is_told_what_was_recorded() -> None:
     source = RestoreSource(bucket=Bucket(secret_name="other", prefix="a$(B)", source="shop/db"))
     (begun,) = decide(facts(restore(source=source, path="etc", overwrite=True))).steps
     assert isinstance(begun, WriteStatus)
-    obj = restore(source=source, path="elsewhere", overwrite=True, on_missing="Empty", status=begun.status)
+    changed: dict[str, Any] = {"overwrite": False, "on_missing": "Empty", "privileges": True, "special": True}
+    obj = restore(source=source, path="elsewhere", status=begun.status, **changed)
     create = next(step for step in decide(facts(obj, diagnosis=unused())).steps if isinstance(step, Create))
     pod_spec = create.manifest["spec"]["template"]["spec"]
     (container,) = pod_spec["containers"]
@@ -413,8 +425,25 @@ def test_the_mover_is_told_what_was_recorded() -> None:
         "shop/db",
         "etc",
     )
-    assert (told["DATAMOVER_OVERWRITE"], told["DATAMOVER_ON_MISSING"]) == ("true", "Empty")
+    assert (told["DATAMOVER_OVERWRITE"], told["DATAMOVER_ON_MISSING"]) == ("true", "Fail")
+    assert {told[f"DATAMOVER_{each}"] for each in ("DISTURBED", "PRIVILEGES", "SPECIAL")} == {"false"}
     assert pod_spec["volumes"][0]["persistentVolumeClaim"] == {"claimName": CLAIM}
+
+
+def test_a_retry_takes_what_the_failure_may_have_been_about_from_the_spec_and_nothing_else() -> None:
+    corrected: dict[str, Any] = {"overwrite": True, "disturbed": True, "point": "2024-08-05-020000", "path": "etc"}
+    again = told(at(Phase.FAILED, spec={"annotations": RETRY, **corrected})).run
+    assert (again.overwrite, again.disturbed) == (True, True)
+    assert (again.wanted, again.path, again.id) == (RECORDED.wanted, None, RECORDED.id)
+
+
+def test_what_a_version_before_has_not_recorded_is_the_specs() -> None:
+    known = at(
+        Phase.PREPARING, spec={"overwrite": True}, said={"run": replace(run(), overwrite=None)}, diagnosis=unused()
+    )
+    create = next(step for step in decide(known).steps if isinstance(step, Create))
+    (container,) = create.manifest["spec"]["template"]["spec"]["containers"]
+    assert {"name": "DATAMOVER_OVERWRITE", "value": "true"} in container["env"]
 
 
 def test_a_claim_is_made_as_it_was_asked_for() -> None:
