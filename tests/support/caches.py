@@ -121,6 +121,10 @@ class Caches:
         found = [] if source is None else [self._sharer(each) for each in self._theatre.peers if each.uid != uid]
         return tuple(each for each in found if each is not None)
 
+    def restorers(self, namespace: str, claim: str) -> tuple[str, ...]:
+        """What restores into a claim."""
+        return self._theatre.restorers.get(f"{namespace}/{claim}", ())
+
     def writers(self) -> tuple[Writer, ...]:
         """Who else writes the claim of a destination."""
         mine, found = self._theatre.ask, list[Writer | None]()

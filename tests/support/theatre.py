@@ -90,6 +90,7 @@ class Theatre:
         self.objects: dict[tuple[str, str], dict[str, Any]] = {} if beside is None else beside.objects
         self.peers: list[Theatre] = [] if beside is None else beside.peers
         self.peers.append(self)
+        self.restorers: dict[str, tuple[str, ...]] = {}
         self.secrets: dict[str, tuple[str, ...]] = {}
         self.statuses: list[dict[str, Any]] = []
         self.writes: list[tuple[Replication, CommonStatus]] = []

@@ -437,6 +437,19 @@ def test_a_source_that_is_not_there_is_an_error_until_it_is(copy: str) -> None:
     assert it.synced
 
 
+@pytest.mark.parametrize("copy", ["Direct", "Clone", "Snapshot"])
+def test_a_source_that_is_being_restored_is_not_read_until_it_is_whole(copy: str) -> None:
+    it = Theatre.source(copy=copy)
+    it.restorers[f"{it.namespace}/data"] = ("DataMoverRestore back",)
+    it.act()
+    assert it.condition("Ready")[1] == "SourceBeingRestored"
+    assert it.said() == [("Warning", "SourceBeingRestored")]
+    assert not it.there("Job")
+    it.restorers.clear()
+    it.finish()
+    assert it.synced
+
+
 # snapshots that users keep
 
 
