@@ -162,6 +162,28 @@ def test_reading_everything_back_finds_every_byte_that_was_flipped_at_rest(
     assert outcome.problems == (name,)
 
 
+def test_sizes_are_listed_anew_although_the_engine_finds_everything_unchanged(
+    resting: Container, faithful: S3Server
+) -> None:
+    again = resting.run(DATAMOVER_VERIFY="size").outcome
+    assert (again.transferred_files, again.verified, again.verification) == (0, True, "size")
+    assert "31 of 31 files were compared with the store's listing by name and size" in again.message
+    flip(faithful.directory / "backups" / "small/07")
+    assert resting.run(DATAMOVER_VERIFY="size").outcome.verified is True
+    found = resting.run(DATAMOVER_VERIFY="download").outcome
+    assert (found.reason, found.problems) == (transfer.REASON_VERIFICATION_FAILED, ("small/07",))
+
+
+def test_what_the_secret_and_the_spec_say_otherwise_is_told_before_anything_is_moved(
+    container: Container, s3: S3Server
+) -> None:
+    fill(container, {"a": b"1"})
+    ended = container.run(DATAMOVER_VERIFY="download", VERIFY_BACKUP="true")
+    assert (ended.outcome.failure_class, ended.outcome.reason) == (transfer.CONFIG, transfer.REASON_INVALID_SPEC)
+    assert not ended.outcome.retryable
+    assert s3.objects(records=True) == {}
+
+
 def test_recorded_checksums_do_not_show_rot_and_do_not_claim_to(resting: Container, faithful: S3Server) -> None:
     flip(faithful.directory / "backups" / "small/07")
     outcome = resting.run(VERIFY_BACKUP="true").outcome

@@ -70,6 +70,8 @@ ADOPT_DESTINATION: Final = "DATAMOVER_ADOPT_DESTINATION"
 """`true`: take what lies at the mirror's destination as ours."""
 ALLOW_EMPTY_SOURCE: Final = "DATAMOVER_ALLOW_EMPTY_SOURCE"
 """`true`: an empty source may empty its mirror."""
+VERIFY_METHOD: Final = "DATAMOVER_VERIFY"
+"""How the destination is compared, from the DataMover's `spec.verify` (`write_verification`); empty: `VERIFY_BACKUP` decides."""
 MAX_DELETE_PERCENT: Final = "DATAMOVER_MAX_DELETE_PERCENT"
 """0-100: a run that would lose more than this share of its mirror's objects is refused."""
 COPY_METHOD: Final = "DATAMOVER_COPY_METHOD"
@@ -253,6 +255,8 @@ REASON_RECORD_UNUSABLE: Final = "RecordUnusable"
 REASON_RECORD_LOST: Final = "RecordLost"
 REASON_NO_FREE_FOLDER: Final = "NoFreeFolder"
 REASON_VERIFICATION_FAILED: Final = "VerificationFailed"
+REASON_INVALID_SPEC: Final = "InvalidSpec"
+"""What the spec says contradicts what only the mover can see. The operator's word for it, which finds the rest."""
 REASON_DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
 REASON_INTERRUPTED: Final = "Interrupted"
 REASON_ENGINE_FAILED: Final = "EngineFailed"
@@ -338,14 +342,19 @@ def destination(bucket: str, *, prefix: str = "", timestamp: str | None = None) 
 
 # --- verification ------------------------------------------------------------------------------------------------
 
+NONE: Final = "none"
+SIZE: Final = "size"
 CHECKSUMS: Final = "checksums"
 DOWNLOAD: Final = "download"
 SAMPLE: Final = "sample"
+METHOD_NAMES: Final = {"None": NONE, "Size": SIZE, "Checksum": CHECKSUMS, "Download": DOWNLOAD, "Sample": SAMPLE}
+"""The methods as `spec.verify.method` has them, and as outcomes name them."""
+_SHOWN: Final = {name: shown for shown, name in METHOD_NAMES.items()}
 _SAMPLE: Final = re.compile(r"sample:([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
 
 
 class Verification(msgspec.Struct, frozen=True, gc=False):
-    """What `VERIFY_BACKUP` asks for: `name` is empty (nothing) or one of the three methods; `percent` is that of a sample."""
+    """What is compared: `name` is empty (nothing but what the listing brings anyway), or one of four methods; `percent` is that of a sample."""
 
     name: str = ""
     percent: float = 0.0
@@ -373,10 +382,52 @@ def read_verification(text: str) -> Verification:
     )
 
 
+def write_verification(wanted: Verification | None) -> str:
+    """Return `DATAMOVER_VERIFY`: empty where nothing was chosen, so that `VERIFY_BACKUP` decides."""
+    if wanted is None:
+        return ""
+    return str(wanted) if wanted.name else NONE
+
+
+def read_chosen_verification(text: str) -> Verification | None:
+    """Return what `DATAMOVER_VERIFY` says, None where it is empty. Raises ValueError with what it may be."""
+    if not text:
+        return None
+    if text in {NONE, SIZE, CHECKSUMS, DOWNLOAD}:
+        return Verification("" if text == NONE else text)
+    match = _SAMPLE.fullmatch(text)
+    if match and 0 < float(match[1]) <= 100:
+        return Verification(SAMPLE, float(match[1]))
+    raise ValueError(f"write {NONE}, {SIZE}, {CHECKSUMS}, {DOWNLOAD}, or {SAMPLE}:5%")
+
+
+def contradiction(chosen: Verification, variable: str) -> str:
+    """Return what is wrong where `spec.verify` asks for `chosen` and `VERIFY_BACKUP` for something else; empty where both say the same. Raises ValueError
+    when the variable's value is none.
+    """
+    if read_verification(variable) == chosen:
+        return ""
+    return (
+        f"spec.verify asks for the method {show_verification(write_verification(chosen))}, and {VERIFY_BACKUP} is {variable.strip()[:40]!r}, which is"
+        f" another one: remove {VERIFY_BACKUP} from spec.additionalEnv and from the Secret, or spec.verify.method, or let both say the same"
+    )
+
+
+def show_verification(method: str) -> str:
+    """Return a method of an outcome in the words of `spec.verify`: `Checksum`, `Sample:5%`; empty for one that is not known."""
+    name, _, percent = method.partition(":")
+    shown = _SHOWN.get(name, "")
+    return f"{shown}:{percent}" if shown and percent else shown
+
+
 def tell_verification(*, method: str, checked: int, read: int, files: int) -> str:
     """Return what was compared with what: no more than was done (law L4). `method` as in an outcome, with `files` in all."""
     if not method:
         return "the mover compared what is at the destination with the source; it does not say how"
+    if method == SIZE and files:
+        return (
+            f"{files} of {files} files were compared with the store's listing by name and size; their contents were not"
+        )
     if not checked + read:
         return "there was no file to compare"
     if method == DOWNLOAD:
@@ -484,7 +535,7 @@ class Outcome(
     `message` a sentence for people that says what to do. `files` and `bytes` are what the source holds and the destination
     should now hold; `transferred_*` what this attempt moved, `copied_*` what the
     store itself copied from an older copy of the volume instead; the rest was there. `deleted` counts objects removed from a mirror.
-    `verified` is null when verification was not asked for, or had nothing to compare; `verification` is the method (`checksums`, `download`,
+    `verified` is null when verification was not asked for, or had nothing to compare; `verification` is the method (`size`, `checksums`, `download`,
     `sample:5%`; empty in outcomes of movers that knew one only), `checked_files` how many files were compared with a checksum that the
     store had recorded, `read_files` how many were read back. `comparison` says how unchanged files were recognised:
     `checksum`, `time` (size and time of change, where the store's ETags are no checksums), `size` (where it has no times either), or `user` when an `RCLONE_*` variable

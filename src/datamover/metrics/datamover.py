@@ -1,7 +1,7 @@
 """Metrics of DataMovers. Names and labels of the first group are the documents' and the original operator's.
 
 Labels are bounded: phases, outcomes, reasons and namespaces. Only gauges carry an object's name, at most one series of each family for an
-object: `datamover_current_phase` (as published), those of the last success, and those of current failures and waits. Their series are removed with the
+object: `datamover_current_phase` (as published), those of the last success and verification, and those of current failures and waits. Their series are removed with the
 object: the DataMover, or the claim that is backed up.
 """
 
@@ -92,6 +92,18 @@ class DataMoverMetrics:
             key=SourceName,
             registry=registry,
         )
+        self._verified = ObjectGauge(
+            "datamover_last_verified_timestamp_seconds",
+            "When what a DataMover has left at its destination was last compared and found as it should be, in seconds since 1970.",
+            key=ObjectName,
+            registry=registry,
+        )
+        self._source_verified = ObjectGauge(
+            "datamover_source_last_verified_timestamp_seconds",
+            "When a backup of a claim was last compared and found as it should be, in seconds since 1970.",
+            key=SourceName,
+            registry=registry,
+        )
         self._failures = Failures(registry)
         self._waits: OneSeries[ObjectName, WaitName] = OneSeries(
             ObjectGauge(
@@ -133,7 +145,7 @@ class DataMoverMetrics:
     def forget(self, *, name: str, namespace: str) -> None:
         """Drop the series of a DataMover that is gone."""
         owner = ObjectName(name, namespace)
-        for family in (self._phase, self._success, self._failures):
+        for family in (self._phase, self._success, self._verified, self._failures):
             family.forget(owner)
         self._waits.drop(owner)
 
@@ -175,10 +187,18 @@ class DataMoverMetrics:
         self._source_success.raise_to(name, at)
         self._first_attempt.forget(name)
 
+    def verified(self, *, name: str, namespace: str, at: float) -> None:
+        """The moment of the last verification, in seconds since 1970."""
+        self._verified.set(ObjectName(name, namespace), at)
+
+    def source_verified(self, *, source: str, namespace: str, at: float) -> None:
+        """A moment at which a backup of a claim was verified, in seconds since 1970. The latest one counts."""
+        self._source_verified.raise_to(SourceName(namespace, source), at)
+
     def forget_source(self, *, source: str, namespace: str) -> None:
         """Drop the series of a claim that is gone."""
         name = SourceName(namespace, source)
-        for family in (self._source_success, self._first_attempt):
+        for family in (self._source_success, self._source_verified, self._first_attempt):
             family.forget(name)
         self._failures.forget_source(name)
 

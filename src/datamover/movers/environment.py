@@ -35,6 +35,11 @@ def of_rclone(variables: Iterable[EnvVar]) -> dict[str, str]:
     }
 
 
+def of_verification(wanted: transfer.Verification | None) -> dict[str, str]:
+    """Return what is to be compared, in the words of `spec.verify`; None: nothing was chosen there."""
+    return {transfer.VERIFY_METHOD: transfer.write_verification(wanted)}
+
+
 def literal(variables: Mapping[str, str]) -> list[Manifest]:
     """Return variables as a container has them. A value may refer to others by $(NAME), which nothing of ours ever means (law L8)."""
     return [{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()]

@@ -11,7 +11,7 @@ from datamover.api.pods import EnvVar, Image, Mover
 from datamover.api.validation import image_reference
 from datamover.movers import job
 from datamover.movers.defaults import NONE, MoverDefaults, fill
-from datamover.movers.environment import flag, literal, of_agent, of_rclone
+from datamover.movers.environment import flag, literal, of_agent, of_rclone, of_verification
 from datamover.movers.pod import build_pod_spec, config_mount, data_mount
 from kubekit.words.meta import Manifest
 
@@ -24,7 +24,7 @@ class RcloneSync:
 
     `cluster`, `namespace` and `source` name the volume whose mirror the destination is; `cluster` is the UID of the namespace kube-system.
     `object_name` is the object that asked for the run. `copied_at` is None where no moment of the copy is known. None as `deadline_seconds`
-    means no limit, and as `image` or `mover` that nothing was chosen.
+    means no limit, and as `verification`, `image` or `mover` that nothing was chosen.
     """
 
     run_id: str
@@ -41,6 +41,7 @@ class RcloneSync:
     adopt_destination: bool = False
     allow_empty_source: bool = False
     max_delete_percent: int = 50
+    verification: transfer.Verification | None = None
     deadline_seconds: int | None = None
     image: Image | None = None
     mover: Mover | None = None
@@ -114,6 +115,7 @@ def _environment(sync: RcloneSync) -> list[Manifest]:
         transfer.ADOPT_DESTINATION: flag(sync.adopt_destination),
         transfer.ALLOW_EMPTY_SOURCE: flag(sync.allow_empty_source),
         transfer.MAX_DELETE_PERCENT: str(sync.max_delete_percent),
+        **of_verification(sync.verification),
         **of_rclone(sync.environment),
         **of_agent(
             run_id=sync.run_id,

@@ -7,7 +7,9 @@ from datamover.api.transfer import (
     REASON_OUT_OF_MEMORY,
     REASON_VERIFICATION_FAILED,
     SAMPLE,
+    SIZE,
     Outcome,
+    show_verification,
     tell_verification,
 )
 from datamover.movers.outcomes import describe_end, find_flaw, newest, ran_out_of_memory, read_outcome
@@ -23,6 +25,8 @@ from datamover.volumes.binding import check_clone
 from kubekit.words.batch import Job
 
 _DEADLINE = "DeadlineExceeded"
+_PROVED = {SAMPLE: reasons.SAMPLE_VERIFIED, SIZE: reasons.SIZES_COMPARED}
+"""What a comparison that looks at less than all contents is called."""
 
 
 def end(order: Order, facts: RunFacts, job: Job) -> Answer | None:
@@ -82,8 +86,10 @@ def _judge_verification(order: Order, facts: RunFacts, outcome: Outcome | None) 
         if outcome.verification:
             return "False", reasons.NOTHING_VERIFIED, told
         return "False", reasons.NOT_REQUESTED, f"not asked for: set {order.fields.verify}"
-    sample = outcome.verification.startswith(SAMPLE)
-    return "True", reasons.SAMPLE_VERIFIED if sample else reasons.VERIFIED, told
+    method = show_verification(outcome.verification)
+    named = f"{method}: {told}" if method else told
+    name = outcome.verification.partition(":")[0]
+    return "True", _PROVED.get(name, reasons.VERIFIED), named
 
 
 def _fail(order: Order, facts: RunFacts, job: Job) -> Answer:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from datamover.api import reasons
 from datamover.api.pods import EnvVar, EnvVarSource, FieldSelector, FileKeySelector, Image, KeySelector
-from datamover.api.v1alpha1.datamover import DataMoverSpec
+from datamover.api.v1alpha1.datamover import DataMoverSpec, Verify
 from datamover.api.v1alpha1.validation import check_spec
 from datamover.api.validation import image_reference, quote
 
@@ -22,7 +22,24 @@ def env(*variables: EnvVar) -> DataMoverSpec:
     return spec(additional_env=variables)
 
 
+def verifying(method: str | None = None, percent: int | None = None, *values: str) -> DataMoverSpec:
+    """Return a spec with a method of verification, and with VERIFY_BACKUP set so often."""
+    variables = tuple(EnvVar(name="VERIFY_BACKUP", value=value) for value in values)
+    return spec(verify=Verify(method=method, sample_percent=percent), additional_env=variables)
+
+
 GOOD = {
+    "a verification without a method": verifying(None, None, "download"),
+    "a verification that the variable asks for as well": verifying("Checksum", None, "true"),
+    "a sample that the variable asks for as well": verifying("Sample", 5, "sample:5%"),
+    "no verification, said twice": verifying("None", None, "false"),
+    "a verification beside an empty variable": verifying("Download", None, ""),
+    "a verification beside a variable that refers to another": verifying("Download", None, "$(OTHER)"),
+    "a verification beside a variable of which the last one counts": verifying("Download", None, "true", "download"),
+    "a verification beside a variable from a Secret": spec(
+        verify=Verify(method="Size"),
+        additional_env=(EnvVar(name="VERIFY_BACKUP", value_from=EnvVarSource(secret_key_ref=SECRET_KEY)),),
+    ),
     "the smallest": spec(),
     "a name with dots": spec(source_pvc="my.app-data.0"),
     "the longest name": spec(source_pvc="a" * 253),
@@ -48,6 +65,32 @@ GOOD = {
 }
 
 BAD = {
+    "another verification than the variable's": (
+        verifying("Download", None, "true"),
+        reasons.INVALID_SPEC,
+        "VERIFY_BACKUP is 'true', which is another one: remove VERIFY_BACKUP",
+    ),
+    "a verification of sizes beside a variable that wants none": (
+        verifying("Size", None, "false"),
+        reasons.INVALID_SPEC,
+        "method Size",
+    ),
+    "another sample than the variable's": (verifying("Sample", 6, "sample:5%"), reasons.INVALID_SPEC, "Sample:6%"),
+    "no verification beside a variable that wants one": (
+        verifying("None", None, "true"),
+        reasons.INVALID_SPEC,
+        "method None",
+    ),
+    "a method of verification that is none": (
+        verifying("Guess"),
+        reasons.INVALID_SPEC,
+        "'Guess': use one of None, Size",
+    ),
+    "a sample without its share": (verifying("Sample"), reasons.INVALID_SPEC, "samplePercent"),
+    "a share without a sample": (verifying("Download", 5), reasons.INVALID_SPEC, "samplePercent"),
+    "a share without a method": (verifying(None, 5), reasons.INVALID_SPEC, "samplePercent"),
+    "a sample of nothing": (verifying("Sample", 0), reasons.INVALID_SPEC, "1 to 100"),
+    "a sample of more than all": (verifying("Sample", 101), reasons.INVALID_SPEC, "1 to 100"),
     "an empty source": (spec(source_pvc=""), reasons.INVALID_SPEC, "spec.sourcePvc"),
     "a source in capitals": (spec(source_pvc="App"), reasons.INVALID_SPEC, "'App'"),
     "a source with a path": (spec(source_pvc="../etc"), reasons.INVALID_SPEC, "spec.sourcePvc"),

@@ -233,6 +233,20 @@ def test_a_claim_whose_first_backups_do_not_complete_is_told_as_one_whose_last_o
     evaluate(alert, {first: "0x300 stale", last: "_x301 90000x30"}, at="1565m", step="5m")
 
 
+def test_a_claim_whose_last_verified_backup_is_old_is_told_and_one_that_never_had_one_is_not(
+    evaluate: Evaluate,
+) -> None:
+    def verified(source: str) -> str:
+        return f'datamover_source_last_verified_timestamp_seconds{{namespace="shop",source="{source}",pod="p"}}'
+
+    unverified = 'datamover_source_last_success_timestamp_seconds{namespace="shop",source="unverified",pod="p"}'
+    series = {verified("app-data"): "0x36", verified("fresh"): "0x20 1728000x16", unverified: "0x36"}
+    evaluate("DataMoverVerificationOld", series, at="34d", step="1d")
+    evaluate(
+        "DataMoverVerificationOld", series, at="36d", step="1d", fires=({"namespace": "shop", "source": "app-data"},)
+    )
+
+
 def failed(pod: str, *, name: str = "nightly", reason: str = "AccessDenied") -> str:
     labels = f'namespace="shop",name="{name}",source="app-data",reason="{reason}",pod="{pod}"'
     return f"datamover_failed_timestamp_seconds{{{labels}}}"

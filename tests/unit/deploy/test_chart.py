@@ -431,17 +431,22 @@ def test_rules_and_panels_of_replication_arrive_only_where_it_is_enabled(render:
 
 def test_the_hours_of_the_alert_rules_are_values(render: Any) -> None:
     rule = "metrics.prometheusRule"
-    objects = render(f"{rule}.enabled=true", f"{rule}.stuckHours=12", f"{rule}.noSuccessHours=170")
+    objects = render(
+        f"{rule}.enabled=true", f"{rule}.stuckHours=12", f"{rule}.noSuccessHours=170", f"{rule}.verificationDays=8"
+    )
     (found,) = of_kind(objects, "PrometheusRule")
     by_name = {each["alert"]: each for group in found["spec"]["groups"] for each in group["rules"]}
     assert by_name["DataMoverStuck"]["for"] == "12h"
     assert by_name["DataMoverStuck"]["annotations"]["summary"].endswith("has not ended for 12 hours")
     assert by_name["DataMoverNoRecentSuccess"]["expr"].endswith("> 170 * 3600")
     assert by_name["DataMoverNoRecentSuccess"]["annotations"]["summary"].endswith("completed for 170 hours")
+    assert by_name["DataMoverVerificationOld"]["expr"].endswith("> 8 * 86400")
+    assert by_name["DataMoverVerificationOld"]["annotations"]["summary"].endswith("verified for 8 days")
     written = {each["alert"]: each for group in ALERTS for each in group["rules"]}
     assert {name for name, each in by_name.items() if each != written[name]} == {
         "DataMoverStuck",
         "DataMoverNoRecentSuccess",
+        "DataMoverVerificationOld",
     }
 
 

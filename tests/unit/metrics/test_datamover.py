@@ -33,6 +33,9 @@ def lived(metrics: DataMoverMetrics) -> None:
     metrics.moved(namespace="default", size=10, files=2, attempts=1, deleted=3)
     metrics.succeeded(name="nightly", namespace="default", at=1722954652.0)
     metrics.source_succeeded(source="app-data", namespace="default", at=1722954652.0)
+    metrics.verified(name="nightly", namespace="default", at=1722954652.0)
+    metrics.source_verified(source="app-data", namespace="default", at=1722954652.0)
+    metrics.source_verified(source="app-data", namespace="default", at=1722950000.0)
 
 
 PUBLISHED = [
@@ -57,6 +60,8 @@ PUBLISHED = [
     'datamover_sync_attempts_total{namespace="default"} 1.0',
     'datamover_last_success_timestamp_seconds{name="nightly",namespace="default"} 1.722954652e+09',
     'datamover_source_last_success_timestamp_seconds{namespace="default",source="app-data"} 1.722954652e+09',
+    'datamover_last_verified_timestamp_seconds{name="nightly",namespace="default"} 1.722954652e+09',
+    'datamover_source_last_verified_timestamp_seconds{namespace="default",source="app-data"} 1.722954652e+09',
 ]
 
 
@@ -128,10 +133,14 @@ def test_the_latest_success_of_a_source_counts_and_stays_until_the_source_goes(m
     assert sample() is None
 
 
-def test_only_two_families_carry_names_of_objects(metrics, registry) -> None:
+def test_only_three_families_carry_names_of_objects(metrics, registry) -> None:
     lived(metrics)
     named = {line.partition("{")[0] for line in expose(registry).decode().splitlines() if 'name="nightly"' in line}
-    assert named == {"datamover_current_phase", "datamover_last_success_timestamp_seconds"}
+    assert named == {
+        "datamover_current_phase",
+        "datamover_last_success_timestamp_seconds",
+        "datamover_last_verified_timestamp_seconds",
+    }
 
 
 @pytest.mark.parametrize(("phase", "number"), [*((phase, n) for n, phase in enumerate(Phase.ORDER)), ("Unheard", -1)])

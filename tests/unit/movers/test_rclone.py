@@ -20,7 +20,7 @@ from datamover.api.pods import (
     ResourceRequirements,
     Toleration,
 )
-from datamover.api.v1alpha1.datamover import Guards
+from datamover.api.v1alpha1.datamover import Guards, Verify
 from datamover.movers.rclone import build_job
 from datamover.reconcilers.datamover.order import owner_of, sync_of
 from support import builders
@@ -178,6 +178,21 @@ class TestEnvironment:
         assert dict(variables(job(by_field)))[transfer.MAX_DELETE_PERCENT] == "7"
         half = data_mover(annotations={names.ADOPT_ANNOTATION: "yes"})
         assert dict(variables(job(half)))[transfer.ADOPT_DESTINATION] == "false", 'only "true" lifts a guard'
+
+    @pytest.mark.parametrize(
+        ("verify", "said"),
+        [
+            (None, ""),
+            (Verify(), ""),
+            (Verify(method="None"), "none"),
+            (Verify(method="Size"), "size"),
+            (Verify(method="Checksum"), "checksums"),
+            (Verify(method="Download"), "download"),
+            (Verify(method="Sample", sample_percent=5), "sample:5%"),
+        ],
+    )
+    def test_what_is_verified_is_told(self, verify, said) -> None:
+        assert dict(variables(job(data_mover(verify=verify))))[transfer.VERIFY_METHOD] == said
 
     def test_a_deadline_holds_for_the_job_and_is_known_to_the_agent(self) -> None:
         made = job(data_mover(deadline_seconds=90))

@@ -12,7 +12,7 @@ from typing import TypedDict
 import msgspec
 
 from datamover.agent.environment import MOVERS_ADVICE, Owner, Reader, is_run_id, is_timestamp, write_timestamp
-from datamover.agent.errors import Misconfigured
+from datamover.agent.errors import Failure, Misconfigured
 from datamover.agent.rclone import engine_options
 from datamover.api import credentials, outside, transfer
 from datamover.api.outside import Unusable
@@ -120,7 +120,8 @@ def _store(read: Reader, environ: Mapping[str, str]) -> _Found:
 
 
 def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> Settings:
-    """Return the settings, or raise Misconfigured with every variable that is wrong.
+    """Return the settings, or raise Misconfigured with every variable that is wrong; Failure of reason `InvalidSpec` where `VERIFY_BACKUP` says another
+    method than the spec.
 
     `now` (UTC) and `token` (a few random letters) stand in for what the operator did not decide: stand-alone runs.
     """
@@ -149,13 +150,14 @@ def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> S
             f"{transfer.OWNER_PVC} is not set; say whose volume this is, because a mirror belongs to a volume and deletes what that does not"
             f" have: any name that no other volume has, the same in every run (or set {transfer.ADD_TIMESTAMP_PREFIX}=true)"
         )
+    verification, contradicted = _verification(read)
     settings = Settings(
         **store,
         run_id=run_id,
         timestamp=timestamp,
         copied_at=_copied_at(read, direct=method == transfer.DIRECT, timestamp=timestamp, now=now),
         add_timestamp=add_timestamp,
-        verification=_verification(read),
+        verification=verification,
         owner=owner,
         object_name=read.word(transfer.OBJECT),
         data=root + transfer.DATA_PATH,
@@ -172,6 +174,8 @@ def read_settings(environ: Mapping[str, str], *, now: datetime, token: str) -> S
     )
     if read.problems:
         raise Misconfigured(f"The mover's environment is wrong: {'; '.join(read.problems)}.")
+    if contradicted:
+        raise Failure(transfer.CONFIG, transfer.REASON_INVALID_SPEC, f"{contradicted}. Nothing was moved.")
     return settings
 
 
@@ -223,13 +227,21 @@ def _endpoint(read: Reader) -> str:
     return f"{'https' if tls else 'http'}://{bracketed}:{port}"
 
 
-def _verification(read: Reader) -> transfer.Verification:
-    value = read.text(transfer.VERIFY_BACKUP)
+def _verification(read: Reader) -> tuple[transfer.Verification, str]:
+    """Return what is compared, and what is wrong where the spec and the variable differ. The operator does not see the Secret's values."""
+    variable, name = read.text(transfer.VERIFY_BACKUP), transfer.VERIFY_BACKUP
+    chosen = read.text(transfer.VERIFY_METHOD)
     try:
-        return transfer.read_verification(value)
+        asked = transfer.read_verification(variable)
+        variable, name = chosen, transfer.VERIFY_METHOD
+        wanted = transfer.read_chosen_verification(chosen)
     except ValueError as error:
-        read.problems.append(f"{transfer.VERIFY_BACKUP} is {value[:40]!r}; {error}")
-        return transfer.Verification()
+        read.problems.append(f"{name} is {variable[:40]!r}; {error}")
+        return transfer.Verification(), ""
+    if wanted is None:
+        return asked, ""
+    given = read.text(transfer.VERIFY_BACKUP)
+    return wanted, transfer.contradiction(wanted, given) if given else ""
 
 
 def _authorities(read: Reader) -> str:

@@ -6,7 +6,7 @@ deletePvcAfterBackup, image; phase, restoredPvcName) are the original operator's
 
 from typing import Annotated
 
-from datamover.api import names
+from datamover.api import names, transfer
 from datamover.api.pods import DNS_SUBDOMAIN, EnvVar, Image, Mover, doc
 from kubekit.words.meta import Condition, Model, ObjectMeta, Resource
 from kubekit.words.unknown import KeepsUnknown
@@ -35,6 +35,34 @@ class Guards(Model, frozen=True):
             maximum=100,
         ),
     ] = 50
+
+
+class Verify(Model, frozen=True):
+    """How the destination is compared with what was to be there."""
+
+    method: Annotated[
+        str | None,
+        doc(
+            "What is compared before the run counts as complete: None (only what the listing brings anyway), Size (names and sizes), "
+            "Checksum (with what the store has recorded; what it has no checksum of is read back), Download (everything is read back), or Sample "
+            "(so many of a hundred are read back). Unset: VERIFY_BACKUP decides. Both may be set only where they say the same.",
+            enum=list(transfer.METHOD_NAMES),
+        ),
+    ] = None
+    sample_percent: Annotated[
+        int | None,
+        doc("Share of the files that method Sample reads back.", format="int32", minimum=1, maximum=100),
+    ] = None
+
+    @property
+    def chosen(self) -> transfer.Verification | None:
+        """What is asked for; None where VERIFY_BACKUP decides. Raises KeyError for a method that is none."""
+        if self.method is None:
+            return None
+        name = transfer.METHOD_NAMES[self.method]
+        if name == transfer.SAMPLE:
+            return transfer.Verification(name, float(self.sample_percent or 0))
+        return transfer.Verification("" if name == transfer.NONE else name)
 
 
 class DataMoverSpec(Model, frozen=True):
@@ -102,6 +130,7 @@ class DataMoverSpec(Model, frozen=True):
         bool,
         doc("Hold the run where it is: nothing new is started, a running mover is stopped. Goes on when false again."),
     ] = False
+    verify: Annotated[Verify | None, doc("How the destination is compared.")] = None
     guards: Annotated[Guards | None, doc("Protection of the destination.")] = None
     mover: Annotated[Mover | None, doc("How the mover's Pod runs.")] = None
 
@@ -153,6 +182,12 @@ class DataMoverStatus(Model, frozen=True):
     observed_generation: Annotated[int | None, doc("Generation of the spec that this status speaks of.")] = None
     phase_started: Annotated[str | None, doc("When the phase began.")] = None
     run: Annotated[Run | None, doc("The run.")] = None
+    last_verified: Annotated[
+        str | None, doc("When what the run has left at the destination was last compared, and was as it should be.")
+    ] = None
+    last_verified_method: Annotated[
+        str | None, doc("By which method: Size, Checksum, Download, or Sample with its share.")
+    ] = None
     conditions: Annotated[
         tuple[Condition, ...] | None,
         doc(

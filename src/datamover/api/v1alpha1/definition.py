@@ -4,7 +4,7 @@ from typing import Any
 
 from datamover.api import pods
 from datamover.api.crd import Rules, crd, generated_once
-from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMoverSpec
+from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMoverSpec, Verify
 from datamover.api.v1alpha1.restore import DATA_MOVER_RESTORES, DataMoverRestoreSpec, NewClaim, RestoreSource
 from kubekit.words.meta import Manifest
 
@@ -21,6 +21,12 @@ RULES: Rules = {
         (
             "self.copyMethod != 'Direct' || !self.deletePvcAfterBackup",
             "copyMethod Direct makes no clone, so there is none to delete: set deletePvcAfterBackup: false",
+        ),
+    ),
+    Verify: (
+        (
+            "(has(self.method) && self.method == 'Sample') == has(self.samplePercent)",
+            "samplePercent belongs to method Sample, which needs it: set both, or remove samplePercent",
         ),
     ),
     **pods.RULES,
@@ -58,6 +64,13 @@ PRINTER_COLUMNS: tuple[dict[str, Any], ...] = (
     {"name": "Files", "type": "integer", "priority": 1, "jsonPath": ".status.run.files"},
     {"name": "Bytes", "type": "integer", "format": "int64", "priority": 1, "jsonPath": ".status.run.bytes"},
     {"name": "Clone", "type": "string", "priority": 1, "jsonPath": ".status.restoredPvcName"},
+    {
+        "name": "Verified",
+        "type": "date",
+        "priority": 1,
+        "jsonPath": ".status.lastVerified",
+        "description": "Since the destination was last compared and found as it should be.",
+    },
     {"name": "Message", "type": "string", "priority": 1, "jsonPath": ".status.message"},
 )
 

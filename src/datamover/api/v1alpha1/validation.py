@@ -4,7 +4,7 @@ The same rules stand in the CRD (schema and CEL); they are checked again here be
 the embedded API server does not evaluate CEL. Each finding carries a reason and a sentence that says the fix.
 """
 
-from datamover.api import names, reasons
+from datamover.api import names, reasons, transfer
 from datamover.api.v1alpha1.datamover import DataMoverSpec
 from datamover.api.validation import Finding, check_environment, check_image, check_mover, is_object_name, quote
 
@@ -22,8 +22,38 @@ def check_spec(spec: DataMoverSpec) -> Finding | None:
         _check_copy(spec)
         or check_image(spec.image)
         or check_environment(spec.additional_env or ())
+        or _check_verify(spec)
         or (check_mover(spec.mover, where="spec.mover.") if spec.mover else None)
     )
+
+
+def _check_verify(spec: DataMoverSpec) -> Finding | None:
+    """What stands in the Secret only the mover sees; it says the same then."""
+    verify = spec.verify
+    if verify is None:
+        return None
+    if verify.method not in {None, *transfer.METHOD_NAMES}:
+        return Finding(
+            reasons.INVALID_SPEC,
+            f"spec.verify.method is {quote(verify.method or '')}: use one of {', '.join(transfer.METHOD_NAMES)}",
+        )
+    sample = verify.method is not None and transfer.METHOD_NAMES[verify.method] == transfer.SAMPLE
+    if sample != (verify.sample_percent is not None):
+        return Finding(
+            reasons.INVALID_SPEC,
+            "spec.verify.samplePercent belongs to method Sample, which needs it: set both, or remove samplePercent",
+        )
+    if verify.sample_percent is not None and not 1 <= verify.sample_percent <= 100:
+        return Finding(
+            reasons.INVALID_SPEC, f"spec.verify.samplePercent is {verify.sample_percent}: use a number from 1 to 100"
+        )
+    chosen = verify.chosen
+    said = [each for each in spec.additional_env or () if each.name == transfer.VERIFY_BACKUP][-1:]  # the last one wins
+    value = said[0].value if said and said[0].value_from is None else None
+    if chosen is None or not value or "$(" in value:  # the kubelet puts another variable in
+        return None
+    found = transfer.contradiction(chosen, value)
+    return Finding(reasons.INVALID_SPEC, found) if found else None
 
 
 def _check_copy(spec: DataMoverSpec) -> Finding | None:

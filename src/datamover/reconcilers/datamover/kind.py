@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from datamover.api.names import Phase
 from datamover.api.transfer import REASON_INTERNAL_ERROR
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus
@@ -54,6 +56,10 @@ class DataMoverKind(OnceKind[DataMover, DataMoverStatus, Facts]):
     def broken(self, obj: DataMover, message: str, *, now: datetime) -> tuple[Step, ...]:
         """Return the steps that tell of a defect of ours."""
         return tell(obj, blocked(REASON_INTERNAL_ERROR, message, action="Reconcile"), now=now).steps
+
+    def says_same(self, one: DataMoverStatus | None, other: DataMoverStatus | None) -> bool:
+        """Tell whether two statuses differ in nothing but times, that of the last verification among them."""
+        return super().says_same(_untimed(one), _untimed(other))
 
     def seen(self, facts: Facts) -> Seen:
         """Return which children there were."""
@@ -147,6 +153,10 @@ class DataMoverKind(OnceKind[DataMover, DataMoverStatus, Facts]):
 
     def _of_child(self, old: HasMeta | None, new: HasMeta | None) -> Iterable[Key]:
         return find_owner(DATA_MOVERS, new or old, by_uid=self._caches.mover_of_uid)
+
+
+def _untimed(status: DataMoverStatus | None) -> DataMoverStatus | None:
+    return replace(status, last_verified="") if status is not None and status.last_verified else status
 
 
 def _policy(volume: PersistentVolume) -> str | None:

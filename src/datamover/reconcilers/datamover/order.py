@@ -33,7 +33,7 @@ FIELDS: Final = Fields(
     deadline="spec.deadlineSeconds",
     suspend="spec.suspend",
     keeps="spec.deletePvcAfterBackup is false",
-    verify='VERIFY_BACKUP to "true" in spec.additionalEnv',
+    verify="spec.verify.method",
 )
 PHASES: Final = {
     Stage.COPYING: Phase.CREATING_CLONE,
@@ -168,6 +168,7 @@ def sync_of(mover: DataMover, run: Run, *, cluster: str) -> RcloneSync:
         adopt_destination=guards.adopt_destination or metadata.annotation(names.ADOPT_ANNOTATION) == "true",
         allow_empty_source=guards.allow_empty_source or metadata.annotation(names.ALLOW_EMPTY_ANNOTATION) == "true",
         max_delete_percent=guards.max_delete_percent,
+        verification=spec.verify.chosen if spec.verify is not None else None,
         deadline_seconds=spec.deadline_seconds,
         image=spec.image,
         mover=spec.mover,

@@ -71,6 +71,14 @@ class Meter(Standings, Protocol):
         """A moment at which a claim was backed up, in seconds since 1970. The latest one counts."""
         ...
 
+    def verified(self, *, name: str, namespace: str, at: float) -> None:
+        """The moment at which what a DataMover has left was last found as it should be, in seconds since 1970."""
+        ...
+
+    def source_verified(self, *, source: str, namespace: str, at: float) -> None:
+        """A moment at which a backup of a claim was found as it should be, in seconds since 1970. The latest one counts."""
+        ...
+
     def forget_source(self, *, source: str, namespace: str) -> None:
         """A claim is gone."""
         ...
@@ -103,7 +111,18 @@ def report_present(mover: DataMover, *, meter: Meter, source_exists: bool = True
         meter.succeeded(name=mover.metadata.name, namespace=namespace, at=at)
         if status.run.source and source_exists:
             meter.source_succeeded(source=status.run.source, namespace=namespace, at=at)
+    _report_verified(mover, status, meter=meter, source_exists=source_exists)
     report_standing(mover, meter=meter, source_exists=source_exists)
+
+
+def _report_verified(mover: DataMover, status: DataMoverStatus, *, meter: Meter, source_exists: bool) -> None:
+    at = moment_of(status.last_verified, default=None)
+    if at is None:
+        return
+    namespace = mover.metadata.namespace or ""
+    meter.verified(name=mover.metadata.name, namespace=namespace, at=at)
+    if status.run is not None and status.run.source and source_exists:
+        meter.source_verified(source=status.run.source, namespace=namespace, at=at)
 
 
 def report_failure(

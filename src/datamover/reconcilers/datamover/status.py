@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from datamover.api import amounts, reasons
 from datamover.api.names import ConditionType, CopyMethod, Phase
-from datamover.api.transfer import REASON_NEWER_BACKUP_EXISTS
+from datamover.api.transfer import REASON_NEWER_BACKUP_EXISTS, show_verification
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus, Run
 from datamover.plans.conditions import Said, State, merge
 from datamover.plans.steps import Effect, Emit, WriteStatus
@@ -24,6 +24,7 @@ from datamover.reconcilers.datamover.plan import Plan, Step
 from datamover.reconcilers.datamover.record import update_run
 from datamover.reconcilers.summary import advise, advise_retry, arrange, is_broken, is_news, state_of
 from datamover.runs.verdict import Answer, Facet, Rest, Verdict
+from kubekit.words.timestamps import seconds
 
 _CONDITIONS: Final[Mapping[Facet, str]] = {
     Facet.TRIGGER: ConditionType.COPY_TRIGGERED,
@@ -65,9 +66,18 @@ def tell(mover: DataMover, answer: Answer, *, now: datetime) -> Plan:
         run=run,
         restored=answer.renamed.claim if answer.renamed is not None else None,
         said={_CONDITIONS[facet]: said for facet, said in answer.facets.items()},
+        verified=_proved_by(answer),
     )
     news = status is not None and is_news(current, status, answer)
     return arrange(answer, status, message, news=news)
+
+
+def _proved_by(verdict: Verdict) -> str:
+    """Return the method by which the mover has found everything as it should be; empty where this verdict tells nothing of that."""
+    check, outcome = verdict.facets.get(Facet.CHECK), verdict.tally.outcome if verdict.tally is not None else None
+    if check is None or check[0] != "True" or outcome is None:
+        return ""
+    return show_verification(outcome.verification)
 
 
 def _tell_parts(mover: DataMover, rest: Rest, *, now: datetime) -> tuple[Step, ...]:
@@ -191,13 +201,16 @@ def compose(
     run: Run | None = None,
     restored: str | None = None,
     said: Mapping[str, Said] | None = None,
+    verified: str = "",
 ) -> DataMoverStatus | None:
     """Return the status to write, or None when it is the one that is there.
 
-    `phase`, `run` and `restored` keep their present value when None; an empty `restored` takes the clone's name away. `said` are conditions of single steps. How far a mover is, and when
-    it will be done, is said only as long as it works.
+    `phase`, `run` and `restored` keep their present value when None; an empty `restored` takes the clone's name away. `said` are conditions of single steps. `verified` is the
+    method by which the destination has just been found as it should be. How far a mover is, and when it will be done, is said only as long as it works.
     """
     current = mover.status or DataMoverStatus()
+    if verified:
+        current = replace(current, last_verified=seconds(now), last_verified_method=verified)
     if restored is not None:
         current = replace(current, restored_pvc_name=restored or None)
     composed = summary.compose(

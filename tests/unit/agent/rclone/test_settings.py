@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from datamover.agent.environment import read_timestamp, write_timestamp
-from datamover.agent.errors import Misconfigured
+from datamover.agent.errors import Failure, Misconfigured
 from datamover.agent.rclone.settings import Settings, read_settings, read_store
 from datamover.api import transfer
 
@@ -33,6 +33,35 @@ def test_the_documents_defaults_hold() -> None:
     assert settings.root == "backups"
     assert settings.max_delete_percent == 50
     assert (settings.data, settings.config, settings.termination) == ("/data", "/config", "/dev/termination-log")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "variable", "method"),
+    [
+        ("", "", ""),
+        ("", "true", "checksums"),
+        ("none", "", ""),
+        ("none", "false", ""),
+        ("size", "", "size"),
+        ("checksums", "true", "checksums"),
+        ("download", "", "download"),
+        ("sample:5%", "sample:5%", "sample:5%"),
+    ],
+)
+def test_the_spec_decides_what_is_verified_and_without_it_the_variable(chosen: str, variable: str, method: str) -> None:
+    assert str(read(DATAMOVER_VERIFY=chosen, VERIFY_BACKUP=variable).verification) == method
+
+
+@pytest.mark.parametrize(
+    ("chosen", "variable"), [("none", "true"), ("size", "false"), ("download", "true"), ("sample:6%", "sample:5%")]
+)
+def test_a_variable_of_the_secret_that_says_another_method_than_the_spec_is_no_method(
+    chosen: str, variable: str
+) -> None:
+    with pytest.raises(Failure) as told:
+        read(DATAMOVER_VERIFY=chosen, VERIFY_BACKUP=variable)
+    assert (told.value.failure_class, told.value.reason) == (transfer.CONFIG, "InvalidSpec")
+    assert "remove VERIFY_BACKUP from spec.additionalEnv and from the Secret" in told.value.message
 
 
 def test_the_documents_minio_example_is_read() -> None:
@@ -127,6 +156,8 @@ def test_a_bucket_name_may_bring_a_folder_as_with_the_original() -> None:
         ({"TLS_HOST": "yes"}, ["TLS_HOST is 'yes'", '"true" or "false"']),
         ({"TLS_HOST": "False"}, ["TLS_HOST"]),
         ({"VERIFY_BACKUP": "1"}, ["VERIFY_BACKUP is '1'"]),
+        ({"DATAMOVER_VERIFY": "true"}, ["DATAMOVER_VERIFY is 'true'"]),
+        ({"DATAMOVER_VERIFY": "size", "VERIFY_BACKUP": "1"}, ["VERIFY_BACKUP is '1'"]),
         ({"BUCKET_NAME": "my bucket"}, ["BUCKET_NAME"]),
         ({"BUCKET_NAME": "remote:bucket"}, ["BUCKET_NAME"]),
         ({"CUSTOM_PATH_PREFIX": "a/../b"}, ["CUSTOM_PATH_PREFIX", "'..'"]),

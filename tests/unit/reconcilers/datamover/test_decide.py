@@ -31,6 +31,7 @@ from datamover.plans.steps import (
 from datamover.runs.facts import Unread
 from kubekit.words.batch import JOBS
 from kubekit.words.core import PodSpec
+from kubekit.words.timestamps import seconds
 from support import builders
 from support.builders import CLONE, JOB, NOW, SETTINGS, decide, facts, outcome, run, status, with_facts
 from support.laws import check_laws
@@ -1120,11 +1121,12 @@ class TestNoFlapping:
         (outcome(verified=True), "True", reasons.VERIFIED),
         (outcome(verified=True, verification="download", read_files=3), "True", reasons.VERIFIED),
         (outcome(verified=True, verification="sample:5%", read_files=1), "True", reasons.SAMPLE_VERIFIED),
+        (outcome(verified=True, verification="size"), "True", reasons.SIZES_COMPARED),
         (outcome(verified=None, verification="checksums"), "False", reasons.NOTHING_VERIFIED),
         (outcome(verified=None), "False", reasons.NOT_REQUESTED),
         (None, "Unknown", reasons.OUTCOME_MISSING),
     ],
-    ids=["compared", "read back", "a sample", "nothing there", "not asked for", "nothing said"],
+    ids=["compared", "read back", "a sample", "sizes", "nothing there", "not asked for", "nothing said"],
 )
 def test_verified_claims_no_more_than_the_mover_said(said, status_, reason) -> None:
     ended = builders.pod(COMPLETE, phase="Succeeded", outcome=said, exit_code=0 if said is None else None)
@@ -1134,6 +1136,40 @@ def test_verified_claims_no_more_than_the_mover_said(said, status_, reason) -> N
     verified = told.condition("Verified")
     assert (told.phase, verified.status, verified.reason) == (Phase.COMPLETED, status_, reason)
     assert ("unverified: the mover left no outcome" in told.message) == (said is None)
+
+
+@pytest.mark.parametrize(
+    ("method", "shown"),
+    [
+        ("checksums", "Checksum"),
+        ("download", "Download"),
+        ("sample:5%", "Sample:5%"),
+        ("size", "Size"),
+        ("guessing", ""),
+        ("", ""),
+    ],
+)
+def test_what_was_verified_has_its_moment_and_its_method(method, shown) -> None:
+    said = outcome(verified=True, verification=method, checked_files=3)
+    ended = builders.pod(COMPLETE, phase="Succeeded", outcome=said)
+    plan = decide(
+        at(Phase.CREATING_POD, clone=builders.clone(), job=COMPLETE, pods=(ended,)), now=LATER, settings=SETTINGS
+    )
+    told = next(step.status for step in plan.steps if isinstance(step, WriteStatus))
+    assert (told.last_verified, told.last_verified_method) == ((seconds(LATER), shown) if shown else (None, None))
+    assert told.condition("Verified").message.startswith(
+        f"{shown}: " if shown else ("the mover" if not method else "3 of")
+    )
+
+
+@pytest.mark.parametrize("said", [outcome(verified=None), outcome(verified=None, verification="download"), None])
+def test_what_was_not_verified_has_no_moment(said) -> None:
+    ended = builders.pod(COMPLETE, phase="Succeeded", outcome=said, exit_code=0 if said is None else None)
+    plan = decide(
+        at(Phase.CREATING_POD, clone=builders.clone(), job=COMPLETE, pods=(ended,)), now=LATER, settings=SETTINGS
+    )
+    told = next(step.status for step in plan.steps if isinstance(step, WriteStatus))
+    assert told.last_verified is None
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What a written status means for the metrics."""
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from datamover.api import reasons
@@ -39,6 +40,28 @@ def test_a_refused_delete_counts_as_a_failed_cleanup(registry: CollectorRegistry
     report_failure(builders.data_mover().metadata, None, refused, meter=DataMoverMetrics(registry))
     assert value(registry, "datamover_cleanup_operations_total", status="failure") == 1
     assert value(registry, "datamover_pvc_cleanup_operations_total", status="failure") == 1
+
+
+def test_when_a_backup_was_last_verified_stands_again_after_a_restart(registry: CollectorRegistry) -> None:
+    verified = replace(builders.status(Phase.COMPLETED), last_verified="2024-08-06T15:00:00Z")
+    meter = DataMoverMetrics(registry)
+    report_present(builders.data_mover(status=verified), meter=meter)
+    report_present(builders.data_mover(name="unverified", status=builders.status(Phase.COMPLETED)), meter=meter)
+    family = "datamover_last_verified_timestamp_seconds"
+    assert value(registry, family, name="nightly") == 1722956400
+    assert value(registry, family, name="unverified") is None
+    source = "datamover_source_last_verified_timestamp_seconds"
+    assert value(registry, source, source="app-data") == 1722956400
+    meter.forget(name="nightly", namespace=builders.data_mover().metadata.namespace)
+    assert value(registry, family, name="nightly") is None
+    meter.forget_source(source="app-data", namespace=builders.data_mover().metadata.namespace)
+    assert value(registry, source, source="app-data") is None
+
+
+def test_of_a_claim_that_is_gone_no_verification_is_told(registry: CollectorRegistry) -> None:
+    verified = replace(builders.status(Phase.COMPLETED), last_verified="2024-08-06T15:00:00Z")
+    report_present(builders.data_mover(status=verified), meter=DataMoverMetrics(registry), source_exists=False)
+    assert value(registry, "datamover_source_last_verified_timestamp_seconds", source="app-data") is None
 
 
 # --- what stands until somebody deals with it -----------------------------------------------------------------------
