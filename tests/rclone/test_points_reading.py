@@ -1,5 +1,6 @@
 """The paths of a point, its files and its differences: real engine and servers, runs of the real agent."""
 
+import errno
 import gzip
 import hashlib
 import os
@@ -9,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from datamover.agent.errors import Failure
+from datamover.agent.files import losses
 from datamover.agent.points import difference, objects
 from datamover.agent.points.difference import Compared
 from datamover.agent.points.tree import Leaf, read_tree
-from datamover.agent.restore import reasons
+from datamover.agent.restore import fetching, reasons
 from datamover.agent.restore.fetching import Fetching
 from datamover.agent.restore.taking import take
 from datamover.agent.restore.wanted import File
@@ -115,6 +117,80 @@ def test_nothing_is_replaced_unless_it_is_wanted(container: Container, s3: S3Ser
     assert {path.name: path.read_text() for path in target.iterdir()} == {"a.txt": "theirs", "b.txt": "b"}
 
 
+def test_a_folder_that_was_there_keeps_mode_and_time_unless_things_are_replaced(
+    container: Container, s3: S3Server, tmp_path: Path
+) -> None:
+    then, before = 1_500_000_000, 1_600_000_000
+    folders = ("a", "a/b", "a/c", "a/empty")
+    for name in folders:
+        (container.data / name).mkdir(mode=0o750)
+    for name in ("a/b/file", "a/c/file"):
+        (container.data / name).write_text("theirs")
+    for name in folders:
+        os.utime(container.data / name, (then, then))
+    timestamped(container, 1)
+    target = tmp_path / "target"
+    for name in (".", "a", "a/b", "a/empty"):
+        (target / name).mkdir(mode=0o700)
+    os.utime(target / "a/empty", (before, before))
+
+    def modes() -> list[int]:
+        return [(target / name).stat().st_mode & 0o7777 for name in folders]
+
+    def times() -> list[int]:
+        return [int((target / name).stat().st_mtime) for name in folders]
+
+    with opened(s3.secret(), tmp_path / "scratch") as bucket:
+        point = bucket.choose("latest")
+        tree = read_tree(bucket, point)
+        assert take(bucket, point, tree, b"", str(target)).lost.count == 0
+        assert modes() == [0o700, 0o700, 0o750, 0o700]
+        assert then not in times()[:2]
+        assert times()[2:] == [then, before]
+        take(bucket, point, tree, b"", str(target), overwrite=True)
+        assert modes() == [0o750] * 4
+        assert times() == [then] * 4
+
+
+def test_whatever_is_at_a_path_is_replaced_but_no_folder_with_something_in_it(
+    container: Container, s3: S3Server, tmp_path: Path
+) -> None:
+    def put(path: Path, kind: str, text: str) -> None:
+        if kind == "file":
+            path.write_text(text)
+        elif kind == "link":
+            path.symlink_to(text)
+        else:
+            path.mkdir()
+            if kind == "full":
+                (path / text).write_text(text)
+
+    def read(path: Path) -> dict[str, str] | str:
+        if path.is_dir() and not path.is_symlink():
+            return {inner.name: inner.read_text() for inner in path.iterdir()}
+        return f"-> {os.readlink(path)}" if path.is_symlink() else path.read_text()
+
+    target = tmp_path / "target"
+    target.mkdir()
+    kinds = ("file", "link", "empty", "full")
+    for kind in kinds:
+        for there in kinds:
+            put(container.data / f"{kind}-for-{there}", kind, "theirs")
+            put(target / f"{kind}-for-{there}", there, "mine")
+    timestamped(container, 1)
+    with opened(s3.secret(), tmp_path / "scratch") as bucket:
+        point = bucket.choose("latest")
+        taken = take(bucket, point, read_tree(bucket, point), b"", str(target), overwrite=True)
+    assert [(loss.kind, set(loss.examples)) for loss in taken.lost.kinds()] == [
+        (losses.IN_THE_WAY, {"file-for-full", "link-for-full"})
+    ]
+    theirs = {"file": "theirs", "link": "-> theirs", "empty": {}, "full": {"theirs": "theirs"}}
+    expected = {f"{kind}-for-{there}": theirs[kind] for kind in kinds for there in kinds}
+    for kind in kinds:
+        expected[f"{kind}-for-full"] = {"mine": "mine"} | ({"theirs": "theirs"} if kind == "full" else {})
+    assert {path.name: read(path) for path in target.iterdir()} == expected
+
+
 class Died(BaseException):
     """The process is gone."""
 
@@ -154,9 +230,10 @@ def test_no_folder_is_entered_through_a_link(container: Container, s3: S3Server,
     with opened(s3.secret(), tmp_path / "scratch") as bucket:
         point = bucket.choose("latest")
         taken = take(bucket, point, read_tree(bucket, point), b"", str(target), overwrite=True)
-    assert taken.lost.count == 2
+    assert taken.lost.count == 0
     assert list(outside.iterdir()) == []
-    assert [path.name for path in target.iterdir()] == ["sub"]
+    assert (target / "sub/a.txt").read_text() == "theirs"
+    assert not (target / "sub").is_symlink()
 
 
 def test_an_object_that_is_another_one_by_now_is_told(container: Container, s3: S3Server, tmp_path: Path) -> None:
@@ -200,8 +277,28 @@ def test_a_directory_that_is_full_is_told_and_left_as_it_was(
         point = bucket.choose("latest")
         with pytest.raises(Failure, match=r"No space was left .* Nothing was written") as caught:
             take(bucket, point, read_tree(bucket, point), b"", str(tmp_path / "target"))
-    assert (caught.value.reason, caught.value.failure_class) == (transfer.REASON_NO_LOCAL_SPACE, transfer.NO_SPACE)
+    assert (caught.value.reason, caught.value.failure_class) == (transfer.REASON_TARGET_TOO_SMALL, transfer.NO_SPACE)
     assert ".datamover-restore" not in caught.value.message
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_place_for_temporary_files_that_is_full_is_told_as_that(
+    container: Container, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (container.data / "a.txt").write_text("12345")
+    timestamped(container, 1)
+
+    def full(path: object, mode: str) -> None:
+        assert (os.path.basename(str(path)), mode) == ("wanted", "wb")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with opened(s3.secret(), tmp_path / "scratch") as bucket:
+        point = bucket.choose("latest")
+        tree = read_tree(bucket, point)
+        monkeypatch.setattr(fetching, "open", full, raising=False)
+        with pytest.raises(Failure, match="give TMPDIR a place with room") as caught:
+            take(bucket, point, tree, b"", str(tmp_path / "target"))
+    assert caught.value.reason == transfer.REASON_NO_LOCAL_SPACE
     assert not (tmp_path / "target").exists()
 
 

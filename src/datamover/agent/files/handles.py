@@ -1,6 +1,8 @@
 """Handles on what lies below a directory, by names that nobody vouches for: nothing outside is reached, and no link is followed."""
 
+import errno
 import os
+import stat
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
@@ -50,6 +52,39 @@ def _open_folder(name: bytes, folder: int, *, make: bool) -> int:
     with suppress(FileExistsError):
         os.mkdir(name, 0o700, dir_fd=folder)
     return os.open(name, _FOLDER, dir_fd=folder)
+
+
+def put(source: bytes, name: bytes, *, inner: int, folder: int) -> None:
+    """Rename `source` of the folder `inner` to `name` of `folder`, in the place of what is there: a file, a link, or a folder with nothing in it.
+
+    Raises Refused for any other folder: what is in it was not asked for.
+    """
+    try:
+        os.rename(source, name, src_dir_fd=inner, dst_dir_fd=folder)
+    except IsADirectoryError:
+        try:
+            os.rmdir(name, dir_fd=folder)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+            raise Refused(losses.IN_THE_WAY) from None
+        os.rename(source, name, src_dir_fd=inner, dst_dir_fd=folder)
+
+
+def make_folder(name: bytes, folder: int, *, mode: int, aside: int | None = None) -> bool:
+    """Make a folder; return whether it is new. Where something else is, that goes into the folder that `aside` is a handle on; without one,
+    and where it cannot, FileExistsError is raised.
+    """
+    try:
+        os.mkdir(name, mode, dir_fd=folder)
+    except FileExistsError:
+        if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            return False
+        if aside is None:
+            raise
+        os.rename(name, b"replaced-%s" % os.urandom(6).hex().encode(), src_dir_fd=folder, dst_dir_fd=aside)
+        os.mkdir(name, mode, dir_fd=folder)
+    return True
 
 
 @contextmanager

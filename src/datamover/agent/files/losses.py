@@ -15,6 +15,7 @@ NO_PATH = "everything, because the name is no path below the directory"
 THROUGH = "everything, because the path leads through something that is no folder"
 NO_TARGET = "everything, because the manifest does not say where the link leads"
 OTHER = "everything, because something else is there"
+IN_THE_WAY = "everything, because a folder with something in it is there, and none is removed"
 DIFFERENT = "the hard link, because the contents differ"
 OWNER = "owner or group, which only root may give away"
 MODE = "the mode, which became another one"
@@ -44,6 +45,11 @@ _EVERYTHING = "everything, "
 def is_whole(kind: str) -> bool:
     """Tell whether a loss is that of a whole path, and not of something about it."""
     return kind.startswith(_EVERYTHING)
+
+
+def is_of_directory(kind: str) -> bool:
+    """Tell whether a path is lost for what is in the directory, or what its file system does, and not for what came."""
+    return kind in {THROUGH, OTHER, IN_THE_WAY} or kind.startswith(f"{_EVERYTHING}because: ")
 
 
 class Loss(msgspec.Struct, frozen=True):

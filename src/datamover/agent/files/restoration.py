@@ -25,7 +25,7 @@ import msgspec
 from datamover.agent import printing
 from datamover.agent.files import losses, manifest
 from datamover.agent.files.attributes import AttributeSetter
-from datamover.agent.files.handles import Refused, enter_parent, opened
+from datamover.agent.files.handles import Refused, enter_parent, make_folder, opened, put
 from datamover.agent.files.losses import Losses, because
 
 LEFT_OUT = 1
@@ -135,7 +135,8 @@ class Restoration:
 
     `wanted` chooses among the manifest's lines. `links`: symbolic links are made here, of the targets that the manifest has; else they were
     restored like files. `tick` is called for each line, and may raise. `aside` is a handle on a folder of the same file system for what has no
-    name yet, so that an end in the middle leaves nothing where the files are.
+    name yet, so that an end in the middle leaves nothing where the files are. `replace`, which wants `aside`: what is no folder where one is to be, or no link
+    where one is to be, goes; but no folder with something in it.
     """
 
     def __init__(
@@ -150,8 +151,10 @@ class Restoration:
         links: bool = False,
         tick: Callable[[], None] = _nothing,
         aside: int | None = None,
+        replace: bool = False,
     ) -> None:
         self._top = top
+        self._replaces = replace
         self._wanted = wanted
         self._links = links
         self._tick = tick
@@ -241,7 +244,7 @@ class Restoration:
     def _make_folder(self, entry: manifest.Entry, folder: int, name: bytes) -> None:
         del entry
         with suppress(FileExistsError):
-            os.mkdir(name, 0o700, dir_fd=folder)
+            make_folder(name, folder, mode=0o700, aside=self._aside if self._replaces else None)
         with opened(folder, name) as (leaf, status):
             if stat.S_ISDIR(status.st_mode):  # what else it is shows when it is finished
                 self._attributes.unlock(leaf, status, stat.S_IRWXU)
@@ -281,9 +284,10 @@ class Restoration:
             os.symlink(target, name, dir_fd=folder)
         except FileExistsError:
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            if not stat.S_ISLNK(status.st_mode):
+            is_link = stat.S_ISLNK(status.st_mode)
+            if not (is_link or self._replaces):
                 raise Refused(losses.OTHER) from None
-            if os.readlink(name, dir_fd=folder) != target:
+            if not is_link or os.readlink(name, dir_fd=folder) != target:
                 self._replace(name, folder, lambda new, at: os.symlink(target, new, dir_fd=at))
         self._finish(entry, folder, name)
 
@@ -344,8 +348,8 @@ class Restoration:
         at = folder if self._aside is None else self._aside
         make(new, at)
         try:
-            os.replace(new, name, src_dir_fd=at, dst_dir_fd=folder)
-        except OSError:
+            put(new, name, inner=at, folder=folder)
+        except (OSError, Refused):
             os.unlink(new, dir_fd=at)
             raise
 

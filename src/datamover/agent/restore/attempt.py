@@ -22,7 +22,7 @@ from datamover.agent.files import manifest, names
 from datamover.agent.files.losses import Loss, Losses, is_whole
 from datamover.agent.files.restoration import Restoration
 from datamover.agent.restore import candidate, reasons
-from datamover.agent.restore.checking import MISSING, Checker
+from datamover.agent.restore.checking import MISSING, Checker, is_of_directory
 from datamover.agent.restore.folding import fold_by
 from datamover.agent.restore.likeness import is_alike
 from datamover.agent.restore.marker import APPLYING, INCOMPLETE, Marker, mark_of
@@ -350,6 +350,7 @@ class Attempt:
             links=True,
             tick=tick,
             aside=place.aside,
+            replace=self._order.overwrite,
         )
 
     def _judge_rest(self, place: Target, marker: Marker, lost: Losses) -> None:
@@ -372,7 +373,16 @@ class Attempt:
             lines += f"... and {count - listed} more\n".encode()
         place.note_problems(bytes(lines))
         place.write(msgspec.structs.replace(marker, phase=INCOMPLETE))
-        raise reasons.otherwise(tuple(problems), count, said=self._said)
+        store, directory = self._blame(whole)
+        raise reasons.otherwise(
+            tuple(problems), count, said=self._said if store else "", store=store, directory=directory
+        )
+
+    def _blame(self, whole: list[Loss]) -> tuple[bool, bool]:
+        """Tell whether something of the store, and whether something of the directory, has kept paths from coming back."""
+        blamed = {is_of_directory(flaw) for _, flaw in self._wanted.lost()}
+        blamed |= {is_of_directory(loss.kind) for loss in whole}
+        return False in blamed, True in blamed
 
     def _lines(self, whole: list[Loss]) -> Iterator[str]:
         """Yield a line for each path that did not come back; of kinds of losses their examples."""

@@ -10,13 +10,34 @@ from contextlib import suppress
 from hashlib import md5
 
 from datamover.agent.files import losses
-from datamover.agent.files.handles import Refused, enter_parent
+from datamover.agent.files.handles import Refused, enter_parent, put
 from datamover.agent.restore.wanted import File
 from datamover.agent.scratch import FULL
 
 CHUNK = 1 << 20
 MISSING = "it is not there"
+UNPLACED = "it cannot be brought to its place"
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def is_of_directory(flaw: str) -> bool:
+    """Tell whether a file did not come back for what is in the directory, or what its file system does, and not for what came."""
+    return flaw.startswith(UNPLACED) or losses.is_of_directory(flaw)
+
+
+def _nothing() -> None:
+    return None
+
+
+def digest_of(handle: int, *, tick: Callable[[], None] = _nothing) -> bytes:
+    """Return the MD5 of all of a file. `tick` is called for each piece that is read, and may raise."""
+    found = md5(usedforsecurity=False)
+    offset = 0
+    while piece := os.pread(handle, CHUNK, offset):
+        tick()
+        found.update(piece)
+        offset += len(piece)
+    return found.digest()
 
 
 class Checker:
@@ -45,7 +66,7 @@ class Checker:
                 finally:
                     os.close(handle)
                 with enter_parent(self._top, raw, make=True) as (there, called):
-                    os.rename(name, called, src_dir_fd=folder, dst_dir_fd=there)
+                    put(name, called, inner=folder, folder=there)
         except FileNotFoundError:
             return MISSING
         except Refused as refused:
@@ -53,7 +74,7 @@ class Checker:
         except OSError as error:
             if error.errno in FULL:
                 raise  # no other file would fare better
-            return f"it cannot be brought to its place: {error.strerror}"
+            return f"{UNPLACED}: {error.strerror}"
         return ""
 
     def is_there(self, file: File, *, ours: bool = True) -> bool:
@@ -100,18 +121,9 @@ class Checker:
             return losses.OTHER
         if status.st_size != file.size:
             return f"it has {status.st_size} bytes, not {file.size}"
-        if file.md5 and self._digest(handle) != file.md5:
+        if file.md5 and digest_of(handle, tick=self._tick).hex() != file.md5:
             return "it has another checksum"
         return ""
-
-    def _digest(self, handle: int) -> str:
-        found = md5(usedforsecurity=False)
-        offset = 0
-        while piece := os.pread(handle, CHUNK, offset):
-            self._tick()
-            found.update(piece)
-            offset += len(piece)
-        return found.hexdigest()
 
 
 def _open_readable(name: bytes, folder: int) -> int:

@@ -127,14 +127,27 @@ def no_such_path(path: str) -> Failure:
     )
 
 
-def otherwise(problems: tuple[str, ...], count: int, *, said: str = "") -> Failure:
-    """Some files did not come back as the manifest has them; `said` is what the engine said of them."""
+def otherwise(
+    problems: tuple[str, ...], count: int, *, said: str = "", store: bool = True, directory: bool = False
+) -> Failure:
+    """Some paths did not come back as the manifest has them, for what came of the `store`, for what is in the `directory`, or both; `said` is what the engine
+    said of them.
+    """
     more = f" ({said})" if said else ""
+    again = ", also when they were fetched once more" if store else ""
+    advice: list[str] = []
+    if store:
+        advice.append("Look at the store: something deletes or changes objects there, or the mirror has gone on since.")
+    if directory:
+        advice.append(
+            "Look at the directory: at some of the paths is what cannot be replaced (a folder with files of its own where the point has a file or a link), or its file"
+            " system refuses them. Move that away."
+        )
     return Failure(
         transfer.VERIFY,
         transfer.REASON_RESTORED_OTHERWISE,
-        f"{count} path(s) of the point did not come back as they were, also when they were fetched once more: {quote_names(problems, count)}.{more} All the others did and were"
-        " compared. Look at the store: something deletes or changes objects there, or the mirror has gone on since. The directory is marked as not whole; the list is in its"
+        f"{count} path(s) of the point did not come back as they were{again}: {quote_names(problems, count)}.{more} All the others did and were"
+        f" compared. {' '.join(advice)} The directory is marked as not whole; the list is in its"
         f" {MARK}/problems.txt. The same command tries what is missing again. To take it as it is, remove {MARK}.",
         problems=problems,
     )

@@ -3,13 +3,13 @@ extended attributes, hard links and special files do not come.
 
 Guarantees: nothing outside the directory is touched, whatever the manifest says and whatever links are there: no link is followed, no folder
 entered through one. Nothing that is there is replaced unless that is wanted, and then by a rename. Each file is compared with the manifest
-before it takes its name: in size, and in MD5 where there is one. No set-user-ID or set-group-ID bit comes. What an object has beyond its file's
+before it takes its name: in size, and in MD5 where there is one. A folder that was there keeps mode and time, unless things are replaced; one with
+something in it is never removed. No set-user-ID or set-group-ID bit comes. What an object has beyond its file's
 size does not fill the disk (see `fetching`).
 Assumptions: Linux; nobody else writes to the directory meanwhile.
 Caveats: what is under way lies in a folder `.datamover-get-…` in the directory, which a kill leaves behind. The whole of it needs room at once.
 """
 
-import hashlib
 import os
 import shutil
 import time
@@ -21,19 +21,19 @@ import msgspec
 from datamover.agent.errors import Failure
 from datamover.agent.files import manifest
 from datamover.agent.files.flushing import flush_file_system
-from datamover.agent.files.handles import Refused, enter_parent
+from datamover.agent.files.handles import Refused, enter_parent, make_folder, put
 from datamover.agent.files.losses import Losses, because
 from datamover.agent.points.bucket import Bucket
 from datamover.agent.points.catalogue import Point
 from datamover.agent.points.tree import Leaf, Tree, no_such_path
 from datamover.agent.printing import quote_names, readable
+from datamover.agent.restore.checking import digest_of
 from datamover.agent.restore.entry import make_fetching
 from datamover.agent.restore.fetching import BATCH_BYTES, BATCH_FILES, Fetching
 from datamover.agent.restore.progress import Reporter
 from datamover.agent.restore.wanted import SIZES, File
 from datamover.api import amounts, transfer
 
-_CHUNK = 1 << 20
 _PERMISSIONS = 0o777
 _EXAMPLES = 5
 _REMEMBERED = 10_000
@@ -172,7 +172,7 @@ def _demand_room(work: _Work, top: int, directory: str) -> None:
 def _no_room(why: str) -> Failure:
     return Failure(
         transfer.NO_SPACE,
-        transfer.REASON_NO_LOCAL_SPACE,
+        transfer.REASON_TARGET_TOO_SMALL,
         f"{why}. Nothing was written. Name a directory with more room, or a part of the point.",
     )
 
@@ -236,8 +236,8 @@ def _bring(fetching: Fetching, batch: list[File]) -> None:
     try:
         fetching.fetch(batch)
     except Failure as failure:
-        if failure.failure_class != transfer.NO_SPACE:
-            raise
+        if failure.reason != transfer.REASON_TARGET_TOO_SMALL:
+            raise  # as when it is the place for temporary files that is full
         # a restore marks its directory then; this leaves nothing behind
         raise _no_room("No space was left where the files go, or a quota was reached") from None
 
@@ -256,6 +256,7 @@ class _Placing:
         self._overwrite = overwrite
         self._longer = longer
         self._taken = Taken()
+        self._passed: set[bytes] = set()
         self._made: set[bytes] = set()
 
     def run(self) -> Taken:
@@ -271,7 +272,7 @@ class _Placing:
             elif self._try(act, leaf, name) and leaf.entry.type == manifest.DIRECTORY:
                 folders.append((leaf, name))
         for leaf, name in reversed(folders):
-            if name in self._made:
+            if self._overwrite or name in self._made:
                 self._try(self._finish_folder, leaf, name)
         return self._taken
 
@@ -293,22 +294,23 @@ class _Placing:
         parts = name.split(b"/")[:-1]
         for count in range(1, len(parts) + 1):
             above = b"/".join(parts[:count])
-            if above not in self._made:
-                with suppress(FileExistsError), enter_parent(self._top, above) as (folder, last):
-                    os.mkdir(last, 0o777, dir_fd=folder)
-                self._made.add(above)
+            if above not in self._passed:
+                with suppress(FileExistsError):
+                    self._make(above)
+                self._passed.add(above)
+
+    def _make(self, name: bytes) -> bool:
+        """Make a folder where none is; return whether it is new. What it takes the place of is there until this ends."""
+        with enter_parent(self._top, name) as (folder, last):
+            if not make_folder(last, folder, mode=0o777, aside=self._staging if self._overwrite else None):
+                return False
+        self._made.add(name)
+        return True
 
     def _make_folder(self, _: Leaf, name: bytes) -> None:
         self._make_folders_above(name)
-        with enter_parent(self._top, name) as (folder, last):
-            try:
-                os.mkdir(last, 0o777, dir_fd=folder)
-            except FileExistsError:
-                if not _is_folder(os.stat(last, dir_fd=folder, follow_symlinks=False)):
-                    raise
-                return
-        self._made.add(name)
-        self._taken.folders += 1
+        self._make(name)
+        self._taken.folders += name in self._made
 
     def _finish_folder(self, leaf: Leaf, name: bytes) -> None:
         with enter_parent(self._top, name) as (folder, last):
@@ -346,7 +348,7 @@ class _Placing:
         """Move what is whole to its place. What is replaced is there until the new one is (law L3)."""
         with enter_parent(self._top, name) as (folder, last):
             if self._overwrite:
-                os.rename(source, last, src_dir_fd=inner, dst_dir_fd=folder)
+                put(source, last, inner=inner, folder=folder)
             else:
                 _move_where_nothing_is(source, last, inner=inner, folder=folder)
 
@@ -356,10 +358,7 @@ class _Placing:
             raise Refused(_OTHER_SIZE)
         if leaf.md5 is None:
             return
-        found = hashlib.md5(usedforsecurity=False)
-        while piece := os.read(handle, _CHUNK):
-            found.update(piece)
-        if found.digest() != leaf.md5:
+        if digest_of(handle) != leaf.md5:
             raise Refused(_OTHER_SUM)
         self._taken.summed += 1
 

@@ -199,6 +199,74 @@ def test_what_the_point_has_replaces_what_is_there_when_told_and_everything_else
     assert (tmp_path / "outside").read_text() == "outside"
 
 
+def put(path: Path, kind: str) -> None:
+    """Make a file, a link, or a folder with or without something in it."""
+    if kind == "file":
+        path.write_text("of before")
+    elif kind == "link":
+        path.symlink_to("../outside")
+    else:
+        path.mkdir()
+        if kind == "full":
+            (path / "mine").write_text("mine")
+
+
+@pytest.mark.parametrize("there", ["file", "link", "empty", "full"])
+@pytest.mark.parametrize("wanted", ["file", "link", "empty", "full"])
+@pytest.mark.usefixtures("quick_disk")
+def test_whatever_is_at_a_path_gives_way_but_no_folder_with_something_in_it(
+    tmp_path: Path, wanted: str, there: str
+) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    for path in (source, target, tmp_path / "outside"):
+        path.mkdir()
+    (source / "other").write_text("other")
+    put(source / "thing", wanted)
+    put(target / "thing", there)
+    if there == "full":
+        (target / "thing/mine").rename(target / "thing/kept")
+    backup = Backup(source, tmp_path)
+    if there == "full" and wanted in {"file", "link"}:
+        failure, state = backup.refusal(target, overwrite=True)
+        assert (failure.reason, state) == (transfer.REASON_RESTORED_OTHERWISE, MARKED)
+        assert len(failure.problems) == 1
+        assert failure.problems[0].startswith("thing: everything, because a folder with something in it is there")
+        assert "Look at the directory: " in failure.message
+        assert "Look at the store" not in failure.message
+        assert (target / "other").read_text() == "other"
+        # moved away, the same restore ends
+        (target / "thing").rename(tmp_path / "away")
+        backup.restore(target, overwrite=True)
+        assert (tmp_path / "away/kept").read_text() == "mine"
+    else:
+        backup.restore(target, overwrite=True)
+        assert (target / "thing/kept").exists() == (there == "full")
+        if there == "full":
+            (target / "thing/kept").unlink()
+            status = (source / "thing").stat()
+            os.utime(target / "thing", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert fingerprint(target) == fingerprint(source)
+    assert not list((tmp_path / "outside").iterdir())
+
+
+@pytest.mark.usefixtures("quick_disk")
+def test_what_the_store_and_the_directory_keep_back_are_told_apart(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    for name in ("gone", "thing"):
+        (source / name).write_text(name)
+    backup = Backup(source, tmp_path)
+    del backup.shop.objects[b"gone"]
+    (target / "thing/mine").mkdir(parents=True)
+    failure, _ = backup.refusal(target, overwrite=True)
+    assert "Look at the store: " in failure.message
+    assert "Look at the directory: " in failure.message
+    (target / "thing/mine").rmdir()
+    failure, _ = backup.refusal(target, overwrite=True)
+    assert "Look at the store: " in failure.message
+    assert "Look at the directory: " not in failure.message
+
+
 def test_lost_and_found_does_not_count(backup: Backup, tmp_path: Path) -> None:
     (tmp_path / "target/lost+found").mkdir(parents=True)
     assert backup.restore(tmp_path / "target").facts.target == WHOLE
