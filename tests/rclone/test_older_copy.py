@@ -122,6 +122,71 @@ def test_a_store_that_does_not_copy_what_it_says_costs_time_alone(tmp_path: Path
         assert "could not be copied within the store, so they are sent" in second.output
 
 
+IN_PARTS = {"RCLONE_S3_UPLOAD_CUTOFF": "5M", "RCLONE_S3_CHUNK_SIZE": "5M"}
+
+
+def test_what_a_store_copies_is_sent_where_its_listing_has_no_checksum_of_it(tmp_path: Path) -> None:
+    """Beside an object that was sent in parts is the MD5 of what was sent. It is copied with it, whatever else was."""
+    with MemoryS3() as store:
+        container = Container(tmp_path / "container", store.secret())
+        fill(container, LARGE)
+        copy(container, FIRST, **IN_PARTS)
+        store.copies = lambda _, content: bytes(len(content))
+        store.marks = lambda _, etag: etag
+        second = copy(container, SECOND)
+        there = store.objects()
+    assert {name: there[f"{SECOND}/{name}"] for name in LARGE} == LARGE
+    assert (second.outcome.copied_files, second.outcome.transferred_files) == (0, len(LARGE)), second.output
+
+
+def test_what_an_earlier_attempt_had_copied_is_sent_where_its_listing_has_no_checksum_of_it(tmp_path: Path) -> None:
+    with MemoryS3() as store:
+        container = Container(tmp_path / "container", store.secret())
+        fill(container, LARGE)
+        copy(container, FIRST, **IN_PARTS)
+        copy(container, SECOND)
+        for name, content in LARGE.items():
+            # as a store may copy it: other bytes, and what was beside those that were sent
+            copied, sent = store.find(f"{SECOND}/{name}"), store.find(f"{FIRST}/{name}")
+            assert copied is not None
+            assert sent is not None
+            copied.content, copied.etag, copied.metadata = bytes(len(content)), sent.etag, sent.metadata
+        again = copy(container, SECOND)
+        there = store.objects()
+    assert {name: there[f"{SECOND}/{name}"] for name in LARGE} == LARGE
+    assert again.outcome.transferred_files == len(LARGE), again.output
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        IN_PARTS,
+        {"RCLONE_CONFIG_S3GENERIC_COPY_CUTOFF": "5M"},
+        {"RCLONE_MULTI_THREAD_CUTOFF": "5M"},
+        {"RCLONE_IGNORE_TIMES": "true"},
+        {"RCLONE_NO_CHECK_DEST": "true"},
+        {"RCLONE_SIZE_ONLY": "true"},
+        {"RCLONE_CHECKSUM": "false"},
+        {"RCLONE_IMMUTABLE": "true"},
+        {"RCLONE_MAX_DURATION": "10m"},
+    ],
+    ids=" ".join,
+)
+def test_nothing_is_copied_where_the_users_own_settings_leave_it_unproved_or_sent_all_the_same(
+    tmp_path: Path, chosen: dict[str, str]
+) -> None:
+    with MemoryS3() as store:
+        container = Container(tmp_path / "container", store.secret())
+        fill(container, LARGE)
+        copy(container, FIRST)
+        store.seen.clear()
+        second = copy(container, SECOND, **chosen)
+        there = store.objects()
+    assert {name: there[f"{SECOND}/{name}"] for name in LARGE} == LARGE
+    assert (second.outcome.copied_files, second.outcome.transferred_files) == (0, len(LARGE))
+    assert not [key for _, key in store.seen if FIRST in key], "nor is it looked for an older copy"
+
+
 @pytest.mark.parametrize("attempts", [1, 2])
 def test_a_store_that_copies_and_then_forgets_what_is_sent_over_it_is_found_out(tmp_path: Path, attempts: int) -> None:
     """The file has other contents, of the same size and time: what the store has copied is replaced, or the run fails (law L4)."""

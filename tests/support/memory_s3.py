@@ -36,7 +36,7 @@ class MemoryS3:
     """The bucket `backups`; a context. `seen` are the requests, as method and key.
 
     `versioned`: nothing that was there is ever gone. `loses` says of which keys an upload is taken and forgotten, `changes` what becomes of
-    the bytes of one, `copies` what of one that it copies itself (None: it cannot); `etag` what the store calls contents; `busy` is called with method
+    the bytes of one, `copies` what of one that it copies itself (None: it cannot), `marks` which ETag such a copy gets, made of the bytes and of the ETag of what it was copied from; `etag` what the store calls contents; `busy` is called with method
     and key before each request is served. `gives` may return pieces that are given of an object in the place of its contents, without a length.
     """
 
@@ -45,6 +45,7 @@ class MemoryS3:
         self.loses: Callable[[str], bool] = lambda _: False
         self.changes: Callable[[str, bytes], bytes] = lambda _, content: content
         self.copies: Callable[[str, bytes], bytes | None] = lambda _, content: content
+        self.marks: Callable[[bytes, str], str] = lambda content, _: self.etag(content)
         self.etag: Callable[[bytes], str] = lambda content: hashlib.md5(content).hexdigest()
         self.busy: Callable[[str, str], None] = lambda _, __: None
         self.gives: Callable[[str], Iterable[bytes] | None] = lambda _: None
@@ -294,6 +295,8 @@ def _handler(store: MemoryS3) -> type[BaseHTTPRequestHandler]:
                     self._fail(501, "NotImplemented")
                     return
                 etag = store.store(key, copied, metadata or found.metadata)
+                if arrived := store.find(key):
+                    etag = arrived.etag = store.marks(copied, found.etag)
                 self._answer(
                     200,
                     f"<CopyObjectResult><ETag>&quot;{etag}&quot;</ETag><LastModified>{_DATE}</LastModified></CopyObjectResult>",

@@ -383,7 +383,12 @@ class Attempt(ABC):
             environment=environment,
             arguments=self.arguments(),
             rehash=by_checksum and self.ledger.rehash_candidates(at_least=at_least),
+            doubted=self.copied_sizes(),
         )
+
+    def copied_sizes(self) -> range:
+        """Return the sizes of what the store may have copied by itself, for this attempt or an earlier one of its run."""
+        return range(0)
 
     def rehash_size(self) -> int:
         """Return the size from which an object of ours may have no checksum at the store."""

@@ -9,18 +9,16 @@ there today. So there are three methods, none says more than it did, and each co
 - *download*: everything is read back and compared byte by byte.
 - *sample*: so of some files, which the run's id chooses: the same in every attempt, each file as likely as any other.
 
-Assumptions: the engine asks for an object by itself (HEAD) exactly when the listing has no plain MD5 of it.
+Assumptions: those of `asking`.
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 
 from datamover.agent import printing
-from datamover.agent.files import names
-from datamover.agent.rclone import logs, process
+from datamover.agent.rclone import asking, logs, process
 from datamover.agent.rclone.destination import Destination
 from datamover.agent.rclone.options import without_filters
 from datamover.agent.rclone.progress import Reporter
@@ -30,7 +28,6 @@ from datamover.api import transfer
 _EXAMPLES = 5
 _MOST_NAMES = 100_000
 """Objects without a plain checksum that are named one by one; with more of them all are read back."""
-_ASKED = b'"msg":"HEAD /'
 
 
 class Checked(msgspec.Struct):
@@ -160,8 +157,8 @@ class Check:
         """Run one check and return how many files are the same; with `watch` note what the engine asks for one by one."""
         wanted: tuple[bytes, ...] | None = None
         if watch:
-            environment = dict(environment) | {"RCLONE_LOG_LEVEL": "DEBUG", "RCLONE_DUMP": "headers"}
-            wanted = None if self._level == "DEBUG" else (_ASKED,)
+            environment = dict(environment) | asking.TELLING
+            wanted = None if self._level == "DEBUG" else (asking.WORD,)
         reports = {kind: f"{self._scratch}/{kind}" for kind in ("differ", "missing-on-dst", "error", "match")}
         for path in reports.values():
             with open(path, "wb"):
@@ -174,8 +171,8 @@ class Check:
         def on_line(line: logs.Line) -> None:
             if line.stats is not None:
                 self._report.checked(line)
-            elif watch and line.msg.startswith("HEAD /"):
-                key = asked_key(line.msg, target=target)
+            elif watch and asking.is_asking(line.msg):
+                key = asking.key_of(line.msg, target=target)
                 if key and len(self._asked) <= _MOST_NAMES:
                     self._asked.add(key)
             else:
@@ -207,22 +204,6 @@ class Check:
                 if not all(self._has_changed(line.rstrip(b"\n")) for line in file):
                     return False
         return True
-
-
-def asked_key(request: str, *, target: str) -> bytes | None:
-    """Return the key below `target` (`remote:bucket/folder/`) that a dumped HEAD request is about, None for another one.
-
-    Where the store's spelling of a name is not the engine's (bytes that are not UTF-8), the key is of no file; the caller counts.
-    """
-    bucket, _, folder = target.partition(":")[2].partition("/")
-    head, _, rest = request.partition("\r\n")
-    path = unquote_to_bytes(head.split(" ")[1].partition("?")[0]).removeprefix(b"/")
-    if not any(line.lower().startswith(f"host: {bucket.lower()}.") for line in rest.split("\r\n")):
-        path = path.removeprefix(bucket.encode() + b"/")
-    start = folder.encode()
-    if not path.startswith(start) or path == start:
-        return None
-    return names.key_of(path[len(start) :])
 
 
 def _first_lines(path: str) -> tuple[int, list[str]]:

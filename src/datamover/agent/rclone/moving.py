@@ -2,6 +2,7 @@
 """The passes in which one attempt moves its files, and what is known of them afterwards.
 
     all, by checksum ──> those without one at the store, by time of change ──> of a live source: what has changed (see `live`)
+                    └──> what the store may have copied itself, without one: sent whatever it looks like
 
 Guarantees: each file counts as moved once, however often it was sent; of a live source no pass replaces or removes an object that was
 there (law L3).
@@ -11,6 +12,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from datamover.agent.errors import Failure
+from datamover.agent.rclone import asking
 from datamover.agent.rclone.changes import has_changed
 from datamover.agent.rclone.destination import Destination
 from datamover.agent.rclone.ledger import Ledger
@@ -39,8 +41,17 @@ class Moving:
         self._noted: list[tuple[bytes, int]] = []
         self._replacement: Replacement | None = None
 
-    def run(self, folder: str, *, environment: Mapping[str, str], arguments: Sequence[str], rehash: bool) -> None:
-        """Move everything to `folder` below the root. `rehash`: objects without a checksum may be there, of the sizes of their files.
+    def run(
+        self,
+        folder: str,
+        *,
+        environment: Mapping[str, str],
+        arguments: Sequence[str],
+        rehash: bool,
+        doubted: range = range(0),
+    ) -> None:
+        """Move everything to `folder` below the root. `rehash`: objects without a checksum may be there, of the sizes of their files. `doubted`: what is
+        there of these sizes is believed by the MD5 of its bytes alone, and sent where the store has none.
 
         Raises Failure when anything did not arrive.
         """
@@ -49,22 +60,32 @@ class Moving:
                 self._replacement = self._open_replacement()
             environment = dict(environment) | ONE_THREAD
         target = self._destination.remote(folder)
-        listed = f"{self._scratch}/by-size"
+        doubts = bool(doubted) and self._ledger.has_there(doubted)
+        listed, unproved = f"{self._scratch}/by-size", f"{self._scratch}/unproved"
         trouble: Failure | None = None
-        with open(listed, "wb") as file:
+        with open(listed, "wb") as file, open(unproved, "wb") as without:
 
             def by_size(name: str) -> None:
                 key = self._ledger.spelled(name) if "\ufffd" in name else name.encode()
                 if key is not None:
                     file.write(key + b"\n")
+                    without.write(key + b"\n")
+
+            def asked(request: str) -> None:
+                key = asking.key_of(request, target=target)
+                if key is not None:
+                    without.write(key + b"\n")
 
             trouble = self._pass(
                 target,
                 environment=environment,
                 arguments=arguments,
                 total=self._ledger.sources()[0],
-                by_size=by_size if rehash else None,
+                by_size=by_size if rehash or doubts else None,
+                asked=asked if doubts else None,
             )
+        if doubts:
+            trouble = self._send_unproved(target, unproved, doubted, environment=environment) or trouble
         if os.path.getsize(listed):
             # no checksum at the store to go by: time of change decides for these, as the engine does by itself
             again = without_filters(environment) | {"RCLONE_CHECKSUM": "false"}
@@ -77,6 +98,20 @@ class Moving:
         if trouble is not None:
             raise trouble
 
+    def _send_unproved(
+        self, target: str, listed: str, doubted: range, *, environment: Mapping[str, str]
+    ) -> Failure | None:
+        """Send what is there, is among these keys and of these sizes, and was not sent just now."""
+        self.flush()
+        again = f"{self._scratch}/again"
+        with open(listed, "rb") as keys, open(again, "wb") as file:
+            lines = (line.rstrip(b"\n") for line in keys)
+            file.writelines(key + b"\n" for key in lines if self._ledger.is_there(key, doubted))
+        if not os.path.getsize(again):
+            return None
+        anew = without_filters(environment) | {"RCLONE_IGNORE_TIMES": "true"}
+        return self._pass(target, environment=anew, arguments=["--files-from-raw", again])
+
     def _pass(
         self,
         target: str,
@@ -85,6 +120,7 @@ class Moving:
         arguments: Sequence[str],
         total: int | None = None,
         by_size: Callable[[str], None] | None = None,
+        asked: Callable[[str], None] | None = None,
     ) -> Failure | None:
         """Have the engine move once. Of a live source it replaces nothing, and what fails for some files is returned, not raised."""
         live = self._replacement
@@ -96,6 +132,7 @@ class Moving:
                 extra=["--immutable", *arguments] if live else arguments,
                 total=lambda: total,
                 by_size=by_size,
+                asked=asked,
                 uploaded=self._note,
                 apart=live.set_apart if live else None,
                 removed=self._note_removed,

@@ -12,12 +12,29 @@ _TAKEN = 3
 class Older(Table):
     """See the module."""
 
-    def worth(self, *, smallest: int) -> int:
-        """Return the bytes of the files of at least `smallest` bytes that are to be moved."""
+    def worth(self, sizes: range) -> int:
+        """Return the bytes of the files of these sizes that are to be moved."""
         found = self._database.execute(
-            "SELECT coalesce(sum(source), 0) FROM paths WHERE source >= ? AND remote IS NULL", (smallest,)
+            "SELECT coalesce(sum(source), 0) FROM paths WHERE source >= ? AND source < ? AND remote IS NULL",
+            (sizes.start, sizes.stop),
         )
         return int(found.fetchone()[0])
+
+    def has_there(self, sizes: range) -> bool:
+        """Tell whether an object is there already that has the size of its file, one of these."""
+        found = self._database.execute(
+            "SELECT 1 FROM paths WHERE remote = source AND source >= ? AND source < ? LIMIT 1",
+            (sizes.start, sizes.stop),
+        )
+        return found.fetchone() is not None
+
+    def is_there(self, key: bytes, sizes: range) -> bool:
+        """Tell whether that is so of this one, and the engine has not sent it."""
+        found = self._database.execute(
+            "SELECT 1 FROM paths WHERE key = ? AND remote = source AND source >= ? AND source < ? AND uploaded = 0",
+            (key, sizes.start, sizes.stop),
+        )
+        return found.fetchone() is not None
 
     def add_older(self, paths: Timed) -> None:
         """Files of an older copy. Those count that are to be moved, are not there yet, and have the same size and time of change."""

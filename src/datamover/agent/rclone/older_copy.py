@@ -3,10 +3,10 @@
 
     newest claims of this volume ──> its outcome and manifest, proved ──> files of its size and time of change ──> copied within the store
 
-Guarantees: this saves sending and decides nothing. The passes that follow compare each object that was copied with the bytes of its file, by its
-checksum, and send what differs or is missing (law L4). Nothing of the older copy changes. What cannot be read, proved or copied is sent.
-Assumptions: an object whose checksum the older manifest has keeps one when it is copied.
-Caveats: for small files a request costs more than their bytes, so those are sent in any case.
+Guarantees: this saves sending and decides nothing. The passes that follow compare each object that was copied with the bytes of its file, by the
+MD5 that the store's listing has of it, and send what differs, is missing, or has none there (law L4). A checksum that was put beside an object when it was
+sent is copied with it, and says nothing of the copy. Nothing of the older copy changes. What cannot be read, proved or copied is sent.
+Caveats: for small files a request costs more than their bytes, and what goes in parts has no MD5 in a listing, so those are sent in any case.
 """
 
 import heapq
@@ -20,20 +20,41 @@ from datamover.agent.files import manifest, names
 from datamover.agent.rclone import digests, records
 from datamover.agent.rclone.destination import Destination
 from datamover.agent.rclone.ledger import Ledger
+from datamover.agent.rclone.live import is_on
 from datamover.agent.rclone.options import for_checking, without_filters
 from datamover.agent.rclone.sync import Sync
 from datamover.api import outside
 
-SMALLEST = 4 << 20
-"""Bytes from which a file is copied within the store. Measured with 400 MB/s over 20 ms of round trip: files of 1 MiB were copied in 1.3 times the
-time in which they were sent, of 4 MiB in 1.0 times, of 64 MiB in half of it.
+SIZES = range(4 << 20, 200 << 20)
+"""Bytes of a file that is copied within the store. Measured with 400 MB/s over 20 ms of round trip: files of 1 MiB were copied in 1.3 times the
+time in which they were sent, of 4 MiB in 1.0 times, of 64 MiB in half of it. From 200 MiB on the engine sends in parts.
 """
+_IN_PARTS = ("_UPLOAD_CUTOFF", "_COPY_CUTOFF", "_MULTI_THREAD_CUTOFF")
+"""Ends of the variables by which a user has the engine send or copy in parts what is smaller, or has the store do so."""
+_OTHERWISE = (
+    "RCLONE_SIZE_ONLY",
+    "RCLONE_IGNORE_TIMES",
+    "RCLONE_IGNORE_CHECKSUM",
+    "RCLONE_NO_CHECK_DEST",
+    "RCLONE_NO_TRAVERSE",
+    "RCLONE_IMMUTABLE",
+)
+"""Switches with which what was copied is not compared by a listing's checksums, is sent all the same, or could not be replaced."""
+_LIMITED = ("RCLONE_MAX_TRANSFER", "RCLONE_MAX_DURATION")
+"""A user who limits what a run moves, or its time, gets no other work done before it."""
 WORTH = 16 << 20
 """Bytes of such files from which it is looked for an older copy at all."""
 _TRIES = 5
 """So many of the newest copies may be unfinished, damaged or another volume's before it is left."""
 _FEW = 50
 """Of that many files of the older copy one is wanted at least, where its folder is listed; fewer are asked for one by one."""
+
+
+def is_proved(environment: Mapping[str, str]) -> bool:
+    """Tell whether the engine, run with this environment, proves of all that the store has copied whether it is what lies in the volume."""
+    if not is_on(environment, "RCLONE_CHECKSUM") or any(is_on(environment, name) for name in _OTHERWISE):
+        return False
+    return not any(value.strip() and name.endswith((*_IN_PARTS, *_LIMITED)) for name, value in environment.items())
 
 
 class Copy(msgspec.Struct, frozen=True):
@@ -110,7 +131,7 @@ def mark_unchanged(ledger: Ledger, path: str) -> int:
         for entry in manifest.entries(path):
             if entry.type == manifest.FILE:
                 count += 1
-                if entry.size >= SMALLEST and names.logged(entry.key) == entry.key:
+                if entry.size in SIZES and names.logged(entry.key) == entry.key:
                     yield entry.key, entry.size, entry.mtime
 
     ledger.add_older(files())

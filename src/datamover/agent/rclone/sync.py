@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from datamover.agent.errors import Failure
-from datamover.agent.rclone import classify, logs, process
+from datamover.agent.rclone import asking, classify, logs, process
 from datamover.agent.rclone.outage import Outage, Server
 from datamover.agent.rclone.progress import Reporter
 from datamover.api import transfer
@@ -82,6 +82,7 @@ class Sync:
         extra: Iterable[str] = (),
         total: Callable[[], int | None] = lambda: None,
         by_size: Callable[[str], None] | None = None,
+        asked: Callable[[str], None] | None = None,
         uploaded: Callable[[str, int], None] | None = None,
         apart: Callable[[str], None] | None = None,
         removed: Callable[[str], None] | None = None,
@@ -91,7 +92,7 @@ class Sync:
     ) -> None:
         """Copy `source`, of `total` files where that is known by then, to `target`. Raises Failure when anything did not arrive.
 
-        `by_size` gets the names of files that were taken for unchanged by their size alone, `uploaded` those that were moved, with their
+        `by_size` gets the names of files that were taken for unchanged by their size alone, `asked` the engine's requests for single objects (see `asking`), `uploaded` those that were moved, with their
         sizes, `removed` those that arrived otherwise and were removed again, and `apart` those that an engine which may replace nothing (`--immutable`) found to have changed. `arriving`: what is moved is
         not yet where it shall be, and does not count. `largest`: no file is written beyond so many bytes. `verb`: `sync` deletes at the target what the source does not have.
         """
@@ -105,7 +106,9 @@ class Sync:
             total=total,
         )
         # debug lines come by the million: only those that are asked for are read, unless the user wants to see them all
-        wanted = None if environment.get("RCLONE_LOG_LEVEL") == "DEBUG" else (SIZE_ONLY.encode(),)
+        wanted = None if environment.get("RCLONE_LOG_LEVEL") == "DEBUG" else (SIZE_ONLY.encode(), asking.WORD)
+        if asked is not None:
+            environment = dict(environment) | asking.TELLING
         if by_size is not None:
             environment = dict(environment) | {"RCLONE_LOG_LEVEL": "DEBUG"}
         child = self._engine.start([verb, *extra, source, target], environment=environment, on_line=None)
@@ -130,16 +133,16 @@ class Sync:
                 watch.tick(stats, child)
                 watch.stop_for(self.interrupt, child)
                 return
-            if by_size is not None and line.level == "debug" and line.msg == SIZE_ONLY:
-                by_size(line.object)
-            elif removed is not None and line.level == "info" and line.msg == _REMOVED:
-                removed(line.object)
-            elif line.level == "info" and _MOVED in line.msg:
+            if asked is not None and asking.is_asking(line.msg):
+                asked(line.msg)
+                return
+            if line.level == "info" and _MOVED in line.msg:
                 if not arriving:
                     self.moved.files += 1
                     self.moved.bytes += line.size
                 if uploaded is not None:
                     uploaded(line.object, line.size)
+            _hear(line, by_size=by_size, removed=removed)
             self._show(line)
 
         try:
@@ -159,6 +162,14 @@ class Sync:
             what = f"{arrived} file{'' if arrived == 1 else 's'} arrived in this attempt; what arrived stays."
             failure.message = f"{failure.message} {what if arrived else 'No file arrived in this attempt.'}"
             raise failure
+
+
+def _hear(line: logs.Line, *, by_size: Callable[[str], None] | None, removed: Callable[[str], None] | None) -> None:
+    """Tell who wants to know of what the engine logged of one object that it did not move."""
+    if by_size is not None and line.level == "debug" and line.msg == SIZE_ONLY:
+        by_size(line.object)
+    elif removed is not None and line.level == "info" and line.msg == _REMOVED:
+        removed(line.object)
 
 
 def _no_interruption() -> None:

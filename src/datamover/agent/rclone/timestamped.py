@@ -124,9 +124,7 @@ class Timestamped(Attempt):
 
     def prepare(self, folder: str) -> None:
         """Take over what has not changed since the last copy of this volume, where that is worth the requests."""
-        wanted = self.ledger.worth(smallest=older_copy.SMALLEST)
-        # of a live source nothing is judged by its time of change, and without checksums nobody could tell what was copied
-        if wanted < older_copy.WORTH or self.settings.direct or not self.proves:
+        if self.ledger.worth(self.copied_sizes()) < older_copy.WORTH:
             return
         self._find_older(folder)
         if self._older is None:
@@ -142,6 +140,12 @@ class Timestamped(Attempt):
             say=self.say,
         )
 
+    def copied_sizes(self) -> range:
+        """Return also that the store copies nothing where what it has copied could not be told from something else."""
+        # of a live source nothing is judged by its time of change, and without checksums nobody could tell what was copied
+        may = self.proves and not self.settings.direct and older_copy.is_proved(self.data_environment())
+        return older_copy.SIZES if may else range(0)
+
     def _find_older(self, folder: str) -> None:
         self._older = older_copy.find_copy(
             self.destination, owner=self.settings.owner, besides=folder.rstrip("/"), say=self.say
@@ -149,7 +153,7 @@ class Timestamped(Attempt):
 
     def earlier_manifest(self) -> str:
         """Return that of the copy from which the store has copied, perhaps for an earlier attempt: what it copied may have been sent all the same."""
-        if self._older is None:
+        if self._older is None and self.copied_sizes():
             self._find_older(self.facts.timestamp or "")
         return self._older.manifest if self._older is not None else ""
 

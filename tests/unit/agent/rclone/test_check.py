@@ -3,11 +3,10 @@
 import math
 from collections import Counter
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datamover.agent.rclone.check import asked_key, choose_sample
+from datamover.agent.rclone.check import choose_sample
 
 KEYS = st.lists(st.binary(min_size=1, max_size=8), min_size=1, max_size=60, unique=True)
 
@@ -29,28 +28,3 @@ def test_each_file_is_as_likely_as_any_other() -> None:
     expected = runs * 2 / 20
     # a hash decides, so these numbers are always the same; chi-squared with 19 degrees of freedom is above 43.8 once in a thousand
     assert sum((seen[key] - expected) ** 2 / expected for key in keys) < 43.8
-
-
-REQUEST = "HEAD {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: rclone\r\n\r\n"
-
-
-@pytest.mark.parametrize(
-    ("path", "host", "key"),
-    [
-        ("/backups/pre/a", "127.0.0.1:9000", b"a"),
-        ("/backups/pre/d%20%C3%A9/big%20%2B%25", "127.0.0.1:9000", "d é/big +%".encode()),
-        ("/backups/pre/a?versionId=1", "s3", b"a"),
-        ("/pre/a", "backups.s3.example.com", b"a"),
-        ("/pre/a%0Ab", "BACKUPS.s3.example.com", "a␊b".encode()),
-        ("/backups/pre", "s3", None),
-        ("/backups/pre/", "s3", None),
-        ("/backups/other/a", "s3", None),
-    ],
-)
-def test_a_request_for_an_object_names_its_key(path: str, host: str, key: bytes | None) -> None:
-    assert asked_key(REQUEST.format(path=path, host=host), target="s3generic:backups/pre/") == key
-
-
-def test_a_request_at_the_top_of_a_bucket_names_its_key_too() -> None:
-    request = REQUEST.format(path="/backups/sub/a", host="s3")
-    assert asked_key(request, target="s3generic:backups/") == b"sub/a"
