@@ -174,11 +174,12 @@ def test_where_there_are_no_checksums_sizes_alone_are_said_to_be_compared(tmp_pa
         timestamped(container, 1, RCLONE_SIZE_ONLY="true")
         secret = write_secret(tmp_path / "secret.yaml", store.secret())
         store.seen.clear()
-        for method in ("checksum", "download"):
-            said = datamover("verify", "--secret", secret, "--method", method, "latest")
-            assert said.code == 0, said.errors
+        for method, code in ((("--method", "checksum"), 0), (("--method", "download"), 4), (("--sample", "10"), 4)):
+            said = datamover("verify", "--secret", secret, *method, "latest")
+            assert said.code == code, said.errors
             assert "2 by size alone" in said.text
-            assert "the manifest has no checksum of 2 objects" in said.errors
+            assert "the manifest has no checksum of 2 objects: what is in them cannot be compared" in said.errors
+            assert "reads back" not in said.errors
         assert {method for method, _ in store.seen} <= {"GET", "HEAD"}
 
 
@@ -214,6 +215,26 @@ def test_what_the_listing_does_not_show_is_asked_for_by_name(tmp_path: Path) -> 
         said = datamover("verify", "--secret", secret, "-o", "json", "latest")
         found = {each["path"]: each["finding"] for each in said.document["findings"]}
         assert found == {"gone": "missing", "hidden": "unlisted"}
+
+
+def test_of_thousands_of_missing_objects_people_see_some_and_the_number(tmp_path: Path) -> None:
+    with MemoryS3() as store:
+        container = Container(tmp_path / "container", store.secret())
+        fill(container.data, {f"f{number:04}".encode(): b"1" for number in range(2300)})
+        timestamped(container, 1)
+        for key in store.objects():
+            if not key.endswith("/f0000"):
+                store.remove(key)
+        secret = write_secret(tmp_path / "secret.yaml", store.secret())
+        store.seen.clear()
+        said = datamover("verify", "--secret", secret, "latest")
+        assert said.code == 1
+        *some, rest, last = said.text.splitlines()
+        assert (len(some), rest) == (1000, "and 1299 more; -o json names them all")
+        assert "2299 not as it says (2299 missing)" in last
+        assert len({key for method, key in store.seen if method == "HEAD" and "101500/f" in key}) <= 1000
+        document = datamover("verify", "--secret", secret, "-o", "json", "latest").document
+        assert len(document["findings"]) == document["counts"]["missing"] == 2299
 
 
 def test_names_with_control_characters_are_listed_as_they_are(tmp_path: Path, any_s3: S3Server) -> None:

@@ -7,6 +7,7 @@ more (law L4); memory does not grow with the number of objects.
 Caveats: of a mirror that goes on meanwhile, what the later run has replaced differs; then that is said.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
@@ -34,7 +35,7 @@ _BATCH_OBJECTS = 10_000
 _BATCH_BYTES = 16 << 30
 """What is read back by one run of the engine: a failure of it is made good by another, which reads so much again."""
 _ASKED = 1000
-"""How many objects that the listing does not show are asked for by name, at most."""
+"""How many objects that the listing does not show are asked for by name at once. Where none of these is there, the others are not asked for."""
 _OF_ALL = frozenset({transfer.DENIED, transfer.INTERNAL})
 """What is no single object's trouble when it keeps all of them from being read."""
 _ENCODED = {"RCLONE_S3_LIST_URL_ENCODE": "true"}
@@ -45,7 +46,7 @@ class Facts(msgspec.Struct):
     """What was compared with what, and what was found. Sizes in bytes.
 
     Of the `files` that the manifest has (files and links, an object each) `present` are there; `summed` were compared by the checksum that the store has
-    recorded, `read` were read back. Of `unknown` the manifest has no checksum. `plain`: the store's ETags are checksums. `staying` are
+    recorded, `read` were read back, and `unread` were not although nothing is known to be wrong with them. Of `unknown` the manifest has no checksum. `plain`: the store's ETags are checksums. `staying` are
     objects that the manifest says stay and that are no files of the run. `rival` is a run that has begun to mirror there since; `live`: the
     source could change while it was read.
     """
@@ -59,6 +60,7 @@ class Facts(msgspec.Struct):
     summed: int = 0
     read: int = 0
     read_bytes: int = 0
+    unread: int = 0
     unknown: int = 0
     staying: int = 0
     plain: bool = True
@@ -71,6 +73,14 @@ class Facts(msgspec.Struct):
     def amiss(self) -> int:
         """How many objects are not as they should be."""
         return sum(self.flaws.values())
+
+    @property
+    def unproved(self) -> bool:
+        """Whether less was read back than was asked for: there is nothing to hold what is read against where the manifest has no checksum."""
+        if self.method == DOWNLOAD:
+            return self.unread > 0
+        wanted = math.ceil((self.read + self.unread) * self.percent / 100)
+        return self.method == SAMPLE and self.read < wanted
 
 
 class Attempt:
@@ -125,6 +135,7 @@ class Attempt:
             objects.choose(percent=facts.percent, seed=facts.seed)
             self._read_back()
             facts.read = objects.read()
+        facts.unread = objects.unread()
         facts.flaws = objects.counts()
         if facts.amiss and self._point.kind == MIRROR:
             facts.rival = self._find_rival()
@@ -206,14 +217,17 @@ class Attempt:
 
     def _ask_by_name(self) -> None:
         """Ask for what the listing does not show: a listing that is not whole is another trouble than an object that is gone."""
-        missing = list(self._objects.keys_with(Flaw.MISSING, limit=_ASKED))
-        if not missing:
-            return
         folder = self._folder.encode()
-        found = {
-            key.removeprefix(folder) for key, _ in self._bucket.store.find(folder + key for key in missing).lines()
-        }
-        self._objects.note((key, Flaw.UNLISTED) for key in missing if key in found)
+        last = b""
+        while missing := list(self._objects.keys_with(Flaw.MISSING, limit=_ASKED, behind=last)):
+            last = missing[-1]
+            found = {
+                key.removeprefix(folder) for key, _ in self._bucket.store.find(folder + key for key in missing).lines()
+            }
+            if not found:
+                return
+            self._objects.note((key, Flaw.UNLISTED) for key in missing if key in found)
+            self._check_stop()
 
     def _find_rival(self) -> str:
         """Return a run that has begun to mirror after this one; empty where there is none."""

@@ -213,10 +213,10 @@ class Objects:
         ):
             yield Found(key, Flaw(flaw), size, after)
 
-    def keys_with(self, flaw: Flaw, *, limit: int = -1) -> Iterator[bytes]:
-        """Yield the keys of what has a flaw."""
+    def keys_with(self, flaw: Flaw, *, limit: int = -1, behind: bytes = b"") -> Iterator[bytes]:
+        """Yield the keys of what has a flaw, `behind` a key."""
         for (key,) in self._database.execute(
-            "SELECT key FROM objects WHERE flaw = ? ORDER BY key LIMIT ?", (int(flaw), limit)
+            "SELECT key FROM objects WHERE flaw = ? AND key > ? ORDER BY key LIMIT ?", (int(flaw), behind, limit)
         ):
             yield key
 
@@ -252,6 +252,10 @@ class Objects:
     def read(self) -> int:
         """Return how many were read back."""
         return self._count(f"turn = {Turn.READ:d} AND flaw <> {Flaw.UNREADABLE:d}")
+
+    def unread(self) -> int:
+        """Return how many objects are there, have nothing wrong with them as far as that is known, and were not read back."""
+        return self._count(f"size IS NOT NULL AND after IS NOT NULL AND flaw = 0 AND turn <> {Turn.READ:d}")
 
     def present(self) -> int:
         """Return how many of what the manifest has are there, in whatever form."""

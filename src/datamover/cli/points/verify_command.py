@@ -20,7 +20,7 @@ def _read_percent(context: click.Context, parameter: click.Parameter, value: flo
 @click.command(
     epilog=tell_exit_codes(
         "something is not what the manifest says; lines say what",
-        "nothing differs, but not everything could be read back",
+        "nothing differs, but less could be read back than was asked for",
     ),
     short_help="Compare what lies in the bucket with a point's manifest.",
 )

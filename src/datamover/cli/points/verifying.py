@@ -1,7 +1,9 @@
 """What `datamover verify` does and prints."""
 
 import secrets
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 import click
@@ -20,6 +22,8 @@ from datamover.cli.points.place import Place
 from datamover.cli.points.work import Exit, perform
 from datamover.cli.terminal import open_console, say, warn
 
+_SHOWN: Final = 1000
+"""Lines for people; a document has all."""
 _SIGNS: Final = {Flaw.MISSING: "-", Flaw.EXTRA: "+", Flaw.UNREADABLE: "?"}
 _WORDS: Final = {
     Flaw.MISSING: "missing",
@@ -66,8 +70,8 @@ def verify_point(request: Request) -> Exit:
             if request.machine:
                 _print_json(attempt, point, code)
             else:
-                for found in attempt.flawed():
-                    click.echo(describe(found))
+                for line in lines(attempt.flawed(), amiss=attempt.facts.amiss):
+                    click.echo(line)
                 for note in notes(attempt.facts):
                     warn(f"note: {printable(note)}")
                 say(open_console(), summary(attempt.facts, point))
@@ -79,10 +83,17 @@ def verify_point(request: Request) -> Exit:
 
 
 def exit_code(facts: Facts) -> Exit:
-    """Return the exit code: what cannot be read back is not known to differ."""
-    if not facts.amiss:
-        return Exit.DONE
-    return Exit.UNPROVED if set(facts.flaws) == {Flaw.UNREADABLE} else Exit.DIFFERENT
+    """Return the exit code: what cannot be read back is not known to differ, and what should have been read back and was not is not proved."""
+    if set(facts.flaws) - {Flaw.UNREADABLE}:
+        return Exit.DIFFERENT
+    return Exit.UNPROVED if facts.amiss or facts.unproved else Exit.DONE
+
+
+def lines(found: Iterable[Found], *, amiss: int) -> Iterator[str]:
+    """Yield a line an object, of so many as people read; and then how many more of the `amiss` there are."""
+    yield from map(describe, islice(found, _SHOWN))
+    if amiss > _SHOWN:
+        yield f"and {amiss - _SHOWN} more; -o json names them all"
 
 
 def describe(found: Found) -> str:
@@ -143,9 +154,12 @@ def notes(facts: Facts) -> list[str]:
             "the source was live (copyMethod Direct): of a file that changed while it was read, the manifest may have the size of before"
         )
     if facts.method == CHECKSUM and not facts.plain:
-        told.append("the store's ETags are no checksums (as where it encrypts with KMS); --method download reads back")
+        way_out = "" if facts.unknown == facts.files else "; --method download reads back"
+        told.append(f"the store's ETags are no checksums (as where it encrypts with KMS){way_out}")
     if facts.method != "size" and facts.unknown:
-        told.append(f"the manifest has no checksum of {amounts.count(facts.unknown, 'object')}")
+        told.append(
+            f"the manifest has no checksum of {amounts.count(facts.unknown, 'object')}: what is in them cannot be compared by any method"
+        )
     if facts.staying:
         told.append(
             f"{amounts.count(facts.staying, 'object')} more stay by the manifest's own word (filtered, or of unknown origin) and were not compared"

@@ -7,7 +7,7 @@ import pytest
 from datamover.agent.points.catalogue import COMPLETE, TIMESTAMPED, Point
 from datamover.agent.verification.attempt import Facts
 from datamover.agent.verification.objects import Flaw, Found
-from datamover.cli.points.verifying import compared, describe, exit_code, notes, summary
+from datamover.cli.points.verifying import compared, describe, exit_code, lines, notes, summary
 from datamover.cli.points.work import Exit
 
 POINT = Point(run_id="run", state=COMPLETE, kind=TIMESTAMPED, moment="2024-08-01-101500")
@@ -84,3 +84,34 @@ def test_what_cannot_be_read_is_not_known_to_differ() -> None:
     assert exit_code(facts("download")) is Exit.DONE
     assert exit_code(facts("download", flaws={Flaw.UNREADABLE: 1})) is Exit.UNPROVED
     assert exit_code(facts("download", flaws={Flaw.UNREADABLE: 1, Flaw.EXTRA: 1})) is Exit.DIFFERENT
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        (facts("download", read=10), Exit.DONE),
+        (facts("download", read=9, unread=1), Exit.UNPROVED),
+        (facts("download", read=9, unread=1, flaws={Flaw.EXTRA: 1}), Exit.DIFFERENT),
+        (facts("sample", percent=20.0, read=2, unread=8), Exit.DONE),
+        (facts("sample", percent=20.0, read=1, unread=9), Exit.UNPROVED),
+        (facts("sample", percent=0.1, unread=10), Exit.UNPROVED),
+        (facts("sample", percent=20.0, files=0, present=0), Exit.DONE),
+        (facts("checksum", unread=10), Exit.DONE),
+        (facts("size", unread=10), Exit.DONE),
+    ],
+)
+def test_what_should_have_been_read_back_and_was_not_is_not_proved(given: Facts, code: Exit) -> None:
+    assert exit_code(given) is code
+
+
+def test_people_see_so_many_lines_and_how_many_more_there_are() -> None:
+    found = [Found(b"a%d" % number, Flaw.MISSING, 1, None) for number in range(1002)]
+    shown = list(lines(iter(found), amiss=1002))
+    assert (len(shown), shown[-1]) == (1001, "and 2 more; -o json names them all")
+    assert len(list(lines(iter(found[:1000]), amiss=1000))) == 1000
+    assert list(lines(iter(()), amiss=0)) == []
+
+
+def test_reading_back_is_no_way_out_where_there_is_nothing_to_hold_it_against() -> None:
+    assert "reads back" in " ".join(notes(facts("checksum", plain=False, unknown=9)))
+    assert "reads back" not in " ".join(notes(facts("checksum", plain=False, unknown=10)))
