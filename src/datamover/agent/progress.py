@@ -37,6 +37,15 @@ class Reporter:
             self._seen.append((self._monotonic(), 0))
             self._say()
 
+    def start(self, phase: str, *, files: int, size: int) -> None:
+        """Begin a phase in which nothing is done yet, of so many files and bytes. What an earlier one has done does not count in it."""
+        self._now = msgspec.structs.replace(
+            self._now, phase=phase, eta=None, bytes=0, files=0, total_files=files, total_bytes=size, speed=0.0
+        )
+        self._seen.clear()
+        self._seen.append((self._monotonic(), 0))
+        self._say()
+
     @property
     def trouble(self) -> str:
         """What the attempt waits for now, or empty."""

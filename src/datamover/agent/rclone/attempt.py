@@ -439,10 +439,21 @@ class Attempt(ABC):
         with suppress(ValueError):  # of an earlier version, or damaged: then there is nothing to go by
             if path := self.earlier_manifest():
                 self.ledger.mark_stood(manifest.digests(path))
-        forgotten = find_forgotten(
-            self.ledger, source=self.source, frozen=not self.settings.direct, tick=self.stop.check
-        )
-        return forgotten.failure(place=self.destination.remote(folder), deleted=self.deletions.count)
+        count, total = self.ledger.stood_size()
+        if not count:
+            return None
+
+        def tick(files: int, size: int) -> None:
+            self.stop.check()
+            self.report.advance(
+                files=files, size=size, total_files=count, total_size=max(total, size), speed=0.0, errors=0
+            )
+
+        self.report.start(transfer.VERIFYING, files=count, size=total)
+        judged = find_forgotten(self.ledger, source=self.source, frozen=not self.settings.direct, tick=tick)
+        files, size = self.ledger.sources()
+        self.report.start(transfer.VERIFYING, files=files, size=size)
+        return judged.failure(place=self.destination.remote(folder), deleted=self.deletions.count)
 
     def proved_unchanged(self) -> bool:
         """Tell whether the copy itself has just compared every checksum and had nothing to move or to be deleted afterwards."""

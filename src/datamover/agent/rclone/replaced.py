@@ -24,6 +24,11 @@ class Replaced(Table):
             ((key, md5, names.logged(key)) for key, md5 in before),
         )
 
+    def stood_size(self) -> tuple[int, int]:
+        """Return number and bytes of the files that `mark_stood` found."""
+        row = self._database.execute("SELECT count(*), coalesce(sum(source), 0) FROM paths WHERE stood = 1").fetchone()
+        return int(row[0]), int(row[1])
+
     def stood(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield key and MD5 of what `mark_stood` found."""
         yield from self._database.execute("SELECT key, digest FROM paths WHERE stood = 1 ORDER BY key")
