@@ -1,5 +1,6 @@
 """Timestamped copies that take over what has not changed: the store copies it itself, and what is there afterwards is the source all the same."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -223,6 +224,64 @@ def test_records_that_lie_cost_time_alone(tmp_path: Path) -> None:
             for path in [path for path in store.objects(records=True) if stamp in path]:
                 store.remove(path)
         assert copy(container, SECOND).outcome.copied_files == len(LARGE)
+
+
+def test_an_older_copy_is_found_among_the_claims_of_many_volumes(tmp_path: Path) -> None:
+    with MemoryS3() as store:
+        container = Container(tmp_path / "container", store.secret())
+        fill(container, LARGE)
+        copy(container, FIRST)
+        mine = json.loads(store.objects(records=True)[f".datamover/runs/run-{FIRST}/folder.json"])
+        for number in range(120):
+            stamp, run = f"2024-08-06-15{number // 60:02}{number % 60:02}", f"other-{number}"
+            theirs = mine | {"runId": run, "timestamp": stamp, "source": mine["source"] | {"pvc": f"other-{number}"}}
+            store.put({f".datamover/claims/{stamp}/{run}.json": json.dumps(theirs)})
+        store.put({".datamover/claims/2024-08-06-160000/none.json": b"no claim"})
+        store.seen.clear()
+        assert copy(container, SECOND).outcome.copied_files == len(LARGE)
+        assert not [key for _, key in store.seen if "/runs/other-" in key]
+
+
+def test_a_copy_that_was_deleted_is_not_relied_on(tmp_path: Path) -> None:
+    """Folders are deleted to thin copies out, and their records stay."""
+    with MemoryS3() as store:
+        container = Container(tmp_path / "container", store.secret())
+        fill(container, LARGE)
+        copy(container, FIRST)
+        copy(container, SECOND)
+        for key in store.objects():
+            if key.startswith(f"{SECOND}/"):
+                store.remove(key)
+        third = copy(container, THIRD).outcome
+    assert third.copied_files == len(LARGE)
+    assert f"from {FIRST}" in third.message
+
+
+def test_a_manifest_that_is_another_runs_is_not_relied_on(tmp_path: Path) -> None:
+    with MemoryS3() as store:
+        container = Container(tmp_path / "container", store.secret())
+        fill(container, LARGE)
+        copy(container, FIRST)
+        copy(container, SECOND)
+        there = store.objects(records=True)
+        for name in ("manifest.jsonl.gz", "outcome.json"):
+            store.put({f".datamover/runs/run-{SECOND}/{name}": there[f".datamover/runs/run-{FIRST}/{name}"]})
+        assert f"from {FIRST}" in copy(container, THIRD).outcome.message
+
+
+def test_what_the_store_copies_is_told_apart_from_what_the_run_does(tmp_path: Path) -> None:
+    """Else the run would stand still, to whoever looks, for as long as it compares what was copied."""
+    with MemoryS3() as store:
+        container = Container(tmp_path / "container", store.secret())
+        fill(container, LARGE | SMALL)
+        copy(container, FIRST)
+        ended = copy(container, SECOND)
+    told = [found for line in ended.output.splitlines() if (found := transfer.read_progress(line))]
+    phases = [progress.phase for progress in told]
+    begun = phases.index(transfer.COPYING)
+    assert (told[begun].files, told[begun].total_files, told[begun].total_bytes) == (0, 3, 18 * MIB)
+    after = next(progress for progress in told[begun:] if progress.phase == transfer.SYNCING)
+    assert (after.files, after.bytes, after.total_files) == (0, 0, len(LARGE | SMALL))
 
 
 def test_small_files_and_live_volumes_are_sent_without_a_look_at_older_copies(

@@ -295,7 +295,7 @@ def _handler(store: MemoryS3) -> type[BaseHTTPRequestHandler]:
                     self._fail(501, "NotImplemented")
                     return
                 etag = store.store(key, copied, metadata or found.metadata)
-                if arrived := store.find(key):
+                if (arrived := store.find(key)) and not store.loses(key):
                     etag = arrived.etag = store.marks(copied, found.etag)
                 self._answer(
                     200,

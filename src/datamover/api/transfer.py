@@ -447,6 +447,8 @@ def tell_verification(*, method: str, checked: int, read: int, files: int) -> st
 
 WALKING: Final = "walking"
 PROBING: Final = "probing"
+COPYING: Final = "copying"
+"""The store itself copies what has not changed since an older copy. Then everything is compared all the same."""
 SYNCING: Final = "syncing"
 VERIFYING: Final = "verifying"
 RECORDING: Final = "recording"
@@ -456,7 +458,7 @@ AWAITING: Final = "awaiting"
 RECEIVING: Final = "receiving"
 SERVING: Final = (AWAITING, RECEIVING)
 """Phases of a mover that another one connects to. How long that takes is not its own affair, and what it receives it cannot count."""
-PHASES: Final = (WALKING, PROBING, SYNCING, VERIFYING, RECORDING, *SERVING)
+PHASES: Final = (WALKING, PROBING, COPYING, SYNCING, VERIFYING, RECORDING, *SERVING)
 
 
 class Progress(
@@ -466,7 +468,7 @@ class Progress(
 
     `total_bytes` and `total_files` are what the walk of the source found (while `walking`: so far). `files` and `bytes` are what is
     known to be at the destination: transferred, or compared and found unchanged; bytes of unchanged files are reckoned from their number.
-    While `verifying` they are what was compared once more. `eta` is about all that is left to do in the phase. `trouble` is a sentence about the server while it
+    While `verifying` they are what was compared once more; while `copying` all four are of what the store is to copy itself. `eta` is about all that is left to do in the phase. `trouble` is a sentence about the server while it
     does not answer, else empty.
     """
 

@@ -93,6 +93,8 @@ def _describe_phase(progress: Progress) -> str:
             return "waiting for a source to connect"
         case transfer.RECEIVING:
             return "receiving from a source"
+        case transfer.COPYING:
+            return f"having the store copy what has not changed since the last copy{of}"
         case transfer.VERIFYING:
             return f"comparing the destination with the source{of}"
         case transfer.RECORDING:
@@ -106,10 +108,10 @@ def describe_progress(progress: Progress) -> str:
     if progress.phase == transfer.WALKING:
         return f"{progress.phase}, {amounts.count(progress.total_files, 'file')}"
     done, total = progress.work
-    if progress.phase not in (transfer.SYNCING, transfer.VERIFYING) or not total:
+    if progress.phase not in (transfer.COPYING, transfer.SYNCING, transfer.VERIFYING) or not total:
         return progress.phase
     share = f"{min(100, done * 100 // total)}%"
-    if progress.phase == transfer.VERIFYING:
+    if progress.phase != transfer.SYNCING:
         share = f"{progress.phase} {share}"
     if progress.trouble or progress.eta is None or not 0 <= progress.eta < _LONGEST_ETA:
         return share

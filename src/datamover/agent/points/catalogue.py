@@ -340,13 +340,7 @@ class _Version(msgspec.Struct, frozen=True):
     version: outside.Count = 1
 
 
-class _Sealed(msgspec.Struct, frozen=True):
-    manifest: records.Seal | None = None
-
-
 _decode_version = outside.Decoder(_Version)
-_decode_sealed = outside.Decoder(_Sealed)
-_decode_claim = outside.Decoder(records.ClaimRecord)
 
 
 def take_outcome(raw: bytes, *, into: Reading) -> None:
@@ -359,7 +353,7 @@ def take_outcome(raw: bytes, *, into: Reading) -> None:
         into.outcome = transfer.parse_outcome(raw)
         if into.outcome is None:
             raise Unusable("it is no outcome")  # noqa: TRY301 - told alike
-        into.seal = _decode_sealed(raw).manifest
+        into.seal = records.read_ended(raw).manifest
     except Unusable as why:
         into.flaw = f"its {records.OUTCOME} cannot be used: {why}"
 
@@ -367,10 +361,7 @@ def take_outcome(raw: bytes, *, into: Reading) -> None:
 def take_holder(raw: bytes, *, into: Reading) -> None:
     """Read a `folder.json`; what is wrong with it becomes the flaw."""
     try:
-        found = _decode_claim(raw)
-        if not is_timestamp(found.timestamp):
-            raise Unusable(f"it names the folder {_quote(found.timestamp)}, which is no timestamp")  # noqa: TRY301 - told alike
-        into.holder = found
+        into.holder = records.read_claim(raw)
     except Unusable as why:
         into.flaw = into.flaw or f"its {records.HOLDER} cannot be used: {why}"
 

@@ -54,6 +54,13 @@ class Older(Table):
         """Yield what may be taken over."""
         return self._keys(f"older = {_PROVABLE}")
 
+    def older_size(self) -> tuple[int, int]:
+        """Return number and bytes of what may be taken over."""
+        row = self._database.execute(
+            f"SELECT count(*), coalesce(sum(source), 0) FROM paths WHERE older = {_PROVABLE}"  # noqa: S608 - a constant of this module
+        ).fetchone()
+        return int(row[0]), int(row[1])
+
     def add_taken_over(self, key: bytes) -> None:
         """The engine logged that the store has copied it. From now on it is there, as far as anybody has to compare it."""
         self._database.execute(

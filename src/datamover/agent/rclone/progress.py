@@ -53,6 +53,18 @@ class Reporter(progress.Reporter):
         if self._monotonic() - self._shown >= self._interval:
             self.show(line)
 
+    def copied(self, line: logs.Line) -> None:
+        """The engine's statistics while it has the store copy files, which are no part of the work that is told afterwards."""
+        if line.stats is not None:
+            self.advance(
+                files=min(line.stats.transfers, self._now.total_files),
+                size=min(line.stats.bytes, self._now.total_bytes),
+                total_files=self._now.total_files,
+                total_size=self._now.total_bytes,
+                speed=round(line.stats.speed, 1),
+                errors=line.stats.errors,
+            )
+
     def checked(self, line: logs.Line) -> None:
         """The engine's statistics while it compares files."""
         if line.stats is not None:

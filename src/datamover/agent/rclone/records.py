@@ -94,20 +94,25 @@ class ClaimRecord(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omi
     created_at: str = ""
 
 
-class _Ended(msgspec.Struct, frozen=True):
-    """As much of an outcome as says that a manifest is the one of a run that ended well."""
+class Ended(msgspec.Struct, frozen=True):
+    """As much of an `outcome.json` as says whether a run ended well, and which manifest is its own; None of earlier versions."""
 
     succeeded: bool = False
     manifest: Seal | None = None
 
 
-def read_seal(raw: bytes) -> Seal | None:
-    """Return what the manifest of a run is told by that ended well; None for other outcomes, those of earlier versions, and what cannot be decoded."""
-    try:
-        found = _decode_ended(raw)
-    except Unusable:
-        return None
-    return found.manifest if found.succeeded else None
+def read_ended(raw: bytes) -> Ended:
+    """Return what an `outcome.json` says of that. Raises Unusable when it cannot be decoded."""
+    return _decode_ended(raw)
+
+
+def read_claim(raw: bytes) -> ClaimRecord:
+    """Return the claim of any run, or its `folder.json`. Raises Unusable when it cannot be one."""
+    found = _decode_claim(raw)
+    if not is_timestamp(found.timestamp):
+        word = outside.clean(found.timestamp, limit=outside.NAME_LIMIT)
+        raise Unusable(f"it names the folder '{word}', which is no timestamp")
+    return found
 
 
 def read_owner(raw: bytes, *, place: str) -> OwnerRecord:
@@ -129,15 +134,13 @@ def read_owner(raw: bytes, *, place: str) -> OwnerRecord:
 def read_holder(raw: bytes, *, place: str, run_id: str, source: Owner) -> ClaimRecord:
     """Return the record of the folder that a run holds. Raises Failure when it cannot be that of this run of this source."""
     try:
-        record = _decode_claim(raw)
+        record = read_claim(raw)
     except Unusable as why:
         record, flaw = None, str(why)
     else:
         flaw = ""
     if record is None:
         wrong = f"is damaged ({flaw})"
-    elif not is_timestamp(record.timestamp):
-        wrong = f"names the folder {record.timestamp!r}, which is no timestamp"
     elif record.run_id != run_id:
         wrong = f"is of the run {record.run_id!r}"
     elif record.source != source:
@@ -155,14 +158,13 @@ def read_holder(raw: bytes, *, place: str, run_id: str, source: Owner) -> ClaimR
 def held_folder(raw: bytes) -> str:
     """Return the timestamp folder that the `folder.json` of any run names; empty when it cannot be one."""
     try:
-        folder = _decode_claim(raw).timestamp
+        return read_claim(raw).timestamp
     except Unusable:
         return ""
-    return folder if is_timestamp(folder) else ""
 
 
 _decode_owner = outside.Decoder(OwnerRecord)
-_decode_ended = outside.Decoder(_Ended)
+_decode_ended = outside.Decoder(Ended)
 _decode_claim = outside.Decoder(ClaimRecord)
 
 

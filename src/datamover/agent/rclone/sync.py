@@ -88,13 +88,14 @@ class Sync:
         removed: Callable[[str], None] | None = None,
         arriving: bool = False,
         largest: int | None = None,
+        statistics: Callable[[logs.Line], None] | None = None,
         verb: str = "copy",
     ) -> None:
         """Copy `source`, of `total` files where that is known by then, to `target`. Raises Failure when anything did not arrive.
 
         `by_size` gets the names of files that were taken for unchanged by their size alone, `asked` the engine's requests for single objects (see `asking`), `uploaded` those that were moved, with their
         sizes, `removed` those that arrived otherwise and were removed again, and `apart` those that an engine which may replace nothing (`--immutable`) found to have changed. `arriving`: what is moved is
-        not yet where it shall be, and does not count. `largest`: no file is written beyond so many bytes. `verb`: `sync` deletes at the target what the source does not have.
+        not yet where it shall be, and does not count. `largest`: no file is written beyond so many bytes. `statistics` gets the engine's, where they are not about the work of the run. `verb`: `sync` deletes at the target what the source does not have.
         """
         last: list[logs.Line] = []
         watch = _Watch(
@@ -129,7 +130,7 @@ class Sync:
             if line.stats is not None:
                 line, stats = logs.without_errors(line, line.stats, differing)
                 last[:] = [line]
-                self._report.statistics(line)
+                (statistics or self._report.statistics)(line)
                 watch.tick(stats, child)
                 watch.stop_for(self.interrupt, child)
                 return

@@ -136,6 +136,7 @@ class Timestamped(Attempt):
             destination=self.destination,
             folder=folder,
             environment=self.data_environment(),
+            report=self.report,
             scratch=self.scratch,
             say=self.say,
         )

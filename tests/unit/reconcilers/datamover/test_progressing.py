@@ -74,6 +74,7 @@ SHOWN = [
     ({"phase": "syncing", "bytes": 0, "total_bytes": 0, "files": 0, "total_files": 0}, "syncing"),
     ({"phase": "syncing", "bytes": 9, "total_bytes": 9, "files": 3, "total_files": 3, "eta": 0}, "100%, 0s left"),
     ({"phase": "syncing", "bytes": 9, "total_bytes": 3, "files": 9, "total_files": 3}, "100%"),
+    ({"phase": "copying", "bytes": 50 << 20, "total_bytes": 100 << 20, "files": 0, "total_files": 0}, "copying 50%"),
     ({"eta": 3700}, "33%, 1h01m left"),
     ({"eta": 3700, "trouble": "connection refused"}, "33%"),
     ({"eta": -1}, "33%"),
