@@ -70,6 +70,9 @@ class RestorePhase:
     CLEANING_UP: Final = "CleaningUp"
     COMPLETED: Final = Phase.COMPLETED
     FAILED: Final = Phase.FAILED
+
+    ORDER: Final = (NONE, PREPARING, RESTORING, CLEANING_UP, COMPLETED, FAILED)
+    """Index = value of the gauge `datamover_restore_current_phase`."""
     TERMINAL: Final = Phase.TERMINAL
 
 

@@ -1,8 +1,41 @@
-"""Metrics of DataMoverRestores. Labels are bounded: phases, results, reasons and namespaces."""
+"""Metrics of DataMoverRestores. Labels are bounded: phases, results, reasons and namespaces. Only gauges carry an object's name, at most one series of each
+family for an object; they go with the object.
+"""
+
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from datamover.api.names import RestorePhase
 from datamover.metrics.buckets import PHASE_BUCKETS
+from datamover.metrics.failures import OneSeries
+from datamover.metrics.objects import ObjectGauge, ObjectName
+
+
+class RestoreFailure(NamedTuple):
+    """Labels of a failed restore's series."""
+
+    namespace: str
+    name: str
+    claim: str
+    reason: str
+
+
+class RestoreWait(NamedTuple):
+    """Labels of a waiting restore's series."""
+
+    namespace: str
+    name: str
+    reason: str
+    severity: str
+
+
+class HalfRestored(NamedTuple):
+    """Labels of the series of a claim that is neither what it was nor whole."""
+
+    namespace: str
+    name: str
+    claim: str
 
 
 class RestoreMetrics:
@@ -37,6 +70,70 @@ class RestoreMetrics:
             ("error_type", "phase", "namespace"),
             registry=registry,
         )
+
+        self._phase = ObjectGauge(
+            "datamover_restore_current_phase",
+            "Phase of a restore: 0 not begun, 1 Preparing, 2 Restoring, 3 CleaningUp, 4 Completed, 5 Failed.",
+            key=ObjectName,
+            registry=registry,
+        )
+        self._failures: OneSeries[ObjectName, RestoreFailure] = OneSeries(
+            ObjectGauge(
+                "datamover_restore_failed_timestamp_seconds",
+                "When a restore failed that was not tried again since.",
+                key=RestoreFailure,
+                registry=registry,
+            )
+        )
+        self._waits: OneSeries[ObjectName, RestoreWait] = OneSeries(
+            ObjectGauge(
+                "datamover_restore_waiting_since_timestamp_seconds",
+                "Since when a restore that has not ended waits, in seconds since 1970, and what for.",
+                key=RestoreWait,
+                registry=registry,
+            )
+        )
+        self._halves: OneSeries[ObjectName, HalfRestored] = OneSeries(
+            ObjectGauge(
+                "datamover_restore_half_restored_timestamp_seconds",
+                "When a restore failed whose claim may be neither what it was nor whole since.",
+                key=HalfRestored,
+                registry=registry,
+            )
+        )
+
+    def phase_now(self, *, name: str, namespace: str, phase: str) -> None:
+        """The phase that a restore is in."""
+        order = RestorePhase.ORDER
+        self._phase.set(ObjectName(name, namespace), order.index(phase) if phase in order else -1)
+
+    def failed(self, *, name: str, namespace: str, claim: str, reason: str, at: float, half: bool) -> None:
+        """A restore has failed at this moment, in seconds since 1970; `half`: its claim may be neither what it was nor whole."""
+        owner = ObjectName(name, namespace)
+        self._failures.put(owner, RestoreFailure(namespace, name, claim, reason), at)
+        if half:
+            self._halves.put(owner, HalfRestored(namespace, name, claim), at)
+        else:
+            self._halves.drop(owner)
+
+    def recovered(self, *, name: str, namespace: str) -> None:
+        """A restore has not failed, or not since it was tried again."""
+        for family in (self._failures, self._halves):
+            family.drop(ObjectName(name, namespace))
+
+    def waits(self, *, name: str, namespace: str, reason: str, severity: str, since: float) -> None:
+        """A restore stands still before its end, since this moment."""
+        self._waits.put(ObjectName(name, namespace), RestoreWait(namespace, name, reason, severity), since)
+
+    def goes_on(self, *, name: str, namespace: str) -> None:
+        """A restore does not wait any more."""
+        self._waits.drop(ObjectName(name, namespace))
+
+    def forget(self, *, name: str, namespace: str) -> None:
+        """Drop the series of a restore that is gone."""
+        self._phase.forget(ObjectName(name, namespace))
+        self.recovered(name=name, namespace=namespace)
+        self.goes_on(name=name, namespace=namespace)
 
     def started(self, *, namespace: str) -> None:
         """A restore was recorded, or is tried again."""

@@ -322,6 +322,53 @@ def test_each_severity_of_a_wait_has_one_alert_of_the_same() -> None:
     assert {WAITS[reason].ended_by for reason in (reasons.SECRET_NOT_FOUND, reasons.NAME_TAKEN)} == {EndedBy.PERSON}
 
 
+# --- restores -----------------------------------------------------------------------------------------------------
+
+
+def of_restore(family: str, pod: str = "p", **more: str) -> str:
+    labels = {"namespace": "shop", "name": "back", **more, "pod": pod}
+    return f"datamover_restore_{family}{{{','.join(f'{key}={json.dumps(value)}' for key, value in labels.items())}}}"
+
+
+BACK = {"namespace": "shop", "name": "back"}
+LOST = {"claim": "app-data", "reason": "TargetTooSmall"}
+
+
+def test_a_restore_that_failed_is_named_until_its_series_goes_also_when_another_replica_leads(
+    evaluate: Evaluate,
+) -> None:
+    series = {
+        of_restore("failed_timestamp_seconds", **LOST): "1722954652x30 stale",
+        of_restore("failed_timestamp_seconds", "q", **LOST): "_x36 1722954652x60 stale",
+    }
+    for moment in ("1m", "34m", "60m"):
+        evaluate("DataMoverRestoreFailed", series, at=moment, fires=({**BACK, **LOST},))
+    evaluate("DataMoverRestoreFailed", series, at="115m")
+
+
+def test_a_claim_that_may_be_half_restored_is_told_at_once_and_urgently(evaluate: Evaluate) -> None:
+    alert, half = "DataMoverRestoreLeftHalf", of_restore("half_restored_timestamp_seconds", claim="app-data")
+    evaluate(alert, {half: "1722954652x30 stale"}, at="1m", fires=({**BACK, "claim": "app-data"},))
+    evaluate(alert, {half: "1722954652x30 stale"}, at="45m")
+    assert RULES[alert]["labels"]["severity"] == "critical"
+
+
+def test_a_restore_that_stands_still_is_told_by_how_urgent_it_is(evaluate: Evaluate) -> None:
+    urgent = of_restore("waiting_since_timestamp_seconds", reason="TargetInUse", severity="warning")
+    other = of_restore("waiting_since_timestamp_seconds", reason="TargetNotBound", severity="info")
+    evaluate("DataMoverRestoreBlocked", {urgent: "0x90", other: "0x90"}, at="14m")
+    evaluate(
+        "DataMoverRestoreBlocked", {urgent: "0x90", other: "0x90"}, at="16m", fires=({**BACK, "reason": "TargetInUse"},)
+    )
+    evaluate("DataMoverRestoreWaiting", {urgent: "0x90", other: "0x90"}, at="59m")
+    evaluate(
+        "DataMoverRestoreWaiting",
+        {urgent: "0x90", other: "0x90"},
+        at="61m",
+        fires=({**BACK, "reason": "TargetNotBound"},),
+    )
+
+
 # --- replication ----------------------------------------------------------------------------------------------------
 
 REPLICA = {"obj_name": "nightly", "obj_namespace": "shop", "role": "source", "method": "restic"}

@@ -14,6 +14,7 @@ from datamover.metrics.exposition import new_registry
 from datamover.metrics.images import CronName, ImageMetrics
 from datamover.metrics.population import DiskWait, PopulationMetrics
 from datamover.metrics.replication import ReplicaFailure, ReplicaName, ReplicationMetrics, ReplicaWait
+from datamover.metrics.restores import HalfRestored, RestoreFailure, RestoreMetrics, RestoreWait
 from datamover.metrics.runtime import RuntimeMetrics
 from support.parsing import read_yaml
 
@@ -30,6 +31,7 @@ def exposed() -> set[str]:
     registry = new_registry()
     RuntimeMetrics(registry)
     DataMoverMetrics(registry)
+    RestoreMetrics(registry)
     ReplicationMetrics(registry, now=lambda: 0.0)
     CollectionMetrics(registry)
     PopulationMetrics(registry)
@@ -86,6 +88,9 @@ def test_a_panel_shows_metrics_that_exist(expression: str) -> None:
     [
         (DASHBOARD, "Failed, and nobody has dealt with it", "datamover_failed_", {"name", "namespace", "reason"}),
         (DASHBOARD, "Waiting", "datamover_waiting_since_", {"name", "namespace", "reason"}),
+        (DASHBOARD, "Restores that failed", "datamover_restore_failed_", set(RestoreFailure._fields)),
+        (DASHBOARD, "Restores that wait", "datamover_restore_waiting_since_", set(RestoreWait._fields)),
+        (DASHBOARD, "Claims that may be half restored", "datamover_restore_half_restored_", set(HalfRestored._fields)),
         (DATA_VOLUMES, "Waiting, by name", "datamover_datavolume_waiting_since_", set(DiskWait._fields)),
         (DATA_VOLUMES, "Images out of date, by name", "datamover_image_up_to_date", set(CronName._fields)),
         (DATA_VOLUMES, "Images, age of the last import", "datamover_image_last_import_", set(CronName._fields)),

@@ -15,7 +15,7 @@ from datamover.reconcilers.restore.decide import decide
 from datamover.reconcilers.restore.facts import Facts, Settings
 from datamover.reconcilers.restore.gather import gather, secret_of
 from datamover.reconcilers.restore.plan import Plan, Step
-from datamover.reconcilers.restore.report import Meter, report_failure, report_status
+from datamover.reconcilers.restore.report import Meter, report_failure, report_present, report_status
 from datamover.reconcilers.restore.status import tell
 from datamover.reconcilers.restore.turn import place_of
 from datamover.runs.facts import Unread
@@ -86,12 +86,18 @@ class RestoreKind(OnceKind[DataMoverRestore, DataMoverRestoreStatus, Facts]):
         self._caches.movers.add_handler(lambda key: controller.wake(self._caches.restores_of_mover(key)))
         cluster.secrets.add_handler(lambda key: controller.wake(self._of_secret(key)))
 
+    def survey(self) -> None:
+        """Set the gauges of all restores before anybody can read one of them."""
+        for restore in self._caches.restores.store.list():
+            self._report_present(restore)
+
     def notice(self, key: Key, obj: DataMoverRestore) -> None:
-        """Watch what it takes from others as long as it has not begun; afterwards all of that is recorded."""
+        """Set the gauges, and watch what it takes from others as long as it has not begun; afterwards all of that is recorded."""
+        self._report_present(obj)
         spec, status = obj.spec, obj.status
         waiting = spec is not None and (status is None or status.run is None) and not obj.metadata.terminating
         if spec is None or not waiting:
-            self.forget(key)
+            self._end_watches(key)
             return
         mover = spec.source.data_mover
         self._caches.movers.want((DATA_MOVER_RESTORES.kind, key), (Key(key.namespace, mover),) if mover else ())
@@ -101,7 +107,16 @@ class RestoreKind(OnceKind[DataMoverRestore, DataMoverRestoreStatus, Facts]):
         )
 
     def forget(self, key: Key) -> None:
-        """End the watches of what it takes from others."""
+        """End the gauges, and the watches of what it takes from others."""
+        self._meter.forget(name=key.name, namespace=key.namespace)
+        self._end_watches(key)
+
+    def _report_present(self, restore: DataMoverRestore) -> None:
+        claim = claim_of(restore)
+        found = self._caches.claim(restore.metadata.namespace or "", claim) if claim else None
+        report_present(restore, meter=self._meter, claim_uid=found.metadata.uid if found is not None else None)
+
+    def _end_watches(self, key: Key) -> None:
         self._caches.movers.want((DATA_MOVER_RESTORES.kind, key), ())
         self._caches.cluster.secrets.want((DATA_MOVER_RESTORES.kind, key), ())
 

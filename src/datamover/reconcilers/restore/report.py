@@ -6,9 +6,10 @@ from typing import Protocol
 from datamover.api import reasons
 from datamover.api.names import ConditionType, RestorePhase
 from datamover.api.v1alpha1.restore import DataMoverRestore, DataMoverRestoreStatus
-from datamover.api.waits import PLANNED
+from datamover.api.waits import PLANNED, find_hold, find_wait
 from datamover.plans.learned import Failed
 from datamover.plans.steps import ProveStatus, WriteStatus
+from datamover.reconcilers.restore.turn import has_left_half
 from kubekit.client.errors import Forbidden
 from kubekit.words.meta import ObjectMeta
 from kubekit.words.timestamps import moment_of
@@ -33,6 +34,30 @@ class Meter(Protocol):
         """Something stands in the way."""
         ...
 
+    def phase_now(self, *, name: str, namespace: str, phase: str) -> None:
+        """The phase that a restore is in."""
+        ...
+
+    def failed(self, *, name: str, namespace: str, claim: str, reason: str, at: float, half: bool) -> None:
+        """A restore has failed at this moment, in seconds since 1970; `half`: its claim may be neither what it was nor whole."""
+        ...
+
+    def recovered(self, *, name: str, namespace: str) -> None:
+        """A restore has no failure that stands."""
+        ...
+
+    def waits(self, *, name: str, namespace: str, reason: str, severity: str, since: float) -> None:
+        """A restore that has not ended stands still since this moment."""
+        ...
+
+    def goes_on(self, *, name: str, namespace: str) -> None:
+        """A restore does not wait."""
+        ...
+
+    def forget(self, *, name: str, namespace: str) -> None:
+        """A restore is gone."""
+        ...
+
 
 def report_status(
     restore: DataMoverRestore, new: DataMoverRestoreStatus, *, meter: Meter, now: datetime, cause: str | None = None
@@ -51,6 +76,32 @@ def report_status(
         run = new.run
         meter.restored(namespace=namespace, size=run.bytes or 0, files=run.files or 0, attempts=run.attempts)
     _report_obstacle(old, new, namespace=namespace, meter=meter, cause=cause)
+
+
+def report_present(restore: DataMoverRestore, *, meter: Meter, claim_uid: str | None) -> None:
+    """Set the gauges of a restore as it is: after a restart they stand without a write. `claim_uid` is that of the claim as it is now."""
+    status = restore.status or DataMoverRestoreStatus()
+    name, namespace, run = restore.metadata.name, restore.metadata.namespace or "", status.run
+    created = moment_of(restore.metadata.creation_timestamp, default=0.0)
+    meter.phase_now(name=name, namespace=namespace, phase=status.phase or RestorePhase.NONE)
+    if status.phase == RestorePhase.FAILED:
+        ready = status.condition(ConditionType.READY)
+        meter.failed(
+            name=name,
+            namespace=namespace,
+            claim=run.claim if run is not None else "",
+            reason=ready.reason if ready is not None else reasons.MOVER_FAILED,
+            at=moment_of((run.finished if run is not None else None) or status.phase_started, default=created),
+            half=has_left_half(restore, claim_uid=claim_uid),
+        )
+    else:
+        meter.recovered(name=name, namespace=namespace)
+    held = find_hold(status)
+    if held is None or status.phase == RestorePhase.FAILED:
+        meter.goes_on(name=name, namespace=namespace)
+        return
+    severity, since = find_wait(held.reason).severity.value, moment_of(held.last_transition_time, default=created)
+    meter.waits(name=name, namespace=namespace, reason=held.reason, severity=severity, since=since)
 
 
 def report_failure(

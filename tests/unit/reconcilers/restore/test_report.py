@@ -1,15 +1,16 @@
 """What written statuses of restores count."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from datamover.api.names import RestorePhase as Phase
+from datamover.api.v1alpha1.restore import DataMoverRestore
 from datamover.metrics.restores import RestoreMetrics
-from datamover.reconcilers.restore.report import report_status
-from support.builders import NOW
-from support.restores import restore, run, status
+from datamover.reconcilers.restore.report import report_present, report_status
+from support.builders import CREATED, NOW
+from support.restores import CLAIM, restore, run, status
 
 HERE = {"namespace": "default"}
 
@@ -34,6 +35,75 @@ def test_a_restore_that_ends_is_counted_with_its_duration(phase: str, word: str)
     assert registry.get_sample_value("datamover_restore_duration_seconds_sum", labels) == 90
     restored = registry.get_sample_value("datamover_restored_files_total", HERE)
     assert restored == (3 if phase == Phase.COMPLETED else None)
+
+
+HERE_IT_IS = f"uid-of-{CLAIM}"
+NAMED = {"name": "back", "namespace": "default"}
+GAUGES = "datamover_restore_{}_timestamp_seconds"
+
+
+def shown(obj: DataMoverRestore, *, claim_uid: str | None = HERE_IT_IS, meter: RestoreMetrics | None = None) -> None:
+    report_present(obj, meter=meter or RestoreMetrics(CollectorRegistry()), claim_uid=claim_uid)
+
+
+PHASES = {None: 0, Phase.PREPARING: 1, Phase.RESTORING: 2, Phase.CLEANING_UP: 3, Phase.COMPLETED: 4, Phase.FAILED: 5}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_each_phase_has_its_number(phase: str | None) -> None:
+    registry = CollectorRegistry()
+    shown(restore(status=status(phase) if phase else None), meter=RestoreMetrics(registry))
+    assert registry.get_sample_value("datamover_restore_current_phase", NAMED) == PHASES[phase]
+
+
+LEFT = {
+    "marked": ("marked", HERE_IT_IS, True),
+    "without a word": (None, HERE_IT_IS, True),
+    "untouched": ("untouched", HERE_IT_IS, False),
+    "whole": ("whole", HERE_IT_IS, False),
+    "marked, and the claim is another one by now": ("marked", "another", False),
+    "marked, and the claim is gone": ("marked", None, False),
+}
+
+
+@pytest.mark.parametrize("case", LEFT)
+def test_a_failed_restore_is_named_and_so_is_a_claim_that_it_may_have_left_half_there(case: str) -> None:
+    target, uid, half = LEFT[case]
+    registry = CollectorRegistry()
+    meter = RestoreMetrics(registry)
+    recorded = run(target=target, claim_uid=HERE_IT_IS, finished=CREATED)
+    failed = restore(status=status(Phase.FAILED, reason="TargetTooSmall", run=recorded))
+    at = datetime.fromisoformat(CREATED).timestamp()
+
+    def series() -> tuple[float | None, float | None]:
+        return (
+            registry.get_sample_value(GAUGES.format("failed"), {**NAMED, "claim": CLAIM, "reason": "TargetTooSmall"}),
+            registry.get_sample_value(GAUGES.format("half_restored"), {**NAMED, "claim": CLAIM}),
+        )
+
+    shown(failed, claim_uid=uid, meter=meter)
+    assert series() == (at, at if half else None)
+    shown(failed, claim_uid=None, meter=meter)
+    assert series() == (at, None), "it goes with the claim"
+    shown(failed, meter=meter)
+    shown(restore(status=status(Phase.PREPARING)), meter=meter)
+    assert series() == (None, None), "it goes with the retry"
+    shown(failed, meter=meter)
+    meter.forget(**NAMED)
+    assert series() == (None, None), "it goes with the restore"
+    assert registry.get_sample_value("datamover_restore_current_phase", NAMED) is None
+
+
+def test_a_restore_that_waits_is_named_with_what_for_and_how_urgent_it_is() -> None:
+    registry = CollectorRegistry()
+    meter = RestoreMetrics(registry)
+    labels = {**NAMED, "reason": "TargetInUse", "severity": "warning"}
+    blocked = {"reason": "TargetInUse", "conditions": {"Stalled": "True", "Reconciling": "False"}}
+    shown(restore(status=status(Phase.PREPARING, **blocked)), meter=meter)  # type: ignore[arg-type]
+    since = registry.get_sample_value(GAUGES.format("waiting_since"), labels)
+    assert since == datetime.fromisoformat(CREATED).timestamp()
+    shown(restore(status=status(Phase.PREPARING)), meter=meter)
+    assert registry.get_sample_value(GAUGES.format("waiting_since"), labels) is None
 
 
 def test_what_stands_in_the_way_is_counted_once() -> None:
