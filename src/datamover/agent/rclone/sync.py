@@ -49,7 +49,7 @@ class Moved(msgspec.Struct):
 
 
 class Sync:
-    """Runs the engine for data."""
+    """Runs the engine for data. `counts_bytes`: bytes that move are an advance as well, though no file is done; see `_Watch.tick`."""
 
     def __init__(
         self,
@@ -61,8 +61,10 @@ class Sync:
         outage_limit: float,
         grace: float,
         monotonic: Callable[[], float] = time.monotonic,
+        counts_bytes: bool = False,
     ) -> None:
         self._engine = engine
+        self._counts_bytes = counts_bytes
         self._destination = destination
         self._report = report
         self._show = show
@@ -72,6 +74,8 @@ class Sync:
         self.moved = Moved()
         self.interrupt: Callable[[], Failure | None] = _no_interruption
         """Asked about once a second while files move; what it returns ends that."""
+        self.counted: Callable[[logs.Stats], None] = _ignore
+        """Told the engine's statistics about once a second while files move."""
 
     def copy(
         self,
@@ -105,6 +109,7 @@ class Sync:
             monotonic=self._monotonic,
             wait=self._report.wait,
             total=total,
+            counts_bytes=self._counts_bytes,
         )
         # debug lines come by the million: only those that are asked for are read, unless the user wants to see them all
         wanted = None if environment.get("RCLONE_LOG_LEVEL") == "DEBUG" else (SIZE_ONLY.encode(), asking.WORD)
@@ -131,6 +136,7 @@ class Sync:
                 line, stats = logs.without_errors(line, line.stats, differing)
                 last[:] = [line]
                 (statistics or self._report.statistics)(line)
+                self.counted(stats)
                 watch.tick(stats, child)
                 watch.stop_for(self.interrupt, child)
                 return
@@ -177,6 +183,10 @@ def _no_interruption() -> None:
     return None
 
 
+def _ignore(stats: logs.Stats) -> None:
+    del stats
+
+
 class _Watch:
     """Ends a copy that cannot come to anything. Ticks with every line of statistics, about once a second."""
 
@@ -189,8 +199,10 @@ class _Watch:
         monotonic: Callable[[], float],
         wait: Callable[[str], None],
         total: Callable[[], int | None],
+        counts_bytes: bool = False,
     ) -> None:
         self._total = total
+        self._counts_bytes = counts_bytes
         self.failure: Failure | None = None
         self._destination = destination
         self._grace = grace
@@ -209,8 +221,9 @@ class _Watch:
             if child.errors.amount(transfer.NO_SPACE) >= _FULL:
                 self._give_up(self._destination.explain(child.errors, 1, total=self._total()), child)
                 return
-        # bytes say nothing: they go on counting while the same file is tried again and again
-        state = (stats.checks, stats.transfers, stats.listed)
+        # bytes say nothing of what is sent: they go on counting while the same file is tried again and again. What comes shows that the server answers, whatever
+        # becomes of questions, and who brings it in vain is ended by the engine's own retries and whoever counts those
+        state = (stats.checks, stats.transfers, stats.listed, stats.bytes if self._counts_bytes else 0)
         if state != self._before:
             self._before = state
             self._outage.advance()

@@ -56,9 +56,7 @@ def prepare(environ: Mapping[str, str], *, now: datetime, token: str) -> Task:
 
 
 def _run(settings: Settings, given: Surroundings) -> transfer.Outcome:
-    mounted = os.path.realpath(settings.order.directory)  # the embedded node mounts by a link
-    there = msgspec.structs.replace(settings, order=msgspec.structs.replace(settings.order, directory=mounted))
-    restore = _Restore(there, given)
+    restore = _Restore(settings, given)
 
     def to_the_end() -> transfer.Outcome:
         try:

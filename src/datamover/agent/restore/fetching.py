@@ -11,6 +11,7 @@ import select
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import md5
+from typing import TypeVar
 
 from datamover.agent.errors import Failure
 from datamover.agent.files import holes, names
@@ -25,6 +26,8 @@ from datamover.agent.restore.progress import Reporter
 from datamover.agent.restore.wanted import File
 from datamover.agent.scratch import FULL, keeping
 from datamover.api import transfer
+
+T = TypeVar("T")
 
 BATCH_FILES = 20_000
 BATCH_BYTES = 16 << 30
@@ -96,6 +99,42 @@ class Store:
         return self._server.tell_silence()
 
 
+class Clock:
+    """When something has advanced last: a file came, or since the last file more bytes than in any try before. Bytes alone are none: a file that breaks off
+    at the same place each time brings them for ever.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._before, self._now, self._most = 0, 0, 0
+        self.advanced = monotonic()
+
+    def start(self) -> None:
+        """Something else is to come."""
+        self._most = 0
+        self.advanced = self._monotonic()
+        self.begin()
+
+    def begin(self) -> None:
+        """Another try begins, whose bytes are counted from none."""
+        self._before = self._now = 0
+
+    def count(self, size: int) -> None:
+        """So many bytes have come in this try."""
+        self._now = size
+        if size - self._before > self._most:
+            self._most, self.advanced = size - self._before, self._monotonic()
+
+    def file(self) -> None:
+        """A file has come."""
+        self._before, self._most = self._now, 0
+        self.advanced = self._monotonic()
+
+    def silent(self) -> float:
+        """Return the seconds since the last advance."""
+        return self._monotonic() - self.advanced
+
+
 class Fetching:
     """See the module. `environment` is the engine's for data, `folder` where below the root the files of the point are, `scratch` a directory of
     our own, `into` a handle on the folder where files arrive, and `path` a path of that.
@@ -129,8 +168,7 @@ class Fetching:
         self._show = show
         self._beyond: set[bytes] = set()
         self._outage_limit = outage_limit
-        self._monotonic = monotonic
-        self._advanced = monotonic()
+        self._clock = Clock(monotonic)
         self._heard: int = 0
         self._sync: Sync = Sync(
             engine,
@@ -140,32 +178,37 @@ class Fetching:
             outage_limit=outage_limit,
             grace=grace,
             monotonic=monotonic,
+            counts_bytes=True,
         )
+        self._sync.counted = lambda stats: self._clock.count(stats.bytes)
         self._distrusts = False
         """Whether the store's ETags turned out to be no checksums: then the engine does not judge by them what came, and the manifest alone does."""
         self.said = ""
         """What the engine said last of objects that did not come."""
 
     def fetch(self, files: Sequence[File]) -> None:
-        """Bring these files. While the server cannot be reached it is tried again, until the outage limit has passed since the last file came.
+        """Bring these files. Raises Failure when none of the others could be brought either; what did not come is missing afterwards."""
+        self._patiently(lambda: self._bring(files))
 
-        Raises Failure when none of the others could be brought either; what did not come is missing afterwards.
-        """
-        self._advanced, wait = self._monotonic(), _FIRST_WAIT
+    def _patiently(self, act: Callable[[], T]) -> T:
+        """Return what `act` returns. While the server cannot be reached it is tried again, until the outage limit has passed since the last advance."""
+        self._clock.start()
+        wait = _FIRST_WAIT
         while True:
-            came = self._sync.moved.files
+            before = self._clock.advanced
+            self._clock.begin()
             try:
-                self._bring(files)
+                found = act()
             except Failure as failure:
                 if failure.failure_class != transfer.NETWORK or not failure.retryable:
                     raise
-                wait = _FIRST_WAIT if self._sync.moved.files > came else wait
-                if self._monotonic() - self._advanced + wait > self._outage_limit:
+                wait = _FIRST_WAIT if self._clock.advanced > before else wait
+                if self._clock.silent() + wait > self._outage_limit:
                     raise
                 self._report.wait(failure.message)
             else:
                 self._report.wait("")
-                return
+                return found
             self._engine.stop.pause(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
 
@@ -207,14 +250,15 @@ class Fetching:
 
     def _hear(self, line: logs.Line) -> None:
         if self._sync.moved.files != self._heard:
-            self._heard, self._advanced = self._sync.moved.files, self._monotonic()
+            self._heard = self._sync.moved.files
+            self._clock.file()
         if line.level == "error" and _BEYOND in line.msg and line.object:
             self._beyond.add(line.object.encode("utf-8", "replace"))
         self._show(line)
 
     def fetch_sparse(self, file: File) -> str:
         """Bring one file without giving its holes any room; return what is wrong with it, empty for nothing."""
-        return self._server.patiently(lambda: self._stream(file))
+        return self._patiently(lambda: self._stream(file))
 
     def _stream(self, file: File) -> str:
         read, write = os.pipe2(os.O_CLOEXEC)
@@ -262,6 +306,7 @@ class Fetching:
                         digest.update(piece)
                         got += len(piece)
                         self._report.arrived(got, speed=0.0)
+                        self._clock.count(got)
                         if got > file.size:
                             return _more_than(file)
                     out.truncate(got)

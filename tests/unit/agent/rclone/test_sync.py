@@ -40,13 +40,19 @@ class Child:
 class Scene:
     """A watch over a child, and a destination whose answer to questions can be chosen."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, counts_bytes: bool = False) -> None:
         self.now = 0.0
         self.troubles: list[str] = []
         self.answer = Child()
         self.child = Child()
         self.watch = _Watch(
-            self, limit=60, grace=1, monotonic=lambda: self.now, wait=self.troubles.append, total=lambda: None
+            self,
+            limit=60,
+            grace=1,
+            monotonic=lambda: self.now,
+            wait=self.troubles.append,
+            total=lambda: None,
+            counts_bytes=counts_bytes,
         )  # type: ignore[arg-type]
 
     def explain(self, errors: Errors, code: int, *, total: int | None = None) -> Failure:
@@ -60,9 +66,9 @@ class Scene:
         errors.add(Line(level="error", msg="i/o timeout"))
         return self.explain(errors, 1)
 
-    def tick(self, *, seconds: float = 1, transfers: int = 0) -> None:
+    def tick(self, *, seconds: float = 1, transfers: int = 0, size: int = 0) -> None:
         self.now += seconds
-        self.watch.tick(Stats(transfers=transfers), self.child)  # type: ignore[arg-type]
+        self.watch.tick(Stats(transfers=transfers, bytes=size), self.child)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -127,3 +133,16 @@ def test_a_server_that_takes_requests_and_answers_none_is_given_up_at_the_limit(
     assert scene.watch.failure is not None
     assert scene.watch.failure.failure_class == transfer.NETWORK
     assert "DATAMOVER_OUTAGE_LIMIT" in scene.watch.failure.message
+
+
+@pytest.mark.parametrize("counts_bytes", [False, True])
+def test_bytes_that_come_show_that_a_server_is_there_which_answers_no_question(counts_bytes: bool) -> None:
+    """What is sent may be the same file again and again; then bytes are no advance."""
+    scene = Scene(counts_bytes=counts_bytes)
+    scene.answer = Child(1, "Failed to lsf: dial tcp 10.0.0.1:9000: connect: connection refused")
+    for second in range(200):
+        scene.tick(size=second // 10)  # a byte now and then
+    assert scene.child.stopped != counts_bytes
+    for _ in range(100):
+        scene.tick(size=20)
+    assert scene.child.stopped, "it stands still"
