@@ -1,4 +1,4 @@
-"""Claims that are filled from a ReplicationDestination, with a real driver, snapshotter, binder and scheduler.
+"""Claims that are filled from a ReplicationDestination, or by a DataMoverRestore, with a real driver, snapshotter, binder and scheduler.
 
 The image is a snapshot of a volume that a Pod has written; the destination's status names it, as its mover would have left it.
 """
@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from datamover.api import names, reasons
+from datamover.api.names import FillingReason
 from datamover.api.volsync.names import (
     POPULATED_FROM_ANNOTATION,
     POPULATING_LABEL_PREFIX,
@@ -215,3 +217,49 @@ def test_the_operator_registers_itself_once_the_cluster_has_the_kind_for_it(plac
             wait_for(lambda: "create" in verbs(), what=lambda: str(verbs()))
     finally:
         place.kubectl.run("delete", "crd", VOLUME_POPULATORS.group_resource, "--wait=true")
+
+
+def test_a_pod_starts_with_all_of_its_data_when_a_restore_fills_its_claim(place: Place) -> None:
+    """With a class that binds on first use: nothing is made before the Pod is there, and it runs no sooner than all has come back."""
+    place.create_volume()
+    place.create_secret()
+    place.create_mover("nightly", deletePvcAfterBackup=True)
+    place.wait_complete("nightly")
+    place.kubectl.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "filled"},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "storageClassName": place.cluster.storage_class("rig-wait"),
+                "resources": {"requests": {"storage": "1Gi"}},
+                "dataSourceRef": {"apiGroup": names.GROUP, "kind": "DataMoverRestore", "name": "back"},
+            },
+        },
+        namespace=place.namespace,
+    )
+    wait_told(place, "filled", FillingReason.RESTORE_NOT_FOUND)
+    place.kubectl.apply(
+        {
+            "apiVersion": f"{names.GROUP}/v1alpha1",
+            "kind": "DataMoverRestore",
+            "metadata": {"name": "back"},
+            "spec": {"source": {"dataMover": "nightly"}, "target": {"claimName": "filled"}},
+        },
+        namespace=place.namespace,
+    )
+    wait_told(place, "filled", reasons.WAITING_FOR_CONSUMER)
+    assert not [name for name in place.claims() if name.startswith(names.RESTORE_PRIME_PREFIX)]
+    begin_reading(place, "filled")
+    assert read(place, "filled") == DIGESTS
+    place.run("wait", "--for=condition=Complete", "dmr/back", f"--timeout={PATIENCE:.0f}s")
+    wait_told(place, "filled", FillingReason.POPULATED)
+    assert not [name for name in place.claims() if name.startswith(names.RESTORE_PRIME_PREFIX)]
+    restore = place.kubectl.get("datamoverrestore", "back", "-n", place.namespace)
+    found = place.kubectl.get("pvc", "filled", "-n", place.namespace)
+    volume = place.kubectl.get("pv", found["spec"]["volumeName"])
+    assert volume["spec"]["claimRef"]["uid"] == found["metadata"]["uid"] == restore["status"]["run"]["claimUid"]
+    assert volume["metadata"]["annotations"][names.POPULATED_BY_ANNOTATION] == restore["metadata"]["uid"]
+    place.run("delete", "dmr/back", "--wait=true")
+    assert place.kubectl.get("pvc", "filled", "-n", place.namespace)["status"]["phase"] == "Bound"

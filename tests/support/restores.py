@@ -37,6 +37,7 @@ from support.builders import CREATED, MOVER_UID, NAMESPACE, NOW
 CLAIM = "app-restored"
 JOB = f"restore-{CLAIM}"
 SETTINGS = Settings()
+_OWN = ("mover", "secret", "before", "copies", "target", "target_class", "target_volume")
 BUCKET = RestoreSource(bucket=Bucket(secret_name="storage-credentials"))
 FROM_MOVER = RestoreSource(data_mover="nightly")
 INTO = RestoreTarget(claim_name=CLAIM)
@@ -167,7 +168,7 @@ def facts(obj: DataMoverRestore | None = None, **known: Any) -> Facts:
     }
     if "claim" in given:
         given["source"] = given.pop("claim")
-    own = {key: given.pop(key) for key in ("mover", "secret", "before", "copies") if key in given}
+    own = {key: given.pop(key) for key in _OWN if key in given}
     learnt = {key: given.pop(key) for key in Known.__slots__ if key in given}
     return Facts(obj or restore(), RunFacts(NOW, known=Known(**learnt), **given), **own)
 

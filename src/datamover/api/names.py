@@ -37,6 +37,15 @@ RESTORE_PREFIX: Final = "restore-"
 RESTORED_BY_ANNOTATION: Final = f"{GROUP}/restored-by"
 """On a claim that a DataMoverRestore has made: the UID of that one. The claim belongs to nobody but its user."""
 
+RESTORE_PRIME_PREFIX: Final = "restore-prime-"
+"""Begins the name of the temporary claim by which a DataMoverRestore fills another one; the UID of the restore follows."""
+FILLS_ANNOTATION: Final = f"{GROUP}/fills"
+"""On such a temporary claim: the UID of the claim that it was made for."""
+POPULATED_BY_ANNOTATION: Final = f"{GROUP}/populated-by"
+"""On a volume that was handed over to the claim that it was filled for: the UID of the DataMoverRestore that has filled it."""
+RESTORE_POPULATOR_NAME: Final = "datamover-datamoverrestore"
+"""The VolumePopulator that says that claims are filled from DataMoverRestores."""
+
 LEASE_NAME: Final = "190add0e.a-cup-of.coffee"
 OPERATOR_NAMESPACE: Final = "datamover-operator-system"
 
@@ -90,6 +99,15 @@ class ConditionType:
     RESTORED: Final = "Restored"
     VERIFIED: Final = "Verified"
     CLEANED_UP: Final = "CleanedUp"
+
+
+class FillingReason:
+    """Reasons of events about a claim that is filled by a DataMoverRestore, beside the restore's own."""
+
+    RESTORE_NOT_FOUND: Final = "DataMoverRestoreNotFound"
+    NOT_FOR_CLAIM: Final = "DataMoverRestoreNotForClaim"
+    OVER: Final = "DataMoverRestoreIsOver"
+    POPULATED: Final = "Populated"
 
 
 class CopyMethod:

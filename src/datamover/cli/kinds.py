@@ -7,6 +7,7 @@ from datamover.cli.hosted_control_planes import hosted_control_plane_kinds
 from datamover.cli.options import Options
 from datamover.cli.population import population_kinds
 from datamover.cli.replication import replication_kinds
+from datamover.cli.restores import restore_population_kinds
 from datamover.cli.surroundings import AnyKind, MakeKind, Surroundings
 from datamover.metrics.datamover import DataMoverMetrics
 from datamover.metrics.restores import RestoreMetrics
@@ -58,7 +59,7 @@ def data_mover_restores(around: Surroundings) -> AnyKind:
     return RestoreKind(caches=caches, meter=RestoreMetrics(around.registry), settings=settings)
 
 
-KINDS: Final[tuple[MakeKind, ...]] = (data_movers, data_mover_restores)
+KINDS: Final[tuple[MakeKind, ...]] = (data_movers, data_mover_restores, *restore_population_kinds())
 """What the operator reconciles always. Another kind joins here."""
 
 REPLICATION_KINDS: Final[tuple[MakeKind, ...]] = (*replication_kinds(), *population_kinds())

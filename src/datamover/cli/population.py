@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from datamover.api.volsync.names import CREATED_BY_VALUE, GROUP, POPULATOR_NAME, PopulatorReason
@@ -15,6 +15,7 @@ from datamover.reconcilers.population.release import ReleaseKind
 from datamover.reconcilers.registration import Registration, RegistrationKind
 from kubekit.runtime.definition_gate import DefinitionGate
 from kubekit.runtime.gate import Gate
+from kubekit.words.meta import Resource
 from kubekit.words.populator import SourceKind
 
 AnyKind = Kind[Any, Any, Any]
@@ -29,16 +30,18 @@ REGISTRATION: Final = Registration(
 
 
 @dataclass(frozen=True, slots=True)
-class _Gates:
-    """One watch of the destinations' definition for all kinds of an operator: without destinations there is nothing to fill from."""
+class Gates:
+    """One watch of the definition of what claims are filled from, for all kinds of an operator: without such objects there is nothing to fill from."""
 
+    resource: Resource[Any]
     made: WeakKeyDictionary[Cluster, Gate] = field(default_factory=WeakKeyDictionary[Cluster, Gate])
 
     def before(self, around: Surroundings) -> tuple[Gate, ...]:
         """Return what these kinds are behind."""
         if around.cluster not in self.made:
-            self.made[around.cluster] = DefinitionGate(around.client, REPLICATION_DESTINATIONS, clock=around.clock)
-        return (self.made[around.cluster], *around.beside_volsync)
+            self.made[around.cluster] = DefinitionGate(around.client, self.resource, clock=around.clock)
+        beside = around.beside_volsync if self.resource is REPLICATION_DESTINATIONS else ()
+        return (self.made[around.cluster], *beside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,8 @@ class MakePopulation:
     """Makes one of the kinds."""
 
     make: Callable[[Surroundings], AnyKind]
-    gates: _Gates
-    created_by: ClassVar[Collection[str]] = (CREATED_BY_VALUE,)
+    gates: Gates
+    created_by: Collection[str] = (CREATED_BY_VALUE,)
 
     def __call__(self, around: Surroundings) -> AnyKind:
         """Return the kind."""
@@ -58,7 +61,7 @@ class MakePopulation:
 
 def population_kinds() -> tuple[MakePopulation, ...]:
     """Return the makers of what fills claims."""
-    gates = _Gates()
+    gates = Gates(REPLICATION_DESTINATIONS)
 
     def fill(around: Surroundings) -> AnyKind:
         return PopulationKind(around.client, view=View(around.cluster))

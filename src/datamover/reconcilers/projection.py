@@ -88,7 +88,8 @@ def _project_claim_meta(meta: ObjectMeta, spec: PersistentVolumeClaimSpec | None
         projected = replace(projected, annotations={**(projected.annotations or {}), SKIP_ANNOTATION: "true"})
     if not has_room(meta):
         projected = replace(projected, annotations={**(projected.annotations or {}), FULL: "true"})
-    populates = meta.label(POPULATED_FOR_LABEL) is not None or (spec is not None and spec.data_source_ref is not None)
+    temporary = meta.label(POPULATED_FOR_LABEL) is not None or meta.annotation(names.FILLS_ANNOTATION) is not None
+    populates = temporary or (spec is not None and spec.data_source_ref is not None)
     if node is None or not populates:
         return projected
     return replace(projected, annotations={**(projected.annotations or {}), SELECTED_NODE: share(node)})

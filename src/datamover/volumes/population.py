@@ -48,6 +48,20 @@ def build_prime(claim: PersistentVolumeClaim, *, image: str, storage_class: str,
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": wanted}
 
 
+def names_kind(claim: PersistentVolumeClaim, *, group: str, kind: str) -> bool:
+    """Tell whether a claim says in its dataSourceRef that it is filled from an object of this kind."""
+    source = claim.spec.data_source_ref if claim.spec is not None else None
+    return source is not None and (source.api_group, source.kind) == (group, kind)
+
+
+def filled_from(claim: PersistentVolumeClaim) -> str:
+    """Return the name of the object that a claim is filled from; empty when it is none in its namespace."""
+    source = claim.spec.data_source_ref if claim.spec is not None else None
+    if source is None or source.namespace not in (None, "", claim.metadata.namespace):
+        return ""
+    return source.name
+
+
 def image_of(prime: PersistentVolumeClaim) -> str | None:
     """Return the snapshot that a temporary claim is filled from; None when it would be empty."""
     source = prime.spec.data_source if prime.spec is not None else None

@@ -1,5 +1,7 @@
 """The temporary claim by which another one is filled: like that one in all that decides whether a volume fits it. Pure."""
 
+from collections.abc import Mapping
+
 from datamover.api.ownership import Owner
 from kubekit.words.core import SELECTED_NODE, PersistentVolumeClaim
 from kubekit.words.meta import Manifest
@@ -28,10 +30,17 @@ def like(claim: PersistentVolumeClaim) -> Manifest:
 
 
 def build_prime_of(
-    owner: Owner, claim: PersistentVolumeClaim, *, name: str, component: str, node: str | None
+    owner: Owner,
+    claim: PersistentVolumeClaim,
+    *,
+    name: str,
+    component: str,
+    node: str | None,
+    annotations: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Return an empty temporary claim. `node` is where the user's Pod is to run, for classes that bind on first use."""
     metadata = owner.child(name, component=component)
-    if node is not None:
-        metadata["annotations"] = {SELECTED_NODE: node}
+    noted = {**(annotations or {}), **({SELECTED_NODE: node} if node is not None else {})}
+    if noted:
+        metadata["annotations"] = noted
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": like(claim)}

@@ -202,6 +202,10 @@ def test_a_kind_whose_children_nobody_would_watch_is_refused() -> None:
         Operator(client(), cluster="c", options=Options(), registry=registry, metrics=metrics, kinds=hidden)
 
 
+OF_RESTORES = ("datamoverrestore", "restored-claim", "restore-populator")
+"""The controllers that sleep where there is no DataMoverRestore."""
+
+
 def kind_names(operator: Operator) -> list[str]:
     return [kind.resource.kind for kind in operator.kinds]
 
@@ -222,8 +226,14 @@ def test_what_is_optional_or_behind_gates_holds_up_nobody_and_is_told_of() -> No
     operator = Operator(
         client(), cluster="c", options=options, registry=registry, metrics=metrics, kinds=(*KINDS, guest)
     )
-    assert kind_names(operator) == ["DataMover", "DataMoverRestore", "Errand"]
-    assert list(operator.manager.notes()) == ["datamoverrestore", "errand"]
+    assert kind_names(operator) == [
+        "DataMover",
+        "DataMoverRestore",
+        "PersistentVolumeClaim",
+        "CustomResourceDefinition",
+        "Errand",
+    ]
+    assert list(operator.manager.notes()) == [*OF_RESTORES, "errand"]
     assert operator.checks()["errands.example.com"]() is None, "it makes no replica unready"
     for gate in ("definition", "lease"):
         assert registry.get_sample_value("datamover_controller_asleep", {"controller": "errand", "gate": gate}) == 1
@@ -258,7 +268,7 @@ def test_backups_of_hosted_control_planes_are_followed_only_where_that_is_on(ena
     operator = Operator(client(), cluster="c", options=options, registry=registry, metrics=metrics)
     watched = {each.resource.group_resource for each in operator.cluster.informers()}
     assert ("datauploads.velero.io" in watched) is enabled
-    assert list(operator.manager.notes()) == ["datamoverrestore", *(["hosted-control-plane"] if enabled else [])]
+    assert list(operator.manager.notes()) == [*OF_RESTORES, *(["hosted-control-plane"] if enabled else [])]
 
 
 def test_a_stall_is_one_after_as_long_as_is_said() -> None:

@@ -285,6 +285,18 @@ where it is a registry: it has a dot or a port, or is localhost.
   resourceNames: [kube-system]
   verbs: [get]
 {{- end }}
+{{- if .Values.restores.population.enabled }}
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  resourceNames: [volumepopulators.populator.storage.k8s.io]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [persistentvolumes]
+  verbs: [patch]
+- apiGroups: [populator.storage.k8s.io]
+  resources: [volumepopulators]
+  verbs: [get, list, watch, create]
+{{- end }}
 {{- if .Values.replication.enabled }}
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]

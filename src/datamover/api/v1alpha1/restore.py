@@ -75,7 +75,8 @@ class RestoreTarget(Model, frozen=True):
     claim_name: Annotated[
         str,
         doc(
-            "PersistentVolumeClaim in the same namespace that is restored into. It never belongs to the restore.",
+            "PersistentVolumeClaim in the same namespace that is restored into. It never belongs to the restore. One that names this restore in its "
+            "dataSourceRef, and has no volume yet, gets its volume when all is there.",
             minLength=1,
             maxLength=253,
             pattern=DNS_SUBDOMAIN,
@@ -172,7 +173,18 @@ class RestoreRun(Model, frozen=True):
     disturbed: Annotated[bool | None, doc("Whether the point may be one that a later run has begun to replace.")] = None
     privileges: Annotated[bool | None, doc("Whether set-ID bits and privileged attributes come back.")] = None
     special: Annotated[bool | None, doc("Whether pipes and device nodes come back.")] = None
-    claim_uid: Annotated[str | None, doc("UID of the claim when the mover was started.")] = None
+    claim_uid: Annotated[
+        str | None,
+        doc("UID of the claim when the mover was started; of one that waits to be filled, when that was decided."),
+    ] = None
+    temporary_claim: Annotated[
+        str | None,
+        doc(
+            "The temporary claim that the mover writes, whose volume becomes the claim's when all is there. Only where the claim names this restore in its "
+            "dataSourceRef."
+        ),
+    ] = None
+    temporary_claim_uid: Annotated[str | None, doc("UID of the temporary claim when the mover was started.")] = None
     job_name: Annotated[str | None, doc("The mover's Job.")] = None
     point: Annotated[str | None, doc("The run that was restored.")] = None
     copied: Annotated[str | None, doc("Moment of that run's copy, YYYY-MM-DD-HHMMSS in UTC.")] = None

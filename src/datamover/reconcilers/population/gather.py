@@ -8,7 +8,7 @@ from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIO
 from datamover.plans.known import Known
 from datamover.reconcilers.population.facts import Facts
 from datamover.runs.facts import Unread
-from datamover.volumes.population import image_of
+from datamover.volumes.population import filled_from, image_of, names_kind
 from kubekit.words.core import PersistentVolume, PersistentVolumeClaim
 from kubekit.words.meta import HasMeta, Resource
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS, VolumeSnapshot
@@ -43,16 +43,12 @@ class View(Protocol):
 
 def is_ours(claim: PersistentVolumeClaim) -> bool:
     """Tell whether a claim is to be filled from a ReplicationDestination."""
-    source = claim.spec.data_source_ref if claim.spec is not None else None
-    return source is not None and (source.api_group, source.kind) == (GROUP, REPLICATION_DESTINATIONS.kind)
+    return names_kind(claim, group=GROUP, kind=REPLICATION_DESTINATIONS.kind)
 
 
 def destination_of(claim: PersistentVolumeClaim) -> str:
     """Return the name of the destination that a claim is filled from; empty when it is none in its namespace."""
-    source = claim.spec.data_source_ref if claim.spec is not None else None
-    if source is None or source.namespace not in (None, "", claim.metadata.namespace):
-        return ""
-    return source.name
+    return filled_from(claim)
 
 
 def gather(claim: PersistentVolumeClaim, *, view: View, known: Known, now: datetime) -> Facts:

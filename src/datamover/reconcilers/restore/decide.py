@@ -17,8 +17,16 @@ from datamover.api.v1alpha1.datamover import DataMover
 from datamover.api.v1alpha1.restore import DataMoverRestore, DataMoverRestoreSpec, DataMoverRestoreStatus, RestoreRun
 from datamover.plans.steps import REST, ProvePods
 from datamover.reconcilers.restore.facts import Facts, Settings
+from datamover.reconcilers.restore.handover import complete
 from datamover.reconcilers.restore.order import FIELDS, order_of
 from datamover.reconcilers.restore.plan import Plan
+from datamover.reconcilers.restore.population import (
+    check_filling,
+    choose_way,
+    discard,
+    discard_if_vain,
+    reconsider,
+)
 from datamover.reconcilers.restore.preflight import find_obstacle
 from datamover.reconcilers.restore.record import decide_anew, new_run
 from datamover.reconcilers.restore.status import acknowledge, begin, begin_again, settle, tell
@@ -45,12 +53,16 @@ def decide(facts: Facts, *, settings: Settings) -> Plan:
         return _begin(facts, spec)
     order = order_of(restore, spec, run, settings=settings)
     if status.phase == RestorePhase.COMPLETED:
-        return settle(restore, collect(order, facts.run), now=now)
+        return settle(restore, _collect(order, facts), now=now)
     if status.phase == RestorePhase.FAILED:
         return _retry(facts, spec, order, run)
     if spec.suspend:
         return tell(restore, hold(order, facts.run), now=now)
-    return tell(restore, _go_on(order, facts, run), now=now, claim=_uid_of(facts))
+    changed = _reconsider(order, facts, run)
+    if isinstance(changed, RestoreRun):
+        return begin(restore, changed, now=now)
+    answer = changed if changed is not None else _go_on(order, facts, run)
+    return tell(restore, answer, now=now, claim=_uid_of(facts))
 
 
 def _begin(facts: Facts, spec: DataMoverRestoreSpec) -> Plan:
@@ -66,7 +78,8 @@ def _begin(facts: Facts, spec: DataMoverRestoreSpec) -> Plan:
     if facts.secret is Unread.NOT_SYNCED:
         return tell(restore, Rest(), now=now)  # and so does the Secret's
     mover = facts.mover if isinstance(facts.mover, DataMover) else None
-    return begin(restore, new_run(restore, spec, mover=mover, now=now), now=now)
+    run = choose_way(restore, new_run(restore, spec, mover=mover, now=now), facts.claim)
+    return begin(restore, run, now=now)
 
 
 def _go_on(order: Order, facts: Facts, run: RestoreRun) -> Answer:
@@ -79,12 +92,30 @@ def _go_on(order: Order, facts: Facts, run: RestoreRun) -> Answer:
             # a mover of the attempt before may be alive that no cache shows
             return replace_verdict(answer, before=(ProvePods(order.owner.uid), *answer.before))
         return answer
+    filled = run.temporary_claim is not None
     if order.record.stage is Stage.MOVING:
+        lost = check_filling(order, facts, run) if filled else check_kept(order, facts, run)
         # a Job that is to be made, or to go on, meets whoever has come to the claim meanwhile
-        answer = check_kept(order, facts, run) or check_free(order, facts, run)
-        if answer is not None:
-            return answer
-    return advance(order, facts.run)
+        held = lost or check_free(order, facts, run)
+        if held is not None:
+            return held
+    answer = advance(order, facts.run)
+    return complete(order, facts, run, answer) if filled else answer
+
+
+def _reconsider(order: Order, facts: Facts, run: RestoreRun) -> RestoreRun | Answer | None:
+    """Until its mover is started a restore follows its claim, which may be another one by now."""
+    if order.record.stage >= Stage.MOVING or order.owner.holds(facts.run.job):
+        return None
+    return reconsider(order, facts, run)
+
+
+def _collect(order: Order, facts: Facts) -> Answer:
+    """Remove what came late, a temporary claim among it (law L5)."""
+    answer = collect(order, facts.run)
+    return (
+        replace_verdict(answer, steps=(*answer.steps, *discard(order, facts))) if isinstance(answer, Rest) else answer
+    )
 
 
 def _retry(facts: Facts, spec: DataMoverRestoreSpec, order: Order, run: RestoreRun) -> Plan:
@@ -95,11 +126,16 @@ def _retry(facts: Facts, spec: DataMoverRestoreSpec, order: Order, run: RestoreR
     restore, now = facts.restore, facts.run.now
     wish = _wish(restore, run)
     if wish is None:
-        return acknowledge(restore)
+        plan = acknowledge(restore)
+        return Plan((*plan.steps, *discard_if_vain(order, facts, run)), plan.wake_after)
     in_the_way = make_room(order, facts.run)
     if in_the_way is not None:
         return tell(restore, in_the_way, now=now)
     again = replace(decide_anew(run, spec), retry=wish, finished=None, progress=None, attempts=0)
+    if run.temporary_claim is None or facts.run.source is None:
+        again = choose_way(restore, again, facts.claim)
+    else:  # what is there is gone on with, or goes first
+        again = replace(again, temporary_claim_uid=None)
     return begin_again(restore, again, now=now)
 
 

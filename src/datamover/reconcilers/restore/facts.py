@@ -6,7 +6,8 @@ from datamover.api.v1alpha1.datamover import DataMover
 from datamover.api.v1alpha1.restore import DataMoverRestore
 from datamover.movers.defaults import NONE, MoverDefaults
 from datamover.runs.facts import PATIENT, Patience, RunFacts, Unread
-from kubekit.words.core import SecretKeys
+from kubekit.words.core import PersistentVolume, PersistentVolumeClaim, SecretKeys
+from kubekit.words.storage import StorageClass
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,9 @@ class Facts:
 
     `mover` is the DataMover that the spec names, `secret` the Secret of the bucket; both count only before the restore is recorded. `before` are the
     names of other restores of the same claim that come first. `copies` are what is being made of the claim and is not there yet, in words.
+
+    Where the claim is filled by a temporary one (`RestoreRun.temporary_claim`), that is the run's `source`, and `target` is the claim, with its class and
+    its volume: the one that it has, or the one that names it.
     """
 
     restore: DataMoverRestore
@@ -23,6 +27,25 @@ class Facts:
     secret: SecretKeys | Unread = Unread.NOT_SYNCED
     before: tuple[str, ...] = ()
     copies: tuple[str, ...] = ()
+    target: PersistentVolumeClaim | None = None
+    target_class: StorageClass | None = None
+    target_volume: PersistentVolume | Unread = Unread.MISSING
+
+    @property
+    def temporary(self) -> str | None:
+        """The temporary claim by which the claim is filled; None where the mover writes the claim itself."""
+        status = self.restore.status
+        return status.run.temporary_claim if status is not None and status.run is not None else None
+
+    @property
+    def claim(self) -> PersistentVolumeClaim | None:
+        """The user's claim."""
+        return self.target if self.temporary is not None else self.run.source
+
+    @property
+    def claim_class(self) -> StorageClass | None:
+        """Its class."""
+        return self.target_class if self.temporary is not None else self.run.source_class
 
 
 @dataclass(frozen=True, slots=True)

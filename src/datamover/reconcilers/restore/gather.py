@@ -13,7 +13,8 @@ from datamover.reconcilers.restore.target import is_made_by
 from datamover.reconcilers.restore.turn import comes_before
 from datamover.runs import gather as runs
 from datamover.runs.facts import PATIENT, Patience, RunFacts, Unread
-from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, SecretKeys
+from datamover.volumes.rebinding import holder_of
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolume, PersistentVolumeClaim, SecretKeys
 
 
 class View(runs.View, Protocol):
@@ -47,13 +48,15 @@ def gather(
     run = status.run if status is not None else None
     claim = run.claim if run is not None else spec.target.claim_name
     name = (run.job_name if run is not None else None) or job_name(claim)
-    facts = runs.gather_run(restore.metadata, copy_of(claim), name, view=view, known=known, now=now, patience=patience)
+    temporary = run.temporary_claim if run is not None else None
+    copy = copy_of(temporary or claim)
+    facts = runs.gather_run(restore.metadata, copy, name, view=view, known=known, now=now, patience=patience)
     refusal = facts.known.refusal
     made = refusal is not None and refusal.target == (PERSISTENT_VOLUME_CLAIMS.kind, claim)
     if made and facts.source is not None and is_made_by(restore, facts.source):
         facts = replace(facts, known=replace(facts.known, refusal=None))  # it is there, whoever's answer was lost
     mover, secret = _read_source(spec, namespace, view=view) if run is None else (Unread.MISSING, Unread.MISSING)
-    return Facts(
+    found = Facts(
         restore,
         facts,
         mover=mover,
@@ -61,6 +64,25 @@ def gather(
         before=_who_comes_first(restore, claim, view=view),
         copies=view.copies(namespace, claim),
     )
+    target = view.claim(namespace, claim) if temporary else None
+    if target is None:
+        return found
+    of_class = target.spec.storage_class_name if target.spec is not None else None
+    return replace(
+        found,
+        target=target,
+        target_class=view.storage_class(of_class) if of_class else None,
+        target_volume=_find_volume(target, view=view),
+    )
+
+
+def _find_volume(claim: PersistentVolumeClaim, *, view: View) -> PersistentVolume | Unread:
+    """Return the volume that a claim has, or else the one that names it and is about to be bound."""
+    name = claim.spec.volume_name if claim.spec is not None else None
+    if name:
+        return view.volume(name)
+    named = view.volumes_of(claim.metadata.namespace or "", claim.metadata.name)
+    return next((each for each in named if holder_of(each) == claim.metadata.uid), Unread.MISSING)
 
 
 def secret_of(spec: DataMoverRestoreSpec, mover: DataMover | Unread) -> str | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+from datamover.api.names import RESTORE_PRIME_PREFIX
 from datamover.api.transfer import REASON_INTERNAL_ERROR
 from datamover.api.v1alpha1.definition import data_mover_restore_crd
 from datamover.api.v1alpha1.restore import DATA_MOVER_RESTORES, DataMoverRestore, DataMoverRestoreStatus
@@ -20,9 +21,10 @@ from datamover.reconcilers.restore.status import tell
 from datamover.reconcilers.restore.turn import place_of
 from datamover.runs.facts import Unread
 from datamover.runs.verdict import blocked
+from datamover.volumes.rebinding import is_going
 from kubekit.runtime.controller import Controller
 from kubekit.runtime.store import Key
-from kubekit.words.core import PersistentVolume, PersistentVolumeClaim
+from kubekit.words.core import ObjectReference, PersistentVolume, PersistentVolumeClaim
 from kubekit.words.meta import HasMeta
 from kubekit.words.storage import StorageClass
 
@@ -133,14 +135,26 @@ class RestoreKind(OnceKind[DataMoverRestore, DataMoverRestoreStatus, Facts]):
     def _of_claim(self, old: PersistentVolumeClaim | None, new: PersistentVolumeClaim | None) -> Iterable[Key]:
         found = new or old
         if found is None:
-            return ()
-        return self._caches.restores_of_claim(found.metadata.namespace or "", found.metadata.name)
+            return
+        yield from self._of_claim_name(found.metadata.namespace or "", found.metadata.name)
+
+    def _of_claim_name(self, namespace: str, name: str) -> Iterable[Key]:
+        """A claim that is restored into, or the temporary one by which it is filled."""
+        yield from self._caches.restores_of_claim(namespace, name)
+        if name.startswith(RESTORE_PRIME_PREFIX):
+            yield from self._caches.restore_of_uid(name.removeprefix(RESTORE_PRIME_PREFIX))
 
     def _of_volume(self, old: PersistentVolume | None, new: PersistentVolume | None) -> Iterable[Key]:
-        if old is not None or new is None or new.spec is None or new.spec.claim_ref is None:
-            return ()
-        claim = new.spec.claim_ref
-        return self._caches.restores_of_claim(claim.namespace or "", claim.name or "")
+        """A volume that comes, goes, or is handed over from one claim to another."""
+        claims = {
+            (held.namespace or "", held.name or "", held.uid)
+            for held in map(_holder_of, (old, new))
+            if held is not None
+        }
+        if old is not None and new is not None and len(claims) == 1 and is_going(old) == is_going(new):
+            return
+        for namespace, name, _ in claims:
+            yield from self._of_claim_name(namespace, name)
 
     def _of_class(self, old: StorageClass | None, new: StorageClass | None) -> Iterable[Key]:
         del old, new
@@ -152,3 +166,7 @@ class RestoreKind(OnceKind[DataMoverRestore, DataMoverRestoreStatus, Facts]):
     def _of_secret(self, key: Key) -> Iterable[Key]:
         """Which Secret a restore needs may be a DataMover's word, so all are woken that have not begun: they are few."""
         return (each for each in self._caches.unfinished() if each.namespace == key.namespace)
+
+
+def _holder_of(volume: PersistentVolume | None) -> ObjectReference | None:
+    return volume.spec.claim_ref if volume is not None and volume.spec is not None else None

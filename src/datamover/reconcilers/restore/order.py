@@ -75,7 +75,7 @@ def order_of(restore: DataMoverRestore, spec: DataMoverRestoreSpec, run: Restore
 
     return Order(
         owner,
-        copy_of(run.claim),
+        copy_of(run.temporary_claim or run.claim),
         (Transfer(name, CONTAINER, build, deadline=spec.deadline_seconds, temporary=True),),
         _record_of(restore.status or DataMoverRestoreStatus(), run),
         FIELDS,

@@ -66,13 +66,19 @@ def decide_anew(run: RestoreRun, spec: DataMoverRestoreSpec) -> RestoreRun:
 
 
 def update_run(run: RestoreRun, verdict: Verdict, *, claim: str | None, now: datetime) -> RestoreRun:
-    """Return the run with what a verdict has to record. `claim` is the UID of the claim that the mover is started with."""
+    """Return the run with what a verdict has to record. `claim` is the UID of the claim that the mover is started with: the temporary one, where the
+    claim is filled by such.
+    """
     if verdict.tally is not None:
         run = count(run, verdict.tally, take=_record_outcome)
     if verdict.job is not None:
         run = replace(run, job_name=verdict.job)
     if verdict.stage is Stage.MOVING and claim is not None:
-        run = replace(run, claim_uid=claim, target=_doubt(run.target))
+        run = replace(run, target=_doubt(run.target))
+        if run.temporary_claim is not None:
+            run = replace(run, temporary_claim_uid=run.temporary_claim_uid or claim)
+        else:
+            run = replace(run, claim_uid=claim)
     if verdict.state in (State.DONE, State.FAILED):
         run = replace(run, finished=seconds(now))
     return run

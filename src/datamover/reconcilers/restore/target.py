@@ -3,24 +3,23 @@
 A claim that is made here is its user's from the first moment on: it has no owner, and nothing of ours ever deletes it (law L2).
 """
 
-from dataclasses import replace
 from typing import Final
 
 from datamover.api import names, reasons
 from datamover.api.names import PART_OF_LABEL, PART_OF_VALUE
 from datamover.api.v1alpha1.restore import DataMoverRestore, NewClaim, RestoreRun
 from datamover.movers.outcomes import has_ended
-from datamover.plans.steps import Create, Effect, Inquire, ProveGone, ProvePods, writers_of
+from datamover.plans.steps import Create, Inquire, ProveGone, writers_of
 from datamover.reconcilers.restore.facts import Facts
+from datamover.reconcilers.restore.loss import lose
 from datamover.reconcilers.restore.order import FIELDS
+from datamover.reconcilers.restore.population import check_filler, prepare_temporary
 from datamover.runs.facts import RunFacts
-from datamover.runs.failure import failed, stop_mover
 from datamover.runs.job import is_suspended
 from datamover.runs.order import Order
 from datamover.runs.verdict import Answer, News, Rest, Verdict, blocked, refused, working
 from datamover.runs.wait import LITTLE, about, wait_for
 from datamover.volumes.binding import Obstacle, binds_on_use, is_bound, is_lost, is_read_only
-from kubekit.words.batch import JOBS, Job
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim
 from kubekit.words.meta import Manifest
 
@@ -58,7 +57,7 @@ def build_claim(restore: DataMoverRestore, name: str, wanted: NewClaim) -> Manif
 
 def check_target(facts: Facts, name: str) -> Obstacle | None:
     """Return why nothing can be restored into the claim, or not yet; None also when it is still to be made."""
-    claim, spec = facts.run.source, facts.restore.spec
+    claim, spec = facts.claim, facts.restore.spec
     create = spec.target.create if spec is not None else None
     if claim is None:
         if create is not None:
@@ -81,7 +80,7 @@ def check_target(facts: Facts, name: str) -> Obstacle | None:
             f"PersistentVolumeClaim {name} exists, and this restore has not made it: name another one, or remove spec.target.create to restore into it",
             waits=True,
         )
-    return _check_claim(claim)
+    return _check_claim(claim) or check_filler(facts, claim)
 
 
 def _check_claim(claim: PersistentVolumeClaim) -> Obstacle | None:
@@ -114,6 +113,8 @@ def prepare(order: Order, facts: Facts, run: RestoreRun) -> Answer | None:
     2. It is there, or it is made: once, under the recorded name (law L6).
     3. It has its volume, unless that is made for the first Pod that uses it.
     4. No Pod of somebody else may write it.
+
+    One that is filled by a temporary claim never has a volume that is not whole: there that claim is made (`population`).
     """
     name = run.claim
     busy = _check_turn(order, facts, name)
@@ -122,9 +123,11 @@ def prepare(order: Order, facts: Facts, run: RestoreRun) -> Answer | None:
     obstacle = check_target(facts, name)
     if obstacle is not None:
         return blocked(obstacle.reason, obstacle.message, action=ACTION)
-    claim = facts.run.source
+    claim = facts.claim
     if claim is None:
         return _make(facts, name)
+    if run.temporary_claim is not None:
+        return prepare_temporary(order, facts, run, claim)
     if not is_bound(claim) and not binds_on_use(facts.run.source_class):
         return wait_for(
             facts.run,
@@ -144,7 +147,9 @@ def check_free(order: Order, facts: Facts, run: RestoreRun) -> Answer | None:
     if job is not None and order.owner.holds(job) and (job.ended or job.metadata.terminating or not is_suspended(job)):
         return None
     busy = _check_job(order, facts.run, run.claim)
-    return busy if busy is not None or claim is None else _check_users(facts, claim)
+    if busy is not None or claim is None or run.temporary_claim is not None:
+        return busy  # a temporary claim is nobody else's
+    return _check_users(facts, claim)
 
 
 def check_kept(order: Order, facts: Facts, run: RestoreRun) -> Verdict | None:
@@ -163,22 +168,11 @@ def check_kept(order: Order, facts: Facts, run: RestoreRun) -> Verdict | None:
             if begun
             else f"PersistentVolumeClaim {name} was deleted before the mover was made that was to restore into it"
         )
-        return _fail(order, facts.run, lost, ours, gone)
+        return lose(order, facts.run, lost, ours, gone)
     if claim.metadata.terminating and (ours is None or ours.ended or is_suspended(ours)):
         message = f"PersistentVolumeClaim {name} is being deleted, and what has come back goes with it"
-        return _fail(order, facts.run, message, ours)
+        return lose(order, facts.run, message, ours)
     return None
-
-
-def _fail(order: Order, facts: RunFacts, message: str, job: Job | None, *before: ProveGone) -> Verdict:
-    """End the restore, and its mover with it: that may hold the old claim, or write into the new one. One that has ended is kept for its log."""
-    stop: tuple[Effect, ...] = ()
-    if job is None:
-        stop = (ProveGone(JOBS, order.transfer.job), ProvePods(order.owner.uid))
-    elif not job.ended and not job.metadata.terminating:
-        stop, also = stop_mover(order, facts, job)
-        message += also
-    return replace(failed(order, facts, reasons.TARGET_LOST, message), before=(*before, *stop))
 
 
 def _check_turn(order: Order, facts: Facts, name: str) -> Answer | None:

@@ -43,8 +43,8 @@ def has_left_half(restore: DataMoverRestore, *, claim_uid: str | None) -> bool:
     One that was killed, or evicted, has said nothing: what it was at may be half there. A claim that has another UID has nothing of it.
     """
     run = restore.status.run if restore.status is not None else None
-    if run is None or run.claim_uid is None or run.claim_uid != claim_uid:
-        return False
+    if run is None or run.claim_uid is None or run.claim_uid != claim_uid or run.temporary_claim is not None:
+        return False  # one that is filled by a temporary claim has all of it, or no volume
     over = restore.status is not None and restore.status.phase == RestorePhase.COMPLETED
     return not over and run.target not in (UNTOUCHED, WHOLE)
 

@@ -1,0 +1,42 @@
+"""Putting together, for the operator, what is told of claims that are filled by DataMoverRestores, and to the cluster that they are."""
+
+from typing import Any, Final
+
+from datamover.api.names import CREATED_BY_VALUE, GROUP, OPERATOR_DEFECT, RESTORE_POPULATOR_NAME
+from datamover.api.v1alpha1.restore import DATA_MOVER_RESTORES
+from datamover.cli.population import Gates, MakePopulation
+from datamover.cli.surroundings import Surroundings
+from datamover.plans.kind import Kind
+from datamover.reconcilers.cluster import View
+from datamover.reconcilers.registration import Registration, RegistrationKind
+from datamover.reconcilers.restore.claims import ClaimKind
+from kubekit.words.populator import SourceKind
+
+REGISTRATION: Final = Registration(
+    RESTORE_POPULATOR_NAME,
+    SourceKind(group=GROUP, kind=DATA_MOVER_RESTORES.kind),
+    reason=OPERATOR_DEFECT,
+    controller="restore-populator",
+)
+"""How the cluster is told that claims are filled from DataMoverRestores."""
+
+_CREATED_BY: Final = (CREATED_BY_VALUE,)
+
+
+def restore_population_kinds() -> tuple[MakePopulation, ...]:
+    """Return the makers of what looks at such claims, beside the restores themselves."""
+    gates = Gates(DATA_MOVER_RESTORES)
+
+    def tell(around: Surroundings) -> Kind[Any, Any, Any]:
+        return ClaimKind(around.client, view=View(around.cluster))
+
+    def register(around: Surroundings) -> Kind[Any, Any, Any]:
+        return RegistrationKind(
+            around.client,
+            registration=REGISTRATION,
+            view=View(around.cluster),
+            clock=around.clock,
+            created_by=_CREATED_BY,
+        )
+
+    return tuple(MakePopulation(each, gates, created_by=_CREATED_BY) for each in (tell, register))
