@@ -53,6 +53,8 @@ def _choose_engine(arguments: list[str]) -> shell.Engine | None:
             from datamover.agent.importer import entry
         case ["restore"]:
             from datamover.agent.restore import entry
+        case ["verify"]:
+            from datamover.agent.verification import entry
         case ["restic", *actions]:
             from datamover.agent.restic.entry import engine_for
 
@@ -63,12 +65,13 @@ def _choose_engine(arguments: list[str]) -> shell.Engine | None:
 
 
 _USAGE = """\
-Usage: datamover-agent [rclone|rsync|rsync-tls|importer|restore]
+Usage: datamover-agent [rclone|rsync|rsync-tls|importer|restore|verify]
        datamover-agent restic [unlock] backup [prune]
        datamover-agent restic restore
        datamover-agent apply-manifest MANIFEST DIRECTORY
 
-One attempt to move one volume (or, with `importer`, to fill the disk of a DataVolume; with `restore`, to bring a point of a bucket back into a volume): with rclone to a
+One attempt to move one volume (or, with `importer`, to fill the disk of a DataVolume; with `restore`, to bring a point of a bucket back into a volume; with `verify`,
+to compare one with its manifest, which moves nothing): with rclone to a
 DataMover's destination, or with the engine that is named. It takes no options: everything is environment, as the operator gives it to a mover's container.
 
   DATAMOVER_ROOT         where /data and /config are to be found, / by default

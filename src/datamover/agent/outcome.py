@@ -12,6 +12,7 @@ from datamover.agent import printing
 from datamover.agent.errors import Failure, Stopped
 from datamover.api import outside, transfer
 from datamover.api.restore import clean_restored
+from datamover.api.verification import clean_compared
 
 
 class Rest(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +53,9 @@ def clean(told: transfer.Outcome, redact: Callable[[str], str]) -> transfer.Outc
         restored=told.restored
         if told.restoration is None
         else clean_restored(told.restoration, tidy=lambda word: printing.printable(redact(word))),
+        compared=told.compared
+        if told.comparison_made is None
+        else clean_compared(told.comparison_made, tidy=lambda word: printing.printable(redact(word))),
     )
 
 

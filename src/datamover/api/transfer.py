@@ -1,6 +1,6 @@
 """The words between the operator and the agent in a mover container: environment, progress, outcome, exit codes.
 
-Only msgspec, the standard library, `outside` and the struct of `restore` are imported, and nothing slow: the agent reads this at every start.
+Only msgspec, the standard library, `outside` and the structs of `restore` and `verification` are imported, and nothing slow: the agent reads this at every start.
 
 Environment
     The documents' variables (Secret keys and `additionalEnv`) are in `REQUIRED_VARIABLES` and in the constants below it.
@@ -26,6 +26,7 @@ import msgspec
 from datamover.api import outside
 from datamover.api.outside import Count, Unusable, Whole
 from datamover.api.restore import Restored, clean_restored, shorten_restored
+from datamover.api.verification import Compared, clean_compared
 
 # --- environment: the documents' names ---------------------------------------------------------------------------
 
@@ -255,6 +256,10 @@ REASON_RECORD_UNUSABLE: Final = "RecordUnusable"
 REASON_RECORD_LOST: Final = "RecordLost"
 REASON_NO_FREE_FOLDER: Final = "NoFreeFolder"
 REASON_VERIFICATION_FAILED: Final = "VerificationFailed"
+REASON_BACKUP_DAMAGED: Final = "BackupDamaged"
+REASON_POINT_SUPERSEDED: Final = "PointSuperseded"
+REASON_COMPARISON_DISTURBED: Final = "ComparisonDisturbed"
+REASON_COMPARISON_UNFINISHED: Final = "ComparisonUnfinished"
 REASON_INVALID_SPEC: Final = "InvalidSpec"
 """What the spec says contradicts what only the mover can see. The operator's word for it, which finds the rest."""
 REASON_DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
@@ -544,7 +549,7 @@ class Outcome(
     chose another way. `problems` names the first few paths concerned. `log` is the end of the engine's log for people, as far as
     the movers of a ReplicationSource or ReplicationDestination tell it: at most `LOG_LIMIT` bytes of whole lines.
     `digest` tells the version of an object that was asked for without reading it. `restored` is there in outcomes of restores only (see
-    `restoration`). Times are RFC 3339 in UTC.
+    `restoration`), `compared` in those of comparisons with a manifest (see `comparison_made`). Times are RFC 3339 in UTC.
     """
 
     version: Count = OUTCOME_VERSION
@@ -577,11 +582,17 @@ class Outcome(
     log: str = ""
     digest: str = ""
     restored: Restored | msgspec.UnsetType | None = msgspec.UNSET
+    compared: Compared | msgspec.UnsetType | None = msgspec.UNSET
 
     @property
     def restoration(self) -> Restored | None:
         """What became of a restore; None in the outcome of anything else."""
         return self.restored if isinstance(self.restored, Restored) else None
+
+    @property
+    def comparison_made(self) -> Compared | None:
+        """What became of a comparison with a manifest; None in the outcome of anything else."""
+        return self.compared if isinstance(self.compared, Compared) else None
 
     @property
     def exit_code(self) -> int:
@@ -590,7 +601,7 @@ class Outcome(
 
 
 def encode_outcome(outcome: Outcome, *, limit: int = OUTCOME_LIMIT) -> bytes:
-    """Return the outcome as one line of JSON of at most `limit` bytes: first `problems`, then what a restore tells of losses, then `log` by its first
+    """Return the outcome as one line of JSON of at most `limit` bytes: first `problems`, then what a restore tells of losses, or a comparison notes, then `log` by its first
     lines, then `message`, are cut.
     """
     encoded = msgspec.json.encode(outcome)
@@ -599,6 +610,9 @@ def encode_outcome(outcome: Outcome, *, limit: int = OUTCOME_LIMIT) -> bytes:
         encoded = msgspec.json.encode(outcome)
     while len(encoded) > limit and outcome.restoration and (less := shorten_restored(outcome.restoration)):
         outcome = msgspec.structs.replace(outcome, restored=less)
+        encoded = msgspec.json.encode(outcome)
+    if len(encoded) > limit and outcome.comparison_made and outcome.comparison_made.notes:
+        outcome = msgspec.structs.replace(outcome, compared=msgspec.structs.replace(outcome.comparison_made, notes=()))
         encoded = msgspec.json.encode(outcome)
     while len(encoded) > limit and outcome.log:
         outcome = msgspec.structs.replace(outcome, log=outcome.log.partition("\n")[2])
@@ -645,6 +659,7 @@ def parse_outcome(text: bytes | str | None) -> Outcome | None:
         problems=tuple(outside.clean(problem, limit=OUTCOME_LIMIT) for problem in found.problems),
         log=clean_log(found.log),
         restored=msgspec.UNSET if found.restoration is None else clean_restored(found.restoration),
+        compared=msgspec.UNSET if found.comparison_made is None else clean_compared(found.comparison_made),
     )
 
 

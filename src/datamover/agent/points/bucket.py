@@ -158,6 +158,13 @@ class Bucket:
                 choice.demand_usable(point)
                 raise _too_many(besides)
 
+    def find(self, run_id: str) -> Point | None:
+        """Return the run of this id with its records read, whatever its state; None where nothing is recorded of it. Raises Failure."""
+        if run_id not in self.look().runs:
+            return None
+        self._gather([run_id], outcomes=True)
+        return self._settle(build([run_id], seen=self.look(), read=self._read)[0], quietly=True)
+
     def _find(
         self, order: Sequence[str], word: choice.Word, *, source: str, disturbed: bool, besides: Collection[str]
     ) -> Point:

@@ -98,13 +98,15 @@ class Attempt:
         seed: str,
         tell: Callable[[str], None],
         scratch: str,
+        report_as: str = "",
         monotonic: Callable[[], float] = time.monotonic,
         batch: int = _BATCH_OBJECTS,
     ) -> None:
+        """`report_as` is the run whose progress it is; empty: that of the point."""
         self.facts = Facts(method=method, percent=percent if method == SAMPLE else 100.0, seed=seed)
         self._bucket = bucket
         self._point = point
-        self._report = Reporter(point.run_id, write=_nothing, tell=tell, monotonic=monotonic)
+        self._report = Reporter(report_as or point.run_id, write=_nothing, tell=tell, monotonic=monotonic)
         self._scratch = scratch
         self._batch = batch
         self._folder = f"{point.folder}/" if point.folder else ""

@@ -194,6 +194,7 @@ def test_nothing_slow_is_imported_at_the_start() -> None:
         "datamover.api.signed",
         "datamover.api.transfer",
         "datamover.api.variables",
+        "datamover.api.verification",
     }
 
 

@@ -7,7 +7,8 @@ import pytest
 from datamover.agent.points.catalogue import COMPLETE, TIMESTAMPED, Point
 from datamover.agent.verification.attempt import Facts
 from datamover.agent.verification.objects import Flaw, Found
-from datamover.cli.points.verifying import compared, describe, exit_code, lines, notes, summary
+from datamover.agent.verification.wording import compared, describe, notes, summary
+from datamover.cli.points.verifying import exit_code, lines
 from datamover.cli.points.work import Exit
 
 POINT = Point(run_id="run", state=COMPLETE, kind=TIMESTAMPED, moment="2024-08-01-101500")
