@@ -85,6 +85,14 @@ def _judge_verification(order: Order, facts: RunFacts, outcome: Outcome | None) 
     if outcome.verified is None:
         if outcome.verification:
             return "False", reasons.NOTHING_VERIFIED, told
+        if (
+            order.transfer.verification
+        ):  # a mover of before knows no such variable: that nothing was compared must not pass in silence
+            message = (
+                f"the method {order.transfer.verification} was asked for, and the mover says nothing of it: use an image of this version "
+                "(docs/mover.md), or compare by hand"
+            )
+            return "Unknown", reasons.OUTCOME_MISSING, message
         return "False", reasons.NOT_REQUESTED, f"not asked for: set {order.fields.verify}"
     method = show_verification(outcome.verification)
     named = f"{method}: {told}" if method else told

@@ -104,7 +104,8 @@ class Readable:
 class Transfer:
     """The mover's Job: its name, the container in it that moves the data, how to build it, and its deadline in seconds, if any.
 
-    `temporary` tells that the Job goes when the data are moved where there is no copy that it would go with.
+    `temporary` tells that the Job goes when the data are moved where there is no copy that it would go with. `verification` is the method of comparing
+    that the mover was told, in the words of its user; empty where it was told none.
     """
 
     job: str
@@ -112,6 +113,7 @@ class Transfer:
     build: Callable[[Readable], Manifest]
     deadline: int | None = None
     temporary: bool = False
+    verification: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,10 +56,10 @@ class Verify(Model, frozen=True):
 
     @property
     def chosen(self) -> transfer.Verification | None:
-        """What is asked for; None where VERIFY_BACKUP decides. Raises KeyError for a method that is none."""
-        if self.method is None:
+        """What is asked for; None where VERIFY_BACKUP decides, and for a method that is none, which is refused before a run begins."""
+        name = transfer.METHOD_NAMES.get(self.method or "")
+        if name is None:
             return None
-        name = transfer.METHOD_NAMES[self.method]
         if name == transfer.SAMPLE:
             return transfer.Verification(name, float(self.sample_percent or 0))
         return transfer.Verification("" if name == transfer.NONE else name)

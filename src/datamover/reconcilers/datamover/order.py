@@ -10,6 +10,7 @@ from datamover.api import names, reasons
 from datamover.api.fields import Fields
 from datamover.api.names import ConditionType, Phase
 from datamover.api.ownership import Owner, labels_of
+from datamover.api.transfer import show_verification
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverSpec, DataMoverStatus, Guards, Run
 from datamover.movers.rclone import CONTAINER, RcloneSync, build_job
 from datamover.reconcilers.datamover.facts import Settings
@@ -86,10 +87,16 @@ def order_of(
     return Order(
         owner,
         copy,
-        (Transfer(name, CONTAINER, build, deadline=spec.deadline_seconds),),
+        (Transfer(name, CONTAINER, build, deadline=spec.deadline_seconds, verification=_verification(spec)),),
         _record_of(status, run),
         FIELDS,
     )
+
+
+def _verification(spec: DataMoverSpec) -> str:
+    """Return the method that the mover is told to compare by; empty where the spec has none, or nothing is to be compared."""
+    chosen = spec.verify.chosen if spec.verify is not None else None
+    return show_verification(str(chosen)) if chosen is not None else ""
 
 
 def copy_of(mover: DataMover, spec: DataMoverSpec, run: Run | None, *, claim: str | None, now: datetime) -> Copy:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from datamover.api import names, reasons, transfer
 from datamover.api.names import Phase
 from datamover.api.pods import EnvVar
+from datamover.api.v1alpha1.datamover import Verify
 from datamover.api.waits import WAITS, Safe, find_hold
 from datamover.plans.known import Diagnosis, Refusal, Seen
 from datamover.plans.steps import (
@@ -1160,6 +1161,24 @@ def test_what_was_verified_has_its_moment_and_its_method(method, shown) -> None:
     assert told.condition("Verified").message.startswith(
         f"{shown}: " if shown else ("the mover" if not method else "3 of")
     )
+
+
+@pytest.mark.parametrize(
+    ("verify", "status_", "reason"),
+    [
+        (Verify(method="Download"), "Unknown", reasons.OUTCOME_MISSING),
+        (Verify(method="Sample", sample_percent=5), "Unknown", reasons.OUTCOME_MISSING),
+        (Verify(method="None"), "False", reasons.NOT_REQUESTED),
+        (Verify(), "False", reasons.NOT_REQUESTED),
+    ],
+)
+def test_a_mover_that_does_not_know_the_method_that_was_asked_for_is_told(verify, status_, reason) -> None:
+    ended = builders.pod(COMPLETE, phase="Succeeded", outcome=outcome(verified=None))
+    asked = mover(Phase.CREATING_POD, verify=verify)
+    plan = decide(facts(asked, clone=builders.clone(), job=COMPLETE, pods=(ended,)), now=LATER, settings=SETTINGS)
+    verified = next(step.status for step in plan.steps if isinstance(step, WriteStatus)).condition("Verified")
+    assert (verified.status, verified.reason) == (status_, reason)
+    assert ("an image of this version" in verified.message) == (status_ == "Unknown")
 
 
 @pytest.mark.parametrize("said", [outcome(verified=None), outcome(verified=None, verification="download"), None])
