@@ -104,7 +104,7 @@ class _Comparison:
         for finding in findings:
             given.say(finding)
         message = " ".join([summary(self._facts, point), *(f"{_sentence(note)}." for note in _notes(self._facts))])
-        failure = _judge(self._facts, message, findings)
+        failure = judge(self._facts, message, findings)
         if failure is not None:
             self._differs = failure.reason == transfer.REASON_BACKUP_DAMAGED
             raise failure
@@ -161,7 +161,7 @@ class _Comparison:
         )
 
 
-def _judge(facts: Facts, message: str, findings: tuple[str, ...]) -> Failure | None:
+def judge(facts: Facts, message: str, findings: tuple[str, ...]) -> Failure | None:
     """Return what the findings mean; None where nothing differs and everything was compared that was to be."""
     if not facts.amiss:
         if not facts.unproved:
