@@ -10,6 +10,7 @@ one that moves data ends at its next line of log (a broken pipe), at most a seco
 idle; in a container of its own everything ends with the agent.
 """
 
+import math
 import os
 import select
 import signal
@@ -24,6 +25,9 @@ from datamover.agent.errors import Stopped
 from datamover.api import outside
 
 RawLineHandler = Callable[[bytes], None]
+
+_LOOKS = 20
+"""How often it is looked whether a process says anything, in the time after which it counts as silent."""
 
 
 def find_wrapper(*, search: str | None) -> list[str]:
@@ -123,6 +127,42 @@ def start_process(
     return process
 
 
+class _Ear:
+    """Has a process ended from which nothing is heard for `limit` seconds while its log is listened to.
+
+    What counts are the looks of a thread, not a clock: a container that was frozen, or a machine that slept, has not been silent.
+    """
+
+    def __init__(self, limit: float, *, end: Callable[[], None]) -> None:
+        self._interval = limit / _LOOKS
+        self._end = end
+        self._turn = 0
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        if limit != math.inf:
+            self._thread.start()
+
+    def turn(self) -> None:
+        """Begin to wait for a line (first, and each second time), or deal with one."""
+        self._turn += 1
+
+    def close(self) -> None:
+        """Watch no more."""
+        self._closed.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _watch(self) -> None:
+        looks = before = 0
+        while not self._closed.wait(self._interval):
+            now = self._turn
+            looks = looks + 1 if now % 2 and now == before else 0
+            before = now
+            if looks >= _LOOKS:
+                self._end()
+                return
+
+
 class Child:
     """A running child process. Its log (standard error, or both where they are merged) is given to `on_line` by a thread, line by line, unless
     the caller reads it (`drain`).
@@ -131,6 +171,7 @@ class Child:
     def __init__(self, process: subprocess.Popen[bytes], *, stop: Stop, on_line: RawLineHandler | None) -> None:
         self.output = b""
         self.timed_out = False
+        self.fell_silent = False
         self._process = process
         self._stop = stop
         self._killer: threading.Timer | None = None
@@ -178,18 +219,35 @@ class Child:
         except subprocess.TimeoutExpired:
             return False
 
-    def drain(self, on_line: RawLineHandler) -> None:
-        """Give every line of the log to `on_line`, in this thread, until the process closes it."""
+    def drain(self, on_line: RawLineHandler, *, silence: float = math.inf) -> None:
+        """Give every line of the log to `on_line`, in this thread, until the process closes it. One that says nothing for `silence` seconds is killed, and
+        `fell_silent` is set.
+        """
         pipe = self._process.stderr or self._process.stdout  # the latter where both are one
         if pipe is None:
             return
         # of what is longer than a line may be the beginning counts: memory stays flat whatever the engine quotes, and a second part might begin
         # within a secret, half of which nobody would know (law L8)
         whole = True
-        for raw in iter(lambda: pipe.readline(outside.LOG_LINE_LIMIT), b""):
-            if whole:
-                on_line(raw)
-            whole = raw.endswith(b"\n")
+        ear = _Ear(silence, end=self._end_silent)
+
+        def read() -> bytes:
+            ear.turn()
+            raw = pipe.readline(outside.LOG_LINE_LIMIT)
+            ear.turn()
+            return raw
+
+        try:
+            for raw in iter(read, b""):
+                if whole:
+                    on_line(raw)
+                whole = raw.endswith(b"\n")
+        finally:
+            ear.close()
+
+    def _end_silent(self) -> None:
+        self.fell_silent = True
+        self._process.kill()
 
     def pieces(self) -> Iterator[bytes]:
         """Yield what the process writes to its standard output, a pipe, as it comes, until it closes it. `wait` tells how it ended."""

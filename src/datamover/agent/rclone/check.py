@@ -20,7 +20,7 @@ import msgspec
 from datamover.agent import printing
 from datamover.agent.rclone import asking, logs, process
 from datamover.agent.rclone.destination import Destination
-from datamover.agent.rclone.options import without_filters
+from datamover.agent.rclone.options import SILENCE, without_filters
 from datamover.agent.rclone.progress import Reporter
 from datamover.agent.rclone.verify import mismatched
 from datamover.api import transfer
@@ -179,7 +179,7 @@ class Check:
                 self._show(line)
 
         try:
-            code = child.follow(on_line, wanted=wanted)
+            code = child.follow(on_line, wanted=wanted, silence=SILENCE)
         finally:
             child.close()
         found = {kind: _first_lines(path) for kind, path in reports.items()}

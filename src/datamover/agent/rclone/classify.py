@@ -18,6 +18,10 @@ _DISTINCT = 1 << 14
 """Objects that are told apart when they are counted."""
 KILLED = -9
 """What ended by SIGKILL. Nobody sends that to an engine whose errors are then asked for, but the kernel when memory runs out."""
+_SILENT = (
+    "rclone hung: it said nothing for {seconds:.0f} s, not even how far it was, so it was ended. It is tried again. If it comes back: rclone can lock itself up where"
+    " RCLONE_MAX_TRANSFER limits it, so remove that; else look whether the node stands still, and at the volume."
+)
 _OUT_OF_MEMORY = (
     "rclone was killed, as the kernel does when a container reaches its memory limit, or the node's memory runs out. Raise spec.mover.resources.limits.memory, or lower "
     "RCLONE_TRANSFERS and RCLONE_CHECKERS in spec.additionalEnv."
@@ -45,13 +49,14 @@ class Errors:
     """Collects what the engine complained of. Memory does not grow with the number of errors.
 
     Only the engine's latest attempt counts: it tries again what failed, and what arrived then has not failed. `replaces_nothing`: the
-    agent, not the user, told the engine to replace nothing, so that it does not is no error.
+    agent, not the user, told the engine to replace nothing, so that it does not is no error. `silent`: for so many seconds it said nothing, so it was killed.
     """
 
     def __init__(self, redact: Callable[[str], str] = str) -> None:
         """`redact` takes secrets out of what is kept: it is cut and quoted later (law L8)."""
         self.count = 0
         self.replaces_nothing = False
+        self.silent = 0.0
         self._redact = redact
         self._first: dict[Cause | None, str] = {}
         self._counts: dict[str, int] = {}
@@ -106,6 +111,9 @@ class Errors:
         `sentences`, by reason, take the place of a cause's own where the user has other variables and fields than a DataMover's.
         """
         told = sentences or {}
+        if self.silent:
+            message = told.get(transfer.REASON_ENGINE_SILENT, _SILENT).format(seconds=self.silent)
+            return Failure(transfer.INTERNAL, transfer.REASON_ENGINE_SILENT, message)
         if code == KILLED:
             message = told.get(transfer.REASON_OUT_OF_MEMORY, _OUT_OF_MEMORY)
             return Failure(transfer.INTERNAL, transfer.REASON_OUT_OF_MEMORY, message)

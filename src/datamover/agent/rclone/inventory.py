@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datamover.agent.errors import Failure
 from datamover.agent.rclone import logs
 from datamover.agent.rclone.listing import Listing
+from datamover.agent.rclone.options import SILENCE
 from datamover.agent.rclone.server import Server
 from datamover.api import transfer
 
@@ -260,12 +261,12 @@ class Inventory(Server):
                     child.end(grace=_GRACE)
 
             try:
-                code = child.follow(on_line)
+                code = child.follow(on_line, silence=SILENCE)
             finally:
                 outage.close()
                 child.close()
             failure = dead or (self.explain(child.errors, code) if code else None)
-            if failure is not None and failure.failure_class not in _OF_ONE:
+            if failure is not None and (failure.failure_class not in _OF_ONE or child.fell_silent):
                 raise failure
             return failure
 

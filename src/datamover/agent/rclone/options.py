@@ -101,6 +101,8 @@ _AGES = ("RCLONE_MIN_AGE", "RCLONE_MAX_AGE")
 
 ENGINE_TIMEOUT = 300.0
 """Seconds that the engine lets pass without a byte before it gives an answer up, by its own default; a test holds it against the engine."""
+SILENCE = ENGINE_TIMEOUT + 300.0
+"""Seconds without any line of an engine that tells its statistics every second, whatever it waits for: then it hangs."""
 LEVELS = ("EMERGENCY", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG")
 """The engine's log levels, from the gravest to the most talkative."""
 DEFAULT_LEVEL = "NOTICE"

@@ -4,6 +4,7 @@
 Guarantees: those of `datamover.agent.children`.
 """
 
+import math
 import os
 import subprocess
 import sys
@@ -69,13 +70,17 @@ class Child(children.Child):
             prove_room(self._written)
         return code
 
-    def follow(self, on_line: LineHandler, *, wanted: Sequence[bytes] | None = None) -> int:
+    def follow(self, on_line: LineHandler, *, wanted: Sequence[bytes] | None = None, silence: float = math.inf) -> int:
         """Handle every line of the log in this thread until the process ends; return its exit code.
 
-        With `wanted`, debug lines are skipped unless they hold one of these words: there may be millions.
+        With `wanted`, debug lines are skipped unless they hold one of these words: there may be millions. An engine that tells its statistics every second
+        and says nothing at all for `silence` seconds hangs: it is killed, and `errors` says so.
         """
-        self.drain(self._reading(on_line, wanted=wanted))
-        return self.wait()
+        self.drain(self._reading(on_line, wanted=wanted), silence=silence)
+        code = self.wait()
+        if self.fell_silent and code:
+            self.errors.silent = silence
+        return code
 
     def _reading(self, on_line: LineHandler, *, wanted: Sequence[bytes] | None = None) -> children.RawLineHandler:
         """Return what takes a line as it is written and gives `on_line` what it says."""

@@ -4,7 +4,7 @@ A mirror with records uses `rclone copy`, never `rclone sync`: what is to be del
 arrived. `rclone sync` is for destinations that are mirrors by another project's contract.
 
 Guarantees: statistics become progress; an outage of the server ends the run after `outage_limit` seconds, whatever the engine's own retries
-would do; errors that cannot heal by themselves end it after a few dozen.
+would do; errors that cannot heal by themselves end it after a few dozen; an engine that hangs is ended (see `Child.follow`).
 Caveats: an agent that is killed with -9 may leave an upload in parts pending. The next attempt of a timestamped run aborts those in its own
 folder; below a mirror's prefix there may be others' uploads, so there only a lifecycle rule of the bucket removes them.
 """
@@ -16,6 +16,7 @@ import msgspec
 
 from datamover.agent.errors import Failure
 from datamover.agent.rclone import asking, classify, logs, process
+from datamover.agent.rclone.options import SILENCE
 from datamover.agent.rclone.outage import Outage, Server
 from datamover.agent.rclone.progress import Reporter
 from datamover.api import transfer
@@ -60,9 +61,11 @@ class Sync:
         show: Callable[[logs.Line], None],
         outage_limit: float,
         grace: float,
+        silence: float = SILENCE,
         monotonic: Callable[[], float] = time.monotonic,
         counts_bytes: bool = False,
     ) -> None:
+        self._silence = silence
         self._engine = engine
         self._counts_bytes = counts_bytes
         self._destination = destination
@@ -153,7 +156,7 @@ class Sync:
             self._show(line)
 
         try:
-            code = child.follow(on_line, wanted=wanted)
+            code = child.follow(on_line, wanted=wanted, silence=self._silence)
         finally:
             watch.close()
             child.close()

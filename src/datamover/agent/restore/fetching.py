@@ -46,6 +46,8 @@ _SOFT = frozenset(
     }
 )
 """What may be one object's alone; whether anything came of the others shows."""
+_OF_THE_ENGINE = frozenset({transfer.REASON_OUT_OF_MEMORY, transfer.REASON_ENGINE_SILENT})
+"""What no object is to blame for."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
 """Seconds between two tries at a server that cannot be reached."""
 _CORRUPTED = "corrupted on transfer"
@@ -235,7 +237,7 @@ class Fetching:
                 largest=max(_LEAST, *(file.size for file in files)),
             )
         except Failure as failure:
-            if failure.failure_class not in _SOFT or failure.reason == transfer.REASON_OUT_OF_MEMORY:
+            if failure.failure_class not in _SOFT or failure.reason in _OF_THE_ENGINE:
                 raise
             nothing = self._sync.moved.files == before
             if nothing and failure.failure_class in {transfer.NOT_FOUND, transfer.DENIED} and not failure.problems:

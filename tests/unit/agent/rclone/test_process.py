@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from datamover.agent.children import Stop, find_wrapper
+from datamover.agent.children import Stop, _Ear, find_wrapper
 from datamover.agent.errors import Failure, Stopped
 from datamover.agent.rclone.process import Engine, find_engine
 from datamover.api import outside, transfer
@@ -215,3 +216,38 @@ def test_a_wrapped_command_runs_as_itself(stop: Stop) -> None:
     child = wrapped.start(["-c", "echo $WRAPPED"], environment=ENVIRONMENT, on_line=lambda _: None)
     assert child.wait() == 0
     assert child.output == b"yes\n"
+
+
+def test_an_engine_that_says_nothing_any_more_is_ended_and_that_told(engine: Engine) -> None:
+    said: list[str] = []
+    child = engine.start(["-c", "echo begun >&2; exec sleep 600"], environment=ENVIRONMENT, on_line=None)
+    code = child.follow(lambda line: said.append(line.msg), silence=0.2)
+    failure = child.errors.failure(code=code, place="s3:b", bucket="b", endpoint="http://s3")
+    assert (said, code) == (["begun"], -signal.SIGKILL)
+    assert (failure.reason, failure.failure_class, failure.retryable) == (
+        transfer.REASON_ENGINE_SILENT,
+        transfer.INTERNAL,
+        True,
+    )
+    assert "RCLONE_MAX_TRANSFER" in failure.message
+
+
+def test_what_was_killed_otherwise_was_not_silent(engine: Engine) -> None:
+    child = engine.start(["-c", "echo begun >&2; kill -9 $$"], environment=ENVIRONMENT, on_line=None)
+    code = child.follow(lambda _: None, silence=600)
+    failure = child.errors.failure(code=code, place="s3:b", bucket="b", endpoint="http://s3")
+    assert failure.reason == transfer.REASON_OUT_OF_MEMORY
+
+
+def test_only_while_a_line_is_waited_for_an_engine_is_silent() -> None:
+    ended = threading.Event()
+    ear = _Ear(0.02, end=ended.set)
+    try:
+        assert not ended.wait(0.2), "nothing was listened for yet"
+        ear.turn()
+        ear.turn()
+        assert not ended.wait(0.2), "a line is dealt with, however long that takes"
+        ear.turn()
+        assert ended.wait(60)
+    finally:
+        ear.close()
