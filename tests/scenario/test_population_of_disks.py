@@ -16,7 +16,7 @@ from datamover.cli.disks import MakePopulate
 from kubekit.client.errors import AlreadyExists, Invalid
 from kubekit.words.apiextensions import CUSTOM_RESOURCE_DEFINITIONS
 from kubekit.words.batch import JOBS
-from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
+from kubekit.words.core import EVENTS, PERSISTENT_VOLUME_CLAIMS
 from support.image_server import Plain, serving
 from support.importing import noise
 from support.scenario import CLASS, Cluster, embedded_cluster, real_cluster
@@ -101,11 +101,12 @@ async def test_a_file_that_is_another_one_is_never_called_populated(world: Clust
         await make(world, source={"http": wrong})
 
         async def is_told() -> bool:
-            found = (await status(world)).status
-            running = found.condition("Running") if found is not None else None
-            return running is not None and running.reason in ("ChecksumMismatch", "Retrying")
+            # the condition has it only until the second attempt is at work: an event stays
+            events = await world.client.list(EVENTS, namespace=world.namespace)
+            return any("is not the checksum of the object" in (event.message or "") for event in events)
 
-        await world.wait_for(is_told)
+        # a Job waits for 10 s before it tries again
+        await world.wait_for(is_told, seconds=90)
     found = (await status(world)).status
     assert found is not None
     assert found.phase in ("ImportScheduled", "ImportInProgress")
