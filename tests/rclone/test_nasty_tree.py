@@ -102,6 +102,7 @@ def through_restic(server: S3Server, volume: Path, target: Path, rows: list[Row]
 
 def through_us(container: Container, server: S3Server, target: Path) -> tuple[Way, Said]:
     """A run of the mover, and `datamover restore` with the bucket and its key."""
+    server.make_folders(container.data)
     ended = container.run(timeout=200, **RUN)
     assert ended.code == 0, ended.output
     secret = write_secret(target.parent / "secret.yaml", server.secret())

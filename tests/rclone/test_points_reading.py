@@ -69,11 +69,14 @@ def contents(top: Path) -> dict[bytes, object]:
     return found
 
 
-@pytest.mark.parametrize("run", [mirror, timestamped])
+@pytest.mark.parametrize(
+    ("run", "prefix"), [(mirror, ""), (timestamped, "2024-08-01-101500")], ids=["mirror", "timestamped"]
+)
 def test_names_of_any_kind_are_listed_read_and_brought(
-    any_container: Container, any_s3: S3Server, tmp_path: Path, run
+    any_container: Container, any_s3: S3Server, tmp_path: Path, run, prefix: str
 ) -> None:
     fill(any_container)
+    any_s3.make_folders(any_container.data, prefix)
     run(any_container, 1)
     with opened(any_s3.secret(), tmp_path / "scratch") as bucket:
         point = bucket.choose("latest")

@@ -101,6 +101,17 @@ class S3Server:
         path.mkdir(exist_ok=True)
         return path
 
+    def make_folders(self, tree: Path, prefix: str = "") -> None:
+        """Have the folders of a tree below a prefix before the first request, where a server makes folders for objects.
+
+        `rclone serve s3` makes a folder once for each object that comes into a new one at the same moment. The last of them counts, and what
+        went by an earlier one is on the disk but in no answer for five minutes.
+        """
+        top = os.fsencode(tree)
+        for folder, _, _ in os.walk(top):
+            below = os.path.relpath(folder, top)
+            os.makedirs(os.path.join(os.fsencode(self.bucket() / prefix), below), exist_ok=True)
+
     def secret(self, **changes: str) -> dict[str, str]:
         """Return the documents' Secret for this server, changed as told."""
         return {
@@ -201,6 +212,9 @@ class VersityServer(S3Server):
 
     def environment(self) -> dict[str, str]:
         return {"ROOT_ACCESS_KEY_ID": self.access_key, "ROOT_SECRET_ACCESS_KEY": self.secret_key}
+
+    def make_folders(self, tree: Path, prefix: str = "") -> None:
+        """Make none: what is a folder here would be an object of its own."""
 
     def _listens(self) -> bool:
         import socket
