@@ -131,11 +131,13 @@ def test_a_claim_in_use_waits_one_with_files_is_refused_and_a_killed_mover_is_ta
     place.run("delete", "pod/shop", "--wait=true", "--grace-period=1")
     wait_reason(place, "back", "TargetNotEmpty")
     assert restore_of(place, "back")["status"]["run"]["target"] == "untouched"
-    create_restore(place, "other", claim="new", create="rig", additionalEnv=[{"name": "RCLONE_BWLIMIT", "value": "1M"}])
+    # half a minute for the large file: the mover is at work when it is killed
+    slow = [{"name": "RCLONE_BWLIMIT", "value": "256k"}]
+    create_restore(place, "other", claim="new", create="rig", additionalEnv=slow)
     place.wait_running()
     (mover,) = place.mover_pods()
     place.run("delete", f"pod/{mover}", "--wait=false", "--grace-period=0", "--force")
     found = wait_restored(place, "other")
-    assert found["status"]["run"]["attempts"] >= 1
+    assert found["status"]["run"]["attempts"] >= 2
     there = {path: said["size"] for path, said in read_tree(place, "new").items() if said["kind"] == "file"}
     assert there == {"a": 1, "b/c": 1, "large": 8 << 20}

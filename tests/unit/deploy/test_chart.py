@@ -107,7 +107,9 @@ def test_every_value_has_a_place_in_the_schema_and_the_schema_no_other() -> None
 
 def test_values_that_the_page_sets_exist() -> None:
     for page in (PAGE, (ROOT / "docs/permissions.md").read_text(encoding="utf-8")):
-        for name in re.findall(r"--set '?([\w.\[\]]+)=", page):
+        names = re.findall(r"--set '?([\w.\[\]]+)=", page)
+        assert names
+        for name in names:
             bare = re.sub(r"\[\d+\].*", "", name)
             assert any(bare == leaf or bare.startswith(f"{leaf}.") for leaf in LEAVES), name
 
@@ -211,7 +213,9 @@ def test_an_image_is_named_by_tag_or_by_digest(render: Any) -> None:
 
 def test_definitions_may_be_managed_elsewhere_or_go_with_the_release(render: Any) -> None:
     assert not of_kind(render("crds.install=false"), "CustomResourceDefinition")
-    for definition in of_kind(render("crds.keep=false"), "CustomResourceDefinition"):
+    definitions = of_kind(render("crds.keep=false"), "CustomResourceDefinition")
+    assert {each["spec"]["names"]["plural"] for each in definitions} == OURS
+    for definition in definitions:
         assert definition["metadata"]["annotations"] == {DEFINITION_VERSION: __version__}
 
 
@@ -281,7 +285,9 @@ def test_replication_is_off_and_then_nothing_of_it_is_granted_told_or_installed(
 
 def test_replication_adds_rights_and_takes_none_away(render: Any) -> None:
     before, after = render(), render(REPLICATION)
-    for role in of_kind(before, "ClusterRole"):
+    roles = of_kind(before, "ClusterRole")
+    assert "datamover-operator" in {role["metadata"]["name"] for role in roles}
+    for role in roles:
         now = named(after, "ClusterRole", role["metadata"]["name"])
         assert [rule for rule in now["rules"] if rule in role["rules"]] == role["rules"]
         added = [rule for rule in now["rules"] if rule not in role["rules"]]
