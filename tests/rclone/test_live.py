@@ -6,7 +6,7 @@ Real engine; a store in memory, whose requests are the moments at which the file
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,12 +21,6 @@ QUIET = {f"quiet-{number}": f"contents {number}" for number in range(5)}
 SIZE = 12 << 20
 IN_PARTS = {"RCLONE_S3_UPLOAD_CUTOFF": "5M", "RCLONE_S3_UPLOAD_CONCURRENCY": "1"}
 SEVERAL_THREADS = {"RCLONE_MULTI_THREAD_CUTOFF": "6M", "RCLONE_S3_UPLOAD_CONCURRENCY": "1"}
-
-
-@pytest.fixture
-def store() -> Iterator[MemoryS3]:
-    with MemoryS3() as server:
-        yield server
 
 
 @pytest.fixture

@@ -14,20 +14,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from rclone.test_hostile import MEASURING, page
-from rclone.test_restore_lies import Endless
 from support.answering import Answering, Reply, Request
+from support.endless import Endless
 from support.memory_s3 import MemoryS3
 from support.points import Said, datamover, forge, write_secret
 
 RUN, FOLDER = "20240801101500-copy", "2024-08-01-101500"
 FILE = {"type": "file", "size": 1, "mtime": 1, "mode": 0o644}
 MEBIBYTE = 1 << 10
-
-
-@pytest.fixture
-def store():
-    with MemoryS3() as found:
-        yield found
 
 
 def ask(store: MemoryS3, tmp_path: Path, *arguments: str | Path, **how) -> Said:

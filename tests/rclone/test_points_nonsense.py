@@ -32,12 +32,6 @@ NOWHERE = {
 }
 
 
-@pytest.fixture
-def store():
-    with MemoryS3() as found:
-        yield found
-
-
 def run(*arguments: str | bytes | Path, stdin: str = "", **environ: str) -> Said:
     """Run the command line in this process; whatever it says is safe for a terminal, has no secret and is no traceback."""
     before = {name: None for name in os.environ if name.startswith(("AWS_", "BUCKET_", "RCLONE_"))}

@@ -1,7 +1,5 @@
 """Restores from stores that lie about their objects. Real engine, a server on loopback."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,17 +7,12 @@ import pytest
 from datamover.agent.restore.attempt import MARKED, WHOLE
 from datamover.api import transfer
 from rclone.test_restore import Restores
+from support.endless import Endless
 from support.memory_s3 import MemoryS3
 from support.points import forge
 
 RUN, FOLDER = "20240801101500-copy", "2024-08-01-101500"
 MEBIBYTE = 1 << 20
-
-
-@pytest.fixture
-def store() -> Iterator[MemoryS3]:
-    with MemoryS3() as found:
-        yield found
 
 
 @pytest.fixture
@@ -33,36 +26,6 @@ def fill(store: MemoryS3, files: dict[str, int]) -> None:
     lines = [{"type": "file", "path": path, "size": size, "mode": 0o644, "mtime": 1} for path, size in files.items()]
     store.put(forge(RUN, FOLDER, *lines))
     store.put({f"{FOLDER}/{path}": path[:1].encode() * size for path, size in files.items()})
-
-
-class Endless:
-    """What has no end, until somebody has had enough; sees how much room it takes in the target meanwhile."""
-
-    limit = 700 * MEBIBYTE
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-        self.most = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        for number in range(self.limit // (1 << 16)):
-            yield bytes(1 << 16)
-            if number % 64 == 0:
-                self.most = max(self.most, used(self.target))
-
-
-def used(folder: Path) -> int:
-    """Return how many bytes take what has arrived of `endless` below a folder."""
-    total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            if not name.startswith("endless"):
-                continue
-            try:
-                total += os.lstat(os.path.join(place, name)).st_blocks * 512
-            except FileNotFoundError:
-                continue
-    return total
 
 
 def test_an_object_without_an_end_is_told_by_its_path_and_takes_no_room(

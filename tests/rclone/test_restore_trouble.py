@@ -19,12 +19,11 @@ FILES = {f"{number:02}": b"%02d" % number * 20_000 for number in range(24)}
 
 
 @pytest.fixture
-def store() -> Iterator[MemoryS3]:
-    with MemoryS3() as found:
-        lines = [{"type": "file", "path": name, "size": len(FILES[name]), "mode": 0o644, "mtime": 1} for name in FILES]
-        found.put(forge(RUN, FOLDER, *lines))
-        found.put({f"{FOLDER}/{name}": content for name, content in FILES.items()})
-        yield found
+def store(store: MemoryS3) -> MemoryS3:
+    lines = [{"type": "file", "path": name, "size": len(FILES[name]), "mode": 0o644, "mtime": 1} for name in FILES]
+    store.put(forge(RUN, FOLDER, *lines))
+    store.put({f"{FOLDER}/{name}": content for name, content in FILES.items()})
+    return store
 
 
 def at_file(store: MemoryS3, number: int, act: Callable[[], object]) -> None:
