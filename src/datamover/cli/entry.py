@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def _run() -> int:
-    from datamover.cli.exits import Exit
+    from datamover.cli.exits import Exit, Verdict
     from datamover.cli.main import main as command
     from datamover.cli.terminal import Streams
 
@@ -46,7 +46,7 @@ def _run() -> int:
         code = Exit.INTERRUPTED
     else:
         code = 0
-    return streams.finish(int(code or 0), is_verdict=isinstance(code, Exit))
+    return streams.finish(int(code or 0), is_verdict=isinstance(code, Exit | Verdict))
 
 
 if __name__ == "__main__":

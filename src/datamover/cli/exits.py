@@ -5,6 +5,10 @@ of a second to import.
 from enum import IntEnum
 
 
+class Verdict(int):
+    """An exit code that tells what became of something else than the output: it stays what it is when that cannot be written."""
+
+
 class Exit(IntEnum):
     """Exit codes of `datamover run`, documented in docs/cli.md."""
 

@@ -1,10 +1,13 @@
 """Arguments and options that several commands over a bucket have: one place for their words, so that they mean the same everywhere."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 import click
 
 from datamover.cli.points.completion import complete_path, complete_point
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 EXIT_CODES: Final = """
 \b
@@ -43,11 +46,18 @@ disturbed_option = click.option(
     is_flag=True,
     help="Take the last complete run of a mirror for `latest` and `as-of` although a later one has begun and not ended.",
 )
-output_option = click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Form of what is printed.",
-)
+
+
+def _output_option(plain: str) -> Callable[[_F], _F]:
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice([plain, "json"]),
+        default=plain,
+        show_default=True,
+        help="Form of what is printed.",
+    )
+
+
+output_option = _output_option("table")
+text_option = _output_option("text")

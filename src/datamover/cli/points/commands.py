@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from datamover.cli.exits import Verdict
 from datamover.cli.points.arguments import (
     disturbed_option,
     folder_argument,
@@ -93,17 +94,16 @@ def get(place: Place, point: str, path: bytes, directory: str, disturbed: bool, 
     """
     from datamover.cli.points.reading import bring
 
-    sys.exit(
-        bring(
-            place,
-            point,
-            path,
-            directory,
-            disturbed=disturbed,
-            overwrite=overwrite,
-            machine=output == "json",
-        )
+    code = bring(
+        place,
+        point,
+        path,
+        directory,
+        disturbed=disturbed,
+        overwrite=overwrite,
+        machine=output == "json",
     )
+    sys.exit(Verdict(code))
 
 
 @click.command(

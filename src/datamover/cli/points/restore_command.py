@@ -5,7 +5,8 @@ import sys
 
 import click
 
-from datamover.cli.points.arguments import disturbed_option, point_argument, read_path
+from datamover.cli.exits import Verdict
+from datamover.cli.points.arguments import disturbed_option, point_argument, read_path, text_option
 from datamover.cli.points.place import Place, bucket_options
 
 _EXIT_CODES = """
@@ -45,14 +46,7 @@ Exit codes:
     help="Also set-user-ID and set-group-ID bits of files, and attributes that begin with security. or trusted.",
 )
 @click.option("--special", is_flag=True, help="Also make pipes and device nodes.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Form of what is printed.",
-)
+@text_option
 @point_argument
 @click.argument("directory", type=click.Path())
 def restore(
@@ -77,4 +71,4 @@ def restore(
     order = Order(
         directory=os.fspath(directory), path=path, overwrite=overwrite, privileges=privileges, special=special
     )
-    sys.exit(perform(Request(place, point, order, disturbed=disturbed, machine=output == "json")))
+    sys.exit(Verdict(perform(Request(place, point, order, disturbed=disturbed, machine=output == "json"))))

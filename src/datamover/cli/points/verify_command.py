@@ -4,7 +4,8 @@ import sys
 
 import click
 
-from datamover.cli.points.arguments import disturbed_option, point_argument, tell_exit_codes
+from datamover.cli.exits import Verdict
+from datamover.cli.points.arguments import disturbed_option, point_argument, tell_exit_codes, text_option
 from datamover.cli.points.place import Place, bucket_options
 
 _METHODS = ("size", "checksum", "download", "sample")
@@ -39,14 +40,7 @@ def _read_percent(context: click.Context, parameter: click.Parameter, value: flo
     callback=_read_percent,
     help="How much of it a sample reads back, by the number of objects.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Form of what is printed.",
-)
+@text_option
 @point_argument
 def verify(place: Place, point: str, disturbed: bool, method: str | None, sample: float | None, output: str) -> None:
     """Compare what lies in the bucket with what the manifest of POINT says, without the source and without writing anything.
@@ -59,15 +53,14 @@ def verify(place: Place, point: str, disturbed: bool, method: str | None, sample
     if method is not None and (method == "sample") != (sample is not None):
         raise click.UsageError("--method sample needs --sample PERCENT, and --sample no other method.")
     chosen = method or ("sample" if sample is not None else "checksum")
-    sys.exit(
-        verify_point(
-            Request(
-                place,
-                point,
-                method=chosen,
-                percent=sample if sample is not None else 100.0,
-                disturbed=disturbed,
-                machine=output == "json",
-            )
+    code = verify_point(
+        Request(
+            place,
+            point,
+            method=chosen,
+            percent=sample if sample is not None else 100.0,
+            disturbed=disturbed,
+            machine=output == "json",
         )
     )
+    sys.exit(Verdict(code))
