@@ -5,9 +5,13 @@ import errno
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from datamover.agent.errors import Failure
 from datamover.api import transfer
+
+if TYPE_CHECKING:
+    import sqlite3
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Error numbers of a place without room."""
@@ -43,11 +47,27 @@ def keeping(what: str, *, wants: str) -> Generator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise _no_room(what, wants, str(error)) from None
+        raise failure_of_table(error, what, wants=wants) from None
     except OSError as error:
         if error.errno not in FULL:
             raise
         raise _no_room(what, wants, error.strerror or str(error)) from None
+
+
+def failure_of_table(error: "sqlite3.Error", what: str = "What is kept in a table", *, wants: str = "room") -> Failure:
+    """Return what it means that a table in the directory cannot be written or read. `what` and `wants` as `keeping` has them."""
+    import sqlite3
+
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:  # the latter where a quota is reached
+        return _no_room(what, wants, str(error))
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}:
+        advice = "The place for temporary files does not lock files as it should, as some network file systems, or another program has the file open: give TMPDIR a place on a local disk."
+    else:
+        advice = "Look at the file system of the place for temporary files, or give TMPDIR another place."
+    return Failure(
+        transfer.CONFIG, transfer.REASON_INVALID_CONFIGURATION, f"{what} cannot be used here: {error}. {advice}"
+    )
 
 
 def _no_room(what: str, wants: str, why: str) -> Failure:

@@ -49,9 +49,32 @@ def test_the_folder_goes_where_temporary_files_go_and_is_gone_afterwards(
     assert not list(tmp_path.iterdir())
 
 
+def database_error(text: str, code: int) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError(text)
+    error.sqlite_errorcode = code
+    return error
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (sqlite3.SQLITE_BUSY, "does not lock files as it should"),
+        (sqlite3.SQLITE_BUSY_RECOVERY, "does not lock files as it should"),
+        (sqlite3.SQLITE_CORRUPT, "Look at the file system"),
+    ],
+)
+def test_a_table_that_is_busy_or_damaged_is_not_told_as_a_full_place(code: int, words: str) -> None:
+    with pytest.raises(Failure) as caught, scratch.keeping("The list", wants="300 bytes"):
+        raise database_error("so it is", code)
+    assert caught.value.reason == transfer.REASON_INVALID_CONFIGURATION
+    assert caught.value.message.startswith("The list cannot be used here: so it is. ")
+    assert words in caught.value.message
+    assert "TMPDIR" in caught.value.message
+
+
 @pytest.mark.parametrize(
     "error",
-    [sqlite3.OperationalError("database or disk is full"), OSError(errno.ENOSPC, "No space left on device")],
+    [database_error("database or disk is full", sqlite3.SQLITE_FULL), OSError(errno.ENOSPC, "No space left on device")],
     ids=["database", "file"],
 )
 def test_no_room_is_told_with_what_it_takes(error: Exception) -> None:

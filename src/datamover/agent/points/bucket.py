@@ -7,6 +7,7 @@ Errors: `Failure` with the class of what went wrong and a sentence with the way 
 """
 
 import os
+import sqlite3
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from datamover.agent.rclone.access import prepare_engine
 from datamover.agent.rclone.destination import Destination
 from datamover.agent.rclone.options import Options
 from datamover.agent.rclone.settings import Store, read_store
+from datamover.agent.scratch import failure_of_table
 from datamover.api import outside, transfer
 from datamover.api.outside import Unusable
 
@@ -328,7 +330,8 @@ def open_bucket(
     """Give the bucket that the documented variables in `environ` name. Nothing is asked of the server yet.
 
     `scratch` is a directory of our own, which keeps what is fetched; `say` hears the engine's log lines, and `wait` what the server's
-    trouble is while it is waited for, an empty text when that is over; `tell` hears what people should know beside the answer (`Bucket.note`); `advice` is where to put a variable that is missing. Raises Misconfigured.
+    trouble is while it is waited for, an empty text when that is over; `tell` hears what people should know beside the answer (`Bucket.note`); `advice` is where to put a variable that is missing. Raises Misconfigured,
+    and Failure for a table in `scratch` that fails while the bucket is used.
     """
     settings = read_store(environ, advice=advice)
     engine, options = prepare_engine(settings, environ, scratch=scratch, stop=stop, redact=redact)
@@ -357,5 +360,8 @@ def open_bucket(
             tell=tell,
             now=now,
         )
+    except sqlite3.DatabaseError as error:
+        # what is read back from tables in the scratch directory fails wherever it is asked for
+        raise failure_of_table(error) from None
     finally:
         store.close()
