@@ -114,6 +114,15 @@ def test_what_cannot_be_restored_or_restored_into_ends_with_two_and_a_document(
         assert (told["reason"], told["target"]) == (reason, "untouched")
     assert not (tmp_path / "target").exists()
     assert os.listdir(tmp_path / "full") == ["mine"]
+    # one that was marked before is not called untouched
+    (tmp_path / "begun" / MARK).mkdir(parents=True)
+    (tmp_path / "begun" / MARK / "marker.json").write_text("nothing that can be read")
+    for point, reason in (
+        ("latest", transfer.REASON_TARGET_UNFINISHED),
+        ("2023-01-01-000000", transfer.REASON_POINT_NOT_FOUND),
+    ):
+        told = command.document(point, tmp_path / "begun")
+        assert (told["exitCode"], told["reason"], told["target"]) == (2, reason, "marked")
 
 
 def wait_for_files(target: Path, process: subprocess.Popen[bytes], least: int) -> None:

@@ -160,6 +160,7 @@ class Restoration:
         self._tick = tick
         self._aside = aside
         self._special = special
+        self._privileges = privileges
         self._lost = lost
         self._unkept = unkept
         self._attributes = AttributeSetter(lost=lost, privileges=privileges)
@@ -201,11 +202,21 @@ class Restoration:
             self._tick()
             self._try(entry, self._finish)
 
+    def prepare_top(self) -> None:
+        """Give the directory itself what can be given while something in it is still to go: all but a mode that would keep us from that. `finish_top` tells."""
+        top = self._top_entry
+        if top is None:
+            return
+        if os.geteuid():
+            top = msgspec.structs.replace(top, mode=top.mode | stat.S_IRWXU)
+        quiet = AttributeSetter(lost=Losses(), privileges=self._privileges)
+        self._finish_top(top, quiet)
+
     def finish_top(self) -> list[str]:
         """Give the directory itself what the volume's own top folder had; return what is to be said about it. Nothing in it may change any more."""
         if self._top_entry is None:
             return [] if self._has_top else [_OLD]
-        return self._finish_top(self._top_entry)
+        return self._finish_top(self._top_entry, self._attributes)
 
     def _entries(self, path: str, *, absent: set[bytes] | None = None) -> Iterator[manifest.Entry]:
         for entry in manifest.entries(path, absent=absent):
@@ -214,13 +225,13 @@ class Restoration:
             if self._wanted(entry):
                 yield entry
 
-    def _finish_top(self, top: manifest.Entry) -> list[str]:
+    def _finish_top(self, top: manifest.Entry, attributes: AttributeSetter) -> list[str]:
         status = os.fstat(self._top)
         theirs = os.geteuid() not in {0, status.st_uid}
         if theirs:
             # a volume's top folder that a Pod has by fsGroup alone: no reason to call a restore incomplete
             top = msgspec.structs.replace(top, mtime=status.st_mtime_ns)
-        self._attributes.set(top, self._top, status)
+        attributes.set(top, self._top, status)
         return [_THEIRS] if theirs else []
 
     def _try(self, entry: manifest.Entry, act: Callable[[manifest.Entry, int, bytes], None]) -> bool:

@@ -10,6 +10,7 @@ Assumptions: Linux; nobody else writes below the target meanwhile (who does reac
 """
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Protocol
@@ -25,12 +26,12 @@ from datamover.agent.restore import candidate, reasons
 from datamover.agent.restore.checking import MISSING, Checker, is_of_directory
 from datamover.agent.restore.folding import fold_by
 from datamover.agent.restore.likeness import is_alike
-from datamover.agent.restore.marker import APPLYING, INCOMPLETE, Marker, mark_of
+from datamover.agent.restore.marker import APPLYING, INCOMPLETE, Marker, boot_id, mark_of
 from datamover.agent.restore.order import Order, Origin
 from datamover.agent.restore.progress import Reporter
 from datamover.agent.restore.target import Target, claim
 from datamover.agent.restore.wanted import File, State, Wanted
-from datamover.agent.scratch import FULL
+from datamover.agent.scratch import FULL, failure_of_table
 from datamover.api import amounts, transfer
 from datamover.api.restore import MARKED, UNTOUCHED, WHOLE
 
@@ -153,7 +154,8 @@ class Attempt:
         try:
             # whoever marked it may have died before this was asked
             self._demand_apart(place)
-            self._fill(place)
+            # in another run of the machine, or on another one, a size alone proves nothing: room is given to a file before its bytes are on the disk
+            self._fill(place, same_boot=bool(marker.boot) and marker.boot == boot_id())
             place.write(msgspec.structs.replace(marker, phase=APPLYING))
             lost, unkept = Losses(), Losses()
             restoration = self._restoration(place, lost, unkept)
@@ -161,15 +163,21 @@ class Attempt:
             restoration.run(self._origin.manifest)
             self._judge_rest(place, marker, lost)
             self._check_stop()
+            # before the mark goes: whoever dies right after that leaves a directory that is called whole
+            restoration.prepare_top()
             place.finish()
             self.facts.target = WHOLE
-            # last of all, because taking the mark away changes the directory's time, and its own mode may forbid that
+            # and once more, because taking the mark away changes the directory's time, and its own mode may forbid that
             self.facts.notes += tuple(restoration.finish_top())
             self.facts.lost, self.facts.left_out = lost.kinds(), unkept.kinds()
         except OSError as error:
             if error.errno in FULL:
                 raise reasons.full(error.strerror or "") from None
             raise reasons.broken(self._order.directory, error) from None
+        except sqlite3.DatabaseError as error:
+            failure = failure_of_table(error)
+            reasons.tell_mark(failure)
+            raise failure from None
         except Failure as failure:
             if self.facts.target == MARKED:
                 reasons.tell_mark(failure)
@@ -231,16 +239,16 @@ class Attempt:
             self.facts.target = UNTOUCHED
         raise reasons.colliding(self._order.directory, pairs, count, marked=self.facts.resumed)
 
-    def _fill(self, place: Target) -> None:
-        """Bring every file to its place."""
+    def _fill(self, place: Target, *, same_boot: bool) -> None:
+        """Bring every file to its place. `same_boot`: what is there was written since this machine has begun to run."""
         checker = Checker(arrived=place.files, top=place.top, tick=self._check_stop)
         self._report.phase(transfer.SYNCING)
         self._report.begin(files=self.facts.files, size=self.facts.bytes)
         if self.facts.resumed or self._order.overwrite:
             # an earlier attempt may have given folders modes that keep us out
             self._restoration(place, Losses(), Losses()).open_folders(self._origin.manifest)
-            self._keep(checker)
-            place.clear(place.files, keep=lambda raw: self._wanted.wants(names.key_of(raw)))
+            self._keep(checker, by_size=same_boot and not self._order.overwrite)
+            place.clear(place.files, keep=lambda raw: self._wanted.wants(names.key_of(raw), proved=not same_boot))
             place.clear(place.aside)
         fetcher = self._make_fetcher(place.files, place.arrivals)
         self._fetch(State.WANTED, fetcher, checker)
@@ -251,13 +259,13 @@ class Attempt:
         self._fetch(State.FLAWED, fetcher, checker)
         self._said = fetcher.said
 
-    def _keep(self, checker: Checker) -> None:
-        """Find what is there already and right."""
+    def _keep(self, checker: Checker, *, by_size: bool) -> None:
+        """Find what is there already and right. `by_size`: also what has no checksum to go by."""
 
         def settled() -> Iterator[tuple[bytes, State, str]]:
             for file in self._wanted.every():
                 self._check_stop()
-                proved = file.md5 or not file.size or not self._order.overwrite
+                proved = file.md5 or not file.size or by_size
                 if proved and checker.is_there(file):
                     self.facts.kept += 1
                     self._count(file.size)

@@ -13,6 +13,7 @@ from datamover.agent.restore import reasons
 from datamover.agent.restore.marker import FOLDER, Marker, read_marker
 from datamover.agent.restore.order import STATE, Order
 from datamover.api import transfer
+from datamover.api.restore import MARKED, UNTOUCHED
 
 _EXAMPLES = 5
 
@@ -29,6 +30,16 @@ class Seen(NamedTuple):
     flaw: str
     free: int
     free_files: int | None
+
+    @property
+    def begun(self) -> bool:
+        """Whether a restore has begun there and not ended."""
+        return self.marker is not None or bool(self.flaw)
+
+
+def what_is_left(target: str, *, begun: bool) -> str:
+    """Return what a target is after an attempt that has left it so; `begun`: an earlier one had marked it. Pure."""
+    return MARKED if target == UNTOUCHED and begun else target
 
 
 def judge(seen: Seen, order: Order, mark: Marker) -> Failure | None:

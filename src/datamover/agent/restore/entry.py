@@ -27,7 +27,7 @@ from datamover.agent.points.catalogue import Point
 from datamover.agent.rclone import logs
 from datamover.agent.rclone.version import Version
 from datamover.agent.restore import candidate, reasons
-from datamover.agent.restore.attempt import UNTOUCHED, Attempt, Facts, Limits
+from datamover.agent.restore.attempt import Attempt, Facts, Limits
 from datamover.agent.restore.fetching import BATCH_BYTES, BATCH_FILES, Fetching
 from datamover.agent.restore.marker import mark_of
 from datamover.agent.restore.order import Order, Origin
@@ -94,7 +94,7 @@ class _Restore:
         given = self._given
         os.umask(_PRIVATE)  # nobody else reads what has not got its mode yet
         seen = _look(self._order)  # a target that cannot be used is told before anything is asked of the store
-        self._begun = seen.marker is not None or bool(seen.flaw)
+        self._begun = seen.begun
         self.report.phase(transfer.PROBING)
         with open_bucket(
             given.environ,
@@ -194,7 +194,7 @@ class _Restore:
                 moment=point.moment if point else "",
                 volume=point.volume if point else "",
                 state=point.state if point else "",
-                target=words.MARKED if facts.target == UNTOUCHED and self._begun else facts.target,
+                target=candidate.what_is_left(facts.target, begun=self._begun),
                 empty=self._empty,
                 resumed=facts.resumed,
                 kept_files=facts.kept,

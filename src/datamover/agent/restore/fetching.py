@@ -1,8 +1,9 @@
 """Bringing exactly the wanted objects into the folder where files arrive: by lists, with the engine. Files with large holes one by one.
 
 Guarantees: the engine writes regular files, below a handle of ours, in a folder that nobody else may enter; it makes no link and is given no
-name that leads anywhere else. An object that has more than its file had takes no more room than the largest file that is brought with it (files of
-like sizes are brought together), or 1 MiB, and all of them together not more than they should and 256 MiB beyond twice that. A stop, an outage and a full disk end it; what one object alone does not give is
+name that leads anywhere else. An object that has more than its file had, or no end, takes no more room than the largest file that is brought with it, or 1 MiB, until
+the engine has removed it; files of up to 1 MiB, of up to 64 MiB and all others are brought apart (`wanted.SIZES`), at most 32 at once, or 8 where they have 16 MiB or more on average.
+So what is too much takes 32 MiB of room at a time, 2 GiB, or eight times the largest file. A stop, an outage and a full disk end it; what one object alone does not give is
 left to the comparison afterwards.
 """
 

@@ -28,7 +28,7 @@ _KINDS: dict[str, Callable[[int], bool]] = {
     "block device": stat.S_ISBLK,
 }
 _DEVICES = frozenset({"character device", "block device"})
-_OURS = stat.S_IWUSR | stat.S_IXUSR
+_OURS = stat.S_IRWXU
 """Rights to the directory itself that an ordinary user needs until the mark is gone."""
 _CAPABILITY = "security.capability"
 

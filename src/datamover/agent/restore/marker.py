@@ -27,7 +27,7 @@ _NOTE = "The directory that this lies in is being restored and is not whole. The
 
 class Marker(msgspec.Struct, frozen=True, kw_only=True):
     """Which restore is under way in a target. `path` is for people and for comparing, `begun` RFC 3339, `restore` the id of the order that chose the
-    point (`Order.restore`).
+    point (`Order.restore`), `boot` the run of the machine in which it has begun: what that wrote may, in another one, not have come to its disk.
     """
 
     version: Count = VERSION
@@ -39,6 +39,7 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True):
     begun: str = ""
     phase: str = FETCHING
     restore: str = ""
+    boot: str = ""
 
     def is_same(self, other: "Marker") -> bool:
         """Tell whether both are the same restore, whatever has become of it."""
@@ -57,7 +58,17 @@ def mark_of(order: Order, origin: Origin, *, now: str) -> Marker:
         path=printing.readable(order.path),
         begun=now,
         restore=order.restore,
+        boot=boot_id(),
     )
+
+
+def boot_id() -> str:
+    """Return which run of this machine this is; empty where that is not known."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:  # noqa: PTH123 - a start-up budget
+            return file.read(64).strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def read_marker(top: int) -> tuple[Marker | None, str]:

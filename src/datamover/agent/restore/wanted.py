@@ -230,12 +230,12 @@ class Wanted:
         ).fetchone()
         return None if found is None else File(found[0], found[1], found[2] or "")
 
-    def wants(self, key: bytes) -> bool:
-        """Tell whether a file of this key is still to be fetched."""
+    def wants(self, key: bytes, *, proved: bool = False) -> bool:
+        """Tell whether a file of this key is still to be fetched; `proved`: and has a checksum by which what came can be proved."""
         found = self._database.execute(
-            "SELECT 1 FROM files WHERE key = ? AND state IN (?, ?)", (key, int(State.WANTED), int(State.FLAWED))
-        )
-        return found.fetchone() is not None
+            "SELECT md5 FROM files WHERE key = ? AND state IN (?, ?)", (key, int(State.WANTED), int(State.FLAWED))
+        ).fetchone()
+        return found is not None and bool(found[0] or not proved)
 
     def is_lost(self, key: bytes) -> bool:
         """Tell whether the file of this key did not come back."""

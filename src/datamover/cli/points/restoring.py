@@ -19,7 +19,7 @@ from datamover.agent.points.catalogue import Point  # noqa: TC001 - beside the o
 from datamover.agent.printing import printable, quote_names, readable
 from datamover.agent.restore import reasons
 from datamover.agent.restore.attempt import Facts
-from datamover.agent.restore.candidate import look
+from datamover.agent.restore.candidate import look, what_is_left
 from datamover.agent.restore.entry import prepare_attempt
 from datamover.agent.restore.order import Order
 from datamover.agent.restore.progress import Reporter
@@ -53,6 +53,7 @@ class _Restore:
     def __init__(self, request: Request) -> None:
         self.request = request
         self.facts = Facts()
+        self.begun = False
         self.point: Point | None = None
         self.stop = Stop(grace=_GRACE)
         self.console = open_console(stderr=request.machine)
@@ -61,10 +62,16 @@ class _Restore:
         """Restore. Raises AgentError, ManifestError, OSError."""
         request = self.request
         meter = Meter(self.console, quiet=request.machine)
-        look(request.order.directory)  # a directory that cannot be used is told before anything is asked of the store
+        # a directory that cannot be used is told before anything is asked of the store
+        self.begun = look(request.order.directory).begun
         with _private_files(), open_place(request.place, stop=self.stop) as (bucket, say), meter:
             meter.begin()
             self._restore(bucket, meter=meter, show=say)
+
+    @property
+    def left(self) -> str:
+        """What the directory is now."""
+        return what_is_left(self.facts.target, begun=self.begun)
 
     def _restore(self, bucket: Bucket, *, meter: Meter, show: Say) -> None:
         request = self.request
@@ -100,7 +107,7 @@ def perform(request: Request) -> int:
             )
             return _end(restore, code, failure.reason, failure.message, problems=failure.problems)
         except Stopped:
-            left = reasons.MARKED if restore.facts.target == MARKED else reasons.UNTOUCHED
+            left = reasons.MARKED if restore.left == MARKED else reasons.UNTOUCHED
             code = 128 + restore.stop.signal
             return _end(restore, code, transfer.REASON_INTERRUPTED, f"Interrupted. {left}")
         except ManifestError as error:
@@ -157,7 +164,7 @@ def _print(restore: _Restore, code: int, reason: str, message: str, *, problems:
         "reason": reason,
         "message": message,
         "directory": printable(restore.request.order.directory),
-        "target": facts.target,
+        "target": restore.left,
         "resumed": facts.resumed,
         "path": readable(restore.request.order.path),
         "point": None

@@ -121,6 +121,8 @@ def test_killed_right_before_any_change_the_same_restore_goes_on_and_another_one
             done.pop(MARK.encode(), None), done.pop(MARK.encode() + b"/lock", None)
             assert done.keys() == wanted.keys()
             assert all(done[name] == wanted[name] for name in wanted if name != b"."), step
+            # of the directory itself but the time is another one, which taking the mark away changes
+            assert done[b"."]._replace(mtime=0) == wanted[b"."]._replace(mtime=0), step
             continue
         assert fingerprint(target) == wanted, step
     assert step > 60
@@ -167,6 +169,35 @@ def test_what_is_there_and_right_is_not_fetched_again(backup: Backup, source: Pa
     assert (facts.resumed, facts.kept) == (True, 3)
     assert not before & set(backup.shop.asked)
     assert fingerprint(tmp_path / "target") == fingerprint(source)
+
+
+@pytest.mark.usefixtures("quick_disk")
+@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize("summed", [True, False])
+def test_after_a_crash_of_the_machine_no_size_proves_that_bytes_came_to_the_disk(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same: bool, summed: bool
+) -> None:
+    backup = Backup(source, tmp_path, summed=summed)
+    target = tmp_path / "target"
+
+    def end(file: File) -> None:
+        if len(backup.shop.asked) > 4:
+            raise Stopped(transfer.INTERRUPTED)
+
+    backup.shop.before = end
+    with pytest.raises(Stopped):
+        backup.restore(target)
+    backup.shop.before = lambda _: None
+    backup.shop.asked.clear()
+    placed = [path for path in target.rglob("*") if path.is_file() and MARK not in path.parts and path.stat().st_size]
+    assert placed
+    if not same:
+        monkeypatch.setattr(attempt, "boot_id", lambda: "another")
+        for path in placed:
+            path.write_bytes(bytes(path.stat().st_size))
+    facts = backup.restore(target).facts
+    assert fingerprint(target) == fingerprint(source)
+    assert (facts.kept >= len(placed)) == same
 
 
 # --- targets --------------------------------------------------------------------------------------------------------
