@@ -8,7 +8,7 @@ class Fields:
     """Fields as the user of a kind writes them; `kind` is the kind itself.
 
     Names of fields: `source`, `storage_class`, `snapshot_class`, `image`, `pull_secrets`, `memory` (the mover's limit), `deadline`,
-    `suspend`. `method` is the field that chooses how a copy is made, `without_snapshots` its value that needs none. Phrases: `keeps` is why a
+    `suspend`, `cancel` (of kinds that can be cancelled). `method` is the field that chooses how a copy is made, `without_snapshots` its value that needs none. Phrases: `keeps` is why a
     copy is kept, such as "spec.keep is true"; `verify` is what to set for a comparison. `method_is_kept`: a run goes on with the method that it
     began with, whatever is set later.
     """
@@ -25,6 +25,7 @@ class Fields:
     suspend: str
     keeps: str
     verify: str
+    cancel: str = "spec.cancel"
     without_snapshots: str = "Clone"
     method_is_kept: bool = True
 

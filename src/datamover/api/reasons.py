@@ -73,8 +73,10 @@ CLEANING_UP: Final = "CleaningUp"
 CLEANUP_WAITING: Final = "WaitingForCloneRemoval"
 MOVER_REMOVAL_WAITING: Final = "WaitingForMoverRemoval"
 CLEANUP_FAILED: Final = "CleanupFailed"
+CANCELLING: Final = "Cancelling"
 
 # Ends.
+CANCELLED: Final = "Cancelled"
 COMPLETED: Final = "Completed"
 SYNCHRONIZED: Final = "Synchronized"
 RESTORED: Final = "Restored"

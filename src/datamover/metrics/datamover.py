@@ -20,7 +20,7 @@ class DataMoverMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._operations = Counter(
             "datamover_operations",
-            "Phases started, and ended with success or failure.",
+            "Phases started, and ended with success or failure, or cancelled.",
             ("phase", "status", "namespace"),
             registry=registry,
         )
@@ -40,19 +40,19 @@ class DataMoverMetrics:
         )
         self._clones = Counter(
             "datamover_pvc_clone_operations",
-            "Clones started, ready and failed.",
+            "Clones started, ready, failed and cancelled.",
             ("status", "namespace"),
             registry=registry,
         )
         self._pods = Counter(
             "datamover_pod_creation_operations",
-            "Movers started, succeeded and failed.",
+            "Movers started, succeeded, failed and cancelled.",
             ("status", "namespace"),
             registry=registry,
         )
         self._syncs = Counter(
             "datamover_data_sync_operations",
-            "Syncs that succeeded and failed.",
+            "Syncs that succeeded, failed and were cancelled.",
             ("status", "namespace"),
             registry=registry,
         )
@@ -131,9 +131,9 @@ class DataMoverMetrics:
         """A phase began."""
         self._operations.labels(phase, "started", namespace).inc()
 
-    def phase_ended(self, *, phase: str, namespace: str, seconds: float, succeeded: bool) -> None:
-        """A phase ended."""
-        self._operations.labels(phase, "success" if succeeded else "failure", namespace).inc()
+    def phase_ended(self, *, phase: str, namespace: str, seconds: float, status: str) -> None:
+        """A phase ended: success, failure, or cancelled."""
+        self._operations.labels(phase, status, namespace).inc()
         self._durations.labels(phase, namespace).observe(seconds)
 
     def phase_now(self, *, name: str, namespace: str, phase: str) -> None:

@@ -44,7 +44,7 @@ class RestoreMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._restores = Counter(
             "datamover_restores",
-            "Restores started, and ended with success or failure.",
+            "Restores started, and ended with success or failure, or cancelled.",
             ("status", "namespace"),
             registry=registry,
         )
@@ -111,8 +111,17 @@ class RestoreMetrics:
         """A restore has failed at this moment, in seconds since 1970; `half`: its claim may be neither what it was nor whole."""
         owner = ObjectName(name, namespace)
         self._failures.put(owner, RestoreFailure(namespace, name, claim, reason), at)
+        self._leave(owner, claim, at=at, half=half)
+
+    def cancelled(self, *, name: str, namespace: str, claim: str, at: float, half: bool) -> None:
+        """A restore was cancelled at this moment, which is no failure; `half` as of one that has failed."""
+        owner = ObjectName(name, namespace)
+        self._failures.drop(owner)
+        self._leave(owner, claim, at=at, half=half)
+
+    def _leave(self, owner: ObjectName, claim: str, *, at: float, half: bool) -> None:
         if half:
-            self._halves.put(owner, HalfRestored(namespace, name, claim), at)
+            self._halves.put(owner, HalfRestored(owner.namespace, owner.name, claim), at)
         else:
             self._halves.drop(owner)
 
@@ -139,9 +148,8 @@ class RestoreMetrics:
         """A restore was recorded, or is tried again."""
         self._restores.labels("started", namespace).inc()
 
-    def ended(self, *, namespace: str, succeeded: bool, seconds: float) -> None:
-        """A restore ended."""
-        status = "success" if succeeded else "failure"
+    def ended(self, *, namespace: str, status: str, seconds: float) -> None:
+        """A restore ended: success, failure, or cancelled."""
         self._restores.labels(status, namespace).inc()
         self._durations.labels(status, namespace).observe(seconds)
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from datamover.api.names import ConditionType, Phase
 from datamover.plans.kind import HasStatus, Kind, Line
-from datamover.reconcilers.summary import S, says_same
+from datamover.reconcilers.summary import S, is_cancelled, says_same
 
 T = TypeVar("T", bound=HasStatus)
 F = TypeVar("F")
@@ -35,7 +35,7 @@ class OnceKind(Kind[T, S, F], ABC):
             return None
         ready = status.condition(ConditionType.READY)
         reason = f" ({ready.reason})" if ready is not None else ""
-        level = logging.WARNING if status.phase == Phase.FAILED else logging.INFO
+        level = logging.WARNING if status.phase == Phase.FAILED and not is_cancelled(status) else logging.INFO
         return Line(f"{self.title} {status.phase}{reason}: {status.message or ''}", level)
 
     def occasion(self, obj: T) -> str:

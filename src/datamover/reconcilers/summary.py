@@ -223,9 +223,23 @@ def advise(message: str, hint: str) -> str:
     return clean(message.rstrip("."), limit=MESSAGE_LIMIT - len(hint)) + hint
 
 
-def advise_retry(kind: str, meta: ObjectMeta) -> str:
-    """Return the words that say how a failed object is tried again; `kind` as kubectl takes it."""
-    return f'{names.RETRY_ADVICE}kubectl -n {meta.namespace} annotate {kind} {meta.name} {names.RETRY_ANNOTATION}="$(date +%s)" --overwrite'
+def advise_retry(kind: str, meta: ObjectMeta, *, first: str = "") -> str:
+    """Return the words that say how a failed object is tried again; `kind` as kubectl takes it. `first` is what comes before, such as "set a field, then "."""
+    return f'{names.RETRY_ADVICE}{first}kubectl -n {meta.namespace} annotate {kind} {meta.name} {names.RETRY_ANNOTATION}="$(date +%s)" --overwrite'
+
+
+def is_cancelled(status: Status | None) -> bool:
+    """Tell whether a status says of a run that it has ended because somebody wanted so."""
+    return status is not None and status.phase == Phase.FAILED and cancelled_since(status) is not None
+
+
+def cancelled_since(status: Status) -> str | None:
+    """Return since when it is recorded of a run that it is cancelled, None when it is not."""
+    for type_ in (ConditionType.SYNCHRONIZED, ConditionType.RESTORED):
+        moved = status.condition(type_)
+        if moved is not None and moved.reason == reasons.CANCELLED:
+            return moved.last_transition_time or ""
+    return None
 
 
 def is_broken(status: Status | None) -> bool:
@@ -259,7 +273,7 @@ def count(run: R, tally: Tally, *, take: Callable[[R, Outcome], R]) -> R:
 
 
 def settle(current: S, answer: Answer, *, generation: int | None, over: str, now: datetime) -> Plan[S]:
-    """Return the plan of one that is complete, and stays so. Beside that is told what came late and cannot be removed, until it can be. `over` is
+    """Return the plan of one that is complete or cancelled, and stays so. Beside that is told what came late and cannot be removed, until it can be. `over` is
     said of a change of the spec.
     """
     if isinstance(answer, Verdict):
@@ -271,13 +285,13 @@ def settle(current: S, answer: Answer, *, generation: int | None, over: str, now
         return Plan(acknowledge(current, generation=generation, over=over).steps, answer.wake_after)
     done, was = current.condition(ConditionType.COMPLETE), current.condition(ConditionType.STALLED)
     if done is not None and was is not None and was.reason == reasons.CLEANUP_FAILED and not answer.steps:
-        healed: Said = ("False", done.reason, done.message)
+        healed: Said = ("True" if current.phase == Phase.FAILED else "False", done.reason, done.message)
         return Plan((WriteStatus(_note(current, healed, done.message, now=now)),))
     return Plan((*answer.steps, *acknowledge(current, generation=generation, over=over).steps), answer.wake_after)
 
 
 def _note(current: S, stalled: Said, message: str, *, now: datetime) -> S:
-    """Return the status of one that is complete with another `Stalled`."""
+    """Return the status of one that is over with another `Stalled`."""
     wanted = {ConditionType.STALLED: stalled}
     conditions = merge(current.conditions or (), wanted, order=ORDER, now=now, generation=current.observed_generation)
     return _changed(current, message=clean(redact_signed(message)), conditions=conditions)
@@ -300,6 +314,8 @@ def _announce(verdict: Verdict, message: str) -> tuple[Emit, ...]:
     """Return the event of a state: what is going on needs none."""
     if verdict.announced:
         return ()
+    if verdict.reason == reasons.CANCELLED:
+        return (Emit("Normal", verdict.reason, message, verdict.action),)  # somebody has wanted it
     if verdict.state in (State.BLOCKED, State.FAILED):
         return (Emit("Warning", verdict.reason, message, verdict.action),)
     return (Emit("Normal", verdict.reason, message, verdict.action),) if verdict.state is State.DONE else ()

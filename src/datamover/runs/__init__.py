@@ -17,6 +17,7 @@ The flow of one run (`advance` finds the place in it from what is there):
  9. Failed: everything is kept. The same run again reads the same copy                                  `failure`, `again`
 10. Moved: Job, copy and snapshot are deleted, and waited for until their volume is gone                `cleanup`, `retention`
 11. Done, once the server says that nothing is left that the caches do not show                         `proof`
+    Cancelled, anywhere before 10: the mover is stopped, all that was made goes, and the run is over    `cancel`
 12. What comes late is collected                                                                        `cleanup.collect`
 
 Guarantees. Nothing is created before it is recorded (law L6). Nothing is deleted but by owner UID and label (L2). Two movers of one run never

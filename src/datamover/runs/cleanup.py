@@ -27,7 +27,7 @@ def begin_clean_up(order: Order, facts: RunFacts, *, facets: Mapping[Facet, Said
     """The data were moved: complete, or clean up first. The Job goes first, for its Pods hold the copy."""
     doomed = _doomed(order, facts)
     if not doomed:
-        done = _complete(order, facts)
+        done = complete(order, facts)
         return replace(done, facets={**facets, **done.facets}, tally=tally)
     message = f"removing {', '.join(_describe(resource, child) for resource, child in doomed)}"
     going: Said = ("False", reasons.CLEANING_UP, "temporary objects are being removed")
@@ -43,7 +43,7 @@ def begin_clean_up(order: Order, facts: RunFacts, *, facets: Mapping[Facet, Said
 
 def clean_up(order: Order, facts: RunFacts) -> Answer:
     """Delete what is left, wait until it is gone, then complete. A refused delete is tried again; it never fails the run."""
-    return remove(order, facts, wait=True) or _complete(order, facts)
+    return remove(order, facts, wait=True) or complete(order, facts)
 
 
 def remove(order: Order, facts: RunFacts, *, wait: bool) -> Answer | None:
@@ -90,7 +90,7 @@ def collect(order: Order, facts: RunFacts) -> Answer:
     return Rest(deletes)
 
 
-def _complete(order: Order, facts: RunFacts) -> Verdict:
+def complete(order: Order, facts: RunFacts) -> Verdict:
     """Return that the run is at its end. Its message says no amounts: a kind that has recorded them says more."""
     copy = order.copy
     ours = order.owner.holds(facts.claim)

@@ -32,13 +32,14 @@ _PROVED = {SAMPLE: reasons.SAMPLE_VERIFIED, SIZE: reasons.SIZES_COMPARED}
 def end(order: Order, facts: RunFacts, job: Job) -> Answer | None:
     """Return what follows from the Job's end; None while it has none."""
     if job.condition("Complete") is not None:
-        return _succeed(order, facts, job)
+        return succeed(order, facts, job)
     if job.condition("Failed") is not None:
         return _fail(order, facts, job)
     return None
 
 
-def _succeed(order: Order, facts: RunFacts, job: Job) -> Answer:
+def succeed(order: Order, facts: RunFacts, job: Job) -> Answer:
+    """Return what follows when a mover of this Job has ended with success."""
     outcome = _last_words(order, facts, "Succeeded")
     if outcome is None and (wait := time_for_last_words(facts, job)) > 0:
         return Rest(wake_after=wait)

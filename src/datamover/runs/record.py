@@ -31,7 +31,7 @@ class Record:
 
     `begun` is the second in which the run was recorded, `copied` the one before which the copy was not made, both as
     `kubekit.words.timestamps.folder` writes them. `reason` is the reason that is told now. `halted` is whether the status says that the
-    run is not at work. `since` is when the stage began.
+    run is not at work. `since` is when the stage began. `cancelled` is since when the run is recorded to be cancelled, None when it is not.
     """
 
     stage: Stage
@@ -40,5 +40,6 @@ class Record:
     reason: str = ""
     halted: bool = False
     since: str | None = None
+    cancelled: str | None = None
     attempts: int = 0
     amounts: Amounts = Amounts()

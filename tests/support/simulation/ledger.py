@@ -23,7 +23,7 @@ MOST_A_MINUTE = 80
 _DECIDED = ("timestamp", "jobName", "snapshotName", "copyMethod", "source")
 
 NEXT: dict[str, set[str]] = {
-    Phase.NONE: {Phase.CREATING_CLONE, Phase.CREATING_POD},
+    Phase.NONE: {Phase.CREATING_CLONE, Phase.CREATING_POD, Phase.FAILED},
     Phase.CREATING_CLONE: {Phase.CLONE_READY, Phase.CREATING_POD, Phase.FAILED},
     Phase.CLONE_READY: {Phase.CREATING_POD, Phase.FAILED},
     Phase.CREATING_POD: {Phase.CLEANING_UP, Phase.COMPLETED, Phase.FAILED},
@@ -31,7 +31,7 @@ NEXT: dict[str, set[str]] = {
     Phase.COMPLETED: set(),
     Phase.FAILED: {Phase.CREATING_CLONE, Phase.CREATING_POD},
 }
-"""Which phase may follow which (documents; Failed is left by the retry annotation)."""
+"""Which phase may follow which (documents; Failed is left by the retry annotation, and comes first for what is cancelled unbegun)."""
 
 
 @dataclass

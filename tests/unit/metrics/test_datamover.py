@@ -23,8 +23,8 @@ def lived(metrics: DataMoverMetrics) -> None:
     """Everything that is ever counted, once."""
     metrics.phase_now(name="nightly", namespace="default", phase=Phase.CLEANING_UP)
     metrics.phase_started(phase="CleaningUp", namespace="default")
-    metrics.phase_ended(phase="CleaningUp", namespace="default", seconds=3, succeeded=True)
-    metrics.phase_ended(phase="CreatingPod", namespace="default", seconds=3, succeeded=False)
+    metrics.phase_ended(phase="CleaningUp", namespace="default", seconds=3, status="success")
+    metrics.phase_ended(phase="CreatingPod", namespace="default", seconds=3, status="failure")
     metrics.clone(status="success", namespace="default")
     metrics.pod(status="success", namespace="default")
     metrics.synced(status="success", namespace="default")

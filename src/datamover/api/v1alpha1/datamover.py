@@ -130,6 +130,13 @@ class DataMoverSpec(Model, frozen=True):
         bool,
         doc("Hold the run where it is: nothing new is started, a running mover is stopped. Goes on when false again."),
     ] = False
+    cancel: Annotated[
+        bool,
+        doc(
+            "End the run: the mover is stopped, what was temporary is removed, and the phase is Failed with the reason Cancelled. A run that has ended stays "
+            "as it is."
+        ),
+    ] = False
     verify: Annotated[Verify | None, doc("How the destination is compared.")] = None
     guards: Annotated[Guards | None, doc("Protection of the destination.")] = None
     mover: Annotated[Mover | None, doc("How the mover's Pod runs.")] = None

@@ -89,7 +89,8 @@ class RestoreTarget(Model, frozen=True):
 
 class DataMoverRestoreSpec(Model, frozen=True):
     """What to restore, and where to. When the restore has begun, source, target, point and path are decided; overwrite, onMissing, disturbed, privileges
-    and special as well, until a retry is asked for. additionalEnv, image, deadlineSeconds and mover are read when a mover is made, suspend at any time.
+    and special as well, until a retry is asked for. additionalEnv, image, deadlineSeconds and mover are read when a mover is made, suspend and cancel at any
+    time.
     """
 
     source: Annotated[RestoreSource, doc("What to restore from.")]
@@ -148,6 +149,13 @@ class DataMoverRestoreSpec(Model, frozen=True):
         bool,
         doc(
             "Hold the restore where it is: nothing new is started, a running mover is stopped. Goes on when false again."
+        ),
+    ] = False
+    cancel: Annotated[
+        bool,
+        doc(
+            "End the restore: the mover is stopped, its Job is removed, and the phase is Failed with the reason Cancelled. What came back stays, and the claim "
+            "is marked where it is not whole. A restore that has ended stays as it is."
         ),
     ] = False
     mover: Annotated[

@@ -4,6 +4,7 @@ The state is derived from facts: the recorded run, the children that exist, and 
 
     no run ──► record it ──► the run goes its way (datamover.runs) ──► Completed
        │                        any part of it may end in ──► Failed ──► retry annotation ──► the same run again
+       │                                 spec.cancel (datamover.runs.cancel) ──► Failed, with the reason Cancelled and nothing left
        └─ something missing: a condition says what; goes on when it appears
 """
 
@@ -19,8 +20,10 @@ from datamover.reconcilers.datamover.plan import Plan
 from datamover.reconcilers.datamover.preflight import find_obstacle
 from datamover.reconcilers.datamover.record import new_run
 from datamover.reconcilers.datamover.status import acknowledge, begin, begin_again, settle, tell
+from datamover.reconcilers.summary import is_cancelled
 from datamover.runs.advance import advance
 from datamover.runs.again import can_read_again, make_room
+from datamover.runs.cancel import cancel, cancelled_unbegun, everything, is_to_be_cancelled, refuse_retry
 from datamover.runs.cleanup import collect
 from datamover.runs.job import hold
 from datamover.runs.order import Order
@@ -46,8 +49,12 @@ def decide(facts: Facts, *, settings: Settings) -> Plan:
         late = collect(order, facts.run) if status.run is not None else Rest()
         return settle(mover, late, now=now)
     if status.phase == Phase.FAILED:
-        return _retry(facts, order, next_run, clone=clone)
-    if spec.suspend:
+        return _retry(facts, spec, order, next_run, clone=clone)
+    if status.run is None and spec.cancel:
+        return tell(mover, cancelled_unbegun(order.fields.cancel), now=now)
+    if status.run is not None and is_to_be_cancelled(order, facts.run, wished=spec.cancel):
+        return tell(mover, cancel(order, facts.run), now=now)
+    if spec.suspend and not spec.cancel:
         return tell(mover, hold(order, facts.run), now=now)
     if status.run is None:
         return _begin(facts, spec, next_run, clone=clone)
@@ -65,10 +72,11 @@ def _begin(facts: Facts, spec: DataMoverSpec, run: Run, *, clone: str) -> Plan:
     return begin(mover, run, clone=None if run.copy_method == CopyMethod.DIRECT else clone, now=now)
 
 
-def _retry(facts: Facts, order: Order, next_run: Run, *, clone: str) -> Plan:
+def _retry(facts: Facts, spec: DataMoverSpec, order: Order, next_run: Run, *, clone: str) -> Plan:
     """A new value of the retry annotation runs the same run again: same id, same folder, same copy (law L6).
 
-    1. Without a new value a change of the spec is seen, no more.
+    1. Without a new value a change of the spec is seen, no more; of one that was cancelled, what comes late is collected.
+       While it is not wanted nothing begins; and one that was cancelled before it had a run begins as a new one does.
     2. What stands in the way of another attempt is removed.
     3. While the copy can be read, or the snapshot that it was made of, the run goes on with it.
     4. Only when both are gone, which the server is asked for, there is another copy to take, and with it another run.
@@ -77,7 +85,13 @@ def _retry(facts: Facts, order: Order, next_run: Run, *, clone: str) -> Plan:
     run = mover.status.run if mover.status is not None else None
     wish = _wish(mover, run)
     if wish is None:
+        if run is not None and is_cancelled(mover.status):
+            return settle(mover, collect(everything(order), facts.run), now=now)
         return acknowledge(mover)
+    if spec.cancel:
+        return tell(mover, refuse_retry(order.fields.cancel, order.record.reason), now=now)
+    if run is None and is_cancelled(mover.status):
+        return _begin(facts, spec, next_run, clone=clone)
     in_the_way = make_room(order, facts.run)
     if in_the_way is not None:
         return tell(mover, in_the_way, now=now)

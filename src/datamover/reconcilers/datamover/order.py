@@ -14,6 +14,7 @@ from datamover.api.transfer import show_verification
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverSpec, DataMoverStatus, Guards, Run
 from datamover.movers.rclone import CONTAINER, RcloneSync, build_job
 from datamover.reconcilers.datamover.facts import Settings
+from datamover.reconcilers.summary import cancelled_since
 from datamover.runs.order import Copy, Order, Readable, Transfer
 from datamover.runs.record import Amounts, Record, Stage
 from datamover.runs.trigger import CopyTrigger, told_by
@@ -144,6 +145,7 @@ def _record_of(status: DataMoverStatus, run: Run) -> Record:
         reason=ready.reason if ready is not None else "",
         halted=going is not None and going.status != "True",
         since=status.phase_started,
+        cancelled=cancelled_since(status),
         attempts=run.attempts,
         amounts=Amounts(run.bytes, run.total_bytes, run.files, run.total_files),
     )

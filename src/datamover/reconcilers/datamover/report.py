@@ -10,6 +10,7 @@ from datamover.api.waits import PLANNED
 from datamover.plans.learned import Failed
 from datamover.plans.steps import Delete, ProveStatus, WriteStatus
 from datamover.reconcilers.datamover.standing import Standings, report_standing
+from datamover.reconcilers.summary import is_cancelled
 from kubekit.client.errors import ApiError, Forbidden
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.meta import ObjectMeta
@@ -18,6 +19,8 @@ from kubekit.words.timestamps import moment_of
 _CLONE_GONE = (reasons.CLEANED_UP, reasons.VOLUME_RETAINED)
 _REMARKABLE = (reasons.PROGRESS_UNKNOWN, reasons.OUTCOME_MISSING, reasons.VOLUME_RETAINED)
 """Reasons of conditions other than `Stalled` that somebody has to look into."""
+_NO_ERRORS = PLANNED | {reasons.CANCELLED}
+"""Reasons of `Stalled` that somebody has wanted."""
 
 
 class Meter(Standings, Protocol):
@@ -27,8 +30,8 @@ class Meter(Standings, Protocol):
         """A phase began."""
         ...
 
-    def phase_ended(self, *, phase: str, namespace: str, seconds: float, succeeded: bool) -> None:
-        """A phase ended."""
+    def phase_ended(self, *, phase: str, namespace: str, seconds: float, status: str) -> None:
+        """A phase ended: success, failure, or cancelled."""
         ...
 
     def phase_now(self, *, name: str, namespace: str, phase: str) -> None:
@@ -40,11 +43,11 @@ class Meter(Standings, Protocol):
         ...
 
     def clone(self, *, status: str, namespace: str) -> None:
-        """A clone was started, or became ready, or failed."""
+        """A clone was started, or became ready, or failed, or was cancelled."""
         ...
 
     def pod(self, *, status: str, namespace: str) -> None:
-        """A mover was started, succeeded or failed."""
+        """A mover was started, succeeded, failed or was cancelled."""
         ...
 
     def synced(self, *, status: str, namespace: str) -> None:
@@ -146,9 +149,10 @@ def _report_phase(mover: DataMover, old: DataMoverStatus, new: DataMoverStatus, 
     namespace = mover.metadata.namespace or ""
     before, after = old.phase or Phase.NONE, new.phase or Phase.NONE
     failed = after == Phase.FAILED
+    outcome = ("cancelled" if is_cancelled(new) else "failure") if failed else "success"
     if before not in (Phase.NONE, *Phase.TERMINAL):
         took = now.timestamp() - moment_of(old.phase_started, default=now.timestamp())
-        meter.phase_ended(phase=before, namespace=namespace, seconds=max(0.0, took), succeeded=not failed)
+        meter.phase_ended(phase=before, namespace=namespace, seconds=max(0.0, took), status=outcome)
     if after not in Phase.TERMINAL:
         meter.phase_started(phase=after, namespace=namespace)
     if after == Phase.CREATING_CLONE:
@@ -158,11 +162,10 @@ def _report_phase(mover: DataMover, old: DataMoverStatus, new: DataMoverStatus, 
     if after == Phase.CREATING_POD:
         meter.pod(status="started", namespace=namespace)
     if before == Phase.CREATING_POD:
-        outcome = "failure" if failed else "success"
         meter.pod(status=outcome, namespace=namespace)
         meter.synced(status=outcome, namespace=namespace)
     if failed and before == Phase.CREATING_CLONE:
-        meter.clone(status="failure", namespace=namespace)
+        meter.clone(status=outcome, namespace=namespace)
     cleaned = new.condition(ConditionType.CLEANED_UP)
     if before == Phase.CLEANING_UP and cleaned is not None and cleaned.reason in _CLONE_GONE:
         meter.cleaned(status="success", namespace=namespace)
@@ -190,7 +193,7 @@ def _report_obstacle(
             meter.error(error_type=reason, phase=new.phase or Phase.NONE, namespace=namespace)
     stalled = new.condition(ConditionType.STALLED)
     was = old.condition(ConditionType.STALLED)
-    if stalled is None or stalled.status != "True" or stalled.reason in PLANNED:
+    if stalled is None or stalled.status != "True" or stalled.reason in _NO_ERRORS:
         return
     if was is None or was.status != "True" or was.reason != stalled.reason:
         meter.error(error_type=stalled.reason, phase=new.phase or Phase.NONE, namespace=namespace)

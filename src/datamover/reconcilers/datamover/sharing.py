@@ -44,4 +44,4 @@ def _is_stuck(mover: DataMover, status: DataMoverStatus) -> bool:
     """Tell whether it takes no copy although it were triggered: nobody has to wait for it."""
     stalled = status.condition(ConditionType.STALLED)
     waits = stalled is not None and stalled.status == "True" and stalled.reason not in WAITING_REASONS
-    return waits or (mover.spec is not None and mover.spec.suspend)
+    return waits or (mover.spec is not None and (mover.spec.suspend or mover.spec.cancel))

@@ -9,6 +9,7 @@ from datamover.api import reasons
 from datamover.api.names import ConditionType, Phase
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
 from datamover.api.waits import are_data_safe, find_hold, find_wait
+from datamover.reconcilers.summary import is_cancelled
 from kubekit.words.timestamps import moment_of
 
 
@@ -49,7 +50,7 @@ def report_standing(mover: DataMover, *, meter: Standings, source_exists: bool) 
     status = mover.status or DataMoverStatus()
     _report_failure(mover, status, meter=meter, source_exists=source_exists)
     _report_wait(mover, status, meter=meter)
-    wanted = mover.spec is not None and not mover.spec.suspend and not mover.metadata.terminating
+    wanted = mover.spec is not None and not (mover.spec.suspend or mover.spec.cancel or mover.metadata.terminating)
     if status.phase != Phase.COMPLETED and source_exists and wanted:
         source = source_of(mover)
         meter.tried(source=source, namespace=mover.metadata.namespace or "", at=_created(mover))
@@ -66,7 +67,7 @@ def _report_failure(mover: DataMover, status: DataMoverStatus, *, meter: Standin
     created, run = _created(mover), status.run
     began = moment_of(run.started if run is not None else None, default=created)
     synced = status.condition(ConditionType.SYNCHRONIZED)
-    if status.phase == Phase.FAILED:
+    if status.phase == Phase.FAILED and not is_cancelled(status):
         ready = status.condition(ConditionType.READY)
         said = synced if synced is not None and synced.status == "False" else ready
         reason = said.reason if said is not None else reasons.MOVER_FAILED  # the original operator says nothing

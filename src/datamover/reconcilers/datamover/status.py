@@ -19,7 +19,7 @@ from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus, Run
 from datamover.plans.conditions import Said, State, merge
 from datamover.plans.steps import Effect, Emit, WriteStatus
 from datamover.reconcilers import summary
-from datamover.reconcilers.datamover.order import PHASES
+from datamover.reconcilers.datamover.order import FIELDS, PHASES
 from datamover.reconcilers.datamover.plan import Plan, Step
 from datamover.reconcilers.datamover.record import update_run
 from datamover.reconcilers.summary import advise, advise_retry, arrange, is_broken, is_news, state_of
@@ -40,6 +40,8 @@ _GOING_ON: Final = {
     Phase.CLEANING_UP: reasons.CLEANING_UP,
 }
 """What a run in this phase is doing, when nothing else is known of it."""
+_BEFORE_THE_MOVER: Final = frozenset({Phase.CREATING_CLONE, Phase.CLONE_READY})
+"""Phases in which no Job was made yet: it is recorded before (law L6)."""
 
 _OVER: Final = (
     "the run is over, so the change of the spec has no effect: delete the DataMover and create it anew to run again"
@@ -93,6 +95,8 @@ def _tell_parts(mover: DataMover, rest: Rest, *, now: datetime) -> tuple[Step, .
 
 
 def _say(mover: DataMover, run: Run | None, verdict: Verdict) -> str:
+    if verdict.state is State.FAILED and verdict.reason == reasons.CANCELLED:
+        return advise(f"{verdict.message}: {_describe_left(mover, run)}", f".{_advise_cancelled(mover)}")
     if verdict.state is State.FAILED:
         return _with_advice(mover, verdict)
     return _describe_success(run) if verdict.state is State.DONE and run is not None else verdict.message
@@ -104,6 +108,21 @@ def _with_advice(mover: DataMover, verdict: Verdict) -> str:
     # the same copy would be refused again, and the message says what helps
     again = "" if verdict.reason == REASON_NEWER_BACKUP_EXISTS else advise_retry("datamover", mover.metadata)
     return advise(verdict.message, f".{kept}{again}")
+
+
+def _describe_left(mover: DataMover, run: Run | None) -> str:
+    """Return what a run that was cancelled leaves at the destination. That no mover wrote is said only where none can have been there."""
+    status = mover.status or DataMoverStatus()
+    if run is None or (status.phase in _BEFORE_THE_MOVER and not run.attempts):
+        return "no mover was started, so nothing was written to the destination"
+    at = run.destination or "the destination"
+    if mover.spec is not None and mover.spec.add_timestamp_prefix:
+        return f"the folder {run.timestamp} at {at} is incomplete, and no backup: delete it when nobody needs it"
+    return f"the mirror at {at} may be between two backups, because what was moved stays there: the next run goes on from it"
+
+
+def _advise_cancelled(mover: DataMover) -> str:
+    return advise_retry("datamover", mover.metadata, first=f"set {FIELDS.cancel} to false, then ")
 
 
 def _describe_success(run: Run) -> str:
@@ -135,7 +154,11 @@ def _heal(mover: DataMover, *, now: datetime) -> tuple[Step, ...]:
 def begin(mover: DataMover, run: Run, *, clone: str | None, now: datetime) -> Plan:
     """Record a run before its first effect (law L6). `clone` is None where the source itself is read."""
     copied = clone is not None
-    none: Said = ("True", reasons.NO_CLONE_NEEDED, "copyMethod Direct makes no clone")
+    said: dict[str, Said] = {}
+    if not copied:
+        said[ConditionType.CLONE_READY] = ("True", reasons.NO_CLONE_NEEDED, "copyMethod Direct makes no clone")
+    if summary.is_cancelled(mover.status):
+        said[ConditionType.SYNCHRONIZED] = ("Unknown", reasons.RETRYING, "trying again")
     status = compose(
         mover,
         now=now,
@@ -145,7 +168,7 @@ def begin(mover: DataMover, run: Run, *, clone: str | None, now: datetime) -> Pl
         phase=Phase.CREATING_CLONE if copied else Phase.CREATING_POD,
         run=run,
         restored=clone,
-        said={} if copied else {ConditionType.CLONE_READY: none},
+        said=said,
     )
     return Plan((WriteStatus(status),) if status is not None else ())
 

@@ -4,6 +4,7 @@ The state is derived from facts: the recorded run, the claim, the Job, and what 
 
     no run ──► record it ──► the claim is there and free ──► the mover writes it (datamover.runs) ──► the Job goes ──► Completed
        │                        any part of it may end in ──► Failed ──► retry annotation ──► the same restore again
+       │                                 spec.cancel (datamover.runs.cancel) ──► Failed, with the reason Cancelled and the Job gone
        └─ something missing: a condition says what; goes on when it appears
 """
 
@@ -11,7 +12,7 @@ from dataclasses import replace as replace_verdict
 
 from msgspec.structs import replace
 
-from datamover.api import names
+from datamover.api import names, reasons
 from datamover.api.names import RestorePhase
 from datamover.api.v1alpha1.datamover import DataMover
 from datamover.api.v1alpha1.restore import DataMoverRestore, DataMoverRestoreSpec, DataMoverRestoreStatus, RestoreRun
@@ -25,20 +26,26 @@ from datamover.reconcilers.restore.population import (
     choose_way,
     discard,
     discard_if_vain,
+    is_ours,
+    prove_temporary_gone,
     reconsider,
 )
 from datamover.reconcilers.restore.preflight import find_obstacle
 from datamover.reconcilers.restore.record import decide_anew, new_run
 from datamover.reconcilers.restore.status import acknowledge, begin, begin_again, settle, tell
 from datamover.reconcilers.restore.target import check_free, check_kept, prepare
+from datamover.reconcilers.summary import is_cancelled
 from datamover.runs.advance import advance
 from datamover.runs.again import make_room
+from datamover.runs.cancel import cancel, cancelled_unbegun, everything, is_to_be_cancelled, refuse_retry
 from datamover.runs.cleanup import collect
 from datamover.runs.facts import Unread
 from datamover.runs.job import hold, suspended
 from datamover.runs.order import Order
 from datamover.runs.record import Stage
+from datamover.runs.removal import await_removal
 from datamover.runs.verdict import Answer, Rest, Verdict, blocked
+from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 
 
 def decide(facts: Facts, *, settings: Settings) -> Plan:
@@ -56,7 +63,9 @@ def decide(facts: Facts, *, settings: Settings) -> Plan:
         return settle(restore, _collect(order, facts), now=now)
     if status.phase == RestorePhase.FAILED:
         return _retry(facts, spec, order, run)
-    if spec.suspend:
+    if is_to_be_cancelled(order, facts.run, wished=spec.cancel):
+        return tell(restore, _cancel(order, facts, run), now=now)
+    if spec.suspend and not spec.cancel:
         return tell(restore, hold(order, facts.run), now=now)
     changed = _reconsider(order, facts, run)
     if isinstance(changed, RestoreRun):
@@ -68,6 +77,14 @@ def decide(facts: Facts, *, settings: Settings) -> Plan:
 def _begin(facts: Facts, spec: DataMoverRestoreSpec) -> Plan:
     """Check, then record the restore before its first effect (law L6)."""
     restore, now = facts.restore, facts.run.now
+    if is_cancelled(restore.status):
+        wish = _wish(restore, None)
+        if wish is None:
+            return acknowledge(restore)
+        if spec.cancel:
+            return tell(restore, refuse_retry(FIELDS.cancel, reasons.CANCELLED), now=now)
+    elif spec.cancel:
+        return tell(restore, cancelled_unbegun(FIELDS.cancel), now=now)
     if spec.suspend:
         return tell(restore, suspended(FIELDS.suspend), now=now)
     if spec.source.data_mover is not None and facts.mover is Unread.NOT_SYNCED:
@@ -110,6 +127,30 @@ def _reconsider(order: Order, facts: Facts, run: RestoreRun) -> RestoreRun | Ans
     return reconsider(order, facts, run)
 
 
+def _cancel(order: Order, facts: Facts, run: RestoreRun) -> Answer:
+    """End it: a temporary claim goes last, when no mover can write it any more."""
+    answer = cancel(order, facts.run)
+    if run.temporary_claim is None:
+        return answer
+    answer = complete(order, facts, run, answer)
+    if isinstance(answer, Rest) or answer.reason != reasons.CANCELLED:
+        return answer
+    prime, steps = facts.run.source, discard(order, facts)
+    if steps:
+        return Rest(steps, facts.run.patience.removal)
+    if prime is not None and prime.metadata.terminating and is_ours(order, prime):
+        return await_removal(
+            order,
+            facts.run,
+            PERSISTENT_VOLUME_CLAIMS,
+            prime,
+            cause=reasons.CLEANUP_WAITING,
+            purpose="The restore is over when it is gone",
+            action="CleanUp",
+        )
+    return replace_verdict(answer, before=(*prove_temporary_gone(run, prime), *answer.before))
+
+
 def _collect(order: Order, facts: Facts) -> Answer:
     """Remove what came late, a temporary claim among it (law L5)."""
     answer = collect(order, facts.run)
@@ -122,12 +163,17 @@ def _retry(facts: Facts, spec: DataMoverRestoreSpec, order: Order, run: RestoreR
     """A new value of the retry annotation does the same restore again: same id, so that it goes on from what is there (law L6).
 
     Of what the spec says whoever asks for it may have corrected what the failure was about, such as `overwrite`.
+    While it is not wanted nothing begins; of one that was cancelled, what comes late is collected.
     """
     restore, now = facts.restore, facts.run.now
     wish = _wish(restore, run)
     if wish is None:
+        if is_cancelled(restore.status):
+            return settle(restore, _collect(everything(order), facts), now=now)
         plan = acknowledge(restore)
         return Plan((*plan.steps, *discard_if_vain(order, facts, run)), plan.wake_after)
+    if spec.cancel:
+        return tell(restore, refuse_retry(FIELDS.cancel, order.record.reason), now=now)
     in_the_way = make_room(order, facts.run)
     if in_the_way is not None:
         return tell(restore, in_the_way, now=now)
@@ -139,10 +185,10 @@ def _retry(facts: Facts, spec: DataMoverRestoreSpec, order: Order, run: RestoreR
     return begin_again(restore, again, now=now)
 
 
-def _wish(restore: DataMoverRestore, run: RestoreRun) -> str | None:
+def _wish(restore: DataMoverRestore, run: RestoreRun | None) -> str | None:
     """Return the value of the retry annotation that was not honoured yet."""
     wish = restore.metadata.annotation(names.RETRY_ANNOTATION)
-    return wish if wish and run.retry != wish else None
+    return wish if wish and (run is None or run.retry != wish) else None
 
 
 def _uid_of(facts: Facts) -> str | None:

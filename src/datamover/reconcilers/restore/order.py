@@ -15,6 +15,7 @@ from datamover.api.v1alpha1.restore import (
 )
 from datamover.movers.restore import CONTAINER, Restore, build_job
 from datamover.reconcilers.restore.facts import Settings
+from datamover.reconcilers.summary import cancelled_since
 from datamover.runs.order import Copy, Order, Readable, Transfer
 from datamover.runs.record import Amounts, Record, Stage
 from datamover.volumes.naming import JOB_NAME_LIMIT, shorten
@@ -120,6 +121,7 @@ def _record_of(status: DataMoverRestoreStatus, run: RestoreRun) -> Record:
         reason=reasons.RUN_RECORDED if reason == reasons.PREPARING else reason,
         halted=going is not None and going.status != "True",
         since=status.phase_started,
+        cancelled=cancelled_since(status),
         attempts=run.attempts,
         amounts=Amounts(run.bytes, run.total_bytes, run.files, run.total_files),
     )

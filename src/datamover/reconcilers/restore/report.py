@@ -10,9 +10,13 @@ from datamover.api.waits import PLANNED, find_hold, find_wait
 from datamover.plans.learned import Failed
 from datamover.plans.steps import ProveStatus, WriteStatus
 from datamover.reconcilers.restore.turn import has_left_half
+from datamover.reconcilers.summary import is_cancelled
 from kubekit.client.errors import Forbidden
 from kubekit.words.meta import ObjectMeta
 from kubekit.words.timestamps import moment_of
+
+_NO_ERRORS = PLANNED | {reasons.CANCELLED}
+"""Reasons of `Stalled` that somebody has wanted."""
 
 
 class Meter(Protocol):
@@ -22,8 +26,8 @@ class Meter(Protocol):
         """A restore was recorded, or is tried again."""
         ...
 
-    def ended(self, *, namespace: str, succeeded: bool, seconds: float) -> None:
-        """A restore ended, so long after it was recorded."""
+    def ended(self, *, namespace: str, status: str, seconds: float) -> None:
+        """A restore ended so long after it was recorded: success, failure, or cancelled."""
         ...
 
     def restored(self, *, namespace: str, size: int, files: int, attempts: int) -> None:
@@ -40,6 +44,10 @@ class Meter(Protocol):
 
     def failed(self, *, name: str, namespace: str, claim: str, reason: str, at: float, half: bool) -> None:
         """A restore has failed at this moment, in seconds since 1970; `half`: its claim may be neither what it was nor whole."""
+        ...
+
+    def cancelled(self, *, name: str, namespace: str, claim: str, at: float, half: bool) -> None:
+        """A restore was cancelled at this moment, which is no failure; `half` as of one that has failed."""
         ...
 
     def recovered(self, *, name: str, namespace: str) -> None:
@@ -71,7 +79,9 @@ def report_status(
     if after in RestorePhase.TERMINAL and before not in RestorePhase.TERMINAL:
         began = moment_of(new.run.started if new.run is not None else None, default=now.timestamp())
         took = max(0.0, now.timestamp() - began)
-        meter.ended(namespace=namespace, succeeded=after == RestorePhase.COMPLETED, seconds=took)
+        failed = "cancelled" if is_cancelled(new) else "failure"
+        status = "success" if after == RestorePhase.COMPLETED else failed
+        meter.ended(namespace=namespace, status=status, seconds=took)
     if after == RestorePhase.COMPLETED != before and new.run is not None:
         run = new.run
         meter.restored(namespace=namespace, size=run.bytes or 0, files=run.files or 0, attempts=run.attempts)
@@ -84,16 +94,14 @@ def report_present(restore: DataMoverRestore, *, meter: Meter, claim_uid: str | 
     name, namespace, run = restore.metadata.name, restore.metadata.namespace or "", status.run
     created = moment_of(restore.metadata.creation_timestamp, default=0.0)
     meter.phase_now(name=name, namespace=namespace, phase=status.phase or RestorePhase.NONE)
-    if status.phase == RestorePhase.FAILED:
+    claim, half = run.claim if run is not None else "", has_left_half(restore, claim_uid=claim_uid)
+    at = moment_of((run.finished if run is not None else None) or status.phase_started, default=created)
+    if is_cancelled(status):
+        meter.cancelled(name=name, namespace=namespace, claim=claim, at=at, half=half)
+    elif status.phase == RestorePhase.FAILED:
         ready = status.condition(ConditionType.READY)
-        meter.failed(
-            name=name,
-            namespace=namespace,
-            claim=run.claim if run is not None else "",
-            reason=ready.reason if ready is not None else reasons.MOVER_FAILED,
-            at=moment_of((run.finished if run is not None else None) or status.phase_started, default=created),
-            half=has_left_half(restore, claim_uid=claim_uid),
-        )
+        reason = ready.reason if ready is not None else reasons.MOVER_FAILED
+        meter.failed(name=name, namespace=namespace, claim=claim, reason=reason, at=at, half=half)
     else:
         meter.recovered(name=name, namespace=namespace)
     held = find_hold(status)
@@ -124,7 +132,7 @@ def _report_obstacle(
     if cause is not None:
         meter.error(error_type=cause, phase=phase, namespace=namespace)
     stalled, was = new.condition(ConditionType.STALLED), old.condition(ConditionType.STALLED)
-    if stalled is None or stalled.status != "True" or stalled.reason in PLANNED:
+    if stalled is None or stalled.status != "True" or stalled.reason in _NO_ERRORS:
         return
     if was is None or was.status != "True" or was.reason != stalled.reason:
         meter.error(error_type=stalled.reason, phase=phase, namespace=namespace)

@@ -11,13 +11,13 @@ from typing import Final
 
 from datamover.api import amounts, reasons
 from datamover.api.names import ConditionType, RestorePhase
-from datamover.api.restore import Restored, tell_comparison, tell_losses
+from datamover.api.restore import MARKED, UNTOUCHED, Restored, tell_comparison, tell_losses
 from datamover.api.transfer import Outcome
 from datamover.api.v1alpha1.restore import DataMoverRestore, DataMoverRestoreStatus, RestoreRun
 from datamover.plans.conditions import Said, State
 from datamover.plans.steps import Emit, WriteStatus
 from datamover.reconcilers import summary
-from datamover.reconcilers.restore.order import PHASES
+from datamover.reconcilers.restore.order import FIELDS, PHASES
 from datamover.reconcilers.restore.plan import Plan, Step
 from datamover.reconcilers.restore.record import update_run
 from datamover.reconcilers.summary import advise, advise_retry, arrange, is_broken, is_news, state_of
@@ -100,6 +100,8 @@ def _judge_comparison(found: Restored) -> Said:
 
 
 def _say(restore: DataMoverRestore, run: RestoreRun | None, verdict: Verdict) -> str:
+    if verdict.state is State.FAILED and verdict.reason == reasons.CANCELLED:
+        return advise(f"{verdict.message}: {_describe_target(restore, run)}", f".{_advise_cancelled(restore)}")
     if verdict.state is State.FAILED:
         return _with_advice(restore, verdict)
     return _describe_success(restore, run) if verdict.state is State.DONE and run is not None else verdict.message
@@ -108,6 +110,27 @@ def _say(restore: DataMoverRestore, run: RestoreRun | None, verdict: Verdict) ->
 def _with_advice(restore: DataMoverRestore, verdict: Verdict) -> str:
     """Nothing is deleted after a failure: say how to try again."""
     return advise(verdict.message, f".{advise_retry('datamoverrestore', restore.metadata)}")
+
+
+def _describe_target(restore: DataMoverRestore, run: RestoreRun | None) -> str:
+    """Return what the claim is after a restore that was cancelled, as far as that is known: by the mover's last words, or because there was none."""
+    if run is None:
+        return "nothing was begun, so the claim is as it was"
+    name, status = f"PersistentVolumeClaim {run.claim}", restore.status or DataMoverRestoreStatus()
+    if run.temporary_claim is not None:
+        return f"{name} is as it was, for what came back went into a temporary claim, which is removed"
+    if run.target == MARKED:
+        return f"{name} is neither what it was nor whole, and marked so: .datamover-restore is in it, and the same restore goes on from what is there"
+    if run.target == UNTOUCHED or (run.target is None and status.phase == RestorePhase.PREPARING):
+        return f"{name} is as it was, for nothing was written"
+    return (
+        f"what has come back into {name} is not known, because the mover left no word: with .datamover-restore in it, it is neither what it was nor whole, "
+        "and the same restore goes on from what is there"
+    )
+
+
+def _advise_cancelled(restore: DataMoverRestore) -> str:
+    return advise_retry("datamoverrestore", restore.metadata, first=f"set {FIELDS.cancel} to false, then ")
 
 
 def _describe_success(restore: DataMoverRestore, run: RestoreRun) -> str:
@@ -151,6 +174,9 @@ def begin(restore: DataMoverRestore, run: RestoreRun, *, now: datetime) -> Plan:
         message=f"PersistentVolumeClaim {run.claim} is prepared",
         phase=RestorePhase.PREPARING,
         run=run,
+        said={ConditionType.RESTORED: ("Unknown", reasons.RETRYING, "trying again")}
+        if summary.is_cancelled(restore.status)
+        else {},
     )
     return Plan((WriteStatus(status),) if status is not None else ())
 

@@ -102,7 +102,82 @@ PENDING_POD = builders.pod(RUNNING, phase="Pending")
 COMPLETE = builders.job(condition="Complete", succeeded=1)
 FAILED = builders.job(condition="Failed", reason="BackoffLimitExceeded", failed=3)
 
+CANCELLED = {"reason": "Cancelled", "conditions": {"Synchronized": "False"}}
+CANCEL = {"cancel": True}
+
 DECISIONS = {
+    "cancelled before it began": (facts(mover(**CANCEL)), ["status Failed Cancelled", "event Normal Cancelled"]),
+    "cancelled while the mover runs: recorded first": (
+        at(Phase.CREATING_POD, spec=CANCEL, clone=builders.clone(), job=RUNNING),
+        ["status CreatingPod Cancelling"],
+    ),
+    "recorded: the mover is stopped, whatever is wished now": (
+        at(Phase.CREATING_POD, spec=CANCELLED, clone=builders.clone(), job=RUNNING),
+        [f"suspend {JOB}"],
+    ),
+    "the mover has ended: what would be kept goes too": (
+        at(Phase.CREATING_POD, spec={**CANCELLED, **CANCEL}, clone=builders.clone(), job=builders.job(suspend=True)),
+        ["recount", "status CreatingPod Cancelling", f"delete Job {JOB}", f"delete PersistentVolumeClaim {CLONE}"],
+    ),
+    "nothing is left of one that is cancelled": (
+        at(Phase.CREATING_POD, spec={**CANCELLED, **CANCEL}),
+        [
+            "status Failed Cancelled",
+            "event Normal Cancelled",
+        ],
+    ),
+    "cancelled when the mover has completed: a success": (
+        at(
+            Phase.CREATING_POD,
+            spec={**CANCEL, **CLEANS},
+            clone=builders.clone(),
+            job=COMPLETE,
+            pods=(builders.pod(COMPLETE, phase="Succeeded", outcome=outcome()),),
+        ),
+        ["status CleaningUp CleaningUp", f"delete Job {JOB}", f"delete PersistentVolumeClaim {CLONE}"],
+    ),
+    "cancelled and suspended when the mover has completed: a success": (
+        at(
+            Phase.CREATING_POD,
+            spec={**CANCEL, "suspend": True},
+            clone=builders.clone(),
+            job=COMPLETE,
+            pods=(builders.pod(COMPLETE, phase="Succeeded", outcome=outcome()),),
+        ),
+        ["status Completed Completed", "event Normal Completed"],
+    ),
+    "cancelled in its clean-up: it is cleaned up": (
+        at(Phase.CLEANING_UP, spec={**CANCEL, **CLEANS}, job=COMPLETE),
+        [f"delete Job {JOB}"],
+    ),
+    "cancelled and suspended": (
+        at(Phase.CREATING_CLONE, spec={**CANCEL, "suspend": True}, clone=builders.clone()),
+        ["status CreatingClonedPVC Cancelling"],
+    ),
+    "cancelled after it had failed": (
+        at(Phase.FAILED, spec={**CANCEL, "reason": "MoverFailed"}, clone=builders.clone(), job=FAILED),
+        [],
+    ),
+    "what comes late of one that was cancelled is collected": (
+        at(Phase.FAILED, spec=CANCELLED, clone=builders.clone()),
+        [f"delete PersistentVolumeClaim {CLONE}"],
+    ),
+    "a retry of one that was cancelled": (
+        at(Phase.FAILED, spec={**CANCELLED, **RETRIED}),
+        ["status CreatingClonedPVC Retrying", "event Normal Retrying"],
+    ),
+    "a retry while it is not wanted": (
+        at(Phase.FAILED, spec={**CANCELLED, **CANCEL, **RETRIED}),
+        ["status Failed Cancelled"],
+    ),
+    "a retry of one that was cancelled before it began": (
+        facts(mover(Phase.FAILED, run=None, **CANCELLED, **RETRIED)),
+        ["status CreatingClonedPVC CreatingClone"],
+    ),
+    "a retry of one that was cancelled before it began, and something is missing": (
+        facts(mover(Phase.FAILED, run=None, **CANCELLED, **RETRIED), source=None),
+        ["status Failed SourceNotFound", "event Warning SourceNotFound"],
+    ),
     "a terminating object: nothing new is begun": (
         facts(builders.data_mover(deletion_timestamp=builders.CREATED)),
         [],

@@ -157,6 +157,24 @@ def test_of_a_claim_that_does_not_exist_nothing_is_said(registry: CollectorRegis
     assert value(registry, "datamover_source_first_attempt_timestamp_seconds", source="app-data") is None
 
 
+def test_what_was_cancelled_counts_as_cancelled_and_as_no_failure(registry: CollectorRegistry) -> None:
+    running = builders.data_mover(status=builders.status(Phase.CREATING_POD, reason=reasons.CANCELLING))
+    told = {"Synchronized": "False", "Failed": "True", "Stalled": "True"}
+    ended = builders.status(Phase.FAILED, conditions=told, reason=reasons.CANCELLED)
+    meter = DataMoverMetrics(registry)
+    report_status(running, ended, meter=meter, now=builders.NOW)
+    report_present(builders.data_mover(status=ended, cancel=True), meter=meter)
+    phase = {"phase": Phase.CREATING_POD, "status": "cancelled"}
+    assert value(registry, "datamover_operations_total", **phase) == 1
+    for family in ("datamover_data_sync_operations_total", "datamover_pod_creation_operations_total"):
+        assert (value(registry, family, status="cancelled"), value(registry, family, status="failure")) == (1, 0)
+    assert failed_at(registry, reason=reasons.CANCELLED) is None
+    assert not waits(registry)
+    assert value(registry, "datamover_source_first_attempt_timestamp_seconds", source="app-data") is None
+    errors = [sample for each in registry.collect() if each.name == "datamover_errors" for sample in each.samples]
+    assert not errors
+
+
 def test_one_that_was_created_suspended_is_no_try(registry: CollectorRegistry) -> None:
     report_present(builders.data_mover(suspend=True), meter=DataMoverMetrics(registry))
     assert value(registry, "datamover_source_first_attempt_timestamp_seconds", source="app-data") is None

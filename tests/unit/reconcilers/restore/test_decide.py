@@ -115,7 +115,52 @@ LOST = ["status Failed TargetLost", "event Warning TargetLost"]
 KEPT = Refusal("PermissionMissing", "no right to delete it", target=("Job", JOB), verb="delete")
 CLEANED = ["status CleaningUp CleaningUp", f"delete Job {JOB}"]
 
+CANCEL = {"cancel": True}
+CANCELLED = {"reason": "Cancelled", "conditions": {"Restored": "False"}}
+
 DECISIONS: dict[str, tuple[Facts, list[str]]] = {
+    "cancelled before it began": (facts(restore(**CANCEL)), ["status Failed Cancelled", "event Normal Cancelled"]),
+    "cancelled while the mover runs: recorded first": (
+        at(Phase.RESTORING, spec=CANCEL, job=RUNNING),
+        ["status Restoring Cancelling"],
+    ),
+    "recorded: the mover is stopped, whatever is wished now": (
+        at(Phase.RESTORING, said=CANCELLED, job=RUNNING),
+        [f"suspend {JOB}"],
+    ),
+    "the mover has ended: its Job goes": (
+        at(Phase.RESTORING, said=CANCELLED, job=job(suspend=True)),
+        ["recount", "status Restoring Cancelling", f"delete Job {JOB}"],
+    ),
+    "nothing is left of one that is cancelled": (
+        at(Phase.RESTORING, said=CANCELLED),
+        ["status Failed Cancelled", "event Normal Cancelled"],
+    ),
+    "cancelled when the mover has completed: a success": (
+        at(Phase.RESTORING, spec=CANCEL, job=COMPLETE, pods=(pod(COMPLETE, phase="Succeeded", outcome=outcome()),)),
+        CLEANED,
+    ),
+    "a retry of one that was cancelled": (
+        at(Phase.FAILED, said=CANCELLED, spec={"annotations": RETRY}),
+        ["status Preparing Retrying", "event Normal Retrying"],
+    ),
+    "a retry while it is not wanted": (
+        at(Phase.FAILED, said=CANCELLED, spec={"annotations": RETRY, **CANCEL}),
+        ["status Failed Cancelled"],
+    ),
+    "what comes late of one that was cancelled is collected": (
+        at(Phase.FAILED, said=CANCELLED, job=RUNNING),
+        [f"delete Job {JOB}"],
+    ),
+    "one that was cancelled before it began": (at(Phase.FAILED, said={**CANCELLED, "run": None}), []),
+    "a retry of one that was cancelled before it began": (
+        at(Phase.FAILED, said={**CANCELLED, "run": None}, spec={"annotations": RETRY}),
+        BEGUN,
+    ),
+    "a retry of that one while it is not wanted": (
+        at(Phase.FAILED, said={**CANCELLED, "run": None}, spec={"annotations": RETRY, **CANCEL}),
+        ["status Failed Cancelled"],
+    ),
     "a terminating object: nothing new is begun": (facts(restore(deletion_timestamp=CREATED)), []),
     "nothing recorded: the restore is recorded before anything else": (facts(), BEGUN),
     "no claim, and none is to be made": (facts(claim=None), waits("TargetNotFound")),
@@ -556,6 +601,36 @@ def test_who_holds_the_claim_is_named() -> None:
 def test_what_is_in_use_is_named() -> None:
     known = at(Phase.PREPARING, diagnosis=unused(text="Pod web-0 (Running, on node a)"))
     assert "used by Pod web-0 (Running, on node a)" in told(known).message
+
+
+LEFT = {
+    "none was started": (Phase.PREPARING, None, f"{CLAIM} is as it was"),
+    "untouched": (Phase.RESTORING, "untouched", f"{CLAIM} is as it was"),
+    "marked": (Phase.RESTORING, "marked", f"{CLAIM} is neither what it was nor whole, and marked so"),
+    "marked by an attempt before": (Phase.PREPARING, "marked", f"{CLAIM} is neither what it was nor whole"),
+    "no word": (Phase.RESTORING, None, f"what has come back into PersistentVolumeClaim {CLAIM} is not known"),
+}
+
+
+@pytest.mark.parametrize("case", LEFT)
+def test_what_the_claim_is_after_a_cancellation_is_said(case: str) -> None:
+    phase, target, expected = LEFT[case]
+    steps = decide(at(phase, said={**CANCELLED, "run": replace(RECORDED, target=target)})).steps
+    (ended,) = [step.status for step in steps if isinstance(step, WriteStatus)]
+    assert (ended.phase, ended.run.finished is not None) == (Phase.FAILED, True)
+    assert expected in ended.message
+    assert "To try again: set spec.cancel to false, then kubectl" in ended.message
+    assert decide(facts(restore(status=ended, cancel=True))).steps == ()
+
+
+def test_what_a_mover_that_was_stopped_says_of_the_claim_is_recorded() -> None:
+    stopped = job(suspend=True)
+    said = outcome(failure_class="interrupted", reason="Interrupted", restored=Restored(target="marked"))
+    steps = decide(
+        at(Phase.RESTORING, said=CANCELLED, job=stopped, pods=(pod(stopped, phase="Failed", outcome=said),))
+    ).steps
+    (written,) = [step.status for step in steps if isinstance(step, WriteStatus)]
+    assert written.run.target == "marked"
 
 
 def test_a_change_after_the_end_is_seen_and_has_no_effect() -> None:

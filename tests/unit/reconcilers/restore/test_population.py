@@ -1,5 +1,6 @@
 """A claim that is filled by a temporary one: single decisions as a table of sentences, and what holds for each of them."""
 
+from dataclasses import replace as replace_facts
 from typing import Any
 
 import pytest
@@ -120,7 +121,37 @@ MAKE = ["status Preparing Preparing", f"create {PRIME}"]
 FOREIGN = TypedReference(api_group=names.GROUP, kind="DataMoverRestore", name="back", namespace="elsewhere")
 ANOTHER = TypedReference(api_group=names.GROUP, kind="DataMoverRestore", name="another")
 
+CANCELLED = {"reason": "Cancelled", "conditions": {"Restored": "False"}}
+
+
+def cancelled(phase: str = Phase.RESTORING, **known: Any) -> Facts:
+    """Facts of one that is recorded to be cancelled."""
+    found = at(phase, **known)
+    told = status(phase, run=found.restore.status.run, **CANCELLED)  # type: ignore[union-attr, arg-type]
+    return replace_facts(found, restore=replace(found.restore, status=told))
+
+
 DECISIONS: dict[str, tuple[Facts, list[str]]] = {
+    "it is cancelled, and its Job is gone: the temporary claim goes": (
+        cancelled(),
+        [f"delete {PRIME}"],
+    ),
+    "it is cancelled, and the temporary claim is going": (
+        cancelled(prime=prime(deletion_timestamp="2024-08-06T14:30:52Z")),
+        [],
+    ),
+    "it is cancelled, and nothing temporary is left": (
+        cancelled(prime=None),
+        ["status Failed Cancelled", "event Normal Cancelled"],
+    ),
+    "it is cancelled when the mover had done all": (
+        cancelled(job=COMPLETE, pods=(pod(COMPLETE, phase="Succeeded", outcome=outcome()),)),
+        ["status CleaningUp CleaningUp", f"delete {JOB}"],
+    ),
+    "a temporary claim that comes late after it was cancelled": (
+        cancelled(Phase.FAILED, recorded=STARTED),
+        [f"delete {PRIME}"],
+    ),
     "it is recorded before anything is made": (facts(claim=claim()), ["status Preparing Preparing"]),
     "the claim names another restore": (
         facts(claim=claim(source=ANOTHER)),

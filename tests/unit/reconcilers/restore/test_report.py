@@ -106,6 +106,24 @@ def test_a_restore_that_waits_is_named_with_what_for_and_how_urgent_it_is() -> N
     assert registry.get_sample_value(GAUGES.format("waiting_since"), labels) is None
 
 
+def test_a_restore_that_was_cancelled_counts_as_no_failure() -> None:
+    told = {"Restored": "False", "Failed": "True", "Stalled": "True"}
+    registry = counted(Phase.RESTORING, Phase.FAILED, reason="Cancelled", conditions=told)
+    assert registry.get_sample_value("datamover_restores_total", {"status": "cancelled", **HERE}) == 1
+    assert registry.get_sample_value("datamover_restores_total", {"status": "failure", **HERE}) is None
+    assert not [each for each in registry.collect() if each.name == "datamover_restore_errors" and each.samples]
+
+
+def test_a_claim_that_a_cancelled_restore_has_left_half_is_named_and_no_failure_is() -> None:
+    registry = CollectorRegistry()
+    recorded = run(target="marked", claim_uid=HERE_IT_IS, finished=CREATED)
+    told = status(Phase.FAILED, reason="Cancelled", conditions={"Restored": "False"}, run=recorded)
+    shown(restore(status=told), meter=RestoreMetrics(registry))
+    labels = {**NAMED, "claim": CLAIM}
+    assert registry.get_sample_value(GAUGES.format("half_restored"), labels) is not None
+    assert registry.get_sample_value(GAUGES.format("failed"), {**labels, "reason": "Cancelled"}) is None
+
+
 def test_what_stands_in_the_way_is_counted_once() -> None:
     blocked = {"reason": "TargetInUse", "conditions": {"Stalled": "True", "Reconciling": "False"}}
     labels = {"error_type": "TargetInUse", "phase": Phase.PREPARING, **HERE}
