@@ -73,7 +73,7 @@ class Cluster:
     `created_by` are the values of the created-by label of all their children. `children` are what these are, beside claims, snapshots and
     Jobs with their Pods. A cluster that does not let us watch those holds up nobody: a child that is not seen is met when it is made.
     Kinds that copy claims add themselves to `copiers`: all of them share the copy triggers of a claim. Kinds that write claims of users add
-    themselves to `restorers`, so that nobody copies what is half there.
+    themselves to `restorers`, so that nobody copies what is half there; and those that copy or read them to `readers`, as long as nothing else shows it.
     """
 
     def __init__(
@@ -131,6 +131,7 @@ class Cluster:
         self.namespaces: NamedInformers[PartialObject] = NamedInformers(client, NAMESPACE_METAS, clock=clock)
         self.copiers: list[Copiers] = []
         self.restorers: list[Writers] = []
+        self.readers: list[Writers] = []
         self._by_name: dict[Resource[Any], NamedInformers[Any]] = {}
         self._whole: dict[tuple[Resource[Any], str | None, str | None], Informer[Any]] = {}
         self._client, self._clock, self._namespace, self._metrics = client, clock, namespace, metrics
@@ -314,13 +315,18 @@ class View:
 
     def copies(self, namespace: str, claim: str) -> tuple[str, ...]:
         """The copies of a claim that are being made and are not there yet, in words: claims that a driver clones, and snapshots of ours."""
-        cloned = [f"PersistentVolumeClaim {copy.metadata.name}" for of, copy in self.clones(namespace) if of == claim]
+        cloned = [
+            f"PersistentVolumeClaim {copy.metadata.name} is not there yet"
+            for of, copy in self.clones(namespace)
+            if of == claim
+        ]
         taken = [
-            f"VolumeSnapshot {each.metadata.name}"
+            f"VolumeSnapshot {each.metadata.name} is not there yet"
             for each in self.cluster.snapshots.store.list()
             if each.metadata.namespace == namespace and _source_of(each) == claim and not is_snapshot_ready(each)
         ]
-        return tuple(sorted((*cloned, *taken)))
+        asked = (each for readers in self.cluster.readers for each in readers(namespace, claim))
+        return tuple(sorted((*cloned, *taken, *asked)))
 
     def snapshot_classes(self) -> tuple[VolumeSnapshotClass, ...] | None:
         """All VolumeSnapshotClasses; None when the cluster has no snapshot API."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.reconcilers.cluster import Cluster, View
 from datamover.reconcilers.datamover.projection import project_mover
@@ -33,6 +34,7 @@ class Caches(View):
     ) -> None:
         super().__init__(cluster)
         cluster.copiers.append(self.copiers)
+        cluster.readers.append(self._readers)
         self.movers: Informer[DataMover] = Informer(
             client,
             DATA_MOVERS,
@@ -70,6 +72,22 @@ class Caches(View):
             sharer = sharer_of(mover, claim=claim, snapshot=snapshot)
             if sharer is not None:
                 yield mover.metadata.uid, sharer
+
+    def _readers(self, namespace: str, source: str) -> Iterable[str]:
+        """The DataMovers that are recorded to copy or read a claim next, or at work on it: their Jobs and clones may be on their way.
+
+        One that stands still begins nothing before it has looked whether the claim is being restored.
+        """
+        for mover in self.movers.store.by_index(_BY_SOURCE, f"{namespace}/{source}"):
+            status, run = mover.status, mover.status.run if mover.status is not None else None
+            if status is None or run is None or run.source != source or mover.metadata.terminating:
+                continue
+            direct = run.copy_method == CopyMethod.DIRECT
+            begins = status.phase == Phase.CREATING_CLONE or (direct and status.phase == Phase.CREATING_POD)
+            stalled = status.condition(ConditionType.STALLED)
+            held = (stalled is not None and stalled.status == "True") or (mover.spec is not None and mover.spec.suspend)
+            if begins and not held:
+                yield f"DataMover {mover.metadata.name} {'reads it' if direct else 'is about to copy it'}"
 
     def movers_of_secret(self, key: Key) -> Iterable[Key]:
         """The DataMovers that point to a Secret."""

@@ -222,8 +222,8 @@ def _check_users(known: Facts, claim: PersistentVolumeClaim) -> Answer | None:
         return None  # a Pod of ours: what is next tells of it
     if known.copies:
         message = (
-            f"PersistentVolumeClaim {claim.metadata.name} is being copied: {known.copies[0]} is not there yet. The restore begins when it is; delete it "
-            "where it does not get there"
+            f"PersistentVolumeClaim {claim.metadata.name} is being copied: {known.copies[0]}. The restore begins when that is over; delete what does not "
+            "come to an end"
         )
         return blocked(reasons.TARGET_IN_USE, message, action=ACTION, wake_after=_LOOK_AGAIN)
     name, found = claim.metadata.name, about(facts, writers_of(claim.metadata.uid))

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from datamover.api.names import Phase as Mover
 from datamover.api.names import RestorePhase as Phase
 from datamover.api.v1alpha1.restore import DataMoverRestore
 from datamover.reconcilers.cluster import Cluster, View
+from datamover.reconcilers.datamover.caches import Caches as DataMoverCaches
 from datamover.reconcilers.restore.caches import Caches
 from kubekit.runtime.store import Key
 from kubekit.words.core import TypedLocalReference
@@ -17,6 +19,7 @@ from support.clock import VirtualClock
 from support.restores import CLAIM, FROM_MOVER, claim, restore, run, status
 
 TOLD = ("DataMoverRestore back",)
+DIRECT = {"copy_method": "Direct"}
 HELD: dict[str, Any] = {"suspend": True}
 GOING: dict[str, Any] = {"deletion_timestamp": CREATED}
 
@@ -80,9 +83,29 @@ def test_what_is_still_being_copied_of_a_claim_is_told() -> None:
         cluster.claims.store.observe(replace(copy, spec=replace(copy.spec, data_source=of)))
     for name, ready in (("taken", False), ("ready", True)):
         cluster.snapshots.store.observe(builders.volume_snapshot(name=name, ready_to_use=ready))
-    assert caches.copies("default", CLAIM) == ("PersistentVolumeClaim pending",)
-    assert caches.copies("default", "app-data") == ("VolumeSnapshot taken",)
+    assert caches.copies("default", CLAIM) == ("PersistentVolumeClaim pending is not there yet",)
+    assert caches.copies("default", "app-data") == ("VolumeSnapshot taken is not there yet",)
     assert caches.copies("elsewhere", CLAIM) == ()
+
+
+READS = {
+    "is about to copy": ({}, Mover.CREATING_CLONE, {}, ("DataMover nightly is about to copy it",)),
+    "has its copy": ({}, Mover.CLONE_READY, {}, ()),
+    "moves its copy": ({}, Mover.CREATING_POD, {}, ()),
+    "reads the claim itself": (DIRECT, Mover.CREATING_POD, {}, ("DataMover nightly reads it",)),
+    "waits for the restore": (DIRECT, Mover.CREATING_POD, {"conditions": {"Stalled": "True"}}, ()),
+    "is complete": (DIRECT, Mover.COMPLETED, {}, ()),
+}
+
+
+@pytest.mark.parametrize("case", READS)
+def test_whoever_is_recorded_to_copy_or_read_a_claim_is_told_to_who_restores_into_it(case: str) -> None:
+    said, phase, more, expected = READS[case]
+    cluster, caches = shelf()
+    movers = DataMoverCaches(None, cluster=cluster, clock=VirtualClock())  # type: ignore[arg-type]
+    recorded = builders.status(phase, run=builders.run(**said), **more)  # type: ignore[arg-type]
+    movers.movers.store.observe(builders.data_mover(name="nightly", status=recorded))
+    assert caches.copies("default", "app-data") == expected
 
 
 def test_a_recorded_claim_is_the_one_that_counts() -> None:
