@@ -256,11 +256,20 @@ def test_who_has_a_role_of_the_cluster_may_use_the_kinds_of_replication(render: 
 
 
 def test_with_one_namespace_every_right_to_change_anything_is_in_it(render: Any) -> None:
-    objects = render("watchNamespace=shop", "clusterId=a")
+    """But for what hands volumes over, which are of no namespace: that can be left out."""
+    objects = render("watchNamespace=shop", "clusterId=a", "restores.population.enabled=false")
     cluster_wide = named(objects, "ClusterRole", "datamover-operator")["rules"]
+    by_default = named(render("watchNamespace=shop", "clusterId=a"), "ClusterRole", "datamover-operator")["rules"]
+    changing = [rule for rule in by_default if not {"get", "list", "watch"}.issuperset(rule["verbs"])]
+    assert [(rule["resources"], rule["verbs"][-1]) for rule in changing] == [
+        (["volumepopulators"], "create"),
+        (["persistentvolumes"], "patch"),
+    ]
     assert {verb for rule in cluster_wide for verb in rule["verbs"]} == {"get", "list", "watch"}
     assert not any("namespaces" in rule["resources"] for rule in cluster_wide)
-    whole = named(render("clusterId=a"), "ClusterRole", "datamover-operator")["rules"]
+    whole = named(render("clusterId=a", "restores.population.enabled=false"), "ClusterRole", "datamover-operator")[
+        "rules"
+    ]
     local = named(objects, "Role", "datamover-operator")
     assert local["metadata"]["namespace"] == "shop"
     assert local["rules"] + cluster_wide == whole

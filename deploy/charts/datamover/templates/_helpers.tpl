@@ -285,17 +285,19 @@ where it is a registry: it has a dot or a port, or is localhost.
   resourceNames: [kube-system]
   verbs: [get]
 {{- end }}
-{{- if .Values.restores.population.enabled }}
+{{- if or .Values.restores.population.enabled .Values.replication.enabled }}
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
   resourceNames: [volumepopulators.populator.storage.k8s.io]
   verbs: [get, list, watch]
-- apiGroups: [""]
-  resources: [persistentvolumes]
-  verbs: [patch]
 - apiGroups: [populator.storage.k8s.io]
   resources: [volumepopulators]
   verbs: [get, list, watch, create]
+{{- end }}
+{{- if or .Values.restores.population.enabled .Values.replication.enabled .Values.dataVolumes.population.enabled }}
+- apiGroups: [""]
+  resources: [persistentvolumes]
+  verbs: [patch]
 {{- end }}
 {{- if .Values.replication.enabled }}
 - apiGroups: [apiextensions.k8s.io]
@@ -303,14 +305,7 @@ where it is a registry: it has a dot or a port, or is localhost.
   resourceNames:
   - replicationsources.volsync.backube
   - replicationdestinations.volsync.backube
-  - volumepopulators.populator.storage.k8s.io
   verbs: [get, list, watch]
-- apiGroups: [""]
-  resources: [persistentvolumes]
-  verbs: [patch]
-- apiGroups: [populator.storage.k8s.io]
-  resources: [volumepopulators]
-  verbs: [get, list, watch, create]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [b95b3104.backube]
@@ -374,9 +369,6 @@ where it is a registry: it has a dot or a port, or is localhost.
 - apiGroups: [cdi.kubevirt.io]
   resources: [storageprofiles/status, cdiconfigs/status, cdis/status]
   verbs: [update]
-- apiGroups: [""]
-  resources: [persistentvolumes]
-  verbs: [patch]
 {{- end }}
 {{- if include "datamover.webhook" . }}
 - apiGroups: [admissionregistration.k8s.io]
