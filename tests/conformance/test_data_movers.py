@@ -196,7 +196,7 @@ async def test_kubectl_tells_stuck_from_healthy_on_a_narrow_terminal(movers: Mov
     wide = (await kubectl("get", "dm", "-o", "wide")).splitlines()[0].split()
 
     assert lines[0].split() == ["NAME", "PHASE", "REASON", "PROGRESS", "SOURCE", "AGE"]
-    assert wide == [*lines[0].split(), "DESTINATION", "FILES", "BYTES", "CLONE", "MESSAGE"]
+    assert wide == [*lines[0].split(), "DESTINATION", "FILES", "BYTES", "CLONE", "VERIFIED", "MESSAGE"]
     for key, name in names.items():
         phase, reason, _ = states[key]
         (row,) = [line for line in lines if line.startswith(f"{name} ")]
