@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from datamover import __version__
+from datamover.cli.cancel_command import cancel
 from datamover.cli.completion import CompletedGroup
 from datamover.cli.credentials import credential_options
 from datamover.cli.durations import DurationType
@@ -180,6 +181,7 @@ def run(
 main.add_command(operator)
 main.add_command(upload)
 main.add_command(hcp)
+main.add_command(cancel)
 for _command in (*COMMANDS, restore, verify):
     main.add_command(_command)
 

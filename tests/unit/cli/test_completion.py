@@ -32,6 +32,7 @@ OFFERED = {
     "the commands": (
         ("",),
         [
+            "plain,cancel",
             "plain,cat",
             "plain,completion",
             "plain,crds",

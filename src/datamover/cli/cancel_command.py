@@ -1,0 +1,95 @@
+"""`datamover cancel`: its arguments and flags, and what they become."""
+
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from datamover.cli.credentials import credential_options
+from datamover.cli.namespaces import parse_namespace
+
+_EXIT_CODES = """
+\b
+Exit codes:
+  0    its end is asked for; with --wait: it is cancelled
+  1    it has ended otherwise, and stays so
+  2    it cannot be asked for: no such object, no access
+"""
+_KINDS: Final = {
+    "datamover": "datamover",
+    "datamovers": "datamover",
+    "dm": "datamover",
+    "datamoverrestore": "datamoverrestore",
+    "datamoverrestores": "datamoverrestore",
+    "dmr": "datamoverrestore",
+    "restore": "datamoverrestore",
+}
+"""Words for the kinds, as kubectl takes them, and what they mean."""
+
+
+def split_target(target: str, kind: str | None) -> tuple[str, str]:
+    """Return the kind and the name that `NAME` or `KIND/NAME` means. Raises click.UsageError that says what to do."""
+    word, slash, name = target.partition("/")
+    if not slash:
+        return _KINDS[kind or "datamover"], target
+    found = _KINDS.get(word.lower())
+    if found is None or not name:
+        raise click.UsageError(
+            f"{target!r} names nothing that can be cancelled: write datamover/NAME or datamoverrestore/NAME"
+        )
+    if kind is not None and _KINDS[kind] != found:
+        raise click.UsageError(f"{target!r} is no {kind}: leave out --kind")
+    return found, name
+
+
+@click.command(epilog=_EXIT_CODES, short_help="Cancel a backup or a restore in a cluster.")
+@click.argument("target", metavar="NAME")
+@click.option(
+    "-n",
+    "--namespace",
+    metavar="NAME",
+    callback=parse_namespace,
+    help="Its namespace. [default: that of the credentials, else default]",
+)
+@click.option(
+    "--kind",
+    type=click.Choice(["datamover", "restore"]),
+    help="What NAME is. [default: datamover, unless NAME is KIND/NAME]",
+)
+@click.option("--wait", is_flag=True, help="Wait for its end, and show it.")
+@credential_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Form of what is printed.",
+)
+def cancel(
+    target: str,
+    namespace: str | None,
+    kind: str | None,
+    wait: bool,
+    kubeconfig: Path | None,
+    context: str | None,
+    output: str,
+) -> None:
+    """Cancel the DataMover or DataMoverRestore NAME: its mover is stopped, what was temporary is removed, and its message says what is there now.
+
+    What has ended stays as it is.
+    """
+    meant, name = split_target(target, kind)
+    from datamover.cli.cancelling import CancelRequest, perform
+
+    request = CancelRequest(
+        kubeconfig=kubeconfig,
+        context=context,
+        namespace=namespace,
+        kind=meant,
+        name=name,
+        wait=wait,
+        machine=output == "json",
+    )
+    sys.exit(perform(request))
