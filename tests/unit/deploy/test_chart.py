@@ -298,7 +298,8 @@ def test_replication_adds_rights_and_takes_none_away(render: Any) -> None:
     assert "datamover-operator" in {role["metadata"]["name"] for role in roles}
     for role in roles:
         now = named(after, "ClusterRole", role["metadata"]["name"])
-        assert [rule for rule in now["rules"] if rule in role["rules"]] == role["rules"]
+        # a rule that restores need as well may be there twice
+        assert all(rule in now["rules"] for rule in role["rules"])
         added = [rule for rule in now["rules"] if rule not in role["rules"]]
         assert added
         for rule in added:
