@@ -141,3 +141,33 @@ def test_a_claim_in_use_waits_one_with_files_is_refused_and_a_killed_mover_is_ta
     assert found["status"]["run"]["attempts"] >= 2
     there = {path: said["size"] for path, said in read_tree(place, "new").items() if said["kind"] == "file"}
     assert there == {"a": 1, "b/c": 1, "large": 8 << 20}
+
+
+def test_in_place_a_claim_is_as_it_was_when_the_restore_fails_and_whole_when_it_does_not(place: Place) -> None:
+    """In a class that waits for the first consumer: the mover binds the copy beside the claim, and rolls back from it."""
+    with place.beside("inplace", restricted=False) as here:
+        here.create_volume(tree={"first": b"1", "second": b"2"}, storage_class="rig-wait")
+        here.create_secret()
+        here.create_mover("nightly", mover=ROOT, deletePvcAfterBackup=True)
+        here.wait_complete("nightly")
+        here.fill_volume("app-data", {"first": b"changed since", "mine": b"mine"})
+        before = read_tree(here, "app-data", root=True)
+        claims = here.claims()
+        here.store.rclone("deletefile", f"s3:{here.bucket}/second")
+        into: dict[str, Any] = {"claim": "app-data", "source": {"dataMover": "nightly"}, "mover": ROOT, "inPlace": True}
+        create_restore(here, "broken", **into)
+        wait_for(
+            lambda: restore_of(here, "broken").get("status", {}).get("phase") == "Failed",
+            what=lambda: yaml.safe_dump(restore_of(here, "broken").get("status")),
+        )
+        status = restore_of(here, "broken")["status"]
+        assert status["run"]["target"] == "rolled-back", status
+        assert not status["run"]["safety"].get("kept"), status
+        assert condition({"status": status}, "Restored")["reason"] == "RestoredOtherwise"
+        assert here.claims() == claims, "the copy is gone"
+        demand_same(before, read_tree(here, "app-data", root=True))
+        create_restore(here, "part", path="first", **into)
+        assert wait_restored(here, "part")["status"]["run"]["target"] == "whole"
+        assert here.claims() == claims
+        found = read_tree(here, "app-data", root=True)
+        assert (found["first"]["size"], found["mine"]["size"]) == (1, 4)

@@ -152,6 +152,45 @@ def test_what_is_not_empty_stays_as_it_is_unless_it_may_be_overwritten(desk: Des
     assert (desk.target / "file-2.txt").read_text() == "content 2"
 
 
+def claims(desk: Desk) -> list[str]:
+    """Return the volumes that were made in the state directory and are still there."""
+    return [path.name for path in (desk.place / "state" / "node" / "volumes").glob("pvc-*")]
+
+
+def test_in_place_what_the_point_has_replaces_what_is_there_and_the_copy_goes(desk: Desk) -> None:
+    desk.back_up()
+    (desk.target / "mine").write_text("mine")
+    (desk.target / "file-2.txt").write_text("another")
+
+    code, status = desk.restore(into=True, inPlace=True)
+
+    assert code == 0, status
+    assert (status["phase"], status["run"]["target"]) == ("Completed", "whole")
+    assert (desk.target / "mine").read_text() == "mine"
+    assert (desk.target / "file-2.txt").read_text() == "content 2"
+    assert status["run"]["safety"]["claimName"].startswith("safety-app-restored-")
+    assert conditions(status)["CleanedUp"] == ("True", "CleanedUp")
+    assert not claims(desk), "the copy is gone"
+
+
+def test_in_place_a_restore_that_fails_leaves_the_claim_as_it_was(desk: Desk, s3: S3Server) -> None:
+    desk.back_up()
+    for number in (1, 2, 3):
+        (desk.target / f"file-{number}.txt").write_text("before")
+    (desk.target / "link").symlink_to("elsewhere")
+    before = tree(desk.target)
+    (s3.bucket() / "file-7.txt").write_bytes(b"content X")
+
+    code, status = desk.restore(into=True, inPlace=True)
+
+    assert (code, status["phase"]) == (1, "Failed"), status
+    assert conditions(status)["Restored"] == ("False", "RestoredOtherwise")
+    assert status["run"]["target"] == "rolled-back"
+    assert "kept" not in status["run"]["safety"]
+    assert "The directory is as it was before: it was rolled back from its safety copy." in status["message"]
+    assert tree(desk.target) == before
+
+
 @pytest.mark.parametrize(("word", "code", "reason"), [("Fail", 1, "PointNotFound"), ("Empty", 0, "NothingToRestore")])
 def test_an_empty_bucket_is_missing_or_allowed(desk: Desk, word: str, code: int, reason: str) -> None:
     ended, status = desk.restore(into=True, onMissing=word)

@@ -44,14 +44,21 @@ PRIVILEGES: Final = "DATAMOVER_PRIVILEGES"
 """`true`: set-ID bits of files and attributes that begin with `security.` or `trusted.` come back as well."""
 SPECIAL: Final = "DATAMOVER_SPECIAL"
 """`true`: pipes and device nodes are made."""
+ROLL_BACK_FROM: Final = "DATAMOVER_ROLLBACK_FROM"
+"""Where a copy of the whole target is mounted for reading, below `DATAMOVER_ROOT`, taken while nobody used it: a restore that fails is rolled back from
+there. It means `DATAMOVER_OVERWRITE` as well. Empty: none."""
+SAFETY_PATH: Final = "/safety"
+"""Where the operator lets it be mounted."""
 
 # --- outcome --------------------------------------------------------------------------------------------------------
 
 UNTOUCHED: Final = "untouched"
 MARKED: Final = "marked"
 WHOLE: Final = "whole"
-TARGETS: Final = (UNTOUCHED, MARKED, WHOLE)
-"""What a target is after an attempt: as it was before; plainly marked as neither that nor whole; whole."""
+ROLLED_BACK: Final = "rolled-back"
+TARGETS: Final = (UNTOUCHED, MARKED, WHOLE, ROLLED_BACK)
+"""What a target is after an attempt: as it was before; plainly marked as neither that nor whole; whole; as it was before once more, brought back from its
+safety copy (`losses` are then what of it did not come back)."""
 
 _KINDS: Final = 8
 """Kinds of losses that an outcome names at most, and notes."""

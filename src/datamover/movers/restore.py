@@ -17,7 +17,7 @@ from datamover.api.pods import EnvVar, Image, Mover
 from datamover.movers import job
 from datamover.movers.defaults import NONE, MoverDefaults, fill
 from datamover.movers.environment import flag, literal, of_agent, of_rclone
-from datamover.movers.pod import build_pod_spec, config_mount, data_mount
+from datamover.movers.pod import Mount, build_pod_spec, config_mount, data_mount
 from datamover.movers.rclone import choose_image
 from kubekit.words.meta import Manifest
 
@@ -26,6 +26,7 @@ ROOTS_PRIVILEGES: Final = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID")
 """What root needs to give files to their owners: without it only what the identity may do by itself comes back."""
 ATTRIBUTES_PRIVILEGE: Final = "SETFCAP"
 DEVICES_PRIVILEGE: Final = "MKNOD"
+SAFETY_VOLUME: Final = "safety-copy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +66,12 @@ def build_job(
     *,
     name: str,
     claim: str,
+    safety: str | None = None,
     image: str | None = None,
     pull_policy: str | None = None,
     defaults: MoverDefaults = NONE,
 ) -> Manifest:
-    """Return the Job that restores into `claim`.
+    """Return the Job that restores into `claim`. `safety` is a claim with a copy of it, from which a restore that fails is rolled back.
 
     `image` replaces the default image where `asked` names none, and `pull_policy` the default policy for it. `defaults` are the operator's for how
     movers run.
@@ -81,7 +83,7 @@ def build_job(
         "image": reference,
         "imagePullPolicy": policy,
         "args": [words.CONTAINER],
-        "env": _environment(asked),
+        "env": _environment(asked, safety=safety is not None),
         "envFrom": [{"secretRef": {"name": asked.secret_name}}],
     }
     return job.build_job(
@@ -90,13 +92,25 @@ def build_job(
         container=CONTAINER,
         pod=build_pod_spec(
             container=container,
-            mounts=(data_mount(claim, writable=True), config_mount()),
+            mounts=(
+                data_mount(claim, writable=True),
+                *((_safety_mount(safety),) if safety is not None else ()),
+                config_mount(),
+            ),
             mover=mover,
-            capabilities=_capabilities(asked, mover),
+            capabilities=_capabilities(asked, mover, safety=safety is not None),
         ),
         defaults=defaults,
         deadline_seconds=asked.deadline_seconds,
     )
+
+
+def _safety_mount(claim: str) -> Mount:
+    """Return the mount of the copy. A class that waits for the first consumer binds it by this Pod, and on its node: the data are copied before the mover
+    begins. The node may hand its files to the mover's group, as it does with those of the target.
+    """
+    source = {"persistentVolumeClaim": {"claimName": claim}}
+    return Mount(SAFETY_VOLUME, f"{words.SAFETY_PATH}/", source, read_only=True)
 
 
 def _keep_groups(mover: Mover) -> Mover:
@@ -109,17 +123,18 @@ def _keep_groups(mover: Mover) -> Mover:
     return msgspec.structs.replace(mover, security_context=msgspec.structs.replace(chosen, fs_group_change_policy=None))
 
 
-def _capabilities(asked: Restore, mover: Mover) -> tuple[str, ...]:
+def _capabilities(asked: Restore, mover: Mover, *, safety: bool) -> tuple[str, ...]:
+    """Return what root needs. Who may have to roll back needs all of it, whatever the restore is to bring: what was there may have had it."""
     if mover.security_context is None or mover.security_context.run_as_user != 0:
         return ()
     return (
         *ROOTS_PRIVILEGES,
-        *((ATTRIBUTES_PRIVILEGE,) if asked.privileges else ()),
-        *((DEVICES_PRIVILEGE,) if asked.special else ()),
+        *((ATTRIBUTES_PRIVILEGE,) if asked.privileges or safety else ()),
+        *((DEVICES_PRIVILEGE,) if asked.special or safety else ()),
     )
 
 
-def _environment(asked: Restore) -> list[Manifest]:
+def _environment(asked: Restore, *, safety: bool) -> list[Manifest]:
     """The user's variables in their order, then ours, every one of them: the last one of a name wins, also over the Secret's keys."""
     ours: dict[str, str] = {
         words.POINT: asked.point,
@@ -131,6 +146,7 @@ def _environment(asked: Restore) -> list[Manifest]:
         words.DISTURBED: flag(asked.disturbed),
         words.PRIVILEGES: flag(asked.privileges),
         words.SPECIAL: flag(asked.special),
+        words.ROLL_BACK_FROM: words.SAFETY_PATH if safety else "",
         **of_rclone(asked.environment),
         **of_agent(
             run_id=asked.run_id,

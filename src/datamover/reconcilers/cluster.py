@@ -313,17 +313,22 @@ class View:
         """What restores into a claim now, or has left it half restored."""
         return tuple(each for restorers in self.cluster.restorers for each in restorers(namespace, claim))
 
-    def copies(self, namespace: str, claim: str) -> tuple[str, ...]:
-        """The copies of a claim that are being made and are not there yet, in words: claims that a driver clones, and snapshots of ours."""
+    def copies(self, namespace: str, claim: str, *, but: str = "") -> tuple[str, ...]:
+        """The copies of a claim that are being made and are not there yet, in words: claims that a driver clones, and snapshots of ours; `but` those of the
+        owner with this UID.
+        """
         cloned = [
             f"PersistentVolumeClaim {copy.metadata.name} is not there yet"
             for of, copy in self.clones(namespace)
-            if of == claim
+            if of == claim and not copy.metadata.owned_by(but)
         ]
         taken = [
             f"VolumeSnapshot {each.metadata.name} is not there yet"
             for each in self.cluster.snapshots.store.list()
-            if each.metadata.namespace == namespace and _source_of(each) == claim and not is_snapshot_ready(each)
+            if each.metadata.namespace == namespace
+            and _source_of(each) == claim
+            and not is_snapshot_ready(each)
+            and not each.metadata.owned_by(but)
         ]
         asked = (each for readers in self.cluster.readers for each in readers(namespace, claim))
         return tuple(sorted((*cloned, *taken, *asked)))

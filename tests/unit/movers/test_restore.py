@@ -22,7 +22,12 @@ OWNER = Owner(REPLICATION_SOURCES, META, labels_of(META, run_id="r1"))
 
 
 def job(
-    *, image: str | None = None, pull_policy: str | None = None, defaults: MoverDefaults = NONE, **asked: Any
+    *,
+    image: str | None = None,
+    pull_policy: str | None = None,
+    defaults: MoverDefaults = NONE,
+    safety: str | None = None,
+    **asked: Any,
 ) -> Any:
     given = {"run_id": "r1", "namespace": "apps", "object_name": "back", "secret_name": "storage-credentials"} | asked
     return restore.build_job(
@@ -30,6 +35,7 @@ def job(
         Restore(**given),
         name="restore-back",
         claim="target",
+        safety=safety,
         image=image,
         pull_policy=pull_policy,
         defaults=defaults,
@@ -142,8 +148,19 @@ def test_every_variable_is_set() -> None:
     named = {value for value in vars(words).values() if isinstance(value, str) and value.startswith("DATAMOVER_")}
     named |= {transfer.RUN_ID, transfer.ROOT, transfer.RCLONE, transfer.ALLOW_COMMANDS, transfer.GRACE_PERIOD}
     named |= {transfer.OUTAGE_LIMIT, transfer.DEADLINE, transfer.OBJECT, transfer.OWNER_NAMESPACE}
-    assert len(named) == 18
+    assert len(named) == 19
     assert named == {name for name in variables(job()) if name.startswith("DATAMOVER_")}
+
+
+def test_in_place_the_copy_is_mounted_for_reading_and_root_may_bring_everything_back() -> None:
+    made = job(safety="copy-of-data", mover=Mover(security_context=PodSecurityContext(run_as_user=0)))
+    (mount,) = [each for each in container(made)["volumeMounts"] if each["name"] == "safety-copy"]
+    assert mount == {"name": "safety-copy", "mountPath": "/safety/", "readOnly": True}
+    assert {"name": "safety-copy", "persistentVolumeClaim": {"claimName": "copy-of-data"}} in pod(made)["volumes"]
+    assert variables(made)[words.ROLL_BACK_FROM] == "/safety"
+    assert set(container(made)["securityContext"]["capabilities"]["add"]) >= {"SETFCAP", "MKNOD", "CHOWN"}
+    assert variables(job())[words.ROLL_BACK_FROM] == ""
+    assert not [each for each in pod(job())["volumes"] if each["name"] == "safety-copy"]
 
 
 def test_references_in_a_path() -> None:

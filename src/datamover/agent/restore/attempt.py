@@ -22,7 +22,7 @@ from datamover.agent.errors import Failure
 from datamover.agent.files import manifest, names
 from datamover.agent.files.losses import Loss, Losses, is_whole
 from datamover.agent.files.restoration import Restoration
-from datamover.agent.restore import candidate, reasons
+from datamover.agent.restore import candidate, reasons, safety
 from datamover.agent.restore.checking import MISSING, Checker, is_of_directory
 from datamover.agent.restore.folding import fold_by
 from datamover.agent.restore.likeness import is_alike
@@ -63,7 +63,7 @@ class Fetcher(Protocol):
 class Facts(msgspec.Struct):
     """What is told beyond success or failure; filled as the attempt goes on. Sizes in bytes.
 
-    `target` is one of `UNTOUCHED`, `MARKED`, `WHOLE`. `kept`: files that were there already and right. `by_size`: files of which no checksum is
+    `target` is one of `api.restore.TARGETS`. `kept`: files that were there already and right. `by_size`: files of which no checksum is
     known, so that only their sizes were compared. `lost` are kinds of losses, `left_out` what the backup has no files of (pipes, devices,
     sockets).
     """
@@ -149,7 +149,9 @@ class Attempt:
             order = msgspec.structs.replace(order, overwrite=True)
         elif seen.marker is None:
             self._demand(candidate.judge_room(seen, order, blocks=room.blocks, paths=room.paths))
-        place, marker = claim(order, mark)
+            if order.safety:
+                safety.prove(order, self._origin.manifest, tick=self._check_stop)
+        place, marker = claim(order, mark, listing=self._origin.manifest if order.safety else "")
         self.facts.target, self.facts.resumed = MARKED, seen.marker is not None or refusal is not None
         try:
             # whoever marked it may have died before this was asked

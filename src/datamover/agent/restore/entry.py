@@ -19,7 +19,7 @@ import msgspec
 from datamover.agent import outcome, printing
 from datamover.agent.children import Stop
 from datamover.agent.environment import is_run_id, is_timestamp, write_timestamp
-from datamover.agent.errors import AgentError, Failure
+from datamover.agent.errors import AgentError, Failure, Stopped
 from datamover.agent.files import manifest
 from datamover.agent.files.losses import Loss
 from datamover.agent.points.bucket import Bucket, open_bucket
@@ -29,6 +29,7 @@ from datamover.agent.rclone.version import Version
 from datamover.agent.restore import candidate, reasons
 from datamover.agent.restore.attempt import Attempt, Facts, Limits
 from datamover.agent.restore.fetching import BATCH_BYTES, BATCH_FILES, Fetching
+from datamover.agent.restore.in_place import judge_mark, recover
 from datamover.agent.restore.marker import mark_of
 from datamover.agent.restore.order import Order, Origin
 from datamover.agent.restore.progress import Reporter
@@ -81,7 +82,12 @@ class _Restore:
         self._settings = settings
         self._given = given
         # where nodes are directories, a mount is a link, and the operator's word all the same: nothing within the volume is followed
-        self._order = msgspec.structs.replace(settings.order, directory=os.path.realpath(settings.order.directory))
+        order = settings.order
+        self._order = msgspec.structs.replace(
+            order,
+            directory=os.path.realpath(order.directory),
+            safety=os.path.realpath(order.safety) if order.safety else "",
+        )
         self._facts = Facts()
         self._point: Point | None = None
         self._empty = False
@@ -90,11 +96,29 @@ class _Restore:
         self._version: Version | None = None
 
     def run(self) -> None:
-        """Restore. Raises AgentError, and whatever nobody expects."""
+        """Restore; in place, roll back when that fails, whatever the failure. Raises AgentError, and whatever nobody expects."""
+        try:
+            self._run()
+        except Stopped:
+            raise  # there is no time for it: the next attempt goes on
+        except Exception as error:
+            lost = recover(self._order, error, tick=self._check_and_report, say=self._given.say)
+            if lost is not None:
+                self._facts.target, self._facts.lost = words.ROLLED_BACK, lost
+            raise
+
+    def _check_and_report(self) -> None:
+        self._given.stop.check()
+        self.report.repeat()
+
+    def _run(self) -> None:
         given = self._given
         os.umask(_PRIVATE)  # nobody else reads what has not got its mode yet
         seen = _look(self._order)  # a target that cannot be used is told before anything is asked of the store
         self._begun = seen.begun
+        strange = judge_mark(seen, self._order)
+        if strange is not None:
+            raise strange
         self.report.phase(transfer.PROBING)
         with open_bucket(
             given.environ,

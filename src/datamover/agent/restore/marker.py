@@ -17,11 +17,14 @@ INCOMPLETE = "incomplete"
 NAME = "marker.json"
 LOCK = "lock"
 PROBLEMS = "problems.txt"
+LIST = "manifest.jsonl.gz"
+"""What a restore touches: the manifest of its point. There from before the marker until after it, where it may be rolled back."""
 NEW = ".new"
 """What a name has behind it while its file is written."""
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_BEGUN = frozenset({LOCK, f"{NAME}{NEW}"})
+_BEGUN = frozenset({LOCK, f"{NAME}{NEW}", LIST, f"{LIST}{NEW}"})
 """What may be there before there is a marker."""
+_PIECE = 1 << 20
 _NOTE = "The directory that this lies in is being restored and is not whole. The same command goes on from here."
 
 
@@ -111,4 +114,17 @@ def save_file(state: int, name: str, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(new, name, src_dir_fd=state, dst_dir_fd=state)
+    os.fsync(state)
+
+
+def save_list(state: int, path: str) -> None:
+    """Keep the manifest at `path` there, whole; it is on the disk when this returns. There may be one that nobody has begun with."""
+    new = f"{LIST}{NEW}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(path, "rb") as source, os.fdopen(os.open(new, flags, 0o600, dir_fd=state), "wb") as file:  # noqa: PTH123 - as above
+        while piece := source.read(_PIECE):
+            file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, LIST, src_dir_fd=state, dst_dir_fd=state)
     os.fsync(state)

@@ -12,7 +12,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     `overwrite`: what is at a path of the point is replaced, everything else in the directory stays. `privileges` and `special` as
     `apply-manifest` has them: set-ID bits and the kernel's own attributes; pipes and devices. `restore` is the id of the restore itself, the same for
-    all attempts of one; empty for a command, where the user says each time what is wanted.
+    all attempts of one; empty for a command, where the user says each time what is wanted. `safety` is where a copy of the whole target is mounted from which
+    a restore that fails is rolled back, empty for none.
     """
 
     directory: str
@@ -21,6 +22,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     privileges: bool = False
     special: bool = False
     restore: str = ""
+    safety: str = ""
 
     def wants(self, entry: manifest.Entry) -> bool:
         """Tell whether a line of the manifest is about what is wanted, or about a folder on the way to it."""

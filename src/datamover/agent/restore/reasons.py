@@ -8,7 +8,10 @@ from datamover.api import amounts, transfer
 
 UNTOUCHED = "The directory was not touched."
 MARK = transfer.RESTORE_MARK
+_LISTED = f"The directory is marked as not whole; the list is in its {MARK}/problems.txt. The same command tries what is missing again. To take it as it is, remove {MARK}."
 MARKED = f"The directory is neither what it was nor whole, and is marked as that ({MARK}): the same command goes on from there."
+
+ROLLED_BACK = "The directory is as it was before: it was rolled back from its safety copy."
 
 LEFT = f"The target holds a part of it, and is marked as neither what it was nor whole ({MARK}): empty it, that folder included, and restore anew."
 
@@ -147,7 +150,54 @@ def otherwise(
         transfer.VERIFY,
         transfer.REASON_RESTORED_OTHERWISE,
         f"{count} path(s) of the point did not come back as they were{again}: {quote_names(problems, count)}.{more} All the others did and were"
-        f" compared. {' '.join(advice)} The directory is marked as not whole; the list is in its"
-        f" {MARK}/problems.txt. The same command tries what is missing again. To take it as it is, remove {MARK}.",
+        f" compared. {' '.join(advice)} {_LISTED}",
         problems=problems,
     )
+
+
+# --- in place -------------------------------------------------------------------------------------------------------
+
+
+def no_copy(why: str) -> Failure:
+    """The safety copy cannot be looked at."""
+    return Failure(
+        transfer.GUARD,
+        transfer.REASON_SAFETY_COPY_UNUSABLE,
+        f"The safety copy of the volume cannot be read: {printable(why)}. Without it nothing could be rolled back, so nothing is restored. Let the mover run as root"
+        f" (mover.securityContext.runAsUser: 0) if it lacks the right, or restore without inPlace. {UNTOUCHED}",
+    )
+
+
+def other_copy(path: str, why: str) -> Failure:
+    """The safety copy is of another volume, or of another moment."""
+    return Failure(
+        transfer.GUARD,
+        transfer.REASON_SAFETY_COPY_UNUSABLE,
+        f"The safety copy is not what is in the volume: of '{path}', {why}. Either something has written to the volume since the copy was taken: stop it, and try again; or the"
+        f" driver does not copy the whole volume: restore without inPlace. {UNTOUCHED}",
+        problems=(path,),
+    )
+
+
+def copy_of_unfinished() -> Failure:
+    """What is in the volume is half of a restore already."""
+    return Failure(
+        transfer.GUARD,
+        transfer.REASON_TARGET_UNFINISHED,
+        f"The volume holds an unfinished restore ({MARK}), so a copy of it is nothing to roll back to. Finish that one first (the same point with overwrite: true goes on from"
+        " there), or empty the volume. Nothing was changed.",
+    )
+
+
+def tell_rolled_back(failure: Failure, *, lost: str) -> None:
+    """Say that the target is as it was before, instead of what it was when the failure came. `lost`: what did not come back of it."""
+    told = failure.message
+    for sentence in (_LISTED, MARKED, LEFT):
+        told = told.replace(sentence, "")
+    end = f"{ROLLED_BACK} But not all of its attributes came back: {lost}." if lost else ROLLED_BACK
+    failure.message = f"{told.replace('  ', ' ').strip()} {end}"
+
+
+def tell_left(failure: Failure, why: str) -> None:
+    """Say that the target could not be rolled back, and why."""
+    failure.message = f"{failure.message} It could not be rolled back: {printable(why)}. The safety copy still has everything as it was before."

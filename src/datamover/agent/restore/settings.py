@@ -44,11 +44,14 @@ def read_settings(environ: Mapping[str, str], *, run_id: str) -> Settings:
     on_missing = read.text(words.ON_MISSING, words.FAIL)
     if on_missing not in {words.FAIL, words.EMPTY}:
         read.problems.append(f"{words.ON_MISSING} is {on_missing!r}; write Fail or Empty")
+    directory, safety = _directory(read), _safety(read)
+    overwrite = read.switch(words.OVERWRITE)
     order = Order(
         restore=given,
-        directory=_directory(read),
+        directory=directory,
         path=_path(read, environ),
-        overwrite=read.switch(words.OVERWRITE),
+        overwrite=overwrite or bool(safety),
+        safety=safety,
         privileges=read.switch(words.PRIVILEGES),
         special=read.switch(words.SPECIAL),
     )
@@ -81,11 +84,17 @@ def read_settings(environ: Mapping[str, str], *, run_id: str) -> Settings:
 
 def _directory(read: Reader) -> str:
     """Return the target, absolute. It is the operator's word, and yet nothing above the root is one."""
-    text = read.text(words.TARGET, transfer.DATA_PATH)
+    return _mount(read, words.TARGET, read.text(words.TARGET, transfer.DATA_PATH), such_as=transfer.DATA_PATH)
+
+
+def _safety(read: Reader) -> str:
+    text = read.text(words.ROLL_BACK_FROM)
+    return _mount(read, words.ROLL_BACK_FROM, text, such_as=words.SAFETY_PATH) if text else ""
+
+
+def _mount(read: Reader, variable: str, text: str, *, such_as: str) -> str:
     if not text.startswith("/") or ".." in text.split("/") or not text.strip("/"):
-        read.problems.append(
-            f"{words.TARGET} is {text!r}; write where the volume is mounted, such as {transfer.DATA_PATH}"
-        )
+        read.problems.append(f"{variable} is {text!r}; write where the volume is mounted, such as {such_as}")
     return f"{read.text(transfer.ROOT, '/').rstrip('/')}/{text.strip('/')}"
 
 

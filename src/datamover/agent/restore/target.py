@@ -26,6 +26,7 @@ from datamover.agent.restore.candidate import judge, look_into, open_top
 from datamover.agent.restore.marker import (
     FETCHING,
     FOLDER,
+    LIST,
     LOCK,
     NAME,
     NEW,
@@ -33,6 +34,7 @@ from datamover.agent.restore.marker import (
     Marker,
     read_marker,
     save_file,
+    save_list,
     write_marker,
 )
 from datamover.agent.restore.order import STATE, Order
@@ -65,6 +67,11 @@ class Target:
     def write(self, marker: Marker) -> None:
         """Say which restore this is and how far; it is on the disk when this returns."""
         write_marker(self._state, marker)
+
+    @property
+    def listing(self) -> str:
+        """The path of the manifest that tells what is touched, by our own handle; there is none where none was given to `claim`."""
+        return f"/proc/self/fd/{self._state}/{LIST}"
 
     def note_problems(self, lines: bytes) -> None:
         """Leave for people what did not come back."""
@@ -108,10 +115,10 @@ class Target:
         for folder in (_FILES, _ASIDE):
             os.rmdir(folder, dir_fd=self._state)
         for name in os.listdir(self._state):
-            if name not in (NAME, LOCK):
+            if name not in (NAME, LIST, LOCK):
                 os.unlink(name, dir_fd=self._state)
-        # the marker goes last but one: whoever finds the folder without it finds that nothing is on its way
-        for name in (NAME, LOCK):
+        # the marker goes before what is known without it: whoever finds the folder without it finds that nothing is on its way
+        for name in (NAME, LIST, LOCK):
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=self._state)
         os.rmdir(STATE, dir_fd=self.top)
@@ -146,8 +153,10 @@ def _clear(folder: int, above: bytes, keep: Callable[[bytes], bool]) -> bool:
     return empty
 
 
-def claim(order: Order, mark: Marker) -> tuple[Target, Marker]:
+def claim(order: Order, mark: Marker, *, listing: str = "") -> tuple[Target, Marker]:
     """Mark the directory as being restored; return it and what its marker says. What was looked at before is looked at once more.
+
+    `listing` is the path of a manifest that is kept in the mark, where there is none yet.
 
     Raises Failure when it is not what it was, or another process is at it.
     """
@@ -179,6 +188,8 @@ def claim(order: Order, mark: Marker) -> tuple[Target, Marker]:
         marker = msgspec.structs.replace(seen.marker, phase=FETCHING) if seen.marker else mark
         with suppress(FileNotFoundError):  # it is about the attempt before
             os.unlink(PROBLEMS, dir_fd=state)
+        if listing and seen.marker is None:
+            save_list(state, listing)
         # before anything else is made there: what has no marker has nothing that counts
         write_marker(state, marker)
         return Target(top, state, lock), marker
@@ -247,7 +258,7 @@ def _unmark(handles: list[int], *, ours: bool) -> None:
             for name in (_FILES, _ASIDE):
                 with suppress(FileNotFoundError):
                     os.rmdir(name, dir_fd=state)
-            for name in (f"{NAME}{NEW}", NAME, LOCK):
+            for name in (f"{NAME}{NEW}", NAME, f"{LIST}{NEW}", LIST, LOCK):
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=state)
         os.rmdir(STATE, dir_fd=top)

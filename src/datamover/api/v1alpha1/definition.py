@@ -108,6 +108,10 @@ RESTORE_RULES: Rules = {
             "!has(self.path) || !(self.path.startsWith('/') || self.path.matches('(^|/)[.][.](/|$)'))",
             "path is a path within the volume, without a slash at its beginning and without ..: write it as `datamover ls` shows it",
         ),
+        (
+            "!self.inPlace || !has(self.target.create)",
+            "inPlace restores into a claim that is there, and target.create makes one: remove one of them",
+        ),
     ),
     **pods.RULES,
 }

@@ -117,6 +117,14 @@ class DataMoverRestoreSpec(Model, frozen=True):
             "Restore into a claim that is not empty: what the point has replaces what is there, everything else stays."
         ),
     ] = False
+    in_place: Annotated[
+        bool,
+        doc(
+            "Restore into a claim that is in use otherwise: as overwrite, what the point has replaces what is there and everything else stays, and besides a "
+            "copy of the claim is taken first (a clone or a snapshot, whatever its class can). A restore that fails is rolled back from it, and then the claim is "
+            "as it was before. Not with target.create."
+        ),
+    ] = False
     disturbed: Annotated[
         bool,
         doc(
@@ -164,6 +172,22 @@ class DataMoverRestoreSpec(Model, frozen=True):
     ] = None
 
 
+class SafetyCopy(Model, frozen=True):
+    """The copy of the claim from before a restore in place. Its names are recorded before it is made."""
+
+    claim_name: Annotated[str, doc("The claim that holds the copy; temporary.")]
+    method: Annotated[str, doc("How it is made: Clone or Snapshot.")]
+    snapshot_name: Annotated[str | None, doc("The snapshot that it is made from, if any; temporary.")] = None
+    uid: Annotated[str | None, doc("UID of the copy when the mover was started.")] = None
+    kept: Annotated[
+        bool,
+        doc(
+            "The restore failed, and it is not known that the claim is as it was before: the copy stays until a later attempt has ended well or has "
+            "rolled back, or the DataMoverRestore is deleted."
+        ),
+    ] = False
+
+
 class RestoreRun(Model, frozen=True):
     """One restore, decided once and used again by every retry (law L6)."""
 
@@ -207,9 +231,11 @@ class RestoreRun(Model, frozen=True):
     target: Annotated[
         str | None,
         doc(
-            "What the claim is: untouched (as it was before), marked (neither that nor whole: .datamover-restore is in it), or whole."
+            "What the claim is: untouched (as it was before), marked (neither that nor whole: .datamover-restore is in it), whole, or rolled-back (as it "
+            "was before once more). Unset where nobody knows."
         ),
     ] = None
+    safety: Annotated[SafetyCopy | None, doc("Of a restore in place, the copy from before.")] = None
     progress: Annotated[str | None, doc("Share of the bytes restored, with the time left, while the mover runs.")] = (
         None
     )

@@ -24,6 +24,7 @@ def check_spec(spec: DataMoverRestoreSpec, *, now: datetime) -> Finding | None:
         _check_source(spec)
         or _check_name("spec.target.claimName", spec.target.claim_name)
         or (_check_new(spec.target.create) if spec.target.create is not None else None)
+        or _check_in_place(spec)
         or _check_wanted(spec, now=now)
         or check_image(spec.image)
         or check_environment(spec.additional_env or ())
@@ -77,6 +78,14 @@ def _check_new(wanted: NewClaim) -> Finding | None:
             f"{where}.accessModes has {shown}: into such a claim nothing can be restored; use {', '.join(ACCESS_MODES)}"
         )
     return None
+
+
+def _check_in_place(spec: DataMoverRestoreSpec) -> Finding | None:
+    if not spec.in_place or spec.target.create is None:
+        return None
+    return _invalid(
+        "spec.inPlace restores into a claim that is there, and spec.target.create makes one: remove one of them"
+    )
 
 
 def _check_wanted(spec: DataMoverRestoreSpec, *, now: datetime) -> Finding | None:

@@ -18,6 +18,7 @@ from kubekit.runtime.instruments import SILENCE, InformerInstruments
 from kubekit.runtime.store import Key, key_of
 
 _BY_CLAIM = "claim"
+_BY_COPY = "copy"
 _BY_MOVER = "mover"
 _BY_UID = "uid"
 
@@ -42,7 +43,7 @@ class Caches(View):
             DATA_MOVER_RESTORES,
             namespace=namespace,
             project=_project,
-            indexes={_BY_CLAIM: _claim_index, _BY_MOVER: _mover_index, _BY_UID: _uid_index},
+            indexes={_BY_CLAIM: _claim_index, _BY_COPY: _copy_index, _BY_MOVER: _mover_index, _BY_UID: _uid_index},
             clock=clock,
             metrics=metrics,
             optional=True,
@@ -57,8 +58,9 @@ class Caches(View):
         return self.restores.store.by_index(_BY_CLAIM, f"{namespace}/{claim}")
 
     def restores_of_claim(self, namespace: str, claim: str) -> Iterable[Key]:
-        """The restores into a claim, by their keys."""
-        return (key_of(restore.metadata) for restore in self.rivals(namespace, claim))
+        """The restores into a claim, and the one whose safety copy it is, by their keys."""
+        copied = self.restores.store.by_index(_BY_COPY, f"{namespace}/{claim}")
+        return (key_of(restore.metadata) for restore in (*self.rivals(namespace, claim), *copied))
 
     def _restorers(self, namespace: str, claim: str) -> Iterable[str]:
         """The restores that write a claim or are about to, and those that have left it as neither what it was nor whole."""
@@ -104,6 +106,12 @@ def _claim_index(restore: DataMoverRestore) -> Iterable[str]:
     claim = claim_of(restore)
     if claim:
         yield f"{restore.metadata.namespace}/{claim}"
+
+
+def _copy_index(restore: DataMoverRestore) -> Iterable[str]:
+    run = restore.status.run if restore.status is not None else None
+    if run is not None and run.safety is not None:
+        yield f"{restore.metadata.namespace}/{run.safety.claim_name}"
 
 
 def _mover_index(restore: DataMoverRestore) -> Iterable[str]:

@@ -2,13 +2,14 @@
 
 The state is derived from facts: the recorded run, the claim, the Job, and what they say. `status.phase` follows for people.
 
-    no run ──► record it ──► the claim is there and free ──► the mover writes it (datamover.runs) ──► the Job goes ──► Completed
+    no run ──► record it ──► the claim is there and free (in place: and copied, `safety`) ──► the mover writes it (datamover.runs) ──► the Job goes ──► Completed
        │                        any part of it may end in ──► Failed ──► retry annotation ──► the same restore again
        │                                 spec.cancel (datamover.runs.cancel) ──► Failed, with the reason Cancelled and the Job gone
        └─ something missing: a condition says what; goes on when it appears
 """
 
 from dataclasses import replace as replace_verdict
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -17,6 +18,7 @@ from datamover.api.names import RestorePhase
 from datamover.api.v1alpha1.datamover import DataMover
 from datamover.api.v1alpha1.restore import DataMoverRestore, DataMoverRestoreSpec, DataMoverRestoreStatus, RestoreRun
 from datamover.plans.steps import REST, ProvePods
+from datamover.reconcilers.restore import safety
 from datamover.reconcilers.restore.facts import Facts, Settings
 from datamover.reconcilers.restore.handover import complete
 from datamover.reconcilers.restore.order import FIELDS, order_of
@@ -58,20 +60,27 @@ def decide(facts: Facts, *, settings: Settings) -> Plan:
     run = status.run
     if run is None:
         return _begin(facts, spec)
-    order = order_of(restore, spec, run, settings=settings)
+    order = safety.secure(order_of(restore, spec, run, settings=settings), facts.run, run)
     if status.phase == RestorePhase.COMPLETED:
         return settle(restore, _collect(order, facts), now=now)
     if status.phase == RestorePhase.FAILED:
         return _retry(facts, spec, order, run)
     if is_to_be_cancelled(order, facts.run, wished=spec.cancel):
-        return tell(restore, _cancel(order, facts, run), now=now)
+        answer = safety.judge(_cancel(safety.without_copy(order, run), facts, run), order, facts.run, run)
+        return tell(restore, answer, now=now, amend=partial(safety.note, order=order, facts=facts.run, before=run))
     if spec.suspend and not spec.cancel:
         return tell(restore, hold(order, facts.run), now=now)
     changed = _reconsider(order, facts, run)
     if isinstance(changed, RestoreRun):
         return begin(restore, changed, now=now)
     answer = changed if changed is not None else _go_on(order, facts, run)
-    return tell(restore, answer, now=now, claim=_uid_of(facts))
+    return tell(
+        restore,
+        safety.judge(answer, order, facts.run, run),
+        now=now,
+        claim=_uid_of(facts),
+        amend=partial(safety.note, order=order, facts=facts.run, before=run),
+    )
 
 
 def _begin(facts: Facts, spec: DataMoverRestoreSpec) -> Plan:
@@ -95,7 +104,8 @@ def _begin(facts: Facts, spec: DataMoverRestoreSpec) -> Plan:
     if facts.secret is Unread.NOT_SYNCED:
         return tell(restore, Rest(), now=now)  # and so does the Secret's
     mover = facts.mover if isinstance(facts.mover, DataMover) else None
-    run = choose_way(restore, new_run(restore, spec, mover=mover, now=now), facts.claim)
+    copy = partial(safety.name_copy, facts.run, spec.target.claim_name) if spec.in_place else None
+    run = choose_way(restore, new_run(restore, spec, mover=mover, now=now, name_copy=copy), facts.claim)
     return begin(restore, run, now=now)
 
 
@@ -103,7 +113,9 @@ def _go_on(order: Order, facts: Facts, run: RestoreRun) -> Answer:
     """Prepare the claim; from then on it is a run like any other, as long as the claim is the same."""
     if order.record.stage < Stage.MOVING:
         ours = facts.run.job is not None and order.owner.holds(facts.run.job)
-        waits = None if ours else prepare(order, facts, run)  # a Job of ours that is not recorded: we died in between
+        waits = None  # a Job of ours that is not recorded: we died in between
+        if not ours:
+            waits = prepare(order, facts, run) or safety.check_copy(order, facts.run, run)
         answer = waits if waits is not None else advance(order, facts.run)
         if isinstance(answer, Verdict) and answer.stage is Stage.MOVING and run.retry is not None:
             # a mover of the attempt before may be alive that no cache shows
@@ -122,7 +134,7 @@ def _go_on(order: Order, facts: Facts, run: RestoreRun) -> Answer:
 
 def _reconsider(order: Order, facts: Facts, run: RestoreRun) -> RestoreRun | Answer | None:
     """Until its mover is started a restore follows its claim, which may be another one by now."""
-    if order.record.stage >= Stage.MOVING or order.owner.holds(facts.run.job):
+    if run.safety is not None or order.record.stage >= Stage.MOVING or order.owner.holds(facts.run.job):
         return None
     return reconsider(order, facts, run)
 
@@ -168,17 +180,22 @@ def _retry(facts: Facts, spec: DataMoverRestoreSpec, order: Order, run: RestoreR
     restore, now = facts.restore, facts.run.now
     wish = _wish(restore, run)
     if wish is None:
-        if is_cancelled(restore.status):
-            return settle(restore, _collect(everything(order), facts), now=now)
+        late = _collect(everything(safety.without_copy(order, run)), facts) if is_cancelled(restore.status) else None
+        if run.safety is not None:
+            return settle(restore, safety.discard(order, facts.run, run, late=late), now=now)
+        if late is not None:
+            return settle(restore, late, now=now)
         plan = acknowledge(restore)
         return Plan((*plan.steps, *discard_if_vain(order, facts, run)), plan.wake_after)
     if spec.cancel:
         return tell(restore, refuse_retry(FIELDS.cancel, order.record.reason), now=now)
-    in_the_way = make_room(order, facts.run)
+    in_the_way = make_room(order, facts.run) or safety.make_room(order, facts.run, run)
     if in_the_way is not None:
         return tell(restore, in_the_way, now=now)
     again = replace(decide_anew(run, spec), retry=wish, finished=None, progress=None, attempts=0)
-    if run.temporary_claim is None or facts.run.source is None:
+    if run.safety is not None:
+        again = safety.renew(again)
+    elif run.temporary_claim is None or facts.run.source is None:
         again = choose_way(restore, again, facts.claim)
     else:  # what is there is gone on with, or goes first
         again = replace(again, temporary_claim_uid=None)

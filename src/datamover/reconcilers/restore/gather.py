@@ -9,6 +9,7 @@ from datamover.api.v1alpha1.restore import DataMoverRestore, DataMoverRestoreSpe
 from datamover.plans.known import Known
 from datamover.reconcilers.restore.facts import Facts
 from datamover.reconcilers.restore.order import copy_of, job_name
+from datamover.reconcilers.restore.safety import tentative_copy
 from datamover.reconcilers.restore.target import is_made_by
 from datamover.reconcilers.restore.turn import comes_before
 from datamover.runs import gather as runs
@@ -32,8 +33,8 @@ class View(runs.View, Protocol):
         """The restores into a claim."""
         ...
 
-    def copies(self, namespace: str, claim: str) -> tuple[str, ...]:
-        """The copies of a claim that are being made and are not there yet, in words."""
+    def copies(self, namespace: str, claim: str, *, but: str = "") -> tuple[str, ...]:
+        """The copies of a claim that are being made and are not there yet, in words, `but` those of an owner."""
         ...
 
 
@@ -49,7 +50,7 @@ def gather(
     claim = run.claim if run is not None else spec.target.claim_name
     name = (run.job_name if run is not None else None) or job_name(claim)
     temporary = run.temporary_claim if run is not None else None
-    copy = copy_of(temporary or claim)
+    copy = copy_of(temporary or claim, run.safety if run is not None else tentative_copy(spec))
     facts = runs.gather_run(restore.metadata, copy, name, view=view, known=known, now=now, patience=patience)
     refusal = facts.known.refusal
     made = refusal is not None and refusal.target == (PERSISTENT_VOLUME_CLAIMS.kind, claim)
@@ -62,7 +63,7 @@ def gather(
         mover=mover,
         secret=secret,
         before=_who_comes_first(restore, claim, view=view),
-        copies=view.copies(namespace, claim),
+        copies=view.copies(namespace, claim, but=restore.metadata.uid),
     )
     target = view.claim(namespace, claim) if temporary else None
     if target is None:

@@ -85,6 +85,7 @@ class RestoreKind(OnceKind[DataMoverRestore, DataMoverRestoreStatus, Facts]):
         controller.watch(cluster.classes, self._of_class)
         controller.watch(cluster.jobs, self._of_child)
         controller.watch(cluster.pods, self._of_child)
+        controller.watch(cluster.snapshots, self._of_child)
         self._caches.movers.add_handler(lambda key: controller.wake(self._caches.restores_of_mover(key)))
         cluster.secrets.add_handler(lambda key: controller.wake(self._of_secret(key)))
 
@@ -139,7 +140,7 @@ class RestoreKind(OnceKind[DataMoverRestore, DataMoverRestoreStatus, Facts]):
         yield from self._of_claim_name(found.metadata.namespace or "", found.metadata.name)
 
     def _of_claim_name(self, namespace: str, name: str) -> Iterable[Key]:
-        """A claim that is restored into, or the temporary one by which it is filled."""
+        """A claim that is restored into, its safety copy, or the temporary one by which it is filled."""
         yield from self._caches.restores_of_claim(namespace, name)
         if name.startswith(RESTORE_PRIME_PREFIX):
             yield from self._caches.restore_of_uid(name.removeprefix(RESTORE_PRIME_PREFIX))

@@ -1,5 +1,6 @@
 """A DataMoverRestore as an order: a run that reads no copy, because its mover writes the claim itself. Pure."""
 
+from dataclasses import fields as dataclass_fields
 from typing import Final
 
 from datamover.api import reasons
@@ -12,6 +13,7 @@ from datamover.api.v1alpha1.restore import (
     DataMoverRestoreSpec,
     DataMoverRestoreStatus,
     RestoreRun,
+    SafetyCopy,
 )
 from datamover.movers.restore import CONTAINER, Restore, build_job
 from datamover.reconcilers.restore.facts import Settings
@@ -36,6 +38,18 @@ FIELDS: Final = Fields(
     keeps="it is the user's",
     verify="nothing: a restore always compares",
 )
+
+
+class _InPlace(Fields):
+    """What helps where no safety copy can be made."""
+
+    def choose(self, method: str) -> str:
+        """Return what to do where nothing is copied, whatever the method."""
+        del method
+        return f"create the {self.kind} anew with spec.overwrite instead of spec.inPlace, which cannot be rolled back, or restore into a new claim"
+
+
+IN_PLACE: Final = _InPlace(**{field.name: getattr(FIELDS, field.name) for field in dataclass_fields(FIELDS)})
 PHASES: Final = {
     Stage.COPYING: RestorePhase.PREPARING,
     Stage.COPIED: RestorePhase.PREPARING,
@@ -53,9 +67,11 @@ def job_name(claim: str) -> str:
     return shorten(f"{RESTORE_PREFIX}{claim}", JOB_NAME_LIMIT)
 
 
-def copy_of(claim: str) -> Copy:
-    """Return that there is no copy: the mover uses the claim itself."""
-    return Copy(CopyMethod.DIRECT, claim, None, temporary=False)
+def copy_of(claim: str, safety: SafetyCopy | None = None) -> Copy:
+    """Return that there is no copy, because the mover uses the claim itself; in place it does so as well, and there is one to roll back from."""
+    if safety is None:
+        return Copy(CopyMethod.DIRECT, claim, None, temporary=False)
+    return Copy(safety.method, claim, safety.claim_name, snapshot=safety.snapshot_name, temporary=True)
 
 
 def order_of(restore: DataMoverRestore, spec: DataMoverRestoreSpec, run: RestoreRun, *, settings: Settings) -> Order:
@@ -68,7 +84,8 @@ def order_of(restore: DataMoverRestore, spec: DataMoverRestoreSpec, run: Restore
             owner,
             _asked(restore, spec, run),
             name=name,
-            claim=readable.claim,
+            claim=readable.claim if run.safety is None else run.claim,
+            safety=readable.claim if run.safety is not None else None,
             image=settings.mover_image,
             pull_policy=settings.mover_pull_policy,
             defaults=settings.mover_defaults,
@@ -76,10 +93,10 @@ def order_of(restore: DataMoverRestore, spec: DataMoverRestoreSpec, run: Restore
 
     return Order(
         owner,
-        copy_of(run.temporary_claim or run.claim),
+        copy_of(run.temporary_claim or run.claim, run.safety),
         (Transfer(name, CONTAINER, build, deadline=spec.deadline_seconds, temporary=True),),
         _record_of(restore.status or DataMoverRestoreStatus(), run),
-        FIELDS,
+        FIELDS if run.safety is None else IN_PLACE,
     )
 
 

@@ -14,6 +14,7 @@ from datamover.api.validation import quote
 from datamover.api.variables import carries_secret
 from datamover.reconcilers.restore.facts import Facts
 from datamover.reconcilers.restore.gather import secret_of
+from datamover.reconcilers.restore.safety import check_copyable
 from datamover.reconcilers.restore.target import check_target
 from datamover.reconcilers.secrets import check_secret
 from datamover.runs.facts import Unread
@@ -67,6 +68,10 @@ def _check_target(facts: Facts, spec: DataMoverRestoreSpec) -> Obstacle | None:
     return check_target(facts, spec.target.claim_name)
 
 
+def _check_safety(facts: Facts, spec: DataMoverRestoreSpec) -> Obstacle | None:
+    return check_copyable(facts.run, spec.target.claim_name) if spec.in_place else None
+
+
 def _check_secret(facts: Facts, spec: DataMoverRestoreSpec) -> Obstacle | None:
     name = secret_of(spec, facts.mover)
     if name is None:
@@ -86,5 +91,6 @@ CHECKS: Final[tuple[Check, ...]] = (
     _check_mover,  # the DataMover that is named is there
     _check_literals,  # nothing that is secret would be recorded
     _check_target,  # the claim is there or can be made, and takes files
+    _check_safety,  # in place, the claim can be copied
     _check_secret,  # the mover is given what it needs to reach the bucket
 )

@@ -1,5 +1,6 @@
 """The restore as a DataMoverRestore's status records it. Pure."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -9,7 +10,7 @@ from datamover.api.pods import EnvVar
 from datamover.api.restore import MARKED
 from datamover.api.transfer import Outcome
 from datamover.api.v1alpha1.datamover import DataMover
-from datamover.api.v1alpha1.restore import DataMoverRestore, DataMoverRestoreSpec, RestoreRun
+from datamover.api.v1alpha1.restore import DataMoverRestore, DataMoverRestoreSpec, RestoreRun, SafetyCopy
 from datamover.plans.conditions import State
 from datamover.reconcilers.restore.order import job_name
 from datamover.reconcilers.summary import count
@@ -19,9 +20,15 @@ from kubekit.words.timestamps import compact, seconds
 
 
 def new_run(
-    restore: DataMoverRestore, spec: DataMoverRestoreSpec, *, mover: DataMover | None, now: datetime
+    restore: DataMoverRestore,
+    spec: DataMoverRestoreSpec,
+    *,
+    mover: DataMover | None,
+    now: datetime,
+    name_copy: Callable[[str], SafetyCopy] | None = None,
 ) -> RestoreRun:
-    """Return the record of a restore that begins now, with all that is taken from `mover`, which may be gone later.
+    """Return the record of a restore that begins now, with all that is taken from `mover`, which may be gone later. `name_copy` names the
+    safety copy of a run by its id; None for a restore that has none.
 
     Raises ValueError when the spec names no source, or its point is none: nobody begins before it was checked.
     """
@@ -36,8 +43,9 @@ def new_run(
         )
     else:
         raise ValueError("a restore without a source has no run")
+    id_ = f"{compact(now)}-{meta.uid.replace('-', '')[:12]}"
     begun = RestoreRun(
-        id=f"{compact(now)}-{meta.uid.replace('-', '')[:12]}",
+        id=id_,
         claim=spec.target.claim_name,
         secret_name=secret,
         wanted=points.settle(spec.point, now=now),
@@ -47,6 +55,7 @@ def new_run(
         job_name=job_name(spec.target.claim_name),
         retry=meta.annotation(names.RETRY_ANNOTATION),
         started=seconds(now),
+        safety=name_copy(id_) if name_copy is not None else None,
     )
     return decide_anew(begun, spec)
 

@@ -4,7 +4,7 @@
 what was compared, the mover's own account is told: a restore is not the mirror image of a backup in that (law L4).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace as replace_verdict
 from datetime import datetime
 from typing import Final
@@ -43,16 +43,31 @@ _GOING_ON: Final = {
 
 _OVER: Final = "the restore is over, so the change of the spec has no effect: create another DataMoverRestore"
 
+Amend = Callable[[RestoreRun, Verdict], RestoreRun]
+"""Returns a run with more recorded of a verdict."""
+
+
+def as_it_is(run: RestoreRun, verdict: Verdict) -> RestoreRun:
+    """Record nothing more."""
+    del verdict
+    return run
+
+
 # What a run answers.
 
 
-def tell(restore: DataMoverRestore, answer: Answer, *, now: datetime, claim: str | None = None) -> Plan:
-    """Return the plan: what the run does next, with the status that says so where that is news. `claim` is the UID of the claim."""
+def tell(
+    restore: DataMoverRestore, answer: Answer, *, now: datetime, claim: str | None = None, amend: Amend = as_it_is
+) -> Plan:
+    """Return the plan: what the run does next, with the status that says so where that is news. `claim` is the UID of the claim, `amend` records what else
+    there is to record with a verdict.
+    """
     if isinstance(answer, Rest):
         return Plan((*_heal(restore, now=now), *answer.steps), answer.wake_after)
     verdict = replace_verdict(answer, reason=_REASONS.get(answer.reason, answer.reason))
     current = restore.status or DataMoverRestoreStatus()
     run = update_run(current.run, verdict, claim=claim, now=now) if current.run is not None else None
+    run = amend(run, verdict) if run is not None else None
     message = _say(restore, run, verdict)
     status = compose(
         restore,

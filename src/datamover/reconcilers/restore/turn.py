@@ -6,7 +6,7 @@ Two movers never write one claim (law L7), and nobody copies what is half there 
 from enum import IntEnum
 
 from datamover.api.names import RestorePhase
-from datamover.api.restore import UNTOUCHED, WHOLE
+from datamover.api.restore import ROLLED_BACK, UNTOUCHED, WHOLE
 from datamover.api.v1alpha1.restore import DataMoverRestore
 
 
@@ -38,7 +38,7 @@ def comes_before(other: DataMoverRestore, restore: DataMoverRestore) -> bool:
 
 
 def has_left_half(restore: DataMoverRestore, *, claim_uid: str | None) -> bool:
-    """Tell whether a mover was started that is not known to have left the claim with this UID untouched or whole.
+    """Tell whether a mover was started that is not known to have left the claim with this UID as it was or whole.
 
     One that was killed, or evicted, has said nothing: what it was at may be half there. A claim that has another UID has nothing of it.
     """
@@ -46,7 +46,7 @@ def has_left_half(restore: DataMoverRestore, *, claim_uid: str | None) -> bool:
     if run is None or run.claim_uid is None or run.claim_uid != claim_uid or run.temporary_claim is not None:
         return False  # one that is filled by a temporary claim has all of it, or no volume
     over = restore.status is not None and restore.status.phase == RestorePhase.COMPLETED
-    return not over and run.target not in (UNTOUCHED, WHOLE)
+    return not over and run.target not in (UNTOUCHED, WHOLE, ROLLED_BACK)
 
 
 def _age(restore: DataMoverRestore) -> tuple[str, str]:

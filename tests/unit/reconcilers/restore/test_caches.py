@@ -86,6 +86,11 @@ def test_what_is_still_being_copied_of_a_claim_is_told() -> None:
     assert caches.copies("default", CLAIM) == ("PersistentVolumeClaim pending is not there yet",)
     assert caches.copies("default", "app-data") == ("VolumeSnapshot taken is not there yet",)
     assert caches.copies("elsewhere", CLAIM) == ()
+    # a restore in place waits for no copy of its own: that may be bound by its mover alone
+    assert caches.copies("default", CLAIM, but=builders.MOVER_UID) == ()
+    assert caches.copies("default", CLAIM, but=builders.OTHER_UID) == (
+        "PersistentVolumeClaim pending is not there yet",
+    )
 
 
 READS = {

@@ -47,7 +47,7 @@ class Shelf:
         return builders.storage_class()
 
     def __getattr__(self, name: str) -> Any:
-        return lambda *_: ()
+        return lambda *_, **__: ()
 
 
 def gathered(obj: DataMoverRestore, *rivals: DataMoverRestore, known: Known = UNKNOWN, **shelf: Any) -> Any:
