@@ -32,7 +32,8 @@ def added(render: Render) -> list[dict[str, Any]]:
     before, after = (
         next(
             each["rules"]
-            for each in render(*settings)
+            # what restores need to hand a volume over is granted once, whoever else needs it
+            for each in render("restores.population.enabled=false", *settings)
             if (each["kind"], each["metadata"]["name"]) == ("ClusterRole", "datamover-operator")
         )
         for settings in ((), ("replication.enabled=true",))
