@@ -170,9 +170,7 @@ async def test_a_class_that_binds_on_first_use_is_filled_where_the_first_pod_is_
     assert not await temporaries(cluster)
 
 
-async def test_a_failure_leaves_the_claim_without_a_volume_and_says_so_there_and_a_retry_fills_it(
-    cluster: Cluster, s3: S3Server
-) -> None:
+async def test_a_failure_leaves_the_claim_without_a_volume_and_says_so_there(cluster: Cluster, s3: S3Server) -> None:
     await back_up(cluster, s3)
     await ask(cluster)
     await restore(cluster, point="2001-01-01-000000")
@@ -186,6 +184,26 @@ async def test_a_failure_leaves_the_claim_without_a_volume_and_says_so_there_and
     # the claim goes: so does what was made for it
     await cluster.client.delete(PERSISTENT_VOLUME_CLAIMS, "data", namespace=cluster.namespace)
     await nothing_left(cluster)
+
+
+async def test_a_retry_of_a_restore_that_failed_fills_the_claim(cluster: Cluster, s3: S3Server) -> None:
+    await back_up(cluster, s3)
+    key = {"name": "AWS_SECRET_ACCESS_KEY", "value": "another-one"}
+    await ask(cluster)
+    await restore(cluster, additionalEnv=[key])
+    failed = await seen(cluster, at(RestorePhase.COMPLETED, RestorePhase.FAILED))
+    assert at(RestorePhase.FAILED)(failed), failed.status
+    assert await phase_of_claim(cluster) == "Pending"
+
+    again = {"metadata": {"annotations": {names.RETRY_ANNOTATION: "1"}}, "spec": {"additionalEnv": []}}
+    await cluster.client.patch(
+        DATA_MOVER_RESTORES, "back", again, namespace=cluster.namespace, field_manager="somebody"
+    )
+
+    done = await seen(cluster, lambda each: at(RestorePhase.COMPLETED)(each) or because(reasons.COMPLETED)(each))
+    assert because(reasons.COMPLETED)(done), done.status
+    assert await files(cluster) == TREE
+    assert not await temporaries(cluster)
 
 
 async def test_a_claim_that_is_deleted_in_the_middle_takes_along_what_was_made_for_it(
