@@ -56,4 +56,4 @@ def test_reasons_are_told_apart() -> None:
 
 def test_a_reason_that_operator_and_mover_share_means_the_same() -> None:
     movers = {value for name, value in vars(transfer).items() if name.startswith("REASON_")}
-    assert movers & set(REASONS.values()) <= {"DeadlineExceeded", "SourceNotFound"}
+    assert movers & set(REASONS.values()) <= {"DeadlineExceeded", "InvalidSpec", "SourceNotFound"}

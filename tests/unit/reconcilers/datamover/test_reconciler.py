@@ -661,6 +661,9 @@ class TestMissingRights:
             ("update", "datamoverrestores/status of datamover.a-cup-of.coffee"),
             ("create", "events of events.k8s.io"),
             ("patch", "events of events.k8s.io"),
+            # what hands a volume over to a claim that a restore fills, and says to the cluster that there is such a thing
+            ("patch", "persistentvolumes"),
+            ("create", "volumepopulators of populator.storage.k8s.io"),
         }
         assert {(right.verb, right.resource) for right in RIGHTS.values()} - {("list", "pods")} == written - elsewhere
 
