@@ -10,6 +10,7 @@ import pytest
 from datamover.api import transfer
 from support import odd_tree
 from support.agent import Container, Ended
+from support.engines import demand_engines_for_all
 from support.s3 import wait_for
 from support.tls import Breaking, listening, new_key, processes_in, side, to, wait_gone
 
@@ -334,6 +335,7 @@ def test_each_wrong_variable_is_named(source: Container, port: int, changes: dic
 def test_a_mover_without_privileges_brings_the_files_as_its_own_and_says_so(
     source: Container, destination: Container, port: int, tmp_path: Path
 ) -> None:
+    demand_engines_for_all("rsync", "stunnel")
     odd_tree.make(source.data)
     open_to_all(tmp_path)
     (destination.root / "dev" / "termination-log").touch()
@@ -374,6 +376,7 @@ def test_root_without_rights_cannot_serve_and_is_told_the_ways_out(destination: 
 def test_files_that_the_source_cannot_read_are_told_and_nothing_is_removed_there(
     source: Container, destination: Container, port: int, tmp_path: Path
 ) -> None:
+    demand_engines_for_all("rsync", "stunnel")
     (source.data / "secret").write_text("secret")
     (source.data / "secret").chmod(0o600)
     (destination.data / "extra").write_text("stays")

@@ -35,6 +35,14 @@ def path_with(*names: str) -> str:
     return os.pathsep.join((*dict.fromkeys(folders), os.environ.get("PATH", os.defpath)))
 
 
+def demand_engines_for_all(*names: str) -> None:
+    """Skip the test where another user cannot reach an engine: root's cache is root's."""
+    for name in names:
+        place = find_engine(name).resolve()
+        if not all(folder.stat().st_mode & 0o001 for folder in place.parents):
+            pytest.skip(f"{name} is at {place}, where only its owner gets: install it for all users")
+
+
 def _demand_user() -> None:
     try:
         pwd.getpwnam("sshd")

@@ -200,6 +200,7 @@ SCRIPT = """\
 #!/bin/sh
 # a destination as one of its users would write it: rsync into one folder, and an order to end
 cd '{data}' || exit 9
+PATH='{path}'
 case "$SSH_ORIGINAL_COMMAND" in
   "rsync --server"*) exec $SSH_ORIGINAL_COMMAND ;;
   "shutdown "*) echo "$SSH_ORIGINAL_COMMAND" > '{folder}/ordered' ;;
@@ -213,7 +214,7 @@ def stock_destination(folder: Path, keys: Path, *, data: Path, script: str = SCR
     """Run a stock sshd with a forced command; give its port."""
     port = free_port()
     forced = folder / "forced.sh"
-    forced.write_text(script.format(data=data, folder=folder))
+    forced.write_text(script.format(data=data, folder=folder, path=path_with("rsync")))
     forced.chmod(0o700)
     authorized = folder / "authorized_keys"
     authorized.write_text(f'command="{forced}",restrict ' + (keys / "source.pub").read_text())

@@ -31,12 +31,17 @@ from datamover.runs.verdict import Answer, Rest, Verdict, refused
 from datamover.runs.wait import LITTLE, age_of
 from datamover.volumes.binding import Obstacle, binds_on_use, is_bound, is_lost
 from datamover.volumes.naming import OBJECT_NAME_LIMIT, shorten
+from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PersistentVolume
 from kubekit.words.meta import HasMeta, Resource
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 
 _ADVICE: Final = re.compile(r"[:.] (?:[Ss]et|create|install|name) ")
 """Where a sentence about copies of any kind begins to say what to do: here it is something else."""
+_SOON: Final = 10.0
+"""Seconds that a failure waits to be told until its copy is gone. Where Kubernetes keeps a claim as long as there are Pods that had it, ended ones too, the copy goes
+after that, when the Job does: its Pods are the proof that it may go, and the failure is recorded first.
+"""
 _TENTATIVE: Final = SafetyCopy(claim_name="", method=CopyMethod.SNAPSHOT)
 
 # Before it begins.
@@ -108,21 +113,19 @@ def check_copy(order: Order, facts: RunFacts, run: RestoreRun) -> Answer | None:
 
 
 def _remove(order: Order, facts: RunFacts) -> Rest | None:
-    """Delete the copy, and wait for it and its volume as long as that may take; None when they are gone, or when it takes too long: the failure is told then,
-    and what is left is deleted all the same (`discard`).
+    """Delete the copy, and wait a little for it and its volume; None when they are gone, or when it takes longer: the failure is told then, and what is left is
+    deleted all the same (`discard`).
     """
     if facts.refused() is not None:
         return None
     deletes = tuple(_deletes(order, facts))
     if deletes:
-        return Rest(deletes, facts.patience.removal)
+        return Rest(deletes, _SOON)
     since = [child.metadata.deletion_timestamp for _, child in _children(order, facts)]
     ended = facts.job.condition("Failed") if facts.job is not None else None
     if facts.claim is None and ended is not None and any(_goes_with_claim(volume) for volume in facts.volumes):
         since.append(ended.last_transition_time)
-    left = facts.patience.removal - max(
-        (age_of(each, facts.now) for each in since if each), default=facts.patience.removal
-    )
+    left = _SOON - max((age_of(each, facts.now) for each in since if each), default=_SOON)
     return Rest(wake_after=left + LITTLE) if left > 0 else None
 
 
@@ -210,10 +213,12 @@ def without_copy(order: Order, run: RestoreRun) -> Order:
 
 
 def discard(order: Order, facts: RunFacts, run: RestoreRun, *, late: Answer | None = None) -> Answer:
-    """Delete the copy of a restore that has failed and whose claim is as it was before, after `late`. The Job stays, for its log."""
+    """Delete the copy of a restore that has failed and whose claim is as it was before, after `late`, and with it the Job: its Pods keep the copy from going."""
     if isinstance(late, Verdict):
         return late
-    steps = tuple(_deletes(order, facts)) if run.safety is not None and not run.safety.kept else ()
+    steps: tuple[Effect, ...] = ()
+    if run.safety is not None and not run.safety.kept and _children(order, facts):
+        steps = (*_delete_job(order, facts), *_deletes(order, facts))
     steps = (*(late.steps if late is not None else ()), *steps)
     refusal = facts.refused()
     if steps and refusal is not None:
@@ -261,6 +266,12 @@ def _children(order: Order, facts: RunFacts) -> list[_Child]:
         (VOLUME_SNAPSHOTS, facts.snapshot),
     )
     return [(resource, child) for resource, child in found if order.owner.owns(child)]
+
+
+def _delete_job(order: Order, facts: RunFacts) -> list[Effect]:
+    job = facts.job
+    over = job is not None and job.ended and not job.metadata.terminating
+    return [Delete(JOBS, job.metadata)] if job is not None and over and order.owner.owns(job) else []
 
 
 def _deletes(order: Order, facts: RunFacts) -> list[Effect]:

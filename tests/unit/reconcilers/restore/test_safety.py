@@ -13,6 +13,7 @@ from datamover.plans.known import Refusal
 from datamover.plans.steps import Create, Delete, Plan, WriteStatus
 from datamover.reconcilers.restore import decide as deciding
 from datamover.reconcilers.restore.facts import Facts
+from kubekit.words.batch import JOBS
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS
 from kubekit.words.snapshot import VOLUME_SNAPSHOTS
 from support import builders
@@ -163,9 +164,9 @@ PREPARED: dict[str, tuple[Facts, list[str]]] = {
         in_place(Phase.CLEANING_UP, safety=USED, copy=copy(deletion_timestamp=CREATED)),
         [],
     ),
-    "failed, and the claim is as it was: the copy goes, the Job stays": (
+    "failed, and the claim is as it was: the copy goes, and the Job whose Pods would keep it": (
         in_place(Phase.FAILED, safety=USED, copy=copy(), job=FAILED),
-        [f"delete PersistentVolumeClaim {COPY}"],
+        [f"delete Job {FAILED.metadata.name}", f"delete PersistentVolumeClaim {COPY}"],
     ),
     "failed, and the copy is needed": (in_place(Phase.FAILED, safety=KEPT, copy=copy(), job=FAILED), []),
     "failed, and the copy is no longer ours": (
@@ -400,7 +401,8 @@ def test_the_copy_goes_only_when_it_is_proved_that_the_claim_is_as_it_was(case: 
     assert (found.run.safety.kept, found.run.target) == (kept, target)
     assert (f"is kept in PersistentVolumeClaim {COPY}" in found.message) is kept
     after = in_place(Phase.FAILED, safety=found.run.safety, copy=copy(), job=known.run.job)
-    assert describe(decide(after)) == ([] if kept else [f"delete PersistentVolumeClaim {COPY}"])
+    job = [f"delete Job {known.run.job.metadata.name}"] if known.run.job is not None else []
+    assert describe(decide(after)) == ([] if kept else [*job, f"delete PersistentVolumeClaim {COPY}"])
 
 
 def test_a_failure_waits_for_the_copy_to_go_but_not_for_ever() -> None:
@@ -417,6 +419,13 @@ def test_a_failure_waits_for_the_copy_to_go_but_not_for_ever() -> None:
     assert describe(plan) == []
     assert plan.wake_after is not None
     assert describe(decide(going("2024-08-06T14:29:00Z"))) == ["Failed RestoredOtherwise"]
+
+
+def test_a_job_whose_pods_keep_the_copy_from_going_goes_after_the_failure_is_recorded() -> None:
+    going = in_place(Phase.FAILED, safety=USED, copy=copy(deletion_timestamp=builders.CREATED), job=FAILED)
+    assert describe(decide(going)) == [f"delete Job {FAILED.metadata.name}"]
+    gone = in_place(Phase.FAILED, safety=USED, job=FAILED)
+    assert describe(decide(gone)) == [], "else it stays, for its log"
 
 
 def test_a_retry_takes_a_new_copy_unless_the_old_one_is_needed() -> None:
@@ -442,7 +451,7 @@ def test_a_snapshot_goes_with_the_copy() -> None:
         job=FAILED,
     )
     deleted = [step.resource for step in decide(known).steps if isinstance(step, Delete)]
-    assert deleted == [PERSISTENT_VOLUME_CLAIMS, VOLUME_SNAPSHOTS]
+    assert deleted == [JOBS, PERSISTENT_VOLUME_CLAIMS, VOLUME_SNAPSHOTS]
 
 
 CANCEL = {"cancel": True}
