@@ -64,7 +64,13 @@ NOT_IN_THE_SCENARIOS: set[Right] = {
 """Rights of DataVolumes whose moment needs more of CDI and KubeVirt than the scenarios have, or months."""
 
 
-OPTIONAL_PARTS = ("replication", "dataVolumes.population", "dataVolumes.collection", "hostedControlPlanes")
+OPTIONAL_PARTS = (
+    "restores.population",
+    "replication",
+    "dataVolumes.population",
+    "dataVolumes.collection",
+    "hostedControlPlanes",
+)
 OPTIONAL_GROUPS = {
     *("volsync.backube", "populator.storage.k8s.io", "cdi.kubevirt.io", "kubevirt.io"),
     *("velero.io", "hypershift.openshift.io"),
