@@ -71,7 +71,7 @@ def test_every_way_to_copy_with_every_way_to_bind(place: Place, storage_class: s
 
 _WRITER = """
 import itertools, os
-for number in itertools.count():
+for number in itertools.count(1):
     for name in ("first", "second"):
         with open(f"/data/{name}.new", "w") as file:
             file.write(str(number))
@@ -83,13 +83,14 @@ for number in itertools.count():
 @pytest.mark.parametrize("method", ["Clone", "Snapshot"])
 def test_a_copy_of_a_volume_in_use_is_of_one_moment(place: Place, method: str) -> None:
     """A Pod writes the same number into two files, the first one first. In a copy of one moment they are never further apart."""
-    place.create_volume(tree={"seed": b"x"})
+    place.create_volume(tree={"first": b"0", "second": b"0"})  # a Pod is ready before its program writes
     place.create_secret()
     writer = restricted_pod(
         "writer", image=place.cluster.images.mover, command=["python3", "-c", _WRITER], claim="app-data"
     )
     place.kubectl.apply(writer, namespace=place.namespace)
     place.run("wait", "--for=condition=Ready", "pod/writer", "--timeout=60s")
+    first = 0
     for number in range(3):
         name = f"backup-{number}"
         place.create_mover(name, copyMethod=method, deletePvcAfterBackup=True, addTimestampPrefix=True)
@@ -99,7 +100,7 @@ def test_a_copy_of_a_volume_in_use_is_of_one_moment(place: Place, method: str) -
             for file in ("first", "second")
         )
         assert first - second in {0, 1}, (first, second)
-        assert first > 0
+    assert first > 0, "nothing was written all the time"
     place.run("delete", "pod/writer", "--wait=true")
 
 
