@@ -28,8 +28,8 @@ def test_a_backup_reads_nothing_but_lists_once_and_watches(method: str) -> None:
     counts = calm(method).world.ledger.counts
     assert not [key for key in counts if key[0] == "get"]
     lists = {key[1]: number for key, number in counts.items() if key[0] == "list"}
-    # single definitions by their names: whether there are restores, for them and for the claims that they fill, and whether there are populators
-    assert lists.pop(CUSTOM_RESOURCE_DEFINITIONS.group_resource) == 3
+    # two single definitions by their names: whether there are restores, and whether there are populators
+    assert lists.pop(CUSTOM_RESOURCE_DEFINITIONS.group_resource) == 2
     assert set(lists.values()) == {1}
 
 

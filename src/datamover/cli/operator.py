@@ -18,7 +18,7 @@ from datamover.api.installed import describe_absence, find_gap
 from datamover.api.volsync.names import LEASE_NAME as VOLSYNC_LEASE
 from datamover.cli.kinds import kinds_for
 from datamover.cli.options import MetricsAccess, Options, ReplicationOptions, StartError
-from datamover.cli.surroundings import AnyKind, MakeKind, Surroundings
+from datamover.cli.surroundings import AnyKind, Definitions, MakeKind, Surroundings
 from datamover.metrics.exposition import CONTENT_TYPE, expose, new_registry
 from datamover.metrics.runtime import RuntimeMetrics
 from datamover.movers.defaults import DefaultsError, MoverDefaults, read_defaults
@@ -91,8 +91,9 @@ class Operator:
             metrics=metrics,
         )
         gates = _beside_volsync(client, options.replication, clock=clock)
+        definitions = Definitions(client, clock=clock)
         around = Surroundings(
-            client, self.cluster, cluster, options, registry, metrics, clock, gates, self._permit_keys
+            client, self.cluster, cluster, options, registry, metrics, clock, definitions, gates, self._permit_keys
         )
         self.kinds = tuple(make(around) for make in kinds)
         for kind in self.kinds:
@@ -137,7 +138,7 @@ class Operator:
             controller = reconciler.controller(workers=options.workers, metrics=metrics)
             gates = [
                 *(
-                    [self._watch_definition(client, kind.resource, to_the_end=kind.to_the_end, clock=clock)]
+                    [self._follow(definitions.gate(kind.resource, to_the_end=kind.to_the_end), kind.resource)]
                     if kind.optional
                     else []
                 ),
@@ -157,11 +158,8 @@ class Operator:
         """Return the cache of a kind. Raises StopIteration for a kind that is not reconciled."""
         return next(kind.objects for kind in self.kinds if kind.resource is resource)
 
-    def _watch_definition(
-        self, client: Client, resource: Resource[Any], *, to_the_end: bool, clock: Clock
-    ) -> DefinitionGate:
+    def _follow(self, gate: DefinitionGate, resource: Resource[Any]) -> DefinitionGate:
         """Return the gate before a kind that may be missing. When it opens, whoever reads the kind looks for it at once."""
-        gate = DefinitionGate(client, resource, to_the_end=to_the_end, clock=clock)
 
         def follow() -> None:
             if gate.check() is None:

@@ -4,12 +4,13 @@ from typing import Any, Final
 
 from datamover.api.names import CREATED_BY_VALUE, GROUP, OPERATOR_DEFECT, RESTORE_POPULATOR_NAME
 from datamover.api.v1alpha1.restore import DATA_MOVER_RESTORES
-from datamover.cli.population import Gates, MakePopulation
+from datamover.cli.population import MakePopulation
 from datamover.cli.surroundings import Surroundings
 from datamover.plans.kind import Kind
 from datamover.reconcilers.cluster import View
 from datamover.reconcilers.registration import Registration, RegistrationKind
 from datamover.reconcilers.restore.claims import ClaimKind
+from kubekit.runtime.gate import Gate
 from kubekit.words.populator import SourceKind
 
 REGISTRATION: Final = Registration(
@@ -25,7 +26,9 @@ _CREATED_BY: Final = (CREATED_BY_VALUE,)
 
 def restore_population_kinds() -> tuple[MakePopulation, ...]:
     """Return the makers of what looks at such claims, beside the restores themselves."""
-    gates = Gates(DATA_MOVER_RESTORES)
+
+    def behind(around: Surroundings) -> tuple[Gate, ...]:
+        return (around.definitions.gate(DATA_MOVER_RESTORES),)
 
     def tell(around: Surroundings) -> Kind[Any, Any, Any]:
         return ClaimKind(around.client, view=View(around.cluster))
@@ -39,4 +42,4 @@ def restore_population_kinds() -> tuple[MakePopulation, ...]:
             created_by=_CREATED_BY,
         )
 
-    return tuple(MakePopulation(each, gates, created_by=_CREATED_BY) for each in (tell, register))
+    return tuple(MakePopulation(each, behind, _CREATED_BY) for each in (tell, register))

@@ -12,12 +12,30 @@ from datamover.plans.kind import Kind
 from datamover.reconcilers.cluster import Cluster
 from kubekit.client.client import Client
 from kubekit.runtime.clock import Clock
+from kubekit.runtime.definition_gate import DefinitionGate
 from kubekit.runtime.gate import Gate
+from kubekit.words.meta import Resource
 
 
 def no_keys() -> tuple[bytes, ...]:
     """Return none: where there is no webhook, nobody has signed anything."""
     return ()
+
+
+class Definitions:
+    """The gates of kinds that may not be installed: one watch of each definition, whoever is behind it."""
+
+    def __init__(self, client: Client, *, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+        self._gates: dict[tuple[str, bool], DefinitionGate] = {}
+
+    def gate(self, resource: Resource[Any], *, to_the_end: bool = False) -> DefinitionGate:
+        """Return the gate of a kind (see `DefinitionGate`), the same one each time."""
+        key = (resource.group_resource, to_the_end)
+        if key not in self._gates:
+            self._gates[key] = DefinitionGate(self._client, resource, to_the_end=to_the_end, clock=self._clock)
+        return self._gates[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +52,7 @@ class Surroundings:
     registry: CollectorRegistry
     metrics: RuntimeMetrics
     clock: Clock
+    definitions: Definitions
     beside_volsync: tuple[Gate, ...] = ()
     permit_keys: Callable[[], tuple[bytes, ...]] = no_keys
     """Returns what permits to copy from other namespaces are signed with (`datamover.volumes.permit`); to be asked each time."""

@@ -14,7 +14,7 @@ from datamover.api import reasons
 from datamover.api.names import CREATED_BY_LABEL, CREATED_BY_VALUE, FIELD_MANAGER
 from datamover.cli.operator import new_metrics
 from datamover.cli.options import Options
-from datamover.cli.surroundings import Surroundings
+from datamover.cli.surroundings import Definitions, Surroundings
 from datamover.plans.actor import Actor
 from datamover.plans.learned import Learned
 from datamover.plans.refusals import ANNOTATE, Attempts
@@ -64,7 +64,11 @@ class Stage:
         client = Client(self.server, clock=Quiet(), jitter=lambda: 0.0)
         clock, (registry, metrics) = VirtualClock(), new_metrics()
         self.cluster = Cluster(client, clock=clock, children=(SECRET_METAS, SERVICES))
-        kind = ErrandKind(Surroundings(client, self.cluster, "c", Options(), registry, metrics, clock))
+        kind = ErrandKind(
+            Surroundings(
+                client, self.cluster, "c", Options(), registry, metrics, clock, Definitions(client, clock=clock)
+            )
+        )
         self.actor = Actor(client, kind=kind, caches=self.cluster, recorder=self.recorder)
         self.made = 0
 

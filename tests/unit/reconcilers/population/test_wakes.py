@@ -10,7 +10,7 @@ from datamover.api.volsync.names import in_use_label, prime_name
 from datamover.cli.operator import new_metrics
 from datamover.cli.options import Options
 from datamover.cli.population import population_kinds
-from datamover.cli.surroundings import Surroundings
+from datamover.cli.surroundings import Definitions, Surroundings
 from datamover.reconcilers.cluster import Cluster, View
 from datamover.reconcilers.population.kind import PopulationKind
 from datamover.reconcilers.population.release import ReleaseKind
@@ -176,7 +176,9 @@ def test_each_controller_has_a_name_of_its_own() -> None:
     kinds = population_kinds()
     cluster = Cluster(None, clock=VirtualClock(), created_by=("volsync",))  # type: ignore[arg-type]
     registry, metrics = new_metrics()
-    around = Surroundings(None, cluster, "c", Options(), registry, metrics, VirtualClock())  # type: ignore[arg-type]
+    clock = VirtualClock()
+    definitions = Definitions(None, clock=clock)  # type: ignore[arg-type]
+    around = Surroundings(None, cluster, "c", Options(), registry, metrics, clock, definitions)  # type: ignore[arg-type]
     made = [make(around) for make in kinds]
     assert [each.name for each in made] == ["populated-claim", "image-in-use", "volume-populator"]
     assert all(each.speaks_by_events for each in made)
