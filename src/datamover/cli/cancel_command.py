@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from datamover.cli.credentials import credential_options
+from datamover.cli.forms import output_option
 from datamover.cli.namespaces import parse_namespace
 
 _EXIT_CODES = """
@@ -59,14 +60,7 @@ def split_target(target: str, kind: str | None) -> tuple[str, str]:
 )
 @click.option("--wait", is_flag=True, help="Wait for its end, and show it.")
 @credential_options
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Form of what is printed.",
-)
+@output_option("text")
 def cancel(
     target: str,
     namespace: str | None,

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from datamover.cli.credentials import credential_options
+from datamover.cli.forms import output_option
 from datamover.cli.namespaces import parse_namespace
 
 _EXIT_CODES = """
@@ -39,14 +40,7 @@ def hcp() -> None:
     help="Namespace of one control plane. [default: all that the backup has in it]",
 )
 @credential_options
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Form of what is printed.",
-)
+@output_option("table")
 def explain(
     backup: str,
     namespace: str | None,

@@ -12,6 +12,7 @@ from datamover.cli.cancel_command import cancel
 from datamover.cli.completion import CompletedGroup
 from datamover.cli.credentials import credential_options
 from datamover.cli.durations import DurationType
+from datamover.cli.forms import output_option
 from datamover.cli.hcp_command import hcp
 from datamover.cli.namespaces import parse_namespace
 from datamover.cli.needs import demand_world
@@ -133,14 +134,7 @@ def main() -> None:
     help="Go on with an interrupted run only when its copy of the volume is not older; else begin anew.",
 )
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would be run; run and keep nothing.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="What to print at the end.",
-)
+@output_option("table", help="What to print at the end.")
 @click.option("-v", "--verbose", is_flag=True, help="Log what the operator and the node do.")
 def run(
     filenames: tuple[str, ...],
@@ -265,14 +259,7 @@ def up(
     is_flag=True,
     help="Free all DataMovers and ReplicationSources whose run is over, and copies that no object knows. What destinations have received stays, and so do disks.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="What to print at the end.",
-)
+@output_option("table", help="What to print at the end.")
 def show_state(state: Path | None, named: tuple[str, ...], volumes: tuple[str, ...], ended: bool, output: str) -> None:
     """Show what the embedded world keeps between runs: objects, copies of volumes, and the room they take. Free it on demand.
 
@@ -317,14 +304,7 @@ def migrate() -> None:
     help="Where VolSync's own operator is.",
 )
 @click.option("--take-over", is_flag=True, help="Scale VolSync's operator down, and wait until it has let go.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Form of what is printed.",
-)
+@output_option("text")
 def volsync(
     kubeconfig: Path | None,
     context: str | None,

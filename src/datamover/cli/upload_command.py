@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from datamover.cli.credentials import credential_options
+from datamover.cli.forms import output_option
 from datamover.cli.namespaces import parse_namespace
 
 _CHECKSUM: Final = re.compile(r"sha256:[0-9a-fA-F]{64}")
@@ -68,14 +69,7 @@ def _check_checksum(context: click.Context, option: click.Parameter, text: str |
     show_default=True,
     help="Send it so often again when it is cut.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Form of what is printed.",
-)
+@output_option("text")
 def upload(
     name: str,
     path: str,

@@ -1,13 +1,11 @@
 """Arguments and options that several commands over a bucket have: one place for their words, so that they mean the same everywhere."""
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import click
 
+from datamover.cli import forms
 from datamover.cli.points.completion import complete_path, complete_point
-
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 EXIT_CODES: Final = """
 \b
@@ -48,16 +46,5 @@ disturbed_option = click.option(
 )
 
 
-def _output_option(plain: str) -> Callable[[_F], _F]:
-    return click.option(
-        "-o",
-        "--output",
-        type=click.Choice([plain, "json"]),
-        default=plain,
-        show_default=True,
-        help="Form of what is printed.",
-    )
-
-
-output_option = _output_option("table")
-text_option = _output_option("text")
+table_option = forms.output_option("table")
+text_option = forms.output_option("text")

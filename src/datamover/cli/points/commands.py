@@ -8,9 +8,9 @@ from datamover.cli.exits import Verdict
 from datamover.cli.points.arguments import (
     disturbed_option,
     folder_argument,
-    output_option,
     path_argument,
     point_argument,
+    table_option,
     tell_exit_codes,
 )
 from datamover.cli.points.completion import complete_point
@@ -29,7 +29,7 @@ from datamover.cli.points.place import Place, bucket_options
     show_default=True,
     help="How many runs to read, the newest first; 0: all.",
 )
-@output_option
+@table_option
 def points(place: Place, limit: int, output: str) -> None:
     """List what can be restored from a bucket, with bucket and key alone.
 
@@ -47,7 +47,7 @@ def points(place: Place, limit: int, output: str) -> None:
 @bucket_options
 @disturbed_option
 @click.option("-R", "--recursive", is_flag=True, help="Also what is in the folders below.")
-@output_option
+@table_option
 @point_argument
 @folder_argument
 def ls(place: Place, point: str, path: bytes, disturbed: bool, recursive: bool, output: str) -> None:
@@ -82,7 +82,7 @@ def cat(place: Place, point: str, path: bytes, disturbed: bool) -> None:
 @bucket_options
 @disturbed_option
 @click.option("--overwrite", is_flag=True, help="Replace what is at these paths in the directory.")
-@output_option
+@table_option
 @point_argument
 @path_argument
 @click.argument("directory", type=click.Path(file_okay=False))
@@ -113,7 +113,7 @@ def get(place: Place, point: str, path: bytes, directory: str, disturbed: bool, 
 @bucket_options
 @disturbed_option
 @click.option("--contents", is_flag=True, help="Only contents, links and types: no modes, owners, times, attributes.")
-@output_option
+@table_option
 @point_argument
 @click.argument("other", shell_complete=complete_point)
 def diff(place: Place, point: str, other: str, disturbed: bool, contents: bool, output: str) -> None:
