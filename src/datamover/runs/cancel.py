@@ -19,6 +19,7 @@ from datamover.runs.attempts import count_attempts, ended_so
 from datamover.runs.cleanup import complete, remove
 from datamover.runs.ending import succeed
 from datamover.runs.facts import RunFacts
+from datamover.runs.job import is_suspended
 from datamover.runs.order import Order
 from datamover.runs.record import Stage
 from datamover.runs.removal import await_pods
@@ -94,7 +95,7 @@ def _find_success(order: Order, facts: RunFacts, job: Job) -> Answer | None:
 def _stop(order: Order, facts: RunFacts, job: Job | None) -> Answer | None:
     """Stop the mover, and wait for its end; None when none is left. Its last words say what it leaves, so the Job goes only after them."""
     told = _at_work(order, "the mover is being stopped")
-    if job is not None and not job.ended and not job.metadata.terminating and not (job.spec and job.spec.suspend):
+    if job is not None and not job.ended and not job.metadata.terminating and not is_suspended(job):
         refusal = facts.refused(patch=True)
         return refused(refusal, action=ACTION) if refusal is not None else Rest((suspend(job.metadata, yes=True),))
     living = tuple(pod for pod in (*facts.pods, *facts.strays) if not has_ended(pod))

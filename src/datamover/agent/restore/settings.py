@@ -7,9 +7,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from datamover.agent.environment import Reader, is_run_id
-from datamover.agent.errors import Misconfigured
-from datamover.agent.rclone.settings import Store, read_store
+from datamover.agent.environment import Reader
+from datamover.agent.points.settings import Asked, read_asked
 from datamover.agent.restore.order import Order, read_path
 from datamover.api import restore as words
 from datamover.api import transfer
@@ -18,36 +17,24 @@ ADVICE = "put it into the Secret of the bucket, or beside it into the restore's 
 """Where a variable goes that is missing."""
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a restore is told from outside. Times in seconds. `point` is a word for one, `source` the `NAMESPACE/PVC` that it must be of, empty
-    for any; `may_be_missing`: a bucket that has nothing of that source is no failure. `notices` are not those of the store.
-    """
+class Settings(Asked, frozen=True, kw_only=True):
+    """Everything that a restore is told from outside. `may_be_missing`: a bucket that has nothing of that source is no failure."""
 
-    run_id: str
-    store: Store
-    point: str
-    source: str
     order: Order
     disturbed: bool
     may_be_missing: bool
-    deadline: float
-    grace: float
-    notices: tuple[str, ...] = ()
 
 
 def read_settings(environ: Mapping[str, str], *, run_id: str) -> Settings:
     """Return the settings; `run_id` stands in for one that nobody has given. Raises Misconfigured with every variable that is wrong."""
     read = Reader(environ, advice=ADVICE)
-    given = read.text(transfer.RUN_ID, run_id)
-    if not is_run_id(given):
-        read.problems.append(f"{transfer.RUN_ID} is {given!r}; use letters, digits, '.', '_' and '-', at most 128")
     on_missing = read.text(words.ON_MISSING, words.FAIL)
     if on_missing not in {words.FAIL, words.EMPTY}:
         read.problems.append(f"{words.ON_MISSING} is {on_missing!r}; write Fail or Empty")
     directory, safety = _directory(read), _safety(read)
     overwrite = read.switch(words.OVERWRITE)
     order = Order(
-        restore=given,
+        restore="",
         directory=directory,
         path=_path(read, environ),
         overwrite=overwrite or bool(safety),
@@ -55,30 +42,13 @@ def read_settings(environ: Mapping[str, str], *, run_id: str) -> Settings:
         privileges=read.switch(words.PRIVILEGES),
         special=read.switch(words.SPECIAL),
     )
-    point = read.text(words.POINT, words.LATEST)
-    source = read.text(words.SOURCE)
     disturbed = read.switch(words.DISTURBED)
-    deadline = read.number(transfer.DEADLINE, 0, low=0, high=1e9)
-    grace = read.number(transfer.GRACE_PERIOD, transfer.DEFAULT_GRACE_PERIOD, low=0, high=3600)
-    told = [f"The mover's environment is wrong: {'; '.join(read.problems)}."] if read.problems else []
-    store = None
-    try:
-        store = read_store(environ, advice=ADVICE)
-    except Misconfigured as wrong:
-        told.append(wrong.message)
-    if store is None or told:
-        raise Misconfigured(" ".join(told))
+    asked = read_asked(read, environ, run_id=run_id, advice=ADVICE)
     return Settings(
-        run_id=given,
-        store=store,
-        point=point,
-        source=source,
-        order=order,
+        **msgspec.structs.asdict(asked),
+        order=msgspec.structs.replace(order, restore=asked.run_id),
         disturbed=disturbed,
         may_be_missing=on_missing == words.EMPTY,
-        deadline=deadline,
-        grace=grace,
-        notices=tuple(read.notices),
     )
 
 

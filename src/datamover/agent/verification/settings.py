@@ -7,11 +7,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from datamover.agent.environment import Reader, is_run_id
-from datamover.agent.errors import Misconfigured
-from datamover.agent.rclone.settings import Store, read_store
+from datamover.agent.environment import Reader
+from datamover.agent.points.settings import Asked, read_asked
 from datamover.agent.verification.attempt import CHECKSUM, DOWNLOAD, SAMPLE, SIZE
-from datamover.api import restore as words
 from datamover.api import transfer
 
 ADVICE = "put it into the Secret of the bucket, or beside it into the DataMover's own variables"
@@ -24,19 +22,10 @@ _METHODS = {
 }
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a comparison is told from outside. Times in seconds. `point` is a word for one, `source` the `NAMESPACE/PVC` that it must be of, empty
-    for any. `wanted` is the method in the words of an outcome. `notices` are not those of the store.
-    """
+class Settings(Asked, frozen=True, kw_only=True):
+    """Everything that a comparison is told from outside. `wanted` is the method in the words of an outcome."""
 
-    run_id: str
-    store: Store
-    point: str
-    source: str
     wanted: transfer.Verification
-    deadline: float
-    grace: float
-    notices: tuple[str, ...] = ()
 
     @property
     def method(self) -> str:
@@ -47,32 +36,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 def read_settings(environ: Mapping[str, str], *, run_id: str) -> Settings:
     """Return the settings; `run_id` stands in for one that nobody has given. Raises Misconfigured with every variable that is wrong."""
     read = Reader(environ, advice=ADVICE)
-    given = read.text(transfer.RUN_ID, run_id)
-    if not is_run_id(given):
-        read.problems.append(f"{transfer.RUN_ID} is {given!r}; use letters, digits, '.', '_' and '-', at most 128")
     wanted = _wanted(read)
-    point = read.text(words.POINT, words.LATEST)
-    source = read.text(words.SOURCE)
-    deadline = read.number(transfer.DEADLINE, 0, low=0, high=1e9)
-    grace = read.number(transfer.GRACE_PERIOD, transfer.DEFAULT_GRACE_PERIOD, low=0, high=3600)
-    told = [f"The mover's environment is wrong: {'; '.join(read.problems)}."] if read.problems else []
-    store = None
-    try:
-        store = read_store(environ, advice=ADVICE)
-    except Misconfigured as wrong:
-        told.append(wrong.message)
-    if store is None or told:
-        raise Misconfigured(" ".join(told))
-    return Settings(
-        run_id=given,
-        store=store,
-        point=point,
-        source=source,
-        wanted=wanted,
-        deadline=deadline,
-        grace=grace,
-        notices=tuple(read.notices),
-    )
+    asked = read_asked(read, environ, run_id=run_id, advice=ADVICE)
+    return Settings(**msgspec.structs.asdict(asked), wanted=wanted)
 
 
 def _wanted(read: Reader) -> transfer.Verification:
