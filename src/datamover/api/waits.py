@@ -118,6 +118,8 @@ PLANNED: Final = frozenset({reasons.COPY_TRIGGER_WAITING, WaitReason.TURN})
 are no `Stalled` either.
 """
 
+WISHED: Final = PLANNED | {reasons.CANCELLED}
+"""Reasons of `Stalled` that are no errors, for somebody has wished it so."""
 _WANTED: Final = PLANNED | {reasons.SUSPENDED}
 """What nobody calls a stall of a synchronisation, for somebody has wanted it."""
 _SYNCED: Final = frozenset({Phase.CLEANING_UP, Phase.COMPLETED})

@@ -6,7 +6,7 @@ from typing import Protocol
 from datamover.api import reasons
 from datamover.api.names import ConditionType, Phase
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
-from datamover.api.waits import PLANNED
+from datamover.api.waits import WISHED
 from datamover.plans.learned import Failed
 from datamover.plans.steps import Delete, ProveStatus, WriteStatus
 from datamover.reconcilers.datamover.standing import Standings, report_standing
@@ -19,8 +19,6 @@ from kubekit.words.timestamps import moment_of
 _CLONE_GONE = (reasons.CLEANED_UP, reasons.VOLUME_RETAINED)
 _REMARKABLE = (reasons.PROGRESS_UNKNOWN, reasons.OUTCOME_MISSING, reasons.VOLUME_RETAINED)
 """Reasons of conditions other than `Stalled` that somebody has to look into."""
-_NO_ERRORS = PLANNED | {reasons.CANCELLED}
-"""Reasons of `Stalled` that somebody has wanted."""
 
 
 class Meter(Standings, Protocol):
@@ -193,7 +191,7 @@ def _report_obstacle(
             meter.error(error_type=reason, phase=new.phase or Phase.NONE, namespace=namespace)
     stalled = new.condition(ConditionType.STALLED)
     was = old.condition(ConditionType.STALLED)
-    if stalled is None or stalled.status != "True" or stalled.reason in _NO_ERRORS:
+    if stalled is None or stalled.status != "True" or stalled.reason in WISHED:
         return
     if was is None or was.status != "True" or was.reason != stalled.reason:
         meter.error(error_type=stalled.reason, phase=new.phase or Phase.NONE, namespace=namespace)

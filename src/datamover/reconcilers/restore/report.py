@@ -6,7 +6,7 @@ from typing import Protocol
 from datamover.api import reasons
 from datamover.api.names import ConditionType, RestorePhase
 from datamover.api.v1alpha1.restore import DataMoverRestore, DataMoverRestoreStatus
-from datamover.api.waits import PLANNED, find_hold, find_wait
+from datamover.api.waits import WISHED, find_hold, find_wait
 from datamover.plans.learned import Failed
 from datamover.plans.steps import ProveStatus, WriteStatus
 from datamover.reconcilers.restore.turn import has_left_half
@@ -14,9 +14,6 @@ from datamover.reconcilers.summary import is_cancelled
 from kubekit.client.errors import Forbidden
 from kubekit.words.meta import ObjectMeta
 from kubekit.words.timestamps import moment_of
-
-_NO_ERRORS = PLANNED | {reasons.CANCELLED}
-"""Reasons of `Stalled` that somebody has wanted."""
 
 
 class Meter(Protocol):
@@ -132,7 +129,7 @@ def _report_obstacle(
     if cause is not None:
         meter.error(error_type=cause, phase=phase, namespace=namespace)
     stalled, was = new.condition(ConditionType.STALLED), old.condition(ConditionType.STALLED)
-    if stalled is None or stalled.status != "True" or stalled.reason in _NO_ERRORS:
+    if stalled is None or stalled.status != "True" or stalled.reason in WISHED:
         return
     if was is None or was.status != "True" or was.reason != stalled.reason:
         meter.error(error_type=stalled.reason, phase=phase, namespace=namespace)
