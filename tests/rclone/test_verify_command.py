@@ -31,9 +31,11 @@ class Bucket:
         self.secret = write_secret(folder / "secret.yaml", server.secret())
         fill(container.data, FILES)
         (container.data / "link").symlink_to("a.txt")
+        prefix = "2024-08-01-101500" if stamped else ""
+        server.make_folders(container.data, prefix)
         self.run = timestamped(container, 1, **IN_PARTS) if stamped else mirror(container, 1, **IN_PARTS)
         self.root = server.directory / "backups"
-        self.folder = self.root / ("2024-08-01-101500" if stamped else "")
+        self.folder = self.root / prefix
 
     def verify(self, *arguments: str, word: str = "latest") -> Said:
         said = datamover("verify", "--secret", self.secret, *arguments, word)

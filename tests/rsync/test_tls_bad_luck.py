@@ -211,7 +211,7 @@ def test_devices_pipes_and_the_longest_names_arrive_as_they_are(
 def test_files_that_vanish_while_they_are_read_are_left_out_and_that_is_told(
     source: Container, destination: Container, port: int, tmp_path: Path
 ) -> None:
-    (source.data / "a").write_bytes(os.urandom(1 << 20))
+    (source.data / "a").write_bytes(os.urandom(4 << 20))  # four seconds of its way are enough to take the other away
     (source.data / "z").touch()
     slow = tmp_path / "rsync"
     slow.write_text(f"#!/bin/sh\nexec '{rsync()}' --bwlimit=1000 \"$@\"\n")

@@ -78,10 +78,10 @@ class Desk:
         found = await self.call("GET", PATHS[kind].format(space))
         return [{"kind": kind, **each} for each in found["items"]]
 
-    async def play(self, kind: str, space: str, status: Mapping[str, Any]) -> None:
-        """Give all objects of a kind this status, but those that have it."""
+    async def play(self, kind: str, space: str, status: Mapping[str, Any], *, name: str = "") -> None:
+        """Give all objects of a kind, or the one of a name, this status, but those that have it."""
         for each in await self.list(kind, space):
-            if status.items() <= (each.get("status") or {}).items():
+            if name not in ("", each["metadata"]["name"]) or status.items() <= (each.get("status") or {}).items():
                 continue
             path = f"{PATHS[kind].format(space)}/{each['metadata']['name']}/status"
             await self.call("PATCH", path, {"status": status}, kind="application/merge-patch+json")
@@ -298,7 +298,8 @@ async def test_what_is_there_follows_what_its_object_says_now(plane: ControlPlan
         await until(followed)
         container = (await find("Job", job))["spec"]["template"]["spec"]["containers"][0]
         assert container["resources"]["limits"] == {"memory": "1Gi"}
-        await desk.play("Service", space, {"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}})
+        address = {"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}}
+        await desk.play("Service", space, address, name="volsync-rsync-tls-dst-listens")
         await change("listens", {"rsyncTLS": {"serviceType": "ClusterIP"}})
 
         async def over() -> bool:

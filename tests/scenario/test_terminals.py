@@ -23,6 +23,8 @@ kind: DataMover
 metadata: {name: mirror}
 spec: {sourcePvc: app-data, secretName: credentials, deletePvcAfterBackup: true}
 """
+READ = ("0", "63")
+"""The number of read(2): x86-64, and arm64."""
 NAME = os.fsdecode("d\u00e9p\u00f4t-\u65e5".encode() + b"-\xff\xfe")
 """A folder of people who had latin-1 once: no locale can show all of it, and UTF-8 cannot at all."""
 LOCALES: dict[str, dict[str, str]] = {
@@ -188,8 +190,8 @@ class Screen:
     def __init__(self, arguments: list[str], env: dict[str, str]) -> None:
         self.text = ""
         self._raw = b""
-        self._pid, self._terminal = pty.fork()
-        if self._pid == 0:
+        self.pid, self._terminal = pty.fork()
+        if self.pid == 0:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests in the background have it ignored, and so would this
             os.execvpe(arguments[0], arguments, env)
 
@@ -214,7 +216,7 @@ class Screen:
 
     def wait(self) -> int:
         """Return how it ended; negative is a signal."""
-        code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         os.close(self._terminal)
         return code
 
@@ -293,9 +295,18 @@ def _hears(pid: int, number: signal.Signals) -> bool:
     return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
 
 
+def _reads_standard_input(pid: int) -> bool:
+    """Return whether a thread of it is in read(0, ...) now."""
+    calls = [task.read_text().split() for task in Path(f"/proc/{pid}/task").glob("*/syscall")]
+    return any(len(call) > 1 and call[0] in READ and call[1] == "0x0" for call in calls)
+
+
 def test_ctrl_c_while_standard_input_is_read_is_quiet(tmp_path: Path) -> None:
     screen = Screen([*DATAMOVER, "run", "-f", "-", "--state", str(tmp_path / "state")], dict(os.environ))
-    time.sleep(2.0)  # nothing tells that it reads
+    end = time.monotonic() + 30
+    while not _reads_standard_input(screen.pid):
+        assert time.monotonic() < end
+        time.sleep(0.02)
     screen.type(b"\x03")
     assert screen.read(), screen.text
     assert screen.wait() == 130

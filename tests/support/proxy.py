@@ -32,6 +32,7 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -63,7 +64,7 @@ class Proxy:
         self._loop.run_forever()
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _shut(self) -> None:
@@ -74,8 +75,9 @@ class Proxy:
             # what was accepted just before the end becomes a task of ours, and is not left behind half open
             for _ in range(3):
                 await asyncio.sleep(0)
-            for writer in tuple(self._open):
+            for writer in self._open:
                 writer.transport.abort()
+            self._open.clear()
             tasks = asyncio.all_tasks() - {ours}
             if not tasks:
                 return
@@ -83,8 +85,14 @@ class Proxy:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # known from here on: a task that is cancelled before its first step closes nothing
         self._open.add(writer)
+        serving = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream = None
         try:
             their_reader, upstream = await asyncio.open_connection("127.0.0.1", self._target)
