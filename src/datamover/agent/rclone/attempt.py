@@ -43,6 +43,8 @@ from datamover.api import transfer
 
 _MULTIPART = 5 << 20
 """Bytes from which an object may have come in parts, and so may have no checksum in listings."""
+_VERSION_SECONDS = 2.0
+"""Seconds that the engine may take to say its version, where it runs and has to ask nobody."""
 _LAST_WORDS = 8.0
 """Seconds for what is still recorded when an attempt fails or is ended."""
 
@@ -315,7 +317,8 @@ class Attempt(ABC):
 
     def engine_version(self) -> str:
         """Return the engine's name and version."""
-        return self._version.text()
+        control = self.destination.control  # it runs already, and a process more costs as much as it does
+        return control.version(timeout=_VERSION_SECONDS) or self._version.text()
 
     def remarks(self) -> list[str]:
         """Return what people should know about the source although nothing is wrong."""
@@ -405,7 +408,6 @@ class Attempt(ABC):
 
     def _compare(self, folder: str) -> Comparison:
         self.report.phase(transfer.VERIFYING)
-        self._version.ask()
         if not self.settings.verification.name and self.proved_unchanged() and self.has_checksums():
             return Comparison()  # what is verified is not taken from the engine's word
         self.ledger.add_listed(self.after_listing(self.destination.list_all(folder, sums=self.proves)))
