@@ -33,6 +33,8 @@ RETRY_ADVICE: Final = " To try again: "
 
 CLONE_PREFIX: Final = "restored-"  # (documents)
 JOB_PREFIX: Final = "verify-"  # (documents)
+VERIFICATION_PREFIX: Final = "compare-"
+"""Begins the name of the Job by which a DataMover has what it left compared again."""
 RESTORE_PREFIX: Final = "restore-"
 RESTORED_BY_ANNOTATION: Final = f"{GROUP}/restored-by"
 """On a claim that a DataMoverRestore has made: the UID of that one. The claim belongs to nobody but its user."""

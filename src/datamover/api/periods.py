@@ -1,6 +1,10 @@
 """Lengths of time as the engine writes them: `90`, `1.5d`, `1h30m`. Pure."""
 
 import re
+from typing import Final
+
+PATTERN: Final = "^([0-9]+([.][0-9]+)?(s|m|h|d|w|y))+$"
+"""What a field of ours takes of it: with units, none of which is smaller than a second or differs from another one by a capital letter alone."""
 
 _UNITS = {
     "ns": 1e-9,

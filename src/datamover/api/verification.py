@@ -7,7 +7,7 @@ where it is empty. Whoever sets the environment sets each of them, so that no ke
 
 Progress is that of `transfer`. In the outcome `files` and `bytes` are what the manifest has, `checked_files` how many objects were compared by the
 checksum that the store has recorded, `read_files` how many were read back, `problems` the first findings, and `compared` the rest. It has succeeded only
-when nothing differs. Else `reason` is `BackupDamaged` (a difference was found), `RecordUnusable` (the manifest is not the run's own, or not whole),
+when nothing differs. Else `reason` is `BackupDamaged` (a difference was found), `RecordUnusable` (manifest or outcome are gone, not the run's own, or not whole),
 `PointSuperseded` (a later run of the mirror is complete), `ComparisonDisturbed` (one has begun, so that differences mean nothing) or what kept it from comparing.
 """
 
@@ -21,6 +21,9 @@ from datamover.api.outside import Count
 
 CONTAINER: Final = "verify"
 """Name of the container, and the agent's first argument."""
+
+DAMAGE: Final = frozenset({"BackupDamaged", "RecordUnusable", "PointNotFound"})
+"""Reasons with which the condition `Verified` says that a backup is not as it was."""
 
 _NOTES: Final = 8
 _NOTE_LIMIT: Final = 400

@@ -1,9 +1,11 @@
 """Metrics of DataMovers. Names and labels of the first group are the documents' and the original operator's.
 
 Labels are bounded: phases, outcomes, reasons and namespaces. Only gauges carry an object's name, at most one series of each family for an
-object: `datamover_current_phase` (as published), those of the last success and verification, and those of current failures and waits. Their series are removed with the
+object: `datamover_current_phase` (as published), those of the last success and verification, and those of current failures, waits and damage. Their series are removed with the
 object: the DataMover, or the claim that is backed up.
 """
+
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -12,6 +14,14 @@ from datamover.api.reasons import RETRYING
 from datamover.metrics.buckets import PHASE_BUCKETS
 from datamover.metrics.failures import Failures, OneSeries, WaitName
 from datamover.metrics.objects import ObjectGauge, ObjectName, SourceName
+
+
+class DamageName(NamedTuple):
+    """Labels of the series of a backup that is damaged."""
+
+    namespace: str
+    name: str
+    reason: str
 
 
 class DataMoverMetrics:
@@ -104,6 +114,20 @@ class DataMoverMetrics:
             key=SourceName,
             registry=registry,
         )
+        self._verifications = Counter(
+            "datamover_verifications",
+            "Verifications of what complete runs have left: started, and ended with success, damaged, failure (no result) or cancelled.",
+            ("status", "namespace"),
+            registry=registry,
+        )
+        self._damage: OneSeries[ObjectName, DamageName] = OneSeries(
+            ObjectGauge(
+                "datamover_backup_damaged_timestamp_seconds",
+                "When what a DataMover has left at its destination was found not to be as it was, in seconds since 1970.",
+                key=DamageName,
+                registry=registry,
+            )
+        )
         self._failures = Failures(registry)
         self._waits: OneSeries[ObjectName, WaitName] = OneSeries(
             ObjectGauge(
@@ -148,6 +172,7 @@ class DataMoverMetrics:
         for family in (self._phase, self._success, self._verified, self._failures):
             family.forget(owner)
         self._waits.drop(owner)
+        self._damage.drop(owner)
 
     def clone(self, *, status: str, namespace: str) -> None:
         """A clone was started, became ready, or failed."""
@@ -194,6 +219,18 @@ class DataMoverMetrics:
     def source_verified(self, *, source: str, namespace: str, at: float) -> None:
         """A moment at which a backup of a claim was verified, in seconds since 1970. The latest one counts."""
         self._source_verified.raise_to(SourceName(namespace, source), at)
+
+    def verification(self, *, status: str, namespace: str) -> None:
+        """What a DataMover has left is verified again: started, or ended with success, damaged, failure or cancelled."""
+        self._verifications.labels(status, namespace).inc()
+
+    def damaged(self, *, name: str, namespace: str, reason: str, at: float) -> None:
+        """What a DataMover has left was found not to be as it was, at this moment, in seconds since 1970."""
+        self._damage.put(ObjectName(name, namespace), DamageName(namespace, name, reason), at)
+
+    def sound(self, *, name: str, namespace: str) -> None:
+        """Nobody has found that, or it is as it was again."""
+        self._damage.drop(ObjectName(name, namespace))
 
     def forget_source(self, *, source: str, namespace: str) -> None:
         """Drop the series of a claim that is gone."""

@@ -32,6 +32,12 @@ def clone_name(source: str, *, created: datetime, taken_for: str | None = None) 
     return shorten(base, OBJECT_NAME_LIMIT - len(suffix)) + suffix
 
 
+def verification_name(name: str, uid: str) -> str:
+    """Return `compare-<DataMover>-` and five hex digits of its UID, at most 63 characters: one name, so that no two are ever at work at once."""
+    suffix = "-" + uid.replace("-", "")[:5]
+    return shorten(f"{names.VERIFICATION_PREFIX}{name}", JOB_NAME_LIMIT - len(suffix)) + suffix
+
+
 def job_name(copy: str) -> str:
     """Return `verify-<copy>` (synchronization document), at most 63 characters."""
     return shorten(f"{names.JOB_PREFIX}{copy}", JOB_NAME_LIMIT)

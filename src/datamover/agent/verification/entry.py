@@ -14,7 +14,7 @@ from datamover.agent import outcome
 from datamover.agent.environment import is_run_id, write_timestamp
 from datamover.agent.errors import Failure
 from datamover.agent.points.bucket import Bucket, open_bucket
-from datamover.agent.points.catalogue import SUPERSEDED, Point
+from datamover.agent.points.catalogue import DAMAGED, INCOMPLETE, SUPERSEDED, Point
 from datamover.agent.rclone.version import Version
 from datamover.agent.shell import Surroundings, Task
 from datamover.agent.verification.attempt import SAMPLE, Attempt, Facts
@@ -27,6 +27,12 @@ from datamover.api import verification as words
 _FINDINGS = 16
 """Findings that an outcome names at most; what does not fit into a termination message is cut further."""
 _OTHER = (Flaw.SIZE, Flaw.CHECKSUM, Flaw.CONTENTS)
+_UNUSABLE = {
+    SUPERSEDED: transfer.REASON_POINT_SUPERSEDED,
+    INCOMPLETE: transfer.REASON_RECORD_UNUSABLE,
+    DAMAGED: transfer.REASON_RECORD_UNUSABLE,
+}
+"""Why a run that is asked for by its id is no point, by its state."""
 _UNPROVED = (Flaw.UNREADABLE, Flaw.UNLISTED)
 """What is no difference: the store did not show what it may well have."""
 
@@ -114,15 +120,17 @@ class _Comparison:
         self.trouble = trouble
 
     def _choose(self, bucket: Bucket) -> Point:
-        """Return the point. Raises Failure; of one that a later run of its mirror has replaced it says so."""
+        """Return the point. Raises Failure; of one that a later run of its mirror has replaced it says so, and of one whose records are gone or contradict each other
+        that they cannot be used: what stands in the way of a newer format is no damage.
+        """
         settings = self._settings
         try:
             return bucket.choose(settings.point, source=settings.source)
         except Failure as failure:
             if failure.reason == transfer.REASON_POINT_UNUSABLE and is_run_id(settings.point):
                 found = bucket.find(settings.point)
-                if found is not None and found.state == SUPERSEDED:
-                    failure.reason = transfer.REASON_POINT_SUPERSEDED
+                if found is not None:
+                    failure.reason = _UNUSABLE.get(found.state, failure.reason)
             raise
 
     def so_far(self) -> transfer.Outcome:

@@ -6,7 +6,7 @@ deletePvcAfterBackup, image; phase, restoredPvcName) are the original operator's
 
 from typing import Annotated
 
-from datamover.api import names, transfer
+from datamover.api import names, periods, transfer
 from datamover.api.pods import DNS_SUBDOMAIN, EnvVar, Image, Mover, doc
 from kubekit.words.meta import Condition, Model, ObjectMeta, Resource
 from kubekit.words.unknown import KeepsUnknown
@@ -53,6 +53,15 @@ class Verify(Model, frozen=True):
         int | None,
         doc("Share of the files that method Sample reads back.", format="int32", minimum=1, maximum=100),
     ] = None
+    every: Annotated[
+        str | None,
+        doc(
+            "How long after its last verification what the run has left is compared with its manifest again, such as 7d or 168h: from 1h to 5y. By the same "
+            "method; Checksum where none is set, whatever VERIFY_BACKUP says. Unset: never again.",
+            maxLength=32,
+            pattern=periods.PATTERN,
+        ),
+    ] = None
 
     @property
     def chosen(self) -> transfer.Verification | None:
@@ -63,6 +72,11 @@ class Verify(Model, frozen=True):
         if name == transfer.SAMPLE:
             return transfer.Verification(name, float(self.sample_percent or 0))
         return transfer.Verification("" if name == transfer.NONE else name)
+
+    @property
+    def again(self) -> transfer.Verification:
+        """By which method is compared again."""
+        return self.chosen or transfer.Verification(transfer.CHECKSUMS)
 
 
 class DataMoverSpec(Model, frozen=True):
@@ -175,6 +189,31 @@ class Run(Model, frozen=True):
     finished: Annotated[str | None, doc("When the run ended.")] = None
 
 
+class Reverification(Model, frozen=True):
+    """The last verification that `verify.every` has asked for, or the one that is at work. Decided once, and recorded before its Job is made (law L6)."""
+
+    id: Annotated[str | None, doc("Identity of the verification; its Job carries it, and it chooses a sample.")] = None
+    job_name: Annotated[str | None, doc("Its Job, which goes when it has ended.")] = None
+    method: Annotated[str | None, doc("By which method: Size, Checksum, Download, or Sample with its share.")] = None
+    started: Annotated[str | None, doc("When it was recorded.")] = None
+    finished: Annotated[str | None, doc("When it ended; unset while it is at work.")] = None
+    attempts: Annotated[int, doc("Pods that have been started for it.", format="int32")] = 0
+    failures: Annotated[
+        int,
+        doc(
+            "Verifications in a row that came to no result. The next one is made the later the more they are.",
+            format="int32",
+        ),
+    ] = 0
+    reason: Annotated[str | None, doc("What it is at, what it waits for, or how it ended.")] = None
+    message: Annotated[str | None, doc("The same in a sentence, with what to do.")] = None
+
+    @property
+    def at_work(self) -> bool:
+        """Whether it is recorded and has not ended."""
+        return self.id is not None and self.finished is None
+
+
 class DataMoverStatus(Model, frozen=True):
     """What has become of it. Written by the operator only."""
 
@@ -195,6 +234,7 @@ class DataMoverStatus(Model, frozen=True):
     last_verified_method: Annotated[
         str | None, doc("By which method: Size, Checksum, Download, or Sample with its share.")
     ] = None
+    verification: Annotated[Reverification | None, doc("What verify.every has asked for last.")] = None
     conditions: Annotated[
         tuple[Condition, ...] | None,
         doc(

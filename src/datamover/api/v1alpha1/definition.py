@@ -28,6 +28,10 @@ RULES: Rules = {
             "(has(self.method) && self.method == 'Sample') == has(self.samplePercent)",
             "samplePercent belongs to method Sample, which needs it: set both, or remove samplePercent",
         ),
+        (
+            "!has(self.every) || !has(self.method) || self.method != 'None'",
+            "every asks for verifications, and method None compares nothing: choose another method, or remove every",
+        ),
     ),
     **pods.RULES,
 }

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 
 from datamover.api.names import ConditionType, CopyMethod, Phase
+from datamover.api.reasons import VERIFICATION_WAITING
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover
 from datamover.reconcilers.cluster import Cluster, View
 from datamover.reconcilers.datamover.projection import project_mover
-from datamover.reconcilers.datamover.sharing import sharer_of
+from datamover.reconcilers.datamover.sharing import is_backing_up, sharer_of
 from datamover.volumes.copy_trigger import Sharer
 from kubekit.client.client import Client
 from kubekit.runtime.clock import Clock
@@ -53,6 +54,21 @@ class Caches(View):
     def clone_holders(self, namespace: str, name: str) -> tuple[DataMover, ...]:
         """The DataMovers whose status names this clone."""
         return self.movers.store.by_index(_BY_CLONE, f"{namespace}/{name}")
+
+    def backups(self, source: str, mover: DataMover) -> tuple[str, ...]:
+        """The other DataMovers that back a claim up now, by name."""
+        return tuple(
+            other.metadata.name
+            for other in self.movers.store.by_index(_BY_SOURCE, f"{mover.metadata.namespace}/{source}")
+            if other.metadata.uid != mover.metadata.uid and is_backing_up(other)
+        )
+
+    def verified_again(self, namespace: str, source: str) -> Iterable[Key]:
+        """The DataMovers of a claim that are complete, and whose verification may wait for another one's backup."""
+        for mover in self.movers.store.by_index(_BY_SOURCE, f"{namespace}/{source}"):
+            record = mover.status.verification if mover.status is not None else None
+            if record is not None and record.reason == VERIFICATION_WAITING:
+                yield key_of(mover.metadata)
 
     def movers_of_claim(self, namespace: str, name: str) -> Iterable[Key]:
         """The DataMovers that read or made a claim."""

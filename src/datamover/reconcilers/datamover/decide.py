@@ -3,10 +3,13 @@
 The state is derived from facts: the recorded run, the children that exist, and what they say. `status.phase` follows for people.
 
     no run ──► record it ──► the run goes its way (datamover.runs) ──► Completed
+       │                                                                  └─ verified again, as often as it is asked for (`verification`)
        │                        any part of it may end in ──► Failed ──► retry annotation ──► the same run again
        │                                 spec.cancel (datamover.runs.cancel) ──► Failed, with the reason Cancelled and nothing left
        └─ something missing: a condition says what; goes on when it appears
 """
+
+from dataclasses import replace as replace_plan
 
 from msgspec.structs import replace
 
@@ -20,6 +23,7 @@ from datamover.reconcilers.datamover.plan import Plan
 from datamover.reconcilers.datamover.preflight import find_obstacle
 from datamover.reconcilers.datamover.record import new_run
 from datamover.reconcilers.datamover.status import acknowledge, begin, begin_again, settle, tell
+from datamover.reconcilers.datamover.verification import verify_again
 from datamover.reconcilers.summary import is_cancelled
 from datamover.runs.advance import advance
 from datamover.runs.again import can_read_again, make_room
@@ -47,7 +51,8 @@ def decide(facts: Facts, *, settings: Settings) -> Plan:
     )
     if status.phase == Phase.COMPLETED:
         late = collect(order, facts.run) if status.run is not None else Rest()
-        return settle(mover, late, now=now)
+        settled = settle(mover, late, now=now)
+        return settled if settled.steps else _verify_again(facts, spec, settled.wake_after, settings=settings)
     if status.phase == Phase.FAILED:
         return _retry(facts, spec, order, next_run, clone=clone)
     if status.run is None and spec.cancel:
@@ -59,6 +64,14 @@ def decide(facts: Facts, *, settings: Settings) -> Plan:
     if status.run is None:
         return _begin(facts, spec, next_run, clone=clone)
     return tell(mover, advance(order, facts.run), now=now)
+
+
+def _verify_again(facts: Facts, spec: DataMoverSpec, wake_after: float | None, *, settings: Settings) -> Plan:
+    """What a complete run has left is verified again; what else is waited for wakes it in `wake_after` seconds."""
+    plan = verify_again(facts, spec, settings=settings)
+    if wake_after is None:
+        return plan
+    return replace_plan(plan, wake_after=min(wake_after, plan.wake_after or wake_after))
 
 
 def _begin(facts: Facts, spec: DataMoverSpec, run: Run, *, clone: str) -> Plan:

@@ -3,15 +3,15 @@
 from datetime import datetime
 from typing import Protocol
 
-from datamover.api.names import CopyMethod
+from datamover.api.names import CopyMethod, Phase
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverSpec
 from datamover.plans.known import Known
-from datamover.reconcilers.datamover.facts import Facts
+from datamover.reconcilers.datamover.facts import NO_COMPARISON, Comparison, Facts
 from datamover.reconcilers.datamover.order import copy_of, created_at
 from datamover.runs import gather as runs
 from datamover.runs.facts import PATIENT, Patience, RunFacts, Unread
 from datamover.volumes.copy_trigger import Sharer
-from datamover.volumes.naming import clone_name
+from datamover.volumes.naming import clone_name, verification_name
 from kubekit.words.core import PersistentVolumeClaim, SecretKeys
 
 
@@ -28,6 +28,10 @@ class View(runs.View, Protocol):
 
     def restorers(self, namespace: str, claim: str) -> tuple[str, ...]:
         """What restores into a claim now, or has left it half restored."""
+        ...
+
+    def backups(self, source: str, mover: DataMover) -> tuple[str, ...]:
+        """The other DataMovers that back a claim up now, by name."""
         ...
 
     def clone_holders(self, namespace: str, name: str) -> tuple[DataMover, ...]:
@@ -59,7 +63,27 @@ def gather(mover: DataMover, *, view: View, known: Known, now: datetime, patienc
         secret=secret,
         clone_name=name,
         sharers=view.sharers(facts.source, mover.metadata.uid),
+        comparison=_comparison(mover, view=view),
+        backups=_backups(mover, spec, view=view),
     )
+
+
+def _comparison(mover: DataMover, *, view: View) -> Comparison:
+    """Return what there is by the name of the Job that verifies again. Only what is complete has one."""
+    if mover.status is None or mover.status.phase != Phase.COMPLETED:
+        return NO_COMPARISON
+    namespace = mover.metadata.namespace or ""
+    job = view.job(namespace, verification_name(mover.metadata.name, mover.metadata.uid))
+    found = view.pods_of(job.metadata.uid) if job is not None else ()
+    return Comparison(job, tuple(pod for pod in found if pod.metadata.namespace == namespace))  # as of a run (law L11)
+
+
+def _backups(mover: DataMover, spec: DataMoverSpec, *, view: View) -> tuple[str, ...]:
+    status = mover.status
+    asked = spec.verify is not None and spec.verify.every is not None
+    if status is None or status.run is None or status.phase != Phase.COMPLETED or not asked:
+        return ()
+    return view.backups(status.run.source or spec.source_pvc, mover)
 
 
 def _clone_name(mover: DataMover, spec: DataMoverSpec, *, view: View, now: datetime) -> str | None:

@@ -18,6 +18,7 @@ from datamover.reconcilers.datamover.facts import Facts, Settings
 from datamover.reconcilers.datamover.gather import gather
 from datamover.reconcilers.datamover.plan import Plan, Step
 from datamover.reconcilers.datamover.report import Meter, report_failure, report_present, report_status
+from datamover.reconcilers.datamover.sharing import is_backing_up
 from datamover.reconcilers.datamover.standing import source_of
 from datamover.reconcilers.datamover.status import tell
 from datamover.reconcilers.once import OnceKind
@@ -79,8 +80,9 @@ class DataMoverKind(OnceKind[DataMover, DataMoverStatus, Facts]):
     # Coming and going.
 
     def connect(self, controller: Controller) -> None:
-        """Wake a DataMover when its source, its copy, its mover, a class or its Secret changes."""
+        """Wake a DataMover when its source, its copy, its mover, a class or its Secret changes, or a backup ends that it waits for."""
         cluster = self._caches.cluster
+        controller.watch(self._caches.movers, self._of_backup)
         controller.watch(cluster.claims, self._of_claim)
         controller.watch(cluster.volumes, self._of_volume)
         controller.watch(cluster.classes, self._of_class)
@@ -119,6 +121,12 @@ class DataMoverKind(OnceKind[DataMover, DataMoverStatus, Facts]):
         report_present(mover, meter=self._meter, source_exists=source is not None)
 
     # Whom a change concerns.
+
+    def _of_backup(self, old: DataMover | None, new: DataMover | None) -> Iterable[Key]:
+        """The end of a backup is what verifications of its claim wait for."""
+        if old is None or not is_backing_up(old) or (new is not None and is_backing_up(new)):
+            return ()
+        return tuple(self._caches.verified_again(old.metadata.namespace or "", source_of(old)))
 
     def _of_claim(self, old: PersistentVolumeClaim | None, new: PersistentVolumeClaim | None) -> Iterable[Key]:
         found = new or old

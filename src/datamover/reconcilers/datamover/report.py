@@ -76,6 +76,10 @@ class Meter(Standings, Protocol):
         """The moment at which what a DataMover has left was last found as it should be, in seconds since 1970."""
         ...
 
+    def verification(self, *, status: str, namespace: str) -> None:
+        """What a DataMover has left is verified again: started, or ended with success, damaged, failure (no result) or cancelled."""
+        ...
+
     def source_verified(self, *, source: str, namespace: str, at: float) -> None:
         """A moment at which a backup of a claim was found as it should be, in seconds since 1970. The latest one counts."""
         ...
@@ -97,6 +101,7 @@ def report_status(
     if before != after:
         _report_phase(mover, old, new, meter=meter, now=now)
     _report_obstacle(old, new, namespace=namespace, meter=meter, cause=cause)
+    _report_verification(old, new, namespace=namespace, meter=meter)
 
 
 def report_present(mover: DataMover, *, meter: Meter, source_exists: bool = True) -> None:
@@ -176,6 +181,31 @@ def _report_phase(mover: DataMover, old: DataMoverStatus, new: DataMoverStatus, 
             attempts=run.attempts,
             deleted=run.deleted or 0,
         )
+
+
+def _report_verification(old: DataMoverStatus, new: DataMoverStatus, *, namespace: str, meter: Meter) -> None:
+    """Count that what was left is verified again, and what came of it: a result, none, or an end because nobody wants it any longer."""
+    was, record = old.verification, new.verification
+    if record is None or record == was:
+        return
+    if record.at_work and (was is None or was.id != record.id):
+        meter.verification(status="started", namespace=namespace)
+    if record.id is None or record.finished is None or (was is not None and not was.at_work):
+        return
+    result = _result_of(old, new)
+    meter.verification(status=result, namespace=namespace)
+    if result in {"damaged", "failure"}:
+        meter.error(
+            error_type=record.reason or reasons.MOVER_FAILED, phase=new.phase or Phase.NONE, namespace=namespace
+        )
+
+
+def _result_of(old: DataMoverStatus, new: DataMoverStatus) -> str:
+    record, verified = new.verification, new.condition(ConditionType.VERIFIED)
+    if record is None or verified is None or record.reason != verified.reason:
+        failed = record is not None and old.verification is not None and record.failures > old.verification.failures
+        return "failure" if failed else "cancelled"
+    return "damaged" if verified.status == "False" else "success"
 
 
 def _report_obstacle(

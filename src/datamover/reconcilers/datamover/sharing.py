@@ -1,4 +1,4 @@
-"""What a DataMover tells the other owners that copy the same claim, of its copy trigger. Pure."""
+"""What a DataMover tells the other owners that copy the same claim: of its copy trigger, and that it is at work. Pure."""
 
 from datamover.api.names import ConditionType, CopyMethod, Phase
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
@@ -34,6 +34,13 @@ def sharer_of(
     if copy is None and (status.phase != Phase.CREATING_CLONE or _is_stuck(mover, status)):
         return None
     return Sharer(told_of(status), copy)
+
+
+def is_backing_up(mover: DataMover) -> bool:
+    """Tell whether it is at work on a backup, or would be but for what it waits for. One that is held on purpose keeps nobody waiting."""
+    status, spec = mover.status, mover.spec
+    held = mover.metadata.terminating or spec is None or spec.suspend
+    return not held and status is not None and status.run is not None and status.phase not in Phase.TERMINAL
 
 
 def _is_of(mover: DataMover, child: HasMeta | None) -> bool:

@@ -8,6 +8,7 @@ from typing import Protocol
 from datamover.api import reasons
 from datamover.api.names import ConditionType, Phase
 from datamover.api.v1alpha1.datamover import DataMover, DataMoverStatus
+from datamover.api.verification import DAMAGE
 from datamover.api.waits import are_data_safe, find_hold, find_wait
 from datamover.reconcilers.summary import is_cancelled
 from kubekit.words.timestamps import moment_of
@@ -36,6 +37,14 @@ class Standings(Protocol):
         """A DataMover that has not ended stands still; `safe` is whether its data are at the destination."""
         ...
 
+    def damaged(self, *, name: str, namespace: str, reason: str, at: float) -> None:
+        """What a DataMover has left was found not to be as it was, at this moment."""
+        ...
+
+    def sound(self, *, name: str, namespace: str) -> None:
+        """Nobody has found that, or it is as it was again."""
+        ...
+
     def goes_on(self, *, name: str, namespace: str) -> None:
         """A DataMover does not wait."""
         ...
@@ -50,6 +59,7 @@ def report_standing(mover: DataMover, *, meter: Standings, source_exists: bool) 
     status = mover.status or DataMoverStatus()
     _report_failure(mover, status, meter=meter, source_exists=source_exists)
     _report_wait(mover, status, meter=meter)
+    _report_damage(mover, status, meter=meter)
     wanted = mover.spec is not None and not (mover.spec.suspend or mover.spec.cancel or mover.metadata.terminating)
     if status.phase != Phase.COMPLETED and source_exists and wanted:
         source = source_of(mover)
@@ -96,6 +106,19 @@ def _report_wait(mover: DataMover, status: DataMoverStatus, *, meter: Standings)
         severity=find_wait(held.reason).severity.value,
         since=moment_of(held.last_transition_time, default=_created(mover)),
     )
+
+
+def _report_damage(mover: DataMover, status: DataMoverStatus, *, meter: Standings) -> None:
+    name, namespace, verified = (
+        mover.metadata.name,
+        mover.metadata.namespace or "",
+        status.condition(ConditionType.VERIFIED),
+    )
+    if verified is None or verified.status != "False" or verified.reason not in DAMAGE:
+        meter.sound(name=name, namespace=namespace)
+        return
+    at = moment_of(verified.last_transition_time, default=_created(mover))
+    meter.damaged(name=name, namespace=namespace, reason=verified.reason, at=at)
 
 
 def _created(mover: DataMover) -> float:

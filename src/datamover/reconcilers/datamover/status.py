@@ -46,6 +46,7 @@ _BEFORE_THE_MOVER: Final = frozenset({Phase.CREATING_CLONE, Phase.CLONE_READY})
 _OVER: Final = (
     "the run is over, so the change of the spec has no effect: delete the DataMover and create it anew to run again"
 )
+_OVER_BUT_VERIFIED: Final = "the run is over, so the change of the spec has no effect but on how it is verified again: delete the DataMover and create it anew to run again"
 
 # What a run answers.
 
@@ -202,7 +203,9 @@ def begin_again(
 def settle(mover: DataMover, answer: Answer, *, now: datetime) -> Plan:
     """One that is complete stays so (`summary.settle`)."""
     current = mover.status or DataMoverStatus()
-    return summary.settle(current, answer, generation=mover.metadata.generation, over=_OVER, now=now)
+    verified = mover.spec is not None and mover.spec.verify is not None and mover.spec.verify.every is not None
+    over = _OVER_BUT_VERIFIED if verified else _OVER
+    return summary.settle(current, answer, generation=mover.metadata.generation, over=over, now=now)
 
 
 def acknowledge(mover: DataMover) -> Plan:
