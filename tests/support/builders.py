@@ -473,6 +473,8 @@ def gather(mover: DataMover, **given: Any) -> FlatFacts:
         secret=found.secret,
         clone_name=found.clone_name,
         sharers=found.sharers,
+        comparison=found.comparison,
+        backups=found.backups,
     )
 
 

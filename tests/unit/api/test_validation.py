@@ -22,6 +22,10 @@ def env(*variables: EnvVar) -> DataMoverSpec:
     return spec(additional_env=variables)
 
 
+def again(every: str, method: str | None = None) -> DataMoverSpec:
+    return spec(verify=Verify(method=method, every=every))
+
+
 def verifying(method: str | None = None, percent: int | None = None, *values: str) -> DataMoverSpec:
     """Return a spec with a method of verification, and with VERIFY_BACKUP set so often."""
     variables = tuple(EnvVar(name="VERIFY_BACKUP", value=value) for value in values)
@@ -32,6 +36,9 @@ GOOD = {
     "a verification without a method": verifying(None, None, "download"),
     "a verification that the variable asks for as well": verifying("Checksum", None, "true"),
     "a sample that the variable asks for as well": verifying("Sample", 5, "sample:5%"),
+    "verified every week": again("7d"),
+    "verified every hour": again("60m", "Size"),
+    "verified every day and a half": again("1d12h", "Download"),
     "no verification, said twice": verifying("None", None, "false"),
     "a verification beside an empty variable": verifying("Download", None, ""),
     "a verification beside a variable that refers to another": verifying("Download", None, "$(OTHER)"),
@@ -90,6 +97,12 @@ BAD = {
     "a share without a sample": (verifying("Download", 5), reasons.INVALID_SPEC, "samplePercent"),
     "a share without a method": (verifying(None, 5), reasons.INVALID_SPEC, "samplePercent"),
     "a sample of nothing": (verifying("Sample", 0), reasons.INVALID_SPEC, "1 to 100"),
+    "a period without a unit": (again("604800"), reasons.INVALID_SPEC, "from 1h to 5y"),
+    "a period of months, or minutes": (again("1M"), reasons.INVALID_SPEC, "from 1h to 5y"),
+    "a period that is too short": (again("59m"), reasons.INVALID_SPEC, "from 1h to 5y"),
+    "a period that is too long": (again("6y"), reasons.INVALID_SPEC, "from 1h to 5y"),
+    "a period that never ends": (again("9" * 60 + "d"), reasons.INVALID_SPEC, "from 1h to 5y"),
+    "nothing, again and again": (again("7d", "None"), reasons.INVALID_SPEC, "compares nothing"),
     "a sample of more than all": (verifying("Sample", 101), reasons.INVALID_SPEC, "1 to 100"),
     "an empty source": (spec(source_pvc=""), reasons.INVALID_SPEC, "spec.sourcePvc"),
     "a source in capitals": (spec(source_pvc="App"), reasons.INVALID_SPEC, "'App'"),

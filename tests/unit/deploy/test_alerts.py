@@ -247,6 +247,15 @@ def test_a_claim_whose_last_verified_backup_is_old_is_told_and_one_that_never_ha
     )
 
 
+def test_a_backup_that_was_found_damaged_is_told_until_it_is_whole(evaluate: Evaluate) -> None:
+    labels = 'namespace="shop",name="nightly",reason="BackupDamaged",pod="p"'
+    series = {f"datamover_backup_damaged_timestamp_seconds{{{labels}}}": "1722954652x30 stale"}
+    told = {"namespace": "shop", "name": "nightly", "reason": "BackupDamaged"}
+    evaluate("DataMoverBackupDamaged", series, at="1m", fires=(told,))
+    evaluate("DataMoverBackupDamaged", series, at="45m")
+    assert RULES["DataMoverBackupDamaged"]["labels"]["severity"] == "critical"
+
+
 def failed(pod: str, *, name: str = "nightly", reason: str = "AccessDenied") -> str:
     labels = f'namespace="shop",name="{name}",source="app-data",reason="{reason}",pod="{pod}"'
     return f"datamover_failed_timestamp_seconds{{{labels}}}"
