@@ -67,8 +67,8 @@ async def test_a_byte_that_turns_over_is_found_by_the_next_verification(cluster:
     assert "take another one" in verified.message
     assert found.status.last_verified == LONG_AGO, "the last time that it was as it should be"
     assert found.status.phase == Phase.COMPLETED
-    assert ("Warning", "BackupDamaged") in await cluster.events("nightly")
-    assert cluster.metric("datamover_backup_damaged_timestamp_seconds", name="nightly", reason="BackupDamaged") > 0
+    await cluster.wait_for(lambda: is_warned_of(cluster, "BackupDamaged"))
+    await cluster.wait_for(lambda: is_told_damaged(cluster, True))
     assert cluster.metric("datamover_verifications_total", status="damaged") == 1
     await cluster.wait_for(lambda: is_bare(cluster))
 
@@ -82,10 +82,21 @@ async def test_a_byte_that_turns_over_is_found_by_the_next_verification(cluster:
     assert (verified.status, verified.reason) == ("True", "Verified"), verified.message
     assert again.status.last_verified_method == "Download"
     assert moment_of(again.status.last_verified, default=0.0) > moment_of(LONG_AGO, default=0.0)
-    assert cluster.metric("datamover_backup_damaged_timestamp_seconds", name="nightly", reason="BackupDamaged") == 0
+    await cluster.wait_for(lambda: is_told_damaged(cluster, False))
     await cluster.wait_for(lambda: is_bare(cluster))
     assert {key: (s3.bucket() / key).read_bytes() for key in FILES} == FILES
 
 
 async def is_bare(cluster: Cluster) -> bool:
     return not any((await cluster.children()).values())
+
+
+async def is_told_damaged(cluster: Cluster, wanted: bool) -> bool:
+    labels = {"namespace": cluster.namespace, "name": "nightly", "reason": "BackupDamaged"}
+    return (
+        cluster.registry.get_sample_value("datamover_backup_damaged_timestamp_seconds", labels) is not None
+    ) is wanted
+
+
+async def is_warned_of(cluster: Cluster, reason: str) -> bool:
+    return ("Warning", reason) in await cluster.events("nightly")
