@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 from kubekit.words.meta import Manifest
 
 _OPEN: Final = "x-kubernetes-preserve-unknown-fields"
-_SHOWN: Final = 8
+_SHOWN: Final = 10
 
 INSTALL: Final = "datamover crds | kubectl apply --server-side -f -"
 """The command that installs the definitions or brings them up to date."""
