@@ -31,11 +31,11 @@ class Bucket:
         self.secret = write_secret(folder / "secret.yaml", server.secret())
         fill(container.data, FILES)
         (container.data / "link").symlink_to("a.txt")
-        prefix = "2024-08-01-101500" if stamped else ""
-        server.make_folders(container.data, prefix)
-        self.run = timestamped(container, 1, **IN_PARTS) if stamped else mirror(container, 1, **IN_PARTS)
+        # one after another: see S3Server.make_folders, and a folder of that time would be another run's
+        how = IN_PARTS | {"RCLONE_TRANSFERS": "1"}
+        self.run = timestamped(container, 1, **how) if stamped else mirror(container, 1, **how)
         self.root = server.directory / "backups"
-        self.folder = self.root / prefix
+        self.folder = self.root / ("2024-08-01-101500" if stamped else "")
 
     def verify(self, *arguments: str, word: str = "latest") -> Said:
         said = datamover("verify", "--secret", self.secret, *arguments, word)

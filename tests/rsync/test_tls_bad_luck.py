@@ -13,8 +13,9 @@ import pytest
 from datamover.api import transfer
 from support import odd_tree
 from support.agent import Container
+from support.proxy import Proxy
 from support.s3 import wait_for
-from support.tls import Breaking, listening, push, rsync, stock_tunnel, stunnel, to
+from support.tls import Breaking, listening, push, stock_tunnel, stunnel, to
 
 
 @pytest.mark.parametrize("number", [0, 2, 3], ids=["in-the-first-pass", "before-the-second", "before-the-end"])
@@ -209,14 +210,17 @@ def test_devices_pipes_and_the_longest_names_arrive_as_they_are(
 
 
 def test_files_that_vanish_while_they_are_read_are_left_out_and_that_is_told(
-    source: Container, destination: Container, port: int, tmp_path: Path
+    source: Container, destination: Container, port: int
 ) -> None:
-    (source.data / "a").write_bytes(os.urandom(4 << 20))  # four seconds of its way are enough to take the other away
+    (source.data / "a").write_bytes(
+        os.urandom(16 << 20)
+    )  # more than what is under way between the two, for four seconds
     (source.data / "z").touch()
-    slow = tmp_path / "rsync"
-    slow.write_text(f"#!/bin/sh\nexec '{rsync()}' --bwlimit=1000 \"$@\"\n")
-    slow.chmod(0o755)
-    with listening(destination, port) as receiving, source.start(**to(port), DATAMOVER_RSYNC=str(slow)) as sending:
+    with (
+        listening(destination, port) as receiving,
+        Proxy(port, rate=4 << 20) as slow,
+        source.start(**to(slow.port)) as sending,
+    ):
         wait_for(lambda: any(destination.data.glob(".a.*")))
         (source.data / "z").unlink()
         sent, received = sending.wait(), receiving.wait()
