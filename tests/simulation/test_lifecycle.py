@@ -120,8 +120,8 @@ def test_two_failed_attempts_of_three_still_complete_the_run(setup: str) -> None
     world = live(to_rest, setup=setup, ends=(NETWORK, NETWORK, SUCCESS))
     assert phases(world) == SETUPS[setup][1]
     assert status(world)["run"]["attempts"] == 3
-    assert world.ledger.writes <= 12 + 2 * 2
-    assert (uid_of(world.mover() or {}), reasons.RETRYING) in world.ledger.events
+    assert world.ledger.writes <= 12 + 2 * 3, "that it failed, with an event, and that another attempt has begun"
+    assert (uid_of(world.mover() or {}), reasons.ATTEMPT_FAILED) in world.ledger.events
     assert len(made(world, "jobs")) == 1
 
 

@@ -68,6 +68,13 @@ def has_ended(pod: Pod) -> bool:
     return (pod.status and pod.status.phase) in ("Succeeded", "Failed")
 
 
+def is_disrupted(pod: Pod) -> bool:
+    """Tell whether the Pod was ended for a reason outside of it, such as a node that is drained: that counts as no attempt."""
+    return any(
+        c.type == "DisruptionTarget" and c.status == "True" for c in (pod.status and pod.status.conditions) or ()
+    )
+
+
 def ran_out_of_memory(pod: Pod, container: str) -> bool:
     """Tell whether the kernel ended the mover's container because it had reached its memory limit."""
     ended = _end_of(pod, container)

@@ -20,7 +20,7 @@ from datamover.api.signed import redact_signed
 from datamover.api.transfer import REASON_INTERNAL_ERROR, Outcome
 from datamover.plans.conditions import Said, State, merge
 from datamover.plans.steps import Emit, Plan, ProveStatus, Step, WriteStatus
-from datamover.runs.progress import describe_progress
+from datamover.runs.progress import describe_pace, describe_progress
 from datamover.runs.verdict import Answer, News, Tally, Verdict
 from kubekit.words.meta import Condition, ObjectMeta
 from kubekit.words.text import MESSAGE_LIMIT
@@ -158,6 +158,12 @@ def _changed(struct: V, **changes: Any) -> V:
     """Return a struct with other fields: a protocol cannot say that it is one."""
     found: Any = struct
     return replace(found, **changes)
+
+
+def say_work(verdict: Verdict) -> str:
+    """Return the message of a verdict, of a mover at work with its pace: the numbers are recorded in any case."""
+    progress = verdict.tally.progress if verdict.tally is not None and verdict.state is State.WORKING else None
+    return f"{verdict.message}{describe_pace(progress)}" if progress is not None else verdict.message
 
 
 # The status itself.

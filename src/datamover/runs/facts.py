@@ -26,7 +26,7 @@ class Patience:
 
     A child that is not ready is asked about (its events, its users) after `inquire_after`, and again each `inquire_interval`. A removal
     may take `removal`, a node be silent `node`, a mover's last words be late `outcome`. A log is read each `sample`; one that cannot be
-    read is told after `log`, and progress that stays the same after `stall`.
+    read is told after `log`. Progress that stays the same is told as that after `still`, and stalls the run after `stall`.
     """
 
     inquire_after: float = 10.0
@@ -35,6 +35,7 @@ class Patience:
     node: float = 60.0
     outcome: float = 10.0
     sample: float = 10.0
+    still: float = 60.0
     stall: float = 600.0
     log: float = 60.0
 

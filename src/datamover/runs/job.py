@@ -6,11 +6,10 @@ Only the Job's conditions tell success and failure: a failed Pod is an attempt, 
 from dataclasses import replace
 
 from datamover.api import reasons
-from datamover.api.transfer import Outcome
-from datamover.movers.outcomes import find_hindrance, has_ended, is_running, newest, read_outcome
+from datamover.movers.outcomes import find_hindrance, has_ended, is_running, newest
 from datamover.plans.conditions import State
 from datamover.plans.steps import Effect, Emit, suspend
-from datamover.runs.attempts import count_attempts, name_cause, newest_first
+from datamover.runs.attempts import count_attempts
 from datamover.runs.ending import end
 from datamover.runs.facts import RunFacts
 from datamover.runs.failure import lost_copy, stop_mover
@@ -20,6 +19,7 @@ from datamover.runs.progress import follow_progress
 from datamover.runs.proof import prove_copy_gone
 from datamover.runs.record import Stage
 from datamover.runs.removal import await_removal, describe_lost, find_lost
+from datamover.runs.retry import tell_failure, tell_retry
 from datamover.runs.trigger import close_round
 from datamover.runs.verdict import Answer, News, Rest, Tally, Verdict, blocked, refused, working
 from datamover.runs.wait import LITTLE, age_of, wait_for
@@ -133,9 +133,9 @@ def _watch(order: Order, facts: RunFacts, job: Job) -> Answer:
     if hindered is not None:
         return hindered
     if has_ended(pod):
-        return Rest()  # another one, or the Job's own end, is about to come
+        return tell_failure(order, facts, job, pod)
     if attempts > max(record.attempts, 1):
-        return _tell_retry(order, facts, attempts=attempts)
+        return tell_retry(order, facts, attempts=attempts)
     if not is_running(pod, container):
         return _await_start(order, facts, pod)
     if record.halted and record.reason != reasons.NO_PROGRESS:
@@ -192,20 +192,3 @@ def _tell_hindrance(order: Order, facts: RunFacts, pod: Pod, *, attempts: int) -
     news = News.REASON if found.reason == reasons.IMAGE_PULL_FAILED else News.WORDS
     told = blocked(found.reason, found.message, action="Synchronize", news=news)
     return replace(told, tally=Tally(attempts))
-
-
-def _tell_retry(order: Order, facts: RunFacts, *, attempts: int) -> Answer:
-    last = _last_outcome(order, facts)
-    why = last.message if last is not None and last.message else "the attempt before failed"
-    message = f"attempt {attempts}: {why}"
-    return replace(
-        working(reasons.RETRYING, message),
-        tally=Tally(attempts),
-        cause=name_cause(last, facts.pods, order.transfer.container),
-        events=(Emit("Warning", reasons.RETRYING, message, "Synchronize"),),
-    )
-
-
-def _last_outcome(order: Order, facts: RunFacts) -> Outcome | None:
-    said = (read_outcome(pod, order.transfer.container) for pod in newest_first(facts.pods))
-    return next((outcome for outcome in said if outcome is not None), None)

@@ -21,7 +21,7 @@ from datamover.runs.record import Record, Stage
 from kubekit.words.meta import Manifest
 
 DAY: Final = 86_400.0
-AT_WORK: Final = frozenset({reasons.VERIFYING, reasons.RETRYING, reasons.PROGRESS_UNKNOWN})
+AT_WORK: Final = frozenset({reasons.VERIFYING, reasons.ATTEMPT_FAILED, reasons.RETRYING, reasons.PROGRESS_UNKNOWN})
 """Reasons with which a verification gets on."""
 
 

@@ -211,9 +211,7 @@ def _result_of(old: DataMoverStatus, new: DataMoverStatus) -> str:
 def _report_obstacle(
     old: DataMoverStatus, new: DataMoverStatus, *, namespace: str, meter: Meter, cause: str | None
 ) -> None:
-    if _attempts(new) > max(_attempts(old), 1) and _reason(new) == reasons.RETRYING:
-        meter.error(error_type=cause or reasons.RETRYING, phase=new.phase or Phase.NONE, namespace=namespace)
-    elif cause is not None:
+    if cause is not None:
         meter.error(error_type=cause, phase=new.phase or Phase.NONE, namespace=namespace)
     before = {condition.reason for condition in old.conditions or ()}
     for reason in sorted({condition.reason for condition in new.conditions or ()} - before):
@@ -225,12 +223,3 @@ def _report_obstacle(
         return
     if was is None or was.status != "True" or was.reason != stalled.reason:
         meter.error(error_type=stalled.reason, phase=new.phase or Phase.NONE, namespace=namespace)
-
-
-def _attempts(status: DataMoverStatus) -> int:
-    return status.run.attempts if status.run is not None else 0
-
-
-def _reason(status: DataMoverStatus) -> str:
-    ready = status.condition(ConditionType.READY)
-    return ready.reason if ready is not None else ""

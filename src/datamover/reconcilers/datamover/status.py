@@ -22,7 +22,7 @@ from datamover.reconcilers import summary
 from datamover.reconcilers.datamover.order import FIELDS, PHASES
 from datamover.reconcilers.datamover.plan import Plan, Step
 from datamover.reconcilers.datamover.record import update_run
-from datamover.reconcilers.summary import advise, advise_retry, arrange, is_broken, is_news, state_of
+from datamover.reconcilers.summary import advise, advise_retry, arrange, is_broken, is_news, say_work, state_of
 from datamover.runs.verdict import Answer, Facet, Rest, Verdict
 from kubekit.words.timestamps import seconds
 
@@ -100,7 +100,7 @@ def _say(mover: DataMover, run: Run | None, verdict: Verdict) -> str:
         return advise(f"{verdict.message}: {_describe_left(mover, run)}", f".{_advise_cancelled(mover)}")
     if verdict.state is State.FAILED:
         return _with_advice(mover, verdict)
-    return _describe_success(run) if verdict.state is State.DONE and run is not None else verdict.message
+    return _describe_success(run) if verdict.state is State.DONE and run is not None else say_work(verdict)
 
 
 def _with_advice(mover: DataMover, verdict: Verdict) -> str:

@@ -20,7 +20,7 @@ from datamover.reconcilers import summary
 from datamover.reconcilers.restore.order import FIELDS, PHASES
 from datamover.reconcilers.restore.plan import Plan, Step
 from datamover.reconcilers.restore.record import update_run
-from datamover.reconcilers.summary import advise, advise_retry, arrange, is_broken, is_news, state_of
+from datamover.reconcilers.summary import advise, advise_retry, arrange, is_broken, is_news, say_work, state_of
 from datamover.runs.verdict import Answer, Facet, Rest, Verdict
 
 _CONDITIONS: Final[Mapping[Facet, str]] = {
@@ -119,7 +119,7 @@ def _say(restore: DataMoverRestore, run: RestoreRun | None, verdict: Verdict) ->
         return advise(f"{verdict.message}: {_describe_target(restore, run)}", f".{_advise_cancelled(restore)}")
     if verdict.state is State.FAILED:
         return _with_advice(restore, verdict)
-    return _describe_success(restore, run) if verdict.state is State.DONE and run is not None else verdict.message
+    return _describe_success(restore, run) if verdict.state is State.DONE and run is not None else say_work(verdict)
 
 
 def _with_advice(restore: DataMoverRestore, verdict: Verdict) -> str:

@@ -473,14 +473,14 @@ DECISIONS = {
         ),
         ["status CreatingPod Retrying", "event Warning Retrying"],
     ),
-    "one attempt failed, the next one is not there yet: a failed Pod is no failed Job": (
+    "one attempt failed, the next one is not there yet: a failed Pod is no failed Job, and told": (
         at(
             Phase.CREATING_POD,
             clone=builders.clone(),
             job=builders.job(failed=1),
             pods=(builders.pod(RUNNING, phase="Failed", exit_code=47),),
         ),
-        [],
+        ["status CreatingPod AttemptFailed", "event Warning AttemptFailed"],
     ),
     "the image cannot be pulled": (
         at(

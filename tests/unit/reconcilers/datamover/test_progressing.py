@@ -88,6 +88,29 @@ def test_progress_is_the_share_of_the_work_that_is_done(changes: dict[str, objec
     assert describe_progress(replace(HALF, **changes)) == shown
 
 
+PACES: list[tuple[dict[str, object], float, str, str]] = [
+    ({"speed": 1536.0, "eta": 90}, 0, "moving: 1 of 3 files, 50 B of 100 B at 1.5 KiB/s, 1m30s left", "33%, 1m30s left"),
+    ({"speed": 1536.0, "eta": 90}, 59, "moving: 1 of 3 files, 50 B of 100 B at 1.5 KiB/s, 1m30s left", "33%, 1m30s left"),
+    ({"speed": 1536.0, "eta": 90}, 60, "moving: 1 of 3 files; nothing has moved for a minute", "33%"),
+    ({"speed": 1536.0}, 0, "moving: 1 of 3 files, 50 B of 100 B at 1.5 KiB/s", "33%"),
+    ({"speed": 0.2, "eta": 90}, 0, "moving: 1 of 3 files, 50 B of 100 B, 1m30s left", "33%, 1m30s left"),
+    ({"speed": float("inf"), "eta": -1}, 0, "moving: 1 of 3 files", "33%"),
+    ({"speed": 5.0, "total_bytes": 0, "bytes": 0}, 0, "moving: 1 of 3 files, 5 B/s", "33%"),
+    ({"phase": "verifying", "speed": 2048.0, "eta": 5}, 0, "comparing the destination with the source: 1 of 3 files, 50 B of 100 B at 2.0 KiB/s, 5s left", "verifying 33%, 5s left"),
+    ({"phase": "walking", "speed": 5.0}, 0, "reading the source: 3 files so far", "walking, 3 files"),
+    ({"speed": 5.0, "trouble": "connection refused"}, 0, "moving: 1 of 3 files. The server does not answer, and is waited for: connection refused", "33%"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "stood", "message", "progress"), PACES)
+def test_a_mover_at_work_says_how_fast_and_one_that_stands_still_does_not(
+    changes: dict[str, object], stood: float, message: str, progress: str
+) -> None:
+    seen = replace(HALF, **changes)
+    plan = decide(running(idle(stood), progress=seen), now=LATER, settings=SETTINGS)
+    assert (told(plan).message, told(plan).run.progress) == (message, progress)
+
+
 def test_one_file_is_one_file() -> None:
     assert describe_work(replace(HALF, files=0, total_files=1)) == "moving: 0 of 1 file"
 
@@ -122,9 +145,16 @@ class TestNoProgress:
         again = after(known, plan, watch=idle(700))
         assert decide(again, now=LATER, settings=SETTINGS).steps == ()
 
-    def test_a_little_less_is_nothing(self) -> None:
-        plan = decide(running(idle(599)), now=LATER, settings=SETTINGS)
+    def test_since_when_it_stands_still_is_told_by_the_clock(self) -> None:
+        message = told(decide(running(idle(600)), now=LATER, settings=SETTINGS)).message
+        assert "no progress for 10 minutes, since 2024-08-06T14:40:51Z: it stands still" in message, LATER
+
+    def test_a_little_less_stalls_nothing_and_is_told(self) -> None:
+        known = running(idle(599))
+        plan = decide(known, now=LATER, settings=SETTINGS)
         assert condition(plan, "Stalled") == ("False", reasons.SYNCHRONIZING)
+        assert told(plan).message == "moving: 1 of 3 files; nothing has moved for a minute"
+        assert decide(after(known, plan), now=LATER, settings=SETTINGS).steps == (), "once, however long it takes"
 
     def test_the_log_is_read_again_meanwhile(self) -> None:
         known = running(idle(600))

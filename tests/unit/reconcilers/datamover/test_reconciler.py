@@ -1047,7 +1047,7 @@ async def test_a_mover_that_gets_no_further_and_a_log_that_cannot_be_read_are_to
     assert lived.recorder.recorded == [("Warning", reasons.NO_PROGRESS), ("Warning", reasons.PROGRESS_UNKNOWN)]
     for reason in (reasons.NO_PROGRESS, reasons.PROGRESS_UNKNOWN):
         assert lived.metric("datamover_errors_total", error_type=reason, phase=Phase.CREATING_POD) == 1
-    assert lived.server.calls.count("update DataMover nightly") == 4, "nothing is told twice"
+    assert lived.server.calls.count("update DataMover nightly") == 5, "nothing is told twice"
 
 
 async def test_suspending_patches_the_job_on_the_version_that_was_seen() -> None:

@@ -175,6 +175,14 @@ DECISIONS = {
         [GONE],
     ),
     "the Job runs": (known(complete(record=AT_WORK), job=RUNNING), []),
+    "an attempt failed, and the Job waits to try again": (
+        known(
+            complete(record=AT_WORK),
+            job=compare_job(failed=1),
+            pods=(builders.pod(compare_job(failed=1), phase="Failed", container=CONTAINER, exit_code=137),),
+        ),
+        [f"status AttemptFailed, {STILL}"],
+    ),
     "the Job is refused": (
         known(complete(record=AT_WORK), refusal=Refusal("ChildRefused", "quota")),
         [f"status ChildRefused, {STILL}", "event Warning ChildRefused"],

@@ -263,6 +263,15 @@ DECISIONS: dict[str, tuple[Facts, list[str]]] = {
         ),
         ["sample mover-1"],
     ),
+    "an attempt failed, and its Job waits to try again": (
+        at(
+            Phase.RESTORING,
+            said={"reason": "Restoring"},
+            job=job(failed=1),
+            pods=(pod(job(failed=1), phase="Failed", outcome=outcome(failure_class="network", reason="TLSUntrusted")),),
+        ),
+        ["status Restoring AttemptFailed", "event Warning AttemptFailed"],
+    ),
     "the Job is gone: another one, when no Pod is left": (
         at(
             Phase.RESTORING,
