@@ -214,3 +214,14 @@ def test_a_claim_that_is_not_there_is_told_with_the_way_out(desk: Desk) -> None:
 def test_a_word_that_names_no_point_is_told(desk: Desk) -> None:
     code, status = desk.restore(point="as-of:2024-02-31")
     assert (code, conditions(status)["Stalled"]) == (3, ("True", "InvalidSpec"))
+
+
+def test_one_that_is_cancelled_has_a_code_of_its_own_and_runs_when_that_is_taken_back(desk: Desk) -> None:
+    desk.back_up()
+    code, status = desk.restore(into=True, cancel=True)
+    assert (code, conditions(status)["Failed"]) == (5, ("True", "Cancelled"))
+    assert status["message"].endswith("To try again: set spec.cancel to false, then run the same command.")
+    assert not list(desk.target.iterdir())
+
+    assert desk.restore(into=True, cancel=False)[0] == 0
+    assert tree(desk.target) == tree(desk.source)

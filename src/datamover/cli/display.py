@@ -26,7 +26,7 @@ from datamover.reconcilers.replication.order import status_of
 from datamover.volumes.handover import describe_source
 from kubekit.words import timestamps
 
-_STYLES = {Phase.COMPLETED: "green", Phase.FAILED: "bold red", "Pending": "dim"}
+_STYLES = {Phase.COMPLETED: "green", Phase.FAILED: "bold red", "Cancelled": "yellow", "Pending": "dim"}
 
 
 def _utc() -> datetime:
@@ -102,14 +102,14 @@ class LineDisplay:
         """Print what changed."""
         for mover in movers:
             shown = show(mover)
-            state = (shown.phase, shown.progress, shown.message)
+            state = (shown.word, shown.progress, shown.message)
             if self._last.get(shown.title) == state:
                 continue
             self._last[shown.title] = state
             tail = "  ".join(part for part in (shown.progress, shown.message) if part)
             say(
                 self._console,
-                f"{timestamps.seconds(self._now())}  {shown.title}  {shown.phase}  {tail}".rstrip(),
+                f"{timestamps.seconds(self._now())}  {shown.title}  {shown.word}  {tail}".rstrip(),
             )
 
 
@@ -143,7 +143,7 @@ def progress_table(movers: Iterable[Runnable]) -> Table:
         table.add_column(heading, overflow="fold" if heading == "MESSAGE" else "ellipsis")
     for mover in movers:
         shown = show(mover)
-        table.add_row(shown.name, Text(shown.phase, style=_style(shown)), _bar(mover, shown), Text(shown.message))
+        table.add_row(shown.name, Text(shown.word, style=_style(shown)), _bar(mover, shown), Text(shown.message))
     return table
 
 
@@ -189,7 +189,7 @@ def restore_table(restores: Iterable[DataMoverRestore]) -> Table:
         shown, run = show(restore), (restore.status or DataMoverRestoreStatus()).run
         table.add_row(
             shown.name,
-            Text(shown.phase, style=_style(shown)),
+            Text(shown.word, style=_style(shown)),
             "" if run is None or run.files is None else str(run.files),
             "" if run is None or run.bytes is None else size(run.bytes),
             Text((run.copied or "") if run is not None else ""),
@@ -224,7 +224,7 @@ def replication_table(objects: Iterable[Replication]) -> Table:
         table.add_row(
             shown.name,
             shown.kind,
-            Text(shown.phase, style=_style(shown)),
+            Text(shown.word, style=_style(shown)),
             _SMALL_PARTS.sub(r"\1", status.last_sync_duration or "") if done else "",
             (status.last_sync_time or "").replace("T", " ") if done else "",
             Text(synchronisations.image_of(obj)),
@@ -260,7 +260,7 @@ def summary_table(movers: Iterable[DataMover], *, destinations: bool = True) -> 
         run = (mover.status or DataMoverStatus()).run
         table.add_row(
             shown.name,
-            Text(shown.phase, style=_style(shown)),
+            Text(shown.word, style=_style(shown)),
             "" if run is None or run.files is None else str(run.files),
             "" if run is None or run.transferred_bytes is None else size(run.transferred_bytes),
             _copy_of(mover),
@@ -286,7 +286,7 @@ def size(count: int) -> str:
 
 
 def _style(shown: Shown) -> str:
-    return _STYLES.get(shown.phase, "yellow" if shown.stalled else "cyan")
+    return _STYLES.get(shown.word, "yellow" if shown.stalled else "cyan")
 
 
 def _bar(mover: Runnable, shown: Shown) -> "str | _Bar":

@@ -17,4 +17,5 @@ class Exit(IntEnum):
     USAGE = 2
     BLOCKED = 3
     TIMEOUT = 4
+    CANCELLED = 5
     INTERRUPTED = 130

@@ -34,6 +34,7 @@ Exit codes:
   3    an object stands still: what only you can bring is missing,
        or what might have come by itself has not within --patience
   4    --timeout has passed; the same command goes on from there
+  5    nothing has failed, and an object was cancelled by spec.cancel
   130  interrupted; the same command goes on from there
 """
 _UP_EXIT_CODES = """

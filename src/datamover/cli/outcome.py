@@ -14,7 +14,13 @@ from datamover.api import amounts
 from datamover.api.cdi.data_volume import DATA_VOLUMES, DataVolume
 from datamover.api.copy_trigger import TRIGGER_ANNOTATION
 from datamover.api.names import RETRY_ADVICE, ConditionType, Phase
-from datamover.api.reasons import COPY_TRIGGER_TIMED_OUT, COPY_TRIGGER_WAITING, SOURCE_NOT_FOUND, TARGET_NOT_FOUND
+from datamover.api.reasons import (
+    CANCELLED,
+    COPY_TRIGGER_TIMED_OUT,
+    COPY_TRIGGER_WAITING,
+    SOURCE_NOT_FOUND,
+    TARGET_NOT_FOUND,
+)
 from datamover.api.v1alpha1.datamover import DATA_MOVERS, DataMover, DataMoverStatus, Run
 from datamover.api.v1alpha1.restore import DATA_MOVER_RESTORES, DataMoverRestore, DataMoverRestoreStatus
 from datamover.api.volsync.replication_destination import REPLICATION_DESTINATIONS
@@ -46,6 +52,16 @@ class Shown:
     def ended(self) -> bool:
         """Tell whether the run is over."""
         return self.phase in Phase.TERMINAL
+
+    @property
+    def cancelled(self) -> bool:
+        """Tell whether the run is over because somebody has wished so."""
+        return self.phase == Phase.FAILED and self.reason == CANCELLED
+
+    @property
+    def word(self) -> str:
+        """What became of it: the phase, which is `Failed` as well where somebody has cancelled it."""
+        return "Cancelled" if self.cancelled else self.phase
 
     @property
     def title(self) -> str:
@@ -111,12 +127,13 @@ def _show_ours(obj: Ours, status: DataMoverStatus | DataMoverRestoreStatus) -> S
 
 def for_here(message: str) -> str:
     """Return a status message without its advice to use kubectl: the embedded world ends with the command, so there is nothing to ask."""
-    why, separator, _ = message.partition(RETRY_ADVICE)
+    why, separator, advice = message.partition(RETRY_ADVICE)
     if "kubectl" in why:
         clauses = _CLAUSES.split(_ASIDE.sub("", why))
         why = " ".join(clause for clause in clauses if "kubectl" not in clause).rstrip("; ")
         why += "" if why.endswith(".") or not why else "."
-    return f"{why} To try again: run the same command." if separator else why
+    first, asks_more, _ = advice.partition("kubectl ")  # what has to be done before, such as to take spec.cancel back
+    return f"{why} To try again: {first if asks_more else ''}run the same command." if separator else why
 
 
 _RUN_AGAIN = "To try again: run the same command."
@@ -203,12 +220,14 @@ def _describe_data(run: Run | None) -> str:
 
 
 def exit_code(movers: Sequence[Runnable], *, timed_out: bool = False) -> Exit:
-    """Return 0 only when every object is Completed; otherwise the code of the most important failure."""
-    phases = {show(mover).phase for mover in movers}
-    if phases == {Phase.COMPLETED}:
+    """Return 0 only when every object is Completed; otherwise the code of the most important failure. One that was cancelled is none, and told when nothing else is left."""
+    words = {show(mover).word for mover in movers}
+    if words == {Phase.COMPLETED}:
         return Exit.COMPLETED
-    if Phase.FAILED in phases:
+    if Phase.FAILED in words:
         return Exit.FAILED
+    if words and words <= {Phase.COMPLETED, "Cancelled"}:
+        return Exit.CANCELLED
     return Exit.TIMEOUT if timed_out else Exit.BLOCKED
 
 
@@ -252,7 +271,7 @@ def to_json(
 ) -> bytes:
     """Return the result as one JSON document: `exitCode`, `state`, and of each kind a list with name, namespace and status of each object.
 
-    What is no DataMover has `result` as well: `Completed`, `Failed`, or how far it is. A DataVolume that is filled has `disk`, where that is.
+    What is no DataMover has `result` as well: `Completed`, `Failed`, `Cancelled`, or how far it is. A DataVolume that is filled has `disk`, where that is.
     """
     document: dict[str, Any] = {"exitCode": int(code), "state": plain(state), **{name: [] for name in LISTS.values()}}
     for obj in objects:
@@ -262,7 +281,7 @@ def to_json(
             "status": _status_to_tree(obj.status) if obj.status else {},
         }
         if not isinstance(obj, DataMover):
-            entry["result"] = show(obj).phase
+            entry["result"] = show(obj).word
         disk = disks.get(name_of(obj))
         if disk is not None:
             entry["disk"] = plain(os.fspath(disk))

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from datamover.api import reasons
 from datamover.api.names import RETRY_ADVICE
 from datamover.cli.exits import Exit
 from datamover.cli.outcome import exit_code, explain, for_here, show, to_json
@@ -33,8 +34,31 @@ def test_exit_codes(case: str) -> None:
     assert exit_code(tuple(mover(phase) for phase in phases), timed_out=timed_out) is code
 
 
+ENDS = {
+    "all were cancelled": (("Cancelled",), Exit.CANCELLED),
+    "one was, and the others are complete": (("Completed", "Cancelled"), Exit.CANCELLED),
+    "one has failed as well": (("Failed", "Cancelled"), Exit.FAILED),
+    "one waits as well": (("", "Cancelled"), Exit.BLOCKED),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_what_somebody_has_cancelled_is_no_failure(case: str) -> None:
+    words, code = ENDS[case]
+    ends = [mover("Failed", reason=reasons.CANCELLED) if word == "Cancelled" else mover(word) for word in words]
+    assert exit_code(ends) is code
+    assert [show(each).word for each in ends] == [word or "Pending" for word in words]
+
+
+def test_who_cancelled_a_run_is_told_to_take_that_back_before_it_is_run_again() -> None:
+    told = f"cancelled by spec.cancel: nothing was written.{RETRY_ADVICE}set spec.cancel to false, then kubectl -n default annotate ..."
+    assert explain(mover("Failed", message=told, reason=reasons.CANCELLED)) == (
+        "cancelled by spec.cancel: nothing was written. To try again: set spec.cancel to false, then run the same command."
+    )
+
+
 def test_the_codes_are_the_documented_ones() -> None:
-    assert [int(code) for code in Exit] == [0, 1, 2, 3, 4, 130]
+    assert [int(code) for code in Exit] == [0, 1, 2, 3, 4, 5, 130]
 
 
 def test_what_is_shown() -> None:
