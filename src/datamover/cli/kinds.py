@@ -55,12 +55,14 @@ def data_mover_restores(around: Surroundings) -> AnyKind:
         mover_pull_policy=options.mover_pull_policy,
         mover_defaults=options.mover_defaults,
         patience=Patience(sample=options.progress_interval),
+        population=options.restore_population,
     )
     return RestoreKind(caches=caches, meter=RestoreMetrics(around.registry), settings=settings)
 
 
-KINDS: Final[tuple[MakeKind, ...]] = (data_movers, data_mover_restores, *restore_population_kinds())
-"""What the operator reconciles always. Another kind joins here."""
+_TELLING, _REGISTERING = restore_population_kinds()
+KINDS: Final[tuple[MakeKind, ...]] = (data_movers, data_mover_restores, _TELLING, _REGISTERING)
+"""What the operator reconciles always; another kind joins here. Who fills claims for restores is registered unless its options say otherwise."""
 
 REPLICATION_KINDS: Final[tuple[MakeKind, ...]] = (*replication_kinds(), *population_kinds())
 """What it reconciles with `--replication`, beside those. Each of them is optional, and behind the gates `beside_volsync`."""
@@ -69,4 +71,6 @@ REPLICATION_KINDS: Final[tuple[MakeKind, ...]] = (*replication_kinds(), *populat
 def kinds_for(options: Options) -> tuple[MakeKind, ...]:
     """Return what an operator with these options reconciles."""
     replication = REPLICATION_KINDS if options.replication.enabled else ()
-    return (*KINDS, *replication, *data_volume_kinds(options), *hosted_control_plane_kinds(options))
+    # an operator that fills no claims still says so at each of them
+    ours = KINDS if options.restore_population else tuple(each for each in KINDS if each is not _REGISTERING)
+    return (*ours, *replication, *data_volume_kinds(options), *hosted_control_plane_kinds(options))

@@ -103,6 +103,14 @@ Exit codes:
     help="End a synchronisation that takes longer than this, such as 12h. [default: none]",
 )
 @click.option(
+    "--restore-population/--no-restore-population",
+    envvar="RESTORE_POPULATION",
+    show_envvar=True,
+    default=True,
+    show_default=True,
+    help="Fill claims that name a DataMoverRestore in their dataSourceRef.",
+)
+@click.option(
     "--datavolume-collection/--no-datavolume-collection",
     envvar="DATAVOLUME_COLLECTION",
     show_envvar=True,
@@ -292,6 +300,7 @@ def operator(
     replication_jitter: timedelta | None,
     replication_max_concurrent: int | None,
     replication_deadline: timedelta | None,
+    restore_population: bool,
     datavolume_collection: bool,
     datavolume_ttl: int | None,
     datavolume_stamp: bool,
@@ -350,6 +359,7 @@ def operator(
         mover_pull_policy=mover_image_pull_policy,
         mover_defaults=defaults,
         cluster_id=cluster_id,
+        restore_population=restore_population,
         replication=ReplicationOptions(
             enabled=replication,
             volsync_namespace=volsync_namespace,

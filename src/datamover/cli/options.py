@@ -111,6 +111,8 @@ class Options:
     leader_namespace: str | None = None
     """Namespace of the Lease; None runs without leader election."""
     identity: str = ""
+    restore_population: bool = True
+    """Whether claims are filled that name a DataMoverRestore in their dataSourceRef."""
     replication: ReplicationOptions = ReplicationOptions()
     data_volumes: DataVolumeOptions = DataVolumeOptions()
     hosted_control_planes: HostedControlPlaneOptions = HostedControlPlaneOptions()

@@ -25,7 +25,7 @@ _CREATED_BY: Final = (CREATED_BY_VALUE,)
 
 
 def restore_population_kinds() -> tuple[MakePopulation, ...]:
-    """Return the makers of what looks at such claims, beside the restores themselves."""
+    """Return the makers of what looks at such claims, beside the restores themselves: of what tells at a claim what becomes of it, and of what tells the cluster who fills it."""
 
     def behind(around: Surroundings) -> tuple[Gate, ...]:
         return (around.definitions.gate(DATA_MOVER_RESTORES),)

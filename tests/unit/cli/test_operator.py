@@ -259,6 +259,17 @@ def test_the_kinds_of_replication_are_reconciled_only_where_that_is_on(enabled: 
     assert kinds == ((*KINDS, *REPLICATION_KINDS) if enabled else KINDS)
 
 
+def test_an_operator_that_fills_no_claims_for_restores_registers_nothing_and_hands_nothing_over() -> None:
+    options = Options(restore_population=False)
+    kinds = kinds_for(options)
+    assert set(kinds) < set(KINDS)
+    registry, metrics = new_metrics()
+    operator = Operator(client(), cluster="c", options=options, kinds=kinds, registry=registry, metrics=metrics)
+    watched = {each.resource.group_resource for each in operator.cluster.informers()}
+    assert "volumepopulators.populator.storage.k8s.io" not in watched
+    assert "restore-populator" not in operator.manager.notes()
+
+
 @pytest.mark.parametrize("enabled", [False, True])
 def test_backups_of_hosted_control_planes_are_followed_only_where_that_is_on(enabled: bool) -> None:
     options = Options(hosted_control_planes=HostedControlPlaneOptions(enabled=enabled, velero_namespace="adp"))

@@ -17,6 +17,8 @@ class Facts:
     `mover` is the DataMover that the spec names, `secret` the Secret of the bucket; both count only before the restore is recorded. `before` are the
     names of other restores of the same claim that come first. `copies` are what is being made of the claim and is not there yet, in words.
 
+    `population` is whether this operator fills claims at all.
+
     Where the claim is filled by a temporary one (`RestoreRun.temporary_claim`), that is the run's `source`, and `target` is the claim, with its class and
     its volume: the one that it has, or the one that names it.
     """
@@ -30,6 +32,7 @@ class Facts:
     target: PersistentVolumeClaim | None = None
     target_class: StorageClass | None = None
     target_volume: PersistentVolume | Unread = Unread.MISSING
+    population: bool = True
 
     @property
     def temporary(self) -> str | None:
@@ -51,10 +54,11 @@ class Facts:
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the operator was started with: `mover_image` replaces the documented default image, and `mover_pull_policy` its policy;
-    `mover_defaults` say how movers run whose object does not.
+    `mover_defaults` say how movers run whose object does not. `population` is whether claims are filled that wait for a restore.
     """
 
     mover_image: str | None = None
     mover_pull_policy: str | None = None
     mover_defaults: MoverDefaults = NONE
     patience: Patience = PATIENT
+    population: bool = True

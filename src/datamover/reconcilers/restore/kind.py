@@ -1,6 +1,7 @@
 """The kind DataMoverRestore: what the reconciler of any kind needs of it."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from datamover.api.names import RESTORE_PRIME_PREFIX
@@ -47,7 +48,8 @@ class RestoreKind(OnceKind[DataMoverRestore, DataMoverRestoreStatus, Facts]):
 
     def gather(self, obj: DataMoverRestore, *, known: Known, now: datetime) -> Facts:
         """Return what there is to know about a restore."""
-        return gather(obj, view=self._caches, known=known, now=now, patience=self._settings.patience)
+        found = gather(obj, view=self._caches, known=known, now=now, patience=self._settings.patience)
+        return found if self._settings.population else replace(found, population=False)
 
     def decide(self, facts: Facts) -> Plan:
         """Return what to do next."""

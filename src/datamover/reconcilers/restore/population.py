@@ -85,6 +85,12 @@ def check_filler(facts: Facts, claim: PersistentVolumeClaim) -> Obstacle | None:
             "or restore into another claim"
         )
         return Obstacle(reasons.TARGET_BEING_RESTORED, message, waits=True)
+    if not facts.population:
+        message = (
+            f"PersistentVolumeClaim {name} waits to be filled by this restore (dataSourceRef), and the operator is started to fill none (--no-restore-population; "
+            "chart: restores.population.enabled): restore into a claim without dataSourceRef, or have that allowed"
+        )
+        return Obstacle(reasons.TARGET_NOT_BOUND, message, waits=True)
     fault = find_class_fault(claim.spec and claim.spec.storage_class_name, facts.claim_class)
     if fault is not None:
         return Obstacle(

@@ -153,6 +153,14 @@ DECISIONS: dict[str, tuple[Facts, list[str]]] = {
         [f"delete {PRIME}"],
     ),
     "it is recorded before anything is made": (facts(claim=claim()), ["status Preparing Preparing"]),
+    "the operator fills no claims": (
+        replace_facts(facts(claim=claim()), population=False),
+        ["status None TargetNotBound", "event Warning TargetNotBound"],
+    ),
+    "the operator fills no claims by now, and this one was begun": (
+        replace_facts(at(Phase.PREPARING, prime=None), population=False),
+        ["status Preparing TargetNotBound", "event Warning TargetNotBound"],
+    ),
     "the claim names another restore": (
         facts(claim=claim(source=ANOTHER)),
         ["status None TargetBeingRestored", "event Warning TargetBeingRestored"],
