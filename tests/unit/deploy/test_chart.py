@@ -267,7 +267,7 @@ def test_with_one_namespace_every_right_to_change_anything_is_in_it(render: Any)
     ]
     assert {verb for rule in cluster_wide for verb in rule["verbs"]} == {"get", "list", "watch"}
     for said, told in ((objects, True), (render(), False)):
-        (manager,) = named(said, "Deployment", "datamover-operator")["spec"]["template"]["spec"]["containers"]
+        (manager,) = of_kind(said, "Deployment")[0]["spec"]["template"]["spec"]["containers"]
         assert ("--no-restore-population" in manager["args"]) is told, "who may not hand volumes over never asks for it"
     assert not any("namespaces" in rule["resources"] for rule in cluster_wide)
     whole = named(render("clusterId=a", "restores.population.enabled=false"), "ClusterRole", "datamover-operator")[
