@@ -35,6 +35,10 @@ _TRIES = 20
 """So many of the newest runs may turn out to be unusable before it is left to people."""
 _HEAD = 1 << 16
 """Bytes of a manifest in which its first line is."""
+_WHOLE = 4 << 20
+"""Bytes up to which a manifest is brought whole for its first line: who chooses a point reads all of it afterwards."""
+_FEW = 4
+"""Records up to which each is asked of the engine that runs already: one more process takes longer than they do."""
 
 
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +85,9 @@ class Bucket:
         self._read: dict[str, Reading] = {}
         self._asked: set[str] = set()
         self._manifests: dict[str, str] = {}
+        self._brought: dict[str, str] = {}
+        self._asks = False
+        """Whether small things are asked of an engine that keeps running."""
 
     @property
     def root(self) -> str:
@@ -138,6 +145,9 @@ class Bucket:
         Failure of reason `PointNotFound`, `PointAmbiguous`, `PointUnusable`, `InvalidConfiguration`, or what is wrong with the bucket.
         """
         word = choice.read_word(text, now=self._now())
+        # what is read next is asked of it; it starts while another process lists
+        self.store.control.start_early()
+        self._asks = True
         seen = self.look()
         if word.exact:
             run_ids = seen.answering_to(word.name)
@@ -218,7 +228,7 @@ class Bucket:
             return self._manifests[point.run_id]
         place = point.run_folder + records.MANIFEST
         try:
-            path = self.store.fetch(place)
+            path = self._brought.pop(place, "") or self.store.fetch(place)
             header = manifest.read_header(path)
             if header.run_id != point.run_id:
                 raise Unusable(f"it is of the run '{outside.clean(header.run_id, limit=outside.NAME_LIMIT)}'")
@@ -275,16 +285,18 @@ class Bucket:
         return True
 
     def _take(self, paths: Sequence[str]) -> None:
-        if not paths:
-            return
-        folder = self.store.bring(paths, limit=outside.RECORD_LIMIT)
+        files = self._ask_for(paths) if self._asks and len(paths) <= _FEW else {}
+        rest = [path for path in paths if path not in files]
+        if rest:
+            folder = self.store.bring(rest, limit=outside.RECORD_LIMIT)
+            files |= {path: f"{folder}/{path}" for path in rest}
         for path in paths:
             *_, run_id, name = path.split("/")
             reading = self._reading(run_id)
             try:
-                with open(f"{folder}/{path}", "rb") as file:  # noqa: PTH123 - as everywhere in the agent
+                with open(files[path], "rb") as file:  # noqa: PTH123 - as everywhere in the agent
                     raw = file.read(outside.RECORD_LIMIT + 1)
-                os.unlink(f"{folder}/{path}")  # noqa: PTH108 - as everywhere in the agent
+                os.unlink(files[path])  # noqa: PTH108 - as everywhere in the agent
             except FileNotFoundError:
                 reading.flaw = (
                     reading.flaw or f"its {name} was there a moment ago and cannot be found: something deletes there"
@@ -300,7 +312,38 @@ class Bucket:
         if path in self._asked or not self.look().runs[run_id].manifest:
             return
         self._asked.add(path)
-        catalogue.take_header(self.store.start_of(path, size=_HEAD), into=self._reading(run_id))
+        found = self._ask_for([path], limit=_WHOLE) if self._asks and self._is_short(run_id) else {}
+        if path in found:
+            self._brought[path] = found[path]
+            with open(found[path], "rb") as file:  # noqa: PTH123 - as everywhere in the agent
+                start = file.read(_HEAD)
+        else:
+            start = self.store.start_of(path, size=_HEAD)
+        catalogue.take_header(start, into=self._reading(run_id))
+
+    def _is_short(self, run_id: str) -> bool:
+        """Tell whether a manifest is short enough to be brought whole, as the listing has it."""
+        return self.look().manifest_bytes(run_id) <= _WHOLE
+
+    def _ask_for(self, paths: Iterable[str], *, limit: int = outside.RECORD_LIMIT) -> dict[str, str]:
+        """Return where these objects lie now that are of at most `limit` bytes; what cannot be had this way is left out, and asked for in the other.
+
+        Raises Failure when the server cannot be reached.
+        """
+        found: dict[str, str] = {}
+        for path in paths:
+            try:
+                found[path] = self.store.fetch(path, limit=limit)
+            except Unusable:
+                continue
+            except Failure as failure:
+                if failure.failure_class == transfer.NETWORK:
+                    raise
+        return found
+
+    def rest(self) -> None:
+        """Let the engine go that answers small requests; one more of them starts it again."""
+        self.store.control.end()
 
     def _reading(self, run_id: str) -> Reading:
         return self._read.setdefault(run_id, Reading())

@@ -72,6 +72,7 @@ class Control:
         self._scratch = scratch
         self._show = show
         self._child: process.Child | None = None
+        self._ending: list[process.Child] = []
         # the path of a socket may have 107 bytes only, and that of a scratch directory may be longer in an embedded Pod; the
         # engine then starts in that directory, where relative paths in the user's variables would not mean the same
         self._short = len(os.fsencode(f"{scratch}/{_SOCKET}")) <= _LONGEST_PATH
@@ -89,6 +90,18 @@ class Control:
             on_line=self._show,
             folder=None if self._short else self._scratch,
         )
+
+    def start_early(self) -> None:
+        """Start the process unless it was: it becomes ready beside other work."""
+        if self._child is None:
+            self.start()
+
+    def end(self) -> None:
+        """End the process, which is awaited by `close`; a request starts another one."""
+        if self._child is not None:
+            self._child.expire()
+            self._ending.append(self._child)
+            self._child = None
 
     def reconfigure(self, environment: Mapping[str, str]) -> None:
         """Have requests carried out in another environment from now on."""
@@ -159,9 +172,9 @@ class Control:
 
     def close(self) -> None:
         """End the process."""
-        if self._child is not None:
-            self._child.close()
-            self._child = None
+        self.end()
+        while self._ending:
+            self._ending.pop().close()
         if self._folder >= 0:
             os.close(self._folder)
             self._folder = -1

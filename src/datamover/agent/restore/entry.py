@@ -295,6 +295,7 @@ def prepare_attempt(
     Raises Failure when the manifest cannot be had.
     """
     origin = origin_of(bucket, point)
+    bucket.rest()
 
     def show(line: logs.Line) -> None:
         if line.stats is None and logs.shown(line, level=bucket.options.level):

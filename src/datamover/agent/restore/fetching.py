@@ -2,8 +2,8 @@
 
 Guarantees: the engine writes regular files, below a handle of ours, in a folder that nobody else may enter; it makes no link and is given no
 name that leads anywhere else. An object that has more than its file had, or no end, takes no more room than the largest file that is brought with it, or 1 MiB, until
-the engine has removed it; files of up to 1 MiB, of up to 64 MiB and all others are brought apart (`wanted.SIZES`), at most 32 at once, or 8 where they have 16 MiB or more on average.
-So what is too much takes 32 MiB of room at a time, 2 GiB, or eight times the largest file. A stop, an outage and a full disk end it; what one object alone does not give is
+the engine has removed it; files of up to 1 MiB, of up to 64 MiB and all others are brought apart (`wanted.SIZES`), at most 64 at once of the smallest ones, 32 of others, or 8 where they have 16 MiB or more on average.
+So what is too much takes 64 MiB of room at a time, 2 GiB, or eight times the largest file. A stop, an outage and a full disk end it; what one object alone does not give is
 left to the comparison afterwards.
 """
 
@@ -74,6 +74,8 @@ _SETTINGS = {
     "RCLONE_CHECKSUM": "true",
     "RCLONE_FAST_LIST": "true",
 }
+_MANY = {"RCLONE_TRANSFERS": "64", "RCLONE_CHECKERS": "32", "RCLONE_BUFFER_SIZE": "0"}
+"""For what takes the server's distance and no time beyond that."""
 _SMALL = {"RCLONE_TRANSFERS": "32", "RCLONE_CHECKERS": "32", "RCLONE_BUFFER_SIZE": "0"}
 _LARGE = {"RCLONE_TRANSFERS": "8", "RCLONE_CHECKERS": "32"}
 _LARGE_FILE = 16 << 20
@@ -220,11 +222,16 @@ class Fetching:
         with keeping("The list of what is fetched", wants="the length of each path"), open(listed, "wb") as out:  # noqa: PTH123 - a start-up budget
             out.writelines(file.key + b"\n" for file in files)
         size = sum(file.size for file in files)
-        chosen = _LARGE if size >= _LARGE_FILE * len(files) else _SMALL
+        largest = max(_LEAST, *(file.size for file in files))
+        if size >= _LARGE_FILE * len(files):
+            chosen = _LARGE
+        else:
+            chosen = _MANY if largest <= _LEAST else _SMALL
         # no RCLONE_MAX_TRANSFER: with that rclone 1.75 may stand still for ever. Its statistics lock the list of transfers and then want the lock of a
         # file, whose reader holds that and asks for the bytes so far, which waits for the end of another transfer, which wants the list.
         environment = chosen | self._environment | _SETTINGS
-        if self._distrusts:
+        if self._distrusts or all(file.md5 for file in files):
+            # each of them is compared with the manifest afterwards, whatever the store calls its checksum
             environment |= {"RCLONE_IGNORE_CHECKSUM": "true"}
         before = self._sync.moved.files
         self._beyond.clear()
@@ -235,7 +242,7 @@ class Fetching:
                 environment=environment,
                 extra=["--files-from-raw", listed],
                 total=lambda: len(files),
-                largest=max(_LEAST, *(file.size for file in files)),
+                largest=largest,
             )
         except Failure as failure:
             if failure.failure_class not in _SOFT or failure.reason in _OF_THE_ENGINE:
