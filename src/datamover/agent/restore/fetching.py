@@ -223,10 +223,8 @@ class Fetching:
             out.writelines(file.key + b"\n" for file in files)
         size = sum(file.size for file in files)
         largest = max(_LEAST, *(file.size for file in files))
-        if size >= _LARGE_FILE * len(files):
-            chosen = _LARGE
-        else:
-            chosen = _MANY if largest <= _LEAST else _SMALL
+        small = _MANY if largest <= _LEAST else _SMALL
+        chosen = _LARGE if size >= _LARGE_FILE * len(files) else small
         # no RCLONE_MAX_TRANSFER: with that rclone 1.75 may stand still for ever. Its statistics lock the list of transfers and then want the lock of a
         # file, whose reader holds that and asks for the bytes so far, which waits for the end of another transfer, which wants the list.
         environment = chosen | self._environment | _SETTINGS
