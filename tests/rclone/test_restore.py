@@ -21,7 +21,7 @@ from support.agent import Container
 from support.fidelity import fingerprint
 from support.odd_tree import make
 from support.points import opened
-from support.s3 import S3Server
+from support.s3 import S3Server, find_rclone
 
 ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not ROOT, reason="only root may give files away")
@@ -106,6 +106,18 @@ def any_restores(any_s3: S3Server, tmp_path: Path) -> Restores:
 def back_up(container: Container, **changes: str | None) -> None:
     ended = container.run(DATAMOVER_RUN_ID=RUN, DATAMOVER_TIMESTAMP="2024-08-01-143052", **changes)
     assert ended.code == 0, ended.output
+
+
+def test_a_small_restore_takes_three_processes_of_the_engine(
+    container: Container, restores: Restores, tmp_path: Path
+) -> None:
+    (container.data / "a").write_bytes(b"a")
+    back_up(container)
+    engine, started = tmp_path / "engine", tmp_path / "started"
+    engine.write_text(f'#!/bin/sh\necho "$1" >> {started}\nexec {find_rclone()} "$@"\n')
+    engine.chmod(0o755)
+    restores.run(tmp_path / "target", secret=restores.server.secret() | {transfer.RCLONE: str(engine)})
+    assert sorted(started.read_text().split()) == ["copy", "lsf", "rcd"]
 
 
 def grow(top: Path) -> None:

@@ -96,6 +96,21 @@ def test_the_engine_is_started_by_the_first_request_and_again_when_it_is_gone(co
     assert (folder / "starts").read_text() == "xx"
 
 
+def test_an_engine_that_was_started_early_is_the_one_that_is_asked(control: Control, folder: Path) -> None:
+    control.start_early()
+    control.start_early()
+    control.ask("operations/list", {}, timeout=20)
+    assert (folder / "starts").read_text() == "x"
+
+
+def test_an_engine_that_was_let_go_is_started_again_by_a_request(control: Control, folder: Path) -> None:
+    control.ask("operations/list", {}, timeout=20)
+    control.end()
+    control.end()
+    assert control.ask("operations/list", {}, timeout=20).list is not None
+    assert (folder / "starts").read_text() == "xx"
+
+
 def test_an_error_of_the_engine_is_an_answer(control: Control) -> None:
     assert "AccessDenied" in control.ask("fail", {}, timeout=10).error
 
