@@ -57,9 +57,9 @@ bench: $(READY) kubernetes s3 engines ## Measure, in ratios against a peer in th
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@$(BIN)/python -m bench
 
-bench-full: $(READY) s3 engines ## Measure restores of 5,000 files and 512 MiB against rclone and restic, and memory of 50,000 files: half an hour
+bench-full: $(READY) s3 engines ## Measure backups and restores in full size against rclone, restic and a raw stream, and memory of up to a million files: hours, 20 GiB
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
-	@$(BIN)/python -m bench --full --only restore && $(BIN)/python -m bench --full --only memory
+	@$(BIN)/python -m bench --full --only transfers --only memory
 
 crds: $(READY) ## Generate deploy/crds, and the chart's copy, from the types
 	@$(BIN)/python tools/definitions.py deploy/crds && cp -r deploy/crds/. deploy/charts/datamover/files/crds/ \
