@@ -97,15 +97,17 @@ def test_a_server_that_says_the_key_again_is_quoted_without_it(container: Contai
         expect_silence(ended, halves)
 
 
-def test_the_engine_is_asked_for_its_version_without_the_secret(
+def test_an_engine_that_does_not_stay_is_asked_for_its_version_without_the_secret(
     container: Container, s3: S3Server, tmp_path: Path
 ) -> None:
     (container.data / "a").write_text("a")
     wrapper = tmp_path / "rclone-wrapper"
-    wrapper.write_text(f'#!/bin/sh\n[ "$1" = version ] && env > {tmp_path}/environment\nexec {find_rclone()} "$@"\n')
+    wrapper.write_text(
+        f'#!/bin/sh\n[ "$1" = rcd ] && exit 1\n[ "$1" = version ] && env > {tmp_path}/environment\nexec {find_rclone()} "$@"\n'
+    )
     wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
     ended = container.run(DATAMOVER_RCLONE=str(wrapper), RCLONE_S3_SSE_KMS_KEY_ID="", SOME_PASSWORD=PASSWORD)
-    assert ended.code == 0, ended.output
+    assert not ended.outcome.succeeded
     assert ended.outcome.engine.startswith("rclone v")
     environment = (tmp_path / "environment").read_text()
     assert "PATH=" in environment
