@@ -292,22 +292,52 @@ def test_unreadable_paths_that_filters_admit_delete_nothing(container: Container
     assert s3.objects() == before
 
 
-def test_a_file_that_vanishes_from_a_live_source_is_no_failure(container: Container, s3: S3Server) -> None:
+@pytest.mark.parametrize("was_there", [False, True], ids=["new", "changed since the last run"])
+def test_a_file_that_vanishes_from_a_live_source_is_no_failure(
+    container: Container, s3: S3Server, was_there: bool
+) -> None:
+    if was_there:
+        (container.data / "file-39").write_bytes(b"1" * 50_000)
+        assert container.run(DATAMOVER_COPY_METHOD="Direct").code == 0
     for number in range(40):
         (container.data / f"file-{number:02}").write_bytes(bytes(50_000))
     with container.start(
         DATAMOVER_COPY_METHOD="Direct",
         RCLONE_TRANSFERS="1",
         RCLONE_BWLIMIT="400k",
+        RCLONE_RETRIES="1",
         RCLONE_VERBOSE="1",
-        DATAMOVER_RUN_ID="run-1",
+        DATAMOVER_RUN_ID="run-2",
     ) as running:
         wait_for(lambda: "Copied (new)" in running.output)
         (container.data / "file-39").unlink()
         ended = running.wait()
     assert ended.code == 0, ended.output
-    assert len(s3.objects()) == 39
-    assert {"type": "vanished", "path": "file-39"} in manifest_of(s3)
+    assert "1 file(s) vanished from the live source" in ended.outcome.message
+    found = s3.objects()
+    assert len(found) == 39 + was_there
+    assert not was_there or found["file-39"] == b"1" * 50_000
+    assert {"type": "vanished", "path": "file-39"} in manifest_of(s3, "run-2")
+
+
+def test_a_file_of_a_live_source_that_was_gone_for_a_moment_is_not_taken_for_its_older_object(
+    container: Container, s3: S3Server
+) -> None:
+    for number in range(40):
+        (container.data / f"file-{number:02}").write_bytes(bytes(50_000))
+    (container.data / "file-39").write_bytes(b"1" * 50_000)
+    assert container.run(DATAMOVER_COPY_METHOD="Direct").code == 0
+    for number in range(40):
+        (container.data / f"file-{number:02}").write_bytes(b"2" * 50_000)
+    slow = {"RCLONE_TRANSFERS": "1", "RCLONE_CHECKERS": "1", "RCLONE_BWLIMIT": "400k", "RCLONE_RETRIES": "1"}
+    with container.start(DATAMOVER_COPY_METHOD="Direct", RCLONE_VERBOSE="1", **slow) as running:
+        wait_for(lambda: "Copied (" in running.output)
+        (container.data / "file-39").unlink()
+        wait_for(lambda: "file-38: Copied (" in running.output and "file-37: Copied (" in running.output)
+        (container.data / "file-39").write_bytes(b"2" * 50_000)
+        ended = running.wait()
+    assert s3.objects()["file-39"] == b"1" * 50_000 or ended.code == 0
+    assert ended.code == 0 or ended.outcome.reason == transfer.REASON_SOURCE_CHANGED, ended.output
 
 
 def test_what_a_live_source_brings_beyond_the_intent_is_known_afterwards(container: Container, s3: S3Server) -> None:

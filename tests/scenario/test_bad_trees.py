@@ -388,9 +388,7 @@ async def test_files_that_come_and_go_are_no_failure_and_what_stays_arrives(stag
 
         def flicker(number: int) -> None:
             (act.source / f"temporary-{number}").write_bytes(b"here")
-            (act.source / f"temporary-{number - 100}").unlink(
-                missing_ok=True
-            )  # a second, for an engine on a busy machine
+            (act.source / f"temporary-{number - 20}").unlink(missing_ok=True)
 
         await act.start(copyMethod="Direct", additionalEnv=SLOW)
         async with restless(flicker):

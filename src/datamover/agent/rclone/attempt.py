@@ -479,6 +479,7 @@ class Attempt(ABC):
             for key in comparison.vanished if comparison else ():
                 yield manifest.about(manifest.VANISHED, key)
             for key in comparison.outlived if comparison else ():
+                yield manifest.about(manifest.VANISHED, key)  # what is there is not the file of this point
                 yield manifest.about(manifest.KEPT, key)
 
         self.append(path, lines(), timeout=timeout)

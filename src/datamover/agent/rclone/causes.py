@@ -501,7 +501,8 @@ CAUSES = (
         sentence="Files of the source changed while they were read. Back up a clone or a snapshot, or stop what writes.",
         # a file that changes under the engine's hands looks to it like a request that failed
         first=True,
-        pattern=r"can't copy - source file is being updated|source file is being updated|failed to open source object: .*no such file or directory",
+        pattern=r"can't copy - source file is being updated|source file is being updated|failed to open source object: .*no such file or directory"
+        r"|src hash: hash: failed to open: .*no such file or directory",
     ),
     Cause(
         failure_class=transfer.SOURCE_UNREADABLE,

@@ -39,6 +39,12 @@ _PLACES = {cause: place for place, cause in enumerate((*CAUSES, UNKNOWN))} | {No
 _SERVER = re.compile(r'"https?://([^"/:]+|\[[^"/\]]+\])[":/]')
 # what an engine says that may replace nothing (see `live`): that a file differs is what it was asked for
 _NOT_REPLACED = "immutable file modified"
+# what it says of one file that it has listed and cannot open any more, and in its sums of an attempt; the error comes last, whatever the path holds
+_VANISHED = re.compile(
+    r"(?:Attempt \d+/\d+ failed with \d+ errors? and: |Failed to \w+(?: with \d+ errors)?: (?:last error was: )?)?(?:Failed to copy: )?"
+    r"(?:failed to open source object|Failed to calculate src hash: hash: failed to open): .*: no such file or directory",
+    re.DOTALL,
+)
 _NO_ERRORS = "Can't retry any of the errors"
 _URL = re.compile(r'"https?://[^"]*"')
 _WEB_PAGE = re.compile(r"<!doctype html|<html[\s>]", re.IGNORECASE)
@@ -49,13 +55,15 @@ class Errors:
     """Collects what the engine complained of. Memory does not grow with the number of errors.
 
     Only the engine's latest attempt counts: it tries again what failed, and what arrived then has not failed. `replaces_nothing`: the
-    agent, not the user, told the engine to replace nothing, so that it does not is no error. `silent`: for so many seconds it said nothing, so it was killed.
+    agent, not the user, told the engine to replace nothing, so that it does not is no error. `spares_vanished`: nor is it that a file of a live
+    source was gone when it was to be read. `silent`: for so many seconds it said nothing, so it was killed.
     """
 
     def __init__(self, redact: Callable[[str], str] = str) -> None:
         """`redact` takes secrets out of what is kept: it is cut and quoted later (law L8)."""
         self.count = 0
         self.replaces_nothing = False
+        self.spares_vanished = False
         self.silent = 0.0
         self._redact = redact
         self._first: dict[Cause | None, str] = {}
@@ -77,6 +85,8 @@ class Errors:
             self._objects.clear()
         self._attempt_ended = self._attempt_ended or summary
         if self.replaces_nothing and is_about_replacing(line.msg):
+            return
+        if self.spares_vanished and (line.object or summary) and is_about_vanished(line.msg):
             return
         cause = answers.find(_without_names(line))
         self._first.setdefault(cause, line.msg)
@@ -175,6 +185,11 @@ class _Objects:
 def is_about_replacing(text: str) -> bool:
     """Tell whether an engine that may replace nothing says only that it did not, for one file or in the end."""
     return text.startswith(_NO_ERRORS) or (text.endswith(_NOT_REPLACED) and not text.startswith("Attempt "))
+
+
+def is_about_vanished(text: str) -> bool:
+    """Tell whether an engine says only that a file was gone when it was to be read, of one file or in the end."""
+    return _VANISHED.fullmatch(text) is not None
 
 
 def server_code(text: str) -> str | None:

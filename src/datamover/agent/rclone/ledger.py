@@ -176,6 +176,10 @@ class Ledger(Older, Renames, Replaced, Spellings):
         """An object that the engine removed because another checksum had arrived."""
         self._database.execute("UPDATE paths SET removed = 1 WHERE key = ?", (key,))
 
+    def add_gone(self, keys: Iterable[bytes]) -> None:
+        """Files that the engine was to read and did not find."""
+        self._put("UPDATE paths SET gone = 1 WHERE key = ?", ((key,) for key in keys))
+
     def spare(self, keys: Iterable[bytes]) -> None:
         """Stale objects that stay after all."""
         self._put("UPDATE paths SET spared = 1 WHERE key = ?", ((key,) for key in keys))
@@ -205,6 +209,10 @@ class Ledger(Older, Renames, Replaced, Spellings):
     def removed_count(self) -> int:
         """Return the number of objects that were there, and that the engine first replaced and then removed."""
         return self._count("removed = 1 AND uploaded = 0 AND remote IS NOT NULL")
+
+    def is_uploaded(self, key: bytes) -> bool:
+        """Tell whether the engine logged that it moved this object."""
+        return self._count("uploaded = 1 AND key = ?", key) > 0
 
     def walked_as(self, key: bytes) -> tuple[int, int] | None:
         """Return size and time of change (ns) of the file that the walk met and that is to be moved, None when it met none."""
@@ -377,9 +385,11 @@ class Ledger(Older, Renames, Replaced, Spellings):
         return bool(self._count(f"remote IS NOT NULL AND remote = source AND remote >= {int(at_least)}"))
 
     def amiss(self) -> Iterator[tuple[bytes, int, int | None]]:
-        """Yield key, size in the source and size at the destination (None: missing) where the two differ after the run."""
+        """Yield key, size in the source and size at the destination (None: missing) where the two differ after the run, or the file was gone when it
+        was to be read.
+        """
         yield from self._database.execute(
-            "SELECT key, source, after FROM paths WHERE source IS NOT NULL AND (after IS NULL OR after <> source) ORDER BY key"
+            "SELECT key, source, after FROM paths WHERE source IS NOT NULL AND (after IS NULL OR after <> source OR gone = 1) ORDER BY key"
         )
 
     def extra(self, *, frozen: bool) -> Iterator[bytes]:

@@ -20,7 +20,7 @@ from datamover.agent import printing
 from datamover.agent.errors import Failure
 from datamover.agent.files import names
 from datamover.agent.printing import quote_names
-from datamover.agent.rclone.changes import has_changed
+from datamover.agent.rclone.changes import has_changed, is_there
 from datamover.agent.rclone.destination import Destination
 from datamover.agent.rclone.ledger import Ledger
 from datamover.agent.rclone.options import without_filters
@@ -74,11 +74,18 @@ class Replacement:
                     file.write(key + b"\n")
 
     def run(
-        self, source: str, target: str, *, environment: Mapping[str, str], uploaded: Callable[[str, int], None]
+        self,
+        source: str,
+        target: str,
+        *,
+        environment: Mapping[str, str],
+        uploaded: Callable[[str, int], None],
+        gone: Callable[[str], None],
     ) -> None:
-        """Replace what was set apart. Raises Failure when some of it stays as it was; the rest is replaced all the same."""
+        """Replace what was set apart. Raises Failure when some of it stays as it was; the rest is replaced all the same. `gone` as for `Sync.copy`."""
+        self._leave_out_gone(gone)
         if os.path.getsize(self._list):
-            self._replace(source, target, environment=environment, uploaded=uploaded)
+            self._replace(source, target, environment=environment, uploaded=uploaded, gone=gone)
         if self._too_long:
             those = [printing.readable(key) for key in self._too_long]
             raise Failure(
@@ -91,7 +98,13 @@ class Replacement:
             )
 
     def _replace(
-        self, source: str, target: str, *, environment: Mapping[str, str], uploaded: Callable[[str, int], None]
+        self,
+        source: str,
+        target: str,
+        *,
+        environment: Mapping[str, str],
+        uploaded: Callable[[str, int], None],
+        gone: Callable[[str], None],
     ) -> None:
         beside = self._destination.remote(self._folder)
         environment = without_filters(environment)
@@ -104,6 +117,7 @@ class Replacement:
                 environment=environment,
                 extra=["--files-from-raw", self._list],
                 uploaded=self._note,
+                gone=gone,
                 arriving=True,
             )
         except Failure as failure:
@@ -128,6 +142,17 @@ class Replacement:
                 self._destination.purge(self._folder)
         if trouble:
             raise trouble
+
+    def _leave_out_gone(self, gone: Callable[[str], None]) -> None:
+        """Take what is gone by now off the list: an engine that finds nothing of what it is to copy breaks its listing off, and calls that a failure."""
+        with open(self._list, "rb") as file:
+            keys = [line.rstrip(b"\n") for line in file]
+        with open(self._list, "wb") as file:
+            for key in keys:
+                if is_there(self._source, key):
+                    file.write(key + b"\n")
+                else:
+                    gone(key.decode())
 
     def _note(self, name: str, size: int) -> None:
         del size

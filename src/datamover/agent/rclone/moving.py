@@ -5,7 +5,7 @@
                     └──> what the store may have copied itself, without one: sent whatever it looks like
 
 Guarantees: each file counts as moved once, however often it was sent; of a live source no pass replaces or removes an object that was
-there (law L3).
+there (law L3); what of it was gone when the engine was to read it is no failure when it is gone now, and else is (law L4).
 """
 
 import os
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from datamover.agent.errors import Failure
 from datamover.agent.rclone import asking
-from datamover.agent.rclone.changes import has_changed
+from datamover.agent.rclone.changes import has_changed, is_there
 from datamover.agent.rclone.destination import Destination
 from datamover.agent.rclone.ledger import Ledger
 from datamover.agent.rclone.live import ONE_THREAD, SPARING, Replacement, changed_meanwhile, is_on
@@ -38,6 +38,7 @@ class Moving:
         self._settings = settings
         self._source = source
         self._scratch = scratch
+        self._gone = f"{scratch}/gone"
         self._noted: list[tuple[bytes, int]] = []
         self._replacement: Replacement | None = None
 
@@ -59,6 +60,7 @@ class Moving:
             if not is_on(environment, "RCLONE_IMMUTABLE"):  # then the user wants nothing replaced at all
                 self._replacement = self._open_replacement()
             environment = dict(environment) | ONE_THREAD
+            os.close(os.open(self._gone, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
         target = self._destination.remote(folder)
         doubts = bool(doubted) and self._ledger.has_there(doubted)
         listed, unproved = f"{self._scratch}/by-size", f"{self._scratch}/unproved"
@@ -92,9 +94,17 @@ class Moving:
             trouble = self._pass(target, environment=again, arguments=["--files-from-raw", listed]) or trouble
         if self._replacement is not None:
             try:
-                self._replacement.run(os.fsdecode(self._source), target, environment=environment, uploaded=self._note)
+                self._replacement.run(
+                    os.fsdecode(self._source),
+                    target,
+                    environment=environment,
+                    uploaded=self._note,
+                    gone=self._note_gone,
+                )
             except Failure as failure:
                 trouble = self._judge(failure)
+        if self._settings.direct:
+            trouble = self._settle_gone() or trouble
         if trouble is not None:
             raise trouble
 
@@ -136,6 +146,7 @@ class Moving:
                 uploaded=self._note,
                 apart=live.set_apart if live else None,
                 removed=self._note_removed,
+                gone=self._note_gone if self._settings.direct else None,
             )
         except Failure as failure:
             if count := self.removed:
@@ -173,6 +184,22 @@ class Moving:
         self._noted.append((name.encode(), size))
         if len(self._noted) >= _BATCH:
             self.flush()
+
+    def _note_gone(self, name: str) -> None:
+        keys = self._ledger.spelled_all(name) if "\ufffd" in name else [name.encode()]
+        with open(self._gone, "ab") as file:
+            file.writelines(key + b"\n" for key in keys)
+
+    def _settle_gone(self) -> Failure | None:
+        """Let the ledger know which files were gone when they were to be read; return what to tell of those that are there again and were not moved
+        since: what the destination has of them may be older.
+        """
+        self.flush()
+        with open(self._gone, "rb") as file:
+            keys = {key for line in file if not self._ledger.is_uploaded(key := line.rstrip(b"\n"))}
+        self._ledger.add_gone(keys)
+        back = sorted(key for key in keys if is_there(self._source, key))
+        return changed_meanwhile(back) if back else None
 
     def _note_removed(self, name: str) -> None:
         self._ledger.add_removed(name.encode())

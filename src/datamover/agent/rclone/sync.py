@@ -28,7 +28,7 @@ _FULL = 3
 """Uploads that a full destination refuses, after which there is no point: each may be a large file, sent whole before it is refused."""
 
 _DIFFERING = (1, 6)
-"""Exit codes of an engine that has only found files which it may not replace."""
+"""Exit codes of an engine that has only found files which it may not replace, or that are gone."""
 
 SIZE_ONLY = "Size of src and dst objects identical"
 """What the engine logs, at debug level, when it took a file for unchanged without a checksum to go by."""
@@ -93,6 +93,7 @@ class Sync:
         uploaded: Callable[[str, int], None] | None = None,
         apart: Callable[[str], None] | None = None,
         removed: Callable[[str], None] | None = None,
+        gone: Callable[[str], None] | None = None,
         arriving: bool = False,
         largest: int | None = None,
         statistics: Callable[[logs.Line], None] | None = None,
@@ -101,7 +102,8 @@ class Sync:
         """Copy `source`, of `total` files where that is known by then, to `target`. Raises Failure when anything did not arrive.
 
         `by_size` gets the names of files that were taken for unchanged by their size alone, `asked` the engine's requests for single objects (see `asking`), `uploaded` those that were moved, with their
-        sizes, `removed` those that arrived otherwise and were removed again, and `apart` those that an engine which may replace nothing (`--immutable`) found to have changed. `arriving`: what is moved is
+        sizes, `removed` those that arrived otherwise and were removed again, and `apart` those that an engine which may replace nothing (`--immutable`) found to have changed. `gone` gets those that the engine listed and found no more when it was to read them: who asks for it looks whether
+        they are gone, so that it is no failure here. `arriving`: what is moved is
         not yet where it shall be, and does not count. `largest`: no file is written beyond so many bytes. `statistics` gets the engine's, where they are not about the work of the run. `verb`: `sync` deletes at the target what the source does not have.
         """
         last: list[logs.Line] = []
@@ -122,21 +124,22 @@ class Sync:
             environment = dict(environment) | {"RCLONE_LOG_LEVEL": "DEBUG"}
         child = self._engine.start([verb, *extra, source, target], environment=environment, on_line=None)
         child.errors.replaces_nothing = apart is not None
+        child.errors.spares_vanished = gone is not None
         if largest is not None:
             child.limit_files(largest)
 
-        differing = 0
+        spared = 0
 
         def on_line(line: logs.Line) -> None:
-            nonlocal differing
-            if apart is not None and line.level == "error" and line.msg == APART:
-                differing += 1
-                apart(line.object)
+            nonlocal spared
+            if told := _spared(line, apart=apart, gone=gone):
+                spared += 1
+                told(line.object)
                 return
-            if differing and classify.is_about_replacing(line.msg):
+            if spared and (classify.is_about_replacing(line.msg) or classify.is_about_vanished(line.msg)):
                 return
             if line.stats is not None:
-                line, stats = logs.without_errors(line, line.stats, differing)
+                line, stats = logs.without_errors(line, line.stats, spared)
                 last[:] = [line]
                 (statistics or self._report.statistics)(line)
                 self.counted(stats)
@@ -165,13 +168,24 @@ class Sync:
                 self.moved.deleted += last[0].stats.deletes
                 self._report.show(last[0])
         failure = watch.failure
-        if failure is None and code and not (differing and child.errors.none and code in _DIFFERING):
+        if failure is None and code and not (spared and child.errors.none and code in _DIFFERING):
             failure = self._destination.explain(child.errors, code, total=total())
         if failure is not None:
             arrived = self.moved.files
             what = f"{arrived} file{'' if arrived == 1 else 's'} arrived in this attempt; what arrived stays."
             failure.message = f"{failure.message} {what if arrived else 'No file arrived in this attempt.'}"
             raise failure
+
+
+def _spared(
+    line: logs.Line, *, apart: Callable[[str], None] | None, gone: Callable[[str], None] | None
+) -> Callable[[str], None] | None:
+    """Return who wants to know of an object about which the engine complains without its being a failure, if it is so."""
+    if line.level != "error":
+        return None
+    if line.msg == APART:
+        return apart
+    return gone if line.object and gone and classify.is_about_vanished(line.msg) else None
 
 
 def _hear(line: logs.Line, *, by_size: Callable[[str], None] | None, removed: Callable[[str], None] | None) -> None:

@@ -18,6 +18,7 @@ Columns of a path (its key, see `names`):
 `digest`   MD5 of the object, 16 bytes, as the store gave it; empty where it has none
 `uploaded` the engine logged that it moved it
 `arrivals` how many files the engine logged so as moved, and `moved` their bytes: one, but where its log spells several alike (U+FFFD)
+`gone`     the engine was to read its file and found none
 `removed`  the engine removed what had arrived of it, because it was not what had been sent
 `stood`    the listing after the run has the MD5 of an earlier run, although the engine logged that it moved the file
 `older`    an older copy has it as it is now: 1 by size and time of change, 2 with a checksum, 3 the store has copied it from there
@@ -56,7 +57,8 @@ CREATE TABLE paths (
   after INTEGER, digest BLOB, uploaded INTEGER NOT NULL DEFAULT 0, paired INTEGER NOT NULL DEFAULT 0,
   spared INTEGER NOT NULL DEFAULT 0, doomed INTEGER NOT NULL DEFAULT 0,
   announced INTEGER NOT NULL DEFAULT 0, odd INTEGER NOT NULL DEFAULT 0, arrivals INTEGER NOT NULL DEFAULT 0,
-  moved INTEGER NOT NULL DEFAULT 0, removed INTEGER NOT NULL DEFAULT 0, stood INTEGER NOT NULL DEFAULT 0, older INTEGER NOT NULL DEFAULT 0
+  moved INTEGER NOT NULL DEFAULT 0, removed INTEGER NOT NULL DEFAULT 0, stood INTEGER NOT NULL DEFAULT 0, older INTEGER NOT NULL DEFAULT 0,
+  gone INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID
 """
 _BATCH = 2000
@@ -120,8 +122,8 @@ class Table:
             raise
         self._database.execute("COMMIT")
 
-    def _count(self, condition: str) -> int:
-        return int(self._database.execute(f"SELECT count(*) FROM paths WHERE {condition}").fetchone()[0])  # noqa: S608 - constants of this module
+    def _count(self, condition: str, *values: bytes) -> int:
+        return int(self._database.execute(f"SELECT count(*) FROM paths WHERE {condition}", values).fetchone()[0])  # noqa: S608 - constants of this module
 
     def _keys(self, condition: str, *, limit: int = -1) -> Iterator[bytes]:
         # a cursor of its own, so that callers may ask something else meanwhile

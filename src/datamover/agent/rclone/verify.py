@@ -42,7 +42,7 @@ class Comparison(msgspec.Struct):
 def compare(ledger: Ledger, *, source: bytes, frozen: bool) -> Comparison:
     """Compare the ledger's two sides after the run. What changed in the source meanwhile is not held against the copy.
 
-    A file that is gone from a live source, or has now the size that arrived, is no mismatch. `frozen`: the source is a copy that nobody
+    A file that is gone from a live source, or has now the size that arrived, is no mismatch; one that was gone and is back is. `frozen`: the source is a copy that nobody
     writes to, so what is gone from it is one. So is what cannot be looked at, anywhere (law L4).
     """
     result = Comparison()
@@ -54,7 +54,7 @@ def compare(ledger: Ledger, *, source: bytes, frozen: bool) -> Comparison:
             trouble = f"; its file cannot be looked at: {error.strerror or type(error).__name__}"
         if now is None and not trouble and not frozen:
             (result.vanished if after is None else result.outlived).append(key)
-        elif now is not None and now == after:
+        elif now is not None and now == after != size:  # else it was gone meanwhile, and the object may be an older one
             result.changed += 1
         else:
             result.missing += after is None

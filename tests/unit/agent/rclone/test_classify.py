@@ -361,3 +361,47 @@ def test_a_file_that_vanished_before_it_was_opened_is_a_change_and_tried_again()
     told = tell("Failed to copy: failed to open source object: lstat /data/temporary: no such file or directory")
     assert (told.failure_class, told.reason) == (transfer.SOURCE_CHANGED, transfer.REASON_SOURCE_CHANGED)
     assert told.retryable
+
+
+GONE_WORDS = "open /data/a: no such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("text", "spared"),
+    [
+        (f"Failed to calculate src hash: hash: failed to open: {GONE_WORDS}", True),
+        ("Failed to copy: failed to open source object: lstat /data/a: no such file or directory", True),
+        (
+            f"Attempt 3/3 failed with 6 errors and: Failed to calculate src hash: hash: failed to open: {GONE_WORDS}",
+            True,
+        ),
+        (f"Failed to copy with 6 errors: last error was: failed to open source object: {GONE_WORDS}", True),
+        (f"Failed to copy: failed to open source object: {GONE_WORDS}", True),
+        ("Failed to copy: failed to open source object: open /data/a: permission denied", False),
+        (f"Failed to copy: failed to open source object: {GONE_WORDS}: permission denied", False),
+        (f"failed to open directory: {GONE_WORDS}", False),
+        (f"AccessDenied: failed to open source object: {GONE_WORDS}", False),
+        ("corrupted on transfer: md5 differ", False),
+    ],
+)
+def test_of_a_live_source_only_a_file_that_was_gone_when_it_was_to_be_read_is_spared(text: str, spared: bool) -> None:
+    live, frozen = Errors(), Errors()
+    live.spares_vanished = True
+    for errors in (live, frozen):
+        errors.add(Line(level="error", msg=text, object="a"))
+    assert live.none is spared
+    assert not frozen.none
+
+
+def test_what_is_spared_hides_no_other_error() -> None:
+    errors = Errors()
+    errors.spares_vanished = True
+    errors.add(Line(level="error", msg=f"Failed to copy: failed to open source object: {GONE_WORDS}", object="a"))
+    errors.add(Line(level="error", msg="Failed to copy: AccessDenied: Access Denied", object="b"))
+    errors.add(
+        Line(level="error", msg=f"Attempt 1/1 failed with 2 errors and: failed to open source object: {GONE_WORDS}")
+    )
+    assert not errors.none
+    told = errors.failure(code=1, place="p", bucket="b", endpoint="e")
+    assert told.failure_class == transfer.DENIED
+    assert "1 object: 'b'" in told.message

@@ -62,6 +62,21 @@ def test_what_went_although_the_destination_has_its_older_object_is_told_apart(l
     assert (result.amiss, result.vanished, result.outlived) == (0, [b"gone"], [b"log"])
 
 
+def test_what_was_gone_when_it_was_to_be_read_is_not_taken_for_the_older_object_of_its_size(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    (tmp_path / "back").write_text("new")
+    ledger.add_source([(b"back", 3, 0), (b"gone", 3, 0), (b"same", 3, 0)])
+    ledger.add_after([(b"back", 3), (b"gone", 3), (b"same", 3)])
+    ledger.add_gone([b"back", b"gone"])
+    result = compare(ledger, source=os.fsencode(tmp_path), frozen=False)
+    assert (result.missing, result.differing, result.changed) == (0, 1, 0)
+    assert (result.vanished, result.outlived) == ([], [b"gone"])
+    failure = mismatch(result, place="p", direct=True)
+    assert failure is not None
+    assert failure.failure_class == transfer.SOURCE_CHANGED
+
+
 def test_nothing_vanishes_from_a_frozen_copy(ledger: Ledger, tmp_path: Path) -> None:
     ledger.add_source([(b"gone", 1, 0), (b"link.rclonelink", 4, 0), (b"short", 9, 0)])
     ledger.add_after([(b"short", 3)])
