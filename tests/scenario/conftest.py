@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from support.collecting import definitions
 from support.definitions import snapshot_definitions
-from support.kubernetes import ControlPlane, MissingPrograms, find_programs
+from support.kubernetes import ControlPlane, MissingPrograms, find_programs, lasting
 from support.s3 import s3
 from support.scenario import Cluster, embedded_cluster, real_cluster
 from support.stage import Stage, open_stage
@@ -48,10 +48,8 @@ def cdi_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane
         pytest.skip(str(missing))
     made = ControlPlane(programs, logs=tmp_path_factory.mktemp("collection"))
     made.start(manifests=[*definitions(), *snapshot_definitions()])
-    try:
+    with lasting(made):
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture(scope="module")

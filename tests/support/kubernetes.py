@@ -10,12 +10,13 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,7 @@ class ControlPlane:
         self._undertaker = Undertaker(self.directory)
         self._admin = self.authority.client(ADMIN, [ADMIN_GROUP])
         self._tokens = 0
+        self._paused = False
 
     # Life ---------------------------------------------------------------------------------------------------------
 
@@ -131,8 +133,23 @@ class ControlPlane:
 
     def stop(self) -> None:
         """Stop everything in order and remove the directory. Safe to call twice."""
+        self.resume()
         self._stop_programs()
         self._undertaker.close()
+
+    def pause(self) -> None:
+        """Hold all three as they are until `resume`, or until somebody calls: one that nobody asks anything takes a thirtieth of a core."""
+        if not self._paused:
+            self._paused = True
+            for part in reversed(self.parts):
+                part.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Have them go on. Does nothing when they were not paused."""
+        if self._paused:
+            self._paused = False
+            for part in self.parts:
+                part.send(signal.SIGCONT)
 
     def start_etcd(self) -> None:
         """Start etcd and wait until it answers."""
@@ -203,6 +220,7 @@ class ControlPlane:
 
     def call(self, method: str, path: str, body: Any = None, *, kind: str = "application/json") -> tuple[int, Any]:
         """Ask the API server as administrator; return the status and the JSON (or the text). Raises OSError when it is away."""
+        self.resume()
         return self._get(self.port, path, self._admin_context, method=method, body=body, kind=kind)
 
     def create(self, manifest: Mapping[str, Any]) -> Any:
@@ -399,6 +417,21 @@ class ControlPlane:
         with contextlib.suppress(ValueError):
             return answer.status, json.loads(text)
         return answer.status, text
+
+
+LASTING: list[ControlPlane] = []
+"""Those that last as long as this process: they are paused while tests run that want none (tests/conftest.py)."""
+
+
+@contextlib.contextmanager
+def lasting(plane: ControlPlane) -> Iterator[None]:
+    """Have a control plane that runs pause and go on with the tests; stop it in the end."""
+    LASTING.append(plane)
+    try:
+        yield
+    finally:
+        LASTING.remove(plane)
+        plane.stop()
 
 
 def collection_path(manifest: Mapping[str, Any]) -> str:

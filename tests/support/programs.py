@@ -125,6 +125,11 @@ class Program:
                 raise ProgramError(f"{self.name} was not ready after {seconds:.0f} s\n{self.tail()}")
             time.sleep(0.05)
 
+    def send(self, number: int) -> None:
+        """Send it a signal; nothing when it does not run."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
     def kill(self) -> None:
         """End it at once, as a crash would, and wait for its end."""
         self._end(signal.SIGKILL, patience=10)
