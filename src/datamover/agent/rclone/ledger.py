@@ -178,7 +178,10 @@ class Ledger(Older, Renames, Replaced, Spellings):
 
     def add_gone(self, keys: Iterable[bytes]) -> None:
         """Files that the engine was to read and did not find."""
-        self._put("UPDATE paths SET gone = 1 WHERE key = ?", ((key,) for key in keys))
+        self._put(
+            "INSERT INTO paths (key, gone) VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET gone = 1",
+            ((key,) for key in keys),
+        )
 
     def spare(self, keys: Iterable[bytes]) -> None:
         """Stale objects that stay after all."""
@@ -210,9 +213,9 @@ class Ledger(Older, Renames, Replaced, Spellings):
         """Return the number of objects that were there, and that the engine first replaced and then removed."""
         return self._count("removed = 1 AND uploaded = 0 AND remote IS NOT NULL")
 
-    def is_uploaded(self, key: bytes) -> bool:
-        """Tell whether the engine logged that it moved this object."""
-        return self._count("uploaded = 1 AND key = ?", key) > 0
+    def not_found(self) -> Iterator[bytes]:
+        """Yield what the engine was to read, did not find, and did not move later."""
+        return self._keys("gone = 1 AND uploaded = 0")
 
     def walked_as(self, key: bytes) -> tuple[int, int] | None:
         """Return size and time of change (ns) of the file that the walk met and that is to be moved, None when it met none."""
@@ -389,7 +392,7 @@ class Ledger(Older, Renames, Replaced, Spellings):
         was to be read.
         """
         yield from self._database.execute(
-            "SELECT key, source, after FROM paths WHERE source IS NOT NULL AND (after IS NULL OR after <> source OR gone = 1) ORDER BY key"
+            "SELECT key, source, after FROM paths WHERE source IS NOT NULL AND (after IS NULL OR after <> source OR (gone = 1 AND uploaded = 0)) ORDER BY key"
         )
 
     def extra(self, *, frozen: bool) -> Iterator[bytes]:

@@ -175,13 +175,13 @@ def is_on(environment: Mapping[str, str], variable: str) -> bool:
     return environment.get(variable, "").strip().lower() in _ON
 
 
-def changed_meanwhile(keys: list[bytes], *, said: str = "") -> Failure:
-    """Return what to tell of files that changed while they were read; `said` by the engine."""
+def changed_meanwhile(keys: list[bytes], *, count: int = 0, said: str = "") -> Failure:
+    """Return what to tell of files that changed while they were read, `count` if those are more than the keys; `said` by the engine."""
     those = [printing.readable(key) for key in keys]
     return Failure(
         transfer.SOURCE_CHANGED,
         transfer.REASON_SOURCE_CHANGED,
-        f"Files of the source changed while they were read: {quote_names(those, len(those))}. What the destination had of them stays. Back up a clone"
+        f"Files of the source changed while they were read: {quote_names(those, count or len(those))}. What the destination had of them stays. Back up a clone"
         f" or a snapshot (copyMethod), or stop what writes.{said}",
         problems=tuple(those[:5]),
     )

@@ -10,6 +10,7 @@ there (law L3); what of it was gone when the engine was to read it is no failure
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 
 from datamover.agent.errors import Failure
 from datamover.agent.rclone import asking
@@ -196,10 +197,10 @@ class Moving:
         """
         self.flush()
         with open(self._gone, "rb") as file:
-            keys = {key for line in file if not self._ledger.is_uploaded(key := line.rstrip(b"\n"))}
-        self._ledger.add_gone(keys)
-        back = sorted(key for key in keys if is_there(self._source, key))
-        return changed_meanwhile(back) if back else None
+            self._ledger.add_gone(line.rstrip(b"\n") for line in file)
+        back = (key for key in self._ledger.not_found() if is_there(self._source, key))
+        examples = list(islice(back, 5))
+        return changed_meanwhile(examples, count=len(examples) + sum(1 for _ in back)) if examples else None
 
     def _note_removed(self, name: str) -> None:
         self._ledger.add_removed(name.encode())

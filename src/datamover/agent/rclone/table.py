@@ -122,8 +122,8 @@ class Table:
             raise
         self._database.execute("COMMIT")
 
-    def _count(self, condition: str, *values: bytes) -> int:
-        return int(self._database.execute(f"SELECT count(*) FROM paths WHERE {condition}", values).fetchone()[0])  # noqa: S608 - constants of this module
+    def _count(self, condition: str) -> int:
+        return int(self._database.execute(f"SELECT count(*) FROM paths WHERE {condition}").fetchone()[0])  # noqa: S608 - constants of this module
 
     def _keys(self, condition: str, *, limit: int = -1) -> Iterator[bytes]:
         # a cursor of its own, so that callers may ask something else meanwhile
