@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from datamover.api.v1alpha1.datamover import DATA_MOVERS
 from kubekit.words.batch import JOBS
 from kubekit.words.meta import Resource
+from support.simulation.comparisons import Comparisons
 from support.simulation.conduct import Conduct
 from support.simulation.destination import Destination
 from support.simulation.hand import Hand
@@ -41,6 +42,7 @@ class Cluster:
         self.conduct = conduct
         self.dice = dice
         self.destination = destination
+        self.comparisons = Comparisons(destination.clock, history)
         self.owners: list[Resource[Any]] = [DATA_MOVERS, JOBS]
         """The kinds whose children the garbage collector takes along."""
         self.dependents: list[Resource[Any]] = []

@@ -33,7 +33,7 @@ INTERRUPTED: Final = End(143, transfer.REASON_INTERRUPTED, transfer.INTERRUPTED,
 
 @dataclass(frozen=True)
 class Conduct:
-    """`ends` are those of the attempts, in order; all further ones succeed. `ends_of` are those of single DataMovers, by name.
+    """`ends` are those of the attempts, in order; all further ones succeed. `compares` are those of comparisons with a backup. `ends_of` are those of single DataMovers, by name.
 
     `lag` bounds how late controllers notice anything.
     """
@@ -48,4 +48,5 @@ class Conduct:
     removal: float = 0.2
     backoff: float = 10.0
     ends: tuple[End, ...] = (SUCCESS,)
+    compares: tuple[End, ...] = ()
     ends_of: Mapping[str, tuple[End, ...]] = field(default_factory=dict[str, tuple[End, ...]])

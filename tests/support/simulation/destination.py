@@ -34,7 +34,7 @@ class Destination:
 
     def __init__(self, clock: Time, history: History) -> None:
         self.movers: list[Mover] = []
-        self._clock = clock
+        self.clock = clock
         self._history = history
         self._folders: dict[str, str] = {}
 
@@ -45,7 +45,7 @@ class Destination:
         run, timestamp = environment[transfer.RUN_ID], environment.get(transfer.TIMESTAMP, "")
         folder = self._claim(run, timestamp) if environment.get(transfer.ADD_TIMESTAMP_PREFIX) == "true" else ""
         job = next(iter(owners_of(pod)), "")
-        mover = Mover(owner, uid_of(pod), run, timestamp, folder, claim, self._clock.monotonic(), claim_uid, job)
+        mover = Mover(owner, uid_of(pod), run, timestamp, folder, claim, self.clock.monotonic(), claim_uid, job)
         for other in self.movers:
             if other.mover == owner and other.ended is None:
                 self._history.breaks("L7", f"two movers of one DataMover run at once: {other} and {mover}")
@@ -56,7 +56,7 @@ class Destination:
         """A mover's container has ended."""
         for mover in self.movers:
             if mover.pod == pod and mover.ended is None:
-                mover.ended, mover.succeeded = self._clock.monotonic(), succeeded
+                mover.ended, mover.succeeded = self.clock.monotonic(), succeeded
                 return mover
         return None
 

@@ -52,7 +52,8 @@ class Jobs:
         for _ in range(plan.create):
             self._create(job)
         if plan.wake is not None:  # a little late rather than a little early
-            self._cluster.later("job", uid_of(tree), plan.wake * 1.12 + 0.01, self._cluster.wake)
+            moment = f"job at {self._cluster.time() + plan.wake:.0f}"  # an early one beside the one of its deadline
+            self._cluster.later(moment, uid_of(tree), plan.wake * 1.12 + 0.01, self._cluster.wake)
 
     def _create(self, job: Job) -> None:
         manifest = pod_manifest(job)

@@ -2,13 +2,15 @@
 
 import msgspec
 
+from datamover.api import transfer
 from datamover.api.names import OWNER_UID_LABEL
-from datamover.api.transfer import OBJECT, Outcome
+from datamover.api.transfer import OBJECT, Outcome, exit_code
 from kubekit.words.core import PERSISTENT_VOLUME_CLAIMS, PODS, SECRETS
 from kubekit.words.storage import STORAGE_CLASSES
 from kubekit.words.timestamps import seconds
 from support.simulation.calls import Tree
 from support.simulation.cluster import Cluster
+from support.simulation.comparisons import compares
 from support.simulation.conduct import INTERRUPTED, ON_USE, SUCCESS, End
 from support.simulation.destination import Mover
 from support.simulation.jobs import has_ended
@@ -86,8 +88,11 @@ class Pods:
                 waiting = {"reason": "CreateContainerConfigError", "message": f'secret "{secret}" not found'}
                 self._say(pod, {"containerStatuses": [_container(pod, {"waiting": waiting})]})
                 return
-        data = claims[0]
-        self._cluster.destination.begin(pod, claims_of(pod)[0], uid_of(data) if data is not None else "")
+        if compares(pod):
+            self._cluster.comparisons.begin(pod)
+        else:
+            data = claims[0]
+            self._cluster.destination.begin(pod, claims_of(pod)[0], uid_of(data) if data is not None else "")
         now = seconds(self._hand.server.now())
         running = {"running": {"startedAt": now}}
         self._say(pod, {"phase": "Running", "startTime": now, "containerStatuses": [_container(pod, running)]})
@@ -96,9 +101,13 @@ class Pods:
     def _end(self, pod: Tree) -> None:
         if is_going(pod) or has_ended(pod):
             return
+        conduct = self._cluster.conduct
+        if compares(pod):
+            made = len(self._cluster.comparisons.all)
+            self._terminate(pod, conduct.compares[made - 1] if made <= len(conduct.compares) else SUCCESS)
+            return
         owner = label_of(pod, OWNER_UID_LABEL)
         attempt = self._attempts[owner] = self._attempts.get(owner, 0) + 1
-        conduct = self._cluster.conduct
         ends = conduct.ends_of.get(environment_of(pod)[OBJECT], conduct.ends)
         self._terminate(pod, ends[attempt - 1] if attempt <= len(ends) else SUCCESS)
 
@@ -110,15 +119,24 @@ class Pods:
         self._hand.delete(PODS, name_of(pod), space_of(pod), grace=0)
 
     def _terminate(self, pod: Tree, end: End) -> None:
-        mover = self._cluster.destination.end(uid_of(pod), succeeded=end.succeeded)
+        outcome = self._last_words(pod, end)
+        succeeded = end.succeeded and (outcome is None or outcome.succeeded)
+        code = end.exit_code if succeeded == end.succeeded else exit_code(transfer.VERIFY, retryable=False)
         now = seconds(self._hand.server.now())
-        ended: Tree = {"exitCode": end.exit_code, "reason": "Completed" if end.succeeded else "Error"}
+        ended: Tree = {"exitCode": code, "reason": "Completed" if succeeded else "Error"}
         ended |= {"startedAt": now, "finishedAt": now}
-        if end.reason and mover is not None:
-            ended["message"] = msgspec.json.encode(_outcome(mover, end)).decode()
-        phase = "Succeeded" if end.succeeded else "Failed"
+        if outcome is not None:
+            ended["message"] = msgspec.json.encode(outcome).decode()
+        phase = "Succeeded" if succeeded else "Failed"
         self._say(pod, {"phase": phase, "containerStatuses": [_container(pod, {"terminated": ended})]})
-        self._cluster.note(f"Pod {name_of(pod)} ends with {end.exit_code} {end.reason}")
+        self._cluster.note(f"Pod {name_of(pod)} ends with {code} {outcome.reason if outcome is not None else ''}")
+
+    def _last_words(self, pod: Tree, end: End) -> Outcome | None:
+        if compares(pod):
+            told = self._cluster.comparisons.end(uid_of(pod), end)
+            return told if end.reason else None
+        mover = self._cluster.destination.end(uid_of(pod), succeeded=end.succeeded)
+        return _outcome(mover, end) if end.reason and mover is not None else None
 
     def _say(self, pod: Tree, status: Tree) -> None:
         now = look(pod, "status") or {}
