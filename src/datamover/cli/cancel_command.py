@@ -9,6 +9,7 @@ import click
 from datamover.cli.credentials import credential_options
 from datamover.cli.forms import output_option
 from datamover.cli.namespaces import parse_namespace
+from datamover.cli.object_completion import complete_cancellable
 
 _EXIT_CODES = """
 \b
@@ -29,12 +30,17 @@ _KINDS: Final = {
 """Words for the kinds, as kubectl takes them, and what they mean."""
 
 
+def meant_kind(word: str) -> str | None:
+    """Return the kind that a word means, None where it means none."""
+    return _KINDS.get(word.lower())
+
+
 def split_target(target: str, kind: str | None) -> tuple[str, str]:
     """Return the kind and the name that `NAME` or `KIND/NAME` means. Raises click.UsageError that says what to do."""
     word, slash, name = target.partition("/")
     if not slash:
         return _KINDS[kind or "datamover"], target
-    found = _KINDS.get(word.lower())
+    found = meant_kind(word)
     if found is None or not name:
         raise click.UsageError(
             f"{target!r} names nothing that can be cancelled: write datamover/NAME or datamoverrestore/NAME"
@@ -45,7 +51,7 @@ def split_target(target: str, kind: str | None) -> tuple[str, str]:
 
 
 @click.command(epilog=_EXIT_CODES, short_help="Cancel a backup or a restore in a cluster.")
-@click.argument("target", metavar="NAME")
+@click.argument("target", metavar="NAME", shell_complete=complete_cancellable)
 @click.option(
     "-n",
     "--namespace",

@@ -27,10 +27,11 @@ from kubekit.words.meta import Resource
 
 Found = DataMover | DataMoverRestore
 
-_RESOURCES: Final[dict[str, Resource[Any]]] = {
+RESOURCES: Final[dict[str, Resource[Any]]] = {
     "datamover": DATA_MOVERS,
     "datamoverrestore": DATA_MOVER_RESTORES,
 }
+"""What can be cancelled."""
 _LOOK_AGAIN: Final = 1.0
 """Seconds between two looks of `--wait`."""
 
@@ -111,9 +112,9 @@ async def cancel(
 
     What has ended stays as it is. Asked is for the end of the very object that was seen: one of the same name that is created meanwhile goes on.
     """
-    resource = _RESOURCES[kind]
+    resource = RESOURCES[kind]
     found = await _get(client, resource, name, namespace=namespace)
-    if _has_ended(found):
+    if has_ended(found):
         return _tell(resource, found)
     wish = {"metadata": {"uid": found.metadata.uid}, "spec": {"cancel": True}}
     asked: Found = await client.patch(resource, name, wish, field_manager=FIELD_MANAGER, namespace=namespace)
@@ -121,7 +122,7 @@ async def cancel(
         raise CancelError(
             f"the cluster's definition of {resource.kind} has no spec.cancel: upgrade it (datamover crds | kubectl apply --server-side -f -)"
         )
-    while wait and not _has_ended(asked):
+    while wait and not has_ended(asked):
         await sleep(_LOOK_AGAIN)
         asked = await _get(client, resource, name, namespace=namespace)
         if asked.metadata.uid != found.metadata.uid:
@@ -136,13 +137,14 @@ async def _get(client: Client, resource: Resource[Any], name: str, *, namespace:
         raise CancelError(f"there is no {resource.kind} {name} in namespace {namespace}") from None
 
 
-def _has_ended(found: Found) -> bool:
+def has_ended(found: Found) -> bool:
+    """Tell whether it stays as it is, whoever cancels it."""
     return found.status is not None and found.status.phase in Phase.TERMINAL
 
 
 def _tell(resource: Resource[Any], found: Found) -> Told:
     place = f"{resource.kind} {found.metadata.namespace}/{found.metadata.name}"
-    if not _has_ended(found):
+    if not has_ended(found):
         return Told(Exit.CANCELLED, found, f"{place}: to be cancelled; --wait shows its end")
     status = found.status
     ready = status.condition(ConditionType.READY) if status is not None else None

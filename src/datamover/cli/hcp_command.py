@@ -8,6 +8,7 @@ import click
 from datamover.cli.credentials import credential_options
 from datamover.cli.forms import output_option
 from datamover.cli.namespaces import parse_namespace
+from datamover.cli.object_completion import complete_backup
 
 _EXIT_CODES = """
 \b
@@ -25,7 +26,7 @@ def hcp() -> None:
 
 
 @hcp.command(epilog=_EXIT_CODES, short_help="Show what a backup is moving, and what it waits for.")
-@click.argument("backup")
+@click.argument("backup", shell_complete=complete_backup)
 @click.option(
     "-n",
     "--namespace",

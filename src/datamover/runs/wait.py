@@ -1,5 +1,6 @@
 """Waiting for a child, and finding out why it takes long (law L10). Pure."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -25,6 +26,11 @@ class Unsaid:
 def age_of(stamp: str | None, now: datetime) -> float:
     """Return the seconds since a timestamp; never negative, for its clock is not ours. What is no timestamp was long ago: nobody waits for it."""
     return max(0.0, now.timestamp() - moment_of(stamp, default=0.0)) if stamp else 0.0
+
+
+def share_of(uid: str) -> float:
+    """Return an object's own share of a spread, from 0 to just below 1 and always the same: so what is due for many at once does not begin at once."""
+    return int.from_bytes(hashlib.sha256(uid.encode()).digest()[:6], "big") / (1 << 48)
 
 
 def wait_for(

@@ -39,7 +39,7 @@ from datamover.runs.facts import RunFacts
 from datamover.runs.job import follow
 from datamover.runs.order import Order, Readable
 from datamover.runs.verdict import Facet, Rest, Verdict
-from datamover.runs.wait import LITTLE
+from datamover.runs.wait import LITTLE, share_of
 from datamover.volumes.naming import verification_name
 from kubekit.words.batch import JOBS
 from kubekit.words.timestamps import compact, moment_of, seconds
@@ -47,6 +47,11 @@ from kubekit.words.timestamps import compact, moment_of, seconds
 ACTION: Final = "Verify"
 _FIRST_PAUSE: Final = 600.0
 """Seconds until a verification that came to no result is made again, the first time; each time in a row after it twice as long."""
+_EARLY: Final = 0.1
+_EARLIEST: Final = 43_200.0
+"""How much earlier than `every` says one may begin: a share of it, and seconds at the most. Each object has its own part of that, because many that a schedule backs up
+at one moment would be read back at one moment as well. Never later: `every` is a promise.
+"""
 _LOOK_AGAIN: Final = 60.0
 """Seconds after which is looked again whether a name that somebody else holds is free: nobody tells us."""
 _NOTES: Final = frozenset({reasons.VERIFICATION_WAITING, reasons.INVALID_SPEC, reasons.NAME_TAKEN})
@@ -68,14 +73,15 @@ def verify_again(facts: Facts, spec: DataMoverSpec, *, settings: Settings) -> Pl
     return _remove_left(facts, status) or _begin(facts, spec, status, run)
 
 
-def next_due(spec: DataMoverSpec, status: DataMoverStatus) -> float | None:
-    """Return when the next verification is due, in seconds since 1970; None for never. `every` is valid, and none is at work."""
+def next_due(spec: DataMoverSpec, status: DataMoverStatus, *, uid: str) -> float | None:
+    """Return when the next verification of the object `uid` is due, in seconds since 1970; None for never. `every` is valid, and none is at work."""
     verify, run, record = spec.verify, status.run, status.verification
     verified = status.condition(ConditionType.VERIFIED)
     if verify is None or run is None or (verified is not None and verified.reason == transfer.REASON_POINT_SUPERSEDED):
         return None
     every = period_of(verify)
-    due = moment_of(status.last_verified or run.finished, default=0.0) + every
+    early = min(every * _EARLY, _EARLIEST) * share_of(uid)
+    due = moment_of(status.last_verified or run.finished, default=0.0) + every - early
     ended = moment_of(record.finished, default=None) if record is not None else None
     if record is None or ended is None:
         return due
@@ -138,7 +144,7 @@ def _remove_left(facts: Facts, status: DataMoverStatus) -> Plan | None:
 def _begin(facts: Facts, spec: DataMoverSpec, status: DataMoverStatus, run: Run) -> Plan:
     """Record the next one when it is due and nothing is in its way (law L6)."""
     mover, now = facts.mover, facts.run.now
-    due = next_due(spec, status)
+    due = next_due(spec, status, uid=mover.metadata.uid)
     if due is None or spec.verify is None:
         return REST
     before = status.verification or Reverification()

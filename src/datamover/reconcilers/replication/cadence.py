@@ -9,7 +9,6 @@ While one is under way nothing is decided, so that an edited schedule counts fro
 anything is copied for it.
 """
 
-import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -17,6 +16,7 @@ from typing import Final
 
 from datamover.api.schedule import Schedule, ScheduleError, parse
 from datamover.api.volsync.common import CommonStatus, Trigger
+from datamover.runs.wait import share_of
 from kubekit.words import timestamps
 
 _AHEAD: Final = timedelta(hours=1)
@@ -93,8 +93,7 @@ def cadence_of(
 
 def jitter_of(uid: str, most: timedelta) -> timedelta:
     """Return an object's own share of a jitter: always the same, from nothing to just below the most."""
-    digest = hashlib.sha256(uid.encode()).digest()
-    return most * (int.from_bytes(digest[:6], "big") / (1 << 48))
+    return most * share_of(uid)
 
 
 def _times(

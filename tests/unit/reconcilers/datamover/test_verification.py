@@ -12,15 +12,17 @@ from msgspec.structs import replace
 from datamover.api import names, reasons, transfer
 from datamover.api.names import ConditionType, Phase
 from datamover.api.ownership import labels_of
+from datamover.api.periods import read_period
 from datamover.api.v1alpha1.datamover import DataMoverStatus, Reverification, Verify
 from datamover.api.verification import CONTAINER, DAMAGE, Compared
 from datamover.plans.known import Refusal
 from datamover.plans.steps import Create, Delete, Emit, Plan, ProvePods, ProveStatus, WriteStatus
 from datamover.reconcilers.datamover.facts import Comparison
-from datamover.reconcilers.datamover.verification import pause_after
+from datamover.reconcilers.datamover.verification import next_due, pause_after
+from datamover.runs.wait import share_of
 from kubekit.words.batch import JOBS
 from kubekit.words.meta import Condition
-from kubekit.words.timestamps import seconds
+from kubekit.words.timestamps import moment_of, seconds
 from support import builders
 from support.builders import NOW, RUN_ID, SETTINGS
 from support.laws import check_laws
@@ -362,9 +364,25 @@ def test_what_came_to_no_result_is_made_again_later_and_later() -> None:
 
 
 def test_one_timer_waits_for_the_next_one_and_no_longer_than_a_period() -> None:
-    assert decide(known(complete(verified=RECENTLY))).wake_after == pytest.approx(86_400.0, abs=1.0)
+    early = 43_200.0 * share_of(META.uid)
+    assert decide(known(complete(verified=RECENTLY))).wake_after == pytest.approx(86_400.0 - early, abs=1.0)
     assert decide(known(complete(verified="2999-01-01T00:00:00Z"))).wake_after == pytest.approx(7 * 86_400.0, abs=1.0)
     assert decide(known(complete(verify=None))).wake_after is None
+
+
+@pytest.mark.parametrize(("every", "most"), [("1h", 360.0), ("7d", 43_200.0), ("5y", 43_200.0)])
+def test_what_is_due_for_many_at_one_moment_begins_at_many_and_never_later_than_was_promised(
+    every: str, most: float
+) -> None:
+    mover = complete(verified=LONG_AGO, verify=Verify(method="Download", every=every))
+    promised = moment_of(LONG_AGO, default=0.0) + (read_period(every) or 0.0)
+    found = [next_due(mover.spec, mover.status, uid=f"uid-{number}") for number in range(1000)]
+    early = sorted(promised - due for due in found if due is not None)
+    assert len(early) == 1000
+    assert 0.0 <= early[0] < most / 50
+    assert most * 0.98 < early[-1] <= most
+    assert all(abs(early[tenth * 100] - most * tenth / 10) < most / 15 for tenth in range(10))
+    assert next_due(mover.spec, mover.status, uid="uid-1") == found[1]
 
 
 JOBS_THERE = (
