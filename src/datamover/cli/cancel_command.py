@@ -2,12 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import Final
 
 import click
 
 from datamover.cli.credentials import credential_options
 from datamover.cli.forms import output_option
+from datamover.cli.kind_words import KINDS, meant_kind
 from datamover.cli.namespaces import parse_namespace
 from datamover.cli.object_completion import complete_cancellable
 
@@ -18,34 +18,19 @@ Exit codes:
   1    it has ended otherwise, and stays so
   2    it cannot be asked for: no such object, no access
 """
-_KINDS: Final = {
-    "datamover": "datamover",
-    "datamovers": "datamover",
-    "dm": "datamover",
-    "datamoverrestore": "datamoverrestore",
-    "datamoverrestores": "datamoverrestore",
-    "dmr": "datamoverrestore",
-    "restore": "datamoverrestore",
-}
-"""Words for the kinds, as kubectl takes them, and what they mean."""
-
-
-def meant_kind(word: str) -> str | None:
-    """Return the kind that a word means, None where it means none."""
-    return _KINDS.get(word.lower())
 
 
 def split_target(target: str, kind: str | None) -> tuple[str, str]:
     """Return the kind and the name that `NAME` or `KIND/NAME` means. Raises click.UsageError that says what to do."""
     word, slash, name = target.partition("/")
     if not slash:
-        return _KINDS[kind or "datamover"], target
+        return KINDS[kind or "datamover"], target
     found = meant_kind(word)
     if found is None or not name:
         raise click.UsageError(
             f"{target!r} names nothing that can be cancelled: write datamover/NAME or datamoverrestore/NAME"
         )
-    if kind is not None and _KINDS[kind] != found:
+    if kind is not None and KINDS[kind] != found:
         raise click.UsageError(f"{target!r} is no {kind}: leave out --kind")
     return found, name
 

@@ -9,6 +9,8 @@ from typing import Any, Final
 import click
 from click.shell_completion import CompletionItem
 
+from datamover.cli.kind_words import meant_kind
+
 _PATIENCE: Final = 3.0
 """Seconds."""
 _LONGEST: Final = 200
@@ -20,7 +22,6 @@ Wanted = Callable[[Any], bool]
 def complete_cancellable(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return what has not ended and can be cancelled: `NAME`, or `KIND/NAME` where a kind was begun."""
     del parameter
-    from datamover.cli.cancel_command import meant_kind
     from datamover.cli.cancelling import RESOURCES, has_ended
 
     word, slash, typed = incomplete.rpartition("/")
