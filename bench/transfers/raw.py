@@ -5,7 +5,6 @@ The keys are in the environment, as the documents name them. Nothing is compared
 
 import http.client
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -42,8 +41,10 @@ def main(action: str, port: str, key: str, directory: str) -> None:
         raise SystemExit(f"the server answered {answer.status}: {answer.read(300)!r}")
     if method == "GET":
         Path(directory).mkdir()
-        with (Path(directory) / "stream").open("wb") as out:
-            shutil.copyfileobj(answer, out, _BLOCK)
+        room = memoryview(bytearray(_BLOCK))
+        with (Path(directory) / "stream").open("wb", buffering=0) as out:
+            while size := answer.readinto(room):
+                out.write(room[:size])
     answer.read()
     connection.close()
 

@@ -47,9 +47,10 @@ class Shop:
         self.before: Callable[[File], None] = lambda _: None
         self.said = ""
         self._into = -1
+        self._arrived: Callable[[File], None] = lambda _: None
 
-    def fetcher(self, into: int, path: str) -> "Shop":
-        self._into = into
+    def fetcher(self, into: int, path: str, arrived: Callable[[File], None]) -> "Shop":
+        self._into, self._arrived = into, arrived
         assert os.path.samestat(os.stat(path), os.fstat(into))
         return self
 
@@ -57,6 +58,7 @@ class Shop:
         for file in files:
             self.before(file)
             self._bring(file)
+            self._arrived(file)
 
     def why_missing(self, file: File) -> str:
         return ""

@@ -23,6 +23,7 @@ from datamover.agent.files import manifest, names
 from datamover.agent.files.losses import Loss, Losses, is_whole
 from datamover.agent.files.restoration import Restoration
 from datamover.agent.restore import candidate, reasons, safety
+from datamover.agent.restore.ahead import Ahead
 from datamover.agent.restore.checking import MISSING, Checker, is_of_directory
 from datamover.agent.restore.folding import fold_by
 from datamover.agent.restore.likeness import is_alike
@@ -90,7 +91,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attempt:
-    """See the module. `fetcher` makes what brings files, given a handle on the folder where they arrive and a path of it; `sums` gives the MD5
+    """See the module. `fetcher` makes what brings files, given a handle on the folder where they arrive, a path of it, and who hears of each that has arrived; `sums` gives the MD5
     of files by their keys, as far as the manifest has them; `check_stop` raises when the attempt is to end; `scratch` is a directory of its own.
     """
 
@@ -100,7 +101,7 @@ class Attempt:
         origin: Origin,
         *,
         sums: Callable[[], Iterable[tuple[bytes, str]]],
-        fetcher: Callable[[int, str], Fetcher],
+        fetcher: Callable[[int, str, Callable[[File], None]], Fetcher],
         limits: Limits,
         report: Reporter,
         check_stop: Callable[[], None],
@@ -243,7 +244,8 @@ class Attempt:
 
     def _fill(self, place: Target, *, same_boot: bool) -> None:
         """Bring every file to its place. `same_boot`: what is there was written since this machine has begun to run."""
-        checker = Checker(arrived=place.files, top=place.top, tick=self._check_stop)
+        ahead = Ahead(place.files, check_stop=self._check_stop)
+        checker = Checker(arrived=place.files, top=place.top, tick=self._check_stop, known=ahead.digest)
         self._report.phase(transfer.SYNCING)
         self._report.begin(files=self.facts.files, size=self.facts.bytes)
         if self.facts.resumed or self._order.overwrite:
@@ -252,13 +254,16 @@ class Attempt:
             self._keep(checker, by_size=same_boot and not self._order.overwrite)
             place.clear(place.files, keep=lambda raw: self._wanted.wants(names.key_of(raw), proved=not same_boot))
             place.clear(place.aside)
-        fetcher = self._make_fetcher(place.files, place.arrivals)
-        self._fetch(State.WANTED, fetcher, checker)
-        self._fetch(State.FLAWED, fetcher, checker)
-        # each of them needs its first one in place; those whose first one is not are fetched
-        self._link(checker)
-        self._fetch(State.WANTED, fetcher, checker)
-        self._fetch(State.FLAWED, fetcher, checker)
+        fetcher = self._make_fetcher(place.files, place.arrivals, ahead.note)
+        try:
+            self._fetch(State.WANTED, fetcher, checker, ahead)
+            self._fetch(State.FLAWED, fetcher, checker, ahead)
+            # each of them needs its first one in place; those whose first one is not are fetched
+            self._link(checker)
+            self._fetch(State.WANTED, fetcher, checker, ahead)
+            self._fetch(State.FLAWED, fetcher, checker, ahead)
+        finally:
+            ahead.close()
         self._said = fetcher.said
 
     def _keep(self, checker: Checker, *, by_size: bool) -> None:
@@ -280,13 +285,15 @@ class Attempt:
                 self._settle(found)
         self._settle(found)
 
-    def _fetch(self, state: State, fetcher: Fetcher, checker: Checker) -> None:
+    def _fetch(self, state: State, fetcher: Fetcher, checker: Checker, ahead: Ahead) -> None:
         """Bring and compare all files in this state."""
         worse = State.LOST if state == State.FLAWED else State.FLAWED
         while batch := self._wanted.next_batch(state, files=self._limits.files, size=self._limits.bytes):
             self._check_stop()
             fetcher.fetch(batch)
+            ahead.settle()
             self._place(batch, worse, fetcher, checker)
+            ahead.forget()
         while file := self._wanted.next_sparse(state):
             self._check_stop()
             # what came was compared while it came

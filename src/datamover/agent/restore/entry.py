@@ -34,6 +34,7 @@ from datamover.agent.restore.marker import mark_of
 from datamover.agent.restore.order import Order, Origin
 from datamover.agent.restore.progress import Reporter
 from datamover.agent.restore.settings import ADVICE, Settings, read_settings
+from datamover.agent.restore.wanted import File
 from datamover.agent.restore.wording import name_fields
 from datamover.agent.shell import Surroundings, Task
 from datamover.api import amounts, transfer
@@ -301,9 +302,17 @@ def prepare_attempt(
         if line.stats is None and logs.shown(line, level=bucket.options.level):
             say(logs.written(line))
 
-    def fetcher(into: int, path: str) -> Fetching:
+    def fetcher(into: int, path: str, arrived: Callable[[File], None]) -> Fetching:
         return make_fetching(
-            bucket, point, into=into, path=path, report=report, scratch=scratch, show=show, grace=grace
+            bucket,
+            point,
+            into=into,
+            path=path,
+            report=report,
+            scratch=scratch,
+            show=show,
+            grace=grace,
+            arrived=arrived,
         )
 
     return Attempt(
@@ -328,6 +337,7 @@ def make_fetching(
     scratch: str,
     show: Callable[[logs.Line], None],
     grace: float,
+    arrived: Callable[[File], None] = lambda _: None,
 ) -> Fetching:
     """Return what brings files of a point into a folder; see `Fetching`."""
     return Fetching(
@@ -342,6 +352,7 @@ def make_fetching(
         show=show,
         outage_limit=bucket.settings.outage_limit,
         grace=grace,
+        arrived=arrived,
     )
 
 

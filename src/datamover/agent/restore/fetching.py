@@ -22,6 +22,7 @@ from datamover.agent.rclone.options import for_checking, without_filters
 from datamover.agent.rclone.server import Server
 from datamover.agent.rclone.sync import Sync
 from datamover.agent.restore import reasons
+from datamover.agent.restore.ahead import WORTH
 from datamover.agent.restore.checking import CHUNK, MISSING
 from datamover.agent.restore.progress import Reporter
 from datamover.agent.restore.wanted import File
@@ -74,12 +75,17 @@ _SETTINGS = {
     "RCLONE_CHECKSUM": "true",
     "RCLONE_FAST_LIST": "true",
 }
-_MANY = {"RCLONE_TRANSFERS": "64", "RCLONE_CHECKERS": "32", "RCLONE_BUFFER_SIZE": "0"}
+_SMALL = {"RCLONE_TRANSFERS": "32", "RCLONE_CHECKERS": "32", "RCLONE_BUFFER_SIZE": "0", "GOGC": "200"}
+"""What small files take is the engine's processor, and a fifth of that, with Go's default, is its collection of garbage."""
+_MANY = _SMALL | {"RCLONE_TRANSFERS": "64"}
 """For what takes the server's distance and no time beyond that."""
-_SMALL = {"RCLONE_TRANSFERS": "32", "RCLONE_CHECKERS": "32", "RCLONE_BUFFER_SIZE": "0"}
 _LARGE = {"RCLONE_TRANSFERS": "8", "RCLONE_CHECKERS": "32"}
+_HUGE = {"RCLONE_TRANSFERS": "2", "RCLONE_CHECKERS": "32"}
+"""One comes while another one is read."""
 _LARGE_FILE = 16 << 20
 """Mean size from which few are brought at once, each of them by several streams."""
+_HUGE_FILE = 256 << 20
+"""Mean size from which that are two: all of them at once would also arrive, and have to be read, at once."""
 
 
 class Store:
@@ -159,8 +165,12 @@ class Fetching:
         show: Callable[[logs.Line], None],
         outage_limit: float,
         grace: float,
+        arrived: Callable[[File], None] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`arrived` hears of each file of which the engine says that it has copied it."""
+        self._arrived = arrived
+        self._due: dict[str, File] = {}
         self._engine = engine
         self._server = server
         self._store = Store(server)
@@ -224,7 +234,8 @@ class Fetching:
         size = sum(file.size for file in files)
         largest = max(_LEAST, *(file.size for file in files))
         small = _MANY if largest <= _LEAST else _SMALL
-        chosen = _LARGE if size >= _LARGE_FILE * len(files) else small
+        large = _HUGE if size >= _HUGE_FILE * len(files) else _LARGE
+        chosen = large if size >= _LARGE_FILE * len(files) else small
         # no RCLONE_MAX_TRANSFER: with that rclone 1.75 may stand still for ever. Its statistics lock the list of transfers and then want the lock of a
         # file, whose reader holds that and asks for the bytes so far, which waits for the end of another transfer, which wants the list.
         environment = chosen | self._environment | _SETTINGS
@@ -233,6 +244,7 @@ class Fetching:
             environment |= {"RCLONE_IGNORE_CHECKSUM": "true"}
         before = self._sync.moved.files
         self._beyond.clear()
+        self._due = {names.logged(file.key).decode(): file for file in files if file.size >= WORTH}
         try:
             self._sync.copy(
                 self._server.remote(self._folder),
@@ -241,6 +253,7 @@ class Fetching:
                 extra=["--files-from-raw", listed],
                 total=lambda: len(files),
                 largest=largest,
+                uploaded=self._note,
             )
         except Failure as failure:
             if failure.failure_class not in _SOFT or failure.reason in _OF_THE_ENGINE:
@@ -251,6 +264,11 @@ class Fetching:
             self.said = failure.message
             if nothing and _CORRUPTED in failure.message:
                 self._distrusts = True
+
+    def _note(self, name: str, _: int) -> None:
+        file = self._due.pop(name, None)
+        if file is not None:
+            self._arrived(file)
 
     def why_missing(self, file: File) -> str:
         """Return why one of the files that were to be brought last has not come, empty where that is not known."""

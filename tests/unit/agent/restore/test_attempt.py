@@ -14,7 +14,8 @@ import pytest
 
 from datamover.agent.errors import Failure, Stopped
 from datamover.agent.files import flushing, manifest
-from datamover.agent.restore import attempt, reasons
+from datamover.agent.restore import attempt, checking, reasons
+from datamover.agent.restore.ahead import WORTH, Ahead
 from datamover.agent.restore.attempt import MARKED, UNTOUCHED, WHOLE
 from datamover.agent.restore.order import STATE
 from datamover.agent.restore.target import Target
@@ -94,6 +95,52 @@ def test_a_file_with_two_names_is_fetched_once_where_the_manifest_proves_that_it
     assert {b"second", b"folder/first"} <= set(backup.shop.asked)
     assert fingerprint(tmp_path / "other") == fingerprint(source)
     assert attempt.facts.by_size == attempt.facts.files - 1
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Backup:
+    """The backup of one file that is read as soon as it has arrived."""
+    source = tmp_path / "large-source"
+    source.mkdir()
+    (source / "large").write_bytes(os.urandom(WORTH))
+    return Backup(source, tmp_path)
+
+
+def test_a_large_file_is_read_once_when_it_has_arrived(
+    large: Backup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(checking, "digest_of", lambda handle, tick: read.append(handle))
+    attempt = large.restore(tmp_path / "target")
+    assert (tmp_path / "target/large").read_bytes() == large.shop.objects[b"large"]
+    assert (attempt.facts.target, attempt.facts.fetched, read) == (WHOLE, 1, [])
+
+
+def test_what_becomes_of_a_large_file_between_its_being_read_and_its_being_placed_is_seen(
+    large: Backup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = Ahead.settle
+    changed: list[Path] = []
+
+    def settle_and_change(self: Ahead) -> None:
+        settle(self)
+        (there,) = (path for path in (tmp_path / "target" / MARK).rglob("large") if path.is_file())
+        if not changed:
+            with there.open("r+b") as file:
+                file.write(b"else")
+        changed.append(there)
+
+    monkeypatch.setattr(Ahead, "settle", settle_and_change)
+    attempt = large.restore(tmp_path / "target")
+    assert (tmp_path / "target/large").read_bytes() == large.shop.objects[b"large"]
+    assert large.shop.asked == [b"large", b"large"], "the first one was refused"
+    assert (attempt.facts.target, attempt.facts.fetched) == (WHOLE, 1)
+
+
+def test_a_large_file_that_came_otherwise_is_not_let_in_by_its_being_read_ahead(large: Backup, tmp_path: Path) -> None:
+    large.shop.objects[b"large"] = bytes(WORTH)
+    failure, target = large.refusal(tmp_path / "target")
+    assert (failure.problems, target) == (("large: it has another checksum",), MARKED)
 
 
 @pytest.mark.usefixtures("quick_disk")
