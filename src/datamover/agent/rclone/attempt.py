@@ -43,8 +43,6 @@ from datamover.api import transfer
 
 _MULTIPART = 5 << 20
 """Bytes from which an object may have come in parts, and so may have no checksum in listings."""
-_VERSION_SECONDS = 2.0
-"""Seconds that the engine may take to say its version, where it runs and has to ask nobody."""
 _LAST_WORDS = 8.0
 """Seconds for what is still recorded when an attempt fails or is ended."""
 
@@ -317,8 +315,8 @@ class Attempt(ABC):
 
     def engine_version(self) -> str:
         """Return the engine's name and version."""
-        control = self.destination.control  # it runs already, and a process more costs as much as it does
-        return control.version(timeout=_VERSION_SECONDS) or self._version.text()
+        self._version.learn(self.destination.control)
+        return self._version.text()
 
     def remarks(self) -> list[str]:
         """Return what people should know about the source although nothing is wrong."""

@@ -132,9 +132,11 @@ class _Restore:
             advice=ADVICE,
         ) as bucket:
             self._version = Version(bucket.engine, environment=bucket.options.records, show=bucket.show)
-            self._version.ask()
             try:
-                self._point = self._choose(bucket, seen)
+                try:
+                    self._point = self._choose(bucket, seen)
+                finally:
+                    self._version.learn(bucket.store.control)  # which goes when files come
                 if self._point is None:
                     self._demand_empty()
                 else:

@@ -89,8 +89,10 @@ class _Comparison:
             advice=ADVICE,
         ) as bucket:
             self._version = Version(bucket.engine, environment=bucket.options.records, show=bucket.show)
-            self._version.ask()
-            point = self._point = self._choose(bucket)
+            try:
+                point = self._point = self._choose(bucket)
+            finally:
+                self._version.learn(bucket.store.control)
             attempt = Attempt(
                 bucket,
                 point,
