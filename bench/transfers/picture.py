@@ -79,7 +79,9 @@ def draw(rows: Sequence[Row], titles: Mapping[str, str], path: Path, *, note: st
     handles = [Patch(color=colour, label=tool) for tool, colour in _COLOURS.items()]
     handles.append(Line2D([], [], color="black", label="rclone with its defaults"))
     picture.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=10)
-    picture.suptitle(f"How many times as fast as rclone: right of the line is faster. {note}".rstrip(), fontsize=12)
+    between = " " if len(trees) > 2 else "\n"  # a narrow picture would cut the line off
+    title = "How many times as fast as rclone: right of the line is faster."
+    picture.suptitle(f"{title}{between}{note}".rstrip(), fontsize=12)
     picture.savefig(path, dpi=110)
     return True
 

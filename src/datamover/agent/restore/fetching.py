@@ -75,8 +75,16 @@ _SETTINGS = {
     "RCLONE_CHECKSUM": "true",
     "RCLONE_FAST_LIST": "true",
 }
-_SMALL = {"RCLONE_TRANSFERS": "32", "RCLONE_CHECKERS": "32", "RCLONE_BUFFER_SIZE": "0", "GOGC": "200"}
-"""What small files take is the engine's processor, and a fifth of that, with Go's default, is its collection of garbage."""
+_SMALL = {
+    "RCLONE_TRANSFERS": "32",
+    "RCLONE_CHECKERS": "32",
+    "RCLONE_BUFFER_SIZE": "0",
+    "RCLONE_INPLACE": "true",
+    "GOGC": "200",
+}
+"""What small files take is the engine's processor: a fifth of it, with Go's default, is its collection of garbage, and a tenth the other name that a file has until it
+is whole. Nobody but us looks where they arrive, each comes in one stream, so that a part of one has another size, and the size is compared.
+"""
 _MANY = _SMALL | {"RCLONE_TRANSFERS": "64"}
 """For what takes the server's distance and no time beyond that."""
 _LARGE = {"RCLONE_TRANSFERS": "8", "RCLONE_CHECKERS": "32"}
