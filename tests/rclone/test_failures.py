@@ -71,7 +71,7 @@ def test_a_server_that_comes_up_a_little_later_is_waited_for(container: Containe
     fill(container)
     s3.stop()
     with container.start() as running:
-        wait_for(lambda: "connection refused" in running.output)
+        wait_for(lambda: '"trouble":"' in running.output.replace('"trouble":""', ""))
         s3.start()
         ended = running.wait()
     assert ended.code == 0, ended.output

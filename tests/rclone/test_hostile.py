@@ -9,7 +9,7 @@ import pytest
 
 from datamover.api import outside, transfer
 from support.agent import Container, Ended
-from support.answering import Answering, Reply, web_page
+from support.answering import Answering, Reply, Request, web_page
 from support.programs import GO
 from support.s3 import S3Server
 
@@ -157,6 +157,31 @@ def test_pages_that_never_end_end_the_run(container: Container, s3: S3Server, mo
         assert "has no end: the server gives the same objects again and again, such as 'data/" in outcome.message
     else:
         assert outcome.reason == transfer.REASON_SERVER_UNREACHABLE, outcome.message
+
+
+def test_pages_that_never_end_after_the_copy_of_a_few_files_end_the_run(container: Container, s3: S3Server) -> None:
+    # the engine that runs already is asked first, and holds in memory what it has
+    fill(container)
+    # what is not below the folder that was asked for would not count
+    answer = replace(page(), body=page().body.replace(b"<Key>data/", b"<Key>2024-08-01-143052/"))
+    asked = 0
+
+    def reply(request: Request) -> Reply | None:
+        nonlocal asked
+        if "max-keys=" in request.path and "delimiter=" not in request.path and "2024-08-01" in request.path:
+            asked += 1
+            return answer if asked > 1 else None  # the first one is the copy's own
+        return None
+
+    with Answering(s3.port, reply) as proxy:
+        outcome = run(
+            container,
+            BUCKET_PORT=str(proxy.port),
+            ADD_TIMESTAMP_PREFIX="true",
+            DATAMOVER_TIMESTAMP="2024-08-01-143052",
+        ).outcome
+    assert outcome.reason == transfer.REASON_SERVER_ERROR, outcome.message
+    assert "has no end: the server gives the same objects again and again, such as '" in outcome.message
 
 
 def test_a_web_page_in_the_place_of_a_record_is_told_as_one(container: Container, s3: S3Server) -> None:

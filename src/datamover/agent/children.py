@@ -190,6 +190,13 @@ class Child:
         """The exit code, None as long as the process runs."""
         return self._process.poll()
 
+    @property
+    def memory(self) -> int:
+        """Bytes that the process has in memory; 0 where that is not known, as of one that has ended."""
+        with suppress(OSError, ValueError, IndexError), open(f"/proc/{self._process.pid}/statm", "rb") as file:
+            return int(file.read(100).split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return 0
+
     def limit_files(self, size: int) -> None:
         """Let the process write no file beyond `size` bytes; it gets an error where it tries (EFBIG). For right after the start."""
         import resource

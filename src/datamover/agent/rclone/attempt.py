@@ -30,11 +30,12 @@ from datamover.agent.rclone.deleting import Deletions
 from datamover.agent.rclone.destination import Destination
 from datamover.agent.rclone.forgotten import find_forgotten
 from datamover.agent.rclone.ledger import Ledger
-from datamover.agent.rclone.listing import Listing
+from datamover.agent.rclone.listing import Listing, Row, Rows
 from datamover.agent.rclone.live import is_on
 from datamover.agent.rclone.moving import Moving
 from datamover.agent.rclone.options import Options, file_lists, for_checking, keeps_links, without_etags
 from datamover.agent.rclone.progress import Reporter
+from datamover.agent.rclone.record_store import FEW
 from datamover.agent.rclone.settings import Settings
 from datamover.agent.rclone.sync import Sync
 from datamover.agent.rclone.verify import Comparison, compare, mismatch
@@ -138,6 +139,9 @@ class Attempt(ABC):
     def begin(self) -> None:
         """Start what runs beside the walk."""
 
+    def while_walking(self) -> None:  # noqa: B027 - not every kind has something to begin
+        """Begin what would keep a long walk waiting; called often."""
+
     @property
     @abstractmethod
     def may_look(self) -> bool:
@@ -231,6 +235,7 @@ class Attempt(ABC):
 
         def tick() -> None:
             self.stop.check()
+            self.while_walking()
             if not self._looked and self.may_look:
                 self.probe()  # a wrong key is told at once, however large the source
             self.report.found(files=self.tally.objects, size=self.tally.bytes)
@@ -400,7 +405,16 @@ class Attempt(ABC):
         """Whether the engine has compared every checksum that the store gives with the one of the bytes that it read."""
         return digests.are_proved(self.data_environment(), plain=self.destination.plain)
 
-    def after_listing(self, listing: Listing) -> Iterator[tuple[bytes, int, bytes | None]]:
+    def expected(self) -> int:
+        """Return how many objects a listing after the run may have, at the most."""
+        return self.ledger.sources()[0] + self.ledger.remote_count()
+
+    def list_again(self, folder: str, *, sums: bool = False) -> Listing | Rows:
+        """Return what is in `folder` now, with `sums` its checksums."""
+        few = self.destination.list_few(folder, sums=sums) if self.expected() <= FEW else None
+        return self.destination.list_all(folder, sums=sums) if few is None else few
+
+    def after_listing(self, listing: Listing | Rows) -> Iterator[Row]:
         """Yield the objects of a listing after the run."""
         yield from listing.rows()
 
@@ -408,7 +422,7 @@ class Attempt(ABC):
         self.report.phase(transfer.VERIFYING)
         if not self.settings.verification.name and self.proved_unchanged() and self.has_checksums():
             return Comparison()  # what is verified is not taken from the engine's word
-        self.ledger.add_listed(self.after_listing(self.destination.list_all(folder, sums=self.proves)))
+        self.ledger.add_listed(self.after_listing(self.list_again(folder, sums=self.proves)))
         comparison = compare(self.ledger, source=self.source, frozen=not self.settings.direct)
         failure = mismatch(
             comparison,

@@ -4,9 +4,10 @@ The engine listens on a Unix socket in the scratch directory, which only its own
 
 Guarantees: a request ends, with an answer or an error, within its timeout or when the attempt is stopped.
 Assumptions: one thread asks.
-Caveats: answers are held in memory, so listings of data do not come this way.
+Caveats: answers are held in memory, so of data only short listings come this way.
 """
 
+import math
 import os
 import select
 import socket
@@ -26,6 +27,7 @@ _SOCKET = "control"
 _START_SECONDS = 30.0
 _LONGEST_PATH = 100
 _LOOK_SECONDS = 0.5
+_LOOK_AT_MEMORY_SECONDS = 0.02
 _END_SECONDS = 0.5
 """An engine that is killed closes its connections a moment before it is gone."""
 
@@ -110,6 +112,10 @@ class Control:
             self._child.close()
             self._child = None
 
+    def works_in(self, environment: Mapping[str, str]) -> bool:
+        """Tell whether requests are carried out in this environment."""
+        return self._environment == environment
+
     @property
     def ready(self) -> bool:
         """Whether a request would be answered without waiting for the process to start."""
@@ -128,8 +134,10 @@ class Control:
         *,
         timeout: float,
         look: Callable[[], None] = lambda: None,
+        limit: int = outside.ANSWER_LIMIT,
+        room: int | None = None,
     ) -> Answer:
-        """Return the answer to a request; `look` is called while it is waited for, and may raise an OSError to give up. Raises ControlError without one, Unusable when it is too long, Stopped when the attempt is to end."""
+        """Return the answer to a request, of at most `limit` bytes; with `room` the engine is ended when it takes so many bytes of memory more than before; `look` is called while it is waited for, and may raise an OSError to give up. Raises ControlError without one, Unusable when it is too long, Stopped when the attempt is to end."""
         body = msgspec.json.encode(parameters)
         try:
             connection = self._wait_ready(timeout=timeout)
@@ -138,8 +146,8 @@ class Control:
                     f"POST /{command} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
                 )
                 connection.sendall(head.encode() + body)
-                self._await(connection, timeout=timeout, look=look)
-                answer = _decode(_receive(connection))
+                self._await(connection, timeout=timeout, look=look, room=room)
+                answer = _decode(_receive(connection, limit=limit))
         except OSError as error:
             self._engine.stop.check()
             killed = self._child is not None and self._child.was_killed(patience=_END_SECONDS)
@@ -161,14 +169,22 @@ class Control:
                 return f"rclone {version}" if version else ""
         return ""
 
-    def _await(self, connection: socket.socket, *, timeout: float, look: Callable[[], None]) -> None:
+    def _await(self, connection: socket.socket, *, timeout: float, look: Callable[[], None], room: int | None) -> None:
         """Wait for the first byte of an answer. The engine gives it in one piece, when it is done."""
         end = time.monotonic() + timeout
-        while not select.select([connection], [], [], _LOOK_SECONDS)[0]:
+        most = self._memory + room if room is not None else math.inf
+        pause = _LOOK_SECONDS if room is None else _LOOK_AT_MEMORY_SECONDS
+        while not select.select([connection], [], [], pause)[0]:
             self._engine.stop.check()
             look()
+            if room is not None and self._memory > most:
+                raise ControlError("a small request takes too much memory")
             if time.monotonic() >= end:
                 raise TimeoutError
+
+    @property
+    def _memory(self) -> int:
+        return self._child.memory if self._child is not None else 0
 
     def close(self) -> None:
         """End the process."""
@@ -208,15 +224,15 @@ class Control:
                 time.sleep(0.002)
 
 
-def _receive(connection: socket.socket) -> bytes:
+def _receive(connection: socket.socket, *, limit: int) -> bytes:
     """Return all that the engine sends. Raises Unusable when that is more than an answer may have."""
     parts: list[bytes] = []
     size = 0
     while part := connection.recv(1 << 16):
         parts.append(part)
         size += len(part)
-        if size > outside.ANSWER_LIMIT:
-            raise Unusable(f"it is longer than {outside.ANSWER_LIMIT} bytes")
+        if size > limit:
+            raise Unusable(f"it is longer than {limit} bytes")
     return b"".join(parts)
 
 

@@ -8,7 +8,7 @@ than there can be, and one that shows nothing new for too long are ended; memory
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from datamover.agent.errors import Failure
 from datamover.agent.rclone import process
@@ -46,6 +46,31 @@ class Circle:
             self._kept, self._seen = word, 0
             self._next *= 2 * (_ROUNDS + 1)
         return False
+
+
+Row = tuple[bytes, int, bytes | None]
+"""Key, size, and the MD5 that the store has of an object: 16 bytes, empty where it has none, None where it was not asked."""
+
+
+class Rows:
+    """A listing that is in memory."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
+
+    def lines(self) -> Iterator[tuple[bytes, int]]:
+        """Yield key and size of every object."""
+        for key, size, _ in self._rows:
+            yield key, size
+
+    def rows(self) -> Iterator[Row]:
+        """Yield also the MD5."""
+        yield from self._rows
+
+
+def md5_of(word: str) -> bytes:
+    """Return the MD5 that a listing gives of an object: empty for a word that is none."""
+    return bytes.fromhex(word) if _MD5.fullmatch(word.encode("utf-8", "replace")) else b""
 
 
 class Listing:
@@ -94,8 +119,8 @@ class Listing:
         for key, size, _ in self.rows():
             yield key, size
 
-    def rows(self) -> Iterator[tuple[bytes, int, bytes | None]]:
-        """Yield also the MD5 that the store has of the object: 16 bytes, empty where it has none, None where it was not asked. Raises as `lines`."""
+    def rows(self) -> Iterator[Row]:
+        """Yield also the MD5. Raises as `lines`."""
         try:
             with open(self._path, "rb") as file:
                 for line in outside.lines(iter(lambda: file.read(outside.PIECE), b"")):
@@ -105,7 +130,7 @@ class Listing:
                         word, mark, key = key.partition(b";")
                         if not mark:
                             raise Unusable("it has a line without a key")  # noqa: TRY301 - it is told like a size that is none
-                        md5 = bytes.fromhex(word.decode()) if _MD5.fullmatch(word) else b""
+                        md5 = md5_of(word.decode("ascii", "replace"))
                     yield key, outside.integer(size, low=-1), md5
         except Unusable as why:
             raise Failure(

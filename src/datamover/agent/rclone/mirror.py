@@ -4,6 +4,7 @@ What may be deleted: objects that the manifest of the mirror's latest run lists,
 longer has (law L3; the rule is in `deleting`). Each manifest lists all that the one before it left, so the latest is enough.
 """
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -18,14 +19,19 @@ from datamover.agent.files import manifest, walk
 from datamover.agent.rclone import digests, guards, records, remarks
 from datamover.agent.rclone.attempt import Attempt, Equipment
 from datamover.agent.rclone.deleting import tell_deletions
-from datamover.agent.rclone.listing import Listing
+from datamover.agent.rclone.listing import Listing, Row, Rows
 from datamover.agent.rclone.loss_check import LossCheck
+from datamover.agent.rclone.record_store import FEW
 from datamover.agent.rclone.rivals import Rivals
 from datamover.agent.rclone.verify import compare, mismatch, not_deleted
 from datamover.api import transfer
 
 _EXAMPLES = 3
 _CLOCKS_DIFFER = timedelta(hours=1)
+_SHORT_WALK = 1.0
+"""Seconds: a walk that takes longer has a listing beside it."""
+_RECORDS = 4
+"""Records that a run has, at the most."""
 _MAIMED = 10
 """How many runs that have lost records are asked for the moments of their copies, the youngest first."""
 
@@ -52,14 +58,22 @@ class Mirror(Attempt):
             pause=self.stop.pause,
         )
         self.sync.interrupt = self.rivals.glance
+        self._tried = False
+        self._list_from = 0.0
         self._begun: Listing | None = None
-        self._root: Listing | None = None
+        self._root: Listing | Rows | None = None
         self._finished_manifest = ""
 
     def begin(self) -> None:
-        """List the whole root, which is the first look, beside the walk."""
-        self._begun = self.destination.start_listing(patient=False)
+        """Have the engine ready for the first look, a listing of the whole root."""
         self.destination.control.start()
+        self._list_from = time.monotonic() + _SHORT_WALK
+
+    def while_walking(self) -> None:
+        """Begin to list when the walk turns out not to be short."""
+        if not self._tried and (self.tally.objects > FEW or time.monotonic() > self._list_from):
+            self._tried = True
+            self._begun = self.destination.start_listing(patient=False)
 
     @property
     def may_look(self) -> bool:
@@ -67,10 +81,15 @@ class Mirror(Attempt):
         return self._begun is not None and self._begun.child.ended
 
     def look(self) -> None:
-        """Take the listing that was begun; begin another one when it had failed."""
-        listing = self._begun
+        """Take the listing that was begun; begin another one when it had failed. What is likely short is asked of the engine that is ready."""
+        listing, few = self._begun, None
         self._begun = None
-        self._root = self.destination.finish(listing or self.destination.start_listing(patient=False))
+        if not self._tried:
+            self._tried = True
+            few = self.destination.list_few() if self.tally.objects <= FEW else None
+        if few is None:
+            few = self.destination.finish(listing or self.destination.start_listing(patient=False))
+        self._root = few
 
     def settle(self, writer: manifest.Writer) -> str:
         """Learn what is at the root and whose it is; ask the guards."""
@@ -405,7 +424,11 @@ class Mirror(Attempt):
             return self._fetch_manifest(run_id)
         return ""
 
-    def after_listing(self, listing: Listing) -> Iterator[tuple[bytes, int, bytes | None]]:
+    def expected(self) -> int:
+        """Count the records of runs as well."""
+        return super().expected() + _RECORDS * (len(self._before.runs) + 1)
+
+    def after_listing(self, listing: Listing | Rows) -> Iterator[Row]:
         """Yield the data objects of a listing after the run; take note of its records."""
         self._listed = True
         for row in listing.rows():
@@ -450,9 +473,7 @@ class Mirror(Attempt):
     def _prove(self, folder: str) -> None:
         """Look once more: the deletions have taken nothing of the source, and all that they were to take (law L4)."""
         later = records.State()
-        self.ledger.add_after(
-            (key, size) for key, size in self.destination.list_all(folder).lines() if not later.take(key)
-        )
+        self.ledger.add_after((key, size) for key, size in self.list_again(folder).lines() if not later.take(key))
         self.rivals.refuse(later)
         place = self.destination.remote(folder)
         failure = mismatch(

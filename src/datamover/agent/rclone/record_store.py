@@ -13,6 +13,7 @@ from datamover.agent.errors import Failure
 from datamover.agent.rclone import causes, classify, logs, process, records
 from datamover.agent.rclone.control import Control, ControlError, Item
 from datamover.agent.rclone.inventory import Inventory
+from datamover.agent.rclone.listing import Row, Rows, md5_of
 from datamover.agent.rclone.options import without_etags
 from datamover.agent.rclone.settings import Store
 from datamover.api import outside, transfer
@@ -26,6 +27,14 @@ _PARTS = 5 << 20
 """Bytes from which an object may go in parts, and so has an ETag that is no checksum on any store."""
 _FETCH_SECONDS = 900.0
 """What bringing a manifest of millions of files here may take."""
+FEW = 2_000
+"""Objects of which a listing may be held in memory, here and in the engine."""
+_FEW_ROOM = 64 << 20
+"""Bytes that the engine may take meanwhile: many times what so many take."""
+_FEW_ANSWER = 4 << 20
+"""Bytes that an answer about so many has at the most, whatever their names."""
+_FEW_SECONDS = 5.0
+"""How long that may take. A listing of its own is given longer, and it is looked meanwhile whether the server is there."""
 _TOO_LONG = "max transfer limit reached"
 """What the engine says when an object has more bytes than a request may move."""
 
@@ -68,6 +77,44 @@ class RecordStore(Inventory):
         )
         start = len(prefix + path)
         return {item.path[start:]: item.size for item in found}
+
+    def list_few(self, path: str = "", *, sums: bool = False) -> Rows | None:
+        """Return all below `path`, asked of the engine that runs: for what is likely to be `FEW` objects, because it is all in memory.
+
+        None where anything is odd: an error, no answer within a few seconds, too much of it, a name that is not as people write names. A listing of its own knows what to
+        do then, and what to say.
+        """
+        prefix = f"{self._settings.prefix}/" if self._settings.prefix else ""
+        options: dict[str, Any] = {"recurse": True, "filesOnly": True, "noModTime": True, "noMimeType": True}
+        if sums:  # types of checksums have them asked for, whatever else is said
+            options |= {"showHash": True, "hashTypes": ["md5"]}
+        if not self.control.works_in(self._environment):
+            return None  # names are listed in another way meanwhile (see `learn_controls`)
+        try:
+            answer = self.control.ask(
+                "operations/list",
+                {"fs": self._bucket, "remote": (prefix + path).rstrip("/"), "opt": options},
+                timeout=_FEW_SECONDS,
+                limit=_FEW_ANSWER,
+                room=_FEW_ROOM,  # a listing without an end would grow in it
+            )
+        except (ControlError, Unusable):
+            return None
+        if answer.error or answer.list is None:
+            return None
+        start = len(prefix + path)
+        rows: list[Row] = []
+        for item in answer.list:
+            if (
+                item.is_dir
+                or not item.path.startswith(prefix + path)
+                or not item.path.isprintable()
+                or "\ufffd" in item.path
+            ):
+                return None
+            md5 = md5_of((item.hashes or {}).get("md5", "")) if sums else None
+            rows.append((item.path[start:].encode(), item.size, md5))
+        return Rows(rows)
 
     def read(self, path: str) -> bytes:
         """Return a record that says one thing. Raises Failure when it is too long for one, or when it is no record but a web page."""

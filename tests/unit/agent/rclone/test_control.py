@@ -14,6 +14,7 @@ from datamover.agent.errors import Stopped
 from datamover.agent.rclone.control import Control, ControlError
 from datamover.agent.rclone.process import Engine
 from datamover.api import transfer
+from datamover.api.outside import Unusable
 
 # answers each request with what was asked, or as the command says; counts its starts in a file. Like rclone it cannot listen where a socket was left
 SCRIPT = f"""#!{sys.executable} -IS
@@ -35,6 +36,9 @@ while True:
     if command == b"/die":
         os._exit(1)
     if command == b"/hang":
+        time.sleep(60)
+    if command == b"/grow":
+        taken = b"x" * (64 << 20)
         time.sleep(60)
     if command == b"/fail":
         answer = b'{{"error": "operation error S3: AccessDenied: Access Denied", "status": 500}}'
@@ -160,3 +164,19 @@ def test_an_engine_that_was_killed_is_told_so(control: Control) -> None:
     with pytest.raises(ControlError) as told:
         control.ask("rc/noop", {}, timeout=5)
     assert told.value.killed
+
+
+def test_an_engine_that_takes_too_much_memory_for_a_request_is_ended_and_started_again(
+    control: Control, folder: Path
+) -> None:
+    control.ask("operations/list", {}, timeout=20, room=16 << 20)
+    with pytest.raises(ControlError, match="memory"):
+        control.ask("grow", {}, timeout=60, room=16 << 20)
+    assert not control.ready
+    assert control.ask("operations/list", {}, timeout=20, room=16 << 20).list
+    assert (folder / "starts").read_text() == "xx"
+
+
+def test_an_answer_that_is_too_long_is_not_taken_in(control: Control) -> None:
+    with pytest.raises(Unusable, match="longer than 20 bytes"):
+        control.ask("operations/list", {}, timeout=20, limit=20)
